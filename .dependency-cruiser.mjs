@@ -1,0 +1,48 @@
+// The layering rule: imports point downwards only. Order from entrance to cellar.
+const layers = ["main", "controllers", "scheduler", "kube", "runtime", "db", "domain", "api"];
+const folder = (name) => `^src/${name}/`;
+
+const upwards = layers.slice(1).map((name, index) => ({
+  name: `${name}-imports-downwards`,
+  severity: "error",
+  comment: `src/${name} must not import what stands above it`,
+  from: { path: folder(name) },
+  to: { path: [...layers.slice(0, index + 1).map(folder), "^src/main\\.ts$"] },
+}));
+
+export default {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
+    ...upwards,
+    {
+      name: "runtime-knows-nothing-of-rota",
+      severity: "error",
+      from: { path: folder("runtime") },
+      to: { path: "^src/", pathNot: ["^src/runtime/"] },
+    },
+    {
+      name: "kube-knows-nothing-of-rota",
+      severity: "error",
+      from: { path: folder("kube") },
+      to: { path: "^src/", pathNot: ["^src/(kube|runtime)/"] },
+    },
+    {
+      name: "domain-is-pure",
+      severity: "error",
+      from: { path: folder("domain") },
+      to: { path: ["^src/", "^node:(fs|net|http|https|child_process|timers)"], pathNot: ["^src/(domain|api)/", "^src/errors\\.ts$"] },
+    },
+    {
+      name: "settings-and-errors-are-the-floor",
+      severity: "error",
+      from: { path: "^src/errors\\.ts$" },
+      to: { path: "^src/" },
+    },
+    { name: "src-stands-alone", severity: "error", from: { path: "^src/" }, to: { path: "^(dev|test|bench)/" } },
+  ],
+  options: {
+    doNotFollow: { path: "node_modules" },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { extensions: [".ts", ".js", ".mjs", ".json"] },
+  },
+};

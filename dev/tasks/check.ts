@@ -1,0 +1,17 @@
+/** `npm run check`: types, lint, format, layering, generated files; runs all of them and fails when any fails. */
+import { run } from "./shell.ts";
+
+const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
+  types: ["tsc", "--project", "."],
+  lint: ["oxlint", "--type-aware", "--deny-warnings", "src", "test", "dev", "bench"],
+  format: ["oxfmt", "--check", "src", "test", "dev", "bench"],
+  layering: ["depcruise", "--config", ".dependency-cruiser.mjs", "src"],
+  "generated files": ["node", "dev/tasks/generate.ts", "--check"],
+};
+
+const failed = Object.entries(checks).filter(([name, [command, ...args]]) => {
+  console.log(`== ${name}`);
+  return run(command, args) !== 0;
+});
+for (const [name] of failed) console.error(`check failed: ${name}`);
+process.exitCode = failed.length > 0 ? 1 : 0;

@@ -1,0 +1,18 @@
+/** Runs the project's development tools as child processes with inherited output. */
+import { spawnSync } from "node:child_process";
+import { delimiter, join } from "node:path";
+
+export const projectRoot = join(import.meta.dirname, "..", "..");
+
+const toolPath = `${join(projectRoot, "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
+
+/** Runs one command in the project's root; returns its exit status (1 when it could not be started). */
+export function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): number {
+  const result = spawnSync(command, args, {
+    cwd: projectRoot,
+    stdio: "inherit",
+    env: { ...process.env, PATH: toolPath, ...env },
+  });
+  if (result.error) console.error(`${command}: ${result.error.message}`);
+  return result.status ?? 1;
+}
