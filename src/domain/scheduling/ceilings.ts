@@ -1,0 +1,98 @@
+/** Plans while a decision is being made: how much of each ceiling is used. */
+import type { Ceiling, LiveJob, QueuedJob, Resources, ResourceType } from "./types.ts";
+
+/** GPUs, or CPU millicores: whole numbers, so that comparisons are exact. */
+export const amountOf = (resources: Resources, type: ResourceType): number =>
+  type === "GPU" ? resources.gpus : resources.cpuMillis;
+
+const exact = (quantity: number, type: ResourceType): number =>
+  type === "GPU" ? quantity : Math.round(quantity * 1000);
+
+export class CeilingState {
+  readonly ceiling: Ceiling;
+  /** In GPUs or CPU millicores, like `used`. */
+  readonly limit: number;
+  used: number;
+  /** Evictions of this decision freed some of it: whether the jobs under it borrow is not known until the next snapshot. */
+  relieved = false;
+  /** Earlier jobs in the queue that wait for room under it or for space, by key, with their demand. */
+  readonly reservations = new Map<string, number>();
+
+  constructor(ceiling: Ceiling) {
+    this.ceiling = ceiling;
+    this.limit = exact(ceiling.quantity, ceiling.resourceType);
+    this.used = exact(ceiling.usage, ceiling.resourceType);
+  }
+
+  demandOf(job: QueuedJob): number {
+    return amountOf(job.perPod, this.ceiling.resourceType) * job.parallelism;
+  }
+
+  /** How much a job would be past the quantity; 0 or less when it is inside. */
+  excess(job: QueuedJob): number {
+    return this.used + this.demandOf(job) - this.limit;
+  }
+
+  /** Key of an earlier job that would no longer fit under the ceiling if this one started. */
+  reservedAgainst(job: QueuedJob): string | undefined {
+    const demand = this.demandOf(job);
+    if (demand === 0 || this.reservations.size === 0) return undefined;
+    const others = [...this.reservations].filter(([key]) => key !== job.key);
+    const reserved = others.reduce((sum, [, amount]) => sum + amount, 0);
+    return this.used + reserved + demand > this.limit ? others[0]?.[0] : undefined;
+  }
+
+  usageOf(job: LiveJob): number {
+    return amountOf(job.perPod, this.ceiling.resourceType) * podsOf(job);
+  }
+}
+
+export const podsOf = (job: LiveJob): number =>
+  job.allocations.reduce((sum, one) => sum + one.pods, 0);
+
+export class Ceilings {
+  readonly #byId: ReadonlyMap<string, CeilingState>;
+
+  constructor(ceilings: readonly Ceiling[]) {
+    this.#byId = new Map(ceilings.map((ceiling) => [ceiling.id, new CeilingState(ceiling)]));
+  }
+
+  of(job: { readonly ceilings: readonly string[] }): readonly CeilingState[] {
+    return job.ceilings.flatMap((id) => this.#byId.get(id) ?? []);
+  }
+
+  /** The ceilings the job would break; none for a job inside its plans. */
+  over(job: QueuedJob): readonly CeilingState[] {
+    return this.of(job).filter((state) => state.demandOf(job) > 0 && state.excess(job) > 0);
+  }
+
+  /** The job will run: its reservation becomes usage. */
+  charge(job: QueuedJob): void {
+    for (const state of this.of(job)) {
+      state.used += state.demandOf(job);
+      state.reservations.delete(job.key);
+    }
+  }
+
+  /**
+   * Keeps room under its ceilings for a waiting job, so that smaller jobs behind it cannot starve it. Not for one
+   * that is larger than what the plans grant now: it would stop the others for nothing.
+   */
+  reserve(job: QueuedJob): void {
+    const states = this.of(job).filter((state) => state.demandOf(job) > 0);
+    if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
+    for (const state of states) state.reservations.set(job.key, state.demandOf(job));
+  }
+
+  relieve(victim: LiveJob): void {
+    for (const state of this.of(victim)) {
+      state.used -= state.usageOf(victim);
+      state.relieved = true;
+    }
+  }
+
+  /** Whether the job surely still borrows, given what this decision has evicted already. */
+  surelyBorrows(job: LiveJob): boolean {
+    return job.borrowing && !this.of(job).some((state) => state.relieved);
+  }
+}

@@ -1,0 +1,295 @@
+/**
+ * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (design sections 4 to 6).
+ *
+ * Jobs inside their plans come first, then borrowers, each in queue order. A job that waits for room under its own
+ * ceiling keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
+ * both cases smaller jobs behind it would otherwise starve it.
+ */
+import { Ceilings, type CeilingState } from "./ceilings.ts";
+import { totalPods } from "./cost.ts";
+import {
+  closedText,
+  closesTooSoonText,
+  noNodeText,
+  overPlanText,
+  preemptionText,
+  setText,
+  spaceText,
+  tooLargeText,
+} from "./explain.ts";
+import { HeadOfLine } from "./head.ts";
+import { settleHolds } from "./holds.ts";
+import { KnownRefusals } from "./known-refusals.ts";
+import { Nodes } from "./nodes.ts";
+import { futureRoom, placeGang, startableRoom } from "./placement.ts";
+import { planPreemption, type PreemptionPlan } from "./preemption.ts";
+import type {
+  Decision,
+  LiveJob,
+  Placement,
+  PreemptVerdict,
+  QueuedJob,
+  Snapshot,
+  Verdict,
+  WaitReason,
+} from "./types.ts";
+
+type Waiting = { readonly kind: "wait"; readonly reason: WaitReason; readonly message: string };
+type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
+type Pass = "entitled" | "borrowing";
+
+export function decide(snapshot: Snapshot): Decision {
+  return new Deciding(snapshot).run();
+}
+
+class Deciding {
+  readonly #snapshot: Snapshot;
+  readonly #nodes: Nodes;
+  readonly #ceilings: Ceilings;
+  readonly #head = new HeadOfLine();
+  readonly #asked: ReadonlySet<string>;
+  readonly #outcomes = new Map<string, Outcome>();
+  readonly #wants = new Set<string>();
+  #live: readonly LiveJob[];
+  /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
+  readonly #known = new KnownRefusals();
+
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot;
+    this.#nodes = new Nodes(snapshot.nodes);
+    this.#ceilings = new Ceilings(snapshot.ceilings);
+    this.#asked = new Set(snapshot.victimsFor);
+    this.#live = snapshot.victims ?? [];
+  }
+
+  run(): Decision {
+    const holds = settleHolds(this.#snapshot, this.#nodes);
+    const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
+    for (const job of later) this.#consider(job, "borrowing");
+    return {
+      verdicts: [...holds, ...this.#verdicts()],
+      wantsVictims: this.#snapshot.queue.map(({ id }) => id).filter((id) => this.#wants.has(id)),
+    };
+  }
+
+  #verdicts(): Verdict[] {
+    let position = 0;
+    return this.#snapshot.queue.flatMap((job): Verdict[] => {
+      const outcome = this.#outcomes.get(job.id);
+      if (!outcome) return [];
+      if (outcome.kind !== "wait") return [outcome];
+      position += 1;
+      return [{ ...outcome, jobId: job.id, position }];
+    });
+  }
+
+  /** False when the job is left for the second pass. */
+  #consider(job: QueuedJob, pass: Pass): boolean {
+    const outcome = this.#judge(job, pass);
+    if (!outcome) return false;
+    this.#outcomes.set(job.id, outcome);
+    return true;
+  }
+
+  #judge(job: QueuedJob, pass: Pass): Outcome | undefined {
+    const early = this.#unplaceable(job) ?? this.#closesTooSoon(job);
+    if (early) return early;
+    const behind = behindAnother(job, this.#ceilings.of(job));
+    if (behind) return pass === "entitled" ? undefined : behind;
+    const over = this.#ceilings.over(job);
+    if (!job.unplanned && over.length === 0) return this.#start(job, false);
+    this.#ceilings.reserve(job);
+    if (!job.allowsBorrowing) return this.#refusedBorrowing(job, over);
+    return pass === "entitled" ? undefined : this.#start(job, true);
+  }
+
+  /** No node accepts it, or not even empty nodes would be enough. */
+  #unplaceable(job: QueuedJob): Waiting | undefined {
+    return this.#known.unplaceable(job, () => {
+      const nodes = this.#nodes.accepting(job);
+      if (nodes.length === 0) {
+        return waiting("NoMatchingNode", noNodeText(this.#snapshot.pool, job, this.#nodes.all));
+      }
+      if (placeGang(nodes, job, (node) => node.whole)) return undefined;
+      return waiting("TooLargeForPool", tooLargeText(job, nodes));
+    });
+  }
+
+  #closesTooSoon(job: QueuedJob): Waiting | undefined {
+    const runtime = job.maxRuntimeSeconds;
+    if (runtime === undefined) return undefined;
+    const closing = this.#ceilings
+      .of(job)
+      .find((one) => runtime > (one.ceiling.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
+    return closing && waiting("WindowClosesTooSoon", closesTooSoonText(closing, runtime));
+  }
+
+  #refusedBorrowing(job: QueuedJob, over: readonly CeilingState[]): Outcome {
+    const why = outsideText(job, over);
+    const preempted = over.length > 0 ? this.#preempt(job, why.message) : undefined;
+    if (preempted?.kind === "preempt") return preempted;
+    return waiting(why.reason, `${why.message}; it may not borrow${preempted?.message ?? ""}`);
+  }
+
+  #start(job: QueuedJob, borrowing: boolean): Outcome {
+    const placements = this.#known.place(job, "now", () =>
+      placeGang(this.#nodes.accepting(job), job, startableRoom),
+    );
+    if (!placements) return this.#blocked(job, borrowing);
+    this.#nodes.start(placements, job.perPod);
+    this.#ceilings.charge(job);
+    return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
+  }
+
+  #blocked(job: QueuedJob, borrowing: boolean): Outcome {
+    const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
+    const space = this.#known.text("space", job, () =>
+      spaceText(job, this.#nodes.accepting(job), startableRoom),
+    );
+    const leaving = this.#waitForLeaving(job, `${outside}${space}`);
+    if (leaving) return leaving;
+    const preempted = this.#preempt(job, space);
+    if (preempted.kind === "preempt") return preempted;
+    const kept = this.#known.text("kept", job, () => this.#keptFor(job));
+    if (this.#head.protect(job, this.#nodes)) this.#ceilings.reserve(job);
+    const reason = preempted.protected ? "VictimsProtected" : kept ? "SpaceIsKept" : "NoSpace";
+    return waiting(reason, `${outside}${space}${kept}${preempted.message}`);
+  }
+
+  #whyOutside(job: QueuedJob): string {
+    return outsideText(job, this.#ceilings.over(job)).message;
+  }
+
+  /** Room that evicting pods are about to leave is waited for instead of evicting more. */
+  #waitForLeaving(job: QueuedJob, obstacle: string): Waiting | undefined {
+    const placements = this.#known.place(job, "later", () =>
+      placeGang(this.#nodes.accepting(job), job, futureRoom),
+    );
+    if (!placements) return undefined;
+    this.#nodes.keep(placements, job.perPod, job.key);
+    this.#ceilings.reserve(job);
+    const where = placements.map(({ node }) => node).slice(0, 5);
+    const message = `${obstacle}; evicted pods are leaving ${where.join(", ")}, then it fits`;
+    return waiting("SpaceIsLeaving", message);
+  }
+
+  /** Names the jobs for which the space is kept that would be enough otherwise. */
+  #keptFor(job: QueuedJob): string {
+    const nodes = this.#nodes.accepting(job);
+    const free = placeGang(nodes, job, (node) => node.free);
+    if (!free) return "";
+    const keys = free.flatMap(({ node }) => this.#nodes.get(node)?.keptFor ?? []);
+    const names = [...new Set(keys)].slice(0, 3).join(", ");
+    return `; ${free[0]?.node ?? "a node"} has room, kept for ${names || "a job with a hold"}`;
+  }
+
+  #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
+    if (!job.preempts) {
+      return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
+    }
+    const inside = !job.unplanned && this.#ceilings.over(job).length === 0;
+    const known = this.#known.impossible(job, inside);
+    if (known) return cannotPreempt(known.budgets);
+    if (!this.#asked.has(job.id)) {
+      this.#wants.add(job.id);
+      return notPreempted("");
+    }
+    const plan = planPreemption({
+      job,
+      nodes: this.#nodes.accepting(job),
+      ceilings: this.#ceilings,
+      live: this.#live,
+    });
+    if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
+    this.#known.rememberImpossible(job, inside, plan);
+    return cannotPreempt(plan.budgets);
+  }
+
+  #carryOut(job: QueuedJob, plan: PreemptionPlan, obstacle: string): Outcome & { kind: "preempt" } {
+    const evicted = new Set(plan.set.map(({ job: victim }) => victim.id));
+    for (const { job: victim } of plan.set) {
+      this.#nodes.vacate(victim);
+      this.#ceilings.relieve(victim);
+    }
+    this.#live = this.#live.filter(({ id }) => !evicted.has(id));
+    this.#known.forget();
+    const placements = this.#hold(job);
+    this.#ceilings.charge(job);
+    return {
+      kind: "preempt",
+      jobId: job.id,
+      attempt: job.attempt,
+      borrowing: plan.borrowing,
+      placements,
+      victims: plan.set.map(({ job: victim, rule }) => ({
+        jobId: victim.id,
+        key: victim.key,
+        attempt: victim.attempt,
+        rule,
+      })),
+      reason: preemptionText(
+        job,
+        plan.borrowing ? "borrowing" : "inside its plans",
+        obstacle,
+        plan,
+        plan.others,
+      ),
+      alternatives: plan.others.map(({ how, set }) => ({
+        description: `${how}: ${setText(set)}`,
+        victims: set.map(({ job: victim }) => victim.id),
+        pods: totalPods(set),
+      })),
+    };
+  }
+
+  #hold(job: QueuedJob): readonly Placement[] {
+    const placements = placeGang(this.#nodes.accepting(job), job, futureRoom);
+    if (!placements) throw new Error(`the victims chosen for ${job.key} do not make room for it`);
+    this.#nodes.keep(placements, job.perPod, job.key);
+    return placements;
+  }
+}
+
+interface NotPreempted {
+  readonly kind: "not preempted";
+  /** Continues the sentence that says why the job waits. */
+  readonly message: string;
+  readonly protected: boolean;
+}
+
+const notPreempted = (message: string, isProtected = false): NotPreempted => ({
+  kind: "not preempted",
+  message,
+  protected: isProtected,
+});
+
+function cannotPreempt(budgets: readonly string[]): NotPreempted {
+  if (budgets.length === 0) return notPreempted("; evicting every job it may evict makes no room");
+  const names = budgets.slice(0, 3).join(", ");
+  return notPreempted(`; jobs it could evict are protected by PodDisruptionBudget ${names}`, true);
+}
+
+const waiting = (reason: WaitReason, message: string): Waiting => ({
+  kind: "wait",
+  reason,
+  message,
+});
+
+function behindAnother(job: QueuedJob, ceilings: readonly CeilingState[]): Waiting | undefined {
+  for (const state of ceilings) {
+    const ahead = state.reservedAgainst(job);
+    if (ahead === undefined) continue;
+    const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
+    return waiting("BehindBlockedJob", message);
+  }
+  return undefined;
+}
+
+/** Why the job is not inside its plans. */
+function outsideText(job: QueuedJob, over: readonly CeilingState[]): Waiting {
+  const closed = over.find((one) => one.limit === 0);
+  if (closed) return waiting("WindowClosed", closedText(closed));
+  const [first] = over;
+  if (first) return waiting("OverPlan", overPlanText(first, job));
+  return waiting("NoPlan", `no plan grants ${job.key} what it asks for`);
+}

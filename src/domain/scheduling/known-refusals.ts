@@ -1,0 +1,79 @@
+/**
+ * Refusals remembered by shape: while a decision places jobs, room only shrinks, so that a shape that did not fit
+ * does not fit later either. A queue of ten thousand jobs has few shapes; this is what makes it cheap.
+ */
+import { constraintsKey } from "./nodes.ts";
+import type { ImpossiblePreemption } from "./preemption.ts";
+import type { Placement, QueuedJob } from "./types.ts";
+
+interface Impossible {
+  readonly priority: number;
+  readonly answer: ImpossiblePreemption;
+}
+
+type Placed = readonly Placement[] | undefined;
+
+export class KnownRefusals {
+  readonly #shapes = new WeakMap<QueuedJob, string>();
+  readonly #refused = new Set<string>();
+  readonly #texts = new Map<string, string>();
+  readonly #permanent = new Map<string, unknown>();
+  readonly #impossible = new Map<string, Impossible>();
+
+  /** Evictions made room: what was refused may be possible now. */
+  forget(): void {
+    this.#refused.clear();
+    this.#texts.clear();
+    this.#impossible.clear();
+  }
+
+  place(job: QueuedJob, when: "now" | "later", place: () => Placed): Placed {
+    const key = `${when}|${this.#shape(job)}`;
+    if (this.#refused.has(key)) return undefined;
+    const placements = place();
+    if (!placements) this.#refused.add(key);
+    return placements;
+  }
+
+  /** An explanation that is the same for all jobs of the shape. */
+  text(about: "space" | "kept", job: QueuedJob, explain: () => string): string {
+    return remember(this.#texts, `${about}|${this.#shape(job)}`, explain);
+  }
+
+  /** An answer that no placement and no eviction changes. */
+  unplaceable<T>(job: QueuedJob, judge: () => T): T {
+    return remember(this.#permanent as Map<string, T>, this.#shape(job), judge);
+  }
+
+  /** Whether a job that may evict at least as much was found unable to make room. */
+  impossible(job: QueuedJob, inside: boolean): ImpossiblePreemption | undefined {
+    const known = this.#impossible.get(this.#grounds(job, inside));
+    return known && known.priority >= job.priority ? known.answer : undefined;
+  }
+
+  rememberImpossible(job: QueuedJob, inside: boolean, answer: ImpossiblePreemption): void {
+    this.#impossible.set(this.#grounds(job, inside), { priority: job.priority, answer });
+  }
+
+  /** Jobs with the same grounds and priority may evict the same others. */
+  #grounds(job: QueuedJob, inside: boolean): string {
+    const { ceilings, unplanned, allowsBorrowing } = job;
+    return JSON.stringify([this.#shape(job), inside, ceilings, unplanned, allowsBorrowing]);
+  }
+
+  #shape(job: QueuedJob): string {
+    const known = this.#shapes.get(job);
+    if (known !== undefined) return known;
+    const shape = JSON.stringify([job.perPod, job.parallelism, constraintsKey(job)]);
+    this.#shapes.set(job, shape);
+    return shape;
+  }
+}
+
+function remember<T>(map: Map<string, T>, key: string, compute: () => T): T {
+  const known = map.get(key);
+  if (known !== undefined || map.has(key)) return known as T;
+  const value = compute();
+  map.set(key, value);
+  return value;
+}

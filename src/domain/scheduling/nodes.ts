@@ -1,0 +1,136 @@
+/** The nodes' capacity while a decision is being made: the only mutable state of a decision besides ceilings. */
+import { acceptsPods } from "./node-match.ts";
+import { add, smaller, subtract, times } from "./resources.ts";
+import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./types.ts";
+
+export class NodeState {
+  readonly name: string;
+  readonly snapshot: NodeSnapshot;
+  /** Physically free now. */
+  free: Resources;
+  /** Free once every evicting pod has left and every hold is used; negative where more is kept than there is. */
+  future: Resources;
+  /** Free for a job that starts now: there physically, and not eating into what is kept for others. */
+  startable: Resources;
+  /** What could become free if every job ended: all but other people's pods and what is kept. */
+  potential: Resources;
+  /** Keys of the jobs for which something is kept here, for messages. */
+  readonly keptFor: string[] = [];
+
+  constructor(snapshot: NodeSnapshot) {
+    this.name = snapshot.name;
+    this.snapshot = snapshot;
+    this.free = subtract(this.whole, snapshot.committed);
+    this.future = subtract(add(this.free, snapshot.leaving), snapshot.held);
+    this.startable = smaller(this.free, this.future);
+    this.potential = subtract(this.whole, snapshot.held);
+  }
+
+  /** What a job could use on the node if every other job were gone. */
+  get whole(): Resources {
+    return subtract(this.snapshot.allocatable, this.snapshot.foreign);
+  }
+
+  start(amount: Resources): void {
+    this.free = subtract(this.free, amount);
+    this.#changeFuture(subtract(this.future, amount));
+  }
+
+  keep(amount: Resources): void {
+    this.potential = subtract(this.potential, amount);
+    this.#changeFuture(subtract(this.future, amount));
+  }
+
+  /** Undoes keep. */
+  giveBack(amount: Resources): void {
+    this.potential = add(this.potential, amount);
+    this.#changeFuture(add(this.future, amount));
+  }
+
+  /** A held job starts on its own hold: what will be free does not change, only what is free now. */
+  startHeld(amount: Resources): void {
+    this.free = subtract(this.free, amount);
+    this.potential = add(this.potential, amount);
+    this.#changeFuture(this.future);
+  }
+
+  /** A victim will leave. */
+  vacate(amount: Resources): void {
+    this.#changeFuture(add(this.future, amount));
+  }
+
+  #changeFuture(future: Resources): void {
+    this.future = future;
+    this.startable = smaller(this.free, future);
+  }
+}
+
+export class Nodes {
+  readonly all: readonly NodeState[];
+  readonly #byName: ReadonlyMap<string, NodeState>;
+  readonly #accepting = new Map<string, readonly NodeState[]>();
+
+  constructor(snapshots: readonly NodeSnapshot[]) {
+    this.all = snapshots
+      .map((snapshot) => new NodeState(snapshot))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.#byName = new Map(this.all.map((node) => [node.name, node]));
+  }
+
+  get(name: string): NodeState | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** Nodes that accept the job's pods, by name. Cached by constraints: queues repeat a few of them. */
+  accepting(constraints: NodeConstraints): readonly NodeState[] {
+    const key = constraintsKey(constraints);
+    const known = this.#accepting.get(key);
+    if (known) return known;
+    const accepting = this.all.filter((node) => acceptsPods(node.snapshot, constraints));
+    this.#accepting.set(key, accepting);
+    return accepting;
+  }
+
+  start(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.start(amount));
+  }
+
+  /** Keeps the placements for a job, whose key explains to others why they cannot have them. */
+  keep(placements: readonly Placement[], perPod: Resources, key: string): void {
+    this.#each(placements, perPod, (node, amount) => {
+      node.keep(amount);
+      node.keptFor.push(key);
+    });
+  }
+
+  giveBack(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.giveBack(amount));
+  }
+
+  startHeld(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.startHeld(amount));
+  }
+
+  vacate(victim: LiveJob): void {
+    this.#each(victim.allocations, victim.perPod, (node, amount) => node.vacate(amount));
+  }
+
+  #each(
+    placements: readonly Placement[],
+    perPod: Resources,
+    apply: (node: NodeState, amount: Resources) => void,
+  ): void {
+    for (const { node: name, pods } of placements) {
+      const node = this.#byName.get(name);
+      if (node) apply(node, times(perPod, pods));
+    }
+  }
+}
+
+export const constraintsKey = (constraints: NodeConstraints): string =>
+  JSON.stringify([
+    constraints.nodeSelector,
+    constraints.affinityTerms ?? null,
+    constraints.tolerations,
+    constraints.avoidNodes,
+  ]);

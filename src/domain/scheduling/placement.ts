@@ -1,0 +1,97 @@
+/**
+ * Gang placement: identical pods over nodes, all or none.
+ * Feasibility is exact (the sum of what fits per node); the choice is a best fit that keeps big holes whole:
+ * one node when one is enough, else the fewest nodes, and the rest where it leaves the least behind.
+ */
+import type { NodeState } from "./nodes.ts";
+import { podsThatFit } from "./resources.ts";
+import type { Placement, Resources } from "./types.ts";
+
+/** Which room of a node counts: what is free now, or what will be. */
+export type View = (node: NodeState) => Resources;
+export const startableRoom: View = (node) => node.startable;
+export const futureRoom: View = (node) => node.future;
+
+export interface Demand {
+  readonly perPod: Resources;
+  readonly parallelism: number;
+}
+
+interface Slot {
+  readonly node: NodeState;
+  readonly room: Resources;
+  /** Pods that fit, never more than the gang has. */
+  readonly fits: number;
+}
+
+/** Where the gang's pods go, or undefined when they do not all fit. */
+export function placeGang(
+  nodes: readonly NodeState[],
+  demand: Demand,
+  view: View,
+): readonly Placement[] | undefined {
+  const slots: Slot[] = [];
+  let total = 0;
+  for (const node of nodes) {
+    const room = view(node);
+    const fits = Math.min(podsThatFit(room, demand.perPod), demand.parallelism);
+    if (fits === 0) continue;
+    total += fits;
+    slots.push({ node, room, fits });
+  }
+  return total < demand.parallelism ? undefined : fill(slots, demand);
+}
+
+function fill(slots: readonly Slot[], demand: Demand): readonly Placement[] {
+  const whole = tightest(slots, demand.parallelism, demand.perPod);
+  if (whole) return [{ node: whole.node.name, pods: demand.parallelism }];
+  const largestFirst = [...slots].sort((a, b) => b.fits - a.fits || tighter(a, b, a.fits, demand));
+  return fillInOrder(largestFirst, demand);
+}
+
+function fillInOrder(slots: readonly Slot[], demand: Demand): readonly Placement[] {
+  const placements: Placement[] = [];
+  let left = demand.parallelism;
+  for (const [index, slot] of slots.entries()) {
+    if (left > slot.fits) {
+      placements.push({ node: slot.node.name, pods: slot.fits });
+      left -= slot.fits;
+      continue;
+    }
+    const last = tightest(slots.slice(index), left, demand.perPod) ?? slot;
+    placements.push({ node: last.node.name, pods: left });
+    break;
+  }
+  return placements.sort((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+/** The slot with room for so many pods that leaves the least behind; slots come in name order, the first wins ties. */
+function tightest(slots: readonly Slot[], pods: number, perPod: Resources): Slot | undefined {
+  let best: Slot | undefined;
+  for (const slot of slots) {
+    if (slot.fits < pods) continue;
+    if (!best || compareLeftover(slot, best, pods, perPod) < 0) best = slot;
+  }
+  return best;
+}
+
+function tighter(a: Slot, b: Slot, pods: number, demand: Demand): number {
+  return compareLeftover(a, b, pods, demand.perPod) || (a.node.name < b.node.name ? -1 : 1);
+}
+
+/** GPUs first, because they are what is scarce; then the other dimensions as shares of the node. */
+function compareLeftover(a: Slot, b: Slot, pods: number, perPod: Resources): number {
+  const gpus = a.room.gpus - b.room.gpus;
+  if (gpus !== 0) return gpus;
+  return leftoverShare(a, pods, perPod) - leftoverShare(b, pods, perPod);
+}
+
+function leftoverShare(slot: Slot, pods: number, perPod: Resources): number {
+  const { allocatable } = slot.node.snapshot;
+  const share = (room: number, need: number, whole: number): number =>
+    whole <= 0 ? 0 : (room - need * pods) / whole;
+  return (
+    share(slot.room.cpuMillis, perPod.cpuMillis, allocatable.cpuMillis) +
+    share(slot.room.memoryBytes, perPod.memoryBytes, allocatable.memoryBytes)
+  );
+}

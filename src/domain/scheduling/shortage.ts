@@ -1,0 +1,44 @@
+/** How far a node is from having room for one more pod. */
+import type { NodeState } from "./nodes.ts";
+import type { View } from "./placement.ts";
+import { podsThatFit, subtract, times } from "./resources.ts";
+import type { Resources } from "./types.ts";
+
+/** The largest share of a demand that is missing: 0 when it fits, 1 when nothing of one resource is there. */
+export function missingShare(room: Resources, need: Resources): number {
+  return Math.max(
+    share(room.gpus, need.gpus),
+    share(room.cpuMillis, need.cpuMillis),
+    share(room.memoryBytes, need.memoryBytes),
+    share(room.pods, need.pods),
+  );
+}
+
+const share = (room: number, need: number): number =>
+  need <= 0 ? 0 : Math.max(0, need - Math.max(0, room)) / need;
+
+export interface Closest {
+  readonly node: NodeState;
+  /** What is left there after the pods that do fit. */
+  readonly room: Resources;
+  /** Pods that fit on all nodes together. */
+  readonly fitting: number;
+}
+
+/** The node nearest to taking one pod more than fits, by name among equals. */
+export function closestNode(
+  nodes: readonly NodeState[],
+  perPod: Resources,
+  view: View,
+): Closest | undefined {
+  let best: { node: NodeState; room: Resources; missing: number } | undefined;
+  let fitting = 0;
+  for (const node of nodes) {
+    const fits = podsThatFit(view(node), perPod);
+    fitting += fits;
+    const room = subtract(view(node), times(perPod, fits));
+    const missing = missingShare(room, perPod);
+    if (!best || missing < best.missing) best = { node, room, missing };
+  }
+  return best && { node: best.node, room: best.room, fitting };
+}

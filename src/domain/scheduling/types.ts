@@ -1,0 +1,256 @@
+/**
+ * The language of a scheduling decision: what the cycle reads (Snapshot) and what it writes (Decision).
+ * Everything here is data; the decision itself has no clock, no database and no API server.
+ */
+
+/** An amount of each resource. Whole numbers, so that sums are exact. */
+export interface Resources {
+  readonly gpus: number;
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+  readonly pods: number;
+}
+
+/** Kubernetes core/v1 Taint. */
+export interface Taint {
+  readonly key: string;
+  readonly value?: string;
+  readonly effect: string;
+}
+
+/** Kubernetes core/v1 Toleration. */
+export interface Toleration {
+  readonly key?: string;
+  readonly operator?: string;
+  readonly value?: string;
+  readonly effect?: string;
+}
+
+/** Kubernetes core/v1 NodeSelectorRequirement. */
+export interface NodeSelectorRequirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
+}
+
+/** Kubernetes core/v1 NodeSelectorTerm: all its requirements must hold; one term of a list is enough. */
+export interface NodeSelectorTerm {
+  readonly matchExpressions?: readonly NodeSelectorRequirement[];
+  readonly matchFields?: readonly NodeSelectorRequirement[];
+}
+
+export interface NodeSnapshot {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly Taint[];
+  /** Ready and not cordoned. */
+  readonly schedulable: boolean;
+  readonly allocatable: Resources;
+  /** All live allocations, those of evicting jobs included. */
+  readonly committed: Resources;
+  /** Pods that are not Rota's. */
+  readonly foreign: Resources;
+  /** The part of `committed` that belongs to evicting jobs. */
+  readonly leaving: Resources;
+  /** Kept for held jobs. */
+  readonly held: Resources;
+}
+
+export type ResourceType = "GPU" | "CPU";
+
+export interface OwnerRef {
+  readonly kind: "User" | "Group";
+  readonly name: string;
+}
+
+/** What one owner's plans grant in this pool for one resource type (design section 4). */
+export interface Ceiling {
+  readonly id: string;
+  readonly owner: OwnerRef;
+  readonly resourceType: ResourceType;
+  /** GPUs or cores in effect now; 0 outside every window. */
+  readonly quantity: number;
+  /** GPUs or cores (a fraction is possible) of all live jobs under it: held ones count, evicting ones do not. */
+  readonly usage: number;
+  /** Names of the plans, for messages. */
+  readonly plans: readonly string[];
+  /** The next opening in words, e.g. "plan vision-weekdays opens Mon 08:00". */
+  readonly opensAtText?: string;
+  /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
+  readonly evictClosesInSeconds?: number;
+}
+
+/** Where pods of a gang go. */
+export interface Placement {
+  readonly node: string;
+  readonly pods: number;
+}
+
+/** The conditions a node must meet for a job's pods. */
+export interface NodeConstraints {
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  /** Required node affinity; absent means no requirement, empty matches no node, as in Kubernetes. */
+  readonly affinityTerms?: readonly NodeSelectorTerm[];
+  readonly tolerations: readonly Toleration[];
+  /** Nodes that lately failed to start this job's pods. */
+  readonly avoidNodes: readonly string[];
+}
+
+export interface QueuedJob extends NodeConstraints {
+  readonly id: string;
+  /** namespace/name */
+  readonly key: string;
+  readonly priority: number;
+  readonly queuedAtSeconds: number;
+  readonly status: "pending" | "evicted";
+  readonly attempt: number;
+  /** Pods of the gang. */
+  readonly parallelism: number;
+  /** Demand of one pod; its `pods` is 1. */
+  readonly perPod: Resources;
+  readonly allowsBorrowing: boolean;
+  /** Its priority class says PreemptLowerPriority. */
+  readonly preempts: boolean;
+  readonly maxRuntimeSeconds?: number;
+  /** Ids of the ceilings that count for it. */
+  readonly ceilings: readonly string[];
+  /** Asks for a metered type that no plan on the way up grants: it can only borrow. */
+  readonly unplanned: boolean;
+}
+
+/** A job whose victims are still leaving. */
+export interface HeldJob {
+  readonly id: string;
+  readonly key: string;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly placements: readonly Placement[];
+  readonly perPod: Resources;
+  readonly borrowing: boolean;
+  readonly expiresAtSeconds: number;
+}
+
+/** A job that runs and could be a victim. */
+export interface LiveJob {
+  readonly id: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly status: "starting" | "running";
+  readonly startedAtSeconds: number;
+  readonly borrowing: boolean;
+  readonly perPod: Resources;
+  readonly allocations: readonly Placement[];
+  readonly ceilings: readonly string[];
+  /** Name of a PodDisruptionBudget that forbids its eviction for now. */
+  readonly protected?: string;
+}
+
+export interface Snapshot {
+  readonly pool: string;
+  readonly nowSeconds: number;
+  readonly nodes: readonly NodeSnapshot[];
+  readonly ceilings: readonly Ceiling[];
+  /** The claimed jobs, in order: priority descending, queue time, id. */
+  readonly queue: readonly QueuedJob[];
+  readonly held: readonly HeldJob[];
+  /** What the finder proposed so far; absent in the first pass. */
+  readonly victims?: readonly LiveJob[];
+  /** Ids of the jobs the finder was asked about: only for these is "no victims" a verdict. */
+  readonly victimsFor?: readonly string[];
+}
+
+export type VictimRule = "BorrowerReclaimed" | "LowerPriority" | "OwnCeiling";
+
+export interface Victim {
+  readonly jobId: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly rule: VictimRule;
+}
+
+/** Another set of victims that was considered and cost more. */
+export interface Alternative {
+  readonly description: string;
+  readonly victims: readonly string[];
+  readonly pods: number;
+}
+
+export type WaitReason =
+  | "NoSpace"
+  | "SpaceIsLeaving"
+  | "SpaceIsKept"
+  | "NoMatchingNode"
+  | "TooLargeForPool"
+  | "OverPlan"
+  | "WindowClosed"
+  | "NoPlan"
+  | "WindowClosesTooSoon"
+  | "BehindBlockedJob"
+  | "VictimsProtected";
+
+export type ReleaseReason = "HoldExpired" | "NodeUnavailable";
+
+export interface AdmitVerdict {
+  readonly kind: "admit";
+  readonly jobId: string;
+  /** Fence: the job's attempt when it was read. */
+  readonly attempt: number;
+  readonly borrowing: boolean;
+  readonly placements: readonly Placement[];
+}
+
+/** A held job whose placements are physically free now. */
+export interface ActivateVerdict {
+  readonly kind: "activate";
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly borrowing: boolean;
+  readonly placements: readonly Placement[];
+}
+
+/** A hold to be given back: its deadline passed or its node is gone. */
+export interface ReleaseVerdict {
+  readonly kind: "release";
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly reason: ReleaseReason;
+  readonly message: string;
+}
+
+export interface PreemptVerdict {
+  readonly kind: "preempt";
+  readonly jobId: string;
+  readonly attempt: number;
+  readonly borrowing: boolean;
+  readonly placements: readonly Placement[];
+  readonly victims: readonly Victim[];
+  /** For the ledger: preemptor, rule, numbers. */
+  readonly reason: string;
+  readonly alternatives: readonly Alternative[];
+}
+
+export interface WaitVerdict {
+  readonly kind: "wait";
+  readonly jobId: string;
+  readonly reason: WaitReason;
+  readonly message: string;
+  /** 1 is the next in line among those that wait. */
+  readonly position: number;
+}
+
+export type Verdict =
+  | AdmitVerdict
+  | ActivateVerdict
+  | ReleaseVerdict
+  | PreemptVerdict
+  | WaitVerdict;
+
+export interface Decision {
+  readonly verdicts: readonly Verdict[];
+  /**
+   * Jobs that are blocked, may preempt, and about which the finder was not asked, in order. Ask it for
+   * the first few, add them to `victimsFor`, and decide again on the same snapshot.
+   */
+  readonly wantsVictims: readonly string[];
+}
