@@ -1,10 +1,5 @@
 /** The list of generators: each returns the files it makes, as the text they should have. */
-export interface GeneratedFile {
-  /** Path below the project's root. */
-  readonly path: string;
-  readonly content: string;
-}
+import type { Generator } from "./generators/types.ts";
+import { generateApiTypes } from "./generators/api-types.ts";
 
-export type Generator = () => Promise<readonly GeneratedFile[]>;
-
-export const generators: readonly Generator[] = [];
+export const generators: readonly Generator[] = [generateApiTypes];

@@ -1,0 +1,60 @@
+/** Makes src/api/generated.ts: TypeScript types of the custom resources, from the schemas in crds/. */
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { load } from "js-yaml";
+import { compile } from "json-schema-to-typescript";
+import type { GeneratedFile } from "./types.ts";
+import { projectRoot } from "../shell.ts";
+
+interface Schema {
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  default?: unknown;
+  required?: string[];
+  type?: string;
+  description?: string;
+  additionalProperties?: boolean;
+  [extension: string]: unknown;
+}
+
+interface CustomResourceDefinition {
+  spec: {
+    names: { kind: string };
+    versions: { schema: { openAPIV3Schema: Schema } }[];
+  };
+}
+
+const header = "/** Types of Rota's custom resources. Generated from crds/ by `npm run generate`; do not edit. */\n";
+
+/** A field with a default is always there in what the API server returns; objects are closed unless they keep unknown fields. */
+function asReturnedByServer(schema: Schema): Schema {
+  const properties = Object.entries(schema.properties ?? {});
+  const defaulted = properties.filter(([, value]) => value.default !== undefined);
+  const { "x-kubernetes-validations": _rules, "x-kubernetes-preserve-unknown-fields": open, ...rest } = schema;
+  if (rest.type !== "object") {
+    return rest.items ? { ...rest, items: asReturnedByServer(rest.items) } : rest;
+  }
+  return {
+    ...rest,
+    additionalProperties: open === true,
+    required: [...new Set([...(rest.required ?? []), ...defaulted.map(([name]) => name)])],
+    properties: Object.fromEntries(properties.map(([name, value]) => [name, asReturnedByServer(value)])),
+  };
+}
+
+async function typesOf(definition: CustomResourceDefinition): Promise<string> {
+  const { kind } = definition.spec.names;
+  const schema = definition.spec.versions[0]?.schema.openAPIV3Schema.properties ?? {};
+  const parts = (["spec", "status"] as const).map((part) => {
+    const name = `${kind}${part === "spec" ? "Spec" : "Status"}`;
+    return compile(asReturnedByServer(schema[part] ?? {}), name, { bannerComment: "", format: false });
+  });
+  return (await Promise.all(parts)).join("\n");
+}
+
+export async function generateApiTypes(): Promise<readonly GeneratedFile[]> {
+  const files = globSync("crds/*.yaml", { cwd: projectRoot }).sort();
+  const definitions = files.map((file) => load(readFileSync(join(projectRoot, file), "utf8")) as CustomResourceDefinition);
+  const types = await Promise.all(definitions.map(typesOf));
+  return [{ path: "src/api/generated.ts", content: header + types.join("\n") }];
+}
