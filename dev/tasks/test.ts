@@ -13,7 +13,11 @@ const levels: Readonly<Record<string, Level>> = {
   e2e: { timeoutSeconds: 300, jobs: 2 },
 };
 
-const mochaArguments = (level: Level, files: readonly string[], passedOn: readonly string[]): string[] => [
+const mochaArguments = (
+  level: Level,
+  files: readonly string[],
+  passedOn: readonly string[],
+): string[] => [
   "--parallel",
   `--jobs=${level.jobs}`,
   `--timeout=${level.timeoutSeconds * 1000}`,
@@ -29,7 +33,9 @@ function runLevel(name: string, passedOn: readonly string[]): boolean {
   const started = performance.now();
   console.log(`\n== ${name} tests: ${files.length} files`);
   const passed = files.length > 0 && run("mocha", mochaArguments(level, files, passedOn)) === 0;
-  console.log(`== ${name} tests ${passed ? "passed" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  console.log(
+    `== ${name} tests ${passed ? "passed" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
+  );
   return passed;
 }
 

@@ -24,13 +24,18 @@ interface CustomResourceDefinition {
   };
 }
 
-const header = "/** Types of Rota's custom resources. Generated from crds/ by `npm run generate`; do not edit. */\n";
+const header =
+  "/** Types of Rota's custom resources. Generated from crds/ by `npm run generate`; do not edit. */\n";
 
 /** A field with a default is always there in what the API server returns; objects are closed unless they keep unknown fields. */
 function asReturnedByServer(schema: Schema): Schema {
   const properties = Object.entries(schema.properties ?? {});
   const defaulted = properties.filter(([, value]) => value.default !== undefined);
-  const { "x-kubernetes-validations": _rules, "x-kubernetes-preserve-unknown-fields": open, ...rest } = schema;
+  const {
+    "x-kubernetes-validations": _rules,
+    "x-kubernetes-preserve-unknown-fields": open,
+    ...rest
+  } = schema;
   if (rest.type !== "object") {
     return rest.items ? { ...rest, items: asReturnedByServer(rest.items) } : rest;
   }
@@ -38,7 +43,9 @@ function asReturnedByServer(schema: Schema): Schema {
     ...rest,
     additionalProperties: open === true,
     required: [...new Set([...(rest.required ?? []), ...defaulted.map(([name]) => name)])],
-    properties: Object.fromEntries(properties.map(([name, value]) => [name, asReturnedByServer(value)])),
+    properties: Object.fromEntries(
+      properties.map(([name, value]) => [name, asReturnedByServer(value)]),
+    ),
   };
 }
 
@@ -47,14 +54,19 @@ async function typesOf(definition: CustomResourceDefinition): Promise<string> {
   const schema = definition.spec.versions[0]?.schema.openAPIV3Schema.properties ?? {};
   const parts = (["spec", "status"] as const).map((part) => {
     const name = `${kind}${part === "spec" ? "Spec" : "Status"}`;
-    return compile(asReturnedByServer(schema[part] ?? {}), name, { bannerComment: "", format: false });
+    return compile(asReturnedByServer(schema[part] ?? {}), name, {
+      bannerComment: "",
+      format: false,
+    });
   });
   return (await Promise.all(parts)).join("\n");
 }
 
 export async function generateApiTypes(): Promise<readonly GeneratedFile[]> {
   const files = globSync("crds/*.yaml", { cwd: projectRoot }).sort();
-  const definitions = files.map((file) => load(readFileSync(join(projectRoot, file), "utf8")) as CustomResourceDefinition);
+  const definitions = files.map(
+    (file) => load(readFileSync(join(projectRoot, file), "utf8")) as CustomResourceDefinition,
+  );
   const types = await Promise.all(definitions.map(typesOf));
   return [{ path: "src/api/generated.ts", content: header + types.join("\n") }];
 }

@@ -1,0 +1,31 @@
+/** Names that Rota puts on objects of the cluster. */
+export const group = "rota.dev";
+export const version = "v1alpha1";
+export const apiVersion = `${group}/${version}`;
+
+/** Field manager of everything that Rota applies. */
+export const fieldManager = "rota";
+
+export const labels = {
+  /** On nodes: the pool they belong to. */
+  pool: "rota.dev/pool",
+  /** On namespaces and what is in them: the project. */
+  project: "rota.dev/project",
+  /** On pods: the job, its uid, the attempt and the pod's index in the gang. */
+  job: "rota.dev/job",
+  jobUid: "rota.dev/job-uid",
+  attempt: "rota.dev/attempt",
+  index: "rota.dev/index",
+  managedBy: "app.kubernetes.io/managed-by",
+} as const;
+
+export const defaultPool = "default";
+
+/** Deterministic, so that a pod created twice is the same pod. */
+export const podName = (job: string, attempt: number, index: number): string =>
+  `${job}-${attempt}-${index}`;
+
+export const configMapName = (hash: string): string => `rota-config-${hash.slice(0, 40)}`;
+
+export const configMountPath = "/etc/rota";
+export const configFileName = "config.json";

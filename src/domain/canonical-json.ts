@@ -1,0 +1,137 @@
+/**
+ * JSON in one form: strict reading, the canonical text of RFC 8785, and its SHA-256. What JavaScript or
+ * jsonb would alter in silence (rounded numbers, duplicate keys, lone surrogates, NUL) is refused.
+ */
+import { createHash } from "node:crypto";
+import serialize from "canonicalize";
+import { RotaError } from "../errors.ts";
+
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
+export interface CanonicalJson {
+  readonly canonical: string;
+  /** SHA-256 of the canonical text in UTF-8, 64 hexadecimal digits. */
+  readonly hash: string;
+}
+
+/** A ConfigMap takes 1 MiB; so does a ConfigCommit, less what etcd needs around it. */
+export const longestTextBytes = 1_000_000;
+const deepestNesting = 100;
+
+const refuse = (message: string): never => {
+  throw new RotaError("ConfigurationInvalid", message);
+};
+
+const numberPattern = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
+
+/** A number's decimal value as text: sign, digits without zeros around, exponent. Equal values, equal texts. */
+function decimalOf(token: string): string {
+  const [, sign, whole = "", fraction = "", exponent = "0"] = numberPattern.exec(token) ?? [];
+  const digits = `${whole}${fraction}`.replace(/^0+/, "");
+  if (digits === "") return "0";
+  const significant = digits.replace(/0+$/, "");
+  const power = Number(exponent) - fraction.length + digits.length - significant.length;
+  return `${sign}${significant}e${power}`;
+}
+
+function checkNumber(token: string): void {
+  const value = Number(token);
+  if (!Number.isFinite(value) || decimalOf(token) !== decimalOf(String(value))) {
+    refuse(`the number ${token} would be rounded to ${value}: write it as a string`);
+  }
+}
+
+function checkString(text: string): void {
+  if (!text.isWellFormed()) refuse(`the string ${JSON.stringify(text)} has a lone surrogate`);
+  if (text.includes("\0")) refuse(`the string ${JSON.stringify(text)} has a NUL character`);
+}
+
+const tokenPattern = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
+const numberStart = /^[-\d]/;
+
+/** Walks the tokens of a text that JSON.parse has accepted, for what JSON.parse accepts and loses. */
+function checkTokens(text: string): void {
+  const open: Set<string>[] = [];
+  const tokens = text.match(tokenPattern) ?? [];
+  for (const [index, token] of tokens.entries()) {
+    if (token === "{" || token === "[") open.push(new Set());
+    else if (token === "}" || token === "]") open.pop();
+    else if (numberStart.test(token)) checkNumber(token);
+    else if (token.startsWith('"') && tokens[index + 1] === ":") checkKey(token, open.at(-1));
+  }
+}
+
+function checkKey(token: string, keys: Set<string> | undefined): void {
+  const key = String(JSON.parse(token));
+  if (keys?.has(key)) refuse(`the key ${token} stands twice in one object`);
+  keys?.add(key);
+}
+
+function parse(text: string): JsonValue {
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch (error) {
+    return refuse(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/** Reads JSON text. Throws RotaError ConfigurationInvalid, with what and where. */
+export function parseStrictly(text: string): JsonValue {
+  if (Buffer.byteLength(text) > longestTextBytes) refuse(`longer than ${longestTextBytes} bytes`);
+  const value = parse(text);
+  checkTokens(text);
+  checkValue(value, 0);
+  return value;
+}
+
+/** A value that was parsed elsewhere: an integer beyond 2^53 may have been rounded on the way. */
+function checkValue(value: JsonValue, depth: number): void {
+  if (depth > deepestNesting) refuse(`nested more than ${deepestNesting} levels deep`);
+  if (typeof value === "string") return checkString(value);
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [key, item] of Object.entries(value)) {
+    checkString(key);
+    checkValue(item as JsonValue, depth + 1);
+  }
+  return undefined;
+}
+
+function checkParsedNumbers(value: JsonValue): void {
+  if (typeof value === "number" && (!Number.isFinite(value) || isUnsafeInteger(value))) {
+    refuse(`the number ${value} may have been rounded: write it as a string`);
+  }
+  if (typeof value === "object" && value !== null) {
+    for (const item of Object.values(value)) checkParsedNumbers(item as JsonValue);
+  }
+}
+
+const isUnsafeInteger = (value: number): boolean =>
+  Number.isInteger(value) && !Number.isSafeInteger(value);
+
+function canonicalOf(value: JsonValue): CanonicalJson {
+  const canonical = serialize(value) ?? refuse("not a JSON value");
+  if (Buffer.byteLength(canonical) > longestTextBytes)
+    refuse(`longer than ${longestTextBytes} bytes`);
+  return { canonical, hash: createHash("sha256").update(canonical, "utf8").digest("hex") };
+}
+
+/** Canonical form of JSON text. Throws RotaError ConfigurationInvalid. */
+export function canonicalizeText(text: string): CanonicalJson {
+  return canonicalOf(parseStrictly(text));
+}
+
+/**
+ * Canonical form of a value that came out of a JSON parser. Integers beyond 2^53 are refused whether
+ * they were rounded or not, since that cannot be told any more. Throws RotaError ConfigurationInvalid.
+ */
+export function canonicalizeValue(value: JsonValue): CanonicalJson {
+  checkValue(value, 0);
+  checkParsedNumbers(value);
+  return canonicalOf(value);
+}

@@ -1,0 +1,71 @@
+/**
+ * What a pod asks of its node, counted as kube-scheduler and the kubelet do: containers and sidecars together, or
+ * the largest init container beside the sidecars started before it, whichever is more; pod-level requests in place
+ * of that; overhead on top (KEP-753, KEP-2837, KEP-688).
+ */
+import { parseBytes, parseCount, parseCpuMillis } from "./quantity.ts";
+
+export interface PodDemand {
+  readonly gpus: number;
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+}
+
+interface Requirements {
+  readonly requests?: Readonly<Record<string, string | number>>;
+  readonly limits?: Readonly<Record<string, string | number>>;
+}
+
+interface Container {
+  readonly restartPolicy?: string;
+  readonly resources?: Requirements;
+}
+
+/** The parts of core/v1 PodSpec that count. */
+export interface DemandingPodSpec {
+  readonly containers?: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly resources?: Requirements;
+  readonly overhead?: Readonly<Record<string, string | number>>;
+}
+
+const parsers: Readonly<Record<string, (text: string) => number>> = {
+  cpu: parseCpuMillis,
+  memory: parseBytes,
+};
+
+/** A limit without a request counts as the request, as the API server defaults it. */
+function asked(requirements: Requirements | undefined, resource: string): number | undefined {
+  const value = requirements?.requests?.[resource] ?? requirements?.limits?.[resource];
+  if (value === undefined) return undefined;
+  return (parsers[resource] ?? parseCount)(String(value));
+}
+
+function askedOfPod(spec: DemandingPodSpec, resource: string): number {
+  const running = (spec.containers ?? []).reduce(
+    (sum, container) => sum + (asked(container.resources, resource) ?? 0),
+    0,
+  );
+  let sidecars = 0;
+  let initial = 0;
+  for (const container of spec.initContainers ?? []) {
+    const amount = asked(container.resources, resource) ?? 0;
+    if (container.restartPolicy === "Always") sidecars += amount;
+    initial = Math.max(
+      initial,
+      container.restartPolicy === "Always" ? sidecars : sidecars + amount,
+    );
+  }
+  const ofContainers = Math.max(running + sidecars, initial);
+  const overhead = asked({ requests: spec.overhead ?? {} }, resource) ?? 0;
+  return (asked(spec.resources, resource) ?? ofContainers) + overhead;
+}
+
+/** Throws RangeError on a malformed quantity. */
+export function podDemand(spec: DemandingPodSpec, gpuResource: string): PodDemand {
+  return {
+    gpus: askedOfPod(spec, gpuResource),
+    cpuMillis: askedOfPod(spec, "cpu"),
+    memoryBytes: askedOfPod(spec, "memory"),
+  };
+}
