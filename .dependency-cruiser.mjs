@@ -1,5 +1,5 @@
 // The layering rule: imports point downwards only. Order from entrance to cellar.
-const layers = ["main", "controllers", "scheduler", "kube", "runtime", "db", "domain", "api"];
+const layers = ["main", "controllers", "scheduler", "resources", "kube", "runtime", "db", "domain", "api"];
 const folder = (name) => `^src/${name}/`;
 
 const upwards = layers.slice(1).map((name, index) => ({

@@ -6,9 +6,7 @@ export interface ConfigCommitSpec {
 /**
  * The configuration, any JSON value. kubectl reads YAML 1.1, where y, no, on and off are booleans, so quote what matters.
  */
-content: {
-[k: string]: unknown
-}
+content: unknown
 /**
  * What changed and why.
  */

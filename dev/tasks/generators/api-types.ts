@@ -3,6 +3,7 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { load } from "js-yaml";
 import { compile } from "json-schema-to-typescript";
+import type { JSONSchema } from "json-schema-to-typescript";
 import type { GeneratedFile } from "./types.ts";
 import { projectRoot } from "../shell.ts";
 
@@ -36,6 +37,7 @@ function asReturnedByServer(schema: Schema): Schema {
     "x-kubernetes-preserve-unknown-fields": open,
     ...rest
   } = schema;
+  if (rest.type === undefined && open === true) return { ...rest, tsType: "unknown" };
   if (rest.type !== "object") {
     return rest.items ? { ...rest, items: asReturnedByServer(rest.items) } : rest;
   }
@@ -54,7 +56,7 @@ async function typesOf(definition: CustomResourceDefinition): Promise<string> {
   const schema = definition.spec.versions[0]?.schema.openAPIV3Schema.properties ?? {};
   const parts = (["spec", "status"] as const).map((part) => {
     const name = `${kind}${part === "spec" ? "Spec" : "Status"}`;
-    return compile(asReturnedByServer(schema[part] ?? {}), name, {
+    return compile(asReturnedByServer(schema[part] ?? {}) as JSONSchema, name, {
       bannerComment: "",
       format: false,
     });

@@ -1,0 +1,219 @@
+/** The resources Rota watches, each projected to the fields it needs. */
+import { group, labels, version, defaultPool } from "../api/names.ts";
+import type {
+  ConfigCommitSpec,
+  ConfigCommitStatus,
+  JobSpec,
+  JobStatus,
+  ProjectSpec,
+  ProjectStatus,
+  ResourcePlanSpec,
+  ResourcePlanStatus,
+} from "../api/generated.ts";
+import { podDemand } from "../domain/pod-demand.ts";
+import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
+import { parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
+import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
+import { fieldsOf, metaOf, textOf } from "./meta.ts";
+import type { Meta } from "./meta.ts";
+
+export interface Project extends Meta {
+  readonly spec: ProjectSpec;
+  readonly status: ProjectStatus;
+}
+export interface ResourcePlan extends Meta {
+  readonly spec: ResourcePlanSpec;
+  readonly status: ResourcePlanStatus;
+}
+/** Without its template, which is read when pods are made. */
+export interface Job extends Meta {
+  readonly spec: Omit<JobSpec, "template">;
+  readonly status: JobStatus;
+}
+/** Without its content, which is read once. */
+export interface ConfigCommit extends Meta {
+  readonly spec: Omit<ConfigCommitSpec, "content">;
+  readonly status: ConfigCommitStatus;
+}
+export interface PriorityClass extends Meta {
+  readonly value: number;
+  readonly preemptionPolicy: "PreemptLowerPriority" | "Never";
+  readonly globalDefault: boolean;
+}
+export interface NodeCapacity extends PodDemand {
+  readonly pods: number;
+}
+export interface ClusterNode extends Meta {
+  readonly pool: string;
+  /** Ready and not cordoned. */
+  readonly schedulable: boolean;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly {
+    readonly key: string;
+    readonly value?: string;
+    readonly effect: string;
+  }[];
+  readonly allocatable: NodeCapacity;
+}
+export interface Pod extends Meta {
+  /** namespace/name of the job whose pod it is; empty for pods that are not Rota's. */
+  readonly jobKey: string;
+  readonly jobUid: string;
+  readonly attempt: number;
+  readonly nodeName: string;
+  readonly phase: string;
+  readonly ready: boolean;
+  /** Why it failed, in words; empty otherwise. */
+  readonly failure: string;
+  readonly demand: PodDemand;
+}
+
+const ofRota = (plural: string, kind: string, namespaced: boolean): ResourceName => ({
+  group,
+  version,
+  plural,
+  kind,
+  namespaced,
+});
+
+const specOf = <Spec>(raw: KubeObject, without: string): Spec => {
+  const { [without]: _left, ...spec } = fieldsOf(raw["spec"]);
+  return spec as Spec;
+};
+const statusOf = <Status>(raw: KubeObject): Status => fieldsOf(raw["status"]) as Status;
+
+export const projects: ResourceType<Project> = {
+  ...ofRota("projects", "Project", false),
+  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, ""), status: statusOf(raw) }),
+};
+export const resourcePlans: ResourceType<ResourcePlan> = {
+  ...ofRota("resourceplans", "ResourcePlan", false),
+  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, ""), status: statusOf(raw) }),
+};
+export const jobs: ResourceType<Job> = {
+  ...ofRota("jobs", "Job", true),
+  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, "template"), status: statusOf(raw) }),
+};
+export const configCommits: ResourceType<ConfigCommit> = {
+  ...ofRota("configcommits", "ConfigCommit", true),
+  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, "content"), status: statusOf(raw) }),
+};
+export const priorityClasses: ResourceType<PriorityClass> = {
+  group: "scheduling.k8s.io",
+  version: "v1",
+  plural: "priorityclasses",
+  kind: "PriorityClass",
+  namespaced: false,
+  project: (raw) => ({
+    ...metaOf(raw),
+    value: Number(raw["value"] ?? 0),
+    preemptionPolicy: raw["preemptionPolicy"] === "Never" ? "Never" : "PreemptLowerPriority",
+    globalDefault: raw["globalDefault"] === true,
+  }),
+};
+
+interface RawCondition {
+  readonly type?: string;
+  readonly status?: string;
+}
+
+const isTrue = (conditions: unknown, type: string): boolean =>
+  Array.isArray(conditions) &&
+  (conditions as RawCondition[]).some((entry) => entry.type === type && entry.status === "True");
+
+function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
+  const amounts = fieldsOf(allocatable);
+  const text = (name: string) => String(amounts[name] ?? "0");
+  return {
+    gpus: parseCount(text(gpuResource)),
+    cpuMillis: parseCpuMillis(text("cpu")),
+    memoryBytes: parseBytes(text("memory")),
+    pods: parseCount(text("pods")),
+  };
+}
+
+export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
+  group: "",
+  version: "v1",
+  plural: "nodes",
+  kind: "Node",
+  namespaced: false,
+  project: (raw) => {
+    const spec = fieldsOf(raw["spec"]);
+    const status = fieldsOf(raw["status"]);
+    const nodeLabels = raw.metadata.labels ?? {};
+    return {
+      ...metaOf(raw),
+      pool: nodeLabels[labels.pool] || defaultPool,
+      schedulable: spec["unschedulable"] !== true && isTrue(status["conditions"], "Ready"),
+      labels: nodeLabels,
+      taints: (spec["taints"] ?? []) as ClusterNode["taints"],
+      allocatable: capacityOf(status["allocatable"], gpuResource),
+    };
+  },
+});
+
+interface RawContainerStatus {
+  readonly name?: string;
+  readonly state?: {
+    readonly terminated?: { readonly exitCode?: number; readonly reason?: string };
+  };
+}
+
+function failureOf(status: Readonly<Record<string, unknown>>): string {
+  if (status["phase"] !== "Failed") return "";
+  const all = (status["containerStatuses"] ?? []) as RawContainerStatus[];
+  const ended = all.find((entry) => (entry.state?.terminated?.exitCode ?? 0) !== 0);
+  const terminated = ended?.state?.terminated;
+  if (ended && terminated) {
+    return `container ${ended.name ?? "?"} exited with code ${terminated.exitCode ?? "?"}`;
+  }
+  return textOf(status["message"]) || textOf(status["reason"]) || "the pod failed";
+}
+
+export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
+  group: "",
+  version: "v1",
+  plural: "pods",
+  kind: "Pod",
+  namespaced: true,
+  project: (raw) => {
+    const meta = metaOf(raw);
+    const spec = fieldsOf(raw["spec"]);
+    const status = fieldsOf(raw["status"]);
+    const podLabels = raw.metadata.labels ?? {};
+    const job = podLabels[labels.job];
+    const jobUid = podLabels[labels.jobUid] ?? "";
+    return {
+      ...meta,
+      jobKey: job !== undefined && jobUid !== "" ? `${meta.namespace}/${job}` : "",
+      jobUid,
+      attempt: Number(podLabels[labels.attempt] ?? 0),
+      nodeName: textOf(spec["nodeName"]),
+      phase: textOf(status["phase"]) || "Pending",
+      ready: isTrue(status["conditions"], "Ready"),
+      failure: failureOf(status),
+      demand: podDemand(spec as DemandingPodSpec, gpuResource),
+    };
+  },
+});
+
+export const hasEnded = (pod: Pod): boolean => pod.phase === "Succeeded" || pod.phase === "Failed";
+
+const core = (plural: string, kind: string, namespaced: boolean): ResourceName => ({
+  group: "",
+  version: "v1",
+  plural,
+  kind,
+  namespaced,
+});
+export const namespaces = core("namespaces", "Namespace", false);
+export const configMaps = core("configmaps", "ConfigMap", true);
+export const persistentVolumeClaims = core("persistentvolumeclaims", "PersistentVolumeClaim", true);
+export const roleBindings: ResourceName = {
+  group: "rbac.authorization.k8s.io",
+  version: "v1",
+  plural: "rolebindings",
+  kind: "RoleBinding",
+  namespaced: true,
+};
