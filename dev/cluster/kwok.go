@@ -38,5 +38,7 @@ func kwok() error {
 func execute(ctx context.Context, flags *pflag.FlagSet) error {
 	command := cmd.NewCommand(ctx)
 	command.PersistentFlags().AddFlagSet(flags)
+	// cobra would read the flag --version, which the Kubernetes components linked beside define otherwise.
+	command.Version = ""
 	return command.ExecuteContext(ctx)
 }

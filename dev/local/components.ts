@@ -1,0 +1,105 @@
+/** The command line of each component of a local cluster. */
+import { join } from "node:path";
+import { projectRoot } from "./paths.ts";
+
+export const componentNames = [
+  "etcd",
+  "kube-apiserver",
+  "kube-controller-manager",
+  "kube-scheduler",
+  "kwok",
+] as const;
+
+export type ComponentName = (typeof componentNames)[number];
+
+export interface Ports {
+  readonly apiServer: number;
+  readonly etcdClient: number;
+  readonly etcdPeer: number;
+  readonly kwok: number;
+}
+
+/** Paths and ports of one cluster. */
+export interface ClusterLayout {
+  readonly directory: string;
+  readonly certificates: string;
+  readonly kubeconfig: string;
+  readonly ports: Ports;
+}
+
+/** Nobody shares a local cluster, so nothing is throttled. */
+const unthrottled = ["--kube-api-qps=2000", "--kube-api-burst=2000"];
+
+const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => readonly string[]>> = {
+  etcd: ({ directory, ports }) => [
+    "--name=local",
+    `--data-dir=${join(directory, "etcd")}`,
+    `--listen-client-urls=${loopback(ports.etcdClient)}`,
+    `--advertise-client-urls=${loopback(ports.etcdClient)}`,
+    `--listen-peer-urls=${loopback(ports.etcdPeer)}`,
+    `--initial-advertise-peer-urls=${loopback(ports.etcdPeer)}`,
+    `--initial-cluster=local=${loopback(ports.etcdPeer)}`,
+    // A crash of the machine may lose a local cluster; a crash of etcd does not.
+    "--unsafe-no-fsync",
+    `--quota-backend-bytes=${8 * 1024 ** 3}`,
+    "--log-level=warn",
+  ],
+  "kube-apiserver": ({ certificates, ports }) => [
+    `--etcd-servers=${loopback(ports.etcdClient)}`,
+    "--bind-address=127.0.0.1",
+    `--secure-port=${ports.apiServer}`,
+    `--tls-cert-file=${join(certificates, "apiserver.crt")}`,
+    `--tls-private-key-file=${join(certificates, "apiserver.key")}`,
+    `--client-ca-file=${join(certificates, "ca.crt")}`,
+    "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+    `--service-account-key-file=${join(certificates, "service-account.key")}`,
+    `--service-account-signing-key-file=${join(certificates, "service-account.key")}`,
+    "--service-cluster-ip-range=10.0.0.0/24",
+    "--authorization-mode=RBAC",
+    "--allow-privileged=true",
+    "--enable-priority-and-fairness=false",
+    "--max-requests-inflight=0",
+    "--max-mutating-requests-inflight=0",
+    "--event-ttl=15m",
+    "--profiling=false",
+    // There is one API server and no endpoint to advertise: no leases to renew while idle.
+    "--endpoint-reconciler-type=none",
+    "--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
+  ],
+  "kube-controller-manager": ({ certificates, kubeconfig }) => [
+    `--kubeconfig=${kubeconfig}`,
+    "--leader-elect=false",
+    `--service-account-private-key-file=${join(certificates, "service-account.key")}`,
+    `--root-ca-file=${join(certificates, "ca.crt")}`,
+    "--use-service-account-credentials",
+    "--secure-port=0",
+    "--profiling=false",
+    // The nodes send no heartbeats (see dev/cluster/stages.yaml), and never stop to be ready by themselves.
+    "--node-monitor-grace-period=87600h",
+    "--node-startup-grace-period=87600h",
+    ...unthrottled,
+  ],
+  "kube-scheduler": ({ kubeconfig }) => [
+    `--kubeconfig=${kubeconfig}`,
+    "--leader-elect=false",
+    "--secure-port=0",
+    "--profiling=false",
+    ...unthrottled,
+  ],
+  kwok: ({ kubeconfig, ports }) => [
+    `--kubeconfig=${kubeconfig}`,
+    "--manage-all-nodes=true",
+    `--config=${join(projectRoot, "dev", "cluster", "stages.yaml")}`,
+    `--server-address=127.0.0.1:${ports.kwok}`,
+    "--node-lease-duration-seconds=0",
+    // Pod addresses: KWOK does not reuse those outside of its range, and its default holds 254.
+    "--cidr=10.128.0.0/9",
+  ],
+};
+
+const loopback = (port: number): string => `http://127.0.0.1:${port}`;
+
+export const componentArguments = (
+  name: ComponentName,
+  layout: ClusterLayout,
+): readonly string[] => argumentsOf[name](layout);
