@@ -1,0 +1,143 @@
+/** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
+import type { Ceiling, OwnerRef, ResourceType } from "../../domain/scheduling/types.ts";
+import { quantityAt, secondText, weekSeconds } from "../../domain/windows.ts";
+import { run } from "../pool.ts";
+import type { IntegerRange, Queryable } from "../types.ts";
+
+interface WindowRow {
+  readonly owner_id: number;
+  readonly owner_kind: OwnerRef["kind"];
+  readonly owner_name: string;
+  readonly resource_type: ResourceType;
+  readonly plan_name: string;
+  readonly quantity: number;
+  readonly time_window: IntegerRange;
+  readonly on_window_close: "Finish" | "Evict";
+}
+
+interface PlanWindow {
+  readonly row: WindowRow;
+  readonly start: number;
+  readonly end: number;
+  readonly quantity: number;
+}
+
+interface UsageRow {
+  readonly owner_id: number;
+  readonly gpus: number;
+  readonly cpu_millis: number;
+}
+
+export const ceilingId = (ownerId: number, type: ResourceType): string => `${ownerId}/${type}`;
+
+const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
+  run<WindowRow>(
+    db,
+    `
+    SELECT plan.resource_owner_id AS owner_id, owner.kind AS owner_kind, owner.name AS owner_name,
+      plan.resource_type, plan.plan_name, plan.quantity, plan.time_window, plan.on_window_close
+    FROM resource_plans AS plan
+    JOIN owners AS owner ON owner.id = plan.resource_owner_id
+    WHERE plan.pool = $1 AND plan.resource_owner_id = ANY ($2::bigint[])
+    ORDER BY plan.resource_owner_id, plan.resource_type, plan.time_window
+    `,
+    [pool, ownerIds],
+  );
+
+const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
+  run<UsageRow>(
+    db,
+    `
+    WITH per_project AS (
+      SELECT project_id, sum(gpus)::bigint AS gpus, sum(cpu_millis)::bigint AS cpu_millis
+      FROM jobs
+      WHERE pool = $1 AND status IN ('held', 'starting', 'running')
+      GROUP BY project_id
+    )
+    SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis
+    FROM per_project AS used
+    JOIN projects AS project ON project.id = used.project_id
+    JOIN LATERAL (
+      SELECT DISTINCT ancestor.owner_id
+      FROM projects AS ancestor
+      WHERE ancestor.path @> project.path AND ancestor.owner_id = ANY ($2::bigint[])
+    ) AS above ON true
+    GROUP BY above.owner_id
+    `,
+    [pool, ownerIds],
+  );
+
+function planWindow(row: WindowRow): PlanWindow {
+  const { time_window: range } = row;
+  const start = range.empty ? 0 : (range.lower ?? 0);
+  const end = range.empty ? 0 : (range.upper ?? weekSeconds);
+  return { row, start, end, quantity: row.quantity };
+}
+
+const secondsUntil = (second: number, from: number): number =>
+  (second - from + weekSeconds) % weekSeconds;
+
+/** Seconds until the open Evict window closes; a window that goes on over Sunday midnight does not close there. */
+function evictClosesInSeconds(windows: readonly PlanWindow[], second: number): number | undefined {
+  const open = windows.find(({ start, end }) => start <= second && second < end);
+  if (open?.row.on_window_close !== "Evict") return undefined;
+  if (open.end < weekSeconds) return open.end - second;
+  const next = windows.find(({ start }) => start === 0);
+  if (next === undefined) return open.end - second;
+  if (next === open || next.row.on_window_close !== "Evict") return undefined;
+  return open.end - second + next.end;
+}
+
+function opensAtText(windows: readonly PlanWindow[], second: number): string | undefined {
+  const closed = windows.filter(
+    ({ start, end, quantity }) => quantity > 0 && !(start <= second && second < end),
+  );
+  const [next] = closed.toSorted(
+    (one, other) => secondsUntil(one.start, second) - secondsUntil(other.start, second),
+  );
+  return next && `plan ${next.row.plan_name} opens ${secondText(next.start)}`;
+}
+
+function ceiling(
+  windows: readonly PlanWindow[],
+  usage: UsageRow | undefined,
+  second: number,
+): Ceiling[] {
+  const [first] = windows;
+  if (!first) return [];
+  const { owner_id, owner_kind, owner_name, resource_type } = first.row;
+  const used = resource_type === "GPU" ? (usage?.gpus ?? 0) : (usage?.cpu_millis ?? 0) / 1000;
+  const opens = opensAtText(windows, second);
+  const closes = evictClosesInSeconds(windows, second);
+  return [
+    {
+      id: ceilingId(owner_id, resource_type),
+      owner: { kind: owner_kind, name: owner_name },
+      resourceType: resource_type,
+      quantity: quantityAt(windows, second),
+      usage: used,
+      plans: [...new Set(windows.map(({ row }) => row.plan_name))],
+      ...(opens === undefined ? {} : { opensAtText: opens }),
+      ...(closes === undefined ? {} : { evictClosesInSeconds: closes }),
+    },
+  ];
+}
+
+/** The ceilings of these owners in the pool at a second of the week; owners without plans have none. */
+export async function readCeilings(
+  db: Queryable,
+  pool: string,
+  ownerIds: readonly number[],
+  secondOfWeek: number,
+): Promise<Ceiling[]> {
+  if (ownerIds.length === 0) return [];
+  const windows = (await readWindows(db, pool, ownerIds)).map(planWindow);
+  if (windows.length === 0) return [];
+  const usage = new Map(
+    (await readUsage(db, pool, ownerIds)).map((row) => [row.owner_id, row] as const),
+  );
+  const grouped = Map.groupBy(windows, ({ row }) => ceilingId(row.owner_id, row.resource_type));
+  return [...grouped.values()].flatMap((group) =>
+    ceiling(group, usage.get(group[0]?.row.owner_id ?? -1), secondOfWeek),
+  );
+}

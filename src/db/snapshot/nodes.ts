@@ -1,0 +1,69 @@
+/** What the scheduler reads of a pool's nodes: one statement, whatever their number. */
+import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/types.ts";
+import { run } from "../pool.ts";
+import type { Queryable } from "../types.ts";
+
+interface Row {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly Taint[];
+  readonly schedulable: boolean;
+  readonly allocatable: readonly string[];
+  readonly committed: readonly string[];
+  readonly foreign_usage: readonly string[];
+  readonly leaving: readonly string[];
+  readonly held: readonly string[];
+}
+
+/** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
+function resources(amounts: readonly (string | number)[]): Resources {
+  const [gpus = 0, cpuMillis = 0, memoryBytes = 0, pods = 0] = amounts.map(Number);
+  return { gpus, cpuMillis, memoryBytes, pods };
+}
+
+/** Capacity of the pool's nodes, with what leaves them and what is held on them. */
+export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapshot[]> {
+  const rows = await run<Row>(
+    db,
+    `
+    WITH leaving AS (
+      SELECT allocation.node_name, ARRAY[
+        sum(allocation.gpus), sum(allocation.cpu_millis), sum(allocation.memory_bytes), sum(allocation.pods)
+      ]::numeric[] AS amounts
+      FROM jobs AS job
+      JOIN allocations AS allocation ON allocation.job_id = job.id AND allocation.attempt = job.attempt
+      WHERE job.status = 'evicting'
+      GROUP BY allocation.node_name
+    ),
+    held AS (
+      SELECT node_name, ARRAY[sum(gpus), sum(cpu_millis), sum(memory_bytes), sum(pods)]::numeric[] AS amounts
+      FROM holds
+      GROUP BY node_name
+    )
+    SELECT node.name, node.labels, node.taints, node.schedulable,
+      ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
+        AS allocatable,
+      ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
+      ARRAY[gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign]::numeric[] AS foreign_usage,
+      coalesce(leaving.amounts, '{0,0,0,0}') AS leaving,
+      coalesce(held.amounts, '{0,0,0,0}') AS held
+    FROM nodes AS node
+    LEFT JOIN leaving ON leaving.node_name = node.name
+    LEFT JOIN held ON held.node_name = node.name
+    WHERE node.pool = $1 AND node.present
+    ORDER BY node.name
+    `,
+    [pool],
+  );
+  return rows.map((row) => ({
+    name: row.name,
+    labels: row.labels,
+    taints: row.taints,
+    schedulable: row.schedulable,
+    allocatable: resources(row.allocatable),
+    committed: resources(row.committed),
+    foreign: resources(row.foreign_usage),
+    leaving: resources(row.leaving),
+    held: resources(row.held),
+  }));
+}
