@@ -1,0 +1,455 @@
+import type { Clock } from "../runtime/clock.ts";
+import { noMetrics } from "../runtime/metrics.ts";
+import type { Counter, Histogram, Metrics } from "../runtime/metrics.ts";
+import type { CredentialSource } from "./credentials.ts";
+import { errorOfResponse, errorWithoutAnswer } from "./error-response.ts";
+import type { Attempt } from "./error-response.ts";
+import { KubeError } from "./errors.ts";
+import { apiVersionOf, collectionPath, objectPath, splitKey } from "./resource.ts";
+import type { KubeObject, ResourceName } from "./resource.ts";
+import { retryDelaySeconds } from "./retry.ts";
+import type { Safety } from "./retry.ts";
+import { Transport } from "./transport.ts";
+import type { HttpResponse, TransportOptions } from "./transport.ts";
+import { openWatch } from "./watch-stream.ts";
+import type { WatchRequest } from "./watch-stream.ts";
+import type { WatchEvent } from "./watch-events.ts";
+
+export interface KubeClientOptions extends Pick<
+  TransportOptions,
+  "connections" | "maxCalls" | "maxResponseBytes" | "connectTimeoutSeconds"
+> {
+  readonly credentials: CredentialSource;
+  readonly clock: Clock;
+  /** Names the program to the API server: user agent and default field manager. */
+  readonly name: string;
+  readonly metrics?: Metrics;
+  /** For a whole call with its retries; default 30. */
+  readonly timeoutSeconds?: number;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** For the whole call with its retries. */
+  readonly timeoutSeconds?: number;
+  /** Calls at most, the first included; default 5. */
+  readonly attempts?: number;
+}
+
+export interface ListOptions extends CallOptions {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+export interface WriteOptions extends CallOptions {
+  readonly dryRun?: boolean;
+  readonly fieldManager?: string;
+}
+
+export interface PageOptions extends ListOptions {
+  readonly pageSize: number;
+  readonly continueToken?: string;
+}
+
+export interface Page {
+  readonly items: readonly KubeObject[];
+  readonly resourceVersion: string;
+  readonly continueToken: string | undefined;
+}
+
+export interface DeleteOptions extends CallOptions {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+  readonly gracePeriodSeconds?: number;
+  readonly propagationPolicy?: "Foreground" | "Background" | "Orphan";
+  readonly dryRun?: boolean;
+}
+
+export interface EvictOptions extends CallOptions {
+  readonly uid?: string;
+  readonly dryRun?: boolean;
+  readonly gracePeriodSeconds?: number;
+}
+
+export interface RawOptions extends CallOptions {
+  /** Default application/json. */
+  readonly contentType?: string;
+  /** Whether it may be sent twice; default: only what HTTP calls safe (RFC 9110, 9.2.1). */
+  readonly safety?: Safety;
+}
+
+interface Call extends Attempt {
+  readonly method: string;
+  readonly path: string;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly safety: Safety;
+}
+
+const defaultTimeoutSeconds = 30;
+const defaultAttempts = 5;
+const listPageSize = 500;
+
+const pods: ResourceName = {
+  group: "",
+  version: "v1",
+  plural: "pods",
+  kind: "Pod",
+  namespaced: true,
+};
+
+/**
+ * Typed calls to one API server. Every method throws a KubeError that says what was attempted, or the signal's reason.
+ * What is safe to repeat is repeated with jittered back-off within the time-out; Retry-After is honoured.
+ */
+export class KubeClient {
+  /** The default field manager of writes. */
+  readonly name: string;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #timeoutSeconds: number;
+  readonly #requests: Counter;
+  readonly #latency: Histogram;
+
+  constructor(options: KubeClientOptions) {
+    const metrics = options.metrics ?? noMetrics;
+    this.name = options.name;
+    this.#clock = options.clock;
+    this.#timeoutSeconds = options.timeoutSeconds ?? defaultTimeoutSeconds;
+    this.#transport = new Transport({ ...options, userAgent: options.name });
+    this.#requests = metrics.counter({
+      name: "rest_client_requests_total",
+      help: "Calls to the API server by HTTP status (0: no answer), each attempt counted",
+      labelNames: ["code", "verb", "resource"],
+    });
+    this.#latency = metrics.histogram({
+      name: "rest_client_request_duration_seconds",
+      help: "Duration of calls to the API server, each attempt observed",
+      labelNames: ["verb", "resource"],
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    });
+  }
+
+  get(type: ResourceName, key: string, options: CallOptions = {}): Promise<KubeObject> {
+    const path = objectPath(type, key);
+    return this.#object(
+      { verb: "get", method: "GET", path, safety: "repeatable", ...subject(type, key) },
+      options,
+    );
+  }
+
+  /** The whole collection, read in pages of 500. */
+  async list(type: ResourceName, options: ListOptions = {}): Promise<KubeObject[]> {
+    const items: KubeObject[] = [];
+    let continueToken: string | undefined;
+    do {
+      const page: Page = await this.listPage(type, {
+        ...options,
+        pageSize: listPageSize,
+        ...(continueToken === undefined ? {} : { continueToken }),
+      });
+      items.push(...page.items);
+      ({ continueToken } = page);
+    } while (continueToken !== undefined);
+    return items;
+  }
+
+  /** One page of a collection. A continue token may have expired (isExpired): start again without it. */
+  async listPage(type: ResourceName, options: PageOptions): Promise<Page> {
+    const query = queryText({
+      limit: options.pageSize,
+      continue: options.continueToken,
+      labelSelector: options.labelSelector,
+      fieldSelector: options.fieldSelector,
+    });
+    const path = `${collectionPath(type, options.namespace)}${query}`;
+    const list = await this.#object(
+      {
+        verb: "list",
+        method: "GET",
+        path,
+        safety: "repeatable",
+        resource: type.plural,
+        name: options.namespace ?? "",
+      },
+      options,
+    );
+    const metadata: { resourceVersion?: string; continue?: string } = list.metadata;
+    return {
+      items: Array.isArray(list["items"]) ? list["items"] : [],
+      resourceVersion: metadata.resourceVersion ?? "",
+      continueToken: metadata.continue === "" ? undefined : metadata.continue,
+    };
+  }
+
+  /** Follows a collection; the iteration ends when the server ends the watch, and throws when it fails. */
+  watch(type: ResourceName, request: WatchRequest): AsyncIterable<readonly WatchEvent[]> {
+    return openWatch(this.#transport, type, request);
+  }
+
+  /** Not repeated once it may have been received: the object may exist then. */
+  create(type: ResourceName, object: KubeObject, options: WriteOptions = {}): Promise<KubeObject> {
+    const { namespace, name = "" } = object.metadata;
+    const path = `${collectionPath(type, namespaceOf(type, namespace))}${this.#writeQuery(options)}`;
+    const body = { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
+    const key = namespace === undefined ? name : `${namespace}/${name}`;
+    return this.#object(
+      { verb: "create", method: "POST", path, body, safety: "once", ...subject(type, key) },
+      options,
+    );
+  }
+
+  /** Replaces the object whole; with metadata.resourceVersion set, only if it has not changed since (isConflict). */
+  replace(type: ResourceName, object: KubeObject, options: WriteOptions = {}): Promise<KubeObject> {
+    const key = keyFor(type, object);
+    const path = `${objectPath(type, key)}${this.#writeQuery(options)}`;
+    const body = { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
+    return this.#object(
+      { verb: "update", method: "PUT", path, body, safety: "repeatable", ...subject(type, key) },
+      options,
+    );
+  }
+
+  /**
+   * Server-side apply (KEP-555): creates the object, or makes our fields of it what they are here. Forced unless told
+   * otherwise: for what we own, our word stands.
+   */
+  apply(
+    type: ResourceName,
+    object: KubeObject,
+    options: WriteOptions & { readonly force?: boolean } = {},
+  ): Promise<KubeObject> {
+    const key = keyFor(type, object);
+    const query = this.#writeQuery(options, { force: options.force ?? true });
+    return this.#object(
+      {
+        verb: "apply",
+        method: "PATCH",
+        path: `${objectPath(type, key)}${query}`,
+        body: { apiVersion: apiVersionOf(type), kind: type.kind, ...object },
+        contentType: "application/apply-patch+yaml",
+        safety: "repeatable",
+        ...subject(type, key),
+      },
+      options,
+    );
+  }
+
+  /** JSON merge patch (RFC 7396). metadata.uid or metadata.resourceVersion in it are preconditions (isConflict). */
+  patch(
+    type: ResourceName,
+    key: string,
+    mergePatch: object,
+    options: WriteOptions & { readonly subresource?: string } = {},
+  ): Promise<KubeObject> {
+    return this.#object(
+      {
+        verb: "patch",
+        method: "PATCH",
+        path: `${objectPath(type, key, options.subresource)}${this.#writeQuery(options)}`,
+        body: mergePatch,
+        contentType: "application/merge-patch+json",
+        safety: "repeatable",
+        ...subject(type, key),
+      },
+      options,
+    );
+  }
+
+  /** Returns the object as it was when its deletion began, or the Status when it is gone already. */
+  delete(type: ResourceName, key: string, options: DeleteOptions = {}): Promise<KubeObject> {
+    const preconditions = definedOnly({
+      uid: options.uid,
+      resourceVersion: options.resourceVersion,
+    });
+    const body = definedOnly({
+      apiVersion: "v1",
+      kind: "DeleteOptions",
+      preconditions: Object.keys(preconditions).length > 0 ? preconditions : undefined,
+      gracePeriodSeconds: options.gracePeriodSeconds,
+      propagationPolicy: options.propagationPolicy,
+      dryRun: options.dryRun === true ? ["All"] : undefined,
+    });
+    return this.#object(
+      {
+        verb: "delete",
+        method: "DELETE",
+        path: objectPath(type, key),
+        body,
+        safety: "repeatable",
+        ...subject(type, key),
+      },
+      options,
+    );
+  }
+
+  /**
+   * Evicts a pod through policy/v1 Eviction, which respects PodDisruptionBudgets: isDisruptionBudget tells a refusal by one
+   * from an overloaded server; it is thrown at once, the latter is repeated.
+   */
+  evict(podKey: string, options: EvictOptions = {}): Promise<KubeObject> {
+    const { namespace, name } = splitKey(podKey);
+    const deleteOptions = definedOnly({
+      preconditions: options.uid === undefined ? undefined : { uid: options.uid },
+      gracePeriodSeconds: options.gracePeriodSeconds,
+      dryRun: options.dryRun === true ? ["All"] : undefined,
+    });
+    return this.#object(
+      {
+        verb: "evict",
+        method: "POST",
+        path: objectPath(pods, podKey, "eviction"),
+        body: {
+          apiVersion: "policy/v1",
+          kind: "Eviction",
+          metadata: { name, namespace },
+          deleteOptions,
+        },
+        safety: "once",
+        ...subject(pods, podKey),
+      },
+      options,
+    );
+  }
+
+  /** Any call at all; the answer's JSON, or its text when it is none. */
+  async raw(
+    method: string,
+    path: string,
+    body?: unknown,
+    options: RawOptions = {},
+  ): Promise<unknown> {
+    const response = await this.#call(
+      {
+        verb: method.toLowerCase(),
+        method,
+        path,
+        body,
+        safety: options.safety ?? (method === "GET" || method === "HEAD" ? "repeatable" : "once"),
+        resource: path.split("?", 1)[0] ?? path,
+        name: "",
+        ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
+      },
+      options,
+    );
+    const isJson = String(response.headers["content-type"] ?? "").includes("json");
+    return isJson ? JSON.parse(response.text) : response.text;
+  }
+
+  /** Ends every connection; calls under way fail. */
+  close(): Promise<void> {
+    return this.#transport.close();
+  }
+
+  #writeQuery(options: WriteOptions, more: Query = {}): string {
+    return queryText({
+      fieldManager: options.fieldManager ?? this.name,
+      dryRun: options.dryRun === true ? "All" : undefined,
+      ...more,
+    });
+  }
+
+  async #object(call: Call, options: CallOptions): Promise<KubeObject> {
+    const response = await this.#call(call, options);
+    try {
+      return JSON.parse(response.text);
+    } catch (error) {
+      const explanation = "the answer is no JSON";
+      throw new KubeError(
+        { ...attemptOf(call), status: 0, reason: "Malformed", explanation },
+        { cause: error },
+      );
+    }
+  }
+
+  async #call(call: Call, options: CallOptions): Promise<HttpResponse> {
+    const body = call.body === undefined ? undefined : JSON.stringify(call.body);
+    const timeoutSeconds = options.timeoutSeconds ?? this.#timeoutSeconds;
+    const deadlineSeconds = this.#clock.monotonicSeconds() + timeoutSeconds;
+    const maxAttempts = options.attempts ?? defaultAttempts;
+    for (let attempts = 1; ; attempts += 1) {
+      const leftSeconds = deadlineSeconds - this.#clock.monotonicSeconds();
+      const outcome = await this.#attempt(call, body, leftSeconds, options.signal);
+      if (!(outcome instanceof KubeError)) return outcome;
+      if (attempts >= maxAttempts) throw outcome;
+      const delaySeconds = this.#delayBeforeRetry(outcome, call.safety, attempts);
+      if (delaySeconds === undefined) throw outcome;
+      if (this.#clock.monotonicSeconds() + delaySeconds >= deadlineSeconds) throw outcome;
+      await this.#clock.sleep(delaySeconds, options.signal);
+    }
+  }
+
+  #delayBeforeRetry(error: KubeError, safety: Safety, attempts: number): number | undefined {
+    if (error.status !== 401) return retryDelaySeconds(error, safety, attempts);
+    // A token may have been rotated a moment ago; a second refusal is a refusal.
+    this.#transport.forgetCredentials();
+    return attempts === 1 ? 0 : undefined;
+  }
+
+  async #attempt(
+    call: Call,
+    body: string | undefined,
+    timeoutSeconds: number,
+    signal: AbortSignal | undefined,
+  ): Promise<HttpResponse | KubeError> {
+    const startSeconds = this.#clock.monotonicSeconds();
+    try {
+      const response = await this.#transport.request({
+        method: call.method,
+        path: call.path,
+        timeoutSeconds,
+        ...(body === undefined
+          ? {}
+          : { body, contentType: call.contentType ?? "application/json" }),
+        ...(signal === undefined ? {} : { signal }),
+      });
+      this.#observe(call, response.status, startSeconds);
+      return response.status < 400 ? response : errorOfResponse(attemptOf(call), response);
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      this.#observe(call, 0, startSeconds);
+      return errorWithoutAnswer(attemptOf(call), error);
+    }
+  }
+
+  #observe(call: Call, status: number, startSeconds: number): void {
+    const { verb, resource } = call;
+    this.#requests.add({ code: String(status), verb, resource });
+    this.#latency.observe({ verb, resource }, this.#clock.monotonicSeconds() - startSeconds);
+  }
+}
+
+const attemptOf = ({ verb, resource, name }: Attempt): Attempt => ({ verb, resource, name });
+
+const subject = (type: ResourceName, key: string): { resource: string; name: string } => ({
+  resource: type.plural,
+  name: key,
+});
+
+function namespaceOf(type: ResourceName, namespace: string | undefined): string | undefined {
+  if (!type.namespaced) return undefined;
+  if (namespace === undefined) throw new Error(`an object of ${type.plural} needs a namespace`);
+  return namespace;
+}
+
+function keyFor(type: ResourceName, object: KubeObject): string {
+  const { name = "" } = object.metadata;
+  const namespace = namespaceOf(type, object.metadata.namespace);
+  return namespace === undefined ? name : `${namespace}/${name}`;
+}
+
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** "?a=b&c=d", or "" when nothing is defined. */
+function queryText(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size === 0 ? "" : `?${parameters}`;
+}
+
+function definedOnly(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}

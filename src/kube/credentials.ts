@@ -1,0 +1,123 @@
+import { createHash } from "node:crypto";
+import type { RequestOptions } from "node:https";
+import type { ConnectionOptions } from "node:tls";
+import { KubeConfig } from "@kubernetes/client-node";
+
+/** What one moment's credentials amount to. `fingerprint` changes with the TLS part, not with the headers. */
+export interface Credentials {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly tls: ConnectionOptions;
+  readonly fingerprint: string;
+}
+
+/** Where the API server is and how to be known there. */
+export interface CredentialSource {
+  readonly server: URL;
+  readonly proxyUrl: string | undefined;
+  /**
+   * The credentials of this moment: files that rotate are read again, an exec plugin runs when its token has expired.
+   * @param fresh forgets every cached token first, as after a 401
+   */
+  read(fresh: boolean): Promise<Credentials>;
+}
+
+/**
+ * Credentials by client-node: KUBECONFIG, else ~/.kube/config, else the pod's service account.
+ * @throws when the configuration names no cluster
+ */
+export function loadCredentials(): CredentialSource {
+  return credentialsFrom(() => {
+    const config = new KubeConfig();
+    config.loadFromDefault();
+    return config;
+  });
+}
+
+/** Credentials of a kubeconfig file. */
+export function loadCredentialsFromFile(path: string): CredentialSource {
+  return credentialsFrom(() => {
+    const config = new KubeConfig();
+    config.loadFromFile(path);
+    return config;
+  });
+}
+
+/** @param load makes a configuration from scratch: client-node keeps an exec plugin's token in it, with no way to drop it */
+export function credentialsFrom(load: () => KubeConfig): CredentialSource {
+  let config = load();
+  const cluster = config.getCurrentCluster();
+  if (!cluster) throw new Error("the kubeconfig's current context names no cluster");
+  const server = new URL(cluster.server);
+  if (server.protocol === "http:") refusePlainTokens(server);
+  return {
+    server,
+    proxyUrl: cluster.proxyUrl ?? proxyFromEnvironment(server),
+    read: (fresh) => {
+      if (fresh) config = load();
+      return readCredentials(config);
+    },
+  };
+}
+
+/** A token over plain HTTP is a token given away, save to this machine itself. */
+function refusePlainTokens(server: URL): void {
+  const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(server.hostname);
+  if (!isLoopback) throw new Error(`the API server's URL must be https, not ${server.protocol}//`);
+}
+
+/** HTTPS_PROXY and NO_PROXY, as curl and client-go read them. */
+export function proxyFromEnvironment(
+  server: URL,
+  environment: NodeJS.ProcessEnv = process.env,
+): string | undefined {
+  const variable = server.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY";
+  const proxy = environment[variable] ?? environment[variable.toLowerCase()];
+  if (proxy === undefined || proxy === "") return undefined;
+  const exceptions = (environment["NO_PROXY"] ?? environment["no_proxy"] ?? "").split(",");
+  return exceptions.some((exception) => matchesHost(server, exception.trim())) ? undefined : proxy;
+}
+
+function matchesHost(server: URL, exception: string): boolean {
+  if (exception === "") return false;
+  if (exception === "*") return true;
+  const suffix = exception.replace(/^\*?\./, "");
+  const { hostname, host } = server;
+  return hostname === suffix || host === suffix || hostname.endsWith(`.${suffix}`);
+}
+
+async function readCredentials(config: KubeConfig): Promise<Credentials> {
+  const options: RequestOptions & { agent?: unknown } = {};
+  await config.applyToHTTPSOptions(options);
+  const tls: ConnectionOptions = {};
+  if (options.ca !== undefined) tls.ca = options.ca;
+  if (options.cert !== undefined) tls.cert = options.cert;
+  if (options.key !== undefined) tls.key = options.key;
+  if (options.pfx !== undefined) tls.pfx = options.pfx;
+  if (options.passphrase !== undefined) tls.passphrase = options.passphrase;
+  if (options.servername !== undefined) tls.servername = options.servername;
+  if (options.rejectUnauthorized !== undefined) {
+    tls.rejectUnauthorized = options.rejectUnauthorized;
+  }
+  return { headers: headersOf(options), tls, fingerprint: fingerprintOf(tls) };
+}
+
+function headersOf(options: RequestOptions): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    if (value !== undefined) headers[name.toLowerCase()] = String(value).trim();
+  }
+  if (typeof options.auth === "string" && headers["authorization"] === undefined) {
+    headers["authorization"] = `Basic ${Buffer.from(options.auth).toString("base64")}`;
+  }
+  return headers;
+}
+
+function fingerprintOf(tls: ConnectionOptions): string {
+  const hash = createHash("sha256");
+  for (const [name, value] of Object.entries(tls)) {
+    hash.update(`${name}=`);
+    hash.update(Buffer.isBuffer(value) ? value : String(value));
+    hash.update("\n");
+  }
+  return hash.digest("base64");
+}

@@ -1,0 +1,112 @@
+import { CallTimeoutError, TooManyCallsError } from "./transport.ts";
+import type { HttpResponse } from "./transport.ts";
+import { KubeError } from "./errors.ts";
+import type { ErrorCause } from "./errors.ts";
+
+/** What was attempted, for the error's words. */
+export interface Attempt {
+  readonly verb: string;
+  readonly resource: string;
+  readonly name: string;
+}
+
+/** metav1.Status, as far as it is read. */
+interface Status {
+  readonly kind?: string;
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: {
+    readonly retryAfterSeconds?: number;
+    readonly causes?: readonly { reason?: string; field?: string; message?: string }[];
+  };
+}
+
+const longestExplanation = 1024;
+
+/** The typed error of an answer that says the call failed. */
+export function errorOfResponse(attempt: Attempt, response: HttpResponse): KubeError {
+  const header = Number(response.headers["retry-after"]);
+  const headerSeconds = Number.isFinite(header) && header > 0 ? header : undefined;
+  return errorOfStatus(attempt, parseStatus(response.text), response.status, headerSeconds);
+}
+
+/** The typed error of a Status that came inside a watch, or of an answer's body; `undefined` when there was none. */
+export function errorOfStatus(
+  attempt: Attempt,
+  status: Status | undefined,
+  httpStatus?: number,
+  retryAfterHeaderSeconds?: number,
+): KubeError {
+  const retryAfterSeconds = retryAfterHeaderSeconds ?? status?.details?.retryAfterSeconds;
+  return new KubeError({
+    ...attempt,
+    status: httpStatus ?? status?.code ?? 0,
+    reason: status?.reason ?? reasonOf(httpStatus),
+    explanation: explanationOf(attempt, status),
+    causes: attempt.resource === "secrets" ? [] : causesOf(status),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
+}
+
+/** The typed error of a call that got no answer. */
+export function errorWithoutAnswer(attempt: Attempt, error: unknown): KubeError {
+  return new KubeError(
+    { ...attempt, status: 0, reason: reasonWithoutAnswer(error), explanation: networkText(error) },
+    { cause: error },
+  );
+}
+
+function reasonWithoutAnswer(error: unknown): string {
+  if (error instanceof CallTimeoutError) return "Timeout";
+  if (error instanceof TooManyCallsError) return "Overloaded";
+  const code = codeOf(error);
+  return code.endsWith("_TIMEOUT") || code === "ETIMEDOUT" ? "Timeout" : "Unreachable";
+}
+
+export function codeOf(error: unknown): string {
+  if (!(error instanceof Error) || !("code" in error)) return "";
+  return String(error.code);
+}
+
+function networkText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = codeOf(error);
+  const text = error.message === "" ? error.name : error.message;
+  return code === "" || text.includes(code) ? text : `${text} (${code})`;
+}
+
+/** An answer that is no Status comes from a proxy, or from the priority-and-fairness filter; its body is not repeated. */
+function parseStatus(text: string): Status | undefined {
+  if (!text.startsWith("{")) return undefined;
+  try {
+    const parsed: Status = JSON.parse(text);
+    return parsed.kind === "Status" ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function reasonOf(httpStatus: number | undefined): string {
+  if (httpStatus === 401) return "Unauthorized";
+  if (httpStatus === 403) return "Forbidden";
+  if (httpStatus === 404) return "NotFound";
+  if (httpStatus === 429) return "TooManyRequests";
+  return "Unknown";
+}
+
+/** A refused Secret's message may quote the value it refuses. */
+function explanationOf(attempt: Attempt, status: Status | undefined): string {
+  const message = status?.message;
+  if (message === undefined || message === "") return "the answer has no explanation";
+  if (attempt.resource === "secrets") return "the explanation is withheld: it may quote a secret";
+  return message.length > longestExplanation ? `${message.slice(0, longestExplanation)}…` : message;
+}
+
+function causesOf(status: Status | undefined): ErrorCause[] {
+  return (status?.details?.causes ?? []).map(({ reason = "", field = "", message = "" }) => ({
+    reason,
+    field,
+    message: message.slice(0, longestExplanation),
+  }));
+}

@@ -1,0 +1,54 @@
+import type { Metrics } from "../runtime/metrics.ts";
+import type { ResourceName } from "./resource.ts";
+
+export interface ReflectorView {
+  objects(): number;
+  lastEventSeconds(): number;
+}
+
+export interface ReflectorMetrics {
+  listed(): void;
+  changed(): void;
+  failed(reason: string): void;
+}
+
+export function createReflectorMetrics(
+  metrics: Metrics,
+  type: ResourceName,
+  view: ReflectorView,
+): ReflectorMetrics {
+  const labels = { resource: type.plural };
+  const labelNames = ["resource"];
+  const lists = metrics.counter({
+    name: "reflector_lists_total",
+    help: "Times the whole collection was read; more than one is a relist",
+    labelNames,
+  });
+  const changes = metrics.counter({
+    name: "reflector_changes_total",
+    help: "Changes of objects that reached the store",
+    labelNames,
+  });
+  const failures = metrics.counter({
+    name: "reflector_failures_total",
+    help: "Lists and watches that failed, by reason",
+    labelNames: ["resource", "reason"],
+  });
+  metrics.gaugeFunction(
+    { name: "reflector_objects", help: "Objects held in the store", labelNames },
+    () => [{ labels, value: view.objects() }],
+  );
+  metrics.gaugeFunction(
+    {
+      name: "reflector_last_event_age_seconds",
+      help: "Time since the server last said anything, bookmarks included",
+      labelNames,
+    },
+    () => [{ labels, value: view.lastEventSeconds() }],
+  );
+  return {
+    listed: () => lists.add(labels),
+    changed: () => changes.add(labels),
+    failed: (reason) => failures.add({ ...labels, reason }),
+  };
+}

@@ -1,0 +1,345 @@
+import { backoffSeconds } from "../runtime/backoff.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Change, ChangeHandler, Informer } from "../runtime/informer.ts";
+import { errorText } from "../runtime/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { noMetrics } from "../runtime/metrics.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { MemoryStore } from "../runtime/store.ts";
+import type { Store } from "../runtime/store.ts";
+import type { KubeClient, Page } from "./client.ts";
+import { isExpired, KubeError } from "./errors.ts";
+import { createReflectorMetrics } from "./reflector-metrics.ts";
+import type { ReflectorMetrics } from "./reflector-metrics.ts";
+import { keyOf } from "./resource.ts";
+import type { KubeObject, ResourceType } from "./resource.ts";
+import type { WatchEvent } from "./watch-events.ts";
+import { endsInitialEvents } from "./watch-stream.ts";
+
+export interface InformerOptions<T> {
+  readonly client: KubeClient;
+  readonly type: ResourceType<T>;
+  readonly namespace?: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  /**
+   * A watch without a byte for this long is taken for dead and opened anew where it left off; default 75, more than the
+   * minute between the API server's bookmarks.
+   */
+  readonly silentSeconds?: number;
+  /** How long the server keeps one watch open, drawn from [1, 2) times this; default 300. */
+  readonly watchSeconds?: number;
+  /** Pause after a failure: base doubling to max, jittered; default 0.25 to 30. */
+  readonly backoff?: { readonly baseSeconds: number; readonly maxSeconds: number };
+  /** Objects per page where WatchList is not served; default 500. */
+  readonly pageSize?: number;
+}
+
+/** For the answer's first byte: WatchList lets the server take a moment to be up to date. */
+const openTimeoutSeconds = 30;
+const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 30 };
+/** A watch that lived this long was a good one: what ends it is no failure of the server's. */
+const healthySeconds = 5;
+
+/** A store that follows a collection of the API server, whatever happens to the connection. */
+export function createInformer<T>(options: InformerOptions<T>): Informer<T> {
+  return new Reflector(options);
+}
+
+/** What is known of each object besides its projection, to tell old news from new. */
+interface Position {
+  /** Version the next watch starts after; undefined when the collection must be listed. */
+  resourceVersion: string | undefined;
+}
+
+class Reflector<T> implements Informer<T> {
+  readonly #options: InformerOptions<T>;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #metrics: ReflectorMetrics;
+  readonly #store = new MemoryStore<T>();
+  readonly #versions = new Map<string, number>();
+  readonly #handlers: ChangeHandler<T>[] = [];
+  readonly #position: Position = { resourceVersion: undefined };
+  readonly #synced = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #isSynced = false;
+  #isStarted = false;
+  #servesWatchList = true;
+  #failures = 0;
+  #lastWordSeconds = Number.NEGATIVE_INFINITY;
+
+  constructor(options: InformerOptions<T>) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#metrics = createReflectorMetrics(options.metrics ?? noMetrics, options.type, {
+      objects: () => this.#store.size,
+      lastEventSeconds: () => this.lastEventSeconds(),
+    });
+    // Whoever waits is told; nobody has to wait.
+    this.#synced.promise.catch(() => {});
+  }
+
+  get store(): Store<T> {
+    return this.#store;
+  }
+
+  start(signal: AbortSignal): void {
+    if (this.#isStarted) throw new Error(`the informer of ${this.#name} was started twice`);
+    this.#isStarted = true;
+    void this.#run(signal).then(() => {
+      this.#synced.reject(new Error(`the informer of ${this.#name} was stopped before it synced`));
+      this.#stopped.resolve();
+    });
+  }
+
+  synced(): boolean {
+    return this.#isSynced;
+  }
+
+  whenSynced(): Promise<void> {
+    return this.#synced.promise;
+  }
+
+  onChange(handler: ChangeHandler<T>): void {
+    this.#handlers.push(handler);
+  }
+
+  lastEventSeconds(): number {
+    return this.#clock.monotonicSeconds() - this.#lastWordSeconds;
+  }
+
+  stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  get #name(): string {
+    const { type, namespace } = this.#options;
+    return namespace === undefined ? type.plural : `${type.plural} in ${namespace}`;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const startSeconds = this.#clock.monotonicSeconds();
+      const error = await this.#followOnce(signal);
+      if (signal.aborted) return;
+      const livedSeconds = this.#clock.monotonicSeconds() - startSeconds;
+      if (error === undefined || livedSeconds >= healthySeconds) this.#failures = 0;
+      if (error !== undefined) await this.#pauseAfter(error, signal);
+    }
+  }
+
+  /** One list or watch, to its end. Returns why it failed. */
+  async #followOnce(signal: AbortSignal): Promise<unknown> {
+    try {
+      if (this.#position.resourceVersion === undefined) await this.#list(signal);
+      else await this.#watch(signal, this.#position.resourceVersion);
+      return undefined;
+    } catch (error) {
+      return error ?? new Error("unknown failure");
+    }
+  }
+
+  async #pauseAfter(error: unknown, signal: AbortSignal): Promise<void> {
+    if (meansRelist(error)) this.#position.resourceVersion = undefined;
+    this.#failures += 1;
+    this.#metrics.failed(error instanceof KubeError ? error.reason : "Unknown");
+    const backoff = this.#options.backoff ?? defaultBackoff;
+    const ownSeconds = backoffSeconds(this.#failures, backoff);
+    const askedSeconds = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) : 0;
+    const retryInSeconds = Math.max(ownSeconds, askedSeconds);
+    this.#logger.warn("watch failed", {
+      resource: this.#name,
+      error: errorText(error),
+      retryInSeconds,
+    });
+    await this.#clock.sleep(retryInSeconds, signal).catch(() => {
+      // Stopped: the loop sees the signal.
+    });
+  }
+
+  async #list(signal: AbortSignal): Promise<void> {
+    this.#metrics.listed();
+    if (this.#servesWatchList) await this.#listByWatch(signal);
+    else await this.#listByPages(signal);
+  }
+
+  /** WatchList: one stream gives the collection and then its changes; nothing is held but the projections. */
+  async #listByWatch(signal: AbortSignal): Promise<void> {
+    const seen = new Set<string>();
+    let isInitial = true;
+    try {
+      for await (const batch of this.#open(signal, undefined)) {
+        this.#heard();
+        for (const event of batch) {
+          if (!isInitial) this.#apply(event);
+          else if (endsInitialEvents(event)) {
+            isInitial = false;
+            this.#replaced(seen, event.object.metadata.resourceVersion);
+            seen.clear();
+          } else this.#applyInitial(event, seen);
+        }
+      }
+    } catch (error) {
+      if (!isInitial || !refusesWatchList(error)) throw error;
+      this.#servesWatchList = false;
+      this.#logger.info("WatchList is not served: listing in pages", { resource: this.#name });
+      return;
+    }
+    if (isInitial) throw new Error("the watch ended before the collection was complete");
+  }
+
+  /** The initial events are the truth, even when their versions are lower than ours (etcd restored from a backup). */
+  #applyInitial({ type, object }: WatchEvent, seen: Set<string>): void {
+    if (type === "BOOKMARK") return;
+    const key = keyOf(object);
+    if (type === "DELETED") {
+      seen.delete(key);
+      this.#delete(key);
+      return;
+    }
+    seen.add(key);
+    this.#upsertListed(key, object);
+  }
+
+  async #listByPages(signal: AbortSignal): Promise<void> {
+    const seen = new Set<string>();
+    let continueToken: string | undefined;
+    let resourceVersion: string;
+    do {
+      const page: Page = await this.#page(continueToken, signal);
+      this.#heard();
+      for (const item of page.items) {
+        const key = keyOf(item);
+        seen.add(key);
+        this.#upsertListed(key, item);
+      }
+      ({ continueToken, resourceVersion } = page);
+    } while (continueToken !== undefined);
+    this.#replaced(seen, resourceVersion);
+  }
+
+  #page(continueToken: string | undefined, signal: AbortSignal): Promise<Page> {
+    const { client, type, namespace, pageSize = 500 } = this.#options;
+    return client.listPage(type, {
+      pageSize,
+      signal,
+      attempts: 1,
+      ...selectorsOf(type),
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(continueToken === undefined ? {} : { continueToken }),
+    });
+  }
+
+  /** The collection has been read whole: what was not in it is gone. */
+  #replaced(seen: ReadonlySet<string>, resourceVersion: string | undefined): void {
+    for (const key of [...this.#store.keys()]) {
+      if (!seen.has(key)) this.#delete(key);
+    }
+    this.#position.resourceVersion = resourceVersion;
+    this.#failures = 0;
+    if (this.#isSynced) return;
+    this.#isSynced = true;
+    this.#synced.resolve();
+  }
+
+  async #watch(signal: AbortSignal, resourceVersion: string): Promise<void> {
+    for await (const batch of this.#open(signal, resourceVersion)) {
+      this.#heard();
+      for (const event of batch) this.#apply(event);
+    }
+  }
+
+  #open(
+    signal: AbortSignal,
+    resourceVersion: string | undefined,
+  ): AsyncIterable<readonly WatchEvent[]> {
+    const { client, type, namespace, silentSeconds = 75, watchSeconds = 300 } = this.#options;
+    return client.watch(type, {
+      signal,
+      silentSeconds,
+      timeoutSeconds: openTimeoutSeconds,
+      serverTimeoutSeconds: watchSeconds * (1 + Math.random()),
+      ...selectorsOf(type),
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(resourceVersion === undefined ? { initialEvents: true } : { resourceVersion }),
+    });
+  }
+
+  #apply({ type, object }: WatchEvent): void {
+    const { resourceVersion } = object.metadata;
+    if (type !== "BOOKMARK") this.#applyChange(type, object);
+    if (resourceVersion !== undefined) this.#position.resourceVersion = resourceVersion;
+  }
+
+  #applyChange(type: "ADDED" | "MODIFIED" | "DELETED", object: KubeObject): void {
+    const key = keyOf(object);
+    const known = this.#versions.get(key);
+    if (known !== undefined && versionOf(object) <= known) return;
+    if (type === "DELETED") this.#delete(key);
+    else this.#upsert(key, object);
+  }
+
+  #upsertListed(key: string, object: KubeObject): void {
+    if (this.#versions.get(key) !== versionOf(object)) this.#upsert(key, object);
+  }
+
+  #upsert(key: string, object: KubeObject): void {
+    const after = this.#options.type.project(object);
+    this.#versions.set(key, versionOf(object));
+    const before = this.#store.set(key, after);
+    this.#tell({ key, before, after });
+  }
+
+  #delete(key: string): void {
+    this.#versions.delete(key);
+    const before = this.#store.delete(key);
+    if (before !== undefined) this.#tell({ key, before, after: undefined });
+  }
+
+  #tell(change: Change<T>): void {
+    this.#metrics.changed();
+    for (const handler of this.#handlers) {
+      try {
+        handler(change);
+      } catch (error) {
+        this.#logger.error("a change handler failed", {
+          resource: this.#name,
+          key: change.key,
+          error: errorText(error),
+        });
+      }
+    }
+  }
+
+  #heard(): void {
+    this.#lastWordSeconds = this.#clock.monotonicSeconds();
+  }
+}
+
+/** Resource versions of one resource are comparable decimal numbers (KEP-5504); etcd's stay below 2^53. */
+const versionOf = (object: KubeObject): number => Number(object.metadata.resourceVersion);
+
+function selectorsOf(type: ResourceType<unknown>): {
+  labelSelector?: string;
+  fieldSelector?: string;
+} {
+  return {
+    ...(type.labelSelector === undefined ? {} : { labelSelector: type.labelSelector }),
+    ...(type.fieldSelector === undefined ? {} : { fieldSelector: type.fieldSelector }),
+  };
+}
+
+/** 410: the version is compacted away. "Too large": the server's data is older than ours (restored from a backup). */
+function meansRelist(error: unknown): boolean {
+  if (isExpired(error)) return true;
+  if (!(error instanceof KubeError)) return false;
+  return error.causes.some((cause) => cause.reason === "ResourceVersionTooLarge");
+}
+
+/** Servers before 1.32, or with the feature off, call sendInitialEvents invalid (422) or a bad request (400). */
+function refusesWatchList(error: unknown): boolean {
+  return error instanceof KubeError && (error.status === 400 || error.status === 422);
+}

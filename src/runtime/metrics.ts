@@ -1,0 +1,51 @@
+/** What the runtime measures, without knowing who collects it. */
+export type Labels = Readonly<Record<string, string>>;
+
+export interface Counter {
+  add(labels: Labels, amount?: number): void;
+}
+
+export interface Gauge {
+  set(labels: Labels, value: number): void;
+}
+
+export interface Histogram {
+  observe(labels: Labels, value: number): void;
+}
+
+export interface MetricDescription {
+  readonly name: string;
+  readonly help: string;
+  readonly labelNames: readonly string[];
+}
+
+export interface HistogramDescription extends MetricDescription {
+  /** Upper bounds, ascending. */
+  readonly buckets: readonly number[];
+}
+
+/** Makes metrics; asked twice for one name it must return the same metric. */
+export interface Metrics {
+  counter(description: MetricDescription): Counter;
+  gauge(description: MetricDescription): Gauge;
+  /** A gauge that is computed when it is read, one sample for every label set returned. */
+  gaugeFunction(
+    description: MetricDescription,
+    read: () => readonly { readonly labels: Labels; readonly value: number }[],
+  ): void;
+  histogram(description: HistogramDescription): Histogram;
+}
+
+const ignore = (): void => {};
+
+export const noMetrics: Metrics = {
+  counter: () => ({ add: ignore }),
+  gauge: () => ({ set: ignore }),
+  gaugeFunction: ignore,
+  histogram: () => ({ observe: ignore }),
+};
+
+/** Seconds from 1 ms to 17 minutes in powers of four: enough to see a shape, few enough to store. */
+export const durationBuckets: readonly number[] = [
+  0.001, 0.004, 0.016, 0.064, 0.256, 1, 4, 16, 64, 256, 1024,
+];
