@@ -1,0 +1,363 @@
+import type { Clock } from "./clock.ts";
+import { startTimer } from "./clock.ts";
+import { errorText } from "./logger.ts";
+import type { Logger } from "./logger.ts";
+import { noMetrics } from "./metrics.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** Who holds the lease, as everybody sees it. */
+export interface LeaseRecord {
+  /** Empty: released. */
+  readonly holder: string;
+  readonly durationSeconds: number;
+  readonly acquiredAt: Temporal.Instant;
+  readonly renewedAt: Temporal.Instant;
+  /** How often the holder has changed. */
+  readonly transitions: number;
+}
+
+export interface VersionedLease {
+  readonly record: LeaseRecord;
+  /** Changes with every write and never falls, over all leases there ever were (an etcd revision). */
+  readonly version: bigint;
+}
+
+/** Where the lease is kept. A write succeeds only on the version that was read. */
+export interface LeaseLock {
+  /** Undefined when there is none yet. */
+  read(signal: AbortSignal): Promise<VersionedLease | undefined>;
+  /** Undefined when somebody else was faster. `over` is absent to create. */
+  write(
+    record: LeaseRecord,
+    over: VersionedLease | undefined,
+    signal: AbortSignal,
+  ): Promise<VersionedLease | undefined>;
+}
+
+/** One term of being leader. */
+export interface Leadership {
+  /** Higher than in any earlier term of anyone: a fencing token (Kleppmann, "How to do distributed locking", 2016). */
+  readonly fence: bigint;
+  /** Aborted when the term ends; all work must stop then. */
+  readonly signal: AbortSignal;
+  /** False from the moment the lease may no longer be ours, even before a frozen process has run its timers. */
+  isValid(): boolean;
+}
+
+export interface LeaderElectionOptions {
+  readonly lock: LeaseLock;
+  /** Unique to this process. */
+  readonly identity: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  /** A leader that is gone is replaced within this; default 15. */
+  readonly leaseSeconds?: number;
+  /** A leader that could not renew for this long stops; default 10. */
+  readonly renewWithinSeconds?: number;
+  /** Between renewals, and between looks of those who wait; default 2. */
+  readonly retrySeconds?: number;
+  /**
+   * The leader's work: it should run until the signal is aborted. The lease is given up only when it has settled; when it
+   * settles by itself, or throws, the term ends too.
+   */
+  readonly lead: (leadership: Leadership) => Promise<void>;
+}
+
+interface Timing {
+  readonly leaseSeconds: number;
+  readonly renewWithinSeconds: number;
+  readonly retrySeconds: number;
+}
+
+/**
+ * Leader election on a lease with versioned writes, as client-go does it, with two differences. Those who wait take over
+ * `leaseSeconds - retrySeconds` after they saw the last renewal: their look may come a period late, and a fail-over is to be
+ * over within the lease. And the leader checks its own clock whenever asked, because a frozen process does not.
+ *
+ * Never two at once: a renewal is seen no earlier than it was sent, so a successor waits at least `leaseSeconds -
+ * retrySeconds` from the sending, while the leader stops at `renewWithinSeconds`, which is required to be less. Only clock
+ * rates must agree, not clocks. A leader that is frozen in the middle of an action is beyond that: fence what matters.
+ */
+export class LeaderElection {
+  readonly #options: LeaderElectionOptions;
+  readonly #timing: Timing;
+  readonly #clock: Clock;
+  readonly #setLeading: (leading: boolean) => void;
+  #seen: VersionedLease | undefined;
+  #seenAtSeconds = 0;
+  #leadership: Leadership | undefined;
+
+  /** @throws when the times do not leave a gap between a leader's end and its successor's start */
+  constructor(options: LeaderElectionOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#timing = timingOf(options);
+    const gauge = (options.metrics ?? noMetrics).gauge({
+      name: "leader_election_master_status",
+      help: "1 while this process leads",
+      labelNames: ["name"],
+    });
+    this.#setLeading = (leading) => gauge.set({ name: options.identity }, leading ? 1 : 0);
+    this.#setLeading(false);
+  }
+
+  /** This process's term, if it leads. */
+  get leadership(): Leadership | undefined {
+    return this.#leadership;
+  }
+
+  /** Who leads as far as is known; empty when nobody does. */
+  get holder(): string {
+    return this.#seen?.record.holder ?? "";
+  }
+
+  /** Waits, leads, waits again, until the signal is aborted; then the lease is released if it was ours. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const term = await this.#tryAcquire(signal);
+      if (term) await this.#leadTerm(term, signal);
+      else await this.#pause(this.#waitSeconds(), signal);
+    }
+  }
+
+  async #tryAcquire(signal: AbortSignal): Promise<Term | undefined> {
+    try {
+      const current = await this.#withTimeout(signal, (limit) => this.#options.lock.read(limit));
+      this.#observe(current);
+      if (current && !this.#isFree(current)) return undefined;
+      const sentSeconds = this.#clock.monotonicSeconds();
+      const record = this.#newRecord(current?.record);
+      const written = await this.#withTimeout(signal, (limit) =>
+        this.#options.lock.write(record, current, limit),
+      );
+      if (!written) return undefined;
+      this.#observe(written);
+      return new Term(this.#clock, written, sentSeconds + this.#timing.renewWithinSeconds);
+    } catch (error) {
+      if (!signal.aborted) this.#warn("could not look at the lease", error);
+      return undefined;
+    }
+  }
+
+  async #leadTerm(term: Term, signal: AbortSignal): Promise<void> {
+    const { identity, logger } = this.#options;
+    logger.info("leading", { identity, fence: String(term.fence) });
+    this.#leadership = term;
+    this.#setLeading(true);
+    const stop = (): void => term.end("the process is stopping");
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    const work = this.#work(term);
+    await this.#renewUntilEnd(term);
+    await work;
+    signal.removeEventListener("abort", stop);
+    this.#leadership = undefined;
+    this.#setLeading(false);
+    await this.#release(term);
+    logger.info("no longer leading", { identity, reason: errorText(term.signal.reason) });
+  }
+
+  async #work(term: Term): Promise<void> {
+    try {
+      await this.#options.lead(term);
+      term.end("the work has ended");
+    } catch (error) {
+      if (!term.signal.aborted) this.#warn("the leader's work failed", error);
+      term.end("the work has failed");
+    }
+  }
+
+  async #renewUntilEnd(term: Term): Promise<void> {
+    while (term.isValid()) {
+      await this.#pause(this.#timing.retrySeconds, term.signal);
+      if (term.isValid()) await this.#renew(term);
+    }
+    term.end("the lease was not renewed in time");
+  }
+
+  async #renew(term: Term): Promise<void> {
+    const sentSeconds = this.#clock.monotonicSeconds();
+    const record = { ...term.lease.record, renewedAt: this.#clock.now() };
+    try {
+      const written = await this.#withTimeout(term.signal, (limit) =>
+        this.#options.lock.write(record, term.lease, limit),
+      );
+      if (written) term.renewed(written, sentSeconds + this.#timing.renewWithinSeconds);
+      else await this.#reconcileAfterConflict(term);
+    } catch (error) {
+      if (!term.signal.aborted) this.#warn("could not renew the lease", error);
+    }
+  }
+
+  /** The version moved on: by a write of ours whose answer was lost, or because the lease is somebody else's. */
+  async #reconcileAfterConflict(term: Term): Promise<void> {
+    const current = await this.#withTimeout(term.signal, (limit) => this.#options.lock.read(limit));
+    this.#observe(current);
+    const isOurs =
+      current?.record.holder === this.#options.identity &&
+      current.record.transitions === term.lease.record.transitions;
+    if (isOurs) term.lease = current;
+    else term.end("the lease has another holder");
+  }
+
+  async #release(term: Term): Promise<void> {
+    if (!term.mayRelease()) return;
+    const now = this.#clock.now();
+    const record = { ...term.lease.record, holder: "", durationSeconds: 1, renewedAt: now };
+    try {
+      const released = await this.#withTimeout(undefined, (limit) =>
+        this.#options.lock.write(record, term.lease, limit),
+      );
+      if (released) this.#observe(released);
+    } catch (error) {
+      this.#warn("could not release the lease", error);
+    }
+  }
+
+  #newRecord(current: LeaseRecord | undefined): LeaseRecord {
+    const now = this.#clock.now();
+    return {
+      holder: this.#options.identity,
+      durationSeconds: this.#timing.leaseSeconds,
+      acquiredAt: now,
+      renewedAt: now,
+      transitions: current ? current.transitions + 1 : 0,
+    };
+  }
+
+  #observe(current: VersionedLease | undefined): void {
+    if (current?.version === this.#seen?.version) return;
+    this.#seen = current;
+    this.#seenAtSeconds = this.#clock.monotonicSeconds();
+  }
+
+  #isFree(lease: VersionedLease): boolean {
+    return lease.record.holder === "" || this.#secondsUntilFree(lease) <= 0;
+  }
+
+  /** Only our own clock counts, from when we saw the version change: the times in the record are somebody else's. */
+  #secondsUntilFree({ record }: VersionedLease): number {
+    const silenceSeconds = record.durationSeconds - this.#timing.retrySeconds;
+    return this.#seenAtSeconds + silenceSeconds - this.#clock.monotonicSeconds();
+  }
+
+  /** Jittered downwards, so that those who wait do not look all at once and none looks late. */
+  #waitSeconds(): number {
+    const { retrySeconds } = this.#timing;
+    const jitteredSeconds = retrySeconds * (0.8 + 0.2 * Math.random());
+    if (!this.#seen || this.#seen.record.holder === "") return jitteredSeconds;
+    const untilFreeSeconds = this.#secondsUntilFree(this.#seen);
+    if (untilFreeSeconds <= 0) return jitteredSeconds;
+    return Math.min(jitteredSeconds, untilFreeSeconds);
+  }
+
+  async #pause(seconds: number, signal: AbortSignal): Promise<void> {
+    await this.#clock.sleep(seconds, signal).catch(() => {
+      // Ended early: the caller's loop looks at the signal.
+    });
+  }
+
+  /** Each call gets half of what a leader has to renew, so that one that hangs leaves time for another. */
+  async #withTimeout<T>(
+    signal: AbortSignal | undefined,
+    call: (limit: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const limit = new AbortController();
+    const seconds = this.#timing.renewWithinSeconds / 2;
+    const cancel = startTimer(this.#clock, seconds, () =>
+      limit.abort(new Error(`no answer about the lease within ${seconds} s`)),
+    );
+    const abort = (): void => limit.abort(signal?.reason);
+    signal?.addEventListener("abort", abort, { once: true });
+    if (signal?.aborted) abort();
+    try {
+      return await call(limit.signal);
+    } finally {
+      cancel();
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  #warn(message: string, error: unknown): void {
+    const { identity, logger } = this.#options;
+    logger.warn(message, { identity, error: errorText(error) });
+  }
+}
+
+function timingOf(options: LeaderElectionOptions): Timing {
+  const timing = {
+    leaseSeconds: options.leaseSeconds ?? 15,
+    renewWithinSeconds: options.renewWithinSeconds ?? 10,
+    retrySeconds: options.retrySeconds ?? 2,
+  };
+  if (timing.retrySeconds <= 0 || timing.renewWithinSeconds <= timing.retrySeconds) {
+    throw new RangeError("a leader needs time for more than one attempt to renew its lease");
+  }
+  if (timing.renewWithinSeconds >= timing.leaseSeconds - timing.retrySeconds) {
+    throw new RangeError("renewWithinSeconds must be less than leaseSeconds - retrySeconds");
+  }
+  return timing;
+}
+
+class Term implements Leadership {
+  readonly fence: bigint;
+  readonly #clock: Clock;
+  readonly #controller = new AbortController();
+  #lease: VersionedLease;
+  #validUntilSeconds: number;
+  #cancelExpiry: () => void = () => {};
+
+  constructor(clock: Clock, lease: VersionedLease, validUntilSeconds: number) {
+    this.fence = lease.version;
+    this.#clock = clock;
+    this.#lease = lease;
+    this.#validUntilSeconds = validUntilSeconds;
+    this.#armExpiry();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get lease(): VersionedLease {
+    return this.#lease;
+  }
+
+  set lease(lease: VersionedLease) {
+    this.#lease = lease;
+  }
+
+  isValid(): boolean {
+    return !this.signal.aborted && this.#inTime();
+  }
+
+  /** A lease that is past its time may be somebody else's; one that ended for another reason is ours to give up. */
+  mayRelease(): boolean {
+    return this.#inTime();
+  }
+
+  renewed(lease: VersionedLease, validUntilSeconds: number): void {
+    this.#lease = lease;
+    this.#validUntilSeconds = validUntilSeconds;
+    this.#armExpiry();
+  }
+
+  end(reason: string): void {
+    this.#cancelExpiry();
+    if (!this.signal.aborted) this.#controller.abort(new Error(reason));
+  }
+
+  #inTime(): boolean {
+    return this.#clock.monotonicSeconds() < this.#validUntilSeconds;
+  }
+
+  /** Work is told to stop even while a renewal hangs. */
+  #armExpiry(): void {
+    this.#cancelExpiry();
+    const leftSeconds = this.#validUntilSeconds - this.#clock.monotonicSeconds();
+    this.#cancelExpiry = startTimer(this.#clock, leftSeconds, () =>
+      this.end("the lease was not renewed in time"),
+    );
+  }
+}
