@@ -1,0 +1,143 @@
+/** Stores a ConfigCommit's content once per hash, and says where it is. */
+import { ready, withCondition } from "../api/conditions.ts";
+import type { Condition, NewCondition } from "../api/conditions.ts";
+import { saveCommit } from "../db/configs.ts";
+import { canonicalizeValue } from "../domain/canonical-json.ts";
+import type { CanonicalJson, JsonValue } from "../domain/canonical-json.ts";
+import { RotaError } from "../errors.ts";
+import { isNotFound } from "../kube/errors.ts";
+import { fieldsOf } from "../resources/meta.ts";
+import { configCommits } from "../resources/types.ts";
+import type { ConfigCommit } from "../resources/types.ts";
+import { again, done } from "../runtime/controller.ts";
+import type { Reconcile } from "../runtime/controller.ts";
+import type { Context } from "./context.ts";
+import { projectOfNamespace } from "./lookups.ts";
+import { writeStatus } from "./status.ts";
+
+/** A ConfigMap holds at most 1 MiB; the API server counts keys and metadata too. */
+const longestContentBytes = 1_000_000;
+const recheckSeconds = 15;
+
+interface Stored {
+  readonly hash: string;
+  readonly deduplicated: boolean;
+}
+
+type Outcome =
+  | { readonly stored: Stored }
+  | { readonly reason: string; readonly message: string; readonly recheck: boolean };
+
+function canonical(content: unknown): CanonicalJson | string {
+  try {
+    const json = canonicalizeValue(content as JsonValue);
+    const bytes = Buffer.byteLength(json.text);
+    return bytes <= longestContentBytes
+      ? json
+      : `spec.content has ${bytes} bytes; at most ${longestContentBytes} fit a ConfigMap`;
+  } catch (error) {
+    if (error instanceof RotaError) return `spec.content: ${error.message}`;
+    throw error;
+  }
+}
+
+async function store(context: Context, commit: ConfigCommit, content: unknown): Promise<Outcome> {
+  const project = projectOfNamespace(context, commit.namespace);
+  if (project === undefined) {
+    return {
+      reason: "NoProject",
+      message: `namespace "${commit.namespace}" belongs to no Project`,
+      recheck: true,
+    };
+  }
+  const json = canonical(content);
+  if (typeof json === "string")
+    return { reason: "ConfigurationInvalid", message: json, recheck: false };
+  const { spec } = commit;
+  const parent =
+    spec.parent === undefined
+      ? undefined
+      : context.caches.commits.store.get(`${commit.namespace}/${spec.parent}`);
+  if (spec.parent !== undefined && parent === undefined) {
+    return {
+      reason: "ConfigurationParentUnknown",
+      message: `spec.parent "${spec.parent}" is no ConfigCommit of this namespace`,
+      recheck: true,
+    };
+  }
+  try {
+    const stored = await saveCommit(context.db, {
+      id: commit.uid,
+      projectId: project.uid,
+      name: commit.name,
+      canonical: json,
+      ...(parent === undefined ? {} : { parentId: parent.uid }),
+      author: { kind: "User", name: spec.author ?? "unknown" },
+      message: spec.message ?? "",
+      ...(spec.tag === undefined ? {} : { tag: spec.tag }),
+    });
+    return { stored };
+  } catch (error) {
+    return refusal(error, commit);
+  }
+}
+
+function refusal(error: unknown, commit: ConfigCommit): Outcome {
+  if (!(error instanceof RotaError)) throw error;
+  switch (error.code) {
+    case "TagTaken":
+      return {
+        reason: error.code,
+        message: `spec.tag "${commit.spec.tag ?? ""}": ${error.message}`,
+        recheck: true,
+      };
+    case "ConfigurationParentUnknown":
+    case "ProjectUnknown":
+      return { reason: error.code, message: error.message, recheck: true };
+    case "ConfigurationInvalid":
+    case "AlreadyExists":
+      return { reason: error.code, message: error.message, recheck: false };
+    default:
+      throw error;
+  }
+}
+
+const isStored = (commit: ConfigCommit): boolean =>
+  commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
+
+function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
+  return "stored" in outcome
+    ? ready(commit.generation, true, "Stored", `stored as ${outcome.stored.hash}`)
+    : ready(commit.generation, false, outcome.reason, outcome.message);
+}
+
+export function reconcileConfigCommit(context: Context): Reconcile {
+  return async (key, signal) => {
+    const commit = context.caches.commits.store.get(key);
+    if (commit === undefined || isStored(commit)) return done();
+    const raw = await context.kube.get(configCommits, key, { signal }).catch((error: unknown) => {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    });
+    if (raw === undefined) return done();
+    const outcome = await store(context, commit, fieldsOf(raw["spec"])["content"]);
+    const status = {
+      ...commit.status,
+      observedGeneration: commit.generation,
+      ...("stored" in outcome
+        ? {
+            hash: outcome.stored.hash,
+            shortHash: outcome.stored.hash.slice(0, 12),
+            deduplicated: outcome.stored.deduplicated,
+          }
+        : {}),
+      conditions: withCondition(
+        (commit.status.conditions ?? []) as Condition[],
+        conditionOf(commit, outcome),
+        context.clock.now(),
+      ),
+    };
+    await writeStatus(context.kube, configCommits, key, commit.status, status, signal);
+    return "stored" in outcome || !outcome.recheck ? done() : again(recheckSeconds);
+  };
+}

@@ -1,0 +1,62 @@
+/** What every controller is given. */
+import type { DatabasePool } from "../db/pool.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type {
+  ClusterNode,
+  ConfigCommit,
+  Job,
+  Pod,
+  PriorityClass,
+  Project,
+  ResourcePlan,
+} from "../resources/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Informer } from "../runtime/informer.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Settings } from "../settings.ts";
+
+export interface Caches {
+  readonly projects: Informer<Project>;
+  readonly plans: Informer<ResourcePlan>;
+  readonly jobs: Informer<Job>;
+  readonly commits: Informer<ConfigCommit>;
+  readonly priorityClasses: Informer<PriorityClass>;
+  readonly nodes: Informer<ClusterNode>;
+  readonly pods: Informer<Pod>;
+}
+
+/** Why a waiting job waits, as the scheduler last saw it. */
+export interface Explanation {
+  readonly reason: string;
+  readonly message: string;
+  readonly position: number;
+}
+
+/** What controllers tell the scheduler, and what they ask it. */
+export interface SchedulerPort {
+  /** Something changed that may let a job of the pool start; undefined: of any pool. */
+  wake(pool: string | undefined): void;
+  explanation(jobId: string): Explanation | undefined;
+}
+
+export interface Context {
+  readonly db: DatabasePool;
+  readonly kube: KubeClient;
+  readonly caches: Caches;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly settings: Settings;
+  readonly scheduler: SchedulerPort;
+  /** Named points at which a crash test ends the process. */
+  readonly checkpoint: (name: string) => void;
+}
+
+/** Names of the indices over the caches. */
+export const indices = {
+  projectsByParent: "parent",
+  projectsByNamespace: "namespace",
+  podsByJob: "job",
+  podsByNode: "node",
+  commitsByNamespace: "namespace",
+  jobsByNamespace: "namespace",
+} as const;

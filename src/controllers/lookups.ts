@@ -1,0 +1,55 @@
+/** Finding one object by another in the caches. */
+import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
+import { indices } from "./context.ts";
+import type { Context } from "./context.ts";
+
+/** The project whose status says that the namespace is its own. */
+export function projectOfNamespace(context: Context, namespace: string): Project | undefined {
+  const candidates = context.caches.projects.store.byIndex(indices.projectsByNamespace, namespace);
+  return candidates.find((project) => project.status.namespace === namespace);
+}
+
+/** The named class, else the cluster's default, else priority 0; undefined when the named one does not exist. */
+export function priorityClassOf(
+  context: Context,
+  job: Job,
+): Pick<PriorityClass, "name" | "value" | "preemptionPolicy"> | undefined {
+  const { store } = context.caches.priorityClasses;
+  const { priorityClassName } = job.spec;
+  if (priorityClassName !== undefined) return store.get(priorityClassName);
+  const byDefault = [...store.values()].find((candidate) => candidate.globalDefault);
+  return byDefault ?? { name: "", value: 0, preemptionPolicy: "PreemptLowerPriority" };
+}
+
+/** The nearest ancestor's list of allowed priority classes; undefined when none names any. */
+export function allowedPriorityClasses(
+  context: Context,
+  project: Project,
+): readonly string[] | undefined {
+  const seen = new Set<string>();
+  let current: Project | undefined = project;
+  while (current !== undefined && !seen.has(current.name)) {
+    if (current.spec.priorityClasses !== undefined) return current.spec.priorityClasses;
+    seen.add(current.name);
+    current =
+      current.spec.parent === undefined
+        ? undefined
+        : context.caches.projects.store.get(current.spec.parent);
+  }
+  return undefined;
+}
+
+/** The commit a job refers to, by name or by tag; undefined when there is none, or it is not stored. */
+export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
+  const { configRef } = job.spec;
+  if (configRef?.commit !== undefined) {
+    return context.caches.commits.store.get(`${job.namespace}/${configRef.commit}`);
+  }
+  const all = context.caches.commits.store.byIndex(indices.commitsByNamespace, job.namespace);
+  return all.find(
+    (commit) => commit.spec.tag === configRef?.tag && commit.status.hash !== undefined,
+  );
+}
+
+export const poolNames = (context: Context): string[] =>
+  [...new Set([...context.caches.nodes.store.values()].map((node) => node.pool))].toSorted();

@@ -1,0 +1,48 @@
+/** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
+import { deleteNode, setForeignUsage, upsertNode } from "../db/nodes.ts";
+import { hasEnded } from "../resources/types.ts";
+import type { NodeCapacity, Pod } from "../resources/types.ts";
+import { done } from "../runtime/controller.ts";
+import type { Reconcile } from "../runtime/controller.ts";
+import { indices } from "./context.ts";
+import type { Context } from "./context.ts";
+
+/** Pods of Rota count by their allocations, all others by what they ask for. */
+export function foreignUsage(pods: readonly Pod[]): NodeCapacity {
+  const foreign = pods.filter((pod) => pod.jobKey === "" && !hasEnded(pod));
+  const sum = (amount: (pod: Pod) => number) =>
+    foreign.reduce((total, pod) => total + amount(pod), 0);
+  return {
+    gpus: sum((pod) => pod.demand.gpus),
+    cpuMillis: sum((pod) => pod.demand.cpuMillis),
+    memoryBytes: sum((pod) => pod.demand.memoryBytes),
+    pods: foreign.length,
+  };
+}
+
+export function reconcileNode({ db, caches, scheduler }: Context): Reconcile {
+  return async (name) => {
+    const node = caches.nodes.store.get(name);
+    if (node === undefined) {
+      await deleteNode(db, name);
+      scheduler.wake(undefined);
+      return done();
+    }
+    await upsertNode(db, {
+      name,
+      uid: node.uid,
+      pool: node.pool,
+      schedulable: node.schedulable,
+      labels: node.labels,
+      taints: node.taints,
+      allocatable: node.allocatable,
+    });
+    await setForeignUsage(
+      db,
+      name,
+      foreignUsage(caches.pods.store.byIndex(indices.podsByNode, name)),
+    );
+    scheduler.wake(node.pool);
+    return done();
+  };
+}
