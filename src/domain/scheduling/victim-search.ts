@@ -67,7 +67,8 @@ function considered(input: SearchInput): ConsideredSet[] {
   const perNode = wholeGangPerNode(input);
   if (input.demand.parallelism === 1) return perNode;
   return [
-    ...perNode,
+    // The room made on one node may not all be needed together with what other nodes have.
+    ...perNode.map(({ how, set }) => ({ how, set: minimal(input, set) })),
     { how: "spread over nodes", set: minimal(input, spread(input)) },
     { how: "in order of preference", set: greedyVictims(input) },
   ];

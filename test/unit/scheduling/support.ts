@@ -137,9 +137,9 @@ export const withVictims = (snapshot: Snapshot, live: readonly LiveJob[]): Snaps
 export const runs = Number(process.env["FC_RUNS"] ?? 2000);
 
 /** The options of every property: as many cases as FC_RUNS says; FC_SEED repeats a printed seed. */
-export const propertyOptions = (): { numRuns: number; verbose: 1; seed?: number } => {
+export const propertyOptions = (): { numRuns: number; seed?: number } => {
   const seed = process.env["FC_SEED"];
-  return { numRuns: runs, verbose: 1, ...(seed === undefined ? {} : { seed: Number(seed) }) };
+  return { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) };
 };
 
 const perPodOf = (gpus: number, cores: number): Resources => resources(gpus, cores, 1, 0);
@@ -165,13 +165,16 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
   fc
     .record({
       allocations: anAllocation(nodeCount),
-      priority: fc.integer({ min: 0, max: 4 }),
+      priority: fc.integer({ min: 0, max: 3 }),
       startedAtSeconds: fc.integer({ min: 0, max: 5 }),
       borrowing: fc.boolean(),
       gpus: fc.integer({ min: 0, max: 3 }),
-      cores: fc.integer({ min: 1, max: 4 }),
+      cores: fc.integer({ min: 1, max: 3 }),
       ceilings: someCeilings,
-      protected: fc.option(fc.constant("pdb"), { freq: 8, nil: undefined }),
+      protected: fc.oneof(
+        { weight: 12, arbitrary: fc.constant(undefined) },
+        { weight: 1, arbitrary: fc.constant("pdb") },
+      ),
     })
     .map(({ gpus, cores, allocations, protected: budget, ...rest }) =>
       aLiveJob("", allocations, {
@@ -216,23 +219,23 @@ export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
     .integer({ min: 1, max: 4 })
     .chain((nodeCount) =>
       fc.record({
-        gpus: fc.array(fc.integer({ min: 2, max: 8 }), {
+        gpus: fc.array(fc.integer({ min: 3, max: 8 }), {
           minLength: nodeCount,
           maxLength: nodeCount,
         }),
-        held: fc.array(fc.integer({ min: 0, max: 2 }), {
+        held: fc.array(fc.integer({ min: 0, max: 1 }), {
           minLength: nodeCount,
           maxLength: nodeCount,
         }),
-        jobs: fc.array(aRandomLiveJob(nodeCount), { maxLength: 8 }),
-        need: fc.integer({ min: 1, max: 8 }),
-        cores: fc.integer({ min: 1, max: 10 }),
+        jobs: fc.array(aRandomLiveJob(nodeCount), { minLength: 2, maxLength: 8, size: "max" }),
+        need: fc.integer({ min: 1, max: 5 }),
+        cores: fc.integer({ min: 1, max: 8 }),
         parallelism: fc.integer({ min: 1, max: parallelism }),
-        priority: fc.integer({ min: 0, max: 5 }),
+        priority: fc.integer({ min: 1, max: 4 }),
         ceilings: someCeilings,
-        quantities: fc.tuple(fc.integer({ min: 0, max: 20 }), fc.integer({ min: 0, max: 20 })),
+        slack: fc.tuple(fc.integer({ min: -3, max: 8 }), fc.integer({ min: -3, max: 8 })),
         allowsBorrowing: fc.boolean(),
-        unplanned: fc.boolean(),
+        unplanned: fc.integer({ min: 0, max: 7 }).map((dice) => dice === 0),
       }),
     )
     .map((raw) => {
@@ -245,9 +248,10 @@ export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
           held: resources(Math.min(raw.held[index] ?? 0, node.allocatable.gpus)),
         }),
       );
-      const ceilings = CEILING_IDS.map((id, index) =>
-        aCeiling(id, raw.quantities[index] ?? 0, usageUnder(id, live)),
-      );
+      const ceilings = CEILING_IDS.map((id, index) => {
+        const usage = usageUnder(id, live);
+        return aCeiling(id, Math.max(0, usage + (raw.slack[index] ?? 0)), usage);
+      });
       const job = aJob("j", {
         priority: raw.priority,
         parallelism: raw.parallelism,
