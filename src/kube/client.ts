@@ -333,7 +333,7 @@ export class KubeClient {
       },
       options,
     );
-    const isJson = String(response.headers["content-type"] ?? "").includes("json");
+    const isJson = response.headers["content-type"]?.includes("json") === true;
     return isJson ? JSON.parse(response.text) : response.text;
   }
 
@@ -447,7 +447,7 @@ function queryText(query: Query): string {
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) parameters.set(name, String(value));
   }
-  return parameters.size === 0 ? "" : `?${parameters}`;
+  return parameters.size === 0 ? "" : `?${parameters.toString()}`;
 }
 
 function definedOnly(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

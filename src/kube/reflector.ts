@@ -235,7 +235,7 @@ class Reflector<T> implements Informer<T> {
 
   /** The collection has been read whole: what was not in it is gone. */
   #replaced(seen: ReadonlySet<string>, resourceVersion: string | undefined): void {
-    for (const key of [...this.#store.keys()]) {
+    for (const key of this.#store.keys()) {
       if (!seen.has(key)) this.#delete(key);
     }
     this.#position.resourceVersion = resourceVersion;

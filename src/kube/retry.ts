@@ -1,5 +1,6 @@
 import { backoffSeconds } from "../runtime/backoff.ts";
-import { isDisruptionBudget, KubeError } from "./errors.ts";
+import { isDisruptionBudget } from "./errors.ts";
+import type { KubeError } from "./errors.ts";
 import { codeOf } from "./error-response.ts";
 
 /**

@@ -86,7 +86,7 @@ function watchPath(type: ResourceName, request: WatchRequest): string {
     query.set("sendInitialEvents", "true");
     query.set("resourceVersionMatch", "NotOlderThan");
   }
-  return `${collectionPath(type, request.namespace)}?${query}`;
+  return `${collectionPath(type, request.namespace)}?${query.toString()}`;
 }
 
 function parseEvent(line: string, attempt: Attempt): WatchEvent {

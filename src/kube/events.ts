@@ -1,0 +1,254 @@
+import type { Clock } from "../runtime/clock.ts";
+import { startTimer } from "../runtime/clock.ts";
+import { errorText } from "../runtime/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { noMetrics } from "../runtime/metrics.ts";
+import type { Counter, Metrics } from "../runtime/metrics.ts";
+import type { KubeClient } from "./client.ts";
+import { isNotFound } from "./errors.ts";
+import { microTime } from "./lease-lock.ts";
+import type { KubeObject, ResourceName } from "./resource.ts";
+
+export interface ObjectReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid: string;
+  readonly resourceVersion?: string;
+}
+
+/** What a person sees in `kubectl describe`. */
+export interface EventInput {
+  readonly regarding: ObjectReference;
+  readonly type: "Normal" | "Warning";
+  /** CamelCase, at most 128 characters: why. */
+  readonly reason: string;
+  /** CamelCase, at most 128 characters: what was done. */
+  readonly action: string;
+  /** A sentence; cut at 1,024 bytes, the API's limit. */
+  readonly note: string;
+  readonly related?: ObjectReference;
+}
+
+export interface EventRecorderOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  /** A qualified name, as in "example.org/operator". */
+  readonly controller: string;
+  readonly instance: string;
+}
+
+export interface EventRecorder {
+  /** Never waits and never throws; under a flood events are counted together, then dropped. */
+  event(event: EventInput): void;
+  /** Sends what waits; for the end of the process. */
+  flush(timeoutSeconds: number): Promise<void>;
+}
+
+export const events: ResourceName = {
+  group: "events.k8s.io",
+  version: "v1",
+  plural: "events",
+  kind: "Event",
+  namespaced: true,
+};
+
+/** One event object at the API server, or to be: the same thing said again raises its count. */
+interface Series {
+  readonly input: EventInput;
+  readonly firstAt: Temporal.Instant;
+  name: string | undefined;
+  count: number;
+  lastAt: Temporal.Instant;
+  lastSeconds: number;
+}
+
+/** A series that has rested this long is over; the next occurrence is a new event (client-go: 6 minutes). */
+const seriesSeconds = 360;
+const maxSeries = 4096;
+/** Writes to the API server, which treats every event as an etcd write: at most this many a second. */
+const writesPerSecond = 20;
+/** Per object, as client-go's spam filter: a burst, then one in five minutes. */
+const burstPerObject = 25;
+const refillSeconds = 300;
+const flushEverySeconds = 1;
+const longestNoteBytes = 1024;
+const writeTimeoutSeconds = 10;
+
+export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
+  return new AggregatingRecorder(options);
+}
+
+class AggregatingRecorder implements EventRecorder {
+  readonly #options: EventRecorderOptions;
+  readonly #clock: Clock;
+  readonly #series = new Map<string, Series>();
+  readonly #dirty = new Set<string>();
+  readonly #budgets = new Map<string, { tokens: number; atSeconds: number }>();
+  readonly #dropped: Counter;
+  #isArmed = false;
+  #sending: Promise<void> = Promise.resolve();
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#dropped = (options.metrics ?? noMetrics).counter({
+      name: "events_dropped_total",
+      help: "Kubernetes Events that were not written, by cause",
+      labelNames: ["cause"],
+    });
+  }
+
+  event(input: EventInput): void {
+    const key = keyOfSeries(input);
+    const known = this.#series.get(key);
+    const nowSeconds = this.#clock.monotonicSeconds();
+    if (known && nowSeconds - known.lastSeconds < seriesSeconds) {
+      known.count += 1;
+      known.lastAt = this.#clock.now();
+      known.lastSeconds = nowSeconds;
+    } else if (!this.#admit(input.regarding.uid, nowSeconds)) {
+      return;
+    } else {
+      this.#begin(key, input, nowSeconds);
+    }
+    this.#dirty.add(key);
+    this.#arm();
+  }
+
+  async flush(timeoutSeconds: number): Promise<void> {
+    const deadlineSeconds = this.#clock.monotonicSeconds() + timeoutSeconds;
+    while (this.#dirty.size > 0 && this.#clock.monotonicSeconds() < deadlineSeconds) {
+      await this.#sendBatch();
+    }
+  }
+
+  #begin(key: string, input: EventInput, nowSeconds: number): void {
+    const now = this.#clock.now();
+    this.#series.delete(key);
+    this.#series.set(key, {
+      input: { ...input, note: cutNote(input.note) },
+      firstAt: now,
+      lastAt: now,
+      lastSeconds: nowSeconds,
+      count: 1,
+      name: undefined,
+    });
+    if (this.#series.size > maxSeries) this.#forgetOldest();
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#series.keys();
+    if (oldest === undefined) return;
+    this.#series.delete(oldest);
+    if (this.#dirty.delete(oldest)) this.#dropped.add({ cause: "TooManySeries" });
+  }
+
+  /** A token bucket per object; a full one is not worth remembering. */
+  #admit(uid: string, nowSeconds: number): boolean {
+    const budget = this.#budgets.get(uid) ?? { tokens: burstPerObject, atSeconds: nowSeconds };
+    const refilled = budget.tokens + (nowSeconds - budget.atSeconds) / refillSeconds;
+    const tokens = Math.min(burstPerObject, refilled);
+    this.#budgets.delete(uid);
+    if (tokens < 1) {
+      this.#budgets.set(uid, { tokens, atSeconds: nowSeconds });
+      this.#dropped.add({ cause: "ObjectTooChatty" });
+      return false;
+    }
+    this.#budgets.set(uid, { tokens: tokens - 1, atSeconds: nowSeconds });
+    const [oldest] = this.#budgets.keys();
+    if (this.#budgets.size > maxSeries && oldest !== undefined) this.#budgets.delete(oldest);
+    return true;
+  }
+
+  #arm(): void {
+    if (this.#isArmed) return;
+    this.#isArmed = true;
+    startTimer(this.#clock, flushEverySeconds, () => {
+      this.#isArmed = false;
+      void this.#sendBatch().then(() => {
+        if (this.#dirty.size > 0) this.#arm();
+      });
+    });
+  }
+
+  /** One batch at a time: the timer's and a flush's do not overlap. */
+  #sendBatch(): Promise<void> {
+    this.#sending = this.#sending.then(() => this.#sendDirty());
+    return this.#sending;
+  }
+
+  async #sendDirty(): Promise<void> {
+    for (const key of [...this.#dirty].slice(0, writesPerSecond * flushEverySeconds)) {
+      this.#dirty.delete(key);
+      const series = this.#series.get(key);
+      if (series) await this.#send(key, series);
+    }
+  }
+
+  async #send(key: string, series: Series): Promise<void> {
+    try {
+      if (series.name === undefined) await this.#create(series);
+      else await this.#raiseCount(series, series.name);
+    } catch (error) {
+      // Events are for people and expire within the hour: a lost one is counted, not tried again.
+      if (isNotFound(error)) this.#series.delete(key);
+      this.#dropped.add({ cause: "WriteFailed" });
+      this.#options.logger.debug("could not write an event", { error: errorText(error) });
+    }
+  }
+
+  async #create(series: Series): Promise<void> {
+    const { client } = this.#options;
+    const options = { timeoutSeconds: writeTimeoutSeconds };
+    const created = await client.create(events, this.#format(series), options);
+    series.name = `${namespaceOf(series.input)}/${created.metadata.name ?? ""}`;
+  }
+
+  async #raiseCount(series: Series, key: string): Promise<void> {
+    const patch = { series: seriesOf(series) };
+    await this.#options.client.patch(events, key, patch, { timeoutSeconds: writeTimeoutSeconds });
+  }
+
+  #format(series: Series): KubeObject {
+    const { input } = series;
+    return {
+      metadata: { namespace: namespaceOf(input), generateName: `${input.regarding.name}.` },
+      eventTime: microTime(series.firstAt),
+      reportingController: this.#options.controller,
+      reportingInstance: this.#options.instance,
+      type: input.type,
+      reason: input.reason,
+      action: input.action,
+      note: input.note,
+      regarding: input.regarding,
+      ...(input.related ? { related: input.related } : {}),
+      // The API wants a series to have happened at least twice.
+      ...(series.count > 1 ? { series: seriesOf(series) } : {}),
+    };
+  }
+}
+
+const seriesOf = ({ count, lastAt }: Series): object => ({
+  count,
+  lastObservedTime: microTime(lastAt),
+});
+
+/** Events about cluster-scoped objects live in "default": the API server demands it. */
+const namespaceOf = ({ regarding }: EventInput): string => regarding.namespace ?? "default";
+
+const keyOfSeries = ({ regarding, type, reason, action, note }: EventInput): string =>
+  [regarding.uid, regarding.name, type, reason, action, note].join("\n");
+
+function cutNote(note: string): string {
+  const bytes = Buffer.from(note);
+  if (bytes.length <= longestNoteBytes) return note;
+  const cut = bytes
+    .subarray(0, longestNoteBytes - 3)
+    .toString("utf8")
+    .replace(/\uFFFD$/, "");
+  return `${cut}…`;
+}

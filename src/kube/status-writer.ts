@@ -1,0 +1,133 @@
+import type { Clock } from "../runtime/clock.ts";
+import type { KubeClient } from "./client.ts";
+import { isConflict, isNotFound } from "./errors.ts";
+import { mergePatch } from "./merge-patch.ts";
+import type { JsonObject } from "./merge-patch.ts";
+import type { KubeObject, ResourceName } from "./resource.ts";
+
+/** The object whose status is written, as the caller's store has it. */
+export interface StatusTarget {
+  readonly type: ResourceName;
+  readonly key: string;
+  /** A new object of the same name is not written to. */
+  readonly uid: string;
+  /** The status as far as it is known; undefined when there is none, or it is not kept. */
+  readonly status: JsonObject | undefined;
+  /** The version that status belongs to. */
+  readonly resourceVersion: string;
+}
+
+/** `gone`: the object was deleted, or replaced by another of its name. */
+export type StatusOutcome = "written" | "unchanged" | "gone";
+
+export interface StatusWriterOptions {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  /** Changes within this time of one another are one write; default 0.05. */
+  readonly coalesceSeconds?: number;
+  /** Objects whose last write is remembered; default 10,000. */
+  readonly remembered?: number;
+}
+
+interface Known {
+  readonly status: JsonObject;
+  readonly version: number;
+}
+
+interface Pending {
+  target: StatusTarget;
+  status: JsonObject;
+  readonly outcome: PromiseWithResolvers<StatusOutcome>;
+}
+
+/**
+ * Writes the status of objects as merge patches of what differs. Of several writes to one object that wait together only
+ * the last is sent, and all are told its outcome; one object has one write under way.
+ */
+export class StatusWriter {
+  readonly #client: KubeClient;
+  readonly #clock: Clock;
+  readonly #coalesceSeconds: number;
+  readonly #remembered: number;
+  readonly #pending = new Map<string, Pending>();
+  readonly #writing = new Set<string>();
+  readonly #written = new Map<string, Known>();
+
+  constructor(options: StatusWriterOptions) {
+    this.#client = options.client;
+    this.#clock = options.clock;
+    this.#coalesceSeconds = options.coalesceSeconds ?? 0.05;
+    this.#remembered = options.remembered ?? 10_000;
+  }
+
+  /**
+   * Makes `status` the object's status; fields it does not have are removed.
+   * @returns when this status, or one given later, has been written or turned out to be there already
+   * @throws KubeError when it could not be written; call again
+   */
+  write(target: StatusTarget, status: JsonObject): Promise<StatusOutcome> {
+    const id = idOf(target);
+    const waiting = this.#pending.get(id);
+    if (waiting) {
+      waiting.target = target;
+      waiting.status = status;
+      return waiting.outcome.promise;
+    }
+    const pending = { target, status, outcome: Promise.withResolvers<StatusOutcome>() };
+    if (!this.#writing.has(id) && this.#patchFor(pending) === undefined) {
+      return Promise.resolve("unchanged");
+    }
+    this.#pending.set(id, pending);
+    if (!this.#writing.has(id)) void this.#flush(id);
+    return pending.outcome.promise;
+  }
+
+  async #flush(id: string): Promise<void> {
+    this.#writing.add(id);
+    do {
+      await this.#clock.sleep(this.#coalesceSeconds);
+      const pending = this.#pending.get(id);
+      this.#pending.delete(id);
+      if (pending) await this.#send(id, pending);
+    } while (this.#pending.has(id));
+    this.#writing.delete(id);
+  }
+
+  async #send(id: string, pending: Pending): Promise<void> {
+    const { outcome, status, target } = pending;
+    try {
+      const patch = this.#patchFor(pending);
+      if (patch === undefined) {
+        outcome.resolve("unchanged");
+        return;
+      }
+      const { type, key, uid } = target;
+      const body = { metadata: { uid }, status: patch };
+      const written = await this.#client.patch(type, key, body, { subresource: "status" });
+      this.#remember(id, status, written);
+      outcome.resolve("written");
+    } catch (error) {
+      this.#written.delete(id);
+      // The patch carries the uid and no version: a conflict means that the object is another one.
+      if (isNotFound(error) || isConflict(error)) outcome.resolve("gone");
+      else outcome.reject(error);
+    }
+  }
+
+  /** What differs from the newer of what the caller's store has and what we wrote last. */
+  #patchFor({ target, status }: Pending): JsonObject | undefined {
+    const written = this.#written.get(idOf(target));
+    const storeIsNewer = !written || Number(target.resourceVersion) >= written.version;
+    return mergePatch((storeIsNewer ? target.status : written.status) ?? {}, status);
+  }
+
+  #remember(id: string, status: JsonObject, object: KubeObject): void {
+    this.#written.delete(id);
+    this.#written.set(id, { status, version: Number(object.metadata.resourceVersion) });
+    if (this.#written.size <= this.#remembered) return;
+    const [oldest] = this.#written.keys();
+    if (oldest !== undefined) this.#written.delete(oldest);
+  }
+}
+
+const idOf = ({ type, key, uid }: StatusTarget): string => `${type.plural}/${key}/${uid}`;

@@ -1,0 +1,52 @@
+import type { Clock } from "./clock.ts";
+import type { AddOptions } from "./work-queue.ts";
+
+export interface ResyncOptions {
+  /** What is there when a round begins. */
+  readonly keys: () => Iterable<string>;
+  readonly enqueue: (key: string, options: AddOptions) => void;
+  /** Every key is enqueued once in this time. */
+  readonly periodSeconds: number;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+const tickSeconds = 1;
+
+/** Enqueues every key once a period, as `resync`, spread evenly over it. Runs until the signal is aborted. */
+export async function resync(options: ResyncOptions): Promise<void> {
+  const { clock, signal } = options;
+  while (!signal.aborted) {
+    const keys = [...options.keys()];
+    const ticks = Math.max(1, Math.floor(options.periodSeconds / tickSeconds));
+    for (let tick = 0; tick < ticks; tick += 1) {
+      const slept = await sleepUnlessAborted(clock, options.periodSeconds / ticks, signal);
+      if (!slept) return;
+      enqueueSlice(options, keys, tick, ticks);
+    }
+  }
+}
+
+function enqueueSlice(
+  options: ResyncOptions,
+  keys: readonly string[],
+  tick: number,
+  ticks: number,
+) {
+  const from = Math.floor((keys.length * tick) / ticks);
+  const to = Math.floor((keys.length * (tick + 1)) / ticks);
+  for (const key of keys.slice(from, to)) options.enqueue(key, { priority: "resync" });
+}
+
+async function sleepUnlessAborted(
+  clock: Clock,
+  seconds: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await clock.sleep(seconds, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
