@@ -167,12 +167,13 @@ class AggregatingRecorder implements EventRecorder {
   #arm(): void {
     if (this.#isArmed) return;
     this.#isArmed = true;
-    startTimer(this.#clock, flushEverySeconds, () => {
-      this.#isArmed = false;
-      void this.#sendBatch().then(() => {
-        if (this.#dirty.size > 0) this.#arm();
-      });
-    });
+    startTimer(this.#clock, flushEverySeconds, () => void this.#sendOnTime());
+  }
+
+  async #sendOnTime(): Promise<void> {
+    await this.#sendBatch();
+    this.#isArmed = false;
+    if (this.#dirty.size > 0) this.#arm();
   }
 
   /** One batch at a time: the timer's and a flush's do not overlap. */

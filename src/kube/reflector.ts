@@ -1,4 +1,5 @@
 import { backoffSeconds } from "../runtime/backoff.ts";
+import { sleepUnlessAborted } from "../runtime/clock.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Change, ChangeHandler, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -89,10 +90,7 @@ class Reflector<T> implements Informer<T> {
   start(signal: AbortSignal): void {
     if (this.#isStarted) throw new Error(`the informer of ${this.#name} was started twice`);
     this.#isStarted = true;
-    void this.#run(signal).then(() => {
-      this.#synced.reject(new Error(`the informer of ${this.#name} was stopped before it synced`));
-      this.#stopped.resolve();
-    });
+    void this.#run(signal);
   }
 
   synced(): boolean {
@@ -121,6 +119,12 @@ class Reflector<T> implements Informer<T> {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
+    await this.#follow(signal);
+    this.#synced.reject(new Error(`the informer of ${this.#name} was stopped before it synced`));
+    this.#stopped.resolve();
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const startSeconds = this.#clock.monotonicSeconds();
       const error = await this.#followOnce(signal);
@@ -155,9 +159,7 @@ class Reflector<T> implements Informer<T> {
       error: errorText(error),
       retryInSeconds,
     });
-    await this.#clock.sleep(retryInSeconds, signal).catch(() => {
-      // Stopped: the loop sees the signal.
-    });
+    await sleepUnlessAborted(this.#clock, retryInSeconds, signal);
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -168,27 +170,33 @@ class Reflector<T> implements Informer<T> {
 
   /** WatchList: one stream gives the collection and then its changes; nothing is held but the projections. */
   async #listByWatch(signal: AbortSignal): Promise<void> {
-    const seen = new Set<string>();
-    let isInitial = true;
+    let seen: Set<string> | undefined = new Set<string>();
     try {
       for await (const batch of this.#open(signal, undefined)) {
         this.#heard();
-        for (const event of batch) {
-          if (!isInitial) this.#apply(event);
-          else if (endsInitialEvents(event)) {
-            isInitial = false;
-            this.#replaced(seen, event.object.metadata.resourceVersion);
-            seen.clear();
-          } else this.#applyInitial(event, seen);
-        }
+        for (const event of batch) seen = this.#applyListed(event, seen);
       }
     } catch (error) {
-      if (!isInitial || !refusesWatchList(error)) throw error;
+      if (!seen || !refusesWatchList(error)) throw error;
       this.#servesWatchList = false;
       this.#logger.info("WatchList is not served: listing in pages", { resource: this.#name });
       return;
     }
-    if (isInitial) throw new Error("the watch ended before the collection was complete");
+    if (seen) throw new Error("the watch ended before the collection was complete");
+  }
+
+  /** Takes the keys seen so far while the collection is incomplete, undefined after; returns them for the next event. */
+  #applyListed(event: WatchEvent, seen: Set<string> | undefined): Set<string> | undefined {
+    if (!seen) {
+      this.#apply(event);
+      return undefined;
+    }
+    if (endsInitialEvents(event)) {
+      this.#replaced(seen, event.object.metadata.resourceVersion);
+      return undefined;
+    }
+    this.#applyInitial(event, seen);
+    return seen;
   }
 
   /** The initial events are the truth, even when their versions are lower than ours (etcd restored from a backup). */

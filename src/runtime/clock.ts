@@ -27,15 +27,31 @@ export const systemClock: Clock = {
 };
 
 /** Calls back after `seconds` unless cancelled first. Returns the cancellation. */
-export function startTimer(clock: Clock, seconds: number, callback: () => void): () => void {
+export function startTimer(clock: Clock, seconds: number, onTime: () => void): () => void {
   const cancellation = new AbortController();
-  clock.sleep(seconds, cancellation.signal).then(
-    () => {
-      if (!cancellation.signal.aborted) callback();
-    },
-    () => {
-      // Cancelled: the only way a sleep ends early.
-    },
-  );
+  void runTimer(clock, seconds, cancellation.signal, onTime);
   return () => cancellation.abort();
+}
+
+async function runTimer(
+  clock: Clock,
+  seconds: number,
+  signal: AbortSignal,
+  onTime: () => void,
+): Promise<void> {
+  if (await sleepUnlessAborted(clock, seconds, signal)) onTime();
+}
+
+/** Waits; false when the signal was aborted first. */
+export async function sleepUnlessAborted(
+  clock: Clock,
+  seconds: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    await clock.sleep(seconds, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return !signal.aborted;
 }

@@ -15,16 +15,15 @@ export interface QueueMetrics {
   worked(seconds: number): void;
 }
 
-const labelNames = ["name"];
+const describe = (metric: string, help: string) => ({
+  name: `workqueue_${metric}`,
+  help,
+  labelNames: ["name"],
+});
 
 /** The names are those of client-go's work queues, so that existing dashboards and alerts fit. */
 export function createQueueMetrics(metrics: Metrics, name: string, view: QueueView): QueueMetrics {
   const labels = { name };
-  const describe = (metric: string, help: string) => ({
-    name: `workqueue_${metric}`,
-    help,
-    labelNames,
-  });
   const adds = metrics.counter(describe("adds_total", "Keys added"));
   const retries = metrics.counter(describe("retries_total", "Keys added after a failure"));
   const latency = metrics.histogram({

@@ -1,3 +1,4 @@
+import { sleepUnlessAborted } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import type { AddOptions } from "./work-queue.ts";
 
@@ -36,17 +37,4 @@ function enqueueSlice(
   const from = Math.floor((keys.length * tick) / ticks);
   const to = Math.floor((keys.length * (tick + 1)) / ticks);
   for (const key of keys.slice(from, to)) options.enqueue(key, { priority: "resync" });
-}
-
-async function sleepUnlessAborted(
-  clock: Clock,
-  seconds: number,
-  signal: AbortSignal,
-): Promise<boolean> {
-  try {
-    await clock.sleep(seconds, signal);
-    return true;
-  } catch {
-    return false;
-  }
 }
