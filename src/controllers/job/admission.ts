@@ -1,0 +1,190 @@
+/** Checks a new job and puts it into the queue, or says what has to change. */
+import { insertJob } from "../../db/queue.ts";
+import { durationSeconds } from "../../domain/duration.ts";
+import { podDemand } from "../../domain/pod-demand.ts";
+import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
+import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
+import { RotaError } from "../../errors.ts";
+import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import { fieldsOf } from "../../resources/meta.ts";
+import { buildPod } from "../../resources/pod-builder.ts";
+import { jobs as jobType, podsOf } from "../../resources/types.ts";
+import type { Job, Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import {
+  allowedPriorityClasses,
+  commitOf,
+  poolNames,
+  priorityClassOf,
+  projectOfNamespace,
+} from "../lookups.ts";
+
+export interface Refusal {
+  readonly reason: string;
+  readonly message: string;
+}
+
+const refuse = (reason: string, message: string): Refusal => ({ reason, message });
+
+function checkPool(context: Context, job: Job): Refusal | undefined {
+  const pools = poolNames(context);
+  if (pools.includes(job.spec.pool)) return undefined;
+  return refuse(
+    "PoolUnknown",
+    `spec.pool "${job.spec.pool}" has no nodes; pools: ${pools.join(", ") || "none yet"}`,
+  );
+}
+
+function checkClass(context: Context, job: Job, project: Project): Refusal | undefined {
+  const name = job.spec.priorityClassName;
+  if (priorityClassOf(context, job) === undefined) {
+    const known = [...context.caches.priorityClasses.store.keys()].toSorted().join(", ");
+    return refuse(
+      "PriorityClassUnknown",
+      `spec.priorityClassName "${name ?? ""}" does not exist; known: ${known}`,
+    );
+  }
+  const allowed = allowedPriorityClasses(context, project);
+  if (name === undefined || allowed === undefined || allowed.includes(name)) return undefined;
+  return refuse(
+    "PriorityClassNotAllowed",
+    `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed.join(", ")}`,
+  );
+}
+
+function checkConfig(context: Context, job: Job): Refusal | undefined {
+  const { configRef } = job.spec;
+  if (configRef === undefined || commitOf(context, job)?.status.hash !== undefined)
+    return undefined;
+  const named =
+    configRef.commit === undefined
+      ? `tag "${configRef.tag ?? ""}"`
+      : `commit "${configRef.commit}"`;
+  return refuse(
+    "ConfigUnknown",
+    `spec.configRef: ${named} is no stored ConfigCommit of namespace ${job.namespace}`,
+  );
+}
+
+function checkStorages(job: Job, project: Project): Refusal | undefined {
+  const known = (project.spec.storages ?? []).map((storage) => storage.name);
+  const unknown = (job.spec.storages ?? []).find((storage) => !known.includes(storage.name));
+  if (unknown === undefined) return undefined;
+  return refuse(
+    "StorageUnknown",
+    `spec.storages: "${unknown.name}" is no storage of project ${project.name}; it has: ${known.join(", ") || "none"}`,
+  );
+}
+
+/** The pod as the API server would store it, with its defaults; a bad template is refused in the server's words. */
+async function dryRun(
+  context: Context,
+  job: Job,
+  project: Project,
+  configHash: string | undefined,
+  signal: AbortSignal,
+): Promise<KubeObject | Refusal> {
+  const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
+  const pod = buildPod(fieldsOf(raw["spec"])["template"], {
+    job,
+    project: project.name,
+    attempt: 1,
+    index: 0,
+    parallelism: job.spec.parallelism,
+    ...(configHash === undefined ? {} : { configHash }),
+    storages: job.spec.storages ?? [],
+  });
+  try {
+    return await context.kube.create(podsOf(context.settings.gpuResource), pod, {
+      dryRun: true,
+      signal,
+    });
+  } catch (error) {
+    if (!(error instanceof KubeError)) throw error;
+    if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
+    return refuse("TemplateRefused", `spec.template: ${error.message}`);
+  }
+}
+
+interface Constraints {
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly affinityTerms: readonly NodeSelectorTerm[];
+  readonly tolerations: readonly Toleration[];
+}
+
+function constraintsOf(podSpec: Readonly<Record<string, unknown>>): Constraints {
+  const nodeAffinity = fieldsOf(fieldsOf(podSpec["affinity"])["nodeAffinity"]);
+  const required = fieldsOf(nodeAffinity["requiredDuringSchedulingIgnoredDuringExecution"]);
+  return {
+    nodeSelector: fieldsOf(podSpec["nodeSelector"]) as Record<string, string>,
+    affinityTerms: (required["nodeSelectorTerms"] ?? []) as NodeSelectorTerm[],
+    tolerations: (podSpec["tolerations"] ?? []) as Toleration[],
+  };
+}
+
+async function insert(
+  context: Context,
+  job: Job,
+  project: Project,
+  configHash: string | undefined,
+  podSpec: Readonly<Record<string, unknown>>,
+): Promise<Refusal | undefined> {
+  const priorityClass = priorityClassOf(context, job);
+  if (priorityClass === undefined)
+    return refuse("PriorityClassUnknown", "the priority class was deleted meanwhile");
+  try {
+    await insertJob(context.db, {
+      id: job.uid,
+      projectId: project.uid,
+      namespace: job.namespace,
+      name: job.name,
+      pool: job.spec.pool,
+      priority: priorityClass.value,
+      priorityClass: priorityClass.name,
+      preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
+      parallelism: job.spec.parallelism,
+      perPod: podDemand(podSpec as DemandingPodSpec, context.settings.gpuResource),
+      allowsBorrowing: job.spec.borrowing === "Allow",
+      ...(job.spec.maxRuntime === undefined
+        ? {}
+        : { maxRuntimeSeconds: durationSeconds(job.spec.maxRuntime) }),
+      backoffLimit: job.spec.backoffLimit,
+      suspended: job.spec.suspend,
+      ...(configHash === undefined ? {} : { configHash }),
+      queuedAt: Temporal.Instant.from(job.createdAt),
+      ...constraintsOf(podSpec),
+      storages: job.spec.storages ?? [],
+    });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof RotaError) || error.code !== "ProjectUnknown") throw error;
+    return refuse(error.code, `project ${project.name}: ${error.message}`);
+  }
+}
+
+/** Undefined when the job is in the queue now. */
+export async function queueJob(
+  context: Context,
+  job: Job,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
+  const project = projectOfNamespace(context, job.namespace);
+  if (project === undefined) {
+    return refuse(
+      "NoProject",
+      `namespace "${job.namespace}" belongs to no Project; create one with this namespace, or submit the job in a project's namespace`,
+    );
+  }
+  const obstacle =
+    checkPool(context, job) ??
+    checkClass(context, job, project) ??
+    checkConfig(context, job) ??
+    checkStorages(job, project);
+  if (obstacle) return obstacle;
+  const configHash =
+    job.spec.configRef === undefined ? undefined : commitOf(context, job)?.status.hash;
+  const pod = await dryRun(context, job, project, configHash, signal);
+  if (!("metadata" in pod)) return pod;
+  return insert(context, job, project, configHash, fieldsOf(pod["spec"]));
+}

@@ -1,0 +1,183 @@
+/** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
+import type { JobView } from "../../db/job-view.ts";
+import { endJob, markEvicted, markRunning, retryJob } from "../../db/queue.ts";
+import { readCommitContent } from "../../db/configs.ts";
+import { configFileName, configMapName, labels } from "../../api/names.ts";
+import { backoffSeconds } from "../../runtime/backoff.ts";
+import { again, done } from "../../runtime/controller.ts";
+import type { ReconcileResult } from "../../runtime/controller.ts";
+import { configMaps, hasEnded } from "../../resources/types.ts";
+import type { Job, Pod } from "../../resources/types.ts";
+import { isAlreadyExists } from "../../kube/errors.ts";
+import type { Context } from "../context.ts";
+import { createMissingPods, evictPods, stopPods } from "./pods.ts";
+
+export interface Step {
+  readonly context: Context;
+  readonly job: Job;
+  readonly project: string;
+  readonly view: JobView;
+  /** All pods of the job, of any attempt. */
+  readonly pods: readonly Pod[];
+  readonly signal: AbortSignal;
+}
+
+const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
+const evictionRetrySeconds = 5;
+
+const ofAttempt = ({ pods, view }: Step): Pod[] =>
+  pods.filter((pod) => pod.attempt === view.attempt);
+
+const elapsedSeconds = ({ context, view }: Step): number =>
+  view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
+
+/** Pods that should not be there: of former attempts, or of a job that does not run. */
+export async function stopStrays(step: Step): Promise<number> {
+  const isLive = ["starting", "running", "evicting"].includes(step.view.status);
+  const strays = isLive ? step.pods.filter((pod) => pod.attempt !== step.view.attempt) : step.pods;
+  return stopPods(step.context, strays, step.signal);
+}
+
+async function ensureConfigMap({ context, job, project, view, signal }: Step): Promise<void> {
+  if (view.configHash === undefined) return;
+  const content = await readCommitContent(context.db, view.configHash);
+  const manifest = {
+    metadata: {
+      name: configMapName(view.configHash),
+      namespace: job.namespace,
+      labels: { [labels.project]: project, [labels.managedBy]: "rota" },
+    },
+    immutable: true,
+    data: { [configFileName]: content },
+  };
+  await context.kube.create(configMaps, manifest, { signal }).catch((error: unknown) => {
+    if (!isAlreadyExists(error)) throw error;
+  });
+}
+
+/** The gang ends whole: the other pods are stopped first, and only then the row says so. */
+async function endGang(
+  step: Step,
+  reason: string,
+  message: string,
+  counts: boolean,
+): Promise<ReconcileResult> {
+  const { context, view } = step;
+  if ((await stopPods(context, ofAttempt(step), step.signal)) > 0) return done();
+  const failures = view.failures + (counts ? 1 : 0);
+  const fence = { id: view.id, attempt: view.attempt };
+  if (counts && failures > view.backoffLimit) {
+    await endJob(context.db, { ...fence, outcome: "failed", reason, message });
+  } else {
+    await retryJob(context.db, {
+      ...fence,
+      countsAsFailure: counts,
+      reason,
+      message,
+      notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : 0,
+    });
+  }
+  context.scheduler.wake(view.pool);
+  return again(0);
+}
+
+async function succeed(step: Step): Promise<ReconcileResult> {
+  const { context, view } = step;
+  await endJob(context.db, {
+    id: view.id,
+    attempt: view.attempt,
+    outcome: "succeeded",
+    reason: "Completed",
+    message: "all pods ended well",
+  });
+  context.scheduler.wake(view.pool);
+  return again(0);
+}
+
+function failedPod(step: Step): Pod | undefined {
+  return ofAttempt(step).find((pod) => pod.phase === "Failed");
+}
+
+const allAre = (step: Step, is: (pod: Pod) => boolean): boolean => {
+  const pods = ofAttempt(step);
+  return pods.length === step.job.spec.parallelism && pods.every(is);
+};
+
+async function whileStarting(step: Step): Promise<ReconcileResult> {
+  const { context, view } = step;
+  if (view.suspended) return endGang(step, "Suspended", "spec.suspend is true", false);
+  const failed = failedPod(step);
+  if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
+  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
+  if (allAre(step, (pod) => pod.phase === "Running" || pod.phase === "Succeeded")) {
+    await markRunning(context.db, { id: view.id, attempt: view.attempt });
+    return again(0);
+  }
+  const left = context.settings.startDeadlineSeconds - elapsedSeconds(step);
+  if (left <= 0) {
+    const message = `not all pods ran within ${context.settings.startDeadlineSeconds} s; placed anew`;
+    return endGang(step, "StartDeadlineExceeded", message, false);
+  }
+  await ensureConfigMap(step);
+  const created = await createMissingPods(
+    context,
+    step.job,
+    step.project,
+    view,
+    ofAttempt(step),
+    step.signal,
+  );
+  if (created > 0) context.checkpoint("pods-created");
+  return again(left);
+}
+
+async function whileRunning(step: Step): Promise<ReconcileResult> {
+  const { view, job } = step;
+  if (view.suspended) return endGang(step, "Suspended", "spec.suspend is true", false);
+  const failed = failedPod(step);
+  if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
+  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
+  const present = ofAttempt(step).filter((pod) => !pod.deleting || hasEnded(pod)).length;
+  if (present < job.spec.parallelism) {
+    const message = `${job.spec.parallelism - present} of ${job.spec.parallelism} pods were deleted`;
+    return endGang(step, "PodsLost", message, false);
+  }
+  if (view.maxRuntimeSeconds === undefined) return done();
+  const left = view.maxRuntimeSeconds - elapsedSeconds(step);
+  if (left > 0) return again(left);
+  return endGang(
+    step,
+    "MaxRuntimeExceeded",
+    `ran longer than spec.maxRuntime, ${view.maxRuntimeSeconds} s`,
+    true,
+  );
+}
+
+async function whileEvicting(step: Step): Promise<ReconcileResult> {
+  const { context, view } = step;
+  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
+  context.checkpoint("before-eviction");
+  const { holding, refused } = await evictPods(context, ofAttempt(step), step.signal);
+  if (refused !== undefined) {
+    context.logger.warn("a disruption budget holds an eviction up", { job: view.name, refused });
+    return again(evictionRetrySeconds);
+  }
+  if (holding > 0) return done();
+  await markEvicted(context.db, { id: view.id, attempt: view.attempt });
+  context.scheduler.wake(view.pool);
+  return again(0);
+}
+
+export async function advance(step: Step): Promise<ReconcileResult> {
+  await stopStrays(step);
+  switch (step.view.status) {
+    case "starting":
+      return whileStarting(step);
+    case "running":
+      return whileRunning(step);
+    case "evicting":
+      return whileEvicting(step);
+    default:
+      return done();
+  }
+}

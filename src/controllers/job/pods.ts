@@ -1,0 +1,127 @@
+/** The pods of one attempt: made, stopped, evicted, counted. */
+import type { Context } from "../context.ts";
+import { indices } from "../context.ts";
+import { podName } from "../../api/names.ts";
+import type { JobView } from "../../db/job-view.ts";
+import { isAlreadyExists, isConflict, isDisruptionBudget, isNotFound } from "../../kube/errors.ts";
+import { fieldsOf } from "../../resources/meta.ts";
+import { buildPod } from "../../resources/pod-builder.ts";
+import { hasEnded, jobs as jobType, podsOf } from "../../resources/types.ts";
+import type { Job, Pod } from "../../resources/types.ts";
+
+/** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
+const callsAtOnce = 16;
+
+/** Runs `work` on each item, a bounded number at once; throws the first error after all have ended. */
+async function each<Item>(
+  items: readonly Item[],
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const errors: unknown[] = [];
+  const queue = [...items];
+  const worker = async (): Promise<void> => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+      await work(item).catch((error: unknown) => errors.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(callsAtOnce, items.length) }, worker));
+  if (errors.length > 0) throw errors[0];
+}
+
+export const podsOfJob = (context: Context, key: string, jobUid: string): Pod[] =>
+  context.caches.pods.store.byIndex(indices.podsByJob, key).filter((pod) => pod.jobUid === jobUid);
+
+export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
+
+/** The node of each pod of the gang, by its index. */
+function nodesByIndex(view: JobView): string[] {
+  return view.placements.flatMap(({ node, pods }) => Array.from({ length: pods }, () => node));
+}
+
+/**
+ * Makes the pods of the attempt that are not there yet. Names are deterministic, so what was made before a crash is
+ * found again: a pod that exists is ours when it carries the job's uid.
+ */
+export async function createMissingPods(
+  context: Context,
+  job: Job,
+  project: string,
+  view: JobView,
+  existing: readonly Pod[],
+  signal: AbortSignal,
+): Promise<number> {
+  const names = new Set(existing.map((pod) => pod.name));
+  const missing = nodesByIndex(view)
+    .map((node, index) => ({ node, index }))
+    .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)));
+  if (missing.length === 0) return 0;
+  const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
+  const template = fieldsOf(raw["spec"])["template"];
+  const type = podsOf(context.settings.gpuResource);
+  await each(missing, async ({ node, index }) => {
+    const pod = buildPod(template, {
+      job,
+      project,
+      attempt: view.attempt,
+      index,
+      parallelism: job.spec.parallelism,
+      node,
+      ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
+      storages: job.spec.storages ?? [],
+    });
+    await context.kube.create(type, pod, { signal }).catch((error: unknown) => {
+      if (!isAlreadyExists(error)) throw error;
+    });
+  });
+  return missing.length;
+}
+
+/** Asks for the deletion of those that run; returns how many pods still hold their node. */
+export async function stopPods(
+  context: Context,
+  pods: readonly Pod[],
+  signal: AbortSignal,
+): Promise<number> {
+  const holding = pods.filter((pod) => !hasEnded(pod));
+  const type = podsOf(context.settings.gpuResource);
+  await each(
+    holding.filter((pod) => !pod.deleting),
+    async (pod) => {
+      await context.kube.delete(type, podKey(pod), { uid: pod.uid, signal }).catch(ignoreGone);
+    },
+  );
+  return holding.length;
+}
+
+function ignoreGone(error: unknown): void {
+  if (!isNotFound(error) && !isConflict(error)) throw error;
+}
+
+export interface EvictionProgress {
+  /** Pods that still hold their node. */
+  readonly holding: number;
+  /** What the API server said about a PodDisruptionBudget that is in the way. */
+  readonly refused: string | undefined;
+}
+
+/** Evicts those that have not been asked to leave yet. The uid makes a second eviction of a new pod impossible. */
+export async function evictPods(
+  context: Context,
+  pods: readonly Pod[],
+  signal: AbortSignal,
+): Promise<EvictionProgress> {
+  const holding = pods.filter((pod) => !hasEnded(pod));
+  let refused: string | undefined;
+  await each(
+    holding.filter((pod) => !pod.deleting),
+    async (pod) => {
+      try {
+        await context.kube.evict(podKey(pod), { uid: pod.uid, signal });
+      } catch (error) {
+        if (!isDisruptionBudget(error)) return ignoreGone(error);
+        refused = (error as Error).message;
+      }
+    },
+  );
+  return { holding: holding.length, refused };
+}

@@ -1,0 +1,131 @@
+/** A Job from its submission to its end: checks, queue, pods, status. The scheduler decides in between. */
+import { readActiveJobsNamed, readJobView } from "../../db/job-view.ts";
+import type { JobView } from "../../db/job-view.ts";
+import { cancelJob, setPriority, setSuspended } from "../../db/queue.ts";
+import { splitKey } from "../../kube/resource.ts";
+import { isNotFound } from "../../kube/errors.ts";
+import { jobs as jobType } from "../../resources/types.ts";
+import type { Job } from "../../resources/types.ts";
+import { again, done } from "../../runtime/controller.ts";
+import type { Reconcile, ReconcileResult } from "../../runtime/controller.ts";
+import type { Context } from "../context.ts";
+import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
+import { writeStatus } from "../status.ts";
+import { queueJob } from "./admission.ts";
+import { advance } from "./life.ts";
+import { podsOfJob, stopPods } from "./pods.ts";
+import { refusedStatus, statusOf } from "./status.ts";
+
+const refusedRecheckSeconds = 30;
+const isLive = (view: JobView): boolean =>
+  ["starting", "running", "evicting"].includes(view.status);
+
+/** A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. */
+async function cancel(
+  context: Context,
+  key: string,
+  view: JobView,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return;
+  await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
+  context.scheduler.wake(view.pool);
+}
+
+async function cancelDeleted(
+  context: Context,
+  key: string,
+  presentUid: string | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { namespace = "", name } = splitKey(key);
+  const active = await readActiveJobsNamed(context.db, namespace, name);
+  for (const view of active) {
+    if (view.id !== presentUid) await cancel(context, key, view, signal);
+  }
+}
+
+/** The two fields that may change: suspend at any time, the priority class while the job does not run. */
+async function followSpec(context: Context, job: Job, view: JobView): Promise<boolean> {
+  let changed = false;
+  if (job.spec.suspend !== view.suspended) {
+    await setSuspended(context.db, { id: view.id, suspended: job.spec.suspend });
+    changed = true;
+  }
+  const wanted = priorityClassOf(context, job);
+  if (wanted && wanted.name !== view.priorityClass && !isLive(view)) {
+    await setPriority(context.db, {
+      id: view.id,
+      priorityClass: wanted.name,
+      priority: wanted.value,
+      preempts: wanted.preemptionPolicy === "PreemptLowerPriority",
+    });
+    changed = true;
+  }
+  if (changed) context.scheduler.wake(view.pool);
+  return changed;
+}
+
+async function enqueue(
+  context: Context,
+  job: Job,
+  key: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  const refusal = await queueJob(context, job, signal);
+  if (refusal) {
+    const status = refusedStatus(job, refusal, context.clock.now());
+    await writeStatus(context.kube, jobType, key, job.status, status, signal);
+    return again(refusedRecheckSeconds);
+  }
+  context.scheduler.wake(job.spec.pool);
+  return again(0);
+}
+
+async function follow(
+  context: Context,
+  job: Job,
+  view: JobView,
+  key: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  if (view.finishedAt === undefined && (await followSpec(context, job, view))) return again(0);
+  const pods = podsOfJob(context, key, job.uid);
+  const project = projectOfNamespace(context, job.namespace)?.name ?? "";
+  const result = await advance({ context, job, project, view, pods, signal });
+  // The row has just changed: the next turn, at once, writes the status of what it is then.
+  if (result.kind === "again" && result.afterSeconds === 0) return result;
+  const status = statusOf(
+    job,
+    view,
+    pods,
+    context.scheduler.explanation(job.uid),
+    context.clock.now(),
+  );
+  await writeStatus(context.kube, jobType, key, job.status, status, signal);
+  return result;
+}
+
+async function reconcile(
+  context: Context,
+  key: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  const job = context.caches.jobs.store.get(key);
+  await cancelDeleted(context, key, job?.deleting === false ? job.uid : undefined, signal);
+  if (job === undefined || job.deleting) return done();
+  const view = await readJobView(context.db, job.uid);
+  if (view === undefined) return enqueue(context, job, key, signal);
+  return follow(context, job, view, key, signal);
+}
+
+export function reconcileJob(context: Context): Reconcile {
+  return async (key, signal) => {
+    try {
+      return await reconcile(context, key, signal);
+    } catch (error) {
+      if (isNotFound(error) && context.caches.jobs.store.get(key) === undefined) return done();
+      throw error;
+    }
+  };
+}

@@ -1,0 +1,135 @@
+/** What a Job's status says, from its row, its pods and what the scheduler last said of it. Pure. */
+import { ready, withCondition } from "../../api/conditions.ts";
+import type { Condition } from "../../api/conditions.ts";
+import type { JobStatus } from "../../api/generated.ts";
+import type { JobStatusName, JobView } from "../../db/job-view.ts";
+import { hasEnded } from "../../resources/types.ts";
+import type { Job, Pod } from "../../resources/types.ts";
+import type { Explanation } from "../context.ts";
+import type { Refusal } from "./admission.ts";
+
+const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> = {
+  pending: "Pending",
+  held: "Held",
+  starting: "Starting",
+  running: "Running",
+  evicting: "Evicting",
+  evicted: "Evicted",
+  succeeded: "Succeeded",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+interface Words {
+  readonly reason: string;
+  readonly message: string;
+}
+
+const fixedWords: Readonly<Partial<Record<JobStatusName, Words>>> = {
+  starting: { reason: "Admitted", message: "the pods are being created" },
+  succeeded: { reason: "Completed", message: "all pods ended well" },
+};
+
+function waitingWords(view: JobView, explanation: Explanation | undefined): Words {
+  if (view.suspended) return { reason: "Suspended", message: "spec.suspend is true" };
+  const waits = explanation ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
+  if (view.status !== "evicted" || view.evictedFor === undefined) return waits;
+  return { reason: waits.reason, message: `evicted: ${view.evictedFor}; ${waits.message}` };
+}
+
+function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
+  const { status } = view;
+  if (status === "pending" || status === "evicted") return waitingWords(view, explanation);
+  const fixed = fixedWords[status];
+  if (fixed) return fixed;
+  if (status === "running") {
+    return view.borrowing
+      ? {
+          reason: "Borrowing",
+          message: "runs on capacity outside its plans and can be evicted for entitled jobs",
+        }
+      : { reason: "Entitled", message: "runs inside its plans" };
+  }
+  if (status === "held") {
+    return {
+      reason: "VictimsLeaving",
+      message: `capacity is kept on ${nodesOf(view).join(", ")} while its victims leave`,
+    };
+  }
+  if (status === "evicting") {
+    return {
+      reason: "Evicting",
+      message: view.message ?? view.evictedFor ?? "makes way for another job",
+    };
+  }
+  return { reason: view.reason ?? states[status], message: view.message ?? "" };
+}
+
+const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
+
+const podCounts = (pods: readonly Pod[]): NonNullable<JobStatus["pods"]> => ({
+  active: pods.filter((pod) => !hasEnded(pod)).length,
+  ready: pods.filter((pod) => pod.ready && !hasEnded(pod)).length,
+  succeeded: pods.filter((pod) => pod.phase === "Succeeded").length,
+  failed: pods.filter((pod) => pod.phase === "Failed").length,
+});
+
+const isUp = (status: JobStatusName): boolean => status === "running" || status === "succeeded";
+const isWaiting = (status: JobStatusName): boolean => status === "pending" || status === "evicted";
+
+function conditionsOf(
+  job: Job,
+  isReady: boolean,
+  words: Words,
+  now: Temporal.Instant,
+): Condition[] {
+  const condition = ready(job.generation, isReady, words.reason, words.message);
+  return withCondition((job.status.conditions ?? []) as Condition[], condition, now);
+}
+
+export function refusedStatus(job: Job, refusal: Refusal, now: Temporal.Instant): JobStatus {
+  return {
+    ...job.status,
+    observedGeneration: job.generation,
+    state: "Refused",
+    reason: refusal.reason,
+    message: refusal.message,
+    conditions: conditionsOf(job, false, refusal, now),
+  };
+}
+
+export function statusOf(
+  job: Job,
+  view: JobView,
+  pods: readonly Pod[],
+  explanation: Explanation | undefined,
+  now: Temporal.Instant,
+): JobStatus {
+  const words = wordsOf(view, explanation);
+  const { nodes: formerNodes } = job.status;
+  const nodes = view.placements.length > 0 && view.status !== "held" ? nodesOf(view) : formerNodes;
+  const suspended = view.suspended && isWaiting(view.status);
+  return {
+    observedGeneration: job.generation,
+    state: suspended ? "Suspended" : states[view.status],
+    ...words,
+    ...(isWaiting(view.status) && explanation !== undefined && !suspended
+      ? { queuePosition: explanation.position }
+      : {}),
+    priority: view.priority,
+    gpus: view.gpus,
+    borrowing: view.borrowing,
+    attempt: view.attempt,
+    ...(nodes === undefined ? {} : { nodes }),
+    ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
+    pods: podCounts(pods.filter((pod) => pod.attempt === view.attempt)),
+    queuedAt: view.queuedAt.round("second").toString(),
+    ...(view.startedAt === undefined
+      ? {}
+      : { startedAt: view.startedAt.round("second").toString() }),
+    ...(view.finishedAt === undefined
+      ? {}
+      : { finishedAt: view.finishedAt.round("second").toString() }),
+    conditions: conditionsOf(job, isUp(view.status), words, now),
+  };
+}

@@ -1,0 +1,139 @@
+/** One job as its controller sees it: the row and where its pods are. */
+import type { Placement } from "../domain/scheduling/types.ts";
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+export type JobStatusName =
+  | "pending"
+  | "held"
+  | "starting"
+  | "running"
+  | "evicting"
+  | "evicted"
+  | "succeeded"
+  | "failed"
+  | "cancelled";
+
+export interface JobView {
+  readonly id: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly status: JobStatusName;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly priorityClass: string;
+  readonly gpus: number;
+  readonly borrowing: boolean;
+  readonly suspended: boolean;
+  readonly failures: number;
+  readonly backoffLimit: number;
+  readonly configHash: string | undefined;
+  readonly maxRuntimeSeconds: number | undefined;
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+  readonly queuedAt: Temporal.Instant;
+  readonly notBefore: Temporal.Instant | undefined;
+  readonly startedAt: Temporal.Instant | undefined;
+  readonly finishedAt: Temporal.Instant | undefined;
+  /** Of the present attempt; while held, where it will be. */
+  readonly placements: readonly Placement[];
+  /** Who it makes way for, in words; only while evicting or evicted. */
+  readonly evictedFor: string | undefined;
+}
+
+interface Row {
+  readonly id: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly status: JobStatusName;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly priority_class: string;
+  readonly gpus: number;
+  readonly borrowing: boolean;
+  readonly suspended: boolean;
+  readonly failures: number;
+  readonly backoff_limit: number;
+  readonly config_hash: string | null;
+  readonly max_runtime_seconds: number | null;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly created_at: Temporal.Instant;
+  readonly not_before: Temporal.Instant | null;
+  readonly started_at: Temporal.Instant | null;
+  readonly finished_at: Temporal.Instant | null;
+  readonly placements: readonly Placement[] | null;
+  readonly evicted_for: string | null;
+}
+
+const viewOf = (row: Row): JobView => ({
+  id: row.id,
+  name: row.name,
+  pool: row.pool,
+  status: row.status,
+  attempt: row.attempt,
+  priority: row.priority,
+  priorityClass: row.priority_class,
+  gpus: row.gpus,
+  borrowing: row.borrowing,
+  suspended: row.suspended,
+  failures: row.failures,
+  backoffLimit: row.backoff_limit,
+  configHash: row.config_hash ?? undefined,
+  maxRuntimeSeconds: row.max_runtime_seconds ?? undefined,
+  reason: row.reason ?? undefined,
+  message: row.message ?? undefined,
+  queuedAt: row.created_at,
+  notBefore: row.not_before ?? undefined,
+  startedAt: row.started_at ?? undefined,
+  finishedAt: row.finished_at ?? undefined,
+  placements: row.placements ?? [],
+  evictedFor: row.evicted_for ?? undefined,
+});
+
+const selection = `
+  SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.gpus,
+    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
+    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at,
+    coalesce(
+      (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+        FROM allocations WHERE job_id = job.id AND attempt = job.attempt),
+      (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+        FROM holds WHERE job_id = job.id)
+    ) AS placements,
+    CASE WHEN job.status IN ('evicting', 'evicted') THEN (
+      SELECT preemption.reason
+      FROM preemption_victims AS victim
+      JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
+      WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt
+    ) END AS evicted_for
+  FROM jobs AS job`;
+
+export async function readJobView(db: Queryable, jobId: string): Promise<JobView | undefined> {
+  const [row] = await run<Row>(db, `${selection} WHERE job.id = $1`, [jobId]);
+  return row && viewOf(row);
+}
+
+/** Jobs of this name that have not ended; more than one when a job was deleted and made again. */
+export async function readActiveJobsNamed(
+  db: Queryable,
+  namespace: string,
+  name: string,
+): Promise<JobView[]> {
+  const rows = await run<Row>(
+    db,
+    `${selection}
+    WHERE job.namespace = $1 AND job.name = $2 AND job.active_project_id IS NOT NULL`,
+    [namespace, name],
+  );
+  return rows.map(viewOf);
+}
+
+/** namespace/name of all jobs that have not ended: what a start compares with the cluster. */
+export async function activeJobKeys(db: Queryable): Promise<string[]> {
+  const rows = await run<{ key: string }>(
+    db,
+    "SELECT namespace || '/' || name AS key FROM jobs WHERE active_project_id IS NOT NULL",
+  );
+  return rows.map((row) => row.key);
+}
