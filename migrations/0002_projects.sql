@@ -142,7 +142,7 @@ COMMENT ON COLUMN project_members.role IS 'viewer < submitter < admin';
 CREATE TABLE storages (
   id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT storages_pkey PRIMARY KEY,
   project_id uuid CONSTRAINT storages_project_fkey REFERENCES projects (id) ON DELETE CASCADE,
-  resource_owner_id bigint NOT NULL CONSTRAINT storages_owner_fkey REFERENCES resource_owners (id),
+  resource_owner_id bigint CONSTRAINT storages_owner_fkey REFERENCES resource_owners (id),
   name text NOT NULL CONSTRAINT storages_name_is_dns_label CHECK (name ~ '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$'),
   size_bytes bigint NOT NULL CONSTRAINT storages_size_positive CHECK (size_bytes > 0),
   storage_class text,
@@ -156,7 +156,7 @@ CREATE INDEX storages_owner_idx ON storages (resource_owner_id);
 COMMENT ON TABLE storages IS 'Volumes a project offers to its jobs, a PersistentVolumeClaim each';
 COMMENT ON COLUMN storages.id IS 'Identity';
 COMMENT ON COLUMN storages.project_id IS 'The project whose namespace has the claim';
-COMMENT ON COLUMN storages.resource_owner_id IS 'Who owns it, user or group: one foreign key for both';
+COMMENT ON COLUMN storages.resource_owner_id IS 'Who owns it, user or group: one foreign key for both; null: no ancestor of the project has an owner';
 COMMENT ON COLUMN storages.name IS 'Name in the project';
 COMMENT ON COLUMN storages.size_bytes IS 'Requested size in bytes';
 COMMENT ON COLUMN storages.storage_class IS 'StorageClass; null: the cluster''s default';

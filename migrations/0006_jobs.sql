@@ -118,7 +118,7 @@ CREATE TABLE job_specs (
     CONSTRAINT job_specs_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
   node_selector jsonb NOT NULL DEFAULT '{}'
     CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'),
-  node_affinity jsonb NOT NULL DEFAULT '[]'
+  node_affinity jsonb
     CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'),
   tolerations jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
@@ -129,7 +129,7 @@ CREATE TABLE job_specs (
 COMMENT ON TABLE job_specs IS 'What placement needs of a job and its row need not carry at every update';
 COMMENT ON COLUMN job_specs.job_id IS 'The job';
 COMMENT ON COLUMN job_specs.node_selector IS 'nodeSelector of the pod template';
-COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, alternatives';
+COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, alternatives; null: no requirement';
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
 COMMENT ON COLUMN job_specs.avoid_nodes IS 'Nodes not to try again, where it failed to start';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';

@@ -36,7 +36,8 @@ BEGIN
     (SELECT path::text FROM projects WHERE projects.id = after.project_id), after.namespace, after.name
   FROM old_rows AS before
   JOIN new_rows AS after ON after.id = before.id
-  WHERE (before.status, before.attempt) IS DISTINCT FROM (after.status, after.attempt);
+  WHERE (before.status, before.attempt, before.borrowing)
+    IS DISTINCT FROM (after.status, after.attempt, after.borrowing);
   RETURN NULL;
 END
 $$;

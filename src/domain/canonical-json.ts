@@ -97,7 +97,7 @@ function checkValue(value: JsonValue, depth: number): void {
   if (typeof value !== "object" || value === null) return undefined;
   for (const [key, item] of Object.entries(value)) {
     checkString(key);
-    checkValue(item as JsonValue, depth + 1);
+    checkValue(item, depth + 1);
   }
   return undefined;
 }
@@ -107,7 +107,7 @@ function checkParsedNumbers(value: JsonValue): void {
     refuse(`the number ${value} may have been rounded: write it as a string`);
   }
   if (typeof value === "object" && value !== null) {
-    for (const item of Object.values(value)) checkParsedNumbers(item as JsonValue);
+    for (const item of Object.values(value)) checkParsedNumbers(item);
   }
 }
 
