@@ -65,6 +65,10 @@ export const isAlreadyExists = (error: unknown): boolean =>
 /** The object is not valid; `causes` say which fields. */
 export const isInvalid = (error: unknown): boolean => isKubeError(error) && error.status === 422;
 
+/** The object is not valid because of this field, among others perhaps. */
+export const refusesField = (error: unknown, field: string): boolean =>
+  isKubeError(error) && error.status === 422 && error.causes.some((cause) => cause.field === field);
+
 export const isForbidden = (error: unknown): boolean => isKubeError(error) && error.status === 403;
 
 export const isTooManyRequests = (error: unknown): boolean =>

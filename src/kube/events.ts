@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Clock } from "../runtime/clock.ts";
 import { startTimer } from "../runtime/clock.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -217,7 +218,7 @@ class AggregatingRecorder implements EventRecorder {
   #format(series: Series): KubeObject {
     const { input } = series;
     return {
-      metadata: { namespace: namespaceOf(input), generateName: `${input.regarding.name}.` },
+      metadata: { namespace: namespaceOf(input), name: eventName(input) },
       eventTime: microTime(series.firstAt),
       reportingController: this.#options.controller,
       reportingInstance: this.#options.instance,
@@ -240,6 +241,10 @@ const seriesOf = ({ count, lastAt }: Series): object => ({
 
 /** Events about cluster-scoped objects live in "default": the API server demands it. */
 const namespaceOf = ({ regarding }: EventInput): string => regarding.namespace ?? "default";
+
+/** As client-go names events: whom it regards, and something unique. A name is at most 253 characters long. */
+const eventName = ({ regarding }: EventInput): string =>
+  `${regarding.name.slice(0, 230)}.${randomBytes(8).toString("hex")}`;
 
 const keyOfSeries = ({ regarding, type, reason, action, note }: EventInput): string =>
   [regarding.uid, regarding.name, type, reason, action, note].join("\n");

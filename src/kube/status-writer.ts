@@ -1,6 +1,6 @@
 import type { Clock } from "../runtime/clock.ts";
 import type { KubeClient } from "./client.ts";
-import { isConflict, isNotFound } from "./errors.ts";
+import { isConflict, isNotFound, refusesField } from "./errors.ts";
 import { mergePatch } from "./merge-patch.ts";
 import type { JsonObject } from "./merge-patch.ts";
 import type { KubeObject, ResourceName } from "./resource.ts";
@@ -108,8 +108,7 @@ export class StatusWriter {
       outcome.resolve("written");
     } catch (error) {
       this.#written.delete(id);
-      // The patch carries the uid and no version: a conflict means that the object is another one.
-      if (isNotFound(error) || isConflict(error)) outcome.resolve("gone");
+      if (isGone(error)) outcome.resolve("gone");
       else outcome.reject(error);
     }
   }
@@ -129,5 +128,9 @@ export class StatusWriter {
     if (oldest !== undefined) this.#written.delete(oldest);
   }
 }
+
+/** The patch carries the uid and no version: a conflict, or a refusal of the uid, means that the object is another one. */
+const isGone = (error: unknown): boolean =>
+  isNotFound(error) || isConflict(error) || refusesField(error, "metadata.uid");
 
 const idOf = ({ type, key, uid }: StatusTarget): string => `${type.plural}/${key}/${uid}`;
