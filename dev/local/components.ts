@@ -1,5 +1,6 @@
 /** The command line of each component of a local cluster. */
 import { join } from "node:path";
+import type { ClusterLayout } from "./cluster-layout.ts";
 import { projectRoot } from "./paths.ts";
 
 export const componentNames = [
@@ -11,21 +12,6 @@ export const componentNames = [
 ] as const;
 
 export type ComponentName = (typeof componentNames)[number];
-
-export interface Ports {
-  readonly apiServer: number;
-  readonly etcdClient: number;
-  readonly etcdPeer: number;
-  readonly kwok: number;
-}
-
-/** Paths and ports of one cluster. */
-export interface ClusterLayout {
-  readonly directory: string;
-  readonly certificates: string;
-  readonly kubeconfig: string;
-  readonly ports: Ports;
-}
 
 /** Nobody shares a local cluster, so nothing is throttled. */
 const unthrottled = ["--kube-api-qps=2000", "--kube-api-burst=2000"];

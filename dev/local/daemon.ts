@@ -5,8 +5,8 @@ import { dirname } from "node:path";
 import { identityOf, type ProcessRecord } from "./processes.ts";
 import { guard, release } from "./watchdog.ts";
 
-export interface DaemonOptions {
-  readonly name: string;
+export interface DaemonOptions<Name extends string = string> {
+  readonly name: Name;
   readonly command: string;
   readonly args: readonly string[];
   readonly logFile: string;
@@ -19,7 +19,8 @@ export interface DaemonOptions {
   readonly gid?: number;
 }
 
-export interface Daemon extends ProcessRecord {
+export interface Daemon<Name extends string = string> extends ProcessRecord {
+  readonly name: Name;
   /** Fulfilled when the program ends. */
   readonly ended: Promise<string>;
 }
@@ -28,7 +29,7 @@ export interface Daemon extends ProcessRecord {
 // program. When we die before that line, the shell reads the end of the pipe and ends.
 const gate = 'read -r go && exec "$@" </dev/null';
 
-export function startDaemon(options: DaemonOptions): Daemon {
+export function startDaemon<Name extends string>(options: DaemonOptions<Name>): Daemon<Name> {
   const child = options.background ? spawnInBackground(options) : spawnGuarded(options);
   const ended = new Promise<string>((resolve) => {
     child.once("error", (error) => resolve(error.message));
