@@ -1,0 +1,84 @@
+/**
+ * Whether the API server would allow a gang's eviction, by dry runs before anything is decided for good. Answers are
+ * kept for a short while: the decision that asked is made again with them.
+ */
+import type { LiveJob } from "../domain/scheduling/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+
+/** Evicts nothing. Undefined when all pods of the attempt may go, else what is in the way, in words. */
+export type ProbeGang = (
+  jobId: string,
+  key: string,
+  signal: AbortSignal,
+) => Promise<string | undefined>;
+
+interface Answer {
+  readonly refusedBy: string | undefined;
+  readonly untilSeconds: number;
+}
+
+const allowedForSeconds = 10;
+const refusedForSeconds = 15;
+const probesAtOnce = 8;
+
+export interface Candidate {
+  readonly jobId: string;
+  readonly key: string;
+  readonly attempt: number;
+}
+
+export class EvictionProbe {
+  readonly #probe: ProbeGang;
+  readonly #clock: Clock;
+  readonly #answers = new Map<string, Answer>();
+
+  constructor(probe: ProbeGang, clock: Clock) {
+    this.#probe = probe;
+    this.#clock = clock;
+  }
+
+  #answer({ jobId, attempt }: { jobId: string; attempt: number }): Answer | undefined {
+    const answer = this.#answers.get(`${jobId}/${attempt}`);
+    return answer && answer.untilSeconds > this.#clock.monotonicSeconds() ? answer : undefined;
+  }
+
+  /** Whether the answer for this gang is known and is yes. */
+  isAllowed(candidate: Candidate): boolean {
+    const answer = this.#answer(candidate);
+    return answer !== undefined && answer.refusedBy === undefined;
+  }
+
+  /** Marks what the decision must not choose. */
+  protect(live: LiveJob): LiveJob {
+    const refusedBy = this.#answer({ jobId: live.id, attempt: live.attempt })?.refusedBy;
+    return refusedBy === undefined ? live : { ...live, protected: refusedBy };
+  }
+
+  /** Asks about the candidates whose answer is not known. */
+  async ask(candidates: readonly Candidate[], signal: AbortSignal): Promise<void> {
+    this.#forgetOld();
+    const queue = candidates.filter((candidate) => this.#answer(candidate) === undefined);
+    const worker = async (): Promise<void> => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        await this.#askOne(next, signal);
+      }
+    };
+    await Promise.all(Array.from({ length: probesAtOnce }, worker));
+  }
+
+  async #askOne({ jobId, key, attempt }: Candidate, signal: AbortSignal): Promise<void> {
+    const refusedBy = await this.#probe(jobId, key, signal);
+    const seconds = refusedBy === undefined ? allowedForSeconds : refusedForSeconds;
+    this.#answers.set(`${jobId}/${attempt}`, {
+      refusedBy,
+      untilSeconds: this.#clock.monotonicSeconds() + seconds,
+    });
+  }
+
+  #forgetOld(): void {
+    const now = this.#clock.monotonicSeconds();
+    for (const [key, { untilSeconds }] of this.#answers) {
+      if (untilSeconds <= now) this.#answers.delete(key);
+    }
+  }
+}
