@@ -31,12 +31,17 @@ import type {
   QueuedJob,
   Snapshot,
   Verdict,
+  VictimRequest,
   WaitReason,
 } from "./types.ts";
+import { victimRequest } from "./victim-request.ts";
 
 type Waiting = { readonly kind: "wait"; readonly reason: WaitReason; readonly message: string };
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
+
+/** Jobs described for the finder in one decision. */
+const MAX_REQUESTS = 16;
 
 export function decide(snapshot: Snapshot): Decision {
   return new Deciding(snapshot).run();
@@ -49,7 +54,7 @@ class Deciding {
   readonly #head = new HeadOfLine();
   readonly #asked: ReadonlySet<string>;
   readonly #outcomes = new Map<string, Outcome>();
-  readonly #wants = new Set<string>();
+  readonly #wants = new Map<string, VictimRequest>();
   #live: readonly LiveJob[];
   /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
   readonly #known = new KnownRefusals();
@@ -66,10 +71,19 @@ class Deciding {
     const holds = settleHolds(this.#snapshot, this.#nodes);
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
+    const requests = [...this.#wants.values()];
     return {
       verdicts: [...holds, ...this.#verdicts()],
-      wantsVictims: this.#snapshot.queue.map(({ id }) => id).filter((id) => this.#wants.has(id)),
+      wantsVictims: requests.map(({ jobId }) => jobId),
+      requests,
     };
+  }
+
+  /** The first few in order are enough, one of a kind: the cycle asks for no more at once, and asks again. */
+  #want(job: QueuedJob, inside: boolean): void {
+    const kind = this.#known.grounds(job, inside);
+    if (this.#wants.size >= MAX_REQUESTS || this.#wants.has(kind)) return;
+    this.#wants.set(kind, victimRequest(job, this.#nodes, this.#ceilings));
   }
 
   #verdicts(): Verdict[] {
@@ -191,7 +205,7 @@ class Deciding {
     const known = this.#known.impossible(job, inside);
     if (known) return cannotPreempt(known.budgets);
     if (!this.#asked.has(job.id)) {
-      this.#wants.add(job.id);
+      this.#want(job, inside);
       return notPreempted("");
     }
     const plan = planPreemption({

@@ -47,16 +47,16 @@ export class KnownRefusals {
 
   /** Whether a job that may evict at least as much was found unable to make room. */
   impossible(job: QueuedJob, inside: boolean): ImpossiblePreemption | undefined {
-    const known = this.#impossible.get(this.#grounds(job, inside));
+    const known = this.#impossible.get(this.grounds(job, inside));
     return known && known.priority >= job.priority ? known.answer : undefined;
   }
 
   rememberImpossible(job: QueuedJob, inside: boolean, answer: ImpossiblePreemption): void {
-    this.#impossible.set(this.#grounds(job, inside), { priority: job.priority, answer });
+    this.#impossible.set(this.grounds(job, inside), { priority: job.priority, answer });
   }
 
-  /** Jobs with the same grounds and priority may evict the same others. */
-  #grounds(job: QueuedJob, inside: boolean): string {
+  /** Jobs with the same grounds and priority may evict the same others for the same room. */
+  grounds(job: QueuedJob, inside: boolean): string {
     const { ceilings, unplanned, allowsBorrowing } = job;
     return JSON.stringify([this.#shape(job), inside, ceilings, unplanned, allowsBorrowing]);
   }

@@ -1,7 +1,14 @@
 /** The nodes' capacity while a decision is being made: the only mutable state of a decision besides ceilings. */
 import { acceptsPods } from "./node-match.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
-import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./types.ts";
+import type {
+  LiveJob,
+  NodeConstraints,
+  NodeRoom,
+  NodeSnapshot,
+  Placement,
+  Resources,
+} from "./types.ts";
 
 export class NodeState {
   readonly name: string;
@@ -69,6 +76,7 @@ export class Nodes {
   readonly all: readonly NodeState[];
   readonly #byName: ReadonlyMap<string, NodeState>;
   readonly #accepting = new Map<string, readonly NodeState[]>();
+  readonly #changed = new Set<NodeState>();
 
   constructor(snapshots: readonly NodeSnapshot[]) {
     this.all = snapshots
@@ -89,6 +97,16 @@ export class Nodes {
     const accepting = this.all.filter((node) => acceptsPods(node.snapshot, constraints));
     this.#accepting.set(key, accepting);
     return accepting;
+  }
+
+  /** Room on the nodes that this decision touched. */
+  changed(): readonly NodeRoom[] {
+    return [...this.#changed].map((node) => ({ node: node.name, room: node.future }));
+  }
+
+  /** Schedulable nodes. */
+  get usable(): number {
+    return this.all.filter((node) => node.snapshot.schedulable).length;
   }
 
   start(placements: readonly Placement[], perPod: Resources): void {
@@ -122,7 +140,9 @@ export class Nodes {
   ): void {
     for (const { node: name, pods } of placements) {
       const node = this.#byName.get(name);
-      if (node) apply(node, times(perPod, pods));
+      if (!node) continue;
+      this.#changed.add(node);
+      apply(node, times(perPod, pods));
     }
   }
 }

@@ -246,11 +246,42 @@ export type Verdict =
   | PreemptVerdict
   | WaitVerdict;
 
+/** A node's room as the decision sees it. */
+export interface NodeRoom {
+  readonly node: string;
+  readonly room: Resources;
+}
+
+/** What the finder must know about a job that wants victims. */
+export interface VictimRequest {
+  readonly jobId: string;
+  readonly priority: number;
+  readonly perPod: Resources;
+  readonly parallelism: number;
+  /** Inside its plans: it may evict borrowers of any priority and jobs of lower priority. */
+  readonly inside: boolean;
+  /** Ceilings it exceeds and may relieve by evicting lower priorities; none when inside or without a plan. */
+  readonly over: readonly {
+    readonly ceilingId: string;
+    readonly resourceType: ResourceType;
+    /** GPUs, or CPU millicores. */
+    readonly excess: number;
+  }[];
+  /** Outside its plans it may still evict borrowers of lower priority. */
+  readonly borrows: boolean;
+  /** Nodes that accept its pods; absent when every schedulable node of the pool does. */
+  readonly nodes?: readonly string[];
+  /** Nodes whose room this decision changed already: the database does not know of it yet. */
+  readonly changed: readonly NodeRoom[];
+}
+
 export interface Decision {
   readonly verdicts: readonly Verdict[];
   /**
-   * Jobs that are blocked, may preempt, and about which the finder was not asked, in order. Ask it for
-   * the first few, add them to `victimsFor`, and decide again on the same snapshot.
+   * Jobs that are blocked, may preempt, and about which the finder was not asked: a few, one of each kind, in
+   * the order of the decision. Ask it about them, add them to `victimsFor`, and decide again on the same snapshot.
    */
   readonly wantsVictims: readonly string[];
+  /** The same jobs, in the same order, as the finder wants them described. */
+  readonly requests: readonly VictimRequest[];
 }

@@ -1,6 +1,6 @@
 /** Decisions against brute force on small clusters. FC_RUNS raises the number of cases, FC_SEED repeats a seed. */
 import { expect } from "chai";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { LiveJob, PreemptVerdict, Verdict } from "../../../src/domain/scheduling/types.ts";
 import {

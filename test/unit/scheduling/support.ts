@@ -1,5 +1,5 @@
 /** Builders and generators of small clusters. */
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type {
   Ceiling,
   LiveJob,

@@ -1,0 +1,359 @@
+/**
+ * Who could be evicted for blocked jobs: one statement that proposes a small superset, of which the decision picks.
+ *
+ * For each blocked job, per node: what is missing for one more of its pods, and what all jobs it may evict would
+ * leave behind. Nodes where that is not enough drop out here, which makes a negative answer exact: when nothing is
+ * proposed, evicting everybody would not help. Of the others the best are kept, by a lower bound of the pods to be
+ * evicted there and by the set that taking jobs in order of preference would give; always so many that the whole
+ * gang fits. Jobs under an exceeded ceiling are proposed in order of preference until the ceiling holds.
+ */
+import type { LiveJob, Placement, VictimRequest } from "../domain/scheduling/types.ts";
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+export interface FinderLimits {
+  /** Nodes looked at closely per blocked job, after the rough bound. */
+  readonly closeNodes: number;
+  /** Nodes proposed per blocked job, besides those its gang cannot do without. */
+  readonly nodes: number;
+  /** Jobs proposed per exceeded ceiling, besides those it takes to relieve it. */
+  readonly siblings: number;
+}
+
+export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 256, nodes: 32, siblings: 32 };
+
+interface Row {
+  readonly id: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly status: "starting" | "running";
+  readonly started_at: number;
+  readonly borrowing: boolean;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
+  readonly allocations: readonly Placement[];
+  readonly ceilings: readonly string[];
+}
+
+/** Proposed victims for all requests together. `budgets` names, by job id, the PodDisruptionBudget that protects it. */
+export async function findVictims(
+  db: Queryable,
+  pool: string,
+  requests: readonly VictimRequest[],
+  budgets: ReadonlyMap<string, string> = new Map(),
+  limits: FinderLimits = DEFAULT_LIMITS,
+): Promise<LiveJob[]> {
+  if (requests.length === 0) return [];
+  const rows = await run<Row>(db, STATEMENT, [
+    pool,
+    JSON.stringify(requests.map(parameter)),
+    [...budgets.keys()],
+    limits.closeNodes,
+    limits.nodes,
+    limits.siblings,
+  ]);
+  return rows.map((row) => liveJob(row, budgets.get(row.id)));
+}
+
+const parameter = (request: VictimRequest) => ({
+  preemptor: request.jobId,
+  priority: request.priority,
+  inside: request.inside,
+  claims: request.over.length > 0,
+  borrows: request.borrows,
+  parallelism: request.parallelism,
+  gpus: request.perPod.gpus,
+  cpu_millis: request.perPod.cpuMillis,
+  memory_bytes: request.perPod.memoryBytes,
+  nodes: request.nodes ?? null,
+  over: request.over.map((one) => ({
+    ceiling: one.ceilingId,
+    resource_type: one.resourceType,
+    excess: one.excess,
+  })),
+  changed: request.changed.map(({ node, room }) => ({
+    node,
+    gpus: room.gpus,
+    cpu_millis: room.cpuMillis,
+    memory_bytes: room.memoryBytes,
+    pods: room.pods,
+  })),
+});
+
+const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
+  id: row.id,
+  key: row.key,
+  attempt: row.attempt,
+  priority: row.priority,
+  status: row.status,
+  startedAtSeconds: row.started_at,
+  borrowing: row.borrowing,
+  perPod: {
+    gpus: row.pod_gpus,
+    cpuMillis: row.pod_cpu_millis,
+    memoryBytes: row.pod_memory_bytes,
+    pods: 1,
+  },
+  allocations: row.allocations,
+  ceilings: row.ceilings,
+  ...(budget === undefined ? {} : { protected: budget }),
+});
+
+const STATEMENT = `
+  WITH request AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_recordset($2::jsonb) AS (
+      preemptor uuid, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      gpus integer, cpu_millis bigint, memory_bytes bigint, nodes jsonb, over jsonb, changed jsonb
+    )
+  ),
+  leaving AS (
+    SELECT allocation.node_name, sum(allocation.gpus) AS gpus, sum(allocation.cpu_millis) AS cpu_millis,
+      sum(allocation.memory_bytes) AS memory_bytes, sum(allocation.pods) AS pods
+    FROM jobs AS job
+    JOIN allocations AS allocation ON allocation.job_id = job.id AND allocation.attempt = job.attempt
+    WHERE job.pool = $1 AND job.status = 'evicting'
+    GROUP BY allocation.node_name
+  ),
+  held AS (
+    SELECT node_name, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes,
+      sum(pods) AS pods
+    FROM holds
+    GROUP BY node_name
+  ),
+  -- Free once evicting pods have left and holds are used, as in the decision.
+  room AS MATERIALIZED (
+    SELECT node.name,
+      gpus_allocatable - gpus_foreign - gpus_committed
+        + coalesce(leaving.gpus, 0) - coalesce(held.gpus, 0) AS gpus,
+      cpu_millis_allocatable - cpu_millis_foreign - cpu_millis_committed
+        + coalesce(leaving.cpu_millis, 0)::bigint - coalesce(held.cpu_millis, 0)::bigint AS cpu_millis,
+      memory_bytes_allocatable - memory_bytes_foreign - memory_bytes_committed
+        + coalesce(leaving.memory_bytes, 0)::bigint - coalesce(held.memory_bytes, 0)::bigint AS memory_bytes,
+      pods_allocatable - pods_foreign - pods_committed
+        + coalesce(leaving.pods, 0) - coalesce(held.pods, 0) AS pods
+    FROM nodes AS node
+    LEFT JOIN leaving ON leaving.node_name = node.name
+    LEFT JOIN held ON held.node_name = node.name
+    WHERE node.pool = $1 AND node.present AND node.schedulable
+  ),
+  changed AS MATERIALIZED (
+    SELECT request.preemptor, change.*
+    FROM request, jsonb_to_recordset(request.changed) AS change (
+      node text, gpus integer, cpu_millis bigint, memory_bytes bigint, pods integer
+    )
+  ),
+  accepting AS MATERIALIZED (
+    SELECT request.preemptor, name
+    FROM request, jsonb_array_elements_text(request.nodes) AS name
+    WHERE jsonb_typeof(request.nodes) = 'array'
+  ),
+  seen AS MATERIALIZED (
+    SELECT request.preemptor, room.name,
+      coalesce(changed.gpus, room.gpus)::float8 AS gpus,
+      coalesce(changed.cpu_millis, room.cpu_millis)::float8 AS cpu_millis,
+      coalesce(changed.memory_bytes, room.memory_bytes)::float8 AS memory_bytes,
+      coalesce(changed.pods, room.pods)::float8 AS pods
+    FROM request
+    CROSS JOIN room
+    LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = room.name
+    WHERE jsonb_typeof(request.nodes) IS DISTINCT FROM 'array'
+      OR EXISTS (SELECT FROM accepting WHERE accepting.preemptor = request.preemptor AND accepting.name = room.name)
+  ),
+  -- Jobs that free only what is nowhere short are no use: of 100,000 pods this leaves the GPU pods, as a rule.
+  short AS MATERIALIZED (
+    SELECT request.preemptor,
+      bool_or(seen.gpus < request.gpus * request.parallelism) AS gpus,
+      bool_or(seen.cpu_millis < request.cpu_millis * request.parallelism) AS cpu_millis,
+      bool_or(seen.memory_bytes < request.memory_bytes * request.parallelism) AS memory_bytes,
+      bool_or(seen.pods < request.parallelism) AS pods
+    FROM request
+    JOIN seen USING (preemptor)
+    GROUP BY request.preemptor
+  ),
+  eligible AS MATERIALIZED (
+    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang,
+      job.id = ANY ($3::uuid[]) AS is_protected, job.project_id, job.gpus AS all_gpus, job.cpu_millis AS all_cpu_millis,
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes
+    FROM jobs AS job
+    JOIN request ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
+      OR request.inside AND job.borrowing
+    WHERE job.pool = $1 AND job.status IN ('starting', 'running')
+  ),
+  placed AS MATERIALIZED (
+    SELECT eligible.preemptor, allocation.node_name, eligible.id, eligible.gang,
+      eligible.borrowing, eligible.priority, eligible.started_at,
+      allocation.gpus, allocation.cpu_millis, allocation.memory_bytes, allocation.pods
+    FROM eligible
+    JOIN short USING (preemptor)
+    JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
+    WHERE NOT eligible.is_protected AND (
+      short.gpus AND eligible.pod_gpus > 0 OR short.cpu_millis AND eligible.pod_cpu_millis > 0
+      OR short.memory_bytes AND eligible.pod_memory_bytes > 0 OR short.pods
+    )
+  ),
+  freed AS (
+    SELECT preemptor, node_name,
+      sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
+      max(gpus::float8 / gang) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
+      max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod
+    FROM placed
+    GROUP BY preemptor, node_name
+  ),
+  counted AS (
+    SELECT seen.*, request.parallelism,
+      request.gpus AS pod_gpus, request.cpu_millis AS pod_cpu_millis, request.memory_bytes AS pod_memory_bytes,
+      gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
+      greatest(0, least(
+        floor(seen.gpus / nullif(request.gpus, 0)), floor(seen.cpu_millis / nullif(request.cpu_millis, 0)),
+        floor(seen.memory_bytes / nullif(request.memory_bytes, 0)), seen.pods
+      )) AS fits,
+      greatest(0, least(
+        floor((seen.gpus + freed.gpus) / nullif(request.gpus, 0)),
+        floor((seen.cpu_millis + freed.cpu_millis) / nullif(request.cpu_millis, 0)),
+        floor((seen.memory_bytes + freed.memory_bytes) / nullif(request.memory_bytes, 0)),
+        seen.pods + freed.pods
+      )) AS could_fit
+    FROM seen
+    JOIN request USING (preemptor)
+    JOIN freed ON freed.preemptor = seen.preemptor AND freed.node_name = seen.name
+  ),
+  -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
+  bounded AS (
+    SELECT preemptor, name, parallelism, could_fit - fits AS gain,
+      greatest(0, (fits + 1) * pod_gpus - gpus) AS missing_gpus,
+      greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) AS missing_cpu_millis,
+      greatest(0, (fits + 1) * pod_memory_bytes - memory_bytes) AS missing_memory_bytes,
+      greatest(0, fits + 1 - pods) AS missing_pods,
+      ceil(greatest(
+        ((fits + 1) * pod_gpus - gpus) / nullif(gpus_per_pod, 0),
+        ((fits + 1) * pod_cpu_millis - cpu_millis) / nullif(cpu_millis_per_pod, 0),
+        ((fits + 1) * pod_memory_bytes - memory_bytes) / nullif(memory_bytes_per_pod, 0),
+        (fits + 1 - pods) / nullif(pods_per_pod, 0), 0
+      ) - 1e-9) AS fewest_pods
+    FROM counted
+    WHERE could_fit > fits
+  ),
+  roughly AS (
+    SELECT bounded.*,
+      row_number() OVER best AS place,
+      sum(gain) OVER (best ROWS UNBOUNDED PRECEDING) - gain AS gained_before
+    FROM bounded
+    WINDOW best AS (PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name)
+  ),
+  close AS MATERIALIZED (
+    SELECT * FROM roughly WHERE place <= $4::integer OR gained_before < parallelism
+  ),
+  -- Taking jobs in order of preference: how far must one go on each of these nodes?
+  running AS (
+    SELECT close.preemptor, close.name, placed.borrowing, placed.priority, placed.started_at,
+      sum(placed.gang) OVER preferred AS pods_so_far,
+      count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
+      sum(placed.gpus) OVER preferred >= missing_gpus
+        AND sum(placed.cpu_millis) OVER preferred >= missing_cpu_millis
+        AND sum(placed.memory_bytes) OVER preferred >= missing_memory_bytes
+        AND sum(placed.pods) OVER preferred >= missing_pods AS is_enough
+    FROM close
+    JOIN placed ON placed.preemptor = close.preemptor AND placed.node_name = close.name
+    WINDOW preferred AS (
+      PARTITION BY close.preemptor, close.name
+      ORDER BY placed.borrowing DESC, placed.priority, placed.started_at DESC, placed.id
+      ROWS UNBOUNDED PRECEDING
+    )
+  ),
+  prefix AS (
+    SELECT DISTINCT ON (preemptor, name)
+      preemptor, name, pods_so_far, inside_so_far, priority, started_at
+    FROM running
+    WHERE is_enough
+    ORDER BY preemptor, name, pods_so_far
+  ),
+  ordered AS (
+    SELECT close.preemptor, close.name, close.parallelism, close.gained_before,
+      row_number() OVER (
+        PARTITION BY close.preemptor
+        ORDER BY pods_so_far, inside_so_far, prefix.priority, started_at DESC, close.name
+      ) AS by_preference,
+      row_number() OVER (
+        PARTITION BY close.preemptor
+        ORDER BY fewest_pods, inside_so_far, prefix.priority, started_at DESC, close.name
+      ) AS by_bound
+    FROM close
+    JOIN prefix ON prefix.preemptor = close.preemptor AND prefix.name = close.name
+  ),
+  on_nodes AS (
+    SELECT DISTINCT placed.id
+    FROM ordered
+    JOIN placed ON placed.preemptor = ordered.preemptor AND placed.node_name = ordered.name
+    WHERE ordered.by_preference <= $5::integer OR ordered.by_bound <= $5::integer
+      OR ordered.gained_before < ordered.parallelism
+  ),
+  exceeded AS MATERIALIZED (
+    SELECT request.preemptor, over.ceiling, split_part(over.ceiling, '/', 1)::bigint AS owner_id,
+      over.resource_type, over.excess
+    FROM request, jsonb_to_recordset(request.over) AS over (ceiling text, resource_type text, excess bigint)
+  ),
+  under_ceiling AS (
+    SELECT exceeded.preemptor, exceeded.ceiling, exceeded.excess, eligible.id, eligible.gang,
+      eligible.borrowing, eligible.priority, eligible.started_at,
+      CASE exceeded.resource_type WHEN 'GPU' THEN eligible.all_gpus ELSE eligible.all_cpu_millis END AS amount
+    FROM exceeded
+    JOIN projects AS owned ON owned.owner_id = exceeded.owner_id
+    JOIN projects AS project ON project.path <@ owned.path
+    JOIN eligible ON eligible.preemptor = exceeded.preemptor AND eligible.project_id = project.id
+    WHERE NOT eligible.is_protected
+  ),
+  relieving AS (
+    SELECT id, excess,
+      row_number() OVER preferred AS by_preference,
+      sum(amount) OVER preferred - amount AS relieved_before,
+      row_number() OVER largest AS by_amount
+    FROM (SELECT DISTINCT * FROM under_ceiling WHERE amount > 0) AS sibling
+    WINDOW
+      preferred AS (
+        PARTITION BY preemptor, ceiling ORDER BY borrowing DESC, priority, started_at DESC, id
+        ROWS UNBOUNDED PRECEDING
+      ),
+      largest AS (
+        PARTITION BY preemptor, ceiling ORDER BY amount::float8 / gang DESC, borrowing DESC, priority, started_at DESC, id
+      )
+  ),
+  proposed AS MATERIALIZED (
+    SELECT id FROM on_nodes
+    UNION
+    SELECT id FROM relieving
+    WHERE relieved_before < excess OR by_preference <= $6::integer OR by_amount <= $6::integer
+    UNION
+    SELECT id FROM eligible WHERE is_protected
+  ),
+  chains AS (
+    SELECT DISTINCT project.id AS project_id, ancestor.owner_id
+    FROM projects AS project
+    JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
+    WHERE project.id IN (SELECT project_id FROM jobs WHERE id IN (SELECT id FROM proposed))
+  ),
+  planned AS (
+    SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
+    FROM chains
+    JOIN resource_plans AS plan ON plan.resource_owner_id = chains.owner_id AND plan.pool = $1
+  )
+  SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.priority, job.status,
+    extract(epoch FROM job.started_at)::float8 AS started_at, job.borrowing,
+    job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+    (
+      SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+      FROM allocations
+      WHERE job_id = job.id AND attempt = job.attempt
+    ) AS allocations,
+    coalesce((
+      SELECT json_agg(planned.owner_id || '/' || planned.resource_type ORDER BY planned.owner_id, planned.resource_type)
+      FROM planned
+      WHERE planned.project_id = job.project_id
+    ), '[]') AS ceilings
+  FROM proposed
+  JOIN jobs AS job USING (id)
+  ORDER BY job.id
+`;
