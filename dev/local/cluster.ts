@@ -80,7 +80,8 @@ async function fillWithNodes(plane: ControlPlane, options: ClusterOptions): Prom
 /** Pods of a namespace are refused until its default service account is there. */
 const waitForDefaultAccount = ({ api }: ControlPlane): Promise<boolean> =>
   waitFor(
-    async () => (await api.get("/api/v1/namespaces/default/serviceaccounts/default")).status === 200,
+    async () =>
+      (await api.get("/api/v1/namespaces/default/serviceaccounts/default")).status === 200,
     { what: "the default service account", timeoutMs: accountTimeoutMs },
   );
 

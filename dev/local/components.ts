@@ -85,7 +85,5 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
 
 const loopback = (port: number): string => `http://127.0.0.1:${port}`;
 
-export const componentArguments = (
-  name: ComponentName,
-  layout: ClusterLayout,
-): readonly string[] => argumentsOf[name](layout);
+export const componentArguments = (name: ComponentName, layout: ClusterLayout): readonly string[] =>
+  argumentsOf[name](layout);

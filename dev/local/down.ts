@@ -1,0 +1,32 @@
+/** `npm run local:down`: ends what local:up started; with `-- --delete` its data goes too. */
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { runCommand } from "./command.ts";
+import { stopRecordedControlPlane } from "./control-plane.ts";
+import { removeEnvironment } from "./env-file.ts";
+import { withLock } from "./lock.ts";
+import { localFolder } from "./paths.ts";
+import { removePostgresData, stopRecordedPostgres } from "./postgres.ts";
+import { parseDownArguments } from "./settings.ts";
+
+await runCommand(async () => {
+  const { remove } = parseDownArguments(process.argv.slice(2));
+  if (!existsSync(localFolder)) return console.log("Nothing is running.");
+  await withLock(join(localFolder, "lock"), () => down(remove));
+});
+
+async function down(remove: boolean): Promise<void> {
+  const cluster = join(localFolder, "cluster");
+  const postgres = join(localFolder, "postgres");
+  const stopped = [
+    ...(await stopRecordedControlPlane(cluster)),
+    ...(await stopRecordedPostgres(postgres)),
+  ];
+  removeEnvironment(localFolder);
+  for (const { name, pid } of stopped) console.log(`stopped ${name} (pid ${pid})`);
+  if (stopped.length === 0) console.log("Nothing is running.");
+  if (!remove) return;
+  removePostgresData(postgres);
+  rmSync(cluster, { recursive: true, force: true });
+  console.log("Its data is deleted.");
+}

@@ -1,0 +1,88 @@
+/** Installs crds/ and manifests/ into a cluster; needs no kubectl, so that KUBECONFIG alone is enough. */
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { loadAll } from "js-yaml";
+import type { KubeClient } from "../../src/kube/client.ts";
+import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
+import { clientFor } from "./kube-client.ts";
+import { projectRoot } from "./paths.ts";
+import { waitFor } from "./wait.ts";
+
+const serveTimeoutMs = 30_000;
+
+/** Server-side apply; fulfils when the custom resources are served. */
+export async function installCrds(cluster: { readonly kubeconfig: string }): Promise<void> {
+  const client = clientFor(cluster.kubeconfig);
+  try {
+    const definitions = readManifests("crds");
+    await applyAll(client, definitions);
+    await Promise.all(definitions.map((definition) => waitUntilServed(client, definition)));
+    await applyAll(client, readManifests("manifests").sort(namespacesFirst));
+  } finally {
+    await client.close();
+  }
+}
+
+function readManifests(folder: string): KubeObject[] {
+  const root = join(projectRoot, folder);
+  if (!existsSync(root)) return [];
+  return globSync("**/*.{yaml,yml}", { cwd: root })
+    .sort()
+    .flatMap((file) => loadAll(readFileSync(join(root, file), "utf8")))
+    .filter(isObject);
+}
+
+const isObject = (value: unknown): value is KubeObject =>
+  typeof value === "object" && value !== null && "metadata" in value;
+
+const namespacesFirst = (a: KubeObject, b: KubeObject): number =>
+  Number(b.kind === "Namespace") - Number(a.kind === "Namespace");
+
+async function applyAll(client: KubeClient, objects: readonly KubeObject[]): Promise<void> {
+  for (const object of objects) await client.apply(await resourceOf(client, object), object);
+}
+
+interface ResourceList {
+  readonly resources?: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly namespaced: boolean;
+  }[];
+}
+
+/** Asks the API server under which name it serves objects of this kind. */
+async function resourceOf(client: KubeClient, object: KubeObject): Promise<ResourceName> {
+  const { apiVersion = "", kind = "" } = object;
+  const [version = "", group = ""] = apiVersion.split("/").reverse();
+  const root = group === "" ? "/api" : "/apis";
+  const answer = await client.raw("GET", `${root}/${apiVersion}`);
+  const { resources = [] }: ResourceList = typeof answer === "object" && answer ? answer : {};
+  const found = resources.find((entry) => entry.kind === kind && !entry.name.includes("/"));
+  if (!found) throw new Error(`the cluster serves no ${kind} of ${apiVersion}`);
+  return { group, version, kind, plural: found.name, namespaced: found.namespaced };
+}
+
+interface DefinitionSpec {
+  readonly group: string;
+  readonly names: { readonly kind: string };
+  readonly versions: readonly { readonly name: string; readonly served: boolean }[];
+}
+
+/** A definition is Established a moment before its resource is found and answers. */
+async function waitUntilServed(client: KubeClient, definition: KubeObject): Promise<void> {
+  const { group, names, versions } = specOf(definition);
+  const version = versions.find(({ served }) => served)?.name;
+  const example = { apiVersion: `${group}/${version}`, kind: names.kind, metadata: {} };
+  const probe = async (): Promise<true> => {
+    await client.listPage(await resourceOf(client, example), { pageSize: 1, attempts: 1 });
+    return true;
+  };
+  const what = `the API server to serve ${names.kind}`;
+  await waitFor(probe, { what, timeoutMs: serveTimeoutMs });
+}
+
+function specOf(definition: KubeObject): DefinitionSpec {
+  const { spec } = definition as KubeObject & { readonly spec?: DefinitionSpec };
+  if (!spec) throw new Error(`${definition.kind} ${definition.metadata.name} has no spec`);
+  return spec;
+}

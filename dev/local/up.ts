@@ -1,0 +1,87 @@
+/** `npm run local:up`: control plane, nodes and PostgreSQL in the background. */
+import { join } from "node:path";
+import { attachCluster, type Cluster, startCluster } from "./cluster.ts";
+import { runCommand } from "./command.ts";
+import { stopRecordedControlPlane } from "./control-plane.ts";
+import { formatElapsed } from "./duration.ts";
+import { type LocalEnvironment, writeEnvironment } from "./env-file.ts";
+import {
+  checkCluster,
+  checkDatabase,
+  externalDatabaseUrl,
+  externalKubeconfig,
+  withoutPassword,
+} from "./external.ts";
+import { installCrds } from "./install-crds.ts";
+import { withLock } from "./lock.ts";
+import { localFolder } from "./paths.ts";
+import { attachPostgres, startPostgres, stopRecordedPostgres } from "./postgres.ts";
+import { parseUpArguments, type UpArguments } from "./settings.ts";
+
+await runCommand(async () => {
+  const asked = parseUpArguments(process.argv.slice(2));
+  await withLock(join(localFolder, "lock"), () => up(asked));
+});
+
+async function up(asked: UpArguments): Promise<void> {
+  // What the user brings along is checked before anything is started.
+  const given = await useGiven();
+  const databaseUrl = given.databaseUrl ?? (await localDatabase());
+  const cluster = given.kubeconfig ? { kubeconfig: given.kubeconfig } : await localCluster(asked);
+  writeEnvironment(localFolder, { databaseUrl, ...cluster });
+  await installCrds(cluster);
+  console.log("CRDs and RBAC: installed");
+  console.log("Ready. Next: source .local/env");
+}
+
+async function useGiven() {
+  const kubeconfig = externalKubeconfig(process.env);
+  const databaseUrl = externalDatabaseUrl(process.env);
+  if (kubeconfig) {
+    const version = await checkCluster(kubeconfig);
+    console.log(`Cluster: that of KUBECONFIG, ${kubeconfig} (${version})`);
+  }
+  if (databaseUrl) {
+    await checkDatabase(databaseUrl);
+    console.log(`PostgreSQL: that of DATABASE_URL, ${withoutPassword(databaseUrl)}`);
+  }
+  return { kubeconfig, databaseUrl };
+}
+
+async function localDatabase(): Promise<string> {
+  const directory = join(localFolder, "postgres");
+  const running = await attachPostgres(directory);
+  if (!running) await stopRecordedPostgres(directory);
+  const { url } = running ?? (await startPostgres({ directory, background: true }));
+  console.log(`PostgreSQL: ${running ? "runs already" : "started"}, ${withoutPassword(url)}`);
+  return url;
+}
+
+async function localCluster(asked: UpArguments): Promise<ClusterPart> {
+  const directory = join(localFolder, "cluster");
+  const running = await attachCluster(directory);
+  const { kubeconfig, kubectl } = running
+    ? await growCluster(running, asked)
+    : await startAgain(directory, asked);
+  return { kubeconfig, kubectl };
+}
+
+type ClusterPart = Pick<LocalEnvironment, "kubeconfig" | "kubectl">;
+
+async function growCluster(cluster: Cluster, { nodes, gpusPerNode }: UpArguments) {
+  await cluster.addNodes({ count: nodes, gpus: gpusPerNode });
+  console.log(`Cluster: runs already, ${cluster.server}`);
+  return cluster;
+}
+
+async function startAgain(directory: string, { nodes, gpusPerNode }: UpArguments) {
+  const leftovers = await stopRecordedControlPlane(directory);
+  if (leftovers.length > 0) console.log("Cluster: parts of it had ended; starting it again");
+  const started = performance.now();
+  const cluster = await startCluster({ directory, nodes, gpusPerNode, background: true });
+  const elapsed = formatElapsed(performance.now() - started);
+  console.log(
+    `Cluster: started in ${elapsed}, ${cluster.server}, ${nodes} nodes of ${gpusPerNode} GPUs`,
+  );
+  return cluster;
+}
