@@ -174,25 +174,24 @@ const STATEMENT = `
     GROUP BY request.preemptor
   ),
   eligible AS MATERIALIZED (
-    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang,
-      job.id = ANY ($3::uuid[]) AS is_protected, job.project_id, job.gpus AS all_gpus, job.cpu_millis AS all_cpu_millis,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes
-    FROM jobs AS job
-    JOIN request ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
+    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
+    FROM short
+    JOIN request USING (preemptor)
+    JOIN jobs AS job ON (
+      job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
       OR request.inside AND job.borrowing
-    WHERE job.pool = $1 AND job.status IN ('starting', 'running')
+    ) AND (
+      short.gpus AND job.pod_gpus > 0 OR short.cpu_millis AND job.pod_cpu_millis > 0
+      OR short.memory_bytes AND job.pod_memory_bytes > 0 OR short.pods
+    )
+    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.id <> ALL ($3::uuid[])
   ),
   placed AS MATERIALIZED (
     SELECT eligible.preemptor, allocation.node_name, eligible.id, eligible.gang,
       eligible.borrowing, eligible.priority, eligible.started_at,
       allocation.gpus, allocation.cpu_millis, allocation.memory_bytes, allocation.pods
     FROM eligible
-    JOIN short USING (preemptor)
     JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
-    WHERE NOT eligible.is_protected AND (
-      short.gpus AND eligible.pod_gpus > 0 OR short.cpu_millis AND eligible.pod_cpu_millis > 0
-      OR short.memory_bytes AND eligible.pod_memory_bytes > 0 OR short.pods
-    )
   ),
   freed AS (
     SELECT preemptor, node_name,
@@ -297,21 +296,23 @@ const STATEMENT = `
     FROM request, jsonb_to_recordset(request.over) AS over (ceiling text, resource_type text, excess bigint)
   ),
   under_ceiling AS (
-    SELECT exceeded.preemptor, exceeded.ceiling, exceeded.excess, eligible.id, eligible.gang,
-      eligible.borrowing, eligible.priority, eligible.started_at,
-      CASE exceeded.resource_type WHEN 'GPU' THEN eligible.all_gpus ELSE eligible.all_cpu_millis END AS amount
+    SELECT DISTINCT exceeded.preemptor, exceeded.ceiling, exceeded.excess, job.id, job.parallelism AS gang,
+      job.borrowing, job.priority, job.started_at,
+      CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
     FROM exceeded
+    JOIN request USING (preemptor)
     JOIN projects AS owned ON owned.owner_id = exceeded.owner_id
     JOIN projects AS project ON project.path <@ owned.path
-    JOIN eligible ON eligible.preemptor = exceeded.preemptor AND eligible.project_id = project.id
-    WHERE NOT eligible.is_protected
+    JOIN jobs AS job ON job.active_project_id = project.id AND job.priority < request.priority
+    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.id <> ALL ($3::uuid[])
   ),
   relieving AS (
     SELECT id, excess,
       row_number() OVER preferred AS by_preference,
       sum(amount) OVER preferred - amount AS relieved_before,
       row_number() OVER largest AS by_amount
-    FROM (SELECT DISTINCT * FROM under_ceiling WHERE amount > 0) AS sibling
+    FROM under_ceiling
+    WHERE amount > 0
     WINDOW
       preferred AS (
         PARTITION BY preemptor, ceiling ORDER BY borrowing DESC, priority, started_at DESC, id
@@ -327,13 +328,17 @@ const STATEMENT = `
     SELECT id FROM relieving
     WHERE relieved_before < excess OR by_preference <= $6::integer OR by_amount <= $6::integer
     UNION
-    SELECT id FROM eligible WHERE is_protected
+    SELECT job.id
+    FROM request
+    JOIN jobs AS job ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
+      OR request.inside AND job.borrowing
+    WHERE job.id = ANY ($3::uuid[]) AND job.pool = $1 AND job.status IN ('starting', 'running')
   ),
   chains AS (
     SELECT DISTINCT project.id AS project_id, ancestor.owner_id
     FROM projects AS project
     JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-    WHERE project.id IN (SELECT project_id FROM jobs WHERE id IN (SELECT id FROM proposed))
+    WHERE project.id IN (SELECT project_id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM proposed)))
   ),
   planned AS (
     SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
@@ -353,7 +358,8 @@ const STATEMENT = `
       FROM planned
       WHERE planned.project_id = job.project_id
     ), '[]') AS ceilings
-  FROM proposed
-  JOIN jobs AS job USING (id)
+  FROM jobs AS job
+  -- As an array, because the planner cannot know that few are proposed and would read all jobs.
+  WHERE job.id = ANY (ARRAY(SELECT id FROM proposed))
   ORDER BY job.id
 `;

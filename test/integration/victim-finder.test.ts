@@ -1,0 +1,274 @@
+/**
+ * The SQL finder against brute force on a real database: what it proposes must be enough for the decision to find
+ * the optimum, and nothing may be proposed too little even when the limits are as tight as can be.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import * as fc from "fast-check";
+import type { PoolClient } from "pg";
+import { type Postgres, startPostgres } from "../../dev/local/postgres.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import { createPool, type DatabasePool } from "../../src/db/pool.ts";
+import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/victim-finder.ts";
+import { decide } from "../../src/domain/scheduling/decide.ts";
+import type { LiveJob, Resources, Snapshot, Verdict } from "../../src/domain/scheduling/types.ts";
+import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
+import { type Scenario, scenarios } from "../unit/scheduling/support.ts";
+
+const CASES = Number(process.env["FC_RUNS"] ?? 300);
+const TIGHT: FinderLimits = { closeNodes: 1, nodes: 1, siblings: 1 };
+
+const seed = process.env["FC_SEED"];
+const options = { numRuns: CASES, ...(seed === undefined ? {} : { seed: Number(seed) }) };
+
+const uuid = (kind: number, index: number): string =>
+  `00000000-0000-4000-8${String(kind).padStart(3, "0")}-${String(index).padStart(12, "0")}`;
+
+/** One project per set of ceilings: owner 1 above, owner 2 below or alone. */
+const PROJECTS = [
+  { ceilings: "", path: "none", owner: null },
+  { ceilings: "c0", path: "one", owner: 1 },
+  { ceilings: "c1", path: "two", owner: 2 },
+  { ceilings: "c0 c1", path: "one.both", owner: 2 },
+] as const;
+
+const CEILINGS: Readonly<Record<string, string>> = { c0: "1/GPU", c1: "2/GPU" };
+const renamed = (ids: readonly string[]): string[] => ids.map((id) => CEILINGS[id] ?? id);
+
+const projectOf = (ceilings: readonly string[]): string =>
+  uuid(
+    1,
+    PROJECTS.findIndex((one) => one.ceilings === [...ceilings].sort().join(" ")),
+  );
+
+/** The scenario with the database's names for jobs and ceilings. */
+function forDatabase({ snapshot, live }: Scenario): Scenario {
+  const jobs = live.map((job, index) =>
+    Object.assign({}, job, {
+      id: uuid(2, index),
+      key: `ns/l${index}`,
+      ceilings: renamed(job.ceilings),
+      allocations: job.allocations.toSorted((a, b) => (a.node < b.node ? -1 : 1)),
+    }),
+  );
+  const queue = snapshot.queue.map((job) =>
+    Object.assign({}, job, { id: uuid(3, 0), ceilings: renamed(job.ceilings) }),
+  );
+  const ceilings = snapshot.ceilings.map((one) =>
+    Object.assign({}, one, { id: CEILINGS[one.id] ?? one.id }),
+  );
+  const { victims: _victims, victimsFor: _asked, ...rest } = snapshot;
+  return { live: jobs, snapshot: { ...rest, queue, ceilings } };
+}
+
+async function writeTree(client: PoolClient): Promise<void> {
+  await client.query(
+    `INSERT INTO resource_owners (id, kind) OVERRIDING SYSTEM VALUE VALUES (1, 'Group'), (2, 'Group')`,
+  );
+  for (const [index, { path, owner }] of PROJECTS.entries()) {
+    const name = path.split(".").at(-1);
+    const parent = path.includes(".") ? uuid(1, 1) : null;
+    await client.query(
+      `INSERT INTO projects (id, name, namespace, parent_id, path, owner_id) VALUES ($1, $2, $2, $3, $4, $5)`,
+      [uuid(1, index), name, parent, path, owner],
+    );
+  }
+  await client.query(
+    `INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
+     SELECT gen_random_uuid(), 'plan-' || owner, owner, 'GPU', 'default', 1, int4range(0, 604800), 1
+     FROM generate_series(1, 2) AS owner`,
+  );
+}
+
+const amounts = (one: Resources): number[] => [one.gpus, one.cpuMillis, one.memoryBytes, one.pods];
+
+async function writeNodes(client: PoolClient, { nodes }: Snapshot): Promise<void> {
+  for (const { name, allocatable, committed, held } of nodes) {
+    await client.query(
+      `INSERT INTO nodes (
+         name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable,
+         pods_allocatable, gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed
+       )
+       VALUES ($1, gen_random_uuid(), 'default', true, $2, $3, $4, $5, $6, $7, $8, $9)`,
+      [name, ...amounts(allocatable), ...amounts(committed)],
+    );
+    await client.query(
+      `INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+       SELECT gen_random_uuid(), $1, 1, $2, 0, 0, now()`,
+      [name, held.gpus],
+    );
+  }
+}
+
+async function writeJobs(client: PoolClient, live: readonly LiveJob[]): Promise<void> {
+  for (const [index, job] of live.entries()) {
+    const pods = job.allocations.reduce((sum, one) => sum + one.pods, 0);
+    const ceilings = Object.entries(CEILINGS).filter(([, id]) => job.ceilings.includes(id));
+    await client.query(
+      `INSERT INTO jobs (
+         id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism, pod_gpus,
+         pod_cpu_millis, pod_memory_bytes, created_at, borrowing, allows_borrowing, preempts, backoff_limit, started_at
+       )
+       VALUES ($1, $2, 'ns', $3, 'default', $4, 'p', 'running', 1, $5, $6, $7, 0, now(), $8, true, true, 0,
+         to_timestamp($9))`,
+      [
+        job.id,
+        projectOf(ceilings.map(([id]) => id)),
+        `l${index}`,
+        job.priority,
+        pods,
+        job.perPod.gpus,
+        job.perPod.cpuMillis,
+        job.borrowing,
+        job.startedAtSeconds,
+      ],
+    );
+    for (const { node, pods: count } of job.allocations) {
+      await client.query(
+        `INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
+         VALUES ($1, 1, $2, $3, $4, $5, 0)`,
+        [job.id, node, count, job.perPod.gpus * count, job.perPod.cpuMillis * count],
+      );
+    }
+  }
+}
+
+/** The scenario as rows, without triggers, gone when `work` is done. */
+async function inDatabase<T>(
+  pool: DatabasePool,
+  scenario: Scenario,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  try {
+    await client.query("BEGIN");
+    await client.query("SET LOCAL session_replication_role = replica");
+    await writeTree(client);
+    await writeNodes(client, scenario.snapshot);
+    await writeJobs(client, scenario.live);
+    return await work(client);
+  } finally {
+    await client.query("ROLLBACK");
+    client.release();
+  }
+}
+
+interface Answer {
+  readonly verdict: Verdict;
+  readonly proposed: readonly LiveJob[];
+}
+
+/** As the cycle does it: decide, ask the finder, decide again. */
+async function answer(
+  client: PoolClient,
+  { snapshot, live }: Scenario,
+  limits: FinderLimits,
+): Promise<Answer | undefined> {
+  const { requests, wantsVictims } = decide(snapshot);
+  if (wantsVictims.length === 0) return undefined;
+  const budgets = new Map(live.flatMap((job) => (job.protected ? [[job.id, job.protected]] : [])));
+  const proposed = await findVictims(client, "default", requests, budgets, limits);
+  const again = decide({ ...snapshot, victims: proposed, victimsFor: wantsVictims });
+  const [verdict] = again.verdicts;
+  if (!verdict) throw new Error("no verdict");
+  return { verdict, proposed };
+}
+
+describe("victim finder, against brute force", () => {
+  const directory = mkdtempSync(join(tmpdir(), "rota-finder-"));
+  let server: Postgres;
+  let pool: DatabasePool;
+
+  before(async () => {
+    server = await startPostgres({ directory });
+    await migrate(server.url);
+    pool = createPool(server.url);
+    await pool.learnTypes();
+  });
+  after(async () => {
+    await pool.end();
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const check = async (
+    scenario: Scenario,
+    limits: FinderLimits,
+    judge: (verdict: Verdict, best: number[][] | undefined) => void,
+  ): Promise<void> => {
+    const found = await inDatabase(pool, scenario, (client) => answer(client, scenario, limits));
+    if (!found) return;
+    for (const job of found.proposed) {
+      expect(job).to.deep.equal(scenario.live.find(({ id }) => id === job.id));
+    }
+    const [job] = scenario.snapshot.queue;
+    if (!job) throw new Error("no job");
+    judge(found.verdict, bestCost(scenario.snapshot, job, scenario.live));
+  };
+
+  it("proposes what makes the optimum for a single pod", async () => {
+    await fc.assert(
+      fc.asyncProperty(scenarios(1).map(forDatabase), (scenario) =>
+        check(scenario, DEFAULT_LIMITS, (verdict, best) => {
+          expect(verdict.kind).to.equal(best ? "preempt" : "wait");
+          if (verdict.kind !== "preempt" || !best) return;
+          const chosen = new Set(verdict.victims.map(({ jobId }) => jobId));
+          const cost = costOf(scenario.live.filter(({ id }) => chosen.has(id)));
+          expect(compareCosts(cost, best)).to.equal(0);
+        }),
+      ),
+      options,
+    );
+  });
+
+  it("never proposes too little, however tight its limits, for gangs", async () => {
+    await fc.assert(
+      fc.asyncProperty(scenarios(4).map(forDatabase), (scenario) =>
+        check(scenario, TIGHT, (verdict, best) => {
+          expect(verdict.kind).to.equal(best ? "preempt" : "wait");
+        }),
+      ),
+      options,
+    );
+  });
+
+  it("sees the room that the decision took before it was written", async () => {
+    await fc.assert(
+      fc.asyncProperty(scenarios(2).map(forDatabase), fc.nat({ max: 3 }), (scenario, gpus) => {
+        const [job] = scenario.snapshot.queue;
+        if (!job) throw new Error("no job");
+        const first = { ...job, id: uuid(3, 1), key: "ns/first", priority: 99, parallelism: 1 };
+        const perPod = { gpus, cpuMillis: 1000, memoryBytes: 0, pods: 1 };
+        const queue = [{ ...first, perPod, ceilings: [], unplanned: false }, job];
+        const [taken] = decide({ ...scenario.snapshot, queue }).verdicts;
+        if (taken?.kind !== "admit") return Promise.resolve();
+        const nodes = scenario.snapshot.nodes.map((node) => {
+          const here = taken.placements.some((one) => one.node === node.name);
+          const { committed } = node;
+          const more = {
+            gpus: committed.gpus + gpus,
+            cpuMillis: committed.cpuMillis + 1000,
+            memoryBytes: 0,
+            pods: committed.pods + 1,
+          };
+          return here ? { ...node, committed: more } : node;
+        });
+        return inDatabase(pool, scenario, async (client) => {
+          const after = { ...scenario.snapshot, nodes };
+          const { requests, wantsVictims } = decide({ ...scenario.snapshot, queue });
+          if (!wantsVictims.includes(job.id)) return;
+          const victims = await findVictims(client, "default", requests);
+          const asked = { ...scenario.snapshot, queue, victims, victimsFor: wantsVictims };
+          const verdict = decide(asked).verdicts[1];
+          const unprotected = scenario.live.map(({ protected: _budget, ...rest }) => rest);
+          const best = bestCost(after, job, unprotected);
+          expect(podsFitting(after, job, [])).to.be.at.least(0);
+          expect(verdict?.kind).to.equal(best ? "preempt" : "wait");
+        });
+      }),
+      options,
+    );
+  });
+});
