@@ -31,7 +31,7 @@ type Outcome =
 function canonical(content: unknown): CanonicalJson | string {
   try {
     const json = canonicalizeValue(content as JsonValue);
-    const bytes = Buffer.byteLength(json.text);
+    const bytes = Buffer.byteLength(json.canonical);
     return bytes <= longestContentBytes
       ? json
       : `spec.content has ${bytes} bytes; at most ${longestContentBytes} fit a ConfigMap`;
@@ -70,11 +70,11 @@ async function store(context: Context, commit: ConfigCommit, content: unknown): 
       id: commit.uid,
       projectId: project.uid,
       name: commit.name,
-      canonical: json,
-      ...(parent === undefined ? {} : { parentId: parent.uid }),
-      author: { kind: "User", name: spec.author ?? "unknown" },
+      content: json,
+      parent: spec.parent,
+      author: spec.author ?? "unknown",
       message: spec.message ?? "",
-      ...(spec.tag === undefined ? {} : { tag: spec.tag }),
+      tag: spec.tag,
     });
     return { stored };
   } catch (error) {

@@ -3,13 +3,9 @@ import { ready, withCondition } from "../api/conditions.ts";
 import type { Condition } from "../api/conditions.ts";
 import type { ProjectStatus } from "../api/generated.ts";
 import { labels } from "../api/names.ts";
-import {
-  blockersOfDeletion,
-  deleteProject,
-  membersInEffect,
-  projectSummary,
-  upsertProject,
-} from "../db/projects.ts";
+import { projectSummary } from "../db/project-summary.ts";
+import { blockersOfDeletion, membersInEffect } from "../db/project-tree.ts";
+import { deleteProject, upsertProject } from "../db/projects.ts";
 import { RotaError } from "../errors.ts";
 import { parseBytes } from "../domain/quantity.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "../kube/errors.ts";
@@ -45,16 +41,14 @@ function storagesOf(project: Project) {
     sizeBytes: parseBytes(storage.size),
     ...(storage.storageClassName === undefined ? {} : { storageClass: storage.storageClassName }),
     accessMode: storage.accessMode,
-    affinityConfig: storage.affinity ?? {},
+    affinity: storage.affinity ?? {},
   }));
 }
 
 /** The project's row, with its place in the tree. Undefined when it went well. */
 async function storeProject(context: Context, project: Project): Promise<Outcome | undefined> {
   const { spec } = project;
-  const parent =
-    spec.parent === undefined ? undefined : context.caches.projects.store.get(spec.parent);
-  if (spec.parent !== undefined && parent === undefined) {
+  if (spec.parent !== undefined && context.caches.projects.store.get(spec.parent) === undefined) {
     return refused(
       "ParentUnknown",
       `spec.parent "${spec.parent}" does not exist; create that project or name another`,
@@ -65,10 +59,10 @@ async function storeProject(context: Context, project: Project): Promise<Outcome
       id: project.uid,
       name: project.name,
       namespace: namespaceOf(project),
-      ...(parent === undefined ? {} : { parentId: parent.uid }),
-      ...(spec.owner === undefined ? {} : { owner: spec.owner }),
-      ...(spec.borrowing === undefined ? {} : { borrowing: spec.borrowing }),
-      ...(spec.priorityClasses === undefined ? {} : { priorityClasses: spec.priorityClasses }),
+      parent: spec.parent,
+      owner: spec.owner,
+      borrowing: spec.borrowing,
+      priorityClasses: spec.priorityClasses,
       podSecurity: spec.podSecurity,
       members: spec.members ?? [],
       storages: storagesOf(project),

@@ -3,6 +3,7 @@ import { ready, withCondition } from "../api/conditions.ts";
 import type { Condition } from "../api/conditions.ts";
 import type { ResourcePlanStatus } from "../api/generated.ts";
 import { deletePlan, nextChange, quantityInEffect, replacePlan } from "../db/plans.ts";
+import { days } from "../domain/windows.ts";
 import { RotaError } from "../errors.ts";
 import { resourcePlans } from "../resources/types.ts";
 import type { ResourcePlan } from "../resources/types.ts";
@@ -24,7 +25,7 @@ async function refusal(context: Context, plan: ResourcePlan): Promise<RotaError 
       resourceType: spec.resourceType,
       pool: spec.pool,
       quantity: spec.quantity,
-      ...(spec.timeWindows === undefined ? {} : { windows: spec.timeWindows }),
+      windows: spec.timeWindows?.map((window) => ({ ...window, days: window.days ?? days })),
       onWindowClose: spec.onWindowClose,
       generation: plan.generation,
     });
@@ -58,9 +59,13 @@ async function nextStatus(
   const { timeZone } = context.settings;
   const acceptedGeneration =
     refused === undefined ? plan.generation : plan.status.acceptedGeneration;
-  const of = { planUid: plan.uid, instant: now, timeZone };
-  const quantityNow = await quantityInEffect(context.db, of);
-  const change = await nextChange(context.db, of);
+  const scope = {
+    owner: plan.spec.owner,
+    resourceType: plan.spec.resourceType,
+    pool: plan.spec.pool,
+  };
+  const quantityNow = (await quantityInEffect(context.db, scope, now, timeZone)) ?? 0;
+  const change = await nextChange(context.db, scope, now, timeZone);
   const condition = ready(
     plan.generation,
     refused === undefined,
@@ -100,6 +105,6 @@ export function reconcileResourcePlan(context: Context): Reconcile {
 
 /** A deleted plan grants nothing any more. */
 export async function forgetResourcePlan(context: Context, plan: ResourcePlan): Promise<void> {
-  await deletePlan(context.db, plan.uid);
+  await deletePlan(context.db, plan.name, plan.uid);
   context.scheduler.wake(plan.spec.pool);
 }

@@ -2,7 +2,6 @@
  * Whether the API server would allow a gang's eviction, by dry runs before anything is decided for good. Answers are
  * kept for a short while: the decision that asked is made again with them.
  */
-import type { LiveJob } from "../domain/scheduling/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 
 /** Evicts nothing. Undefined when all pods of the attempt may go, else what is in the way, in words. */
@@ -48,10 +47,13 @@ export class EvictionProbe {
     return answer !== undefined && answer.refusedBy === undefined;
   }
 
-  /** Marks what the decision must not choose. */
-  protect(live: LiveJob): LiveJob {
-    const refusedBy = this.#answer({ jobId: live.id, attempt: live.attempt })?.refusedBy;
-    return refusedBy === undefined ? live : { ...live, protected: refusedBy };
+  /** Jobs whose eviction was refused lately, with what refused it: the decision must not choose them. */
+  refusals(): Map<string, string> {
+    this.#forgetOld();
+    const refused = [...this.#answers].flatMap(([key, { refusedBy }]) =>
+      refusedBy === undefined ? [] : [[key.slice(0, key.lastIndexOf("/")), refusedBy] as const],
+    );
+    return new Map(refused);
   }
 
   /** Asks about the candidates whose answer is not known. */

@@ -1,6 +1,7 @@
 /** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
 import type { JobView } from "../../db/job-view.ts";
-import { endJob, markEvicted, markRunning, retryJob } from "../../db/queue.ts";
+import { endJob, markRunning, retryJob } from "../../db/job-progress.ts";
+import { markEvicted } from "../../db/preemptions.ts";
 import { readCommitContent } from "../../db/configs.ts";
 import { configFileName, configMapName, labels } from "../../api/names.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";

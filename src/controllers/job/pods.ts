@@ -125,3 +125,20 @@ export async function evictPods(
   );
   return { holding: holding.length, refused };
 }
+
+/** Whether the API server would evict all pods of the job now: its words when it would not. Evicts nothing. */
+export function probeGang(context: Context) {
+  return async (jobUid: string, key: string, signal: AbortSignal): Promise<string | undefined> => {
+    let refused: string | undefined;
+    const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
+    await each(pods, async (pod) => {
+      await context.kube
+        .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
+        .catch((error: unknown) => {
+          if (!isDisruptionBudget(error)) return ignoreGone(error);
+          refused = (error as Error).message;
+        });
+    });
+    return refused;
+  };
+}

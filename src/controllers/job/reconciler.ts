@@ -1,7 +1,8 @@
 /** A Job from its submission to its end: checks, queue, pods, status. The scheduler decides in between. */
 import { readActiveJobsNamed, readJobView } from "../../db/job-view.ts";
 import type { JobView } from "../../db/job-view.ts";
-import { cancelJob, setPriority, setSuspended } from "../../db/queue.ts";
+import { cancelJob } from "../../db/job-progress.ts";
+import { setPriority, setSuspended } from "../../db/queue.ts";
 import { splitKey } from "../../kube/resource.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import { jobs as jobType } from "../../resources/types.ts";

@@ -1,0 +1,72 @@
+/** The watched resources, with their indices. */
+import { indices } from "./controllers/context.ts";
+import type { Caches } from "./controllers/context.ts";
+import type { KubeClient } from "./kube/client.ts";
+import { createInformer } from "./kube/reflector.ts";
+import type { ResourceType } from "./kube/resource.ts";
+import {
+  configCommits,
+  jobs,
+  nodesOf,
+  podsOf,
+  priorityClasses,
+  projects,
+  resourcePlans,
+} from "./resources/types.ts";
+import type { Clock } from "./runtime/clock.ts";
+import type { Informer } from "./runtime/informer.ts";
+import type { Logger } from "./runtime/logger.ts";
+import type { Metrics } from "./runtime/metrics.ts";
+
+export interface CacheOptions {
+  readonly kube: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly gpuResource: string;
+}
+
+export interface RunningCaches extends Caches {
+  /** Resolves when every cache holds its collection. */
+  start(signal: AbortSignal): Promise<void>;
+  synced(): boolean;
+}
+
+export function createCaches(options: CacheOptions): RunningCaches {
+  const { kube: client, clock, logger, metrics, gpuResource } = options;
+  const all: Informer<unknown>[] = [];
+  const follow = <T>(type: ResourceType<T>): Informer<T> => {
+    const informer = createInformer({ client, type, clock, logger, metrics });
+    all.push(informer as Informer<unknown>);
+    return informer;
+  };
+  const caches: Caches = {
+    projects: follow(projects),
+    plans: follow(resourcePlans),
+    jobs: follow(jobs),
+    commits: follow(configCommits),
+    priorityClasses: follow(priorityClasses),
+    nodes: follow(nodesOf(gpuResource)),
+    pods: follow(podsOf(gpuResource)),
+  };
+  addIndices(caches);
+  return {
+    ...caches,
+    start: async (signal) => {
+      for (const informer of all) informer.start(signal);
+      await Promise.all(all.map((informer) => informer.whenSynced()));
+      logger.info("all caches are synced");
+    },
+    synced: () => all.every((informer) => informer.synced()),
+  };
+}
+
+function addIndices({ projects, pods, commits, jobs }: Caches): void {
+  const { store } = projects;
+  store.addIndex(indices.projectsByParent, ({ spec }) => (spec.parent ? [spec.parent] : []));
+  store.addIndex(indices.projectsByNamespace, ({ name, spec }) => [spec.namespace ?? name]);
+  pods.store.addIndex(indices.podsByJob, ({ jobKey }) => (jobKey === "" ? [] : [jobKey]));
+  pods.store.addIndex(indices.podsByNode, ({ nodeName }) => (nodeName === "" ? [] : [nodeName]));
+  commits.store.addIndex(indices.commitsByNamespace, ({ namespace }) => [namespace]);
+  jobs.store.addIndex(indices.jobsByNamespace, ({ namespace }) => [namespace]);
+}

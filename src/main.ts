@@ -1,0 +1,204 @@
+/** The operator: settings in, parts wired, started, drained. */
+import { hostname } from "node:os";
+import { createCaches } from "./caches.ts";
+import { createWork } from "./work.ts";
+import { createPool } from "./db/pool.ts";
+import type { DatabasePool } from "./db/pool.ts";
+import { migrate } from "./db/migrate.ts";
+import { KubeClient } from "./kube/client.ts";
+import { loadCredentials } from "./kube/credentials.ts";
+import type { CredentialSource } from "./kube/credentials.ts";
+import { KubeLeaseLock } from "./kube/lease-lock.ts";
+import { createLogger } from "./observability/logs.ts";
+import { startHttpServer } from "./observability/http-server.ts";
+import type { HttpServer } from "./observability/http-server.ts";
+import { PrometheusMetrics } from "./observability/metrics.ts";
+import { systemClock } from "./runtime/clock.ts";
+import { LeaderElection } from "./runtime/lease.ts";
+import { createLifecycle } from "./runtime/lifecycle.ts";
+import type { Lifecycle } from "./runtime/lifecycle.ts";
+import { errorText } from "./runtime/logger.ts";
+import type { Logger } from "./runtime/logger.ts";
+import { readSettings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
+
+const leaseName = "rota-operator";
+/** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
+const startTries = 5;
+
+/** Where the database is, without the password. */
+function databaseAddress(url: string): string {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
+}
+
+async function tried<T>(what: string, logger: Logger, action: () => Promise<T>): Promise<T> {
+  for (let turn = 1; ; turn += 1) {
+    try {
+      return await action();
+    } catch (error) {
+      if (turn >= startTries) throw new Error(`${what}: ${errorText(error)}`, { cause: error });
+      logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
+      await systemClock.sleep(turn);
+    }
+  }
+}
+
+async function prepareDatabase(
+  settings: Settings,
+  db: DatabasePool,
+  logger: Logger,
+): Promise<void> {
+  const address = databaseAddress(settings.databaseUrl);
+  await tried(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
+    migrate(settings.databaseUrl),
+  );
+  await db.learnTypes();
+  logger.info("the database is at the newest schema", { database: address });
+}
+
+/** Says at the start whether the API server is there and knows Rota's resources. */
+async function checkCluster(kube: KubeClient, server: URL, logger: Logger): Promise<void> {
+  await tried(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
+    kube.raw("GET", "/version", undefined, { timeoutSeconds: 10 }),
+  );
+  await tried("the cluster does not serve rota.dev/v1alpha1: apply crds/ first", logger, () =>
+    kube.raw("GET", "/apis/rota.dev/v1alpha1", undefined, { timeoutSeconds: 10 }),
+  );
+}
+
+function crashPoints(settings: Settings, logger: Logger): (name: string) => void {
+  return (name) => {
+    if (settings.crashPoint !== name) return;
+    logger.warn("crash point reached", { name });
+    process.kill(process.pid, "SIGKILL");
+  };
+}
+
+async function databaseAnswers(db: DatabasePool): Promise<boolean> {
+  await db.query("SELECT 1");
+  return true;
+}
+
+interface Parts {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly credentials: CredentialSource;
+}
+
+function assemble({ settings, logger, credentials }: Parts): Lifecycle {
+  const clock = systemClock;
+  const metrics = new PrometheusMetrics();
+  const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
+  const db = createPool(settings.databaseUrl, {
+    applicationName: "rota",
+    onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
+  });
+  const caches = createCaches({ kube, clock, logger, metrics, gpuResource: settings.gpuResource });
+  const lifecycle = createLifecycle({ clock, logger, graceSeconds: settings.drainSeconds });
+  const work = createWork({
+    db,
+    kube,
+    caches,
+    clock,
+    logger,
+    metrics,
+    settings,
+    checkpoint: crashPoints(settings, logger),
+  });
+  let http: HttpServer | undefined;
+  let working: Promise<void> | undefined;
+
+  lifecycle.add({
+    name: "http",
+    start: async () => {
+      const unready = async () => (await lifecycle.readiness()).waitingFor;
+      http = await startHttpServer({
+        address: settings.httpAddress,
+        port: settings.httpPort,
+        registry: metrics.registry,
+        unready,
+      });
+      logger.info("serving /healthz, /readyz and /metrics", {
+        url: `http://${settings.httpAddress}:${http.port}`,
+      });
+    },
+    stop: () => http?.close(),
+  });
+  lifecycle.add({
+    name: "database",
+    start: () => prepareDatabase(settings, db, logger),
+    stop: () => db.end(),
+    ready: () => databaseAnswers(db),
+  });
+  lifecycle.add({
+    name: "cluster",
+    start: () => checkCluster(kube, credentials.server, logger),
+    stop: () => kube.close(),
+  });
+  lifecycle.add({
+    name: "caches",
+    start: (signal) => caches.start(signal),
+    ready: () => caches.synced(),
+  });
+  lifecycle.add({
+    name: "work",
+    start: (signal) => {
+      working = lead({ settings, logger, kube, metrics, signal, work }).catch((error: unknown) => {
+        logger.error("the work ended", { error: errorText(error) });
+        lifecycle.stop("the work ended");
+        throw error;
+      });
+      working.catch(() => undefined);
+    },
+    stop: async () => {
+      await working;
+    },
+  });
+  return lifecycle;
+}
+
+interface LeadOptions {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly kube: KubeClient;
+  readonly metrics: PrometheusMetrics;
+  readonly signal: AbortSignal;
+  readonly work: (signal: AbortSignal) => Promise<void>;
+}
+
+/** Works while it leads. Correctness does not rest on it: the database's locks and fences do that. */
+async function lead({ settings, logger, kube, metrics, signal, work }: LeadOptions): Promise<void> {
+  if (!settings.leaderElection) return work(signal);
+  const election = new LeaderElection({
+    lock: new KubeLeaseLock(kube, { namespace: settings.leaseNamespace, name: leaseName }),
+    identity: `${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
+    clock: systemClock,
+    logger,
+    metrics,
+    leaseSeconds: settings.leaseSeconds,
+    renewWithinSeconds: (settings.leaseSeconds * 2) / 3,
+    retrySeconds: Math.max(0.5, settings.leaseSeconds / 8),
+    lead: (leadership) => work(leadership.signal),
+  });
+  await election.run(signal);
+}
+
+async function main(): Promise<number> {
+  const settings = readSettings(process.env, process.stderr.isTTY);
+  const logger = createLogger(settings.logLevel, settings.logFormat);
+  let credentials: CredentialSource;
+  try {
+    credentials = loadCredentials();
+  } catch (error) {
+    throw new Error(`cannot start:\n  - KUBECONFIG: ${errorText(error)}`, { cause: error });
+  }
+  return assemble({ settings, logger, credentials }).run();
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(errorText(error));
+  process.exitCode = 1;
+}

@@ -1,0 +1,188 @@
+/**
+ * One scheduling cycle of one pool: claim, read, decide, write, in one transaction (design section 5). What has to be
+ * carried out stands in the rows: jobs that are starting want pods, jobs that are evicting want evictions.
+ */
+import type { PoolClient } from "pg";
+import { findVictims } from "../db/victim-finder.ts";
+import { withTransaction } from "../db/pool.ts";
+import type { DatabasePool } from "../db/pool.ts";
+import { fetchNextJobs } from "../db/queue.ts";
+import { ceilingId, readCeilings } from "../db/snapshot/ceilings.ts";
+import { lockPool } from "../db/snapshot/lock-pool.ts";
+import { secondsToNextWindowEdge } from "../db/snapshot/next-window-edge.ts";
+import { readNodes } from "../db/snapshot/nodes.ts";
+import { readClaimedJobs, readHeldJobs } from "../db/snapshot/queue.ts";
+import type { ClaimedJob } from "../db/snapshot/queue.ts";
+import { refreshBorrowing } from "../db/snapshot/refresh-borrowing.ts";
+import { decide } from "../domain/scheduling/decide.ts";
+import type {
+  Ceiling,
+  Decision,
+  QueuedJob,
+  ResourceType,
+  Snapshot,
+  WaitVerdict,
+} from "../domain/scheduling/types.ts";
+import { secondOfWeek } from "../domain/windows.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
+import type { Explanations } from "./explanations.ts";
+import type { CycleReport } from "./pool-loop.ts";
+import { writeDecision } from "./write-decision.ts";
+
+export interface CycleDependencies {
+  readonly db: DatabasePool;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly timeZone: string;
+  readonly meteredTypes: readonly ResourceType[];
+  readonly claimLimit: number;
+  readonly holdSeconds: number;
+  readonly probe: EvictionProbe;
+  readonly explanations: Explanations;
+  /** Jobs (namespace/name) whose row or explanation changed. */
+  readonly onChanged: (keys: readonly string[]) => void;
+  readonly observe: (report: CycleObservation) => void;
+  readonly checkpoint: (name: string) => void;
+}
+
+export interface CycleObservation {
+  readonly pool: string;
+  readonly seconds: number;
+  readonly looked: number;
+  readonly verdicts: Readonly<Record<string, number>>;
+}
+
+interface Written {
+  readonly decision: Decision;
+  readonly snapshot: Snapshot;
+  /** Jobs whose row changed. */
+  readonly changedKeys: readonly string[];
+  /** Victims that nobody has asked the API server about yet; what needs them was not written. */
+  readonly toProbe: readonly Candidate[];
+  readonly progressed: boolean;
+  readonly nextInstantSeconds: number;
+}
+
+/** Looked at again at the latest, should a change have been missed. */
+const longestRestSeconds = 60;
+
+const asks = (job: ClaimedJob["job"], type: ResourceType): boolean =>
+  type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
+
+/** Which ceilings count for a job: those of the owners above it, for the types it asks for. */
+function queuedJob(
+  { job, ownerIds }: ClaimedJob,
+  known: ReadonlySet<string>,
+  meteredTypes: readonly ResourceType[],
+): QueuedJob {
+  const ofType = (type: ResourceType) =>
+    ownerIds.map((ownerId) => ceilingId(ownerId, type)).filter((id) => known.has(id));
+  const types = (["GPU", "CPU"] as const).filter((type) => asks(job, type));
+  return {
+    ...job,
+    ceilings: types.flatMap(ofType),
+    unplanned: types.some((type) => meteredTypes.includes(type) && ofType(type).length === 0),
+  };
+}
+
+async function readSnapshot(
+  deps: CycleDependencies,
+  client: PoolClient,
+  pool: string,
+  now: Temporal.Instant,
+): Promise<Snapshot> {
+  const ids = await fetchNextJobs(client, { pool, limit: deps.claimLimit, now });
+  const claimed = await readClaimedJobs(client, ids);
+  const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
+  const second = secondOfWeek(now, deps.timeZone);
+  const ceilings: Ceiling[] = await readCeilings(client, pool, ownerIds, second);
+  const known = new Set(ceilings.map(({ id }) => id));
+  return {
+    pool,
+    nowSeconds: now.epochMilliseconds / 1000,
+    nodes: await readNodes(client, pool),
+    ceilings,
+    queue: claimed.map((entry) => queuedJob(entry, known, deps.meteredTypes)),
+    held: await readHeldJobs(client, pool),
+  };
+}
+
+/** Decides; when jobs are blocked that may preempt, once more with what the finder proposes for them. */
+async function decideWithVictims(
+  deps: CycleDependencies,
+  client: PoolClient,
+  snapshot: Snapshot,
+): Promise<Decision> {
+  const first = decide(snapshot);
+  if (first.requests.length === 0) return first;
+  const victims = await findVictims(client, snapshot.pool, first.requests, deps.probe.refusals());
+  const victimsFor = first.requests.map(({ jobId }) => jobId);
+  return decide({ ...snapshot, victims, victimsFor });
+}
+
+function secondsToExpiry(snapshot: Snapshot): number {
+  const expiries = snapshot.held.map((job) => job.expiresAtSeconds - snapshot.nowSeconds);
+  return Math.max(1, Math.min(longestRestSeconds, ...expiries));
+}
+
+async function decideAndWrite(
+  deps: CycleDependencies,
+  client: PoolClient,
+  pool: string,
+): Promise<Written> {
+  const now = deps.clock.now();
+  const second = secondOfWeek(now, deps.timeZone);
+  await lockPool(client, pool);
+  const remarked = await refreshBorrowing(client, pool, second, deps.meteredTypes);
+  const snapshot = await readSnapshot(deps, client, pool, now);
+  const decision = await decideWithVictims(deps, client, snapshot);
+  const written = await writeDecision(client, snapshot, decision, deps, now);
+  const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
+  return {
+    decision,
+    snapshot,
+    changedKeys: [...remarked, ...written.changedKeys],
+    toProbe: written.toProbe,
+    progressed: written.progressed,
+    nextInstantSeconds: Math.min(edge, secondsToExpiry(snapshot)),
+  };
+}
+
+const isWait = (verdict: Decision["verdicts"][number]): verdict is WaitVerdict =>
+  verdict.kind === "wait";
+
+function explain(deps: CycleDependencies, { decision, snapshot }: Written): string[] {
+  const changed = new Set(
+    deps.explanations.replace(snapshot.pool, decision.verdicts.filter(isWait)),
+  );
+  return snapshot.queue.filter(({ id }) => changed.has(id)).map(({ key }) => key);
+}
+
+function observationOf(written: Written, seconds: number): CycleObservation {
+  const verdicts: Record<string, number> = {};
+  for (const { kind } of written.decision.verdicts) verdicts[kind] = (verdicts[kind] ?? 0) + 1;
+  const { pool, queue } = written.snapshot;
+  return { pool, seconds, looked: queue.length, verdicts };
+}
+
+export async function runCycle(
+  deps: CycleDependencies,
+  pool: string,
+  signal: AbortSignal,
+): Promise<CycleReport> {
+  const started = deps.clock.monotonicSeconds();
+  const written = await withTransaction(deps.db, (client) => decideAndWrite(deps, client, pool));
+  if (written.decision.verdicts.some(({ kind }) => kind === "preempt") && written.progressed) {
+    deps.checkpoint("preemption-committed");
+  }
+  deps.onChanged([...new Set([...written.changedKeys, ...explain(deps, written)])]);
+  deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
+  if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
+  const isFull = written.snapshot.queue.length >= deps.claimLimit;
+  return {
+    isUnfinished: written.toProbe.length > 0 || (isFull && written.progressed),
+    nextInstantSeconds: written.nextInstantSeconds,
+  };
+}

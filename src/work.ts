@@ -1,0 +1,158 @@
+/** What the leader does, term by term: controllers fed by the caches, and the scheduler. */
+import { connectSources, enqueueAll } from "./controllers/sources.ts";
+import type { KeySinks } from "./controllers/sources.ts";
+import type { Context } from "./controllers/context.ts";
+import { reconcileConfigCommit } from "./controllers/config-commit.ts";
+import { probeGang } from "./controllers/job/pods.ts";
+import { reconcileJob } from "./controllers/job/reconciler.ts";
+import { reconcileNode } from "./controllers/node.ts";
+import { reconcilePriorityClass } from "./controllers/priority-class.ts";
+import { reconcileProject } from "./controllers/project.ts";
+import { reconcileResourcePlan } from "./controllers/resource-plan.ts";
+import { readPools } from "./db/snapshot/lock-pool.ts";
+import type { RunningCaches } from "./caches.ts";
+import { runCycle } from "./scheduler/cycle.ts";
+import type { CycleDependencies, CycleObservation } from "./scheduler/cycle.ts";
+import { EvictionProbe } from "./scheduler/eviction-probe.ts";
+import { Explanations } from "./scheduler/explanations.ts";
+import { Scheduler } from "./scheduler/scheduler.ts";
+import { createController } from "./runtime/controller.ts";
+import type { Controller, Reconcile } from "./runtime/controller.ts";
+import { durationBuckets } from "./runtime/metrics.ts";
+import type { Metrics } from "./runtime/metrics.ts";
+
+export interface WorkParts extends Omit<Context, "scheduler" | "caches"> {
+  readonly caches: RunningCaches;
+  readonly metrics: Metrics;
+}
+
+const concurrency = { jobs: 16, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
+
+function observer(metrics: Metrics): (observation: CycleObservation) => void {
+  const seconds = metrics.histogram({
+    name: "scheduling_cycle_duration_seconds",
+    help: "Duration of scheduling cycles",
+    labelNames: ["pool"],
+    buckets: durationBuckets,
+  });
+  const verdicts = metrics.counter({
+    name: "scheduling_verdicts_total",
+    help: "Verdicts of scheduling cycles: admit, activate, release, preempt, wait",
+    labelNames: ["pool", "verdict"],
+  });
+  return (observation) => {
+    const { pool } = observation;
+    seconds.observe({ pool }, observation.seconds);
+    for (const [verdict, count] of Object.entries(observation.verdicts)) {
+      verdicts.add({ pool, verdict }, count);
+    }
+  };
+}
+
+type Controllers = Readonly<Record<keyof KeySinks, Controller>>;
+
+function createControllers(context: Context, metrics: Metrics): Controllers {
+  const { clock, logger } = context;
+  const make = (name: string, slots: number, reconcile: Reconcile) =>
+    createController({ name, concurrency: slots, reconcile, clock, logger, metrics });
+  return {
+    projects: make("project", concurrency.projects, reconcileProject(context)),
+    plans: make("resourceplan", concurrency.plans, reconcileResourcePlan(context)),
+    jobs: make("job", concurrency.jobs, reconcileJob(context)),
+    commits: make("configcommit", concurrency.commits, reconcileConfigCommit(context)),
+    priorityClasses: make("priorityclass", concurrency.mirrors, reconcilePriorityClass(context)),
+    nodes: make("node", concurrency.mirrors, reconcileNode(context)),
+  };
+}
+
+/** Changes go to the controllers of the present term; between terms nobody needs them: a term begins with everything. */
+function sinksOf(current: () => Controllers | undefined): KeySinks {
+  const to = (name: keyof KeySinks) => ({
+    enqueue: (key: string) => current()?.[name].enqueue(key),
+  });
+  return {
+    projects: to("projects"),
+    plans: to("plans"),
+    jobs: to("jobs"),
+    commits: to("commits"),
+    priorityClasses: to("priorityClasses"),
+    nodes: to("nodes"),
+  };
+}
+
+class Term {
+  readonly controllers: Controllers;
+  readonly #parts: WorkParts;
+  readonly #context: Context;
+  readonly #scheduler: Scheduler;
+
+  constructor(parts: WorkParts) {
+    const { db, clock, logger } = parts;
+    const explanations = new Explanations();
+    this.#parts = parts;
+    this.#scheduler = new Scheduler({
+      clock,
+      logger,
+      pools: () => readPools(db),
+      cycle: (pool, signal) => runCycle(dependencies, pool, signal),
+    });
+    this.#context = {
+      ...parts,
+      scheduler: {
+        wake: (pool) => this.#scheduler.wake(pool),
+        explanation: (jobId) => explanations.get(jobId),
+      },
+    };
+    this.controllers = createControllers(this.#context, parts.metrics);
+    const { jobs } = this.controllers;
+    const dependencies: CycleDependencies = {
+      ...parts,
+      timeZone: parts.settings.timeZone,
+      meteredTypes: parts.settings.meteredTypes,
+      claimLimit: parts.settings.claimLimit,
+      holdSeconds: parts.settings.holdSeconds,
+      probe: new EvictionProbe(probeGang(this.#context), clock),
+      explanations,
+      onChanged: (keys) => {
+        for (const key of keys) jobs.enqueue(key);
+      },
+      observe: observer(parts.metrics),
+    };
+  }
+
+  get context(): Context {
+    return this.#context;
+  }
+
+  /** Works until the signal is aborted, then finishes what is under way. */
+  async run(signal: AbortSignal): Promise<void> {
+    const all = Object.values(this.controllers);
+    await enqueueAll(this.#context, this.controllers);
+    for (const controller of all) controller.start(signal);
+    this.#parts.logger.info("this operator leads");
+    await this.#scheduler.run(signal);
+    const { drainSeconds } = this.#parts.settings;
+    await Promise.all(all.map((controller) => controller.drain(drainSeconds)));
+  }
+}
+
+/** The work of one term of leadership after another. */
+export function createWork(parts: WorkParts): (signal: AbortSignal) => Promise<void> {
+  let current: Term | undefined;
+  const wake = (pool: string | undefined) => current?.context.scheduler.wake(pool);
+  const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
+  const context: Context = { ...parts, scheduler: { wake, explanation } };
+  connectSources(
+    context,
+    sinksOf(() => current?.controllers),
+  );
+  return async (signal) => {
+    const term = new Term(parts);
+    current = term;
+    try {
+      await term.run(signal);
+    } finally {
+      current = undefined;
+    }
+  };
+}
