@@ -30,6 +30,7 @@ CREATE TABLE config_commits (
   author_id bigint NOT NULL CONSTRAINT config_commits_author_fkey REFERENCES resource_owners (id),
   message text NOT NULL,
   version_tag text CONSTRAINT config_commits_tag_length CHECK (length(version_tag) BETWEEN 1 AND 128),
+  deduplicated boolean NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT config_commits_project_id_key UNIQUE (project_id, id),
   CONSTRAINT config_commits_project_name_key UNIQUE (project_id, name),
@@ -50,6 +51,7 @@ COMMENT ON COLUMN config_commits.parent_id IS 'The commit it follows, of the sam
 COMMENT ON COLUMN config_commits.author_id IS 'Who made it';
 COMMENT ON COLUMN config_commits.message IS 'What changed and why, in the author''s words';
 COMMENT ON COLUMN config_commits.version_tag IS 'A name for this version, unique in its project';
+COMMENT ON COLUMN config_commits.deduplicated IS 'Whether the content had been stored before';
 COMMENT ON COLUMN config_commits.created_at IS 'When the commit was stored';
 
 CREATE TRIGGER config_blobs_immutable BEFORE UPDATE ON config_blobs

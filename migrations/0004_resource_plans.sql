@@ -20,6 +20,7 @@ CREATE TABLE resource_plans (
     resource_owner_id WITH =, resource_type WITH =, pool WITH =, time_window WITH &&
   )
 );
+CREATE INDEX resource_plans_uid_idx ON resource_plans (plan_uid);
 CREATE INDEX resource_plans_name_idx ON resource_plans (plan_name);
 COMMENT ON TABLE resource_plans IS 'Windows of resource plans: what an owner may use, and when in the week';
 COMMENT ON COLUMN resource_plans.id IS 'Identity of the window';

@@ -26,7 +26,11 @@ export async function ensureOwners(db: Queryable, owners: readonly Owner[]): Pro
 }
 
 /** The owner's id; made when it is new. */
-export async function ensureOwner(db: Queryable, kind: Owner["kind"], name: string): Promise<number> {
+export async function ensureOwner(
+  db: Queryable,
+  kind: Owner["kind"],
+  name: string,
+): Promise<number> {
   const rows = await run<{ id: number }>(db, "SELECT ensure_owner($1, $2) AS id", [kind, name]);
   return rows[0]?.id ?? 0;
 }

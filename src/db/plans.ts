@@ -144,10 +144,11 @@ async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Prom
 
 /** Withdraws a plan; with a uid only that incarnation of it. */
 export async function deletePlan(db: Queryable, name: string, uid?: string): Promise<void> {
-  await run(db, "DELETE FROM resource_plans WHERE plan_name = $1 AND plan_uid = coalesce($2::uuid, plan_uid)", [
-    name,
-    uid ?? null,
-  ]);
+  await run(
+    db,
+    "DELETE FROM resource_plans WHERE plan_name = $1 AND plan_uid = coalesce($2::uuid, plan_uid)",
+    [name, uid ?? null],
+  );
 }
 
 /** What a plan grants at an instant, in GPUs or cores: 0 outside its windows, undefined without any plan. */
@@ -166,7 +167,13 @@ export async function quantityInEffect(
       AND plan.resource_type = $3 AND plan.pool = $4
     HAVING count(*) > 0
     `,
-    [scope.owner.kind, scope.owner.name, scope.resourceType, scope.pool, secondOfWeek(instant, timeZone)],
+    [
+      scope.owner.kind,
+      scope.owner.name,
+      scope.resourceType,
+      scope.pool,
+      secondOfWeek(instant, timeZone),
+    ],
   );
   return rows.length === 0 ? undefined : (rows[0]?.quantity ?? 0);
 }
@@ -206,6 +213,8 @@ export async function nextChange(
   timeZone: string,
 ): Promise<QuantityChange | undefined> {
   const week = await weekOf(db, scope.owner);
-  const windows = week.filter(({ resourceType, pool }) => resourceType === scope.resourceType && pool === scope.pool);
+  const windows = week.filter(
+    ({ resourceType, pool }) => resourceType === scope.resourceType && pool === scope.pool,
+  );
   return changesAfter(windows, instant, timeZone)[0];
 }

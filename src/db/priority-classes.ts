@@ -9,7 +9,10 @@ export interface PriorityClass {
 }
 
 /** Stores a class as the cluster has it. */
-export async function upsertPriorityClass(db: Queryable, priorityClass: PriorityClass): Promise<void> {
+export async function upsertPriorityClass(
+  db: Queryable,
+  priorityClass: PriorityClass,
+): Promise<void> {
   await run(
     db,
     `
@@ -28,7 +31,10 @@ export async function deletePriorityClass(db: Queryable, name: string): Promise<
 }
 
 /** The class of this name; undefined when the cluster has none. */
-export async function readPriorityClass(db: Queryable, name: string): Promise<PriorityClass | undefined> {
+export async function readPriorityClass(
+  db: Queryable,
+  name: string,
+): Promise<PriorityClass | undefined> {
   const rows = await run<PriorityClass>(
     db,
     `SELECT name, value, preemption_policy AS "preemptionPolicy" FROM priority_classes WHERE name = $1`,

@@ -58,7 +58,11 @@ export interface Subject {
 }
 
 /** The subject's role in a project, by itself or through groups, here or inherited; undefined: none. */
-export async function roleOf(db: Queryable, id: string, subject: Subject): Promise<ProjectRole | undefined> {
+export async function roleOf(
+  db: Queryable,
+  id: string,
+  subject: Subject,
+): Promise<ProjectRole | undefined> {
   const rows = await run<{ role: ProjectRole | null }>(
     db,
     `
@@ -87,7 +91,10 @@ export interface ProjectSettings {
 }
 
 /** What a project inherits from the nearest project above it that says so, itself first. */
-export async function settingsInEffect(db: Queryable, id: string): Promise<ProjectSettings | undefined> {
+export async function settingsInEffect(
+  db: Queryable,
+  id: string,
+): Promise<ProjectSettings | undefined> {
   const rows = await run<ProjectSettings>(
     db,
     `

@@ -67,8 +67,15 @@ const parentExpression = `
  * ParentUnknown. Under READ COMMITTED only, and best as the transaction's first write: it takes the
  * tree's lock before any row's.
  */
-export async function moveSubtree(db: Queryable, id: string, parent: string | undefined): Promise<void> {
-  await run(db, `UPDATE projects SET parent_id = ${parentExpression} WHERE id = $1`, [id, parent ?? null]);
+export async function moveSubtree(
+  db: Queryable,
+  id: string,
+  parent: string | undefined,
+): Promise<void> {
+  await run(db, `UPDATE projects SET parent_id = ${parentExpression} WHERE id = $1`, [
+    id,
+    parent ?? null,
+  ]);
 }
 
 async function insertProject(db: Queryable, project: ProjectInput): Promise<void> {
@@ -79,7 +86,11 @@ async function insertProject(db: Queryable, project: ProjectInput): Promise<void
   );
 }
 
-async function updateSettings(db: Queryable, project: ProjectInput, ownerId: number | null): Promise<void> {
+async function updateSettings(
+  db: Queryable,
+  project: ProjectInput,
+  ownerId: number | null,
+): Promise<void> {
   await run(
     db,
     `
@@ -126,7 +137,11 @@ async function replaceMembers(
   );
 }
 
-async function replaceStorages(db: Queryable, projectId: string, storages: readonly ProjectStorage[]): Promise<void> {
+async function replaceStorages(
+  db: Queryable,
+  projectId: string,
+  storages: readonly ProjectStorage[],
+): Promise<void> {
   await run(
     db,
     `
@@ -213,14 +228,21 @@ export const projectColumns = `
 
 /** The project of this name. Throws RotaError ProjectUnknown. */
 export async function readProject(db: Queryable, name: string): Promise<Project> {
-  const rows = await run<Project>(db, `SELECT ${projectColumns} FROM projects AS project WHERE name = $1`, [name]);
+  const rows = await run<Project>(
+    db,
+    `SELECT ${projectColumns} FROM projects AS project WHERE name = $1`,
+    [name],
+  );
   const [project] = rows;
   if (!project) throw new RotaError("ProjectUnknown", `project ${name} is unknown`);
   return project;
 }
 
 /** The project a namespace belongs to; undefined when it is not a project's. */
-export async function projectOfNamespace(db: Queryable, namespace: string): Promise<Project | undefined> {
+export async function projectOfNamespace(
+  db: Queryable,
+  namespace: string,
+): Promise<Project | undefined> {
   const rows = await run<Project>(
     db,
     `SELECT ${projectColumns} FROM projects AS project WHERE namespace = $1`,

@@ -1,0 +1,64 @@
+/** Jobs that start at once: transition, allocations and history in one statement. */
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+/** A job, and the attempt it was read with: nothing happens when it has moved on since. */
+export interface Fence {
+  readonly id: string;
+  readonly attempt: number;
+}
+
+export interface Placed {
+  readonly node: string;
+  readonly pods: number;
+}
+
+export interface Admission extends Fence {
+  readonly borrowing: boolean;
+  readonly placements: readonly Placed[];
+}
+
+/** Placements of many jobs as three columns, for unnest. */
+export function placementColumns(
+  jobs: readonly { readonly id: string; readonly placements: readonly Placed[] }[],
+): [string[], string[], number[]] {
+  const rows = jobs.flatMap(({ id, placements }) =>
+    placements.map(({ node, pods }) => ({ id, node, pods })),
+  );
+  return [rows.map((row) => row.id), rows.map((row) => row.node), rows.map((row) => row.pods)];
+}
+
+/**
+ * Starts waiting jobs on their nodes. Returns those really admitted, with the number of the attempt that
+ * starts; others have moved on. Throws RotaError: NodeOvercommitted, NodeUnknown, AllocationInvalid; then
+ * none is admitted.
+ */
+export function admitJobs(db: Queryable, admissions: readonly Admission[]): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH admitted AS (
+      UPDATE jobs
+      SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
+        started_at = now(), not_before = NULL, reason = 'Admitted', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
+        AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
+      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes
+    ), placed AS (
+      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
+      SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
+        place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes
+      FROM admitted AS job
+      JOIN unnest($4::uuid[], $5::text[], $6::int[]) AS place (id, node, pods) ON place.id = job.id
+    )
+    SELECT id, attempt FROM admitted
+    `,
+    [
+      admissions.map((admission) => admission.id),
+      admissions.map((admission) => admission.attempt),
+      admissions.map((admission) => admission.borrowing),
+      ...placementColumns(admissions),
+    ],
+  );
+}

@@ -1,0 +1,122 @@
+/** Jobs that wait for their victims to leave, with capacity kept for them. */
+import { placementColumns, type Admission, type Fence } from "./admissions.ts";
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+/**
+ * Keeps capacity for waiting jobs for a number of seconds. Returns those really held. Preemptors are
+ * held by `preempt`, together with their victims.
+ */
+export function holdJobs(
+  db: Queryable,
+  holds: readonly Admission[],
+  seconds: number,
+): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH held AS (
+      UPDATE jobs
+      SET status = 'held', borrowing = wanted.borrowing, not_before = NULL, reason = 'Held', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
+        AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
+      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes
+    ), kept AS (
+      INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+      SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
+        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $7)
+      FROM held AS job
+      JOIN unnest($4::uuid[], $5::text[], $6::int[]) AS place (id, node, pods) ON place.id = job.id
+    )
+    SELECT id, attempt FROM held
+    `,
+    [
+      holds.map((hold) => hold.id),
+      holds.map((hold) => hold.attempt),
+      holds.map((hold) => hold.borrowing),
+      ...placementColumns(holds),
+      seconds,
+    ],
+  );
+}
+
+/**
+ * Starts held jobs where they are held, and settles their preemptions. Returns those really started,
+ * with the number of the attempt. Throws RotaError NodeOvercommitted while the space is not free yet.
+ */
+export function activateHolds(
+  db: Queryable,
+  jobs: readonly (Fence & { readonly borrowing: boolean })[],
+): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH started AS (
+      UPDATE jobs
+      SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
+        started_at = now(), reason = 'Admitted', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
+        AND NOT jobs.suspended
+      RETURNING jobs.id, jobs.attempt
+    ), used AS (
+      DELETE FROM holds USING started WHERE holds.job_id = started.id RETURNING holds.*
+    ), placed AS (
+      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
+      SELECT used.job_id, started.attempt, used.node_name, used.pods, used.gpus, used.cpu_millis, used.memory_bytes
+      FROM used
+      JOIN started ON started.id = used.job_id
+    ), settled AS (
+      UPDATE preemptions
+      SET settled_at = now(), outcome = 'Started'
+      FROM started
+      WHERE preemptions.preemptor_job_id = started.id AND preemptions.outcome IS NULL
+    )
+    SELECT id, attempt FROM started
+    `,
+    [jobs.map((job) => job.id), jobs.map((job) => job.attempt), jobs.map((job) => job.borrowing)],
+  );
+}
+
+export interface Release extends Fence {
+  /** CamelCase */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Gives holds back; the jobs return to what they were, pending or evicted. Returns those really released. */
+export function releaseHolds(db: Queryable, releases: readonly Release[]): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH released AS (
+      UPDATE jobs
+      SET borrowing = false, reason = wanted.reason, message = wanted.message, status = (
+        SELECT event.from_status
+        FROM job_events AS event
+        WHERE event.job_id = jobs.id AND event.to_status = 'held' AND event.from_status <> 'held'
+        ORDER BY event.id DESC
+        LIMIT 1
+      )
+      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS wanted (id, attempt, reason, message)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
+      RETURNING jobs.id, jobs.attempt
+    ), given_back AS (
+      DELETE FROM holds USING released WHERE holds.job_id = released.id
+    ), settled AS (
+      UPDATE preemptions
+      SET settled_at = now(), outcome = 'Released'
+      FROM released
+      WHERE preemptions.preemptor_job_id = released.id AND preemptions.outcome IS NULL
+    )
+    SELECT id, attempt FROM released
+    `,
+    [
+      releases.map((release) => release.id),
+      releases.map((release) => release.attempt),
+      releases.map((release) => release.reason),
+      releases.map((release) => release.message),
+    ],
+  );
+}

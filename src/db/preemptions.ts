@@ -1,0 +1,144 @@
+/** Evictions: victims, preemptor, hold and ledger change together or not at all. */
+import type { Fence, Placed } from "./admissions.ts";
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+export type PreemptionRule = "BorrowerReclaimed" | "LowerPriority" | "OwnCeiling" | "WindowClosed";
+
+export interface VictimInput extends Fence {
+  readonly rule: PreemptionRule;
+}
+
+export interface PreemptionInput {
+  /** A new uuid. */
+  readonly id: string;
+  readonly pool: string;
+  /** Whom capacity is made for; absent when a window closed. */
+  readonly preemptor?:
+    | (Fence & {
+        readonly borrowing: boolean;
+        readonly placements: readonly Placed[];
+        readonly holdSeconds: number;
+      })
+    | undefined;
+  readonly rule: PreemptionRule;
+  /** For the ledger: preemptor, rule and numbers in a sentence. */
+  readonly reason: string;
+  /** Sets considered and not taken, as JSON. */
+  readonly alternatives: readonly unknown[];
+  readonly victims: readonly VictimInput[];
+}
+
+/**
+ * Marks the victims as evicting, holds the preemptor, and writes the ledger, in one statement. Everything
+ * is locked and looked at again first: when a victim or the preemptor has moved on, nothing happens and
+ * the answer is false. An eviction at a window's close has no preemptor.
+ */
+export async function preempt(db: Queryable, preemption: PreemptionInput): Promise<boolean> {
+  const { preemptor, victims } = preemption;
+  const rows = await run<{ valid: boolean }>(
+    db,
+    `
+    WITH victim AS (
+      SELECT * FROM unnest($1::uuid[], $2::int[], $3::preemption_rule[]) AS victim (id, attempt, rule)
+    ), locked AS MATERIALIZED (
+      SELECT job.id, job.status
+      FROM jobs AS job
+      LEFT JOIN victim ON victim.id = job.id
+      WHERE job.id = ANY ($1 || $4::uuid)
+        AND CASE
+          WHEN job.id = $4 THEN job.attempt = $5 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+          ELSE job.attempt = victim.attempt AND job.status IN ('starting', 'running')
+        END
+      ORDER BY job.id
+      FOR UPDATE OF job
+    ), verdict AS MATERIALIZED (
+      SELECT count(*) = cardinality($1) + ($4::uuid IS NOT NULL)::int AS valid FROM locked
+    ), changed AS (
+      UPDATE jobs
+      SET status = CASE WHEN jobs.id = $4 THEN 'held' ELSE 'evicting' END::job_status,
+        borrowing = CASE WHEN jobs.id = $4 THEN $6 ELSE jobs.borrowing END,
+        not_before = NULL,
+        reason = CASE WHEN jobs.id = $4 THEN 'Held' ELSE 'Preempted' END,
+        message = $7
+      FROM locked, verdict
+      WHERE jobs.id = locked.id AND verdict.valid
+      RETURNING jobs.*
+    ), kept AS (
+      INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+      SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
+        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $10)
+      FROM changed AS job
+      CROSS JOIN unnest($8::text[], $9::int[]) AS place (node, pods)
+      WHERE job.id = $4
+    ), entry AS (
+      INSERT INTO preemptions (
+        id, preemptor_job_id, preemptor_attempt, preemptor, pool, rule, reason, alternatives
+      )
+      SELECT $11, $4, $5, (SELECT namespace || '/' || name FROM changed WHERE id = $4), $12, $13, $7, $14
+      FROM verdict
+      WHERE valid
+    ), listed AS (
+      INSERT INTO preemption_victims (
+        preemption_id, victim_job_id, victim_attempt, victim, pods, nodes, gpus, rule
+      )
+      SELECT $11, job.id, job.attempt, job.namespace || '/' || job.name, job.parallelism,
+        ARRAY(
+          SELECT node_name FROM allocations
+          WHERE job_id = job.id AND attempt = job.attempt ORDER BY node_name
+        ),
+        job.gpus, victim.rule
+      FROM changed AS job
+      JOIN victim ON victim.id = job.id
+    )
+    SELECT valid FROM verdict
+    `,
+    [
+      victims.map((victim) => victim.id),
+      victims.map((victim) => victim.attempt),
+      victims.map((victim) => victim.rule),
+      preemptor?.id ?? null,
+      preemptor?.attempt ?? null,
+      preemptor?.borrowing ?? false,
+      preemption.reason,
+      preemptor?.placements.map(({ node }) => node) ?? [],
+      preemptor?.placements.map(({ pods }) => pods) ?? [],
+      preemptor?.holdSeconds ?? 0,
+      preemption.id,
+      preemption.pool,
+      preemption.rule,
+      JSON.stringify(preemption.alternatives),
+    ],
+  );
+  return rows[0]?.valid ?? false;
+}
+
+/**
+ * Victims whose pods are all gone go back to the queue with their old queue time, and their space is
+ * free. True when the job was evicting in this attempt.
+ */
+export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    WITH evicted AS (
+      UPDATE jobs
+      SET status = 'evicted', borrowing = false, reason = 'Evicted'
+      WHERE id = $1 AND attempt = $2 AND status = 'evicting'
+      RETURNING id, attempt
+    ), freed AS (
+      DELETE FROM allocations
+      USING evicted
+      WHERE allocations.job_id = evicted.id AND allocations.attempt = evicted.attempt
+    ), settled AS (
+      UPDATE preemption_victims
+      SET evicted_at = now(), outcome = 'Evicted'
+      FROM evicted
+      WHERE victim_job_id = evicted.id AND victim_attempt = evicted.attempt AND outcome IS NULL
+    )
+    SELECT id FROM evicted
+    `,
+    [victim.id, victim.attempt],
+  );
+  return rows.length === 1;
+}

@@ -1,0 +1,301 @@
+/** Jobs waiting: how they get into the queue, are claimed from it, and what their users may change there. */
+import type { NodeSelectorTerm, Toleration } from "../domain/scheduling/types.ts";
+import { run } from "./pool.ts";
+import type { Queryable } from "./types.ts";
+
+/** Demand of one pod. */
+export interface PodDemand {
+  readonly gpus: number;
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+}
+
+export interface NewJob {
+  /** uid of the custom resource */
+  readonly id: string;
+  readonly projectId: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly priority: number;
+  readonly priorityClass: string;
+  readonly preempts: boolean;
+  /** Pods of the gang. */
+  readonly parallelism: number;
+  readonly perPod: PodDemand;
+  readonly allowsBorrowing: boolean;
+  readonly maxRuntimeSeconds?: number | undefined;
+  readonly backoffLimit: number;
+  readonly suspended: boolean;
+  readonly configHash?: string | undefined;
+  /** Its place among jobs of the same priority, kept through evictions. */
+  readonly queuedAt: Temporal.Instant;
+  readonly nodeSelector: object;
+  /** Required node affinity; absent or empty: no requirement. */
+  readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
+  readonly tolerations: readonly Toleration[];
+  readonly storages: readonly object[];
+}
+
+/** Where a job stood before the database forgot it. */
+export interface Standing {
+  readonly status:
+    | "pending"
+    | "evicted"
+    | "starting"
+    | "running"
+    | "evicting"
+    | "succeeded"
+    | "failed"
+    | "cancelled";
+  readonly attempt: number;
+  readonly failures: number;
+  /** Where its pods are; for live jobs the whole gang, for others none. */
+  readonly placements: readonly { readonly node: string; readonly pods: number }[];
+  readonly startedAt?: Temporal.Instant | undefined;
+  readonly finishedAt?: Temporal.Instant | undefined;
+}
+
+const fresh: Standing = { status: "pending", attempt: 0, failures: 0, placements: [] };
+
+/**
+ * Queues a job; false when it is there already, whatever became of it. One statement, so that a job
+ * never lacks its spec. Throws RotaError: ProjectUnknown, InvalidValue.
+ */
+export function insertJob(db: Queryable, job: NewJob): Promise<boolean> {
+  return adoptJob(db, job, fresh);
+}
+
+/**
+ * Takes a job over as the cluster has it, after the database's content was lost: a running one with its
+ * allocations, an ended one as history. False when it is there already. Throws RotaError: ProjectUnknown,
+ * InvalidValue, NodeUnknown, NodeOvercommitted, AllocationInvalid.
+ */
+export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): Promise<boolean> {
+  const rows = await run<{ id: string }>(
+    db,
+    `
+    WITH arrived AS (
+      INSERT INTO jobs (
+        id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at
+      )
+      VALUES (
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
+      )
+      ON CONFLICT (id) DO NOTHING
+      RETURNING *
+    ), specified AS (
+      INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
+      SELECT id, $24, $25, $26, $27 FROM arrived
+    ), placed AS (
+      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
+      SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
+        place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes
+      FROM arrived AS job
+      CROSS JOIN unnest($28::text[], $29::int[]) AS place (node, pods)
+    )
+    SELECT id FROM arrived
+    `,
+    [...identity(job), ...whereabouts(standing), ...constraints(job), ...places(standing)],
+  );
+  return rows.length === 1;
+}
+
+const identity = (job: NewJob): unknown[] => [
+  job.id,
+  job.projectId,
+  job.namespace,
+  job.name,
+  job.pool,
+  job.priority,
+  job.priorityClass,
+  job.preempts,
+  job.parallelism,
+  job.perPod.gpus,
+  job.perPod.cpuMillis,
+  job.perPod.memoryBytes,
+  job.allowsBorrowing,
+  job.maxRuntimeSeconds ?? null,
+  job.backoffLimit,
+  job.suspended,
+  job.configHash ?? null,
+  job.queuedAt.toString(),
+];
+
+const whereabouts = (standing: Standing): unknown[] => [
+  standing.status,
+  standing.attempt,
+  standing.failures,
+  standing.startedAt?.toString() ?? null,
+  standing.finishedAt?.toString() ?? null,
+];
+
+const constraints = (job: NewJob): unknown[] => [
+  JSON.stringify(job.nodeSelector),
+  job.affinityTerms === undefined || job.affinityTerms.length === 0
+    ? null
+    : JSON.stringify(job.affinityTerms),
+  JSON.stringify(job.tolerations),
+  JSON.stringify(job.storages),
+];
+
+const places = ({ placements }: Standing): unknown[] => [
+  placements.map(({ node }) => node),
+  placements.map(({ pods }) => pods),
+];
+
+export interface ClaimedJob {
+  readonly id: string;
+  readonly projectId: string;
+  /** The fence of every transition. */
+  readonly attempt: number;
+}
+
+export interface Claim {
+  readonly pool: string;
+  /** Most jobs, at least 1. */
+  readonly limit: number;
+  /** Jobs in back-off until later are passed over. */
+  readonly now: Temporal.Instant;
+  /** Most jobs of one project, so that a project blocked by its plans cannot hide the others; absent: any number. */
+  readonly perProject?: number | undefined;
+}
+
+/**
+ * Claims the next jobs of a pool in the order of the queue and locks them to the transaction's end; jobs
+ * that others have locked are passed over, so that parallel workers never take the same one.
+ */
+export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
+  return claim.perProject === undefined
+    ? claimInOrder(db, claim)
+    : claimPerProject(db, claim, claim.perProject);
+}
+
+/** FOR UPDATE beside LIMIT at the top: inside IN (...) it may run again for each row, and lock many more. */
+function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
+  return run<ClaimedJob>(
+    db,
+    `
+    SELECT id, project_id AS "projectId", attempt
+    FROM jobs
+    WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
+      AND (not_before IS NULL OR not_before <= $3)
+    ORDER BY priority DESC, created_at, id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+    `,
+    [claim.pool, claim.limit, claim.now.toString()],
+  );
+}
+
+/**
+ * The projects with waiting jobs come from a skip scan of the index: one probe each, however many jobs
+ * they have. 50,000 blocked jobs of one project cost a claim nothing: only its first few are read.
+ */
+function claimPerProject(db: Queryable, claim: Claim, perProject: number): Promise<ClaimedJob[]> {
+  return run<ClaimedJob>(
+    db,
+    `
+    WITH RECURSIVE waiting AS (
+      (
+        SELECT project_id FROM jobs
+        WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
+        ORDER BY project_id LIMIT 1
+      )
+      UNION ALL
+      SELECT (
+        SELECT job.project_id FROM jobs AS job
+        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+          AND job.project_id > waiting.project_id
+        ORDER BY job.project_id LIMIT 1
+      )
+      FROM waiting
+      WHERE waiting.project_id IS NOT NULL
+    ), first AS MATERIALIZED (
+      SELECT head.id
+      FROM waiting
+      CROSS JOIN LATERAL (
+        SELECT id, priority, created_at
+        FROM jobs
+        WHERE pool = $1 AND project_id = waiting.project_id
+          AND status IN ('pending', 'evicted') AND NOT suspended
+          AND (not_before IS NULL OR not_before <= $4)
+        ORDER BY priority DESC, created_at, id
+        LIMIT $3
+      ) AS head
+      WHERE waiting.project_id IS NOT NULL
+      ORDER BY head.priority DESC, head.created_at, head.id
+      LIMIT $2
+    )
+    SELECT job.id, job.project_id AS "projectId", job.attempt
+    FROM first
+    JOIN jobs AS job ON job.id = first.id
+    WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+    ORDER BY job.priority DESC, job.created_at, job.id
+    FOR UPDATE OF job SKIP LOCKED
+    `,
+    [claim.pool, claim.limit, perProject, claim.now.toString()],
+  );
+}
+
+/** Keeps a job out of the queue, or lets it in. A live job's pods are the caller's to stop. */
+export async function setSuspended(
+  db: Queryable,
+  change: { readonly id: string; readonly suspended: boolean },
+): Promise<void> {
+  await run(db, "UPDATE jobs SET suspended = $2 WHERE id = $1 AND suspended <> $2", [
+    change.id,
+    change.suspended,
+  ]);
+}
+
+export interface PriorityChange {
+  readonly id: string;
+  readonly priorityClass: string;
+  readonly priority: number;
+  readonly preempts: boolean;
+}
+
+/** Gives a waiting job another class; false when it does not wait any more. */
+export async function setPriority(db: Queryable, change: PriorityChange): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    UPDATE jobs SET priority = $2, priority_class = $3, preempts = $4
+    WHERE id = $1 AND status IN ('pending', 'evicted', 'held')
+    RETURNING id
+    `,
+    [change.id, change.priority, change.priorityClass, change.preempts],
+  );
+  return rows.length === 1;
+}
+
+export interface WaitNote {
+  readonly id: string;
+  /** CamelCase */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Notes why jobs wait; writes only what changed, and returns the ids of these. */
+export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Promise<string[]> {
+  const rows = await run<{ id: string }>(
+    db,
+    `
+    UPDATE jobs
+    SET reason = note.reason, message = note.message
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)
+    WHERE jobs.id = note.id AND jobs.status IN ('pending', 'evicted')
+      AND (jobs.reason, jobs.message) IS DISTINCT FROM (note.reason, note.message)
+    RETURNING jobs.id
+    `,
+    [
+      notes.map((note) => note.id),
+      notes.map((note) => note.reason),
+      notes.map((note) => note.message),
+    ],
+  );
+  return rows.map((row) => row.id);
+}
