@@ -8,8 +8,12 @@ import type {
 
 const podsOf = (job: LiveJob): number => job.allocations.reduce((sum, { pods }) => sum + pods, 0);
 
-export const subsets = <T>(items: readonly T[]): T[][] =>
-  items.reduce<T[][]>((sets, item) => [...sets, ...sets.map((set) => [...set, item])], [[]]);
+export function subsets<T>(items: readonly T[]): T[][] {
+  const [first, ...rest] = items;
+  if (first === undefined) return [[]];
+  const without = subsets(rest);
+  return without.concat(without.map((set) => [first, ...set]));
+}
 
 const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
 
