@@ -95,7 +95,7 @@ export function connectSources(context: Context, sinks: KeySinks): void {
   enqueueEach(caches.priorityClasses, sinks.priorityClasses);
   enqueueEach(caches.nodes, sinks.nodes);
   caches.projects.onChange((change) => onProjectChange(context, sinks, change));
-  caches.pods.onChange((change) => onPodChange(controllers, change));
+  caches.pods.onChange((change) => onPodChange(sinks, change));
   caches.priorityClasses.onChange(() => enqueueRefusedJobs(context, sinks));
   caches.nodes.onChange(({ before, after }) => {
     if (before?.pool !== after?.pool) enqueueRefusedJobs(context, sinks);

@@ -68,6 +68,9 @@ interface Written {
 /** Looked at again at the latest, should a change have been missed. */
 const longestRestSeconds = 60;
 
+/** One project's blocked jobs must leave room for the others' in a claim. */
+const claimPerProject = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
+
 const asks = (job: ClaimedJob["job"], type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
@@ -93,8 +96,12 @@ async function readSnapshot(
   pool: string,
   now: Temporal.Instant,
 ): Promise<Snapshot> {
-  const ids = await fetchNextJobs(client, { pool, limit: deps.claimLimit, now });
-  const claimed = await readClaimedJobs(client, ids);
+  const perProject = claimPerProject(deps.claimLimit);
+  const fetched = await fetchNextJobs(client, { pool, limit: deps.claimLimit, now, perProject });
+  const claimed = await readClaimedJobs(
+    client,
+    fetched.map(({ id }) => id),
+  );
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
   const second = secondOfWeek(now, deps.timeZone);
   const ceilings: Ceiling[] = await readCeilings(client, pool, ownerIds, second);
@@ -138,7 +145,7 @@ async function decideAndWrite(
   const remarked = await refreshBorrowing(client, pool, second, deps.meteredTypes);
   const snapshot = await readSnapshot(deps, client, pool, now);
   const decision = await decideWithVictims(deps, client, snapshot);
-  const written = await writeDecision(client, snapshot, decision, deps, now);
+  const written = await writeDecision(client, snapshot, decision, deps);
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
   return {
     decision,
@@ -180,7 +187,7 @@ export async function runCycle(
   deps.onChanged([...new Set([...written.changedKeys, ...explain(deps, written)])]);
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
-  const isFull = written.snapshot.queue.length >= deps.claimLimit;
+  const isFull = written.snapshot.queue.length >= claimPerProject(deps.claimLimit);
   return {
     isUnfinished: written.toProbe.length > 0 || (isFull && written.progressed),
     nextInstantSeconds: written.nextInstantSeconds,

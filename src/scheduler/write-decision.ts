@@ -1,0 +1,118 @@
+/** Writes a decision in bulk, fenced on what was read: what has moved on since is left alone. */
+import { admitJobs } from "../db/admissions.ts";
+import { activateHolds, releaseHolds } from "../db/holds.ts";
+import { preempt } from "../db/preemptions.ts";
+import type { Queryable } from "../db/types.ts";
+import type {
+  Decision,
+  PreemptVerdict,
+  Snapshot,
+  Verdict,
+  Victim,
+} from "../domain/scheduling/types.ts";
+import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
+
+export interface WriteOptions {
+  readonly holdSeconds: number;
+  readonly probe: EvictionProbe;
+}
+
+export interface WriteReport {
+  /** namespace/name of jobs whose row changed. */
+  readonly changedKeys: readonly string[];
+  /** Victims to ask the API server about: what needs them was not written, and is decided again. */
+  readonly toProbe: readonly Candidate[];
+  readonly progressed: boolean;
+}
+
+type OfKind<Kind extends Verdict["kind"]> = Extract<Verdict, { kind: Kind }>;
+
+const ofKind = <Kind extends Verdict["kind"]>(decision: Decision, kind: Kind): OfKind<Kind>[] =>
+  decision.verdicts.filter((verdict): verdict is OfKind<Kind> => verdict.kind === kind);
+
+const fence = ({ jobId, attempt }: { readonly jobId: string; readonly attempt: number }) => ({
+  id: jobId,
+  attempt,
+});
+
+/** The rule that the ledger shows for the whole set: that of its first victim, which is the dearest. */
+const ruleOf = (victims: readonly Victim[]) => victims[0]?.rule ?? "LowerPriority";
+
+async function writePreemption(
+  db: Queryable,
+  pool: string,
+  verdict: PreemptVerdict,
+  holdSeconds: number,
+): Promise<boolean> {
+  const { jobId, attempt, borrowing, placements } = verdict;
+  return preempt(db, {
+    id: crypto.randomUUID(),
+    pool,
+    preemptor: { id: jobId, attempt, borrowing, placements, holdSeconds },
+    rule: ruleOf(verdict.victims),
+    reason: verdict.reason,
+    alternatives: verdict.alternatives,
+    victims: verdict.victims.map((victim) => ({ ...fence(victim), rule: victim.rule })),
+  });
+}
+
+export async function writeDecision(
+  db: Queryable,
+  snapshot: Snapshot,
+  decision: Decision,
+  { holdSeconds, probe }: WriteOptions,
+): Promise<WriteReport> {
+  const keys = new Map([...snapshot.queue, ...snapshot.held].map(({ id, key }) => [id, key]));
+  const changedIds: string[] = [];
+  const victimKeys: string[] = [];
+  const toProbe: Candidate[] = [];
+
+  const releases = ofKind(decision, "release");
+  if (releases.length > 0) {
+    const written = await releaseHolds(
+      db,
+      releases.map((verdict) => ({
+        ...fence(verdict),
+        reason: verdict.reason,
+        message: verdict.message,
+      })),
+    );
+    changedIds.push(...written.map(({ id }) => id));
+  }
+  const activations = ofKind(decision, "activate");
+  if (activations.length > 0) {
+    const written = await activateHolds(
+      db,
+      activations.map((verdict) => ({ ...fence(verdict), borrowing: verdict.borrowing })),
+    );
+    changedIds.push(...written.map(({ id }) => id));
+  }
+  const admissions = ofKind(decision, "admit");
+  if (admissions.length > 0) {
+    const written = await admitJobs(
+      db,
+      admissions.map((verdict) => ({
+        ...fence(verdict),
+        borrowing: verdict.borrowing,
+        placements: verdict.placements,
+      })),
+    );
+    changedIds.push(...written.map(({ id }) => id));
+  }
+  for (const verdict of ofKind(decision, "preempt")) {
+    const unknown = verdict.victims.filter((victim) => !probe.isAllowed(victim));
+    if (unknown.length > 0) {
+      toProbe.push(...unknown.map(({ jobId, key, attempt }) => ({ jobId, key, attempt })));
+      continue;
+    }
+    if (!(await writePreemption(db, snapshot.pool, verdict, holdSeconds))) continue;
+    changedIds.push(verdict.jobId);
+    victimKeys.push(...verdict.victims.map(({ key }) => key));
+  }
+  const changedKeys = changedIds.flatMap((id) => keys.get(id) ?? []);
+  return {
+    changedKeys: [...changedKeys, ...victimKeys],
+    toProbe,
+    progressed: changedIds.length > 0,
+  };
+}
