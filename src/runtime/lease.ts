@@ -194,25 +194,37 @@ export class LeaderElection {
   async #reconcileAfterConflict(term: Term): Promise<void> {
     const current = await this.#withTimeout(term.signal, (limit) => this.#options.lock.read(limit));
     this.#observe(current);
-    const isOurs =
-      current?.record.holder === this.#options.identity &&
-      current.record.transitions === term.lease.record.transitions;
-    if (isOurs) term.lease = current;
+    if (this.#isOf(term, current)) term.lease = current;
     else term.end("the lease has another holder");
+  }
+
+  #isOf(term: Term, lease: VersionedLease | undefined): lease is VersionedLease {
+    return (
+      lease?.record.holder === this.#options.identity &&
+      lease.record.transitions === term.lease.record.transitions
+    );
   }
 
   async #release(term: Term): Promise<void> {
     if (!term.mayRelease()) return;
-    const now = this.#clock.now();
-    const record = { ...term.lease.record, holder: "", durationSeconds: 1, renewedAt: now };
     try {
-      const released = await this.#withTimeout(undefined, (limit) =>
-        this.#options.lock.write(record, term.lease, limit),
-      );
-      if (released) this.#observe(released);
+      if (await this.#writeRelease(term, term.lease)) return;
+      // A renewal was under way when the term ended, and its answer was not waited for.
+      const current = await this.#withTimeout(undefined, (limit) => this.#options.lock.read(limit));
+      if (this.#isOf(term, current)) await this.#writeRelease(term, current);
     } catch (error) {
       this.#warn("could not release the lease", error);
     }
+  }
+
+  async #writeRelease(term: Term, over: VersionedLease): Promise<boolean> {
+    const renewedAt = this.#clock.now();
+    const record = { ...term.lease.record, holder: "", durationSeconds: 1, renewedAt };
+    const released = await this.#withTimeout(undefined, (limit) =>
+      this.#options.lock.write(record, over, limit),
+    );
+    if (released) this.#observe(released);
+    return released !== undefined;
   }
 
   #newRecord(current: LeaseRecord | undefined): LeaseRecord {
