@@ -8,12 +8,11 @@ import type {
 
 const podsOf = (job: LiveJob): number => job.allocations.reduce((sum, { pods }) => sum + pods, 0);
 
-export function subsets<T>(items: readonly T[]): T[][] {
-  const [first, ...rest] = items;
-  if (first === undefined) return [[]];
-  const without = subsets(rest);
-  return without.concat(without.map((set) => [first, ...set]));
-}
+/** Bit by bit: set number n has the items whose bits are set in n. */
+export const subsets = <T>(items: readonly T[]): T[][] =>
+  Array.from({ length: 2 ** items.length }, (_, bits) =>
+    items.filter((_, index) => Math.floor(bits / 2 ** index) % 2 === 1),
+  );
 
 const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
 

@@ -1,0 +1,219 @@
+/** The decision case by case: order, borrowing, protection of the head, holds, and the sentences people read. */
+import { expect } from "chai";
+import { decide } from "../../../src/domain/scheduling/decide.ts";
+import type { Snapshot, Verdict, WaitVerdict } from "../../../src/domain/scheduling/types.ts";
+import { aCeiling, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
+
+function verdicts(snapshot: Snapshot): Record<string, Verdict> {
+  return Object.fromEntries(decide(snapshot).verdicts.map((one) => [one.jobId, one]));
+}
+
+function waits(id: string, snapshot: Snapshot): WaitVerdict {
+  const verdict = verdicts(snapshot)[id];
+  if (verdict?.kind !== "wait") throw new Error(JSON.stringify(verdict));
+  return verdict;
+}
+
+const gpus = (count: number) => ({ perPod: resources(count, 1, 1, 1) });
+const used = (count: number) => ({ committed: resources(count, count, count, count) });
+
+describe("decision", () => {
+  it("starts jobs inside their plans before borrowers of higher priority", () => {
+    const queue = [
+      aJob("borrower", { ...gpus(8), priority: 900, unplanned: true }),
+      aJob("inside", { ...gpus(8), priority: 1, ceilings: ["c"] }),
+    ];
+    const result = verdicts(
+      aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 8, 0)], queue }),
+    );
+    expect(result["inside"]).to.include({ kind: "admit", borrowing: false });
+    expect(result["borrower"]?.kind).to.equal("wait");
+  });
+
+  it("admits past the quantity as a borrower, and not at all where borrowing is denied", () => {
+    const job = { ...gpus(4), ceilings: ["c"] };
+    const queue = [aJob("a", job), aJob("b", { ...job, allowsBorrowing: false, preempts: false })];
+    const ceilings = [aCeiling("c", 7, 4)];
+    const result = verdicts(
+      aSnapshot({ nodes: [aNode("n1")], ceilings, queue: queue.slice(0, 1) }),
+    );
+    expect(result["a"]).to.include({ kind: "admit", borrowing: true });
+    const wait = waits("b", aSnapshot({ nodes: [aNode("n1")], ceilings, queue: queue.slice(1) }));
+    expect(wait.reason).to.equal("OverPlan");
+    expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use and it needs 4 GPUs");
+  });
+
+  it("keeps room under a ceiling for the first job that waits for it", () => {
+    const queue = [
+      aJob("large", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false, preempts: false }),
+      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1 }),
+      aJob("elsewhere", { ...gpus(1), ceilings: ["d"], priority: 1 }),
+    ];
+    const ceilings = [aCeiling("c", 8, 6), aCeiling("d", 8, 0)];
+    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
+    expect(result["small"]).to.include({ kind: "wait", reason: "BehindBlockedJob" });
+    expect(result["elsewhere"]?.kind).to.equal("admit");
+  });
+
+  it("does not stop others for a job that its plan can never hold", () => {
+    const queue = [
+      aJob("huge", { ...gpus(8), ceilings: ["c"], allowsBorrowing: false }),
+      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1 }),
+    ];
+    const ceilings = [aCeiling("c", 4, 0)];
+    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
+    expect(result["small"]?.kind).to.equal("admit");
+  });
+
+  it("keeps the nearest node for the first job that waits for space", () => {
+    const nodes = [aNode("n1", used(6)), aNode("n2", used(3))];
+    const queue = [
+      aJob("large", { ...gpus(8), preempts: false }),
+      aJob("small", { ...gpus(1), priority: 1 }),
+      aJob("wide", { ...gpus(4), priority: 1, preempts: false }),
+    ];
+    const result = verdicts(aSnapshot({ nodes, queue }));
+    expect(result["small"]).to.deep.include({ placements: [{ node: "n1", pods: 1 }] });
+    expect(result["wide"]).to.include({ kind: "wait", reason: "SpaceIsKept" });
+  });
+
+  it("asks the finder only about jobs that may preempt, one of each kind", () => {
+    const queue = [
+      aJob("never", { ...gpus(8), preempts: false }),
+      aJob("first", gpus(4)),
+      aJob("alike", gpus(4)),
+      aJob("other", gpus(5)),
+    ];
+    const decision = decide(aSnapshot({ nodes: [aNode("n1", used(8))], queue }));
+    expect(decision.wantsVictims).to.deep.equal(["first", "other"]);
+    expect(decision.requests[0]).to.include({ jobId: "first", inside: true, borrows: false });
+  });
+
+  it("evicts lower priorities under the own ceiling", () => {
+    const live = [
+      aLiveJob("old", [{ node: "n1", pods: 1 }], { ...gpus(2), ceilings: ["c"] }),
+      aLiveJob("young", [{ node: "n1", pods: 1 }], {
+        ...gpus(2),
+        ceilings: ["c"],
+        startedAtSeconds: 9,
+      }),
+    ];
+    const queue = [aJob("j", { ...gpus(2), ceilings: ["c"], allowsBorrowing: false })];
+    const snapshot = aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 4, 4)], queue });
+    const verdict = verdicts(withVictims(snapshot, live))["j"];
+    if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
+    expect(verdict.victims).to.deep.equal([
+      { jobId: "young", key: "other/young", attempt: 1, rule: "OwnCeiling" },
+    ]);
+    expect(verdict.borrowing).to.equal(false);
+    expect(verdict.reason).to.match(/team\/j \(priority 100, inside its plans\).*1 pod of 1 job/);
+  });
+
+  it("gives back a hold whose node is gone or whose time is up", () => {
+    const hold = {
+      id: "h",
+      key: "team/h",
+      priority: 1,
+      attempt: 2,
+      placements: [{ node: "n1", pods: 1 }],
+      ...gpus(8),
+      borrowing: false,
+      expiresAtSeconds: 500,
+    };
+    const full = aNode("n1", used(8));
+    expect(verdicts(aSnapshot({ nodes: [full], held: [hold] }))["h"]).to.include({
+      kind: "release",
+      reason: "HoldExpired",
+    });
+    expect(verdicts(aSnapshot({ nodes: [], held: [hold] }))["h"]).to.include({
+      kind: "release",
+      reason: "NodeUnavailable",
+    });
+    const later = { ...hold, expiresAtSeconds: 5000 };
+    expect(verdicts(aSnapshot({ nodes: [full], held: [later] }))["h"]).to.equal(undefined);
+  });
+
+  it("plans around a PodDisruptionBudget and names it when there is no way around", () => {
+    const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
+      ...gpus(8),
+      protected: "keep-two",
+    });
+    const dearer = aLiveJob("dearer", [{ node: "n2", pods: 2 }], { ...gpus(4), priority: 50 });
+    const queue = [aJob("j", gpus(8))];
+    const two = aSnapshot({ nodes: [aNode("n1"), aNode("n2")], queue });
+    expect(verdicts(withVictims(two, [guarded, dearer]))["j"]).to.include({ kind: "preempt" });
+    const wait = waits("j", withVictims(aSnapshot({ nodes: [aNode("n1")], queue }), [guarded]));
+    expect(wait.reason).to.equal("VictimsProtected");
+    expect(wait.message).to.include("PodDisruptionBudget keep-two");
+  });
+});
+
+const only = (changes: Partial<Snapshot>): WaitVerdict => waits("j", aSnapshot(changes));
+
+describe("why a job waits", () => {
+  it("names the closest node and what it has", () => {
+    const nodes = [aNode("node-3", used(7)), aNode("node-7", used(3))];
+    const wait = only({ nodes, queue: [aJob("j", { ...gpus(8), preempts: false })] });
+    expect(wait.message).to.equal(
+      "needs 8 GPUs on one node; the closest, node-7, has 5 free; its priority class never preempts (preemptionPolicy Never)",
+    );
+  });
+
+  it("names every dimension that is short", () => {
+    const nodes = [aNode("n1", { committed: resources(0, 60, 1, 0) })];
+    const queue = [aJob("j", { perPod: resources(2, 8, 1, 1), preempts: false })];
+    expect(only({ nodes, queue }).message).to.include(
+      "needs 2 GPUs and 8 cores on one node; the closest, n1, has 8 GPUs and 4 cores free",
+    );
+  });
+
+  it("counts the pods of a gang that fit", () => {
+    const nodes = [aNode("n1"), aNode("n2", used(3))];
+    const queue = [aJob("j", { ...gpus(8), parallelism: 2, preempts: false })];
+    expect(only({ nodes, queue }).message).to.include(
+      "needs 2 pods with 8 GPUs each; 1 fit, and the closest node for one more, n2, has 5 free",
+    );
+  });
+
+  it("says when its plan opens, and when a window closes too soon", () => {
+    const closed = aCeiling("c", 0, 0, { opensAtText: "plan vision-weekdays opens Mon 08:00" });
+    const job = { ...gpus(1), ceilings: ["c"], allowsBorrowing: false };
+    const waiting = only({ nodes: [aNode("n1")], ceilings: [closed], queue: [aJob("j", job)] });
+    expect(waiting.reason).to.equal("WindowClosed");
+    expect(waiting.message).to.include("plan vision-weekdays opens Mon 08:00");
+    const closing = aCeiling("c", 8, 0, { evictClosesInSeconds: 1800 });
+    const long = aJob("j", { ...job, maxRuntimeSeconds: 3600 });
+    const tooLong = only({ nodes: [aNode("n1")], ceilings: [closing], queue: [long] });
+    expect(tooLong.reason).to.equal("WindowClosesTooSoon");
+    expect(tooLong.message).to.equal(
+      "its maxRuntime of 60 min cannot end before plan plan-c closes in 30 min and evicts",
+    );
+  });
+
+  it("tells what cannot be from what cannot be yet", () => {
+    const large = aJob("j", gpus(16));
+    expect(only({ nodes: [aNode("n1", used(8))], queue: [large] })).to.include({
+      reason: "TooLargeForPool",
+      message: "needs 16 GPUs on one node; the largest that accepts it, n1, has 8",
+    });
+    const picky = aJob("j", { nodeSelector: { gpu: "h100" } });
+    expect(only({ nodes: [aNode("n1")], queue: [picky] })).to.include({
+      reason: "NoMatchingNode",
+      message: "none of 1 node in pool default accepts its node selector, affinity and tolerations",
+    });
+  });
+
+  it("gives the position among those that wait", () => {
+    const nodes = [aNode("n1", used(7))];
+    const queue = [
+      aJob("a", gpus(2)),
+      aJob("b", gpus(3)),
+      aJob("c", { ...gpus(0) }),
+      aJob("d", gpus(4)),
+    ];
+    const positions = decide(aSnapshot({ nodes, queue })).verdicts.flatMap((one) =>
+      one.kind === "wait" ? [`${one.jobId} ${one.position}`] : [],
+    );
+    expect(positions).to.deep.equal(["a 1", "b 2", "d 3"]);
+  });
+});
