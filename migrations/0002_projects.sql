@@ -55,6 +55,10 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     PERFORM pg_advisory_xact_lock_shared(tree_lock);
   END IF;
+  IF NEW.name !~ '^[-a-z0-9]+$' THEN
+    NEW.path := ''; -- not a label: the CHECK on the name says so, where ltree would speak of syntax
+    RETURN NEW;
+  END IF;
   IF NEW.parent_id IS NULL THEN
     NEW.path := project_label(NEW.name);
     RETURN NEW;

@@ -1,0 +1,173 @@
+/** Versioned configuration on real PostgreSQL. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import * as fc from "fast-check";
+import {
+  diff,
+  history,
+  log,
+  readCommitContent,
+  resolve,
+  saveCommit,
+  show,
+} from "../../src/db/configs.ts";
+import {
+  canonicalizeText,
+  canonicalizeValue,
+  type JsonValue,
+} from "../../src/domain/canonical-json.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addProject, rejection } from "../support/fixtures.ts";
+
+const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
+
+describe("configurations", () => {
+  let database: TestDatabase;
+  let project: string;
+  const pool = () => database.pool;
+
+  before(async () => {
+    console.log(`      seed ${seed}`);
+    database = await createTestDatabase({ maxConnections: 100 });
+    project = await addProject(database.pool, "team");
+  });
+  after(() => database.drop());
+
+  const save = (
+    name: string,
+    text: string,
+    more: { parent?: string; tag?: string; projectId?: string } = {},
+  ) =>
+    saveCommit(pool(), {
+      id: randomUUID(),
+      projectId: project,
+      name,
+      content: canonicalizeText(text),
+      author: "ann",
+      message: `says ${name}`,
+      ...more,
+    });
+
+  it("stores one blob and a hundred commits of one content from a hundred connections", async () => {
+    const saved = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => save(`same-${index}`, '{"lr": 0.1, "a": [1]}')),
+    );
+    expect(new Set(saved.map(({ hash }) => hash)).size).to.equal(1);
+    expect(saved.filter(({ deduplicated }) => !deduplicated)).to.have.length(1);
+    const { rows } = await pool().query(
+      `SELECT (SELECT count(*)::int FROM config_blobs) AS blobs,
+        (SELECT count(*)::int FROM config_commits) AS commits`,
+    );
+    expect(rows).to.deep.equal([{ blobs: 1, commits: 100 }]);
+  });
+
+  it("saves a commit once, with the same answer each time", async () => {
+    const commit = {
+      id: randomUUID(),
+      projectId: project,
+      name: "once",
+      content: canonicalizeText('"new"'),
+      author: "ann",
+      message: "",
+    };
+    const first = await saveCommit(pool(), commit);
+    expect(first.deduplicated).to.equal(false);
+    expect(await saveCommit(pool(), commit)).to.deep.equal(first);
+  });
+
+  it("lets the database refuse a wrong hash, and any change", async () => {
+    const insert = pool().query("INSERT INTO config_blobs (hash, canonical) VALUES ($1, '{}')", [
+      "0".repeat(64),
+    ]);
+    expect(await rejection(insert)).to.have.property(
+      "constraint",
+      "config_blobs_hash_is_of_content",
+    );
+    expect(
+      await rejection(pool().query("UPDATE config_blobs SET canonical = '[]'")),
+    ).to.have.property("constraint", "config_blobs_immutable");
+    expect(
+      await rejection(pool().query("UPDATE config_commits SET message = ''")),
+    ).to.have.property("constraint", "config_commits_immutable");
+  });
+
+  it("logs, shows, resolves and diffs", async () => {
+    await save("v1", '{"lr": 0.1, "layers": [1, 2]}', { tag: "first" });
+    await save("v2", '{"lr": 0.2, "layers": [1, 2]}', { parent: "v1", tag: "second" });
+    await save("v3", '{"lr": 0.2, "layers": [1]}', { parent: "v2" });
+    expect((await log(pool(), project, 3)).map(({ name }) => name)).to.deep.equal([
+      "v3",
+      "v2",
+      "v1",
+    ]);
+    expect(
+      (await history(pool(), project, { tag: "second" }, 10)).map(({ name }) => name),
+    ).to.deep.equal(["v2", "v1"]);
+    const shown = await show(pool(), project, { tag: "second" });
+    expect(shown).to.include({
+      name: "v2",
+      parent: "v1",
+      author: "ann",
+      text: '{"layers":[1,2],"lr":0.2}',
+    });
+    expect(await resolve(pool(), project, { commit: "v2" })).to.equal(shown.hash);
+    expect(await readCommitContent(pool(), shown.hash)).to.equal(shown.text);
+    expect(await diff(pool(), project, { tag: "first" }, { commit: "v3" })).to.deep.equal([
+      { op: "remove", path: "/layers/1" },
+      { op: "replace", path: "/lr", value: 0.2 },
+    ]);
+  });
+
+  it("refuses taken tags and names, parents elsewhere, unknown projects and references", async () => {
+    await save("tagged", "1", { tag: "stable" });
+    const elsewhere = await addProject(pool(), "elsewhere");
+    const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
+    expect(await codeOf(save("again", "2", { tag: "stable" }))).to.equal("TagTaken");
+    expect(await codeOf(save("tagged", "2"))).to.equal("AlreadyExists");
+    expect(await codeOf(save("child", "2", { parent: "nobody" }))).to.equal(
+      "ConfigurationParentUnknown",
+    );
+    expect(await codeOf(save("child", "2", { parent: "tagged", projectId: elsewhere }))).to.equal(
+      "ConfigurationParentUnknown",
+    );
+    expect(await codeOf(save("child", "2", { projectId: randomUUID() }))).to.equal(
+      "ProjectUnknown",
+    );
+    expect(await codeOf(show(pool(), project, { tag: "none" }))).to.equal("ReferenceUnknown");
+    expect(await codeOf(resolve(pool(), project, { commit: "none" }))).to.equal("ReferenceUnknown");
+    await save("own-tag", "3", { tag: "stable", projectId: elsewhere });
+  });
+
+  it("gives any JSON back as it was, from the text and from jsonb", async () => {
+    const storable = fc.jsonValue({ maxDepth: 4 }).filter((value) => {
+      const text = JSON.stringify(value);
+      return (
+        !text.includes("\\u0000") &&
+        !Object.is(value, -0) &&
+        !/-?\d{16,}|e\+/.test(text) &&
+        text.isWellFormed() &&
+        !/\\ud[89a-f]/i.test(text)
+      );
+    });
+    await fc.assert(
+      fc.asyncProperty(storable, async (value) => {
+        const canonical = canonicalizeValue(value as JsonValue);
+        await saveCommit(pool(), {
+          id: randomUUID(),
+          projectId: project,
+          name: randomUUID(),
+          content: canonical,
+          author: "ann",
+          message: "",
+        });
+        const { rows } = await pool().query(
+          "SELECT canonical, content FROM config_blobs WHERE hash = $1",
+          [canonical.hash],
+        );
+        const back = canonicalizeValue(rows[0].content as JsonValue);
+        expect([rows[0].canonical, back.hash]).to.deep.equal([canonical.canonical, canonical.hash]);
+      }),
+      { numRuns: Number(process.env["FC_RUNS"] ?? 200), seed },
+    );
+  });
+});

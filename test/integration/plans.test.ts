@@ -1,0 +1,224 @@
+/** Resource plans on real PostgreSQL: overlaps are the database's to refuse, windows its to merge. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import {
+  deletePlan,
+  nextChange,
+  quantityInEffect,
+  replacePlan,
+  weekOf,
+  type PlanInput,
+} from "../../src/db/plans.ts";
+import { days, type Day, type TimeWindow } from "../../src/domain/windows.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { rejection } from "../support/fixtures.ts";
+
+const berlin = "Europe/Berlin";
+const at = (local: string, zone = berlin) =>
+  Temporal.PlainDateTime.from(local).toZonedDateTime(zone).toInstant();
+const windowOf = (day: Day, start: string, end: string): TimeWindow => ({
+  days: [day],
+  start,
+  end,
+});
+
+describe("resource plans", () => {
+  let database: TestDatabase;
+  const pool = () => database.pool;
+
+  before(async () => {
+    database = await createTestDatabase();
+  });
+  after(() => database.drop());
+
+  const plan = (
+    owner: string,
+    name: string,
+    windows: readonly TimeWindow[] | undefined,
+    more: Partial<PlanInput> = {},
+  ): PlanInput => ({
+    uid: randomUUID(),
+    name,
+    owner: { kind: "Group", name: owner },
+    resourceType: "GPU",
+    pool: "default",
+    quantity: 8,
+    windows,
+    onWindowClose: "Finish",
+    generation: 1,
+    ...more,
+  });
+  const scope = (owner: string) => ({
+    owner: { kind: "Group" as const, name: owner },
+    resourceType: "GPU" as const,
+    pool: "default",
+  });
+  const week = async (owner: string) =>
+    (await weekOf(pool(), scope(owner).owner)).map(
+      ({ plan, start, end }) => `${plan} ${start}-${end}`,
+    );
+
+  it("names the colliding plan and its window, and leaves the accepted version in force", async () => {
+    await replacePlan(
+      pool(),
+      plan("vision", "vision-weekdays", [{ days: days.slice(0, 5), start: "08:00", end: "18:00" }]),
+    );
+    const night = plan("vision", "vision-night", [windowOf("Mon", "20:00", "06:00")]);
+    await replacePlan(pool(), night);
+    const before = await week("vision");
+    const error = await rejection(
+      replacePlan(pool(), {
+        ...night,
+        generation: 2,
+        windows: [windowOf("Mon", "17:00", "20:00")],
+      }),
+    );
+    expect(error).to.include({
+      code: "PlanOverlap",
+      plan: "vision-weekdays",
+      window: "Mon 08:00-18:00",
+    });
+    expect(error.message).to.equal("overlaps plan vision-weekdays, Mon 08:00-18:00");
+    expect(await week("vision")).to.deep.equal(before);
+  });
+
+  it("lets other owners, types and pools have the same time", async () => {
+    for (const more of [
+      {},
+      { resourceType: "CPU" as const },
+      { pool: "other" },
+      { owner: { kind: "User" as const, name: "speech" } },
+    ]) {
+      expect(
+        await replacePlan(
+          pool(),
+          plan("speech", `speech-${JSON.stringify(more).length}`, undefined, more),
+        ),
+      ).to.equal(true);
+    }
+  });
+
+  it("accepts exactly one of two that collide at once", async () => {
+    for (let turn = 0; turn < 20; turn += 1) {
+      const owner = `race-${turn}`;
+      const outcomes = await Promise.allSettled([
+        replacePlan(
+          pool(),
+          plan(owner, `${owner}-a`, [
+            windowOf("Tue", "08:00", "12:00"),
+            windowOf("Mon", "08:00", "12:00"),
+          ]),
+        ),
+        replacePlan(
+          pool(),
+          plan(owner, `${owner}-b`, [
+            windowOf("Mon", "11:00", "13:00"),
+            windowOf("Tue", "11:00", "13:00"),
+          ]),
+        ),
+      ]);
+      expect(outcomes.map(({ status }) => status).toSorted()).to.deep.equal([
+        "fulfilled",
+        "rejected",
+      ]);
+      expect(await week(owner)).to.have.length(2);
+    }
+  });
+
+  it("lets one plan be replaced by many at once", async () => {
+    const input = plan("busy", "busy", undefined);
+    await Promise.all(Array.from({ length: 20 }, () => replacePlan(pool(), input)));
+    expect(await week("busy")).to.deep.equal(["busy 0-604800"]);
+  });
+
+  it("merges windows of one plan that touch or overlap", async () => {
+    const windows = [
+      windowOf("Mon", "08:00", "12:00"),
+      windowOf("Mon", "12:00", "14:00"),
+      windowOf("Mon", "13:00", "15:00"),
+      windowOf("Sun", "22:00", "02:00"),
+    ];
+    await replacePlan(pool(), plan("merge", "merge", windows));
+    expect(await week("merge")).to.deep.equal([
+      "merge 0-7200",
+      "merge 28800-54000",
+      "merge 597600-604800",
+    ]);
+  });
+
+  it("ignores an older generation, and replaces an earlier plan of the same name", async () => {
+    const first = plan("gen", "gen", [windowOf("Mon", "08:00", "09:00")], { generation: 5 });
+    await replacePlan(pool(), first);
+    expect(await replacePlan(pool(), { ...first, generation: 4, windows: undefined })).to.equal(
+      false,
+    );
+    expect(await week("gen")).to.deep.equal(["gen 28800-32400"]);
+    const again = {
+      ...first,
+      uid: randomUUID(),
+      generation: 1,
+      windows: [windowOf("Tue", "08:00", "09:00")],
+    };
+    expect(await replacePlan(pool(), again)).to.equal(true);
+    await deletePlan(pool(), "gen", first.uid);
+    expect(await week("gen")).to.have.length(1);
+    await deletePlan(pool(), "gen");
+    expect(await quantityInEffect(pool(), scope("gen"), at("2026-06-01T12:00"), berlin)).to.equal(
+      undefined,
+    );
+  });
+
+  it("refuses windows outside the week, empty ones and negative quantities", async () => {
+    const insert = (range: string, quantity = 1) =>
+      pool().query(
+        `INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
+         VALUES (gen_random_uuid(), 'raw', ensure_owner('User', 'raw'), 'GPU', 'default', $2, $1, 1)`,
+        [range, quantity],
+      );
+    for (const range of ["[-1,5)", "[0,604801)", "empty", "[5,)", "(,5)", "(,)"]) {
+      expect(await rejection(insert(range)), range).to.have.property(
+        "constraint",
+        "resource_plans_window_in_week",
+      );
+    }
+    expect(await rejection(insert("[0,1)", -1))).to.have.property(
+      "constraint",
+      "resource_plans_quantity_not_negative",
+    );
+    expect(
+      (
+        await rejection(
+          replacePlan(pool(), plan("bad", "bad", [windowOf("Mon", "25:00", "26:00")])),
+        )
+      ).code,
+    ).to.equal("PlanWindowInvalid");
+  });
+
+  it("follows the wall clock over midnight, Sunday's end and both changes of time", async () => {
+    await replacePlan(
+      pool(),
+      plan("clock", "clock", [{ days: ["Sat", "Sun"], start: "22:00", end: "02:30" }]),
+    );
+    const quantity = (local: string) => quantityInEffect(pool(), scope("clock"), at(local), berlin);
+    expect(await quantity("2026-06-06T21:59:59")).to.equal(0);
+    expect(await quantity("2026-06-06T22:00")).to.equal(8);
+    expect(await quantity("2026-06-08T02:29:59")).to.equal(8); // Sunday's window, on Monday
+    expect(await quantity("2026-06-08T02:30")).to.equal(0);
+    const change = async (local: string) =>
+      (await nextChange(pool(), scope("clock"), at(local), berlin))?.at.toString();
+    // 29 March 2026, 02:00 -> 03:00: 02:30 does not come, the window ends with the skipped hour.
+    expect(await change("2026-03-29T01:00")).to.equal("2026-03-29T01:00:00Z");
+    // 25 October 2026, 03:00 -> 02:00: 02:30 comes twice; between the two 02:30s the window is open again.
+    expect(await change("2026-10-25T01:00")).to.equal("2026-10-25T00:30:00Z");
+    const reopened = await nextChange(
+      pool(),
+      scope("clock"),
+      Temporal.Instant.from("2026-10-25T00:30:00Z"),
+      berlin,
+    );
+    expect([reopened?.at.toString(), reopened?.quantity]).to.deep.equal([
+      "2026-10-25T01:00:00Z",
+      8,
+    ]);
+  });
+});

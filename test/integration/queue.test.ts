@@ -1,0 +1,447 @@
+/** The queue on real PostgreSQL: transitions, capacity, history, parallel workers, killed workers. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import { Client } from "pg";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { activateHolds, holdJobs, releaseHolds } from "../../src/db/holds.ts";
+import {
+  cancelJob,
+  endJob,
+  endJobs,
+  forgetJobs,
+  markRunning,
+  retryJob,
+} from "../../src/db/job-progress.ts";
+import { deleteNode, setForeignUsage } from "../../src/db/nodes.ts";
+import { withTransaction } from "../../src/db/pool.ts";
+import { markEvicted, preempt } from "../../src/db/preemptions.ts";
+import {
+  adoptJob,
+  fetchNextJobs,
+  insertJob,
+  noteWaiting,
+  setPriority,
+  setSuspended,
+} from "../../src/db/queue.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addJob, addNode, addProject, monday, newJob, rejection } from "../support/fixtures.ts";
+
+const claim = { pool: "default", limit: 100, now: monday.add({ hours: 24 }) };
+
+describe("the queue", () => {
+  let database: TestDatabase;
+  let project: string;
+
+  before(async () => {
+    database = await createTestDatabase();
+    project = await addProject(database.pool, "team");
+  });
+  after(() => database.drop());
+
+  const pool = () => database.pool;
+
+  const start = (id: string, attempt: number, node: string, pods = 1) =>
+    admitJobs(pool(), [{ id, attempt, borrowing: false, placements: [{ node, pods }] }]);
+
+  async function row(id: string) {
+    const { rows } = await pool().query("SELECT * FROM jobs WHERE id = $1", [id]);
+    return rows[0];
+  }
+
+  async function committed(node: string): Promise<number> {
+    const { rows } = await pool().query("SELECT gpus_committed FROM nodes WHERE name = $1", [node]);
+    return rows[0]?.gpus_committed;
+  }
+
+  async function history(id: string): Promise<string[]> {
+    const { rows } = await pool().query(
+      "SELECT from_status, to_status, attempt FROM job_events WHERE job_id = $1 ORDER BY id",
+      [id],
+    );
+    return rows.map((event) => `${event.from_status ?? ""}>${event.to_status}#${event.attempt}`);
+  }
+
+  it("takes a job from the queue to its end, with allocations and history in step", async () => {
+    await addNode(pool(), "life", 8);
+    const id = await addJob(pool(), project, {
+      parallelism: 2,
+      perPod: { gpus: 2, cpuMillis: 500, memoryBytes: 1 },
+    });
+    expect(await start(id, 0, "life", 2)).to.deep.equal([{ id, attempt: 1 }]);
+    expect(await committed("life")).to.equal(4);
+    expect(await markRunning(pool(), { id, attempt: 1 })).to.equal(true);
+    expect(
+      await endJob(pool(), {
+        id,
+        attempt: 1,
+        outcome: "succeeded",
+        reason: "Completed",
+        message: "",
+      }),
+    ).to.equal(true);
+    expect(await committed("life")).to.equal(0);
+    expect(await history(id)).to.deep.equal([
+      ">pending#0",
+      "pending>starting#1",
+      "starting>running#1",
+      "running>succeeded#1",
+    ]);
+  });
+
+  it("queues a job once, whatever became of it", async () => {
+    const job = newJob(project);
+    expect(await insertJob(pool(), job)).to.equal(true);
+    await cancelJob(pool(), { id: job.id, reason: "Deleted", message: "" });
+    expect(await insertJob(pool(), job)).to.equal(false);
+    expect((await row(job.id)).status).to.equal("cancelled");
+  });
+
+  it("does nothing for a fence that is behind", async () => {
+    await addNode(pool(), "fence", 8);
+    const id = await addJob(pool(), project);
+    await start(id, 0, "fence");
+    expect(await start(id, 0, "fence")).to.deep.equal([]);
+    expect(await markRunning(pool(), { id, attempt: 2 })).to.equal(false);
+    expect(
+      await retryJob(pool(), {
+        id,
+        attempt: 1,
+        countsAsFailure: true,
+        reason: "r",
+        message: "",
+        notBeforeSeconds: 60,
+      }),
+    ).to.equal(true);
+    expect(
+      await endJobs(pool(), [{ id, attempt: 1, outcome: "failed", reason: "r", message: "" }]),
+    ).to.deep.equal([]);
+    const { status, failures, attempt } = await row(id);
+    expect({ status, failures, attempt }).to.deep.equal({
+      status: "pending",
+      failures: 1,
+      attempt: 1,
+    });
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("refuses every transition that is not in the table, and attempts that do not count up", async () => {
+    const id = await addJob(pool(), project);
+    const refused = async (assignment: string) => {
+      const error = await rejection(
+        pool().query(`UPDATE jobs SET ${assignment} WHERE id = $1`, [id]),
+      );
+      expect(error)
+        .to.have.property("constraint")
+        .that.matches(/^jobs_/);
+    };
+    await refused("status = 'running', attempt = 1");
+    await refused("status = 'evicted'");
+    await refused("status = 'starting', attempt = 2");
+    await refused("status = 'starting', attempt = 1"); // no allocation
+    await refused("attempt = 1");
+    await refused("status = 'held'"); // no hold
+    await refused("parallelism = 2");
+    await refused("status = 'cancelled'"); // no time of its end
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+    await refused("status = 'pending', finished_at = NULL");
+    expect(
+      (await rejection(pool().query("DELETE FROM job_events WHERE job_id = $1", [id]))).message,
+    ).to.match(/history/);
+    expect((await rejection(pool().query("UPDATE job_events SET reason = ''"))).message).to.match(
+      /history/,
+    );
+  });
+
+  it("refuses allocations without a live job, and keeps those of live jobs", async () => {
+    await addNode(pool(), "bare", 8);
+    const id = await addJob(pool(), project);
+    const insert = "INSERT INTO allocations VALUES ($1, $2, 'bare', 1, 1, 1000, 1073741824)";
+    expect(await rejection(pool().query(insert, [id, 0]))).to.have.property(
+      "constraint",
+      "allocations_of_live_jobs",
+    );
+    await start(id, 0, "bare");
+    const remove = pool().query("DELETE FROM allocations WHERE job_id = $1", [id]);
+    expect(await rejection(remove)).to.have.property("constraint", "allocations_of_live_jobs");
+    expect(await rejection(pool().query("DELETE FROM nodes WHERE name = 'bare'"))).to.have.property(
+      "constraint",
+      "allocations_node_exists",
+    );
+    expect(
+      await rejection(pool().query("UPDATE nodes SET gpus_committed = 0 WHERE name = 'bare'")),
+    ).to.have.property("constraint", "nodes_committed_is_derived");
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+    expect(await committed("bare")).to.equal(0);
+  });
+
+  it("commits no more than a node has, from many connections at once", async () => {
+    await addNode(pool(), "small", 8);
+    await setForeignUsage(pool(), "small", { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 });
+    const ids = await Promise.all(Array.from({ length: 12 }, () => addJob(pool(), project)));
+    const outcomes = await Promise.allSettled(ids.map((id) => start(id, 0, "small")));
+    const refusals = outcomes.filter((outcome) => outcome.status === "rejected");
+    expect(refusals.length).to.equal(7);
+    for (const { reason } of refusals) expect(reason).to.have.property("code", "NodeOvercommitted");
+    expect(await committed("small")).to.equal(5);
+    await addNode(pool(), "small", 2); // a node that shrinks is a fact
+    expect(await committed("small")).to.equal(5);
+    for (const id of ids) await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("admits all jobs of one statement or none", async () => {
+    await addNode(pool(), "pair", 1);
+    const ids = [await addJob(pool(), project), await addJob(pool(), project)];
+    const both = ids.map((id) => ({
+      id,
+      attempt: 0,
+      borrowing: false,
+      placements: [{ node: "pair", pods: 1 }],
+    }));
+    expect((await rejection(admitJobs(pool(), both))).code).to.equal("NodeOvercommitted");
+    expect((await row(ids[0] ?? "")).status).to.equal("pending");
+    for (const id of ids) await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("evicts, holds and writes the ledger together, or not at all", async () => {
+    await addNode(pool(), "busy", 1);
+    const victim = await addJob(pool(), project);
+    const preemptor = await addJob(pool(), project, { priority: 10, preempts: true });
+    await start(victim, 0, "busy");
+    const decision = (attempt: number) => ({
+      id: randomUUID(),
+      pool: "default",
+      preemptor: {
+        id: preemptor,
+        attempt: 0,
+        borrowing: false,
+        placements: [{ node: "busy", pods: 1 }],
+        holdSeconds: 60,
+      },
+      rule: "LowerPriority" as const,
+      reason: "job needs 1 GPU",
+      alternatives: [],
+      victims: [{ id: victim, attempt, rule: "LowerPriority" as const }],
+    });
+    expect(await preempt(pool(), decision(7))).to.equal(false);
+    expect((await row(preemptor)).status).to.equal("pending");
+    const valid = decision(1);
+    expect(await preempt(pool(), valid)).to.equal(true);
+    expect([(await row(preemptor)).status, (await row(victim)).status]).to.deep.equal([
+      "held",
+      "evicting",
+    ]);
+    const hold = { id: preemptor, attempt: 0, borrowing: false };
+    expect((await rejection(activateHolds(pool(), [hold]))).code).to.equal("NodeOvercommitted");
+    expect(await markEvicted(pool(), { id: victim, attempt: 1 })).to.equal(true);
+    expect(await activateHolds(pool(), [hold])).to.deep.equal([{ id: preemptor, attempt: 1 }]);
+    const { rows } = await pool().query(
+      `SELECT preemptions.outcome, victims.outcome AS victim_outcome, victims.nodes
+       FROM preemptions JOIN preemption_victims AS victims ON preemption_id = id WHERE id = $1`,
+      [valid.id],
+    );
+    expect(rows).to.deep.equal([
+      { outcome: "Started", victim_outcome: "Evicted", nodes: ["busy"] },
+    ]);
+    const rewrite = pool().query("UPDATE preemptions SET reason = 'other' WHERE id = $1", [
+      valid.id,
+    ]);
+    expect(await rejection(rewrite)).to.have.property("constraint", "preemptions_written_once");
+    expect((await row(victim)).created_at.toString()).to.equal(monday.toString());
+    for (const id of [victim, preemptor])
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("gives a hold back to what the job was, and when its node leaves", async () => {
+    await addNode(pool(), "kept", 4);
+    const id = await addJob(pool(), project);
+    const hold = { id, attempt: 0, borrowing: true, placements: [{ node: "kept", pods: 1 }] };
+    expect(await holdJobs(pool(), [hold], 60)).to.have.length(1);
+    expect(
+      await releaseHolds(pool(), [{ id, attempt: 0, reason: "HoldExpired", message: "" }]),
+    ).to.have.length(1);
+    expect((await row(id)).status).to.equal("pending");
+    await holdJobs(pool(), [hold], 60);
+    expect(await deleteNode(pool(), "kept")).to.equal(true);
+    expect((await row(id)).status).to.equal("pending");
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("forgets a node that left with its last allocation", async () => {
+    await addNode(pool(), "leaving", 4);
+    const id = await addJob(pool(), project);
+    await start(id, 0, "leaving");
+    expect(await deleteNode(pool(), "leaving")).to.equal(false);
+    expect(await committed("leaving")).to.equal(1);
+    await retryJob(pool(), {
+      id,
+      attempt: 1,
+      countsAsFailure: false,
+      reason: "NodeLost",
+      message: "",
+      notBeforeSeconds: 0,
+    });
+    expect(await committed("leaving")).to.equal(undefined);
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("adopts running and ended jobs after the content was lost", async () => {
+    await addNode(pool(), "found", 8);
+    const running = newJob(project, { parallelism: 2 });
+    const placements = [{ node: "found", pods: 2 }];
+    expect(
+      await adoptJob(pool(), running, {
+        status: "running",
+        attempt: 3,
+        failures: 1,
+        placements,
+        startedAt: monday,
+      }),
+    ).to.equal(true);
+    expect(await committed("found")).to.equal(2);
+    const ended = newJob(project);
+    await adoptJob(pool(), ended, {
+      status: "succeeded",
+      attempt: 1,
+      failures: 0,
+      placements: [],
+      finishedAt: monday,
+    });
+    expect(await forgetJobs(pool(), monday.add({ hours: 1 }), 10)).to.equal(1);
+    const partial = adoptJob(pool(), newJob(project, { parallelism: 2 }), {
+      status: "running",
+      attempt: 1,
+      failures: 0,
+      placements: [{ node: "found", pods: 1 }],
+    });
+    expect((await rejection(partial)).code).to.equal("AllocationInvalid");
+    await cancelJob(pool(), { id: running.id, reason: "Deleted", message: "" });
+  });
+
+  it("claims in order, without the suspended, the backing off and other pools", async () => {
+    const late = await addJob(pool(), project, { queuedAt: monday.add({ seconds: 1 }) });
+    const early = await addJob(pool(), project);
+    const urgent = await addJob(pool(), project, {
+      priority: 5,
+      queuedAt: monday.add({ hours: 1 }),
+    });
+    const suspended = await addJob(pool(), project, { priority: 9 });
+    const elsewhere = await addJob(pool(), project, { pool: "other" });
+    await setSuspended(pool(), { id: suspended, suspended: true });
+    await pool().query("UPDATE jobs SET not_before = $2 WHERE id = $1", [
+      late,
+      claim.now.add({ seconds: 1 }).toString(),
+    ]);
+    const ids = (await fetchNextJobs(pool(), claim)).map(({ id }) => id);
+    expect(ids).to.deep.equal([urgent, early]);
+    const afterwards = await fetchNextJobs(pool(), {
+      ...claim,
+      now: claim.now.add({ seconds: 2 }),
+    });
+    expect(afterwards.map(({ id }) => id)).to.deep.equal([urgent, early, late]);
+    await setPriority(pool(), { id: early, priority: 7, priorityClass: "high", preempts: true });
+    expect((await fetchNextJobs(pool(), { ...claim, limit: 1 }))[0]?.id).to.equal(early);
+    expect(
+      await noteWaiting(pool(), [{ id: early, reason: "NoSpace", message: "m" }]),
+    ).to.deep.equal([early]);
+    expect(
+      await noteWaiting(pool(), [{ id: early, reason: "NoSpace", message: "m" }]),
+    ).to.deep.equal([]);
+    for (const id of [late, early, urgent, suspended, elsewhere])
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("shows the jobs of other projects behind any number of one project's", async () => {
+    const other = await addProject(database.pool, "other-team");
+    const blocked = await Promise.all(
+      Array.from({ length: 40 }, () => addJob(pool(), project, { priority: 9 })),
+    );
+    const behind = await addJob(pool(), other);
+    const ids = (await fetchNextJobs(pool(), { ...claim, limit: 10, perProject: 4 })).map(
+      ({ id }) => id,
+    );
+    expect(ids).to.have.length(5).and.to.include(behind);
+    expect(ids.at(-1)).to.equal(behind);
+    for (const id of [...blocked, behind])
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("lets parallel workers take every job once, and loses none when workers are killed", async () => {
+    await addNode(pool(), "mill", 1_000_000, "mill");
+    await pool().query(
+      "UPDATE nodes SET pods_allocatable = 100000, cpu_millis_allocatable = 1e12, memory_bytes_allocatable = 1e15 WHERE name = 'mill'",
+    );
+    const count = 600;
+    const ids = await Promise.all(
+      Array.from({ length: count }, () => addJob(pool(), project, { pool: "mill" })),
+    );
+    const taken: string[] = [];
+    let turns = 0;
+
+    async function turn(): Promise<number> {
+      turns += 1;
+      const kill = turns % 5 === 0;
+      const claimed = await withTransaction(database.pool, async (client) => {
+        const jobs = await fetchNextJobs(client, { ...claim, pool: "mill", limit: 7 });
+        await admitJobs(
+          client,
+          jobs.map(({ id, attempt }) => ({
+            id,
+            attempt,
+            borrowing: false,
+            placements: [{ node: "mill", pods: 1 }],
+          })),
+        );
+        if (kill) await terminate(client);
+        return jobs;
+      }).catch((error: unknown) => {
+        expect(error).to.have.property("code", "DatabaseUnavailable");
+        return undefined;
+      });
+      if (claimed === undefined) return 1;
+      taken.push(...claimed.map(({ id }) => id));
+      await endJobs(
+        pool(),
+        claimed.map(({ id, attempt }) => ({
+          id,
+          attempt: attempt + 1,
+          outcome: "succeeded",
+          reason: "Completed",
+          message: "",
+        })),
+      );
+      return claimed.length;
+    }
+
+    /** Kills the client's own backend, as a crash of the worker would. */
+    async function terminate(client: { query(text: string): Promise<unknown> }): Promise<void> {
+      await client.query("SELECT pg_terminate_backend(pg_backend_pid())");
+    }
+
+    async function work(): Promise<void> {
+      while ((await turn()) > 0);
+    }
+
+    await Promise.all(Array.from({ length: 8 }, work));
+    expect(taken.toSorted()).to.deep.equal(ids.toSorted());
+    const { rows } = await pool().query(
+      "SELECT count(*)::int AS ended FROM jobs WHERE pool = 'mill' AND status = 'succeeded' AND attempt = 1",
+    );
+    expect(rows[0].ended).to.equal(count);
+    expect(await committed("mill")).to.equal(0);
+  });
+
+  it("recovers its pool when every connection is killed at once", async () => {
+    await Promise.all(Array.from({ length: 10 }, () => pool().query("SELECT pg_sleep(0)")));
+    const killer = new Client({ connectionString: database.url });
+    await killer.connect();
+    await killer.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    await killer.end();
+    const answers = await Promise.allSettled(
+      Array.from({ length: 30 }, () => pool().query("SELECT 1")),
+    );
+    expect(answers.at(-1)?.status).to.equal("fulfilled");
+    expect((await pool().query("SELECT 1 AS one")).rows).to.deep.equal([{ one: 1 }]);
+  });
+});

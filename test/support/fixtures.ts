@@ -1,0 +1,95 @@
+/** Rows that tests begin with, with defaults for whatever a test does not care about. */
+import { randomUUID } from "node:crypto";
+import type { Queryable } from "../../src/db/types.ts";
+import { upsertNode } from "../../src/db/nodes.ts";
+import { upsertProject, type ProjectInput } from "../../src/db/projects.ts";
+import type { DatabasePool } from "../../src/db/pool.ts";
+import { insertJob, type NewJob } from "../../src/db/queue.ts";
+
+const gibibyte = 2 ** 30;
+
+export const monday = Temporal.Instant.from("2026-06-01T00:00:00Z");
+
+/** Creates a project; returns its id. */
+export async function addProject(
+  pool: DatabasePool,
+  name: string,
+  input: Partial<ProjectInput> = {},
+): Promise<string> {
+  const id = input.id ?? randomUUID();
+  await upsertProject(pool, {
+    id,
+    name,
+    namespace: name,
+    podSecurity: "restricted",
+    members: [],
+    storages: [],
+    ...input,
+  });
+  return id;
+}
+
+/** Creates a node of pool "default" with so many GPUs, 64 cores, 256 GiB, 110 pods. */
+export async function addNode(
+  db: Queryable,
+  name: string,
+  gpus: number,
+  pool = "default",
+): Promise<void> {
+  await upsertNode(db, {
+    name,
+    uid: randomUUID(),
+    pool,
+    schedulable: true,
+    labels: {},
+    taints: [],
+    allocatable: { gpus, cpuMillis: 64_000, memoryBytes: 256 * gibibyte, pods: 110 },
+  });
+}
+
+export function newJob(projectId: string, input: Partial<NewJob> = {}): NewJob {
+  const id = input.id ?? randomUUID();
+  return {
+    id,
+    projectId,
+    namespace: "team",
+    name: `job-${id.slice(0, 8)}`,
+    pool: "default",
+    priority: 0,
+    priorityClass: "normal",
+    preempts: false,
+    parallelism: 1,
+    perPod: { gpus: 1, cpuMillis: 1000, memoryBytes: gibibyte },
+    allowsBorrowing: true,
+    backoffLimit: 3,
+    suspended: false,
+    queuedAt: monday,
+    nodeSelector: {},
+    tolerations: [],
+    storages: [],
+    ...input,
+  };
+}
+
+/** Queues a job; returns its id. */
+export async function addJob(
+  db: Queryable,
+  projectId: string,
+  input: Partial<NewJob> = {},
+): Promise<string> {
+  const job = newJob(projectId, input);
+  await insertJob(db, job);
+  return job.id;
+}
+
+/** The error a promise is rejected with. Fails when it is not. */
+export async function rejection(
+  promise: Promise<unknown>,
+): Promise<Error & { readonly code?: string }> {
+  const settled = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  if (settled instanceof Error) return settled;
+  throw new Error("expected a rejection");
+}
