@@ -57,8 +57,8 @@ export async function findVictims(
   return rows.map((row) => liveJob(row, budgets.get(row.id)));
 }
 
-const parameter = (request: VictimRequest) => ({
-  preemptor: request.jobId,
+const parameter = (request: VictimRequest, index: number) => ({
+  preemptor: index,
   priority: request.priority,
   inside: request.inside,
   claims: request.over.length > 0,
@@ -105,7 +105,7 @@ const STATEMENT = `
   WITH request AS MATERIALIZED (
     SELECT *
     FROM jsonb_to_recordset($2::jsonb) AS (
-      preemptor uuid, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      preemptor integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
       gpus integer, cpu_millis bigint, memory_bytes bigint, nodes jsonb, over jsonb, changed jsonb
     )
   ),
@@ -125,7 +125,7 @@ const STATEMENT = `
   ),
   -- Free once evicting pods have left and holds are used, as in the decision.
   room AS MATERIALIZED (
-    SELECT node.name,
+    SELECT node.name COLLATE "C" AS name,
       gpus_allocatable - gpus_foreign - gpus_committed
         + coalesce(leaving.gpus, 0) - coalesce(held.gpus, 0) AS gpus,
       cpu_millis_allocatable - cpu_millis_foreign - cpu_millis_committed
@@ -173,7 +173,17 @@ const STATEMENT = `
     JOIN seen USING (preemptor)
     GROUP BY request.preemptor
   ),
-  eligible AS MATERIALIZED (
+  -- In two parts, so that the first can use the indexes on GPU pods and the second is not run when GPUs alone are short.
+  gpu_eligible AS MATERIALIZED (
+    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
+    FROM short
+    JOIN request USING (preemptor)
+    JOIN jobs AS job ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
+      OR request.inside AND job.borrowing
+    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.pod_gpus > 0
+      AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(gpus) FROM short)
+  ),
+  other_eligible AS MATERIALIZED (
     SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
     FROM short
     JOIN request USING (preemptor)
@@ -181,24 +191,32 @@ const STATEMENT = `
       job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
       OR request.inside AND job.borrowing
     ) AND (
-      short.gpus AND job.pod_gpus > 0 OR short.cpu_millis AND job.pod_cpu_millis > 0
-      OR short.memory_bytes AND job.pod_memory_bytes > 0 OR short.pods
+      short.cpu_millis AND job.pod_cpu_millis > 0 OR short.memory_bytes AND job.pod_memory_bytes > 0 OR short.pods
     )
-    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.id <> ALL ($3::uuid[])
+    WHERE job.pool = $1 AND job.status IN ('starting', 'running')
+      AND (job.pod_gpus = 0 OR NOT (SELECT bool_or(gpus) FROM short))
+      AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
   ),
   placed AS MATERIALIZED (
-    SELECT eligible.preemptor, allocation.node_name, eligible.id, eligible.gang,
+    SELECT eligible.preemptor, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
       eligible.borrowing, eligible.priority, eligible.started_at,
-      allocation.gpus, allocation.cpu_millis, allocation.memory_bytes, allocation.pods
-    FROM eligible
+      allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
+    FROM gpu_eligible AS eligible
     JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
+    WHERE allocation.gpus > 0
+    UNION ALL
+    SELECT eligible.preemptor, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
+      eligible.borrowing, eligible.priority, eligible.started_at,
+      allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
+    FROM other_eligible AS eligible
+    JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
+    WHERE (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
   ),
   freed AS (
     SELECT preemptor, node_name,
-      sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
-      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
-      max(gpus::float8 / gang) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
-      max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod
+      sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes, sum(pods) AS pods,
+      max(gpus / gang) AS gpus_per_pod, max(cpu_millis / gang) AS cpu_millis_per_pod,
+      max(memory_bytes / gang) AS memory_bytes_per_pod, max(pods / gang) AS pods_per_pod
     FROM placed
     GROUP BY preemptor, node_name
   ),
@@ -257,6 +275,8 @@ const STATEMENT = `
         AND sum(placed.pods) OVER preferred >= missing_pods AS is_enough
     FROM close
     JOIN placed ON placed.preemptor = close.preemptor AND placed.node_name = close.name
+    -- Said twice: IS TRUE keeps this a hashed filter, where the planner would sort all of placed for the join.
+    WHERE (placed.node_name IN (SELECT name FROM close)) IS TRUE
     WINDOW preferred AS (
       PARTITION BY close.preemptor, close.name
       ORDER BY placed.borrowing DESC, placed.priority, placed.started_at DESC, placed.id
@@ -283,12 +303,16 @@ const STATEMENT = `
     FROM close
     JOIN prefix ON prefix.preemptor = close.preemptor AND prefix.name = close.name
   ),
+  chosen AS MATERIALIZED (
+    SELECT preemptor, name
+    FROM ordered
+    WHERE by_preference <= $5::integer OR by_bound <= $5::integer OR gained_before < parallelism
+  ),
   on_nodes AS (
     SELECT DISTINCT placed.id
-    FROM ordered
-    JOIN placed ON placed.preemptor = ordered.preemptor AND placed.node_name = ordered.name
-    WHERE ordered.by_preference <= $5::integer OR ordered.by_bound <= $5::integer
-      OR ordered.gained_before < ordered.parallelism
+    FROM placed
+    JOIN chosen ON chosen.preemptor = placed.preemptor AND chosen.name = placed.node_name
+    WHERE (placed.node_name IN (SELECT name FROM chosen)) IS TRUE
   ),
   exceeded AS MATERIALIZED (
     SELECT request.preemptor, over.ceiling, split_part(over.ceiling, '/', 1)::bigint AS owner_id,
