@@ -1,0 +1,206 @@
+/** How many statements operations take, and which indexes the hot ones use. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { endJobs } from "../../src/db/job-progress.ts";
+import { quantityInEffect } from "../../src/db/plans.ts";
+import {
+  ancestors,
+  blockersOfDeletion,
+  descendants,
+  membersInEffect,
+  roleOf,
+  settingsInEffect,
+  subtreeTotals,
+} from "../../src/db/project-tree.ts";
+import { moveSubtree } from "../../src/db/projects.ts";
+import { fetchNextJobs, type ClaimedJob } from "../../src/db/queue.ts";
+import type { Queryable } from "../../src/db/types.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addProject, monday } from "../support/fixtures.ts";
+
+/** Lets statements through and counts them. */
+function counting(db: Queryable): { readonly db: Queryable; count(): number } {
+  let statements = 0;
+  return {
+    db: {
+      query: (text, values) => {
+        statements += 1;
+        return db.query(text, values);
+      },
+    },
+    count: () => statements,
+  };
+}
+
+const claim = { pool: "default", limit: 100, now: monday.add({ hours: 24 }) };
+
+/** Spreads the jobs over the nodes. */
+const admit = (db: Queryable, jobs: readonly ClaimedJob[]) =>
+  admitJobs(
+    db,
+    jobs.map(({ id, attempt }, index) => ({
+      id,
+      attempt,
+      borrowing: false,
+      placements: [{ node: `n${(index % 500) + 1}`, pods: 1 }],
+    })),
+  );
+
+describe("audit", () => {
+  let database: TestDatabase;
+  const pool = () => database.pool;
+
+  before(async () => {
+    database = await createTestDatabase();
+  });
+  after(() => database.drop());
+
+  /** A line of `depth` projects, the last with `width` children. Returns first, last, and another root. */
+  async function growTree(prefix: string, depth: number, width: number) {
+    const other = await addProject(pool(), `${prefix}-other`);
+    const ids = Array.from({ length: depth }, () => randomUUID());
+    for (const [index, id] of ids.entries()) {
+      const parent = index === 0 ? undefined : `${prefix}-${index - 1}`;
+      await addProject(pool(), `${prefix}-${index}`, { id, parent });
+    }
+    const last = ids.at(-1) ?? "";
+    await pool().query(
+      `INSERT INTO projects (id, name, namespace, parent_id)
+       SELECT gen_random_uuid(), $2 || '-w' || place, $2 || '-w' || place, $1 FROM generate_series(1, $3::int) AS place`,
+      [last, prefix, width],
+    );
+    return { first: ids[0] ?? "", last, other: `${prefix}-other` };
+  }
+
+  async function statementsOf(
+    prefix: string,
+    depth: number,
+    width: number,
+  ): Promise<Record<string, number>> {
+    const { first, last, other } = await growTree(prefix, depth, width);
+    const operations: Record<string, (db: Queryable) => Promise<unknown>> = {
+      ancestors: (db) => ancestors(db, last),
+      descendants: (db) => descendants(db, first),
+      membersInEffect: (db) => membersInEffect(db, last),
+      roleOf: (db) => roleOf(db, last, { user: "u", groups: ["g"] }),
+      settingsInEffect: (db) => settingsInEffect(db, last),
+      blockersOfDeletion: (db) => blockersOfDeletion(db, first),
+      subtreeTotals: (db) => subtreeTotals(db, first),
+      moveSubtree: (db) => moveSubtree(db, first, other),
+    };
+    const counts: Record<string, number> = {};
+    for (const [name, operation] of Object.entries(operations)) {
+      const counter = counting(pool());
+      await operation(counter.db);
+      counts[name] = counter.count();
+    }
+    return counts;
+  }
+
+  it("asks as often for a deep and wide tree as for a small one: once", async () => {
+    const small = await statementsOf("small", 3, 10);
+    const large = await statementsOf("large", 30, 10_000);
+    expect(large).to.deep.equal(small);
+    expect(new Set(Object.values(small))).to.deep.equal(new Set([1]));
+  });
+
+  describe("EXPLAIN", () => {
+    before(async () => {
+      await pool().query(`
+        INSERT INTO nodes (name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable)
+        SELECT 'n' || n, gen_random_uuid(), 'default', true, 8, 64000, 1e12, 110 FROM generate_series(1, 500) AS n
+      `);
+      await pool().query(
+        `INSERT INTO jobs (id, project_id, namespace, name, pool, priority, priority_class, parallelism,
+          pod_gpus, pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit)
+         SELECT gen_random_uuid(), project.id, 'ns', 'j' || n, 'default', n % 10, 'c', 1, 1, 100, 100,
+          $1::timestamptz + n * interval '1 second', true, false, 0
+         FROM generate_series(1, 20000) AS n
+         JOIN (SELECT id, row_number() OVER (ORDER BY name) AS place FROM projects) AS project ON project.place = n % 100 + 1`,
+        [monday.toString()],
+      );
+      await pool().query(`
+        INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
+        SELECT gen_random_uuid(), 'p' || n, ensure_owner('Group', 'g' || n % 2000), 'GPU', 'default', 4,
+          int4range(n / 2000 * 3600, n / 2000 * 3600 + 3600), 1
+        FROM generate_series(0, 19999) AS n
+      `);
+      await admit(pool(), await fetchNextJobs(pool(), { ...claim, limit: 3000 }));
+      await pool().query("VACUUM ANALYZE");
+    });
+
+    /** The plan of every statement that an operation sends, run with its own parameters. */
+    async function plansOf(operation: (db: Queryable) => Promise<unknown>): Promise<string> {
+      const client = await pool().connect();
+      const plans: string[] = [];
+      await client.query("BEGIN");
+      await operation({
+        query: async (text, values) => {
+          const plan = await client.query(`EXPLAIN (COSTS OFF) ${text}`, values as unknown[]);
+          plans.push(plan.rows.map((row) => row["QUERY PLAN"]).join("\n"));
+          return client.query(text, values as unknown[]);
+        },
+      });
+      await client.query("ROLLBACK");
+      client.release();
+      return plans.join("\n");
+    }
+
+    const scope = {
+      owner: { kind: "Group" as const, name: "g7" },
+      resourceType: "GPU" as const,
+      pool: "default",
+    };
+
+    it("claims by the queue's index, without sorting", async () => {
+      const plan = await plansOf((db) => fetchNextJobs(db, claim));
+      expect(plan).to.include("jobs_queue_idx").and.not.include("Sort").and.not.include("Seq Scan");
+    });
+
+    it("claims per project by the index that leads with the project", async () => {
+      const plan = await plansOf((db) => fetchNextJobs(db, { ...claim, perProject: 8 }));
+      expect(plan).to.include("jobs_queue_by_project_idx").and.not.include("Seq Scan");
+    });
+
+    it("admits and ends by primary keys", async () => {
+      const plan = await plansOf(async (db) => {
+        const started = await admit(db, await fetchNextJobs(db, claim));
+        await endJobs(
+          db,
+          started.map(({ id, attempt }) => ({
+            id,
+            attempt,
+            outcome: "succeeded",
+            reason: "r",
+            message: "",
+          })),
+        );
+      });
+      expect(plan)
+        .to.include("jobs_pkey")
+        .and.include("allocations_pkey")
+        .and.not.include("Seq Scan on jobs");
+    });
+
+    it("finds subtrees, ancestors and roles by the path's index", async () => {
+      const { rows } = await pool().query("SELECT id FROM projects WHERE name = 'large-20'");
+      const id = rows[0].id;
+      expect(await plansOf((db) => ancestors(db, id))).to.include("projects_path_idx");
+      expect(await plansOf((db) => roleOf(db, id, { user: "u", groups: ["g"] }))).to.include(
+        "projects_path_idx",
+      );
+      const leaf = await pool().query("SELECT id FROM projects WHERE name = 'large-w5'");
+      expect(await plansOf((db) => descendants(db, leaf.rows[0].id))).to.include(
+        "projects_path_idx",
+      );
+    });
+
+    it("finds the quantity in effect by the exclusion constraint's index", async () => {
+      const plan = await plansOf((db) => quantityInEffect(db, scope, monday, "UTC"));
+      expect(plan)
+        .to.include("resource_plans_no_overlap")
+        .and.not.include("Seq Scan on resource_plans");
+    });
+  });
+});

@@ -1,0 +1,173 @@
+/** Weekly windows on the wall clock, held against a minute-by-minute reading of the rules. */
+import { expect } from "chai";
+import * as fc from "fast-check";
+import {
+  changesAfter,
+  days,
+  quantityAt,
+  rangeText,
+  rangesOfWindows,
+  secondOfWeek,
+  secondText,
+  weekSeconds,
+  type TimeWindow,
+} from "../../../src/domain/windows.ts";
+
+const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
+const settings = { numRuns: Number(process.env["FC_RUNS"] ?? 200), seed };
+
+const minuteText = (minute: number): string =>
+  `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
+
+const anyWindow: fc.Arbitrary<TimeWindow> = fc.record({
+  days: fc.uniqueArray(fc.constantFrom(...days), { minLength: 1 }),
+  start: fc.nat(1439).map(minuteText),
+  end: fc.integer({ min: 0, max: 1440 }).map(minuteText),
+});
+
+const minuteOf = (text: string): number => Number(text.slice(0, 2)) * 60 + Number(text.slice(3));
+
+/** The rule in words: from start, minute by minute, until the clock next shows the end. */
+function naiveMinutes(windows: readonly TimeWindow[]): Set<number> {
+  const minutes = new Set<number>();
+  for (const window of windows) {
+    for (const day of window.days ?? days) {
+      let minute = days.indexOf(day) * 1440 + minuteOf(window.start);
+      const target = minuteOf(window.end) % 1440;
+      do {
+        minutes.add(minute % 10_080);
+        minute += 1;
+      } while (minute % 1440 !== target);
+    }
+  }
+  return minutes;
+}
+
+describe("weekly windows", () => {
+  before(() => console.log(`      seed ${seed}`));
+
+  it("cover exactly the minutes that the rule says", () => {
+    fc.assert(
+      fc.property(fc.array(anyWindow, { minLength: 1, maxLength: 4 }), (windows) => {
+        const ranges = rangesOfWindows(windows);
+        for (const { start, end } of ranges) {
+          expect(start).to.be.within(0, end - 1);
+          expect(end).to.be.at.most(weekSeconds);
+        }
+        const naive = naiveMinutes(windows);
+        for (let minute = 0; minute < 10_080; minute += 1) {
+          const covered = ranges.some(
+            ({ start, end }) => start <= minute * 60 && minute * 60 < end,
+          );
+          if (covered !== naive.has(minute)) expect.fail(`minute ${minute}: ${covered}`);
+        }
+      }),
+      settings,
+    );
+  });
+
+  it("are the whole week when there are none", () => {
+    expect(rangesOfWindows(undefined)).to.deep.equal([{ start: 0, end: weekSeconds }]);
+    expect(rangesOfWindows([])).to.deep.equal([{ start: 0, end: weekSeconds }]);
+  });
+
+  it("wrap from Sunday to Monday as two ranges", () => {
+    const window = { days: ["Sun" as const], start: "22:00", end: "06:00" };
+    expect(rangesOfWindows([window])).to.deep.equal([
+      { start: 597_600, end: 604_800 },
+      { start: 0, end: 21_600 },
+    ]);
+  });
+
+  it("refuse times that are none", () => {
+    for (const [start, end] of [
+      ["24:00", "01:00"],
+      ["8:00", "09:00"],
+      ["08:60", "09:00"],
+      ["08:00", "24:01"],
+    ] as const) {
+      expect(() => rangesOfWindows([{ days: ["Mon"], start, end }]), `${start}-${end}`)
+        .to.throw()
+        .with.property("code", "PlanWindowInvalid");
+    }
+  });
+
+  it("read well", () => {
+    expect(rangeText({ start: 28_800, end: 64_800 })).to.equal("Mon 08:00-18:00");
+    expect(rangeText({ start: 28_800, end: 86_400 })).to.equal("Mon 08:00-24:00");
+    expect(rangeText({ start: 4 * 86_400 + 72_000, end: 5 * 86_400 + 21_600 })).to.equal(
+      "Fri 20:00-Sat 06:00",
+    );
+    expect(rangeText({ start: 0, end: weekSeconds })).to.equal("the whole week");
+    expect(secondText(weekSeconds)).to.equal("Mon 00:00");
+  });
+
+  it("take the second of the week from the wall clock", () => {
+    const second = (text: string, zone: string) => secondOfWeek(Temporal.Instant.from(text), zone);
+    expect(second("2026-06-01T00:00:00Z", "UTC")).to.equal(0);
+    expect(second("2026-05-31T23:59:59.999Z", "UTC")).to.equal(weekSeconds - 1);
+    expect(second("2026-05-31T23:00:00Z", "Europe/Berlin")).to.equal(3600);
+    expect(second("2026-03-29T00:59:59Z", "Europe/Berlin")).to.equal(6 * 86_400 + 7199);
+    expect(second("2026-03-29T01:00:00Z", "Europe/Berlin")).to.equal(6 * 86_400 + 10_800);
+    expect(second("2026-10-25T00:00:00Z", "Europe/Berlin")).to.equal(
+      second("2026-10-25T01:00:00Z", "Europe/Berlin"),
+    );
+  });
+
+  for (const zone of [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+  ]) {
+    it(`find the same changes as a walk through every minute in ${zone}`, () => {
+      // Around both changes of time of the northern and southern zones, where it is hard.
+      const starts = [
+        "2026-03-05",
+        "2026-03-26",
+        "2026-04-02",
+        "2026-10-01",
+        "2026-10-22",
+        "2026-10-29",
+        "2026-06-10",
+      ];
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...starts),
+          fc.array(anyWindow, { minLength: 1, maxLength: 2 }),
+          (day, windows) => {
+            const from = Temporal.PlainDate.from(day).toZonedDateTime(zone).toInstant();
+            const quantities = rangesOfWindows(windows).map((range, index) =>
+              Object.assign(range, { quantity: index + 1 }),
+            );
+            expect(
+              changesAfter(quantities, from, zone).map(({ at, quantity }) => `${at} ${quantity}`),
+            ).to.deep.equal(naiveChanges(quantities, from, zone));
+          },
+        ),
+        { ...settings, numRuns: Math.ceil(settings.numRuns / 20) },
+      );
+    });
+  }
+
+  function naiveChanges(
+    quantities: Parameters<typeof quantityAt>[0],
+    from: Temporal.Instant,
+    zone: string,
+  ): string[] {
+    const until = from.toZonedDateTimeISO(zone).add({ days: 8 }).toInstant();
+    const found: string[] = [];
+    let current = quantityAt(quantities, secondOfWeek(from, zone));
+    for (
+      let at = from.add({ minutes: 1 });
+      Temporal.Instant.compare(at, until) <= 0;
+      at = at.add({ minutes: 1 })
+    ) {
+      const quantity = quantityAt(quantities, secondOfWeek(at, zone));
+      if (quantity !== current) found.push(`${at} ${quantity}`);
+      current = quantity;
+    }
+    return found;
+  }
+});
