@@ -2,8 +2,8 @@
 import { ready, withCondition } from "../api/conditions.ts";
 import type { Condition } from "../api/conditions.ts";
 import type { ResourcePlanStatus } from "../api/generated.ts";
-import { deletePlan, nextChange, quantityInEffect, replacePlan } from "../db/plans.ts";
-import { days } from "../domain/windows.ts";
+import { deletePlan, replacePlan, weekOf } from "../db/plans.ts";
+import { changesAfter, days, quantityAt, secondOfWeek } from "../domain/windows.ts";
 import { RotaError } from "../errors.ts";
 import { resourcePlans } from "../resources/types.ts";
 import type { ResourcePlan } from "../resources/types.ts";
@@ -59,13 +59,11 @@ async function nextStatus(
   const { timeZone } = context.settings;
   const acceptedGeneration =
     refused === undefined ? plan.generation : plan.status.acceptedGeneration;
-  const scope = {
-    owner: plan.spec.owner,
-    resourceType: plan.spec.resourceType,
-    pool: plan.spec.pool,
-  };
-  const quantityNow = (await quantityInEffect(context.db, scope, now, timeZone)) ?? 0;
-  const change = await nextChange(context.db, scope, now, timeZone);
+  const windows = (await weekOf(context.db, plan.spec.owner)).filter(
+    (window) => window.plan === plan.name,
+  );
+  const quantityNow = quantityAt(windows, secondOfWeek(now, timeZone));
+  const [change] = changesAfter(windows, now, timeZone);
   const condition = ready(
     plan.generation,
     refused === undefined,

@@ -174,6 +174,19 @@ function observationOf(written: Written, seconds: number): CycleObservation {
   return { pool, seconds, looked: queue.length, verdicts };
 }
 
+/** What was decided and written, for the log: preemptions with their reasons, the rest in numbers. */
+function logWritten({ logger }: CycleDependencies, written: Written): void {
+  if (!written.progressed) return;
+  const { pool } = written.snapshot;
+  for (const verdict of written.decision.verdicts) {
+    if (verdict.kind === "preempt")
+      logger.info("preemption decided", { pool, reason: verdict.reason });
+    if (verdict.kind === "release")
+      logger.info("hold given back", { pool, reason: verdict.message });
+  }
+  logger.info("jobs changed", { pool, jobs: written.changedKeys });
+}
+
 export async function runCycle(
   deps: CycleDependencies,
   pool: string,
@@ -184,6 +197,7 @@ export async function runCycle(
   if (written.decision.verdicts.some(({ kind }) => kind === "preempt") && written.progressed) {
     deps.checkpoint("preemption-committed");
   }
+  logWritten(deps, written);
   deps.onChanged([...new Set([...written.changedKeys, ...explain(deps, written)])]);
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);

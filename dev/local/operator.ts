@@ -1,0 +1,65 @@
+/** The operator as a child process, as the quickstart and the end-to-end tests run it. */
+import { join } from "node:path";
+import { type Daemon, startDaemon, unlessItDies } from "./daemon.ts";
+import { projectRoot } from "./paths.ts";
+import { freePorts } from "./ports.ts";
+import { endProcess } from "./processes.ts";
+import { waitFor } from "./wait.ts";
+
+export interface OperatorOptions {
+  readonly kubeconfig: string;
+  readonly databaseUrl: string;
+  readonly logFile: string;
+  /** Further ROTA_ variables. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Operator {
+  readonly pid: number;
+  /** Base of /healthz, /readyz and /metrics. */
+  readonly url: string;
+  /** Fulfilled when the process ends, with its status or signal. */
+  readonly ended: Promise<string>;
+  /** SIGTERM, and SIGKILL when it does not drain in time. */
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+const readyTimeoutMs = 60_000;
+const drainMs = 30_000;
+
+function launch(options: OperatorOptions, port: number): Daemon {
+  return startDaemon({
+    name: "operator",
+    command: process.execPath,
+    args: [join(projectRoot, "src", "main.ts")],
+    logFile: options.logFile,
+    background: false,
+    env: {
+      KUBECONFIG: options.kubeconfig,
+      DATABASE_URL: options.databaseUrl,
+      ROTA_HTTP_PORT: String(port),
+      ROTA_LOG_FORMAT: "pretty",
+      ...options.env,
+    },
+  });
+}
+
+/** Fulfils when the operator is ready; throws with the end of its log when it ends first. */
+export async function startOperator(options: OperatorOptions): Promise<Operator> {
+  const [port = 0] = await freePorts(1);
+  const daemon = launch(options, port);
+  const url = `http://127.0.0.1:${port}`;
+  const ready = waitFor(async () => (await fetch(`${url}/readyz`)).ok, {
+    what: "the operator to be ready",
+    timeoutMs: readyTimeoutMs,
+  });
+  await unlessItDies(daemon, options.logFile, ready);
+  return {
+    pid: daemon.pid,
+    url,
+    ended: daemon.ended,
+    stop: () => endProcess(daemon, "SIGTERM", drainMs),
+    kill: () => endProcess(daemon, "SIGKILL", drainMs),
+  };
+}

@@ -1,0 +1,179 @@
+import { expect } from "chai";
+import type { Job, Pod } from "../../src/resources/types.ts";
+import { readyOf } from "../../dev/quickstart/cluster-view.ts";
+import {
+  type Installation,
+  job,
+  plan,
+  priorityClass,
+  project,
+  startInstallation,
+} from "../support/installation.ts";
+
+const owner = { kind: "User", name: "pat" };
+
+describe("preemption on a real control plane", function () {
+  let installation: Installation;
+
+  before(async () => {
+    installation = await startInstallation();
+    const { view } = installation;
+    for (const object of [
+      priorityClass("low", 10),
+      priorityClass("high", 1000),
+      priorityClass("polite", 1000, "Never"),
+      project("team", { owner }),
+    ]) {
+      await view.apply(object);
+    }
+    await installation.operate();
+    await view.until("the project to be ready", async () => {
+      const found = (await view.projects()).find(({ name }) => name === "team");
+      return found && readyOf(found)?.status === "True";
+    });
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  /** A pool of its own for each test, with its nodes and a plan that grants all of it. */
+  async function makePool(pool: string, nodes: number): Promise<void> {
+    await installation.view.apply(plan(`all-of-${pool}`, { owner, pool }));
+    await installation.cluster.addNodes({ count: nodes, gpus: 8, pool, namePrefix: `${pool}-` });
+  }
+
+  const stateOf = (name: string, ...states: string[]): Promise<Job> =>
+    installation.view.until(`job ${name} to be ${states.join(" or ")}`, async () => {
+      const found = await installation.view.job(`team/${name}`);
+      return states.includes(found.status.state ?? "") && found;
+    });
+
+  async function run(
+    name: string,
+    pool: string,
+    gpus: number,
+    priorityClassName: string,
+  ): Promise<Job> {
+    await installation.view.apply(job("team", name, { pool, gpus, priorityClassName }));
+    return stateOf(name, "Running");
+  }
+
+  const podsOfPool = async (pool: string): Promise<Pod[]> =>
+    (await installation.view.pods()).filter(({ nodeName }) => nodeName.startsWith(`${pool}-`));
+
+  const uids = (pods: readonly Pod[]): string[] => pods.map(({ uid }) => uid).toSorted();
+
+  it("makes room on one node and touches nobody elsewhere, though the free GPUs would be enough together", async () => {
+    const pool = "scattered";
+    await makePool(pool, 3);
+    // 5 fit nowhere beside 5, so each node gets one; 9 GPUs stay free, 3 on each node.
+    for (const name of ["a", "b", "c"]) await run(`scattered-${name}`, pool, 5, "low");
+    const before = await podsOfPool(pool);
+    expect(new Set(before.map(({ nodeName }) => nodeName)).size).to.equal(3);
+
+    const release = await run("scattered-high", pool, 8, "high");
+
+    const after = await podsOfPool(pool);
+    const kept = before.filter(({ uid }) => after.some((pod) => pod.uid === uid));
+    const gone = before.filter((pod) => !kept.includes(pod));
+    expect(gone).to.have.lengthOf(1);
+    expect(gone.map(({ nodeName }) => nodeName)).to.deep.equal(release.status.nodes);
+    const ledger = await installation.database.pool.query(
+      "SELECT victim FROM preemption_victims JOIN preemptions ON id = preemption_id WHERE pool = $1",
+      [pool],
+    );
+    expect(ledger.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
+    const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
+    expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
+    expect(victim.status.queuePosition).to.equal(1);
+  });
+
+  it("evicts nobody for a class with preemptionPolicy Never, and the job says why it waits", async () => {
+    const pool = "polite";
+    await makePool(pool, 2);
+    await run("polite-a", pool, 6, "low");
+    await run("polite-b", pool, 6, "low");
+    const before = uids(await podsOfPool(pool));
+
+    await installation.view.apply(
+      job("team", "polite-high", { pool, gpus: 8, priorityClassName: "polite" }),
+    );
+    const waiting = await installation.view.until("the job to say why it waits", async () => {
+      const found = await installation.view.job("team/polite-high");
+      return found.status.queuePosition !== undefined && found;
+    });
+
+    expect(waiting.status.state).to.equal("Pending");
+    expect(waiting.status.message).to.match(
+      /needs 8 GPUs on one node; the closest, polite-\d, has 2 free/,
+    );
+    expect(waiting.status.message).to.match(/Never/);
+    expect(uids(await podsOfPool(pool))).to.deep.equal(before);
+  });
+
+  it("evicts nobody when the job would not fit even with all lower priorities gone", async () => {
+    const pool = "hopeless";
+    await makePool(pool, 2);
+    await run("hopeless-high-a", pool, 4, "high");
+    await run("hopeless-high-b", pool, 5, "high");
+    await run("hopeless-low-a", pool, 3, "low");
+    await run("hopeless-low-b", pool, 3, "low");
+    const before = uids(await podsOfPool(pool));
+
+    await installation.view.apply(
+      job("team", "hopeless-big", { pool, gpus: 8, priorityClassName: "high" }),
+    );
+    const waiting = await installation.view.until("the job to say why it waits", async () => {
+      const found = await installation.view.job("team/hopeless-big");
+      return found.status.queuePosition !== undefined && found;
+    });
+
+    expect(waiting.status.message).to.match(/needs 8 GPUs on one node/);
+    expect(uids(await podsOfPool(pool))).to.deep.equal(before);
+    const { rows } = await installation.database.pool.query(
+      "SELECT FROM preemptions WHERE pool = $1",
+      [pool],
+    );
+    expect(rows).to.have.lengthOf(0);
+  });
+
+  it("chooses other victims when a PodDisruptionBudget protects the cheapest ones", async () => {
+    const pool = "budget";
+    await makePool(pool, 2);
+    await installation.view.apply(
+      job("team", "guarded", { pool, gpus: 8, priorityClassName: "low" }),
+    );
+    await stateOf("guarded", "Running");
+    for (const name of ["x", "y"]) await run(`open-${name}`, pool, 4, "low");
+    await installation.view.client.raw(
+      "POST",
+      "/apis/policy/v1/namespaces/team/poddisruptionbudgets",
+      {
+        apiVersion: "policy/v1",
+        kind: "PodDisruptionBudget",
+        metadata: { name: "guard" },
+        spec: { minAvailable: 1, selector: { matchLabels: { "rota.dev/job": "guarded" } } },
+      },
+    );
+    const guardedBefore = (await podsOfPool(pool)).filter(
+      ({ jobKey }) => jobKey === "team/guarded",
+    );
+    await installation.view.until("the budget to be known", async () => {
+      const budget = (await installation.view.client.raw(
+        "GET",
+        "/apis/policy/v1/namespaces/team/poddisruptionbudgets/guard",
+      )) as { status?: { currentHealthy?: number } };
+      return budget.status?.currentHealthy === 1;
+    });
+
+    await run("budget-high", pool, 8, "high");
+
+    const after = await podsOfPool(pool);
+    expect(uids(after)).to.include.members(uids(guardedBefore));
+    expect(after.map(({ jobKey }) => jobKey).toSorted()).to.deep.equal([
+      "team/budget-high",
+      "team/guarded",
+    ]);
+  });
+});

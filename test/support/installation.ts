@@ -1,0 +1,115 @@
+/** A whole installation for end-to-end tests: control plane, database, CRDs, and the operator as a process. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Cluster, startCluster } from "../../dev/local/cluster.ts";
+import { installCrds } from "../../dev/local/install-crds.ts";
+import { clientFor } from "../../dev/local/kube-client.ts";
+import { type Operator, startOperator } from "../../dev/local/operator.ts";
+import { ClusterView } from "../../dev/quickstart/cluster-view.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { createTestDatabase, type TestDatabase } from "./database.ts";
+
+export interface Installation {
+  readonly cluster: Cluster;
+  readonly view: ClusterView;
+  readonly database: TestDatabase;
+  /** Starts the operator, or another one beside it; all are stopped with the installation. */
+  operate(env?: Readonly<Record<string, string>>): Promise<Operator>;
+  stop(): Promise<void>;
+}
+
+export async function startInstallation(): Promise<Installation> {
+  const directory = mkdtempSync(join(tmpdir(), "rota-e2e-"));
+  const database = await createTestDatabase();
+  const cluster = await startCluster({ directory: join(directory, "cluster"), nodes: 0 });
+  await installCrds(cluster);
+  const client = clientFor(cluster.kubeconfig);
+  const operators: Operator[] = [];
+  return {
+    cluster,
+    database,
+    view: new ClusterView(client),
+    operate: async (env = {}) => {
+      const operator = await startOperator({
+        kubeconfig: cluster.kubeconfig,
+        databaseUrl: database.url,
+        logFile: join(directory, `operator-${operators.length + 1}.log`),
+        env: { ROTA_LEASE_SECONDS: "3", ...env },
+      });
+      operators.push(operator);
+      return operator;
+    },
+    stop: async () => {
+      await client.close();
+      await Promise.all(operators.map((operator) => operator.stop()));
+      await cluster.stop();
+      await database.drop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+export const priorityClass = (
+  name: string,
+  value: number,
+  preemptionPolicy = "PreemptLowerPriority",
+): KubeObject => ({
+  apiVersion: "scheduling.k8s.io/v1",
+  kind: "PriorityClass",
+  metadata: { name },
+  value,
+  preemptionPolicy,
+});
+
+export const project = (
+  name: string,
+  spec: Readonly<Record<string, unknown>> = {},
+): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "Project",
+  metadata: { name },
+  spec: { podSecurity: "baseline", ...spec },
+});
+
+export const plan = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ResourcePlan",
+  metadata: { name },
+  spec: { resourceType: "GPU", quantity: 100, ...spec },
+});
+
+export interface JobOptions {
+  readonly gpus: number;
+  readonly pool: string;
+  readonly priorityClassName?: string;
+  readonly parallelism?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
+export const job = (namespace: string, name: string, options: JobOptions): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "Job",
+  metadata: { namespace, name },
+  spec: {
+    pool: options.pool,
+    ...(options.priorityClassName === undefined
+      ? {}
+      : { priorityClassName: options.priorityClassName }),
+    parallelism: options.parallelism ?? 1,
+    template: {
+      metadata: { annotations: { ...options.annotations } },
+      spec: {
+        containers: [
+          {
+            name: "main",
+            image: "none.example/none:1",
+            resources: { limits: { "nvidia.com/gpu": options.gpus } },
+          },
+        ],
+      },
+    },
+    ...options.spec,
+  },
+});
