@@ -15,6 +15,7 @@ import {
 } from "../../src/db/project-tree.ts";
 import { moveSubtree } from "../../src/db/projects.ts";
 import { fetchNextJobs, type ClaimedJob } from "../../src/db/queue.ts";
+import type { DatabasePool } from "../../src/db/pool.ts";
 import type { Queryable } from "../../src/db/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, monday } from "../support/fixtures.ts";
@@ -47,6 +48,26 @@ const admit = (db: Queryable, jobs: readonly ClaimedJob[]) =>
     })),
   );
 
+/** The plan of every statement that an operation sends, run with its own parameters. */
+async function plansOf(
+  pool: DatabasePool,
+  operation: (db: Queryable) => Promise<unknown>,
+): Promise<string> {
+  const client = await pool.connect();
+  const plans: string[] = [];
+  await client.query("BEGIN");
+  await operation({
+    query: async (text, values) => {
+      const plan = await client.query(`EXPLAIN (COSTS OFF) ${text}`, values as unknown[]);
+      plans.push(plan.rows.map((row) => row["QUERY PLAN"]).join("\n"));
+      return client.query(text, values as unknown[]);
+    },
+  });
+  await client.query("ROLLBACK");
+  client.release();
+  return plans.join("\n");
+}
+
 describe("audit", () => {
   let database: TestDatabase;
   const pool = () => database.pool;
@@ -58,7 +79,7 @@ describe("audit", () => {
 
   /** A line of `depth` projects, the last with `width` children. Returns first, last, and another root. */
   async function growTree(prefix: string, depth: number, width: number) {
-    const other = await addProject(pool(), `${prefix}-other`);
+    await addProject(pool(), `${prefix}-other`);
     const ids = Array.from({ length: depth }, () => randomUUID());
     for (const [index, id] of ids.entries()) {
       const parent = index === 0 ? undefined : `${prefix}-${index - 1}`;
@@ -130,23 +151,6 @@ describe("audit", () => {
       await pool().query("VACUUM ANALYZE");
     });
 
-    /** The plan of every statement that an operation sends, run with its own parameters. */
-    async function plansOf(operation: (db: Queryable) => Promise<unknown>): Promise<string> {
-      const client = await pool().connect();
-      const plans: string[] = [];
-      await client.query("BEGIN");
-      await operation({
-        query: async (text, values) => {
-          const plan = await client.query(`EXPLAIN (COSTS OFF) ${text}`, values as unknown[]);
-          plans.push(plan.rows.map((row) => row["QUERY PLAN"]).join("\n"));
-          return client.query(text, values as unknown[]);
-        },
-      });
-      await client.query("ROLLBACK");
-      client.release();
-      return plans.join("\n");
-    }
-
     const scope = {
       owner: { kind: "Group" as const, name: "g7" },
       resourceType: "GPU" as const,
@@ -154,17 +158,17 @@ describe("audit", () => {
     };
 
     it("claims by the queue's index, without sorting", async () => {
-      const plan = await plansOf((db) => fetchNextJobs(db, claim));
+      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, claim));
       expect(plan).to.include("jobs_queue_idx").and.not.include("Sort").and.not.include("Seq Scan");
     });
 
     it("claims per project by the index that leads with the project", async () => {
-      const plan = await plansOf((db) => fetchNextJobs(db, { ...claim, perProject: 8 }));
+      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perProject: 8 }));
       expect(plan).to.include("jobs_queue_by_project_idx").and.not.include("Seq Scan");
     });
 
     it("admits and ends by primary keys", async () => {
-      const plan = await plansOf(async (db) => {
+      const plan = await plansOf(pool(), async (db) => {
         const started = await admit(db, await fetchNextJobs(db, claim));
         await endJobs(
           db,
@@ -186,18 +190,18 @@ describe("audit", () => {
     it("finds subtrees, ancestors and roles by the path's index", async () => {
       const { rows } = await pool().query("SELECT id FROM projects WHERE name = 'large-20'");
       const id = rows[0].id;
-      expect(await plansOf((db) => ancestors(db, id))).to.include("projects_path_idx");
-      expect(await plansOf((db) => roleOf(db, id, { user: "u", groups: ["g"] }))).to.include(
-        "projects_path_idx",
-      );
+      expect(await plansOf(pool(), (db) => ancestors(db, id))).to.include("projects_path_idx");
+      expect(
+        await plansOf(pool(), (db) => roleOf(db, id, { user: "u", groups: ["g"] })),
+      ).to.include("projects_path_idx");
       const leaf = await pool().query("SELECT id FROM projects WHERE name = 'large-w5'");
-      expect(await plansOf((db) => descendants(db, leaf.rows[0].id))).to.include(
+      expect(await plansOf(pool(), (db) => descendants(db, leaf.rows[0].id))).to.include(
         "projects_path_idx",
       );
     });
 
     it("finds the quantity in effect by the exclusion constraint's index", async () => {
-      const plan = await plansOf((db) => quantityInEffect(db, scope, monday, "UTC"));
+      const plan = await plansOf(pool(), (db) => quantityInEffect(db, scope, monday, "UTC"));
       expect(plan)
         .to.include("resource_plans_no_overlap")
         .and.not.include("Seq Scan on resource_plans");

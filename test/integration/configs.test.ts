@@ -21,6 +21,8 @@ import { addProject, rejection } from "../support/fixtures.ts";
 
 const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
 
+const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
+
 describe("configurations", () => {
   let database: TestDatabase;
   let project: string;
@@ -121,7 +123,6 @@ describe("configurations", () => {
   it("refuses taken tags and names, parents elsewhere, unknown projects and references", async () => {
     await save("tagged", "1", { tag: "stable" });
     const elsewhere = await addProject(pool(), "elsewhere");
-    const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
     expect(await codeOf(save("again", "2", { tag: "stable" }))).to.equal("TagTaken");
     expect(await codeOf(save("tagged", "2"))).to.equal("AlreadyExists");
     expect(await codeOf(save("child", "2", { parent: "nobody" }))).to.equal(

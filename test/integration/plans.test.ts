@@ -22,6 +22,29 @@ const windowOf = (day: Day, start: string, end: string): TimeWindow => ({
   end,
 });
 
+const plan = (
+  owner: string,
+  name: string,
+  windows: readonly TimeWindow[] | undefined,
+  more: Partial<PlanInput> = {},
+): PlanInput => ({
+  uid: randomUUID(),
+  name,
+  owner: { kind: "Group", name: owner },
+  resourceType: "GPU",
+  pool: "default",
+  quantity: 8,
+  windows,
+  onWindowClose: "Finish",
+  generation: 1,
+  ...more,
+});
+const scope = (owner: string) => ({
+  owner: { kind: "Group" as const, name: owner },
+  resourceType: "GPU" as const,
+  pool: "default",
+});
+
 describe("resource plans", () => {
   let database: TestDatabase;
   const pool = () => database.pool;
@@ -31,28 +54,6 @@ describe("resource plans", () => {
   });
   after(() => database.drop());
 
-  const plan = (
-    owner: string,
-    name: string,
-    windows: readonly TimeWindow[] | undefined,
-    more: Partial<PlanInput> = {},
-  ): PlanInput => ({
-    uid: randomUUID(),
-    name,
-    owner: { kind: "Group", name: owner },
-    resourceType: "GPU",
-    pool: "default",
-    quantity: 8,
-    windows,
-    onWindowClose: "Finish",
-    generation: 1,
-    ...more,
-  });
-  const scope = (owner: string) => ({
-    owner: { kind: "Group" as const, name: owner },
-    resourceType: "GPU" as const,
-    pool: "default",
-  });
   const week = async (owner: string) =>
     (await weekOf(pool(), scope(owner).owner)).map(
       ({ plan, start, end }) => `${plan} ${start}-${end}`,

@@ -28,6 +28,11 @@ import { addJob, addNode, addProject, monday, newJob, rejection } from "../suppo
 
 const claim = { pool: "default", limit: 100, now: monday.add({ hours: 24 }) };
 
+/** Kills the client's own backend, as a crash of the worker would. */
+async function terminate(client: { query(text: string): Promise<unknown> }): Promise<void> {
+  await client.query("SELECT pg_terminate_backend(pg_backend_pid())");
+}
+
 describe("the queue", () => {
   let database: TestDatabase;
   let project: string;
@@ -410,11 +415,6 @@ describe("the queue", () => {
         })),
       );
       return claimed.length;
-    }
-
-    /** Kills the client's own backend, as a crash of the worker would. */
-    async function terminate(client: { query(text: string): Promise<unknown> }): Promise<void> {
-      await client.query("SELECT pg_terminate_backend(pg_backend_pid())");
     }
 
     async function work(): Promise<void> {
