@@ -4,10 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { migrate, migrationsDirectory } from "../../src/db/migrate.ts";
-import { createPool, run, withTransaction } from "../../src/db/pool.ts";
+import { createPool, run, withTransaction, type DatabasePool } from "../../src/db/pool.ts";
 import { constraintErrors, mapDatabaseError } from "../../src/errors.ts";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";
+
+/** Updates two counters, the second after all have updated their first. */
+const both = (pool: DatabasePool, first: string, second: string, meet: () => Promise<void>) =>
+  withTransaction(pool, async (client) => {
+    await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [first]);
+    await meet();
+    await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [second]);
+  });
 
 describe("migrations", () => {
   let database: TestDatabase;
@@ -83,12 +91,6 @@ describe("the database", () => {
   });
 
   it("solves deadlocks by running one again", async () => {
-    const both = (first: string, second: string, meet: () => Promise<void>) =>
-      withTransaction(pool(), async (client) => {
-        await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [first]);
-        await meet();
-        await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [second]);
-      });
     let here = 0;
     const everyone = Promise.withResolvers<void>();
     const meet = () => {
@@ -96,7 +98,7 @@ describe("the database", () => {
       if (here >= 2) everyone.resolve();
       return everyone.promise;
     };
-    await Promise.all([both("a", "b", meet), both("b", "a", meet)]);
+    await Promise.all([both(pool(), "a", "b", meet), both(pool(), "b", "a", meet)]);
     expect(here).to.equal(3); // one of them twice
   });
 

@@ -45,6 +45,12 @@ class NaiveTree {
   }
 }
 
+const user = (name: string, role: "viewer" | "submitter" | "admin") => ({
+  kind: "User" as const,
+  name,
+  role,
+});
+
 describe("the project tree", () => {
   let database: TestDatabase;
   const pool = () => database.pool;
@@ -193,11 +199,6 @@ describe("the project tree", () => {
   });
 
   it("inherits roles, owner, borrowing and priority classes down the tree", async () => {
-    const user = (name: string, role: "viewer" | "submitter" | "admin") => ({
-      kind: "User" as const,
-      name,
-      role,
-    });
     const root = await addProject(pool(), "lab", {
       owner: { kind: "Group", name: "lab-owners" },
       borrowing: "Deny",
