@@ -102,6 +102,25 @@ async function writeNodes(client: PoolClient, { nodes }: Snapshot): Promise<void
   }
 }
 
+/** Jobs on their way out, one per node: what they leave counts as free in the future. */
+async function writeLeaving(client: PoolClient, { nodes }: Snapshot): Promise<void> {
+  for (const [index, { name, leaving }] of nodes.entries()) {
+    await client.query(
+      `WITH job AS (
+         INSERT INTO jobs (
+           id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism, pod_gpus,
+           pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit, started_at
+         )
+         VALUES ($1, $2, 'ns', $3, 'default', 0, 'p', 'evicting', 1, 1, $5, 0, 0, now(), true, true, 0, now())
+         RETURNING id
+       )
+       INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
+       SELECT id, 1, $4, 1, $5, 0, 0 FROM job`,
+      [uuid(4, index), uuid(1, 0), `leaving-${index}`, name, leaving.gpus],
+    );
+  }
+}
+
 async function writeJobs(client: PoolClient, live: readonly LiveJob[]): Promise<void> {
   for (const [index, job] of live.entries()) {
     const pods = job.allocations.reduce((sum, one) => sum + one.pods, 0);
@@ -147,6 +166,7 @@ async function inDatabase<T>(
     await client.query("SET LOCAL session_replication_role = replica");
     await writeTree(client);
     await writeNodes(client, scenario.snapshot);
+    await writeLeaving(client, scenario.snapshot);
     await writeJobs(client, scenario.live);
     return await work(client);
   } finally {

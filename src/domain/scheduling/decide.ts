@@ -56,6 +56,8 @@ class Deciding {
   readonly #outcomes = new Map<string, Outcome>();
   readonly #wants = new Map<string, VictimRequest>();
   #live: readonly LiveJob[];
+  /** This decision evicts already. */
+  #evicts = false;
   /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
   readonly #known = new KnownRefusals();
 
@@ -134,6 +136,7 @@ class Deciding {
     if (runtime === undefined) return undefined;
     const closing = this.#ceilings
       .of(job)
+      .filter((one) => one.demandOf(job) > 0)
       .find((one) => runtime > (one.ceiling.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
     return closing && waiting("WindowClosesTooSoon", closesTooSoonText(closing, runtime));
   }
@@ -215,11 +218,14 @@ class Deciding {
       live: this.#live,
     });
     if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
+    // The finder proposed before those ahead took theirs: it may know other victims when asked again.
+    if (this.#evicts) return notPreempted("; jobs ahead of it evict others first");
     this.#known.rememberImpossible(job, inside, plan);
     return cannotPreempt(plan.budgets);
   }
 
   #carryOut(job: QueuedJob, plan: PreemptionPlan, obstacle: string): Outcome & { kind: "preempt" } {
+    this.#evicts = true;
     const evicted = new Set(plan.set.map(({ job: victim }) => victim.id));
     for (const { job: victim } of plan.set) {
       this.#nodes.vacate(victim);

@@ -199,6 +199,14 @@ function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]):
   return kept;
 }
 
+/** Evicting pods with a GPU each, as many as there is room for. */
+const withLeaving = (nodes: readonly NodeSnapshot[], wanted: readonly number[]): NodeSnapshot[] =>
+  nodes.map((node, index) => {
+    const gpus = Math.min(wanted[index] ?? 0, node.allocatable.gpus - node.committed.gpus);
+    const leaving = resources(gpus, 0, 0);
+    return Object.assign({}, node, { leaving, committed: sum(node.committed, leaving, 1) });
+  });
+
 export interface Scenario {
   readonly snapshot: Snapshot;
   readonly live: readonly LiveJob[];
@@ -227,6 +235,7 @@ export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
           minLength: nodeCount,
           maxLength: nodeCount,
         }),
+        leaving: fc.array(fc.nat({ max: 3 }), { minLength: nodeCount, maxLength: nodeCount }),
         jobs: fc.array(aRandomLiveJob(nodeCount), { minLength: 2, maxLength: 8, size: "max" }),
         need: fc.integer({ min: 1, max: 5 }),
         cores: fc.integer({ min: 1, max: 8 }),
@@ -260,5 +269,6 @@ export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
         allowsBorrowing: raw.allowsBorrowing,
         unplanned: raw.unplanned,
       });
-      return { snapshot: withVictims(aSnapshot({ nodes, ceilings, queue: [job] }), live), live };
+      const snapshot = withVictims(aSnapshot({ nodes, ceilings, queue: [job] }), live);
+      return { snapshot: { ...snapshot, nodes: withLeaving(snapshot.nodes, raw.leaving) }, live };
     });
