@@ -2,18 +2,14 @@
  * The SQL finder against brute force on a real database: what it proposes must be enough for the decision to find
  * the optimum, and nothing may be proposed too little even when the limits are as tight as can be.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { PoolClient } from "pg";
-import { type Postgres, startPostgres } from "../../dev/local/postgres.ts";
-import { migrate } from "../../src/db/migrate.ts";
-import { createPool, type DatabasePool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/victim-finder.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type { LiveJob, Resources, Snapshot, Verdict } from "../../src/domain/scheduling/types.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
 import { type Scenario, scenarios } from "../unit/scheduling/support.ts";
 
@@ -197,28 +193,20 @@ async function answer(
 }
 
 describe("victim finder, against brute force", () => {
-  const directory = mkdtempSync(join(tmpdir(), "rota-finder-"));
-  let server: Postgres;
-  let pool: DatabasePool;
-
+  let database: TestDatabase;
   before(async () => {
-    server = await startPostgres({ directory });
-    await migrate(server.url);
-    pool = createPool(server.url);
-    await pool.learnTypes();
+    database = await createTestDatabase();
   });
-  after(async () => {
-    await pool.end();
-    await server.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  after(() => database.drop());
 
   const check = async (
     scenario: Scenario,
     limits: FinderLimits,
     judge: (verdict: Verdict, best: number[][] | undefined) => void,
   ): Promise<void> => {
-    const found = await inDatabase(pool, scenario, (client) => answer(client, scenario, limits));
+    const found = await inDatabase(database.pool, scenario, (client) =>
+      answer(client, scenario, limits),
+    );
     if (!found) return;
     for (const job of found.proposed) {
       expect(job).to.deep.equal(scenario.live.find(({ id }) => id === job.id));
@@ -275,7 +263,7 @@ describe("victim finder, against brute force", () => {
           };
           return here ? { ...node, committed: more } : node;
         });
-        return inDatabase(pool, scenario, async (client) => {
+        return inDatabase(database.pool, scenario, async (client) => {
           const after = { ...scenario.snapshot, nodes };
           const { requests, wantsVictims } = decide({ ...scenario.snapshot, queue });
           if (!wantsVictims.includes(job.id)) return;
