@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 
 export type Figures = Readonly<Record<string, number>>;
 
-const timeoutMilliseconds = 600_000;
+const timeoutMilliseconds = 180_000;
 
 /** @throws when the child fails, with what it wrote to standard error */
 export async function measure(script: string, args: readonly string[]): Promise<Figures> {

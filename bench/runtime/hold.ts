@@ -22,7 +22,8 @@ async function holdOurs(usesPages: boolean): Promise<() => number> {
     name: "bench",
   });
   const informer = createInformer({
-    client: usesPages ? withoutWatchList(client) : client,
+    client,
+    watchList: !usesPages,
     type: keptJobs,
     clock: systemClock,
     logger: silentLogger,
@@ -47,14 +48,6 @@ async function holdOurs(usesPages: boolean): Promise<() => number> {
     signal,
   });
   return () => informer.store.size;
-}
-
-/** A server without WatchList refuses sendInitialEvents. */
-function withoutWatchList(client: KubeClient): KubeClient {
-  const watch = client.watch.bind(client);
-  client.watch = (type, request) =>
-    watch(type, request.initialEvents ? { ...request, resourceVersion: "not-a-version" } : request);
-  return client;
 }
 
 async function holdClientNode(): Promise<() => number> {

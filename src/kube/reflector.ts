@@ -33,7 +33,9 @@ export interface InformerOptions<T> {
   readonly watchSeconds?: number;
   /** Pause after a failure: base doubling to max, jittered; default 0.25 to 30. */
   readonly backoff?: { readonly baseSeconds: number; readonly maxSeconds: number };
-  /** Objects per page where WatchList is not served; default 500. */
+  /** False lists in pages even where the server serves WatchList; default true. */
+  readonly watchList?: boolean;
+  /** Objects per page; default 500. */
   readonly pageSize?: number;
 }
 
@@ -67,12 +69,13 @@ class Reflector<T> implements Informer<T> {
   readonly #stopped = Promise.withResolvers<void>();
   #isSynced = false;
   #isStarted = false;
-  #servesWatchList = true;
+  #servesWatchList: boolean;
   #failures = 0;
   #lastWordSeconds = Number.NEGATIVE_INFINITY;
 
   constructor(options: InformerOptions<T>) {
     this.#options = options;
+    this.#servesWatchList = options.watchList ?? true;
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#metrics = createReflectorMetrics(options.metrics ?? noMetrics, options.type, {
