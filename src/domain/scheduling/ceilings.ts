@@ -13,8 +13,6 @@ export class CeilingState {
   /** In GPUs or CPU millicores, like `used`. */
   readonly limit: number;
   used: number;
-  /** Evictions of this decision freed some of it: whether the jobs under it borrow is not known until the next snapshot. */
-  relieved = false;
   /** Earlier jobs in the queue that wait for room under it or for space, by key, with their demand. */
   readonly reservations = new Map<string, number>();
 
@@ -52,6 +50,11 @@ export const podsOf = (job: LiveJob): number =>
 
 export class Ceilings {
   readonly #byId: ReadonlyMap<string, CeilingState>;
+  /**
+   * Ceilings of which this decision's evictions freed some: whether jobs under them borrow is not known until the
+   * next snapshot. By id, because victims may stand under ceilings that no queued job has.
+   */
+  readonly #relieved = new Set<string>();
 
   constructor(ceilings: readonly Ceiling[]) {
     this.#byId = new Map(ceilings.map((ceiling) => [ceiling.id, new CeilingState(ceiling)]));
@@ -85,14 +88,12 @@ export class Ceilings {
   }
 
   relieve(victim: LiveJob): void {
-    for (const state of this.of(victim)) {
-      state.used -= state.usageOf(victim);
-      state.relieved = true;
-    }
+    for (const id of victim.ceilings) this.#relieved.add(id);
+    for (const state of this.of(victim)) state.used -= state.usageOf(victim);
   }
 
   /** Whether the job surely still borrows, given what this decision has evicted already. */
   surelyBorrows(job: LiveJob): boolean {
-    return job.borrowing && !this.of(job).some((state) => state.relieved);
+    return job.borrowing && !job.ceilings.some((id) => this.#relieved.has(id));
   }
 }

@@ -100,7 +100,8 @@ describe("failures of peers", () => {
       aJob("second", { ...gpuJob(8), priority: 10, ceilings: ["own"] }),
     ];
     const nodes = [aNode("n1", { labels: { name: "n1" } }), aNode("n2")];
-    const ceilings = [aCeiling("shared", 8, 16), aCeiling("own", 8, 0)];
+    // The cycle reads the ceilings of queued jobs only: "shared" is not among them.
+    const ceilings = [aCeiling("own", 8, 0)];
     const snapshot = withVictims(aSnapshot({ nodes, ceilings, queue }), live);
     expect(victimIds(preemption("first", snapshot))).to.deep.equal(["inside"]);
     expect(verdictOn("second", snapshot).kind, "behind is inside its plan now").to.equal("wait");
