@@ -1,0 +1,164 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import { WorkQueue } from "../../../src/runtime/work-queue.ts";
+import { createCountingMetrics } from "../../support/counting-metrics.ts";
+import { createManualClock } from "../../support/manual-clock.ts";
+
+const noJitter = { baseSeconds: 1, maxSeconds: 60, random: () => 1 };
+
+function createQueue() {
+  const clock = createManualClock();
+  const metrics = createCountingMetrics();
+  const queue = new WorkQueue({ name: "test", clock, metrics, backoff: noJitter });
+  return { clock, metrics, queue };
+}
+
+function drainNow(queue: WorkQueue): string[] {
+  const taken: string[] = [];
+  for (let key = queue.take(); key !== undefined; key = queue.take()) {
+    taken.push(key);
+    queue.done(key);
+  }
+  return taken;
+}
+
+describe("work queue", () => {
+  it("hands a key out once however often it was added", () => {
+    const { queue } = createQueue();
+    for (const key of ["a", "b", "a", "a"]) queue.add(key);
+    expect(drainNow(queue)).to.deep.equal(["a", "b"]);
+  });
+
+  it("hands a key out again only when it is done, if it was added meanwhile", () => {
+    const { queue } = createQueue();
+    queue.add("a");
+    expect(queue.take()).to.equal("a");
+    queue.add("a");
+    expect(queue.take()).to.equal(undefined);
+    queue.done("a");
+    expect(queue.take()).to.equal("a");
+    queue.done("a");
+    expect(queue.take()).to.equal(undefined);
+  });
+
+  it("puts interactive keys before resyncs and promotes a waiting resync", () => {
+    const { queue } = createQueue();
+    for (const key of ["r1", "r2", "r3"]) queue.add(key, { priority: "resync" });
+    queue.add("i1");
+    queue.add("r3");
+    expect(drainNow(queue)).to.deep.equal(["i1", "r3", "r1", "r2"]);
+  });
+
+  it("does not starve resyncs", () => {
+    const { queue } = createQueue();
+    queue.add("resync", { priority: "resync" });
+    for (let index = 0; index < 40; index += 1) queue.add(`i${index}`);
+    expect(drainNow(queue).indexOf("resync")).to.equal(16);
+  });
+
+  it("adds after a delay; the shortest of several counts", async () => {
+    const { clock, queue } = createQueue();
+    queue.addAfter("a", 10);
+    queue.addAfter("a", 2);
+    queue.addAfter("a", 5);
+    await clock.advance(1.9);
+    expect(queue.take()).to.equal(undefined);
+    await clock.advance(0.2);
+    expect(drainNow(queue)).to.deep.equal(["a"]);
+    await clock.advance(20);
+    expect(queue.take()).to.equal(undefined);
+  });
+
+  it("doubles a key's back-off up to its maximum, until it is forgotten", () => {
+    const { queue } = createQueue();
+    const delays = Array.from({ length: 8 }, () => queue.addRateLimited("a"));
+    expect(delays).to.deep.equal([1, 2, 4, 8, 16, 32, 60, 60]);
+    expect(queue.addRateLimited("b")).to.equal(1);
+    queue.forget("a");
+    expect(queue.addRateLimited("a")).to.equal(1);
+  });
+
+  it("forgets what waits when it is closed", async () => {
+    const { clock, queue } = createQueue();
+    queue.add("a");
+    queue.addAfter("b", 1);
+    queue.close();
+    queue.add("c");
+    await clock.advance(2);
+    expect(queue.take()).to.equal(undefined);
+    expect(clock.sleepers).to.equal(0);
+  });
+
+  it("measures depth, waiting, work and retries", async () => {
+    const { clock, metrics, queue } = createQueue();
+    queue.add("a");
+    queue.add("b");
+    expect(metrics.value("workqueue_depth", { name: "test" })).to.equal(2);
+    await clock.advance(3);
+    queue.take();
+    await clock.advance(4);
+    expect(metrics.total("workqueue_longest_running_processor_seconds")).to.equal(4);
+    queue.done("a");
+    queue.addRateLimited("a");
+    expect(metrics.observed("workqueue_queue_duration_seconds")).to.deep.equal([3]);
+    expect(metrics.observed("workqueue_work_duration_seconds")).to.deep.equal([4]);
+    expect(metrics.total("workqueue_retries_total")).to.equal(1);
+    expect(metrics.total("workqueue_adds_total")).to.equal(2);
+  });
+
+  it("never loses a key and never hands one out twice at once (model)", async () => {
+    const key = fc.constantFrom("a", "b", "c", "d");
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant("add" as const), key }),
+      fc.record({ kind: fc.constant("resync" as const), key }),
+      fc.record({
+        kind: fc.constant("later" as const),
+        key,
+        seconds: fc.integer({ min: 1, max: 5 }),
+      }),
+      fc.record({ kind: fc.constant("take" as const) }),
+      fc.record({ kind: fc.constant("done" as const), key }),
+      fc.record({ kind: fc.constant("wait" as const), seconds: fc.integer({ min: 1, max: 3 }) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const { clock, queue } = createQueue();
+        const owed = new Set<string>();
+        const delayed = new Map<string, number>();
+        const working = new Set<string>();
+        for (const action of steps) {
+          if (action.kind === "add") queue.add(action.key);
+          if (action.kind === "resync") queue.add(action.key, { priority: "resync" });
+          if (action.kind === "add" || action.kind === "resync") owed.add(action.key);
+          if (action.kind === "later") {
+            queue.addAfter(action.key, action.seconds);
+            const due = clock.monotonicSeconds() + action.seconds;
+            delayed.set(action.key, Math.min(due, delayed.get(action.key) ?? due));
+          }
+          if (action.kind === "wait") {
+            await clock.advance(action.seconds);
+            for (const [key, due] of delayed) {
+              if (due > clock.monotonicSeconds()) continue;
+              owed.add(key);
+              delayed.delete(key);
+            }
+          }
+          if (action.kind === "done" && working.delete(action.key)) queue.done(action.key);
+          if (action.kind === "take") {
+            const taken = queue.take();
+            const ready = [...owed].filter((key) => !working.has(key));
+            expect(taken === undefined).to.equal(ready.length === 0);
+            if (taken === undefined) continue;
+            expect(ready).to.include(taken);
+            owed.delete(taken);
+            working.add(taken);
+          }
+        }
+        for (const key of working) queue.done(key);
+        expect(drainNow(queue).sort()).to.deep.equal([...owed].sort());
+        queue.close();
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
