@@ -9,6 +9,7 @@ export type ErrorCode =
   | "ConfigurationParentUnknown"
   | "DatabaseTooNew"
   | "DatabaseUnavailable"
+  | "ExtensionMissing"
   | "HistoryImmutable"
   | "InternalError"
   | "InvalidValue"

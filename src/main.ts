@@ -5,6 +5,7 @@ import { createWork } from "./work.ts";
 import { createPool } from "./db/pool.ts";
 import type { DatabasePool } from "./db/pool.ts";
 import { migrate } from "./db/migrate.ts";
+import { RotaError } from "./errors.ts";
 import { KubeClient } from "./kube/client.ts";
 import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
@@ -32,12 +33,17 @@ function databaseAddress(url: string): string {
   return `${host}${pathname}`;
 }
 
+/** What waiting cannot mend: the schema, an extension, a password. */
+const isFinal = (error: unknown): boolean =>
+  error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
+
 async function tried<T>(what: string, logger: Logger, action: () => Promise<T>): Promise<T> {
   for (let turn = 1; ; turn += 1) {
     try {
       return await action();
     } catch (error) {
-      if (turn >= startTries) throw new Error(`${what}: ${errorText(error)}`, { cause: error });
+      if (turn >= startTries || isFinal(error))
+        throw new Error(`${what}: ${errorText(error)}`, { cause: error });
       logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
       await systemClock.sleep(turn);
     }

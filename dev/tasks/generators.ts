@@ -1,5 +1,11 @@
 /** The list of generators: each returns the files it makes, as the text they should have. */
 import type { Generator } from "./generators/types.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
+import { generateResourcesDoc } from "./generators/resources-doc.ts";
+import { generateSettingsDoc } from "./generators/settings-doc.ts";
 
-export const generators: readonly Generator[] = [generateApiTypes];
+export const generators: readonly Generator[] = [
+  generateApiTypes,
+  generateResourcesDoc,
+  generateSettingsDoc,
+];

@@ -1,9 +1,10 @@
-/** `npm test`: runs the named levels (unit, integration, e2e) with mocha, one after the other; fails when any fails. */
+/** `npm test`: the checks and the named levels (unit, integration, e2e), one after the other; fails when any fails. */
 import { globSync } from "node:fs";
 import { projectRoot, run } from "./shell.ts";
 
 interface Level {
   readonly timeoutSeconds: number;
+  /** Test files at once. */
   readonly jobs: number;
 }
 
@@ -13,34 +14,36 @@ const levels: Readonly<Record<string, Level>> = {
   e2e: { timeoutSeconds: 300, jobs: 2 },
 };
 
-const mochaArguments = (
-  level: Level,
-  files: readonly string[],
-  passedOn: readonly string[],
-): string[] => [
-  "--parallel",
-  `--jobs=${level.jobs}`,
-  `--timeout=${level.timeoutSeconds * 1000}`,
-  "--forbid-only",
-  ...passedOn,
-  ...files,
-];
-
-function runLevel(name: string, passedOn: readonly string[]): boolean {
-  const level = levels[name];
-  if (!level) throw new Error(`unknown test level ${name}: use ${Object.keys(levels).join(", ")}`);
+function runTests(name: string, level: Level, passedOn: readonly string[]): boolean {
   const files = globSync(`test/${name}/**/*.test.ts`, { cwd: projectRoot }).sort();
+  const args = [
+    "--parallel",
+    `--jobs=${level.jobs}`,
+    `--timeout=${level.timeoutSeconds * 1000}`,
+    "--forbid-only",
+    ...passedOn,
+    ...files,
+  ];
+  return files.length > 0 && run("mocha", args) === 0;
+}
+
+function runStage(name: string, passedOn: readonly string[]): boolean {
+  const level = levels[name];
+  console.log(`\n== ${name}`);
   const started = performance.now();
-  console.log(`\n== ${name} tests: ${files.length} files`);
-  const passed = files.length > 0 && run("mocha", mochaArguments(level, files, passedOn)) === 0;
-  console.log(
-    `== ${name} tests ${passed ? "passed" : "FAILED"} in ${((performance.now() - started) / 1000).toFixed(1)} s`,
-  );
+  const passed = level
+    ? runTests(name, level, passedOn)
+    : run("node", ["dev/tasks/check.ts"]) === 0;
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`== ${name} ${passed ? "passed" : "FAILED"} in ${seconds} s`);
   return passed;
 }
 
-const wanted = process.argv.slice(2).filter((argument) => argument in levels);
-const passedOn = process.argv.slice(2).filter((argument) => !(argument in levels));
-const failed = wanted.filter((name) => !runLevel(name, passedOn));
+const isStage = (argument: string): boolean => argument === "check" || argument in levels;
+
+const stages = process.argv.slice(2).filter(isStage);
+const passedOn = process.argv.slice(2).filter((argument) => !isStage(argument));
+const failed = stages.filter((name) => !runStage(name, passedOn));
 if (failed.length > 0) console.error(`\nfailed: ${failed.join(", ")}`);
+console.log(`stages: ${stages.length - failed.length} passed, ${failed.length} failed`);
 process.exitCode = failed.length > 0 ? 1 : 0;

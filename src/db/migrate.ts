@@ -33,6 +33,19 @@ async function refuseNewer(client: Client, directory: string): Promise<void> {
   );
 }
 
+const extensionTrouble = /extension "?(ltree|btree_gist)|(ltree|btree_gist)\.control/;
+
+/** The server's own words do not say what to install. */
+function explained(error: unknown): unknown {
+  const text = error instanceof Error ? error.message : String(error);
+  if (!extensionTrouble.test(text)) return error;
+  return new RotaError(
+    "ExtensionMissing",
+    `PostgreSQL needs the extensions ltree and btree_gist: install its contrib package, or let an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
+    { cause: error },
+  );
+}
+
 async function migrateWith(client: Client, directory: string): Promise<void> {
   await client.connect();
   await refuseNewer(client, directory);
@@ -57,7 +70,7 @@ export async function migrate(url: string, directory: string = migrationsDirecto
   try {
     await migrateWith(client, directory);
   } catch (error) {
-    throw mapDatabaseError(lost ?? error);
+    throw mapDatabaseError(lost ?? explained(error));
   } finally {
     await client.end().catch(() => undefined); // the connection is of no use any more, whatever its state
   }

@@ -1,0 +1,287 @@
+import { expect } from "chai";
+import { KubeError } from "../../src/kube/errors.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { configCommits } from "../../src/resources/types.ts";
+import { readyOf } from "../../dev/quickstart/cluster-view.ts";
+import {
+  type Installation,
+  job,
+  plan,
+  priorityClass,
+  project,
+  startInstallation,
+} from "../support/installation.ts";
+
+const owner = { kind: "User", name: "pat" };
+
+describe("bad input", function () {
+  let installation: Installation;
+
+  before(async () => {
+    installation = await startInstallation();
+    const { view, cluster } = installation;
+    await cluster.addNodes({ count: 1, gpus: 8 });
+    for (const object of [
+      priorityClass("low", 10),
+      project("team", { owner, priorityClasses: ["low"] }),
+      plan("all", { owner }),
+    ]) {
+      await view.apply(object);
+    }
+    await installation.operate();
+    await view.until("the project to be ready", async () => {
+      const found = (await view.projects()).find(({ name }) => name === "team");
+      return found && readyOf(found)?.status === "True";
+    });
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  async function refusal(object: KubeObject): Promise<string> {
+    try {
+      await installation.view.apply(object);
+    } catch (error) {
+      if (error instanceof KubeError && error.status === 422) return error.message;
+      throw error;
+    }
+    throw new Error(`${object.kind ?? ""} ${object.metadata.name ?? ""} was accepted`);
+  }
+
+  const window = (start: string, end: string) =>
+    plan("bad", { owner, timeWindows: [{ start, end }] });
+
+  const refusedByServer: readonly (readonly [string, KubeObject, readonly RegExp[]])[] = [
+    [
+      "an unknown kind of owner",
+      plan("bad", { owner: { kind: "Robot", name: "r" } }),
+      [/spec\.owner\.kind/, /"Robot"/, /"User", "Group"/],
+    ],
+    [
+      "a negative quantity",
+      plan("bad", { owner, quantity: -1 }),
+      [/spec\.quantity/, /-1/, /greater than or equal to 0/],
+    ],
+    [
+      "a time of day that does not exist",
+      window("25:00", "26:00"),
+      [/spec\.timeWindows\[0\]\.start/, /25:00/, /HH:MM from 00:00 to 23:59/],
+    ],
+    [
+      "a time window without an end",
+      plan("bad", { owner, timeWindows: [{ start: "08:00" }] }),
+      [/spec\.timeWindows\[0\]\.end/, /Required/],
+    ],
+    [
+      "a namespace of the cluster's own",
+      project("bad", { namespace: "kube-system" }),
+      [/spec\.namespace/, /kube-system belongs to the cluster/],
+    ],
+    [
+      "a project that is its own parent",
+      project("bad", { parent: "bad" }),
+      [/spec\.parent/, /another project/],
+    ],
+    ["a project's name with a dot", project("a.b"), [/metadata\.name/]],
+    [
+      "a job of no pods",
+      job("team", "bad", { pool: "default", gpus: 1, parallelism: 0 }),
+      [/spec\.parallelism/, /greater than or equal to 1/],
+    ],
+    [
+      "a duration that is none",
+      job("team", "bad", { pool: "default", gpus: 1, spec: { maxRuntime: "soon" } }),
+      [/spec\.maxRuntime/, /90m or 2h30m, not soon/],
+    ],
+    [
+      "a reference to both a commit and a tag",
+      job("team", "bad", {
+        pool: "default",
+        gpus: 1,
+        spec: { configRef: { commit: "a", tag: "b" } },
+      }),
+      [/spec\.configRef/, /exactly one of commit and tag/],
+    ],
+    [
+      "a storage's size that is none",
+      project("bad", { storages: [{ name: "data", size: "big" }] }),
+      [/spec\.storages\[0\]\.size/, /100Gi, not big/],
+    ],
+  ];
+  for (const [what, object, words] of refusedByServer) {
+    it(`the API server refuses ${what}, and names field, value and cure`, async () => {
+      const message = await refusal(object);
+      for (const word of words) expect(message).to.match(word);
+    });
+  }
+
+  const refusedJobs: readonly (readonly [string, KubeObject, string, RegExp])[] = [
+    [
+      "an unknown priority class",
+      job("team", "class", { pool: "default", gpus: 1, priorityClassName: "urgent" }),
+      "PriorityClassUnknown",
+      /spec\.priorityClassName "urgent" does not exist; known: .*low/,
+    ],
+    [
+      "a priority class the project does not allow",
+      job("team", "not-allowed", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "system-cluster-critical",
+      }),
+      "PriorityClassNotAllowed",
+      /allowed: low/,
+    ],
+    [
+      "an unknown pool",
+      job("team", "pool", { pool: "a100", gpus: 1, priorityClassName: "low" }),
+      "PoolUnknown",
+      /spec\.pool "a100" has no nodes; pools: default/,
+    ],
+    [
+      "a namespace without a project",
+      job("default", "homeless", { pool: "default", gpus: 1 }),
+      "NoProject",
+      /namespace "default" belongs to no Project/,
+    ],
+    [
+      "an unknown commit",
+      job("team", "commit", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: { configRef: { commit: "nothing" } },
+      }),
+      "ConfigUnknown",
+      /commit "nothing"/,
+    ],
+    [
+      "an unknown storage",
+      job("team", "storage", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: { storages: [{ name: "data", mountPath: "/data" }] },
+      }),
+      "StorageUnknown",
+      /"data" is no storage of project team/,
+    ],
+    [
+      "a template without containers",
+      job("team", "template", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: { template: { spec: {} } },
+      }),
+      "TemplateRefused",
+      /spec\.template: .*containers/,
+    ],
+    [
+      "a quantity that is none",
+      job("team", "quantity", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: {
+          template: {
+            spec: {
+              containers: [{ name: "a", image: "a", resources: { limits: { cpu: "lots" } } }],
+            },
+          },
+        },
+      }),
+      "TemplateRefused",
+      /spec\.template: .*quantit/,
+    ],
+  ];
+  for (const [what, object, reason, message] of refusedJobs) {
+    it(`a job with ${what} says so in its status`, async () => {
+      await installation.view.apply(object);
+      const key = `${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}`;
+      const refused = await installation.view.until(`job ${key} to be refused`, async () => {
+        const found = await installation.view.job(key);
+        return found.status.state === "Refused" && found;
+      });
+      expect(refused.status.reason).to.equal(reason);
+      expect(refused.status.message).to.match(message);
+    });
+  }
+
+  it("a refused job is queued as soon as what it lacks is there", async () => {
+    await installation.view.apply(
+      job("team", "early", { pool: "later", gpus: 1, priorityClassName: "low" }),
+    );
+    await installation.view.until(
+      "the job to be refused",
+      async () => (await installation.view.job("team/early")).status.state === "Refused",
+    );
+    await installation.cluster.addNodes({ count: 1, gpus: 8, pool: "later", namePrefix: "later-" });
+    await installation.view.until(
+      "the job to run",
+      async () => (await installation.view.job("team/early")).status.state === "Running",
+    );
+  });
+
+  it("a project under an unknown parent says so, and is taken when the parent comes", async () => {
+    const { view } = installation;
+    await view.apply(project("child", { parent: "mother" }));
+    const conditionOf = async () => {
+      const found = (await view.projects()).find(({ name }) => name === "child");
+      return found && readyOf(found);
+    };
+    const refused = await view.until("the child to be judged", conditionOf);
+    expect(refused.reason).to.equal("ParentUnknown");
+    expect(refused.message).to.match(/spec\.parent "mother" does not exist/);
+    await view.apply(project("mother"));
+    await view.until("the child to be ready", async () => (await conditionOf())?.status === "True");
+  });
+
+  it("a cycle of projects is refused, and the tree stays as it was", async () => {
+    const { view } = installation;
+    await view.apply(project("top"));
+    await view.apply(project("below", { parent: "top" }));
+    await view.until("both to be ready", async () => {
+      const found = (await view.projects()).filter(
+        ({ name }) => name === "top" || name === "below",
+      );
+      return found.length === 2 && found.every((entry) => readyOf(entry)?.status === "True");
+    });
+    await view.apply(project("top", { parent: "below" }));
+    const top = await view.until("the cycle to be refused", async () => {
+      const found = (await view.projects()).find(({ name }) => name === "top");
+      return found && readyOf(found)?.reason === "ProjectCycle" && found;
+    });
+    expect(readyOf(top)?.message).to.match(/spec\.parent "below" lies below this project/);
+    expect(top.status.path).to.equal("top");
+  });
+
+  it("a commit's content cannot be changed, nor a job's template", async () => {
+    const { view } = installation;
+    const commit = (content: unknown): KubeObject => ({
+      apiVersion: "rota.dev/v1alpha1",
+      kind: "ConfigCommit",
+      metadata: { namespace: "team", name: "fixed" },
+      spec: { content },
+    });
+    await view.apply(commit({ rate: 1 }));
+    expect(await refusal(commit({ rate: 2 }))).to.match(/a ConfigCommit is immutable/);
+    expect(
+      configCommits.project(await view.client.get(configCommits, "team/fixed")).generation,
+    ).to.equal(1);
+    await view.apply(job("team", "fixed", { pool: "default", gpus: 1, priorityClassName: "low" }));
+    expect(
+      await refusal(job("team", "fixed", { pool: "default", gpus: 2, priorityClassName: "low" })),
+    ).to.match(/spec\.template is immutable/);
+  });
+
+  it("the operator goes on with everything else", async () => {
+    const { view } = installation;
+    await view.apply(job("team", "good", { pool: "default", gpus: 1, priorityClassName: "low" }));
+    await view.until(
+      "a good job to run",
+      async () => (await view.job("team/good")).status.state === "Running",
+    );
+  });
+});

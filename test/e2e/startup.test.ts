@@ -1,0 +1,123 @@
+import { spawn } from "node:child_process";
+import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { Client } from "pg";
+import { projectRoot } from "../../dev/local/paths.ts";
+import { createTestDatabase } from "../support/database.ts";
+
+interface Outcome {
+  readonly status: number | null;
+  readonly output: string;
+}
+
+/** Runs the operator until it ends by itself. */
+function runOperator(env: Readonly<Record<string, string>>): Promise<Outcome> {
+  const { KUBECONFIG: _cluster, DATABASE_URL: _database, ...rest } = process.env;
+  const child = spawn(process.execPath, [join(projectRoot, "src", "main.ts")], {
+    env: { ...rest, ROTA_HTTP_PORT: "0", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => resolve({ status, output }));
+  });
+}
+
+const nowhere = `apiVersion: v1
+kind: Config
+current-context: nowhere
+clusters: [{ name: nowhere, cluster: { server: "https://127.0.0.1:1" } }]
+users: [{ name: nowhere, user: {} }]
+contexts: [{ name: nowhere, context: { cluster: nowhere, user: nowhere } }]
+`;
+
+describe("an operator that cannot start says in one message what to change", function () {
+  let directory: string;
+  let kubeconfig: string;
+
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), "rota-startup-"));
+    kubeconfig = join(directory, "kubeconfig");
+    writeFileSync(kubeconfig, nowhere);
+  });
+
+  after(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it("without settings, or with wrong ones: all of them at once", async () => {
+    const { status, output } = await runOperator({
+      ROTA_TIME_ZONE: "Mars",
+      ROTA_LOG_LEVEL: "loud",
+    });
+    expect(status).to.equal(1);
+    expect(output).to.match(/DATABASE_URL is not set: give postgres:/);
+    expect(output).to.match(
+      /ROTA_TIME_ZONE is an IANA time zone such as Europe\/Berlin, not "Mars"/,
+    );
+    expect(output).to.match(/ROTA_LOG_LEVEL is error, warn, info, debug, not "loud"/);
+  });
+
+  it("when the database is not there", async () => {
+    const { status, output } = await runOperator({
+      KUBECONFIG: kubeconfig,
+      DATABASE_URL: "postgres://someone:secret-word@127.0.0.1:1/rota",
+    });
+    expect(status).to.equal(1);
+    expect(output).to.match(/cannot use the database 127\.0\.0\.1:1\/rota \(DATABASE_URL\)/);
+    expect(output).to.match(/ECONNREFUSED/);
+    expect(output).not.to.match(/secret-word/);
+  });
+
+  it("when the database lacks the extensions and the user may not create them", async () => {
+    const database = await createTestDatabase();
+    const admin = new Client({ connectionString: database.url });
+    await admin.connect();
+    try {
+      await admin.query("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+      await admin.query("CREATE ROLE rota_startup_guest LOGIN PASSWORD 'guest'");
+      await admin.query("GRANT ALL ON SCHEMA public TO rota_startup_guest");
+      const url = new URL(database.url);
+      url.username = "rota_startup_guest";
+      url.password = "guest";
+      const { status, output } = await runOperator({
+        KUBECONFIG: kubeconfig,
+        DATABASE_URL: url.href,
+      });
+      expect(status).to.equal(1);
+      expect(output).to.match(/PostgreSQL needs the extensions ltree and btree_gist/);
+    } finally {
+      await admin.query("DROP OWNED BY rota_startup_guest; DROP ROLE rota_startup_guest");
+      await admin.end();
+      await database.drop();
+    }
+  });
+
+  it("when the cluster is not there, or KUBECONFIG names no file", async () => {
+    const database = await createTestDatabase();
+    try {
+      const unreachable = await runOperator({ KUBECONFIG: kubeconfig, DATABASE_URL: database.url });
+      expect(unreachable.status).to.equal(1);
+      expect(unreachable.output).to.match(
+        /cannot reach the API server https:\/\/127\.0\.0\.1:1\/ \(KUBECONFIG\)/,
+      );
+      const missing = await runOperator({
+        KUBECONFIG: join(directory, "no-such-file"),
+        DATABASE_URL: database.url,
+      });
+      expect(missing.status).to.equal(1);
+      expect(missing.output).to.match(/KUBECONFIG/);
+      expect(missing.output).to.match(/no-such-file/);
+    } finally {
+      await database.drop();
+    }
+  });
+});
