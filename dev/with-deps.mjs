@@ -16,16 +16,16 @@ const lockHash = () =>
     .digest("hex");
 
 const isInstalled = () =>
-  existsSync(nodeBinary) &&
-  existsSync(stampFile) &&
-  readFileSync(stampFile, "utf8") === lockHash();
+  existsSync(nodeBinary) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === lockHash();
 
 function install() {
   console.error("Installing the npm packages of package-lock.json (about half a minute) ...");
   const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
   const result = spawnSync("npm", args, { cwd: root, stdio: ["ignore", 2, 2] });
   if (result.status !== 0) {
-    console.error(`npm ci failed (${result.error?.message ?? `status ${result.status}`}); see above.`);
+    console.error(
+      `npm ci failed (${result.error?.message ?? `status ${result.status}`}); see above.`,
+    );
     process.exit(1);
   }
   writeFileSync(stampFile, lockHash());

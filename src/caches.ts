@@ -37,7 +37,7 @@ export function createCaches(options: CacheOptions): RunningCaches {
   const all: Informer<unknown>[] = [];
   const follow = <T>(type: ResourceType<T>): Informer<T> => {
     const informer = createInformer({ client, type, clock, logger, metrics });
-    all.push(informer as Informer<unknown>);
+    all.push(informer);
     return informer;
   };
   const caches: Caches = {

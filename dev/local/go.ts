@@ -1,5 +1,6 @@
 /** The Go toolchain of this machine, used as it is configured. */
 import { spawn, spawnSync } from "node:child_process";
+import { guard, release } from "./watchdog.ts";
 
 export const whatToDoWithoutGo =
   "Install Go 1.26 or newer (https://go.dev/dl), or set KUBECONFIG to a cluster to use instead.";
@@ -34,7 +35,14 @@ export async function goBuild(
     cwd: moduleFolder,
     env: { ...process.env, CGO_ENABLED: "0" },
     stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
   });
+  // A build that outlived us would go on in a folder that the next builder clears.
+  const { pid } = child;
+  if (pid !== undefined) {
+    guard(pid, "KILL");
+    child.once("exit", () => release(pid));
+  }
   const lastLines: string[] = [];
   const takeLine = (line: string): void => {
     lastLines.push(line);

@@ -160,7 +160,7 @@ async function showPods({ view, narrator }: Stage): Promise<Pod[]> {
   narrator.table(
     ["node", "pods", "GPUs used", "which"],
     [...byNode]
-      .toSorted()
+      .toSorted(([one], [other]) => one.localeCompare(other))
       .map(([node, own]) => [node, own.length, gpusOf(own), names(own.map(({ name }) => name))]),
   );
   return pods;

@@ -1,6 +1,6 @@
 /** Stores a ConfigCommit's content once per hash, and says where it is. */
 import { ready, withCondition } from "../api/conditions.ts";
-import type { Condition, NewCondition } from "../api/conditions.ts";
+import type { NewCondition } from "../api/conditions.ts";
 import { saveCommit } from "../db/configs.ts";
 import { canonicalizeValue } from "../domain/canonical-json.ts";
 import type { CanonicalJson, JsonValue } from "../domain/canonical-json.ts";
@@ -132,7 +132,7 @@ export function reconcileConfigCommit(context: Context): Reconcile {
           }
         : {}),
       conditions: withCondition(
-        (commit.status.conditions ?? []) as Condition[],
+        commit.status.conditions ?? [],
         conditionOf(commit, outcome),
         context.clock.now(),
       ),

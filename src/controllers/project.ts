@@ -1,6 +1,5 @@
 /** Keeps a project: its row and place in the tree, its namespace, role bindings, storages, status. */
 import { ready, withCondition } from "../api/conditions.ts";
-import type { Condition } from "../api/conditions.ts";
 import type { ProjectStatus } from "../api/generated.ts";
 import { labels } from "../api/names.ts";
 import { projectSummary } from "../db/project-summary.ts";
@@ -188,11 +187,7 @@ async function writeOutcome(
   signal: AbortSignal,
 ): Promise<void> {
   const condition = ready(project.generation, outcome.isReady, outcome.reason, outcome.message);
-  const conditions = withCondition(
-    (project.status.conditions ?? []) as Condition[],
-    condition,
-    context.clock.now(),
-  );
+  const conditions = withCondition(project.status.conditions ?? [], condition, context.clock.now());
   const status = {
     ...project.status,
     ...facts,

@@ -1,6 +1,5 @@
 /** Brings a ResourcePlan's windows into the database, which accepts or refuses them. */
 import { ready, withCondition } from "../api/conditions.ts";
-import type { Condition } from "../api/conditions.ts";
 import type { ResourcePlanStatus } from "../api/generated.ts";
 import { deletePlan, replacePlan, weekOf } from "../db/plans.ts";
 import { changesAfter, days, quantityAt, secondOfWeek } from "../domain/windows.ts";
@@ -76,7 +75,7 @@ async function nextStatus(
     ...(acceptedGeneration === undefined ? {} : { acceptedGeneration }),
     quantityNow,
     ...(change === undefined ? {} : { nextChange: change.at.toString() }),
-    conditions: withCondition((plan.status.conditions ?? []) as Condition[], condition, now),
+    conditions: withCondition(plan.status.conditions ?? [], condition, now),
   };
 }
 

@@ -11,7 +11,7 @@ import type {
   ResourcePlanStatus,
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
-import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
+import type { PodDemand } from "../domain/pod-demand.ts";
 import { parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { fieldsOf, metaOf, textOf } from "./meta.ts";
@@ -123,7 +123,7 @@ const isTrue = (conditions: unknown, type: string): boolean =>
 
 function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   const amounts = fieldsOf(allocatable);
-  const text = (name: string) => String(amounts[name] ?? "0");
+  const text = (name: string) => textOf(amounts[name]) || "0";
   return {
     gpus: parseCount(text(gpuResource)),
     cpuMillis: parseCpuMillis(text("cpu")),
@@ -193,7 +193,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
       failure: failureOf(status),
-      demand: podDemand(spec as DemandingPodSpec, gpuResource),
+      demand: podDemand(spec, gpuResource),
     };
   },
 });

@@ -75,8 +75,8 @@ describe("preemption on a real control plane", function () {
     const release = await run("scattered-high", pool, 8, "high");
 
     const after = await podsOfPool(pool);
-    const kept = before.filter(({ uid }) => after.some((pod) => pod.uid === uid));
-    const gone = before.filter((pod) => !kept.includes(pod));
+    const kept = new Set(before.filter(({ uid }) => after.some((pod) => pod.uid === uid)));
+    const gone = before.filter((pod) => !kept.has(pod));
     expect(gone).to.have.lengthOf(1);
     expect(gone.map(({ nodeName }) => nodeName)).to.deep.equal(release.status.nodes);
     const ledger = await installation.database.pool.query(

@@ -2,7 +2,6 @@
 import { insertJob } from "../../db/queue.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
-import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
 import { RotaError } from "../../errors.ts";
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
@@ -144,7 +143,7 @@ async function insert(
       priorityClass: priorityClass.name,
       preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
       parallelism: job.spec.parallelism,
-      perPod: podDemand(podSpec as DemandingPodSpec, context.settings.gpuResource),
+      perPod: podDemand(podSpec, context.settings.gpuResource),
       allowsBorrowing: job.spec.borrowing === "Allow",
       ...(job.spec.maxRuntime === undefined
         ? {}

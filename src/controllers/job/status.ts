@@ -84,7 +84,7 @@ function conditionsOf(
   now: Temporal.Instant,
 ): Condition[] {
   const condition = ready(job.generation, isReady, words.reason, words.message);
-  return withCondition((job.status.conditions ?? []) as Condition[], condition, now);
+  return withCondition(job.status.conditions ?? [], condition, now);
 }
 
 export function refusedStatus(job: Job, refusal: Refusal, now: Temporal.Instant): JobStatus {
