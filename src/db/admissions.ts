@@ -18,15 +18,13 @@ export interface Admission extends Fence {
   readonly placements: readonly Placed[];
 }
 
-/** Placements of many jobs as three columns, for unnest. */
-export function placementColumns(
-  jobs: readonly { readonly id: string; readonly placements: readonly Placed[] }[],
-): [string[], string[], number[]] {
-  const rows = jobs.flatMap(({ id, placements }) =>
-    placements.map(({ node, pods }) => ({ id, node, pods })),
-  );
-  return [rows.map((row) => row.id), rows.map((row) => row.node), rows.map((row) => row.pods)];
-}
+/**
+ * Placements of many jobs, one JSON value each, for jsonb_to_recordset: joined to their jobs by id they
+ * would be a nested loop over all of them for each job.
+ */
+export const placementColumn = (
+  jobs: readonly { readonly placements: readonly Placed[] }[],
+): string[] => jobs.map(({ placements }) => JSON.stringify(placements));
 
 /**
  * Starts waiting jobs on their nodes. Returns those really admitted, with the number of the attempt that
@@ -41,16 +39,16 @@ export function admitJobs(db: Queryable, admissions: readonly Admission[]): Prom
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
         started_at = now(), not_before = NULL, reason = 'Admitted', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
         AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
-      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes
+      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
     ), placed AS (
       INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
       SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
         place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes
       FROM admitted AS job
-      JOIN unnest($4::uuid[], $5::text[], $6::int[]) AS place (id, node, pods) ON place.id = job.id
+      CROSS JOIN LATERAL jsonb_to_recordset(job.placements) AS place (node text, pods int)
     )
     SELECT id, attempt FROM admitted
     `,
@@ -58,7 +56,7 @@ export function admitJobs(db: Queryable, admissions: readonly Admission[]): Prom
       admissions.map((admission) => admission.id),
       admissions.map((admission) => admission.attempt),
       admissions.map((admission) => admission.borrowing),
-      ...placementColumns(admissions),
+      placementColumn(admissions),
     ],
   );
 }

@@ -1,5 +1,5 @@
 /** Jobs that wait for their victims to leave, with capacity kept for them. */
-import { placementColumns, type Admission, type Fence } from "./admissions.ts";
+import { placementColumn, type Admission, type Fence } from "./admissions.ts";
 import { run } from "./pool.ts";
 import type { Queryable } from "./types.ts";
 
@@ -18,16 +18,16 @@ export function holdJobs(
     WITH held AS (
       UPDATE jobs
       SET status = 'held', borrowing = wanted.borrowing, not_before = NULL, reason = 'Held', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
         AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
-      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes
+      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
     ), kept AS (
       INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
       SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
-        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $7)
+        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $5)
       FROM held AS job
-      JOIN unnest($4::uuid[], $5::text[], $6::int[]) AS place (id, node, pods) ON place.id = job.id
+      CROSS JOIN LATERAL jsonb_to_recordset(job.placements) AS place (node text, pods int)
     )
     SELECT id, attempt FROM held
     `,
@@ -35,7 +35,7 @@ export function holdJobs(
       holds.map((hold) => hold.id),
       holds.map((hold) => hold.attempt),
       holds.map((hold) => hold.borrowing),
-      ...placementColumns(holds),
+      placementColumn(holds),
       seconds,
     ],
   );
