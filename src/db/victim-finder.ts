@@ -46,9 +46,10 @@ export async function findVictims(
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
   if (requests.length === 0) return [];
+  const powers = [...new Set(requests.map(powerOf))];
   const rows = await run<Row>(db, STATEMENT, [
     pool,
-    JSON.stringify(requests.map(parameter)),
+    JSON.stringify(requests.map((request, index) => parameter(request, index, powers))),
     [...budgets.keys()],
     limits.closeNodes,
     limits.nodes,
@@ -57,8 +58,13 @@ export async function findVictims(
   return rows.map((row) => liveJob(row, budgets.get(row.id)));
 }
 
-const parameter = (request: VictimRequest, index: number) => ({
+/** Requests of one power may evict the same jobs: these are looked up once for all of them. */
+const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
+  JSON.stringify([priority, inside, over.length > 0, borrows]);
+
+const parameter = (request: VictimRequest, index: number, powers: readonly string[]) => ({
   preemptor: index,
+  power: powers.indexOf(powerOf(request)),
   priority: request.priority,
   inside: request.inside,
   claims: request.over.length > 0,
@@ -105,9 +111,12 @@ const STATEMENT = `
   WITH request AS MATERIALIZED (
     SELECT *
     FROM jsonb_to_recordset($2::jsonb) AS (
-      preemptor integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
       gpus integer, cpu_millis bigint, memory_bytes bigint, nodes jsonb, over jsonb, changed jsonb
     )
+  ),
+  power AS MATERIALIZED (
+    SELECT DISTINCT power, priority, inside, claims, borrows FROM request
   ),
   leaving AS (
     SELECT allocation.node_name, sum(allocation.gpus) AS gpus, sum(allocation.cpu_millis) AS cpu_millis,
@@ -164,32 +173,32 @@ const STATEMENT = `
   ),
   -- Jobs that free only what is nowhere short are no use: of 100,000 pods this leaves the GPU pods, as a rule.
   short AS MATERIALIZED (
-    SELECT request.preemptor,
+    SELECT request.power,
       bool_or(seen.gpus < request.gpus * request.parallelism) AS gpus,
       bool_or(seen.cpu_millis < request.cpu_millis * request.parallelism) AS cpu_millis,
       bool_or(seen.memory_bytes < request.memory_bytes * request.parallelism) AS memory_bytes,
       bool_or(seen.pods < request.parallelism) AS pods
     FROM request
     JOIN seen USING (preemptor)
-    GROUP BY request.preemptor
+    GROUP BY request.power
   ),
   -- In two parts, so that the first can use the indexes on GPU pods and the second is not run when GPUs alone are short.
   gpu_eligible AS MATERIALIZED (
-    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
+    SELECT power.power, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
     FROM short
-    JOIN request USING (preemptor)
-    JOIN jobs AS job ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
-      OR request.inside AND job.borrowing
+    JOIN power USING (power)
+    JOIN jobs AS job ON job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
+      OR power.inside AND job.borrowing
     WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.pod_gpus > 0
       AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(gpus) FROM short)
   ),
   other_eligible AS MATERIALIZED (
-    SELECT request.preemptor, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
+    SELECT power.power, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
     FROM short
-    JOIN request USING (preemptor)
+    JOIN power USING (power)
     JOIN jobs AS job ON (
-      job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
-      OR request.inside AND job.borrowing
+      job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
+      OR power.inside AND job.borrowing
     ) AND (
       short.cpu_millis AND job.pod_cpu_millis > 0 OR short.memory_bytes AND job.pod_memory_bytes > 0 OR short.pods
     )
@@ -198,14 +207,14 @@ const STATEMENT = `
       AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
   ),
   placed AS MATERIALIZED (
-    SELECT eligible.preemptor, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
+    SELECT eligible.power, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
       eligible.borrowing, eligible.priority, eligible.started_at,
       allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
     FROM gpu_eligible AS eligible
     JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
     WHERE allocation.gpus > 0
     UNION ALL
-    SELECT eligible.preemptor, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
+    SELECT eligible.power, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
       eligible.borrowing, eligible.priority, eligible.started_at,
       allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
     FROM other_eligible AS eligible
@@ -213,15 +222,15 @@ const STATEMENT = `
     WHERE (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
   ),
   freed AS (
-    SELECT preemptor, node_name,
+    SELECT power, node_name,
       sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes, sum(pods) AS pods,
       max(gpus / gang) AS gpus_per_pod, max(cpu_millis / gang) AS cpu_millis_per_pod,
       max(memory_bytes / gang) AS memory_bytes_per_pod, max(pods / gang) AS pods_per_pod
     FROM placed
-    GROUP BY preemptor, node_name
+    GROUP BY power, node_name
   ),
   counted AS (
-    SELECT seen.*, request.parallelism,
+    SELECT seen.*, request.power, request.parallelism,
       request.gpus AS pod_gpus, request.cpu_millis AS pod_cpu_millis, request.memory_bytes AS pod_memory_bytes,
       gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
       greatest(0, least(
@@ -236,11 +245,11 @@ const STATEMENT = `
       )) AS could_fit
     FROM seen
     JOIN request USING (preemptor)
-    JOIN freed ON freed.preemptor = seen.preemptor AND freed.node_name = seen.name
+    JOIN freed ON freed.power = request.power AND freed.node_name = seen.name
   ),
   -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
   bounded AS (
-    SELECT preemptor, name, parallelism, could_fit - fits AS gain,
+    SELECT preemptor, power, name, parallelism, could_fit - fits AS gain,
       greatest(0, (fits + 1) * pod_gpus - gpus) AS missing_gpus,
       greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) AS missing_cpu_millis,
       greatest(0, (fits + 1) * pod_memory_bytes - memory_bytes) AS missing_memory_bytes,
@@ -274,7 +283,7 @@ const STATEMENT = `
         AND sum(placed.memory_bytes) OVER preferred >= missing_memory_bytes
         AND sum(placed.pods) OVER preferred >= missing_pods AS is_enough
     FROM close
-    JOIN placed ON placed.preemptor = close.preemptor AND placed.node_name = close.name
+    JOIN placed ON placed.power = close.power AND placed.node_name = close.name
     -- Said twice: IS TRUE keeps this a hashed filter, where the planner would sort all of placed for the join.
     WHERE (placed.node_name IN (SELECT name FROM close)) IS TRUE
     WINDOW preferred AS (
@@ -291,7 +300,7 @@ const STATEMENT = `
     ORDER BY preemptor, name, pods_so_far
   ),
   ordered AS (
-    SELECT close.preemptor, close.name, close.parallelism, close.gained_before,
+    SELECT close.preemptor, close.power, close.name, close.parallelism, close.gained_before,
       row_number() OVER (
         PARTITION BY close.preemptor
         ORDER BY pods_so_far, inside_so_far, prefix.priority, started_at DESC, close.name
@@ -304,14 +313,14 @@ const STATEMENT = `
     JOIN prefix ON prefix.preemptor = close.preemptor AND prefix.name = close.name
   ),
   chosen AS MATERIALIZED (
-    SELECT preemptor, name
+    SELECT DISTINCT power, name
     FROM ordered
     WHERE by_preference <= $5::integer OR by_bound <= $5::integer OR gained_before < parallelism
   ),
   on_nodes AS (
     SELECT DISTINCT placed.id
     FROM placed
-    JOIN chosen ON chosen.preemptor = placed.preemptor AND chosen.name = placed.node_name
+    JOIN chosen ON chosen.power = placed.power AND chosen.name = placed.node_name
     WHERE (placed.node_name IN (SELECT name FROM chosen)) IS TRUE
   ),
   exceeded AS MATERIALIZED (
@@ -353,9 +362,9 @@ const STATEMENT = `
     WHERE relieved_before < excess OR by_preference <= $6::integer OR by_amount <= $6::integer
     UNION
     SELECT job.id
-    FROM request
-    JOIN jobs AS job ON job.priority < request.priority AND (request.inside OR request.claims OR job.borrowing)
-      OR request.inside AND job.borrowing
+    FROM power
+    JOIN jobs AS job ON job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
+      OR power.inside AND job.borrowing
     WHERE job.id = ANY ($3::uuid[]) AND job.pool = $1 AND job.status IN ('starting', 'running')
   ),
   chains AS (

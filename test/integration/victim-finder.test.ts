@@ -13,7 +13,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
 import { type Scenario, scenarios } from "../unit/scheduling/support.ts";
 
-const CASES = Number(process.env["FC_RUNS"] ?? 300);
+const CASES = Number(process.env["FC_RUNS"] ?? 150);
 const TIGHT: FinderLimits = { closeNodes: 1, nodes: 1, siblings: 1 };
 
 const seed = process.env["FC_SEED"];
@@ -238,6 +238,31 @@ describe("victim finder, against brute force", () => {
           expect(verdict.kind).to.equal(best ? "preempt" : "wait");
         }),
       ),
+      options,
+    );
+  });
+
+  it("proposes for several jobs at once what it proposes for each alone", async () => {
+    await fc.assert(
+      fc.asyncProperty(scenarios(3).map(forDatabase), async (scenario) => {
+        const [request] = decide(scenario.snapshot).requests;
+        if (!request) return;
+        const { perPod } = request;
+        const requests = [
+          request,
+          { ...request, priority: request.priority + 1 },
+          { ...request, perPod: { ...perPod, gpus: perPod.gpus + 1 } },
+          { ...request, nodes: ["n0"] },
+        ];
+        await inDatabase(database.pool, scenario, async (client) => {
+          const together = await findVictims(client, "default", requests);
+          const ids = together.map(({ id }) => id);
+          for (const one of requests) {
+            const alone = await findVictims(client, "default", [one]);
+            expect(ids).to.include.members(alone.map(({ id }) => id));
+          }
+        });
+      }),
       options,
     );
   });

@@ -41,7 +41,7 @@ type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
 
 /** Jobs described for the finder in one decision. */
-const MAX_REQUESTS = 16;
+const MAX_REQUESTS = 8;
 
 export function decide(snapshot: Snapshot): Decision {
   return new Deciding(snapshot).run();
