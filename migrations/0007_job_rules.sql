@@ -172,10 +172,14 @@ COMMENT ON FUNCTION allocations_commit IS 'Adds new allocations to their nodes; 
 CREATE FUNCTION allocations_release() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+  -- A scalar subquery by id: a join on the status as well may walk the index of all live jobs for each row.
   IF EXISTS (
     SELECT FROM old_rows AS allocation
-    JOIN jobs AS job ON job.id = allocation.job_id AND job.attempt = allocation.attempt
-    WHERE job_is_live(job.status)
+    WHERE (
+      SELECT job_is_live(job.status) AND job.attempt = allocation.attempt
+      FROM jobs AS job
+      WHERE job.id = allocation.job_id
+    )
   ) THEN
     RAISE EXCEPTION 'a live job keeps its allocations'
       USING ERRCODE = 'check_violation', CONSTRAINT = 'allocations_of_live_jobs', TABLE = 'allocations';
