@@ -1,0 +1,239 @@
+import { expect } from "chai";
+import { createInformer } from "../../../src/kube/reflector.ts";
+import type { InformerOptions } from "../../../src/kube/reflector.ts";
+import type { KubeObject, ResourceType } from "../../../src/kube/resource.ts";
+import { systemClock } from "../../../src/runtime/clock.ts";
+import { silentLogger } from "../../../src/runtime/logger.ts";
+import { createCountingMetrics } from "../../support/counting-metrics.ts";
+import { failure, json, never, reset, startFakeApiServer, stream } from "./fake-api-server.ts";
+import type { FakeApiServer } from "./fake-api-server.ts";
+
+interface Kept {
+  readonly version: string;
+}
+
+const widgets: ResourceType<Kept> = {
+  group: "example.com",
+  version: "v1",
+  plural: "widgets",
+  kind: "Widget",
+  namespaced: true,
+  project: ({ metadata }) => ({ version: metadata.resourceVersion ?? "" }),
+};
+
+const widget = (name: string, version: number): KubeObject => ({
+  metadata: { name, namespace: "ns", resourceVersion: String(version) },
+});
+const event = (type: string, name: string, version: number) => ({
+  type,
+  object: widget(name, version),
+});
+const initialEnd = (version: number) => ({
+  type: "BOOKMARK",
+  object: {
+    metadata: {
+      resourceVersion: String(version),
+      annotations: { "k8s.io/initial-events-end": "true" },
+    },
+  },
+});
+const bookmark = (version: number) => ({
+  type: "BOOKMARK",
+  object: { metadata: { resourceVersion: String(version) } },
+});
+const page = (items: KubeObject[], version: number, next = "") =>
+  json(200, { metadata: { resourceVersion: String(version), continue: next }, items });
+const expired = failure(410, "Expired");
+
+describe("reflector", () => {
+  let server: FakeApiServer;
+  let stop: AbortController;
+
+  beforeEach(async () => {
+    server = await startFakeApiServer();
+    stop = new AbortController();
+  });
+  afterEach(async () => {
+    stop.abort();
+    await server.close();
+  });
+
+  function start(options: Partial<InformerOptions<Kept>> = {}) {
+    const metrics = createCountingMetrics();
+    const informer = createInformer({
+      client: server.client(),
+      type: widgets,
+      clock: systemClock,
+      logger: silentLogger,
+      metrics,
+      backoff: { baseSeconds: 0.01, maxSeconds: 0.05 },
+      ...options,
+    });
+    const changes: string[] = [];
+    informer.onChange(({ key, before, after }) => {
+      changes.push(`${key} ${before?.version ?? "-"}>${after?.version ?? "-"}`);
+    });
+    informer.start(stop.signal);
+    const until = async (count: number): Promise<void> => {
+      for (let turn = 0; turn < 1000 && changes.length < count; turn += 1) {
+        await systemClock.sleep(0.005);
+      }
+      expect(changes).to.have.length.at.least(count);
+    };
+    return { changes, informer, metrics, until };
+  }
+
+  const queries = () => server.requests.map(({ query }) => Object.fromEntries(query));
+
+  it("lists by watch, then follows, then resumes after the last version it heard of", async () => {
+    server.answer(
+      stream(
+        [
+          event("ADDED", "a", 1),
+          event("ADDED", "b", 2),
+          initialEnd(5),
+          event("MODIFIED", "a", 6),
+          bookmark(9),
+        ],
+        true,
+      ),
+      stream([event("DELETED", "b", 10)], false),
+    );
+    const { changes, informer, metrics, until } = start();
+    await until(4);
+    expect(changes).to.deep.equal(["ns/a ->1", "ns/b ->2", "ns/a 1>6", "ns/b 2>-"]);
+    expect([...informer.store.keys()]).to.deep.equal(["ns/a"]);
+    const [first, second] = queries();
+    expect(first).to.include({ sendInitialEvents: "true", resourceVersionMatch: "NotOlderThan" });
+    expect(second).to.include({ resourceVersion: "9", allowWatchBookmarks: "true" });
+    expect(metrics.total("reflector_lists_total")).to.equal(1);
+    expect(metrics.total("reflector_objects")).to.equal(1);
+    expect(informer.lastEventSeconds()).to.be.below(10);
+  });
+
+  it("is synced only when the collection is complete", async () => {
+    server.answer(stream([event("ADDED", "a", 1)], false));
+    const { informer, until } = start();
+    await until(1);
+    expect(informer.synced()).to.equal(false);
+    stop.abort();
+    const outcome = await informer.whenSynced().catch((error: unknown) => String(error));
+    expect(outcome).to.include("stopped before it synced");
+  });
+
+  it("lists in pages where WatchList is not served, and starts again when a page has expired", async () => {
+    server.answer(
+      failure(422, "Invalid"),
+      page([widget("a", 1)], 5, "token"),
+      expired,
+      page([widget("a", 2)], 7, "token"),
+      page([widget("b", 3)], 7),
+      stream([event("MODIFIED", "b", 8)], false),
+    );
+    const { changes, informer, until } = start();
+    await until(4);
+    expect(changes).to.deep.equal(["ns/a ->1", "ns/a 1>2", "ns/b ->3", "ns/b 3>8"]);
+    expect(informer.synced()).to.equal(true);
+    expect(
+      queries().map(({ continue: token, resourceVersion }) => token ?? resourceVersion),
+    ).to.deep.equal([undefined, undefined, "token", undefined, "token", "7"]);
+  });
+
+  for (const [how, answer] of Object.entries({
+    "as an event": stream(
+      [{ type: "ERROR", object: { kind: "Status", code: 410, reason: "Expired" } }],
+      true,
+    ),
+    "as an answer": expired,
+  })) {
+    it(`relists on 410 ${how}, and notices what was deleted meanwhile`, async () => {
+      server.answer(
+        stream([event("ADDED", "a", 1), event("ADDED", "b", 2), initialEnd(5)], true),
+        answer,
+        stream([event("ADDED", "b", 2), event("ADDED", "c", 9), initialEnd(20)], false),
+      );
+      const { changes, metrics, until } = start();
+      await until(4);
+      expect(changes).to.deep.equal(["ns/a ->1", "ns/b ->2", "ns/c ->9", "ns/a 1>-"]);
+      expect(metrics.total("reflector_lists_total")).to.equal(2);
+    });
+  }
+
+  it("follows a server that was restored from an older backup", async () => {
+    const details = { causes: [{ reason: "ResourceVersionTooLarge", message: "Too large" }] };
+    server.answer(
+      stream([event("ADDED", "a", 100), event("ADDED", "b", 101), initialEnd(105)], true),
+      failure(504, "Timeout", { details }),
+      stream([event("ADDED", "a", 50), initialEnd(60), event("MODIFIED", "a", 61)], false),
+    );
+    const { changes, until } = start();
+    await until(5);
+    expect(changes.slice(2)).to.deep.equal(["ns/a 100>50", "ns/b 101>-", "ns/a 50>61"]);
+  });
+
+  it("drops what it has seen already", async () => {
+    server.answer(
+      stream([event("ADDED", "a", 4), initialEnd(5)], true),
+      stream(
+        [
+          event("MODIFIED", "a", 6),
+          event("MODIFIED", "a", 6),
+          event("MODIFIED", "a", 5),
+          event("DELETED", "a", 7),
+        ],
+        false,
+      ),
+    );
+    const { changes, until } = start();
+    await until(3);
+    expect(changes).to.deep.equal(["ns/a ->4", "ns/a 4>6", "ns/a 6>-"]);
+  });
+
+  it("goes on after resets, failures and refusals", async () => {
+    server.answer(
+      reset,
+      failure(500, "InternalError"),
+      failure(429, "TooManyRequests"),
+      stream([event("ADDED", "a", 1)], true),
+      stream([event("ADDED", "a", 1), initialEnd(5)], true),
+      reset,
+      failure(503, "ServiceUnavailable"),
+      stream([event("MODIFIED", "a", 6)], false),
+    );
+    const { changes, metrics, until } = start();
+    await until(2);
+    expect(changes).to.deep.equal(["ns/a ->1", "ns/a 1>6"]);
+    expect(metrics.total("reflector_failures_total")).to.equal(6);
+  });
+
+  it("gives up a watch that has gone silent", async () => {
+    server.answer(
+      stream([event("ADDED", "a", 1), initialEnd(5)], false),
+      stream([event("MODIFIED", "a", 6)], false),
+    );
+    const { changes, until } = start({ silentSeconds: 0.3 });
+    await until(2);
+    expect(changes).to.deep.equal(["ns/a ->1", "ns/a 1>6"]);
+  });
+
+  it("goes on when a handler throws", async () => {
+    server.answer(stream([event("ADDED", "a", 1), event("ADDED", "b", 2), initialEnd(5)], false));
+    const { changes, informer } = start();
+    informer.onChange(() => {
+      throw new Error("a handler's bug");
+    });
+    await informer.whenSynced();
+    expect(changes).to.have.length(2);
+  });
+
+  it("stops at once, in the middle of anything", async () => {
+    server.answer(never);
+    const { informer } = start();
+    await systemClock.sleep(0.02);
+    stop.abort();
+    await informer.stopped();
+    const asked = server.requests.length;
+    await systemClock.sleep(0.1);
+    expect(server.requests).to.have.length(asked);
+  });
+});
