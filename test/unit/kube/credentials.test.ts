@@ -1,0 +1,219 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
+import type { Server } from "node:http";
+import { createServer } from "node:https";
+import { connect } from "node:net";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { KubeClient } from "../../../src/kube/client.ts";
+import { loadCredentialsFromFile, proxyFromEnvironment } from "../../../src/kube/credentials.ts";
+import { systemClock } from "../../../src/runtime/clock.ts";
+import { createManualClock } from "../../support/manual-clock.ts";
+
+interface Seen {
+  readonly authorization: string | undefined;
+  readonly clientName: string | undefined;
+}
+
+describe("credentials", () => {
+  let directory: string;
+  let api: Server;
+  let seen: Seen[];
+  const clients: KubeClient[] = [];
+  const path = (name: string): string => join(directory, name);
+
+  /** A self-signed certificate: its own CA. */
+  function makeCertificate(name: string): void {
+    const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=IP:127.0.0.1"];
+    const output = ["-keyout", path(`${name}.key`), "-out", path(`${name}.crt`)];
+    const options = [
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-days",
+      "2",
+    ];
+    execFileSync("openssl", ["req", ...options, ...subject, ...output], { stdio: "ignore" });
+  }
+
+  const certificate = (name: string) => ({
+    cert: readFileSync(path(`${name}.crt`)),
+    key: readFileSync(path(`${name}.key`)),
+  });
+
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), "rota-credentials-"));
+    for (const name of ["server", "other-server", "user"]) makeCertificate(name);
+    const options = { ...certificate("server"), requestCert: true, rejectUnauthorized: false };
+    api = createServer(options, (request, response) => {
+      const socket = request.socket as import("node:tls").TLSSocket;
+      const { CN } = socket.getPeerCertificate().subject ?? {};
+      seen.push({
+        authorization: request.headers.authorization,
+        clientName: Array.isArray(CN) ? CN[0] : CN,
+      });
+      response.setHeader("content-type", "application/json");
+      response.end("{}");
+    });
+    api.listen(0, "127.0.0.1");
+    await once(api, "listening");
+  });
+  beforeEach(() => {
+    seen = [];
+  });
+  afterEach(async () => {
+    await Promise.all(clients.splice(0).map((client) => client.close()));
+  });
+  after(async () => {
+    api.closeAllConnections();
+    api.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const port = (): number => (api.address() as AddressInfo).port;
+
+  function kubeconfig(user: object, cluster: object = {}): string {
+    const file = path("kubeconfig");
+    const server = `https://127.0.0.1:${port()}`;
+    const content = {
+      apiVersion: "v1",
+      kind: "Config",
+      "current-context": "c",
+      contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
+      clusters: [
+        { name: "c", cluster: { server, "certificate-authority": path("ca.crt"), ...cluster } },
+      ],
+      users: [{ name: "u", user }],
+    };
+    writeFileSync(file, JSON.stringify(content));
+    writeFileSync(path("ca.crt"), readFileSync(path("server.crt")));
+    return file;
+  }
+
+  function clientFor(file: string, clock = systemClock): KubeClient {
+    const credentials = loadCredentialsFromFile(file);
+    const client = new KubeClient({ credentials, clock, name: "credentials-test" });
+    clients.push(client);
+    return client;
+  }
+
+  const ask = (client: KubeClient): Promise<unknown> =>
+    client.raw("GET", "/version", undefined, { attempts: 1, timeoutSeconds: 10 });
+
+  it("uses a client certificate", async () => {
+    const user = { "client-certificate": path("user.crt"), "client-key": path("user.key") };
+    await ask(clientFor(kubeconfig(user)));
+    expect(seen).to.deep.equal([{ authorization: undefined, clientName: "user" }]);
+  });
+
+  it("uses a token, and a user name with a password", async () => {
+    await ask(clientFor(kubeconfig({ token: "secret" })));
+    await ask(clientFor(kubeconfig({ username: "me", password: "pass" })));
+    const basic = `Basic ${Buffer.from("me:pass").toString("base64")}`;
+    expect(seen.map(({ authorization }) => authorization)).to.deep.equal(["Bearer secret", basic]);
+  });
+
+  it("runs an exec plugin once, and again when its token has expired", async () => {
+    const plugin = `
+      const count = require("node:fs").readFileSync(${JSON.stringify(path("count"))}, "utf8").length;
+      require("node:fs").appendFileSync(${JSON.stringify(path("count"))}, "x");
+      const expirationTimestamp = new Date(Date.now() - 1000).toISOString();
+      console.log(JSON.stringify({ status: { token: "run-" + count, expirationTimestamp } }));`;
+    writeFileSync(path("count"), "");
+    const exec = {
+      apiVersion: "client.authentication.k8s.io/v1",
+      command: process.execPath,
+      args: ["-e", plugin],
+    };
+    const clock = createManualClock();
+    const client = clientFor(kubeconfig({ exec }), clock);
+    await ask(client);
+    await ask(client);
+    await clock.advance(31);
+    await ask(client);
+    expect(seen.map(({ authorization }) => authorization)).to.deep.equal([
+      "Bearer run-0",
+      "Bearer run-0",
+      "Bearer run-1",
+    ]);
+  });
+
+  it("reads a rotated client certificate and CA again, on new connections", async () => {
+    const clock = createManualClock();
+    const user = { "client-certificate": path("rotated.crt"), "client-key": path("rotated.key") };
+    const rotate = (name: string): void => {
+      writeFileSync(path("rotated.crt"), certificate(name).cert);
+      writeFileSync(path("rotated.key"), certificate(name).key);
+    };
+    rotate("user");
+    const client = clientFor(kubeconfig(user), clock);
+    await ask(client);
+    rotate("other-server");
+    await ask(client);
+    await clock.advance(31);
+    await ask(client);
+    expect(seen.map(({ clientName }) => clientName)).to.deep.equal([
+      "user",
+      "user",
+      "other-server",
+    ]);
+    writeFileSync(path("ca.crt"), certificate("other-server").cert);
+    await clock.advance(31);
+    const refused = await ask(client).catch((error: unknown) => String(error));
+    expect(refused).to.match(/certificate/);
+  });
+
+  it("goes through the cluster's HTTP proxy", async () => {
+    const tunnels: string[] = [];
+    const proxy = createHttpServer();
+    proxy.on("connect", (request, socket) => {
+      tunnels.push(request.url ?? "");
+      const upstream = connect(port(), "127.0.0.1", () => {
+        socket.write("HTTP/1.1 200 OK\r\n\r\n");
+        upstream.pipe(socket).pipe(upstream);
+      });
+      upstream.on("error", () => socket.destroy());
+      socket.on("error", () => upstream.destroy());
+    });
+    proxy.listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const { port: proxyPort } = proxy.address() as AddressInfo;
+    const cluster = { "proxy-url": `http://127.0.0.1:${proxyPort}` };
+    const client = clientFor(kubeconfig({ token: "secret" }, cluster));
+    await ask(client);
+    await client.close();
+    proxy.close();
+    expect(tunnels).to.deep.equal([`127.0.0.1:${port()}`]);
+    expect(seen).to.have.length(1);
+  });
+
+  it("refuses to send a token over plain HTTP to another machine", () => {
+    const file = kubeconfig({ token: "secret" }, { server: "http://api.example.com" });
+    expect(() => loadCredentialsFromFile(file)).to.throw("must be https");
+  });
+
+  it("reads the proxy from the environment as curl does", () => {
+    const server = new URL("https://api.example.com:6443");
+    const proxy = (environment: NodeJS.ProcessEnv) => proxyFromEnvironment(server, environment);
+    const HTTPS_PROXY = "http://proxy:3128";
+    expect(proxy({})).to.equal(undefined);
+    expect(proxy({ HTTPS_PROXY })).to.equal(HTTPS_PROXY);
+    expect(proxy({ HTTPS_PROXY, NO_PROXY: "other.org" })).to.equal(HTTPS_PROXY);
+    for (const NO_PROXY of [
+      "*",
+      ".example.com",
+      "example.com",
+      "x, api.example.com",
+      "api.example.com:6443",
+    ]) {
+      expect(proxy({ HTTPS_PROXY, NO_PROXY }), NO_PROXY).to.equal(undefined);
+    }
+  });
+});
