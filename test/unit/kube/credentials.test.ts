@@ -8,6 +8,7 @@ import { connect } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { expect } from "chai";
 import { KubeClient } from "../../../src/kube/client.ts";
 import { loadCredentialsFromFile, proxyFromEnvironment } from "../../../src/kube/credentials.ts";
@@ -53,7 +54,7 @@ describe("credentials", () => {
     for (const name of ["server", "other-server", "user"]) makeCertificate(name);
     const options = { ...certificate("server"), requestCert: true, rejectUnauthorized: false };
     api = createServer(options, (request, response) => {
-      const socket = request.socket as import("node:tls").TLSSocket;
+      const socket = request.socket as TLSSocket;
       const { CN } = socket.getPeerCertificate().subject ?? {};
       seen.push({
         authorization: request.headers.authorization,

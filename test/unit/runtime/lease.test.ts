@@ -133,7 +133,8 @@ describe("leader election", () => {
     await clock.advance(3);
     const leadership = leaders()[0]?.election.leadership;
     expect(leadership?.isValid()).to.equal(true);
-    const frozen = clock.monotonicSeconds;
+    const before = clock.monotonicSeconds();
+    const frozen = (): number => before;
     const thawedAtSeconds = clock.monotonicSeconds() + 11;
     clock.monotonicSeconds = () => thawedAtSeconds;
     expect(leadership?.isValid()).to.equal(false);

@@ -121,7 +121,8 @@ describe("lifecycle", () => {
         clock: createManualClock(),
         logger: {
           ...silentLogger,
-          error: (message, fields) => void messages.push(`${message}: ${fields?.["error"]}`),
+          error: (message, fields) =>
+            void messages.push(`${message}: ${String(fields?.["error"])}`),
         },
         process,
       });

@@ -22,6 +22,15 @@ function drainNow(queue: WorkQueue): string[] {
   return taken;
 }
 
+/** The model's delayed keys whose time has come are owed. */
+function becomeDue(delayed: Map<string, number>, owed: Set<string>, nowSeconds: number): void {
+  for (const [key, due] of delayed) {
+    if (due > nowSeconds) continue;
+    owed.add(key);
+    delayed.delete(key);
+  }
+}
+
 describe("work queue", () => {
   it("hands a key out once however often it was added", () => {
     const { queue } = createQueue();
@@ -137,11 +146,7 @@ describe("work queue", () => {
           }
           if (action.kind === "wait") {
             await clock.advance(action.seconds);
-            for (const [key, due] of delayed) {
-              if (due > clock.monotonicSeconds()) continue;
-              owed.add(key);
-              delayed.delete(key);
-            }
+            becomeDue(delayed, owed, clock.monotonicSeconds());
           }
           if (action.kind === "done" && working.delete(action.key)) queue.done(action.key);
           if (action.kind === "take") {
