@@ -1,5 +1,5 @@
 import type { BackoffOptions } from "./backoff.ts";
-import { startTimer } from "./clock.ts";
+import { sleepUnlessAborted, startTimer } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -54,9 +54,20 @@ const defaultSlowAfterSeconds = 5;
 const defaultTimeoutSeconds = 120;
 /** Slow keys beside the fast slots, per slot: bounds what a dead dependency can pile up. */
 const slowPerSlot = 8;
+/** Clocks and timers differ by parts of a millisecond; without a floor a timer that fires early would spin. */
+const shortestSweepSeconds = 0.01;
 
 export function createController(options: ControllerOptions): Controller {
   return new QueueController(options);
+}
+
+/** One key being worked on. */
+interface Run {
+  readonly key: string;
+  readonly startSeconds: number;
+  readonly abort: AbortController;
+  readonly ended: PromiseWithResolvers<void>;
+  isSlow: boolean;
 }
 
 class QueueController implements Controller {
@@ -64,9 +75,11 @@ class QueueController implements Controller {
   readonly queue: WorkQueue;
   readonly #options: ControllerOptions;
   readonly #results: Counter;
-  readonly #running = new Set<Promise<void>>();
-  readonly #abort = new AbortController();
+  readonly #slowAfterSeconds: number;
+  readonly #timeoutSeconds: number;
+  readonly #running = new Set<Run>();
   #slow = 0;
+  #cancelSweep: (() => void) | undefined;
   #started = false;
   #draining = false;
 
@@ -74,6 +87,8 @@ class QueueController implements Controller {
     const metrics = options.metrics ?? noMetrics;
     this.name = options.name;
     this.#options = options;
+    this.#slowAfterSeconds = options.slowAfterSeconds ?? defaultSlowAfterSeconds;
+    this.#timeoutSeconds = options.timeoutSeconds ?? defaultTimeoutSeconds;
     this.queue = new WorkQueue({
       name: options.name,
       clock: options.clock,
@@ -112,21 +127,26 @@ class QueueController implements Controller {
     this.queue.close();
     if (this.#running.size === 0) return true;
     const timer = new AbortController();
-    const allDone = Promise.all(this.#running).then(() => true);
-    const tooLate = this.#options.clock.sleep(timeoutSeconds, timer.signal).then(
-      () => false,
+    const allDone = Promise.all([...this.#running].map(({ ended }) => ended.promise)).then(
+      () => true,
+    );
+    const tooLate = sleepUnlessAborted(this.#options.clock, timeoutSeconds, timer.signal).then(
       () => false,
     );
     const drained = await Promise.race([allDone, tooLate]);
     timer.abort();
-    if (!drained) this.#abort.abort(new Error(`controller ${this.name} was drained`));
+    if (!drained) this.#abortAll(new Error(`controller ${this.name} was drained`));
     return drained;
   }
 
   #stop(reason: unknown): void {
     this.#draining = true;
     this.queue.close();
-    this.#abort.abort(reason);
+    this.#abortAll(reason);
+  }
+
+  #abortAll(reason: unknown): void {
+    for (const run of this.#running) run.abort.abort(reason);
   }
 
   #hasFreeSlot(): boolean {
@@ -144,47 +164,74 @@ class QueueController implements Controller {
   }
 
   #begin(key: string): void {
-    const run = this.#run(key).finally(() => {
-      this.#running.delete(run);
-      this.queue.done(key);
-      this.#pump();
-    });
-    this.#running.add(run);
-  }
-
-  async #run(key: string): Promise<void> {
-    const watch = this.#watchOver(key);
-    const result = await this.#reconcile(key, watch.signal);
-    watch.end();
-    this.#results.add({ controller: this.name, result: result.kind });
-    this.#settle(key, result);
-  }
-
-  /** Lends the slot of a slow key to others, and aborts the key's signal at its time-out. */
-  #watchOver(key: string): { readonly signal: AbortSignal; end(): void } {
-    const { clock, logger } = this.#options;
-    const slowAfterSeconds = this.#options.slowAfterSeconds ?? defaultSlowAfterSeconds;
-    const timeoutSeconds = this.#options.timeoutSeconds ?? defaultTimeoutSeconds;
-    const deadline = new AbortController();
-    const abort = (): void => deadline.abort(this.#abort.signal.reason);
-    let isSlow = false;
-    this.#abort.signal.addEventListener("abort", abort, { once: true });
-    const cancelSlow = startTimer(clock, slowAfterSeconds, () => {
-      isSlow = true;
-      this.#slow += 1;
-      this.#pump();
-    });
-    const cancelTimeout = startTimer(clock, timeoutSeconds, () => {
-      logger.error("reconcile timed out", { controller: this.name, key, timeoutSeconds });
-      deadline.abort(new Error(`reconcile of ${key} took longer than ${timeoutSeconds} s`));
-    });
-    const end = (): void => {
-      cancelSlow();
-      cancelTimeout();
-      this.#abort.signal.removeEventListener("abort", abort);
-      if (isSlow) this.#slow -= 1;
+    const run: Run = {
+      key,
+      startSeconds: this.#options.clock.monotonicSeconds(),
+      abort: new AbortController(),
+      ended: Promise.withResolvers<void>(),
+      isSlow: false,
     };
-    return { signal: deadline.signal, end };
+    this.#running.add(run);
+    if (!this.#cancelSweep) this.#armSweep();
+    void this.#work(run);
+  }
+
+  async #work(run: Run): Promise<void> {
+    const result = await this.#reconcile(run.key, run.abort.signal);
+    this.#running.delete(run);
+    if (run.isSlow) this.#slow -= 1;
+    this.#results.add({ controller: this.name, result: result.kind });
+    this.#settle(run.key, result);
+    this.queue.done(run.key);
+    run.ended.resolve();
+    if (this.#running.size === 0) this.#disarmSweep();
+    this.#pump();
+  }
+
+  /** One timer watches over all runs: two of their own for each would cost more than a quick reconcile itself. */
+  #armSweep(): void {
+    let dueSeconds = Number.POSITIVE_INFINITY;
+    for (const run of this.#running) dueSeconds = Math.min(dueSeconds, this.#dueSeconds(run));
+    if (dueSeconds === Number.POSITIVE_INFINITY) return;
+    const { clock } = this.#options;
+    const seconds = Math.max(dueSeconds - clock.monotonicSeconds(), shortestSweepSeconds);
+    this.#cancelSweep = startTimer(clock, seconds, () => this.#sweep());
+  }
+
+  #disarmSweep(): void {
+    this.#cancelSweep?.();
+    this.#cancelSweep = undefined;
+  }
+
+  /** When the run next needs attention. */
+  #dueSeconds(run: Run): number {
+    if (run.abort.signal.aborted) return Number.POSITIVE_INFINITY;
+    return run.startSeconds + (run.isSlow ? this.#timeoutSeconds : this.#slowAfterSeconds);
+  }
+
+  /** Lends the slots of slow keys to others, and aborts the signal of a key at its time-out. */
+  #sweep(): void {
+    this.#cancelSweep = undefined;
+    const nowSeconds = this.#options.clock.monotonicSeconds();
+    for (const run of this.#running) {
+      if (nowSeconds < this.#dueSeconds(run)) continue;
+      if (run.isSlow) this.#timeOut(run);
+      else this.#markSlow(run);
+    }
+    this.#pump();
+    if (!this.#cancelSweep) this.#armSweep();
+  }
+
+  #markSlow(run: Run): void {
+    run.isSlow = true;
+    this.#slow += 1;
+  }
+
+  #timeOut({ abort, key }: Run): void {
+    const timeoutSeconds = this.#timeoutSeconds;
+    const { logger } = this.#options;
+    logger.error("reconcile timed out", { controller: this.name, key, timeoutSeconds });
+    abort.abort(new Error(`reconcile of ${key} took longer than ${timeoutSeconds} s`));
   }
 
   async #reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult> {
