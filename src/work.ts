@@ -3,12 +3,14 @@ import { connectSources, enqueueAll } from "./controllers/sources.ts";
 import type { KeySinks } from "./controllers/sources.ts";
 import type { Context } from "./controllers/context.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
+import { wasQueued } from "./controllers/job/adoption.ts";
 import { probeGang } from "./controllers/job/pods.ts";
 import { reconcileJob } from "./controllers/job/reconciler.ts";
 import { reconcileNode } from "./controllers/node.ts";
 import { reconcilePriorityClass } from "./controllers/priority-class.ts";
 import { reconcileProject } from "./controllers/project.ts";
 import { reconcileResourcePlan } from "./controllers/resource-plan.ts";
+import { unknownJobs } from "./db/job-view.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
 import type { RunningCaches } from "./caches.ts";
 import { runCycle } from "./scheduler/cycle.ts";
@@ -16,6 +18,7 @@ import type { CycleDependencies, CycleObservation } from "./scheduler/cycle.ts";
 import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
+import { sleepUnlessAborted } from "./runtime/clock.ts";
 import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
 import { durationBuckets } from "./runtime/metrics.ts";
@@ -26,6 +29,7 @@ export interface WorkParts extends Omit<Context, "scheduler" | "caches"> {
   readonly metrics: Metrics;
 }
 
+const longestAdoptionSeconds = 60;
 const concurrency = { jobs: 16, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
 
 function observer(metrics: Metrics): (observation: CycleObservation) => void {
@@ -120,6 +124,30 @@ class Term {
     };
   }
 
+  /**
+   * A database that lost its content must know what runs before anything is started beside it. The controllers adopt;
+   * this waits for them, for a while: a job that cannot be adopted must not hold up all others for ever.
+   */
+  async #adoptUnknownJobs(signal: AbortSignal): Promise<void> {
+    const { db, caches, clock, logger } = this.#parts;
+    const queued = [...caches.jobs.store.values()].filter(
+      (job) => wasQueued(job) && job.status.finishedAt === undefined,
+    );
+    const deadline = clock.monotonicSeconds() + longestAdoptionSeconds;
+    let unknown = await unknownJobs(
+      db,
+      queued.map(({ uid }) => uid),
+    );
+    if (unknown.length > 0)
+      logger.warn("the database does not know jobs that were queued", { jobs: unknown.length });
+    while (unknown.length > 0 && clock.monotonicSeconds() < deadline && !signal.aborted) {
+      await sleepUnlessAborted(clock, 0.2, signal);
+      unknown = await unknownJobs(db, unknown);
+    }
+    if (unknown.length > 0)
+      logger.error("scheduling begins though jobs are not adopted", { jobs: unknown });
+  }
+
   get context(): Context {
     return this.#context;
   }
@@ -130,6 +158,7 @@ class Term {
     await enqueueAll(this.#context, this.controllers);
     for (const controller of all) controller.start(signal);
     this.#parts.logger.info("this operator leads");
+    await this.#adoptUnknownJobs(signal);
     await this.#scheduler.run(signal);
     const { drainSeconds } = this.#parts.settings;
     await Promise.all(all.map((controller) => controller.drain(drainSeconds)));

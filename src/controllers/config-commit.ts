@@ -1,7 +1,7 @@
 /** Stores a ConfigCommit's content once per hash, and says where it is. */
 import { ready, withCondition } from "../api/conditions.ts";
 import type { NewCondition } from "../api/conditions.ts";
-import { saveCommit } from "../db/configs.ts";
+import { hasCommit, saveCommit } from "../db/configs.ts";
 import { canonicalizeValue } from "../domain/canonical-json.ts";
 import type { CanonicalJson, JsonValue } from "../domain/canonical-json.ts";
 import { RotaError } from "../errors.ts";
@@ -102,7 +102,7 @@ function refusal(error: unknown, commit: ConfigCommit): Outcome {
   }
 }
 
-const isStored = (commit: ConfigCommit): boolean =>
+const saysStored = (commit: ConfigCommit): boolean =>
   commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
 
 function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
@@ -114,7 +114,8 @@ function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
 export function reconcileConfigCommit(context: Context): Reconcile {
   return async (key, signal) => {
     const commit = context.caches.commits.store.get(key);
-    if (commit === undefined || isStored(commit)) return done();
+    if (commit === undefined) return done();
+    if (saysStored(commit) && (await hasCommit(context.db, commit.uid))) return done();
     const raw = await context.kube.get(configCommits, key, { signal }).catch((error: unknown) => {
       if (isNotFound(error)) return undefined;
       throw error;

@@ -72,6 +72,11 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
   return { hash: commit.content.hash, deduplicated: rows[0]?.deduplicated ?? true };
 }
 
+/** Whether this commit is stored. */
+export async function hasCommit(db: Queryable, id: string): Promise<boolean> {
+  return (await run(db, "SELECT FROM config_commits WHERE id = $1", [id])).length === 1;
+}
+
 export interface Commit {
   readonly id: string;
   readonly name: string;

@@ -18,6 +18,7 @@ import { decide } from "../domain/scheduling/decide.ts";
 import type {
   Ceiling,
   Decision,
+  LiveJob,
   QueuedJob,
   ResourceType,
   Snapshot,
@@ -116,17 +117,26 @@ async function readSnapshot(
   };
 }
 
-/** Decides; when jobs are blocked that may preempt, once more with what the finder proposes for them. */
+/** Questions to the finder in one cycle, each about several jobs: bounds the cycle's statements. */
+const finderRounds = 4;
+
+/** Decides; while jobs are blocked that may preempt, again with what the finder proposes for them. */
 async function decideWithVictims(
   deps: CycleDependencies,
   client: PoolClient,
   snapshot: Snapshot,
 ): Promise<Decision> {
-  const first = decide(snapshot);
-  if (first.requests.length === 0) return first;
-  const victims = await findVictims(client, snapshot.pool, first.requests, deps.probe.refusals());
-  const victimsFor = first.requests.map(({ jobId }) => jobId);
-  return decide({ ...snapshot, victims, victimsFor });
+  let decision = decide(snapshot);
+  const victims = new Map<string, LiveJob>();
+  const victimsFor: string[] = [];
+  for (let round = 0; round < finderRounds && decision.requests.length > 0; round += 1) {
+    const { requests } = decision;
+    const found = await findVictims(client, snapshot.pool, requests, deps.probe.refusals());
+    for (const victim of found) victims.set(victim.id, victim);
+    victimsFor.push(...requests.map(({ jobId }) => jobId));
+    decision = decide({ ...snapshot, victims: [...victims.values()], victimsFor });
+  }
+  return decision;
 }
 
 function secondsToExpiry(snapshot: Snapshot): number {

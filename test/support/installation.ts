@@ -45,7 +45,10 @@ export async function startInstallation(): Promise<Installation> {
       await Promise.all(operators.map((operator) => operator.stop()));
       await cluster.stop();
       await database.drop();
-      rmSync(directory, { recursive: true, force: true });
+      // Where something went wrong, the logs say what.
+      if (process.env["ROTA_KEEP_LOGS"] === undefined) {
+        rmSync(directory, { recursive: true, force: true });
+      }
     },
   };
 }

@@ -1,5 +1,6 @@
 /** Checks a new job and puts it into the queue, or says what has to change. */
 import { insertJob } from "../../db/queue.ts";
+import type { NewJob } from "../../db/queue.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
@@ -11,6 +12,7 @@ import { buildPod } from "../../resources/pod-builder.ts";
 import { jobs as jobType, podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
+import { adopt, wasQueued } from "./adoption.ts";
 import {
   allowedPriorityClasses,
   commitOf,
@@ -88,7 +90,8 @@ async function dryRun(
   const pod = buildPod(fieldsOf(raw["spec"])["template"], {
     job,
     project: project.name,
-    attempt: 1,
+    // Attempts count from 1: a pod of this name never exists.
+    attempt: 0,
     index: 0,
     parallelism: job.spec.parallelism,
     ...(configHash === undefined ? {} : { configHash }),
@@ -102,6 +105,8 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
+    // A namespace that was made a moment ago has no service account yet: that is not the template's fault.
+    if (/service ?account .*not found/i.test(error.message)) throw error;
     return refuse("TemplateRefused", `spec.template: ${error.message}`);
   }
 }
@@ -132,29 +137,31 @@ async function insert(
   const priorityClass = priorityClassOf(context, job);
   if (priorityClass === undefined)
     return refuse("PriorityClassUnknown", "the priority class was deleted meanwhile");
+  const row: NewJob = {
+    id: job.uid,
+    projectId: project.uid,
+    namespace: job.namespace,
+    name: job.name,
+    pool: job.spec.pool,
+    priority: priorityClass.value,
+    priorityClass: priorityClass.name,
+    preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
+    parallelism: job.spec.parallelism,
+    perPod: podDemand(podSpec, context.settings.gpuResource),
+    allowsBorrowing: job.spec.borrowing === "Allow",
+    ...(job.spec.maxRuntime === undefined
+      ? {}
+      : { maxRuntimeSeconds: durationSeconds(job.spec.maxRuntime) }),
+    backoffLimit: job.spec.backoffLimit,
+    suspended: job.spec.suspend,
+    ...(configHash === undefined ? {} : { configHash }),
+    queuedAt: Temporal.Instant.from(job.createdAt),
+    ...constraintsOf(podSpec),
+    storages: job.spec.storages ?? [],
+  };
   try {
-    await insertJob(context.db, {
-      id: job.uid,
-      projectId: project.uid,
-      namespace: job.namespace,
-      name: job.name,
-      pool: job.spec.pool,
-      priority: priorityClass.value,
-      priorityClass: priorityClass.name,
-      preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
-      parallelism: job.spec.parallelism,
-      perPod: podDemand(podSpec, context.settings.gpuResource),
-      allowsBorrowing: job.spec.borrowing === "Allow",
-      ...(job.spec.maxRuntime === undefined
-        ? {}
-        : { maxRuntimeSeconds: durationSeconds(job.spec.maxRuntime) }),
-      backoffLimit: job.spec.backoffLimit,
-      suspended: job.spec.suspend,
-      ...(configHash === undefined ? {} : { configHash }),
-      queuedAt: Temporal.Instant.from(job.createdAt),
-      ...constraintsOf(podSpec),
-      storages: job.spec.storages ?? [],
-    });
+    if (wasQueued(job)) await adopt(context, job, row);
+    else await insertJob(context.db, row);
     return undefined;
   } catch (error) {
     if (!(error instanceof RotaError) || error.code !== "ProjectUnknown") throw error;

@@ -13,6 +13,7 @@ import type { Context } from "../context.ts";
 import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
 import { writeStatus } from "../status.ts";
 import { queueJob } from "./admission.ts";
+import { wasQueued } from "./adoption.ts";
 import { advance } from "./life.ts";
 import { podsOfJob, stopPods } from "./pods.ts";
 import { refusedStatus, statusOf } from "./status.ts";
@@ -74,6 +75,8 @@ async function enqueue(
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
   const refusal = await queueJob(context, job, signal);
+  // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
+  if (refusal && wasQueued(job)) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
   if (refusal) {
     const status = refusedStatus(job, refusal, context.clock.now());
     await writeStatus(context.kube, jobType, key, job.status, status, signal);
@@ -116,6 +119,7 @@ async function reconcile(
   await cancelDeleted(context, key, job?.deleting === false ? job.uid : undefined, signal);
   if (job === undefined || job.deleting) return done();
   const view = await readJobView(context.db, job.uid);
+  if (view === undefined && job.status.finishedAt !== undefined) return done();
   if (view === undefined) return enqueue(context, job, key, signal);
   return follow(context, job, view, key, signal);
 }
