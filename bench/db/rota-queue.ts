@@ -1,0 +1,62 @@
+/** Rota's queue: claim, admit with allocations and history, complete. */
+import type { Pool } from "pg";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { endJobs } from "../../src/db/job-progress.ts";
+import { withTransaction } from "../../src/db/pool.ts";
+import { fetchNextJobs } from "../../src/db/queue.ts";
+
+export interface QueueRun {
+  readonly connections: number;
+  readonly batch: number;
+  /** Jobs to take and complete. */
+  readonly jobs: number;
+  readonly perProject?: number | undefined;
+  /** A project whose jobs are looked at and not started, as when its plans are used up. */
+  readonly except?: string | undefined;
+}
+
+/** Nodes each worker places on; workers share none, as pools do not. */
+export const nodesPerWorker = 16;
+
+async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> {
+  const started = await withTransaction(pool, async (client) => {
+    const claimed = await fetchNextJobs(client, {
+      pool: "bench",
+      limit: run.except === undefined ? run.batch : 2 * run.batch,
+      now: Temporal.Now.instant(),
+      perProject: run.perProject,
+    });
+    const jobs = claimed.filter(({ projectId }) => projectId !== run.except);
+    const placed = jobs.map(({ id, attempt }, index) => ({
+      id,
+      attempt,
+      borrowing: false,
+      placements: [{ node: `node-${worker * nodesPerWorker + (index % nodesPerWorker)}`, pods: 1 }],
+    }));
+    return admitJobs(client, placed);
+  });
+  const endings = started.map(({ id, attempt }) => ({
+    id,
+    attempt,
+    outcome: "succeeded" as const,
+    reason: "Completed",
+    message: "",
+  }));
+  await endJobs(pool, endings);
+  return started.length;
+}
+
+/** Jobs per second. */
+export async function runRota(pool: Pool, run: QueueRun): Promise<number> {
+  const began = performance.now();
+  let done = 0;
+  async function work(worker: number): Promise<void> {
+    while (done < run.jobs) {
+      const taken = await turn(pool, run, worker);
+      if (taken === 0) return;
+      done += taken;
+    }
+  }
+  await Promise.all(Array.from({ length: run.connections }, (_, worker) => work(worker)));
+  return done / ((performance.now() - began) / 1000);
+}
