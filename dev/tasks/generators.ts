@@ -1,5 +1,6 @@
 /** The list of generators: each returns the files it makes, as the text they should have. */
 import type { Generator } from "./generators/types.ts";
+import { generateSchema } from "./generators/schema.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
 import { generateResourcesDoc } from "./generators/resources-doc.ts";
 import { generateSettingsDoc } from "./generators/settings-doc.ts";
@@ -8,4 +9,5 @@ export const generators: readonly Generator[] = [
   generateApiTypes,
   generateResourcesDoc,
   generateSettingsDoc,
+  generateSchema,
 ];
