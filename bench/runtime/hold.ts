@@ -1,5 +1,4 @@
-/** hold.ts KUBECONFIG OBJECTS HOW: reads the whole collection and holds it; HOW is watch-list, pages or client-node. */
-import { CustomObjectsApi, KubeConfig, makeInformer } from "@kubernetes/client-node";
+/** hold.ts KUBECONFIG OBJECTS HOW: reads the whole collection and holds it; HOW is watch-list or pages. */
 import { KubeClient } from "../../src/kube/client.ts";
 import { loadCredentialsFromFile } from "../../src/kube/credentials.ts";
 import { createInformer } from "../../src/kube/reflector.ts";
@@ -7,15 +6,13 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { createController, done } from "../../src/runtime/controller.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { resync } from "../../src/runtime/resync.ts";
-import { memory, report, stopwatch } from "./child.ts";
-import { benchJobs, benchNamespace, keptJobs } from "./objects.ts";
+import { reportHolding } from "./hold-report.ts";
+import { keptJobs } from "./objects.ts";
 
-const [kubeconfig = "", wanted = "0", how = ""] = process.argv.slice(2);
-const objects = Number(wanted);
-const idleSeconds = 20;
+const [kubeconfig = "", objects = "0", how = ""] = process.argv.slice(2);
 
 /** Everything an operator has around a store, so that idle means what it means there. */
-async function holdOurs(usesPages: boolean): Promise<() => number> {
+async function hold(): Promise<() => number> {
   const client = new KubeClient({
     credentials: loadCredentialsFromFile(kubeconfig),
     clock: systemClock,
@@ -23,7 +20,7 @@ async function holdOurs(usesPages: boolean): Promise<() => number> {
   });
   const informer = createInformer({
     client,
-    watchList: !usesPages,
+    watchList: how === "watch-list",
     type: keptJobs,
     clock: systemClock,
     logger: silentLogger,
@@ -50,34 +47,4 @@ async function holdOurs(usesPages: boolean): Promise<() => number> {
   return () => informer.store.size;
 }
 
-async function holdClientNode(): Promise<() => number> {
-  const config = new KubeConfig();
-  config.loadFromFile(kubeconfig);
-  const api = config.makeApiClient(CustomObjectsApi);
-  const { group, version, plural } = benchJobs;
-  const namespace = benchNamespace;
-  const informer = makeInformer(
-    config,
-    `/apis/${group}/${version}/namespaces/${namespace}/${plural}`,
-    () => api.listNamespacedCustomObject({ group, version, plural, namespace }),
-  );
-  await informer.start();
-  return () => informer.list().length;
-}
-
-const stop = stopwatch();
-const size = how === "client-node" ? await holdClientNode() : await holdOurs(how === "pages");
-const sync = stop();
-if (size() !== objects) throw new Error(`holds ${size()} objects, not ${objects}`);
-await systemClock.sleep(3);
-const { rssMegabytes, heapMegabytes } = memory();
-const stopIdle = stopwatch();
-await systemClock.sleep(idleSeconds);
-const idle = stopIdle();
-report({
-  syncSeconds: sync.seconds,
-  syncCpuSeconds: sync.cpuSeconds,
-  rssMegabytes,
-  heapMegabytes,
-  idleCpuPercent: (100 * idle.cpuSeconds) / idle.seconds,
-});
+await reportHolding(Number(objects), hold);

@@ -12,7 +12,7 @@ import { startCluster } from "../../dev/local/cluster.ts";
 import { KubeClient } from "../../src/kube/client.ts";
 import { loadCredentialsFromFile } from "../../src/kube/credentials.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
-import { measure } from "./child.ts";
+import { bundle, measure } from "./child.ts";
 import type { Figures } from "./child.ts";
 import { createBenchJobs, defineBenchJobs } from "./objects.ts";
 
@@ -26,18 +26,18 @@ const { values } = parseArgs({
 
 type Results = Record<string, Figures>;
 
-async function measureOn(kubeconfig: string): Promise<Results> {
+async function measureOn(kubeconfig: string, folder: string): Promise<Results> {
   const results: Results = {};
   const add = async (name: string, script: string, ...args: string[]): Promise<void> => {
     console.error(`measuring: ${name} ...`);
-    results[name] = await measure(script, args);
+    results[name] = await measure(await bundle(script, folder), [kubeconfig, ...args]);
   };
-  await add("hold, WatchList", "hold.ts", kubeconfig, values.objects, "watch-list");
-  await add("hold, pages", "hold.ts", kubeconfig, values.objects, "pages");
-  await add("hold, client-node", "hold.ts", kubeconfig, values.objects, "client-node");
-  await add("patch", "patch.ts", kubeconfig, values.patches, "rota");
+  await add("hold, WatchList", "hold.ts", values.objects, "watch-list");
+  await add("hold, pages", "hold.ts", values.objects, "pages");
+  await add("hold, client-node", "hold-client-node.ts", values.objects);
+  await add("patch", "patch.ts", values.patches, "rota");
   const fewer = String(Math.ceil(Number(values.patches) / 4));
-  await add("patch, client-node", "patch.ts", kubeconfig, fewer, "client-node");
+  await add("patch, client-node", "patch.ts", fewer, "client-node");
   return results;
 }
 
@@ -54,7 +54,7 @@ async function onCluster(): Promise<Results> {
     await defineBenchJobs(client);
     await createBenchJobs(client, Number(values.objects));
     await client.close();
-    return await measureOn(cluster.kubeconfig);
+    return await measureOn(cluster.kubeconfig, directory);
   } finally {
     await cluster.stop();
     await rm(directory, { recursive: true, force: true });
@@ -80,10 +80,8 @@ async function save(results: Results): Promise<void> {
 }
 
 console.error("measuring: events ...");
-const events = await measure("events.ts", [
-  String(Math.min(10_000, Number(values.objects))),
-  values.events,
-]);
+const eventArguments = [String(Math.min(10_000, Number(values.objects))), values.events];
+const events = await measure(join(import.meta.dirname, "events.ts"), eventArguments);
 const results = { events, ...(await onCluster()) };
 print(results);
 await save(results);
