@@ -1,5 +1,5 @@
 /** pg-boss and graphile-worker doing the same: claim and complete, the same batches and connections. */
-import { run as runWorkers } from "graphile-worker";
+import { Logger, run as runWorkers } from "graphile-worker";
 import { Pool } from "pg";
 import { PgBoss } from "pg-boss";
 
@@ -10,6 +10,8 @@ export interface PeerRun {
   readonly jobs: number;
 }
 
+/** A line of log per job would be measured too. */
+const silent = new Logger(() => () => undefined);
 const queue = "bench";
 const insertChunk = 10_000;
 
@@ -53,6 +55,7 @@ export async function openPgBoss(url: string, pending: number, connections: numb
 /** Fills graphile-worker's queue with so many jobs and runs it until all are done; jobs per second. */
 export async function runGraphile({ url, connections, batch, jobs }: PeerRun): Promise<number> {
   const pgPool = new Pool({ connectionString: url, max: connections + 1 });
+  pgPool.on("error", (error) => console.error(error));
   const finished = Promise.withResolvers<void>();
   let done = 0;
   let began = 0;
@@ -64,6 +67,7 @@ export async function runGraphile({ url, connections, batch, jobs }: PeerRun): P
   const options = {
     pgPool,
     noHandleSignals: true,
+    logger: silent,
     concurrency: Math.max(connections, batch),
     taskList: { bench: task },
     preset: {
