@@ -9,7 +9,9 @@ import { RotaError } from "./errors.ts";
 import { KubeClient } from "./kube/client.ts";
 import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
+import { createEventRecorder } from "./kube/events.ts";
 import { KubeLeaseLock } from "./kube/lease-lock.ts";
+import { StatusWriter } from "./kube/status-writer.ts";
 import { createLogger } from "./observability/logs.ts";
 import { startHttpServer } from "./observability/http-server.ts";
 import type { HttpServer } from "./observability/http-server.ts";
@@ -23,6 +25,7 @@ import type { Logger } from "./runtime/logger.ts";
 import { readSettings } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 
+const lastEventsSeconds = 2;
 const leaseName = "rota-operator";
 /** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
@@ -102,9 +105,19 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   });
   const caches = createCaches({ kube, clock, logger, metrics, gpuResource: settings.gpuResource });
   const lifecycle = createLifecycle({ clock, logger, graceSeconds: settings.drainSeconds });
+  const events = createEventRecorder({
+    client: kube,
+    clock,
+    logger,
+    metrics,
+    controller: "rota.dev/operator",
+    instance: hostname(),
+  });
   const work = createWork({
     db,
     kube,
+    statuses: new StatusWriter({ client: kube, clock }),
+    events,
     caches,
     clock,
     logger,
@@ -159,6 +172,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     },
     stop: async () => {
       await working;
+      await events.flush(lastEventsSeconds);
     },
   });
   return lifecycle;

@@ -23,14 +23,17 @@ import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
 import { durationBuckets } from "./runtime/metrics.ts";
 import type { Metrics } from "./runtime/metrics.ts";
+import { errorText } from "./runtime/logger.ts";
+import { resync } from "./runtime/resync.ts";
 
 export interface WorkParts extends Omit<Context, "scheduler" | "caches"> {
   readonly caches: RunningCaches;
   readonly metrics: Metrics;
 }
 
+const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
-const concurrency = { jobs: 16, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
+const concurrency = { jobs: 64, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
 
 function observer(metrics: Metrics): (observation: CycleObservation) => void {
   const seconds = metrics.histogram({
@@ -148,6 +151,26 @@ class Term {
       logger.error("scheduling begins though jobs are not adopted", { jobs: unknown });
   }
 
+  /** Everything is looked at again now and then, spread over time: drift that no change told of is mended. */
+  #startResyncs(signal: AbortSignal): void {
+    const { caches, clock, logger } = this.#parts;
+    const pairs = [
+      [caches.jobs, this.controllers.jobs],
+      [caches.projects, this.controllers.projects],
+      [caches.plans, this.controllers.plans],
+      [caches.nodes, this.controllers.nodes],
+    ] as const;
+    for (const [{ store }, controller] of pairs) {
+      resync({
+        keys: () => store.keys(),
+        enqueue: (key, options) => controller.enqueue(key, options),
+        periodSeconds: resyncSeconds,
+        clock,
+        signal,
+      }).catch((error: unknown) => logger.error("a resync ended", { error: errorText(error) }));
+    }
+  }
+
   get context(): Context {
     return this.#context;
   }
@@ -157,6 +180,7 @@ class Term {
     const all = Object.values(this.controllers);
     await enqueueAll(this.#context, this.controllers);
     for (const controller of all) controller.start(signal);
+    this.#startResyncs(signal);
     this.#parts.logger.info("this operator leads");
     await this.#adoptUnknownJobs(signal);
     await this.#scheduler.run(signal);

@@ -138,7 +138,7 @@ export function reconcileConfigCommit(context: Context): Reconcile {
         context.clock.now(),
       ),
     };
-    await writeStatus(context.kube, configCommits, key, commit.status, status, signal);
+    await writeStatus(context, configCommits, commit, status);
     return "stored" in outcome || !outcome.recheck ? done() : again(recheckSeconds);
   };
 }

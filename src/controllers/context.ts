@@ -1,6 +1,8 @@
 /** What every controller is given. */
 import type { DatabasePool } from "../db/pool.ts";
 import type { KubeClient } from "../kube/client.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import type { StatusWriter } from "../kube/status-writer.ts";
 import type {
   ClusterNode,
   ConfigCommit,
@@ -42,6 +44,8 @@ export interface SchedulerPort {
 export interface Context {
   readonly db: DatabasePool;
   readonly kube: KubeClient;
+  readonly statuses: StatusWriter;
+  readonly events: EventRecorder;
   readonly caches: Caches;
   readonly clock: Clock;
   readonly logger: Logger;

@@ -184,7 +184,6 @@ async function writeOutcome(
   project: Project,
   outcome: Outcome,
   facts: Partial<ProjectStatus>,
-  signal: AbortSignal,
 ): Promise<void> {
   const condition = ready(project.generation, outcome.isReady, outcome.reason, outcome.message);
   const conditions = withCondition(project.status.conditions ?? [], condition, context.clock.now());
@@ -194,7 +193,7 @@ async function writeOutcome(
     observedGeneration: project.generation,
     conditions,
   };
-  await writeStatus(context.kube, projects, project.name, project.status, status, signal);
+  await writeStatus(context, projects, project, status);
 }
 
 async function keep(
@@ -206,7 +205,7 @@ async function keep(
   const obstacle =
     (await storeProject(context, project)) ?? (await keepNamespace(context, project, signal));
   if (obstacle) {
-    await writeOutcome(context, project, obstacle, {}, signal);
+    await writeOutcome(context, project, obstacle, {});
     return again(recheckSeconds);
   }
   const members = await keepRoleBindings(context, project, signal);
@@ -225,7 +224,6 @@ async function keep(
       message: "the namespace, roles and storages are as specified",
     },
     facts,
-    signal,
   );
   return again(refreshSeconds);
 }
@@ -272,7 +270,7 @@ async function remove(
 ): Promise<ReconcileResult> {
   const obstacle = await deletionObstacle(context, project);
   if (obstacle) {
-    await writeOutcome(context, project, obstacle, {}, signal);
+    await writeOutcome(context, project, obstacle, {});
     return again(recheckSeconds);
   }
   await removeNamespace(context, project, signal);

@@ -9,7 +9,7 @@ import type { ResourcePlan } from "../resources/types.ts";
 import { again, done } from "../runtime/controller.ts";
 import type { Reconcile, ReconcileResult } from "../runtime/controller.ts";
 import type { Context } from "./context.ts";
-import { writeStatus } from "./status.ts";
+import { notify, writeStatus } from "./status.ts";
 
 const longestPauseSeconds = 3600;
 
@@ -89,12 +89,16 @@ function untilNextChange(context: Context, status: ResourcePlanStatus): Reconcil
 }
 
 export function reconcileResourcePlan(context: Context): Reconcile {
-  return async (key, signal) => {
+  return async (key) => {
     const plan = context.caches.plans.store.get(key);
     if (plan === undefined) return done();
     const refused = await refusal(context, plan);
+    if (refused && plan.status.observedGeneration !== plan.generation) {
+      const { code: reason, message: note } = refused;
+      notify(context, resourcePlans, plan, { type: "Warning", reason, action: "Refuse", note });
+    }
     const status = await nextStatus(context, plan, refused);
-    await writeStatus(context.kube, resourcePlans, key, plan.status, status, signal);
+    await writeStatus(context, resourcePlans, plan, status);
     context.scheduler.wake(plan.spec.pool);
     return untilNextChange(context, status);
   };

@@ -1,33 +1,56 @@
-/** One status patch at the end of a reconcile, and none when nothing changed. */
-import { isDeepStrictEqual } from "node:util";
-import type { KubeClient } from "../kube/client.ts";
-import { isNotFound } from "../kube/errors.ts";
+/** What controllers tell the cluster of an object: its status, and events where a person should look. */
+import { apiVersionOf } from "../kube/resource.ts";
 import type { ResourceName } from "../kube/resource.ts";
+import type { JsonObject } from "../kube/merge-patch.ts";
+import type { Meta } from "../resources/meta.ts";
+import type { Context } from "./context.ts";
 
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The merge patch (RFC 7396) that makes `before` into `after`: only what differs, null for what goes. */
-export function statusPatch(before: Fields, after: Fields): Fields {
-  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
-  const changed = [...names].filter((name) => !isDeepStrictEqual(before[name], after[name]));
-  return Object.fromEntries(changed.map((name) => [name, after[name] ?? null]));
+interface WithStatus extends Meta {
+  readonly status: object;
 }
 
-/** Returns whether a write was needed. An object that is gone needs none. */
+const keyOf = ({ namespace, name }: Meta): string =>
+  namespace === "" ? name : `${namespace}/${name}`;
+
+/** One patch of what differs, and none when nothing does. */
 export async function writeStatus(
-  kube: KubeClient,
+  { statuses }: Context,
   type: ResourceName,
-  key: string,
-  before: object,
-  after: object,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const status = statusPatch(before as Fields, after as Fields);
-  if (Object.keys(status).length === 0) return false;
-  try {
-    await kube.patch(type, key, { status }, { subresource: "status", signal });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-  return true;
+  object: WithStatus,
+  status: object,
+): Promise<void> {
+  const { uid, resourceVersion } = object;
+  await statuses.write(
+    { type, key: keyOf(object), uid, status: object.status as JsonObject, resourceVersion },
+    status as JsonObject,
+  );
+}
+
+export interface Notice {
+  readonly type: "Normal" | "Warning";
+  /** CamelCase */
+  readonly reason: string;
+  /** CamelCase: what was done. */
+  readonly action: string;
+  readonly note: string;
+}
+
+/** An event for `kubectl describe`; never waits. */
+export function notify(
+  { events }: Context,
+  type: ResourceName,
+  object: Meta,
+  notice: Notice,
+): void {
+  const { name, namespace, uid } = object;
+  events.event({
+    ...notice,
+    regarding: {
+      apiVersion: apiVersionOf(type),
+      kind: type.kind,
+      name,
+      uid,
+      ...(namespace === "" ? {} : { namespace }),
+    },
+  });
 }

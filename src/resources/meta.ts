@@ -6,6 +6,7 @@ export interface Meta {
   readonly name: string;
   readonly namespace: string;
   readonly uid: string;
+  readonly resourceVersion: string;
   readonly generation: number;
   readonly createdAt: string;
   readonly deleting: boolean;
@@ -15,6 +16,7 @@ export const metaOf = (raw: KubeObject): Meta => ({
   name: raw.metadata.name ?? "",
   namespace: raw.metadata.namespace ?? "",
   uid: raw.metadata.uid ?? "",
+  resourceVersion: raw.metadata.resourceVersion ?? "0",
   generation: raw.metadata.generation ?? 0,
   createdAt: raw.metadata.creationTimestamp ?? "1970-01-01T00:00:00Z",
   deleting: raw.metadata.deletionTimestamp !== undefined,

@@ -7,10 +7,11 @@ import { configFileName, configMapName, labels } from "../../api/names.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { ReconcileResult } from "../../runtime/controller.ts";
-import { configMaps, hasEnded } from "../../resources/types.ts";
+import { configMaps, hasEnded, jobs } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Context } from "../context.ts";
+import { notify } from "../status.ts";
 import { createMissingPods, evictPods, stopPods } from "./pods.ts";
 
 export interface Step {
@@ -65,6 +66,7 @@ async function endGang(
 ): Promise<ReconcileResult> {
   const { context, view } = step;
   if ((await stopPods(context, ofAttempt(step), step.signal)) > 0) return done();
+  notify(context, jobs, step.job, { type: "Warning", reason, action: "EndAttempt", note: message });
   const failures = view.failures + (counts ? 1 : 0);
   const fence = { id: view.id, attempt: view.attempt };
   if (counts && failures > view.backoffLimit) {
@@ -165,6 +167,8 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
   }
   if (holding > 0) return done();
   await markEvicted(context.db, { id: view.id, attempt: view.attempt });
+  const note = view.evictedFor ?? "makes way for another job";
+  notify(context, jobs, step.job, { type: "Warning", reason: "Preempted", action: "Evict", note });
   context.scheduler.wake(view.pool);
   return again(0);
 }

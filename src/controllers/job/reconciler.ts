@@ -11,7 +11,7 @@ import { again, done } from "../../runtime/controller.ts";
 import type { Reconcile, ReconcileResult } from "../../runtime/controller.ts";
 import type { Context } from "../context.ts";
 import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
-import { writeStatus } from "../status.ts";
+import { notify, writeStatus } from "../status.ts";
 import { queueJob } from "./admission.ts";
 import { wasQueued } from "./adoption.ts";
 import { advance } from "./life.ts";
@@ -78,8 +78,12 @@ async function enqueue(
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
   if (refusal && wasQueued(job)) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
   if (refusal) {
+    if (job.status.message !== refusal.message) {
+      const { reason, message: note } = refusal;
+      notify(context, jobType, job, { type: "Warning", reason, action: "Refuse", note });
+    }
     const status = refusedStatus(job, refusal, context.clock.now());
-    await writeStatus(context.kube, jobType, key, job.status, status, signal);
+    await writeStatus(context, jobType, job, status);
     return again(refusedRecheckSeconds);
   }
   context.scheduler.wake(job.spec.pool);
@@ -106,7 +110,7 @@ async function follow(
     context.scheduler.explanation(job.uid),
     context.clock.now(),
   );
-  await writeStatus(context.kube, jobType, key, job.status, status, signal);
+  await writeStatus(context, jobType, job, status);
   return result;
 }
 
