@@ -1,11 +1,15 @@
 /**
- * `npm run bench -- runtime [--objects=50000] [--patches=4000] [--events=50000]`: what holding a big cluster costs, beside
+ * `npm run bench -- runtime [--objects=50000] [--patches=10000] [--events=50000]`: what holding a big cluster costs, beside
  * client-node. Every measurement is a process of its own, against a real control plane; only the event rate comes from a
  * stand-in, since an API server on the same machine would be the bottleneck. Writes .local/bench/runtime.json.
  */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
+import { execPath } from "node:process";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import { startCluster } from "../../dev/local/cluster.ts";
@@ -19,7 +23,7 @@ import { createBenchJobs, defineBenchJobs } from "./objects.ts";
 const { values } = parseArgs({
   options: {
     objects: { type: "string", default: "50000" },
-    patches: { type: "string", default: "4000" },
+    patches: { type: "string", default: "10000" },
     events: { type: "string", default: "50000" },
   },
 });
@@ -30,15 +34,48 @@ async function measureOn(kubeconfig: string, folder: string): Promise<Results> {
   const results: Results = {};
   const add = async (name: string, script: string, ...args: string[]): Promise<void> => {
     console.error(`measuring: ${name} ...`);
-    results[name] = await measure(await bundle(script, folder), [kubeconfig, ...args]);
+    results[name] = await measure(await bundle(script, folder), args);
   };
-  await add("hold, WatchList", "hold.ts", values.objects, "watch-list");
-  await add("hold, pages", "hold.ts", values.objects, "pages");
-  await add("hold, client-node", "hold-client-node.ts", values.objects);
-  await add("patch", "patch.ts", values.patches, "rota");
+  await add("hold, WatchList", "hold.ts", kubeconfig, values.objects, "watch-list");
+  await add("hold, pages", "hold.ts", kubeconfig, values.objects, "pages");
+  await add("hold, client-node", "hold-client-node.ts", kubeconfig, values.objects);
   const fewer = String(Math.ceil(Number(values.patches) / 4));
-  await add("patch, client-node", "patch.ts", fewer, "client-node");
+  await add("patch", "patch.ts", kubeconfig, fewer, "rota");
+  await add("patch, client-node", "patch.ts", kubeconfig, fewer, "client-node");
+  const target = await startPatchTarget(kubeconfig, folder);
+  try {
+    await add("patch a fast server", "patch.ts", target.kubeconfig, values.patches, "rota");
+    await add(
+      "patch a fast server, client-node",
+      "patch.ts",
+      target.kubeconfig,
+      fewer,
+      "client-node",
+    );
+  } finally {
+    target.process.kill("SIGKILL");
+  }
   return results;
+}
+
+/** A server with the API server's certificates that does nothing, and the kubeconfig that leads to it. */
+async function startPatchTarget(
+  kubeconfig: string,
+  folder: string,
+): Promise<{ process: ChildProcess; kubeconfig: string }> {
+  const certificates = join(folder, "cluster", "certificates");
+  const files = ["apiserver.key", "apiserver.crt", "ca.crt"].map((name) =>
+    join(certificates, name),
+  );
+  const process = spawn(execPath, [join(import.meta.dirname, "patch-target.ts"), ...files], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [port]: Buffer[] = await once(process.stdout, "data");
+  const text = await readFile(kubeconfig, "utf8");
+  const server = `https://127.0.0.1:${String(port).trim()}`;
+  const path = join(folder, "kubeconfig-patch-target");
+  await writeFile(path, text.replace(/https:\/\/127\.0\.0\.1:\d+/, server), { mode: 0o600 });
+  return { process, kubeconfig: path };
 }
 
 async function onCluster(): Promise<Results> {
