@@ -1,6 +1,6 @@
 /** Which change of which object makes which keys be looked at. */
 import { activeJobKeys } from "../db/job-view.ts";
-import { pruneNodes, prunePlans, prunePriorityClasses } from "../db/prune.ts";
+import { presentNodeNames, prunePlans, prunePriorityClasses } from "../db/prune.ts";
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
 import type { Pod, Project } from "../resources/types.ts";
@@ -127,9 +127,9 @@ export async function enqueueAll({ caches, db }: Context, sinks: KeySinks): Prom
     db,
     [...caches.plans.store.values()].map(({ uid }) => uid),
   );
-  await pruneNodes(db, [...caches.nodes.store.keys()]);
   await prunePriorityClasses(db, [...caches.priorityClasses.store.keys()]);
-  for (const name of caches.nodes.store.keys()) sinks.nodes.enqueue(name);
+  const nodeNames = new Set([...caches.nodes.store.keys(), ...(await presentNodeNames(db))]);
+  for (const name of nodeNames) sinks.nodes.enqueue(name);
   for (const name of caches.priorityClasses.store.keys()) sinks.priorityClasses.enqueue(name);
   for (const name of caches.projects.store.keys()) sinks.projects.enqueue(name);
   for (const name of caches.plans.store.keys()) sinks.plans.enqueue(name);

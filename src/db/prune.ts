@@ -7,20 +7,10 @@ export async function prunePlans(db: Queryable, presentUids: readonly string[]):
   await run(db, "DELETE FROM resource_plans WHERE plan_uid <> ALL ($1::uuid[])", [presentUids]);
 }
 
-/** Nodes that are none of these left; the row stays as long as allocations do. */
-export async function pruneNodes(db: Queryable, presentNames: readonly string[]): Promise<void> {
-  await run(
-    db,
-    `
-    WITH gone AS (
-      UPDATE nodes SET present = false, schedulable = false
-      WHERE name <> ALL ($1::text[]) AND present
-      RETURNING name, pods_committed
-    )
-    SELECT count(*) FROM gone
-    `,
-    [presentNames],
-  );
+/** The nodes that the database takes for present: those that left meanwhile are to be looked at too. */
+export async function presentNodeNames(db: Queryable): Promise<string[]> {
+  const rows = await run<{ name: string }>(db, "SELECT name FROM nodes WHERE present");
+  return rows.map((row) => row.name);
 }
 
 export async function prunePriorityClasses(
