@@ -133,8 +133,9 @@ class Reflector<T> implements Informer<T> {
       const error = await this.#followOnce(signal);
       if (signal.aborted) return;
       const livedSeconds = this.#clock.monotonicSeconds() - startSeconds;
-      if (error === undefined || livedSeconds >= healthySeconds) this.#failures = 0;
-      if (error !== undefined) await this.#pauseAfter(error, signal);
+      const wasHealthy = error === undefined || livedSeconds >= healthySeconds;
+      if (wasHealthy) this.#failures = 0;
+      if (error !== undefined) await this.#pauseAfter(error, wasHealthy, signal);
     }
   }
 
@@ -149,7 +150,7 @@ class Reflector<T> implements Informer<T> {
     }
   }
 
-  async #pauseAfter(error: unknown, signal: AbortSignal): Promise<void> {
+  async #pauseAfter(error: unknown, wasHealthy: boolean, signal: AbortSignal): Promise<void> {
     if (meansRelist(error)) this.#position.resourceVersion = undefined;
     this.#failures += 1;
     this.#metrics.failed(error instanceof KubeError ? error.reason : "Unknown");
@@ -157,7 +158,8 @@ class Reflector<T> implements Informer<T> {
     const ownSeconds = backoffSeconds(this.#failures, backoff);
     const askedSeconds = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) : 0;
     const retryInSeconds = Math.max(ownSeconds, askedSeconds);
-    this.#logger.warn("watch failed", {
+    // An old connection that went silent or was reset is every day's business.
+    this.#logger[wasHealthy ? "debug" : "warn"]("watch failed", {
       resource: this.#name,
       error: errorText(error),
       retryInSeconds,

@@ -28,7 +28,10 @@ export interface HistogramDescription extends MetricDescription {
 export interface Metrics {
   counter(description: MetricDescription): Counter;
   gauge(description: MetricDescription): Gauge;
-  /** A gauge that is computed when it is read, one sample for every label set returned. */
+  /**
+   * A gauge that is computed when it is read, one sample for every label set returned. Given again under one name, by the
+   * next queue or informer, the readers add up.
+   */
   gaugeFunction(
     description: MetricDescription,
     read: () => readonly { readonly labels: Labels; readonly value: number }[],

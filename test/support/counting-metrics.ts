@@ -19,7 +19,7 @@ const textOf = (labels: Labels): string =>
 export function createCountingMetrics(): CountingMetrics {
   const values = new Map<string, Map<string, number>>();
   const observations = new Map<string, number[]>();
-  const functions = new Map<string, () => readonly { labels: Labels; value: number }[]>();
+  const functions = new Map<string, (() => readonly { labels: Labels; value: number }[])[]>();
   const valuesOf = (name: string): Map<string, number> => {
     const known = values.get(name) ?? new Map<string, number>();
     values.set(name, known);
@@ -27,10 +27,9 @@ export function createCountingMetrics(): CountingMetrics {
   };
   const samples = (name: string): [string, number][] => [
     ...valuesOf(name),
-    ...(functions.get(name)?.() ?? []).map(({ labels, value }): [string, number] => [
-      textOf(labels),
-      value,
-    ]),
+    ...(functions.get(name) ?? []).flatMap((read) =>
+      read().map(({ labels, value }): [string, number] => [textOf(labels), value]),
+    ),
   ];
   return {
     counter: ({ name }) => ({
@@ -45,7 +44,7 @@ export function createCountingMetrics(): CountingMetrics {
       },
     }),
     gaugeFunction: ({ name }, read) => {
-      functions.set(name, read);
+      functions.set(name, [...(functions.get(name) ?? []), read]);
     },
     histogram: ({ name }) => ({
       observe: (_labels, value) => {

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import type { Server } from "node:http";
 import { createServer } from "node:https";
@@ -9,9 +9,14 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
+import { KubeConfig } from "@kubernetes/client-node";
 import { expect } from "chai";
 import { KubeClient } from "../../../src/kube/client.ts";
-import { loadCredentialsFromFile, proxyFromEnvironment } from "../../../src/kube/credentials.ts";
+import {
+  credentialsFrom,
+  loadCredentialsFromFile,
+  proxyFromEnvironment,
+} from "../../../src/kube/credentials.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
@@ -24,6 +29,7 @@ describe("credentials", () => {
   let directory: string;
   let api: Server;
   let seen: Seen[];
+  let revoked: string | undefined;
   const clients: KubeClient[] = [];
   const path = (name: string): string => join(directory, name);
 
@@ -60,6 +66,7 @@ describe("credentials", () => {
         authorization: request.headers.authorization,
         clientName: Array.isArray(CN) ? CN[0] : CN,
       });
+      response.statusCode = request.headers.authorization === revoked ? 401 : 200;
       response.setHeader("content-type", "application/json");
       response.end("{}");
     });
@@ -68,6 +75,7 @@ describe("credentials", () => {
   });
   beforeEach(() => {
     seen = [];
+    revoked = "Bearer revoked";
   });
   afterEach(async () => {
     await Promise.all(clients.splice(0).map((client) => client.close()));
@@ -171,6 +179,38 @@ describe("credentials", () => {
     expect(refused).to.match(/certificate/);
   });
 
+  it("reads a pod's token again as soon as the old one is refused", async () => {
+    const folder = path("var/run/secrets/kubernetes.io/serviceaccount");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "ca.crt"), certificate("server").cert);
+    writeFileSync(join(folder, "token"), "first\n");
+    const { KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT } = process.env;
+    Object.assign(process.env, {
+      KUBERNETES_SERVICE_HOST: "127.0.0.1",
+      KUBERNETES_SERVICE_PORT: String(port()),
+    });
+    try {
+      const credentials = credentialsFrom(() => {
+        const config = new KubeConfig();
+        config.loadFromCluster(directory);
+        return config;
+      });
+      const client = new KubeClient({ credentials, clock: systemClock, name: "credentials-test" });
+      clients.push(client);
+      await client.raw("GET", "/version");
+      writeFileSync(join(folder, "token"), "second\n");
+      revoked = "Bearer first";
+      await client.raw("GET", "/version");
+    } finally {
+      restoreEnvironment({ KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT });
+    }
+    expect(seen.map(({ authorization }) => authorization)).to.deep.equal([
+      "Bearer first",
+      "Bearer first",
+      "Bearer second",
+    ]);
+  });
+
   it("goes through the cluster's HTTP proxy", async () => {
     const tunnels: string[] = [];
     const proxy = createHttpServer();
@@ -218,3 +258,10 @@ describe("credentials", () => {
     }
   });
 });
+
+function restoreEnvironment(saved: Readonly<Record<string, string | undefined>>): void {
+  for (const [name, value] of Object.entries(saved)) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+}
