@@ -10,9 +10,9 @@ import {
   priorityClass,
   project,
   startInstallation,
+  owner,
+  teamIsReady,
 } from "../support/installation.ts";
-
-const owner = { kind: "User", name: "pat" };
 
 describe("bad input", function () {
   let installation: Installation;
@@ -29,10 +29,7 @@ describe("bad input", function () {
       await view.apply(object);
     }
     await installation.operate();
-    await view.until("the project to be ready", async () => {
-      const found = (await view.projects()).find(({ name }) => name === "team");
-      return found && readyOf(found)?.status === "True";
-    });
+    await teamIsReady(installation);
   });
 
   after(async () => {

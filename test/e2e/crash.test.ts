@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import { readyOf } from "../../dev/quickstart/cluster-view.ts";
 import {
   type Installation,
   job,
@@ -7,9 +6,10 @@ import {
   priorityClass,
   project,
   startInstallation,
+  owner,
+  teamIsReady,
+  teamJobIs,
 } from "../support/installation.ts";
-
-const owner = { kind: "User", name: "pat" };
 
 describe("an operator that is killed", function () {
   let installation: Installation;
@@ -32,17 +32,7 @@ describe("an operator that is killed", function () {
     await installation?.stop();
   });
 
-  const stateOf = (name: string, state: string) =>
-    installation.view.until(`job ${name} to be ${state}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return found.status.state === state && found;
-    });
-
-  const projectIsReady = () =>
-    installation.view.until("the project to be ready", async () => {
-      const found = (await installation.view.projects()).find(({ name }) => name === "team");
-      return found && readyOf(found)?.status === "True";
-    });
+  const stateOf = (name: string, state: string) => teamJobIs(installation, name, state);
 
   for (const crashPoint of ["preemption-committed", "before-eviction", "pods-created"]) {
     it(`at "${crashPoint}" loses nothing: whoever starts next finishes, and nobody is evicted twice`, async () => {
@@ -50,7 +40,7 @@ describe("an operator that is killed", function () {
       const first = await installation.operate(
         crashPoint === "pods-created" ? {} : { ROTA_CRASH_POINT: crashPoint },
       );
-      await projectIsReady();
+      await teamIsReady(installation);
       for (const name of ["low-a", "low-b"]) {
         await view.apply(job("team", name, { pool: "default", gpus: 4, priorityClassName: "low" }));
         await stateOf(name, "Running");

@@ -1,6 +1,5 @@
 import { expect } from "chai";
 import type { Job, Pod } from "../../src/resources/types.ts";
-import { readyOf } from "../../dev/quickstart/cluster-view.ts";
 import {
   type Installation,
   job,
@@ -8,9 +7,10 @@ import {
   priorityClass,
   project,
   startInstallation,
+  owner,
+  teamIsReady,
+  teamJobIs,
 } from "../support/installation.ts";
-
-const owner = { kind: "User", name: "pat" };
 
 describe("preemption on a real control plane", function () {
   let installation: Installation;
@@ -27,10 +27,7 @@ describe("preemption on a real control plane", function () {
       await view.apply(object);
     }
     await installation.operate();
-    await view.until("the project to be ready", async () => {
-      const found = (await view.projects()).find(({ name }) => name === "team");
-      return found && readyOf(found)?.status === "True";
-    });
+    await teamIsReady(installation);
   });
 
   after(async () => {
@@ -43,11 +40,7 @@ describe("preemption on a real control plane", function () {
     await installation.cluster.addNodes({ count: nodes, gpus: 8, pool, namePrefix: `${pool}-` });
   }
 
-  const stateOf = (name: string, ...states: string[]): Promise<Job> =>
-    installation.view.until(`job ${name} to be ${states.join(" or ")}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return states.includes(found.status.state ?? "") && found;
-    });
+  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
 
   async function run(
     name: string,

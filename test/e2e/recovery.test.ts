@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import { readyOf } from "../../dev/quickstart/cluster-view.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import {
@@ -9,9 +8,10 @@ import {
   priorityClass,
   project,
   startInstallation,
+  owner,
+  teamIsReady,
+  teamJobIs,
 } from "../support/installation.ts";
-
-const owner = { kind: "User", name: "pat" };
 
 const commit: KubeObject = {
   apiVersion: "rota.dev/v1alpha1",
@@ -40,22 +40,12 @@ describe("recovery", function () {
     await installation?.stop();
   });
 
-  const stateOf = (name: string, state: string) =>
-    installation.view.until(`job ${name} to be ${state}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return found.status.state === state && found;
-    });
-
-  const projectIsReady = () =>
-    installation.view.until("the project to be ready", async () => {
-      const found = (await installation.view.projects()).find(({ name }) => name === "team");
-      return found && readyOf(found)?.status === "True";
-    });
+  const stateOf = (name: string, state: string) => teamJobIs(installation, name, state);
 
   it("survives the loss of the database's content: what runs runs on, what ended stays ended", async () => {
     const { view, database } = installation;
     const first = await installation.operate();
-    await projectIsReady();
+    await teamIsReady(installation);
     await view.apply(commit);
     const submit = (name: string, gpus: number, options: object = {}) =>
       view.apply(

@@ -6,8 +6,9 @@ import { type Cluster, startCluster } from "../../dev/local/cluster.ts";
 import { installCrds } from "../../dev/local/install-crds.ts";
 import { clientFor } from "../../dev/local/kube-client.ts";
 import { type Operator, startOperator } from "../../dev/local/operator.ts";
-import { ClusterView } from "../../dev/quickstart/cluster-view.ts";
+import { ClusterView, readyOf } from "../../dev/quickstart/cluster-view.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
+import type { Job } from "../../src/resources/types.ts";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
 
 export interface Installation {
@@ -51,6 +52,25 @@ export async function startInstallation(): Promise<Installation> {
       }
     },
   };
+}
+
+/** The user whose plans the tests' project "team" runs on. */
+export const owner = { kind: "User", name: "pat" };
+
+/** Waits until project "team" is ready. */
+export function teamIsReady({ view }: Installation): Promise<unknown> {
+  return view.until("the project to be ready", async () => {
+    const found = (await view.projects()).find(({ name }) => name === "team");
+    return found && readyOf(found)?.status === "True";
+  });
+}
+
+/** Waits until the team's job is in one of the states. */
+export function teamJobIs({ view }: Installation, name: string, ...states: string[]): Promise<Job> {
+  return view.until(`job ${name} to be ${states.join(" or ")}`, async () => {
+    const found = await view.job(`team/${name}`);
+    return states.includes(found.status.state ?? "") && found;
+  });
 }
 
 export const priorityClass = (
