@@ -1,6 +1,7 @@
 /**
  * One candidate of the leader election test, a process of its own: election-candidate.ts KUBECONFIG DATABASE_URL IDENTITY.
- * While it leads it writes heartbeats as fast as PostgreSQL takes them. Ends with the process that forked it.
+ * While it leads it writes heartbeats as fast as PostgreSQL takes them; it tells its parent whom it sees holding the lease.
+ * Ends with the process that forked it.
  */
 import { Client } from "pg";
 import { loadCredentialsFromFile } from "../../../src/kube/credentials.ts";
@@ -52,7 +53,14 @@ const election = new LeaderElection({
   ...electionTiming,
   lead,
 });
+let told = "";
+const telling = setInterval(() => {
+  if (election.holder === told) return;
+  told = election.holder;
+  process.send?.(told);
+}, 50);
 await election.run(stop.signal);
+clearInterval(telling);
 await database.end();
 await client.close();
 process.exit(0);
