@@ -1,8 +1,9 @@
 /** Runs the project's development tools as child processes with inherited output. */
 import { spawnSync } from "node:child_process";
 import { delimiter, join } from "node:path";
+import { projectRoot } from "../local/paths.ts";
 
-export const projectRoot = join(import.meta.dirname, "..", "..");
+export { projectRoot };
 
 const toolPath = `${join(projectRoot, "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
 

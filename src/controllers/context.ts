@@ -15,6 +15,7 @@ import type {
 import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
 import type { Logger } from "../runtime/logger.ts";
+import type { Explanation } from "../scheduler/explanations.ts";
 import type { Settings } from "../settings.ts";
 
 export interface Caches {
@@ -25,13 +26,6 @@ export interface Caches {
   readonly priorityClasses: Informer<PriorityClass>;
   readonly nodes: Informer<ClusterNode>;
   readonly pods: Informer<Pod>;
-}
-
-/** Why a waiting job waits, as the scheduler last saw it. */
-export interface Explanation {
-  readonly reason: string;
-  readonly message: string;
-  readonly position: number;
 }
 
 /** What controllers tell the scheduler, and what they ask it. */

@@ -5,7 +5,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import type { JobStatusName, JobView } from "../../db/job-view.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
-import type { Explanation } from "../context.ts";
+import type { Explanation } from "../../scheduler/explanations.ts";
 import type { Refusal } from "./admission.ts";
 
 const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> = {
