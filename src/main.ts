@@ -71,7 +71,7 @@ async function checkCluster(kube: KubeClient, server: URL, logger: Logger): Prom
   await tried(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
     kube.raw("GET", "/version", undefined, { timeoutSeconds: 10 }),
   );
-  await tried("the cluster does not serve rota.dev/v1alpha1: apply crds/ first", logger, () =>
+  await tried("the cluster does not serve rota.dev/v1alpha1: apply manifests/ first", logger, () =>
     kube.raw("GET", "/apis/rota.dev/v1alpha1", undefined, { timeoutSeconds: 10 }),
   );
 }

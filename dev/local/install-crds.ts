@@ -1,4 +1,4 @@
-/** Installs crds/ and manifests/ into a cluster; needs no kubectl, so that KUBECONFIG alone is enough. */
+/** Installs crds/ and manifests/base into a cluster; needs no kubectl, so that KUBECONFIG alone is enough. */
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
@@ -17,7 +17,7 @@ export async function installCrds(cluster: { readonly kubeconfig: string }): Pro
     const definitions = readManifests("crds");
     await applyAll(client, definitions);
     await Promise.all(definitions.map((definition) => waitUntilServed(client, definition)));
-    await applyAll(client, readManifests("manifests").sort(namespacesFirst));
+    await applyAll(client, readManifests("manifests/base").sort(namespacesFirst));
   } finally {
     await client.close();
   }

@@ -1,11 +1,8 @@
 /** Makes src/api/generated.ts: TypeScript types of the custom resources, from the schemas in crds/. */
-import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { load } from "js-yaml";
 import { compile } from "json-schema-to-typescript";
 import type { JSONSchema } from "json-schema-to-typescript";
+import { readDefinitions } from "./definitions.ts";
 import type { GeneratedFile } from "./types.ts";
-import { projectRoot } from "../shell.ts";
 
 interface Schema {
   properties?: Record<string, Schema>;
@@ -65,10 +62,7 @@ async function typesOf(definition: CustomResourceDefinition): Promise<string> {
 }
 
 export async function generateApiTypes(): Promise<readonly GeneratedFile[]> {
-  const files = globSync("crds/*.yaml", { cwd: projectRoot }).sort();
-  const definitions = files.map(
-    (file) => load(readFileSync(join(projectRoot, file), "utf8")) as CustomResourceDefinition,
-  );
+  const definitions = readDefinitions<CustomResourceDefinition>();
   const types = await Promise.all(definitions.map(typesOf));
   return [{ path: "src/api/generated.ts", content: header + types.join("\n") }];
 }

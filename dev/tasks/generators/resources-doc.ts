@@ -1,8 +1,5 @@
 /** Makes docs/reference/resources.md: every field of the custom resources, from the schemas in crds/. */
-import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { load } from "js-yaml";
-import { projectRoot } from "../shell.ts";
+import { readDefinitions } from "./definitions.ts";
 import type { GeneratedFile } from "./types.ts";
 
 interface Schema {
@@ -66,9 +63,7 @@ ${[...rows("spec", spec, true), ...rows("status", status, false)].join("\n")}
 }
 
 export function generateResourcesDoc(): Promise<readonly GeneratedFile[]> {
-  const definitions = globSync("crds/*.yaml", { cwd: projectRoot })
-    .sort()
-    .map((file) => load(readFileSync(join(projectRoot, file), "utf8")) as CustomResourceDefinition);
+  const definitions = readDefinitions<CustomResourceDefinition>();
   const content = `# Custom resources\n\nGenerated from crds/ by \`npm run docs\`; do not edit.\n\n${definitions.map(page).join("\n")}`;
   return Promise.resolve([{ path: "docs/reference/resources.md", content }]);
 }
