@@ -16,7 +16,7 @@ export const clientFor = (kubeconfig: string): KubeClient =>
 export const filesOf = (kubeconfig: string): string[] =>
   kubeconfig.split(delimiter).filter((name) => name !== "");
 
-function loadKubeconfig(kubeconfig: string): KubeConfig {
+export function loadKubeconfig(kubeconfig: string): KubeConfig {
   const [first, ...others] = filesOf(kubeconfig);
   if (first === undefined) throw new Error("no kubeconfig is named");
   const config = new KubeConfig();

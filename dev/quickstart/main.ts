@@ -13,6 +13,7 @@ import {
 } from "../local/external.ts";
 import { installCrds } from "../local/install-crds.ts";
 import { clientFor } from "../local/kube-client.ts";
+import { writeOperatorKubeconfig } from "../local/operator-identity.ts";
 import { startOperator } from "../local/operator.ts";
 import { localFolder } from "../local/paths.ts";
 import { startPostgres } from "../local/postgres.ts";
@@ -71,8 +72,10 @@ async function prepare(): Promise<Backdrop> {
   const [cluster, databaseUrl] = await Promise.all([prepareCluster(), prepareDatabase()]);
   await installCrds(cluster);
   const logFile = join(home, "operator.log");
+  const operatorKubeconfig = join(home, "operator.kubeconfig");
+  await writeOperatorKubeconfig(cluster.kubeconfig, operatorKubeconfig);
   const operator = await startOperator({
-    kubeconfig: cluster.kubeconfig,
+    kubeconfig: operatorKubeconfig,
     databaseUrl,
     logFile,
     env: { ROTA_LEASE_SECONDS: "5" },

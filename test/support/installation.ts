@@ -1,10 +1,14 @@
-/** A whole installation for end-to-end tests: control plane, database, CRDs, and the operator as a process. */
+/**
+ * A whole installation for end-to-end tests: control plane, database, CRDs and manifests, and the operator as a process
+ * that has its own ServiceAccount's token and so no right but those of manifests/.
+ */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Cluster, startCluster } from "../../dev/local/cluster.ts";
 import { installCrds } from "../../dev/local/install-crds.ts";
 import { clientFor } from "../../dev/local/kube-client.ts";
+import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
 import { type Operator, startOperator } from "../../dev/local/operator.ts";
 import { ClusterView, readyOf } from "../../dev/quickstart/cluster-view.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
@@ -25,6 +29,8 @@ export async function startInstallation(): Promise<Installation> {
   const database = await createTestDatabase();
   const cluster = await startCluster({ directory: join(directory, "cluster"), nodes: 0 });
   await installCrds(cluster);
+  const operatorKubeconfig = join(directory, "operator.kubeconfig");
+  await writeOperatorKubeconfig(cluster.kubeconfig, operatorKubeconfig);
   const client = clientFor(cluster.kubeconfig);
   const operators: Operator[] = [];
   return {
@@ -33,7 +39,7 @@ export async function startInstallation(): Promise<Installation> {
     view: new ClusterView(client),
     operate: async (env = {}) => {
       const operator = await startOperator({
-        kubeconfig: cluster.kubeconfig,
+        kubeconfig: operatorKubeconfig,
         databaseUrl: database.url,
         logFile: join(directory, `operator-${operators.length + 1}.log`),
         env: { ROTA_LEASE_SECONDS: "3", ...env },
@@ -43,6 +49,7 @@ export async function startInstallation(): Promise<Installation> {
     },
     stop: async () => {
       await client.close();
+      const refused = (await Promise.all(operators.map(refusedCalls))).flat();
       await Promise.all(operators.map((operator) => operator.stop()));
       await cluster.stop();
       await database.drop();
@@ -50,8 +57,28 @@ export async function startInstallation(): Promise<Installation> {
       if (process.env["ROTA_KEEP_LOGS"] === undefined) {
         rmSync(directory, { recursive: true, force: true });
       }
+      if (refused.length > 0) {
+        throw new Error(
+          `manifests/ do not give the operator what it needs:\n${refused.join("\n")}`,
+        );
+      }
     },
   };
+}
+
+/**
+ * Calls the API server answered with 403, by the operator's own count; of one that was killed nobody knows. Pods are left
+ * out: Pod Security refuses templates in the same way.
+ */
+async function refusedCalls({ url }: Operator): Promise<string[]> {
+  const metrics = await fetch(`${url}/metrics`).then(
+    (response) => response.text(),
+    () => "",
+  );
+  return metrics
+    .split("\n")
+    .filter((line) => line.startsWith("rota_rest_client_requests_total"))
+    .filter((line) => line.includes('code="403"') && !line.includes('resource="pods"'));
 }
 
 /** The user whose plans the tests' project "team" runs on. */
