@@ -1,5 +1,6 @@
 /** The operator: settings in, parts wired, started, drained. */
 import { hostname } from "node:os";
+import packageFile from "../package.json" with { type: "json" };
 import { createCaches } from "./caches.ts";
 import { createWork } from "./work.ts";
 import { createPool } from "./db/pool.ts";
@@ -12,10 +13,13 @@ import type { CredentialSource } from "./kube/credentials.ts";
 import { createEventRecorder } from "./kube/events.ts";
 import { KubeLeaseLock } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
+import { buildInfo } from "./observability/build-info.ts";
+import { poolMetrics, statementMetrics } from "./observability/database-metrics.ts";
 import { createLogger } from "./observability/logs.ts";
 import { startHttpServer } from "./observability/http-server.ts";
 import type { HttpServer } from "./observability/http-server.ts";
 import { PrometheusMetrics } from "./observability/metrics.ts";
+import { stateMetrics } from "./observability/state-metrics.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { LeaderElection } from "./runtime/lease.ts";
 import { createLifecycle } from "./runtime/lifecycle.ts";
@@ -98,11 +102,14 @@ interface Parts {
 function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   const clock = systemClock;
   const metrics = new PrometheusMetrics();
+  buildInfo(metrics, packageFile.version);
   const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
   const db = createPool(settings.databaseUrl, {
     applicationName: "rota",
     onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
+    onStatement: statementMetrics(metrics),
   });
+  poolMetrics(metrics, db);
   const caches = createCaches({ kube, clock, logger, metrics, gpuResource: settings.gpuResource });
   const lifecycle = createLifecycle({ clock, logger, graceSeconds: settings.drainSeconds });
   const events = createEventRecorder({
@@ -124,6 +131,21 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     metrics,
     settings,
     checkpoint: crashPoints(settings, logger),
+  });
+  let isLeading = false;
+  const leaderWork = async (signal: AbortSignal): Promise<void> => {
+    isLeading = true;
+    await work(signal).finally(() => {
+      isLeading = false;
+    });
+  };
+  stateMetrics({
+    registry: metrics.registry,
+    db,
+    clock,
+    logger,
+    timeZone: settings.timeZone,
+    isLeading: () => isLeading,
   });
   let http: HttpServer | undefined;
   let working: Promise<void> | undefined;
@@ -163,11 +185,13 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   lifecycle.add({
     name: "work",
     start: (signal) => {
-      working = lead({ settings, logger, kube, metrics, signal, work }).catch((error: unknown) => {
-        logger.error("the work ended", { error: errorText(error) });
-        lifecycle.stop("the work ended");
-        throw error;
-      });
+      working = lead({ settings, logger, kube, metrics, signal, work: leaderWork }).catch(
+        (error: unknown) => {
+          logger.error("the work ended", { error: errorText(error) });
+          lifecycle.stop("the work ended");
+          throw error;
+        },
+      );
       working.catch(() => undefined);
     },
     stop: async () => {

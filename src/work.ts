@@ -4,6 +4,7 @@ import type { KeySinks } from "./controllers/sources.ts";
 import type { Context } from "./controllers/context.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
 import { wasQueued } from "./controllers/job/adoption.ts";
+import { createJobCounters } from "./controllers/job/counters.ts";
 import { probeGang } from "./controllers/job/pods.ts";
 import { reconcileJob } from "./controllers/job/reconciler.ts";
 import { reconcileNode } from "./controllers/node.ts";
@@ -14,19 +15,19 @@ import { unknownJobs } from "./db/job-view.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
 import type { RunningCaches } from "./caches.ts";
 import { runCycle } from "./scheduler/cycle.ts";
-import type { CycleDependencies, CycleObservation } from "./scheduler/cycle.ts";
+import type { CycleDependencies } from "./scheduler/cycle.ts";
+import { cycleObserver } from "./scheduler/cycle-metrics.ts";
 import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { sleepUnlessAborted } from "./runtime/clock.ts";
 import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
-import { durationBuckets } from "./runtime/metrics.ts";
 import type { Metrics } from "./runtime/metrics.ts";
 import { errorText } from "./runtime/logger.ts";
 import { resync } from "./runtime/resync.ts";
 
-export interface WorkParts extends Omit<Context, "scheduler" | "caches"> {
+export interface WorkParts extends Omit<Context, "scheduler" | "caches" | "counters"> {
   readonly caches: RunningCaches;
   readonly metrics: Metrics;
 }
@@ -34,27 +35,6 @@ export interface WorkParts extends Omit<Context, "scheduler" | "caches"> {
 const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
 const concurrency = { jobs: 64, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
-
-function observer(metrics: Metrics): (observation: CycleObservation) => void {
-  const seconds = metrics.histogram({
-    name: "scheduling_cycle_duration_seconds",
-    help: "Duration of scheduling cycles",
-    labelNames: ["pool"],
-    buckets: durationBuckets,
-  });
-  const verdicts = metrics.counter({
-    name: "scheduling_verdicts_total",
-    help: "Verdicts of scheduling cycles: admit, activate, release, preempt, wait",
-    labelNames: ["pool", "verdict"],
-  });
-  return (observation) => {
-    const { pool } = observation;
-    seconds.observe({ pool }, observation.seconds);
-    for (const [verdict, count] of Object.entries(observation.verdicts)) {
-      verdicts.add({ pool, verdict }, count);
-    }
-  };
-}
 
 type Controllers = Readonly<Record<keyof KeySinks, Controller>>;
 
@@ -109,6 +89,7 @@ class Term {
         wake: (pool) => this.#scheduler.wake(pool),
         explanation: (jobId) => explanations.get(jobId),
       },
+      counters: createJobCounters(parts.metrics),
     };
     this.controllers = createControllers(this.#context, parts.metrics);
     const { jobs } = this.controllers;
@@ -123,7 +104,7 @@ class Term {
       onChanged: (keys) => {
         for (const key of keys) jobs.enqueue(key);
       },
-      observe: observer(parts.metrics),
+      observe: cycleObserver(parts.metrics),
     };
   }
 
@@ -194,7 +175,11 @@ export function createWork(parts: WorkParts): (signal: AbortSignal) => Promise<v
   let current: Term | undefined;
   const wake = (pool: string | undefined) => current?.context.scheduler.wake(pool);
   const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
-  const context: Context = { ...parts, scheduler: { wake, explanation } };
+  const context: Context = {
+    ...parts,
+    scheduler: { wake, explanation },
+    counters: createJobCounters(parts.metrics),
+  };
   connectSources(
     context,
     sinksOf(() => current?.controllers),

@@ -3,11 +3,13 @@ import type { Generator } from "./generators/types.ts";
 import { generateSchema } from "./generators/schema.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
 import { generateResourcesDoc } from "./generators/resources-doc.ts";
+import { generateMetricsDoc } from "./generators/metrics-doc.ts";
 import { generateSettingsDoc } from "./generators/settings-doc.ts";
 
 export const generators: readonly Generator[] = [
   generateApiTypes,
   generateResourcesDoc,
   generateSettingsDoc,
+  generateMetricsDoc,
   generateSchema,
 ];

@@ -17,6 +17,7 @@ import type { Informer } from "../runtime/informer.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Explanation } from "../scheduler/explanations.ts";
 import type { Settings } from "../settings.ts";
+import type { JobCounters } from "./job/counters.ts";
 
 export interface Caches {
   readonly projects: Informer<Project>;
@@ -45,6 +46,7 @@ export interface Context {
   readonly logger: Logger;
   readonly settings: Settings;
   readonly scheduler: SchedulerPort;
+  readonly counters: JobCounters;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

@@ -1,6 +1,7 @@
 /** The connection pool: limits on everything that can wait, transactions with bounded retries. */
 import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
 import { mapDatabaseError } from "../errors.ts";
+import { measuredClient, type OnStatement } from "./measured-client.ts";
 import { TypeRegistry, type Queryable } from "./types.ts";
 
 export interface PoolOptions {
@@ -18,6 +19,8 @@ export interface PoolOptions {
   readonly idleInTransactionTimeoutSeconds?: number;
   /** Told of errors on idle connections, which the pool replaces by itself. */
   readonly onError?: (error: Error) => void;
+  /** Told of every statement when it has ended, well or not. */
+  readonly onStatement?: OnStatement;
 }
 
 export interface DatabasePool extends Pool {
@@ -58,7 +61,11 @@ function poolConfig(url: string, options: PoolOptions, types: TypeRegistry): Poo
 /** Opens a pool; connections are made when they are needed. */
 export function createPool(url: string, options: PoolOptions = {}): DatabasePool {
   const types = new TypeRegistry();
-  const pool = new Pool(poolConfig(url, options, types));
+  const { onStatement } = options;
+  const pool = new Pool({
+    ...poolConfig(url, options, types),
+    ...(onStatement ? { Client: measuredClient(onStatement) } : {}),
+  });
   // Without a listener an idle connection that the server ends would end the process.
   pool.on("error", (error) => options.onError?.(error));
   return Object.assign(pool, { learnTypes: () => types.learn(pool) });

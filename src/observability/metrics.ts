@@ -2,11 +2,18 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { HistogramDescription, MetricDescription, Metrics } from "../runtime/metrics.ts";
 
-const prefix = "rota_";
+export const metricPrefix = "rota_";
+
+/** Gauges whose names end as a counter's should: Prometheus' own linter refuses them. */
+const misnamedDefaults = [
+  "nodejs_active_handles_total",
+  "nodejs_active_requests_total",
+  "nodejs_active_resources_total",
+];
 
 function described(description: MetricDescription, registry: Registry) {
   return {
-    name: prefix + description.name,
+    name: metricPrefix + description.name,
     help: description.help,
     labelNames: [...description.labelNames],
     registers: [registry],
@@ -20,6 +27,7 @@ export class PrometheusMetrics implements Metrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+    for (const name of misnamedDefaults) this.registry.removeSingleMetric(name);
   }
 
   counter(description: MetricDescription) {

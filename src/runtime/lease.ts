@@ -96,9 +96,9 @@ export class LeaderElection {
     const gauge = (options.metrics ?? noMetrics).gauge({
       name: "leader_election_master_status",
       help: "1 while this process leads",
-      labelNames: ["name"],
+      labelNames: [],
     });
-    this.#setLeading = (leading) => gauge.set({ name: options.identity }, leading ? 1 : 0);
+    this.#setLeading = (leading) => gauge.set({}, leading ? 1 : 0);
     this.#setLeading(false);
   }
 

@@ -22,6 +22,7 @@ import type {
   QueuedJob,
   ResourceType,
   Snapshot,
+  VictimRule,
   WaitVerdict,
 } from "../domain/scheduling/types.ts";
 import { secondOfWeek } from "../domain/windows.ts";
@@ -51,13 +52,23 @@ export interface CycleDependencies {
 export interface CycleObservation {
   readonly pool: string;
   readonly seconds: number;
+  readonly decisionSeconds: number;
   readonly looked: number;
   readonly verdicts: Readonly<Record<string, number>>;
+  /** Gangs whose admission was written; the wait is that of a job that never ran before. */
+  readonly admitted: readonly {
+    readonly borrowing: boolean;
+    readonly firstWaitSeconds: number | undefined;
+  }[];
+  /** Preemptions that were written: the rule of each victim. */
+  readonly preempted: readonly (readonly VictimRule[])[];
 }
 
 interface Written {
   readonly decision: Decision;
   readonly snapshot: Snapshot;
+  readonly decisionSeconds: number;
+  readonly changedIds: readonly string[];
   /** Jobs whose row changed. */
   readonly changedKeys: readonly string[];
   /** Victims that nobody has asked the API server about yet; what needs them was not written. */
@@ -154,12 +165,16 @@ async function decideAndWrite(
   await lockPool(client, pool);
   const remarked = await refreshBorrowing(client, pool, second, deps.meteredTypes);
   const snapshot = await readSnapshot(deps, client, pool, now);
+  const begun = deps.clock.monotonicSeconds();
   const decision = await decideWithVictims(deps, client, snapshot);
+  const decisionSeconds = deps.clock.monotonicSeconds() - begun;
   const written = await writeDecision(client, snapshot, decision, deps);
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
   return {
     decision,
     snapshot,
+    decisionSeconds,
+    changedIds: written.changedIds,
     changedKeys: [...remarked, ...written.changedKeys],
     toProbe: written.toProbe,
     progressed: written.progressed,
@@ -178,10 +193,36 @@ function explain(deps: CycleDependencies, { decision, snapshot }: Written): stri
 }
 
 function observationOf(written: Written, seconds: number): CycleObservation {
-  const verdicts: Record<string, number> = {};
-  for (const { kind } of written.decision.verdicts) verdicts[kind] = (verdicts[kind] ?? 0) + 1;
-  const { pool, queue } = written.snapshot;
-  return { pool, seconds, looked: queue.length, verdicts };
+  const { pool, queue, nowSeconds } = written.snapshot;
+  const { verdicts } = written.decision;
+  const counts: Record<string, number> = {};
+  for (const { kind } of verdicts) counts[kind] = (counts[kind] ?? 0) + 1;
+  const changed = new Set(written.changedIds);
+  const neverRan = new Map(
+    queue.filter(({ attempt }) => attempt === 0).map((job) => [job.id, job.queuedAtSeconds]),
+  );
+  const admitted = verdicts.flatMap((verdict) => {
+    if (verdict.kind !== "admit" && verdict.kind !== "activate") return [];
+    if (!changed.has(verdict.jobId)) return [];
+    const since = neverRan.get(verdict.jobId);
+    const firstWaitSeconds = since === undefined ? undefined : Math.max(0, nowSeconds - since);
+    return [{ borrowing: verdict.borrowing, firstWaitSeconds }];
+  });
+  const preempted = verdicts.flatMap((verdict) =>
+    verdict.kind === "preempt" && changed.has(verdict.jobId)
+      ? [verdict.victims.map(({ rule }) => rule)]
+      : [],
+  );
+  const { decisionSeconds } = written;
+  return {
+    pool,
+    seconds,
+    decisionSeconds,
+    looked: queue.length,
+    verdicts: counts,
+    admitted,
+    preempted,
+  };
 }
 
 /** What was decided and written, for the log: preemptions with their reasons, the rest in numbers. */

@@ -18,6 +18,8 @@ export interface WriteOptions {
 }
 
 export interface WriteReport {
+  /** Jobs whose verdict was written; a preemptor stands for its victims. */
+  readonly changedIds: readonly string[];
   /** namespace/name of jobs whose row changed. */
   readonly changedKeys: readonly string[];
   /** Victims to ask the API server about: what needs them was not written, and is decided again. */
@@ -111,6 +113,7 @@ export async function writeDecision(
   }
   const changedKeys = changedIds.flatMap((id) => keys.get(id) ?? []);
   return {
+    changedIds,
     changedKeys: [...changedKeys, ...victimKeys],
     toProbe,
     progressed: changedIds.length > 0,

@@ -71,6 +71,7 @@ async function endGang(
   const fence = { id: view.id, attempt: view.attempt };
   if (counts && failures > view.backoffLimit) {
     await endJob(context.db, { ...fence, outcome: "failed", reason, message });
+    context.counters.attemptEnded(view.pool, "failed");
   } else {
     await retryJob(context.db, {
       ...fence,
@@ -79,6 +80,7 @@ async function endGang(
       message,
       notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : 0,
     });
+    context.counters.attemptEnded(view.pool, "retried");
   }
   context.scheduler.wake(view.pool);
   return again(0);
@@ -93,6 +95,7 @@ async function succeed(step: Step): Promise<ReconcileResult> {
     reason: "Completed",
     message: "all pods ended well",
   });
+  context.counters.attemptEnded(view.pool, "succeeded");
   context.scheduler.wake(view.pool);
   return again(0);
 }

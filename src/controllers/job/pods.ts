@@ -117,8 +117,14 @@ export async function evictPods(
     async (pod) => {
       try {
         await context.kube.evict(podKey(pod), { uid: pod.uid, signal });
+        context.counters.evictionAsked("accepted");
       } catch (error) {
-        if (!isDisruptionBudget(error)) return ignoreGone(error);
+        if (!isDisruptionBudget(error)) {
+          ignoreGone(error);
+          context.counters.evictionAsked("gone");
+          return;
+        }
+        context.counters.evictionAsked("refused");
         refused = (error as Error).message;
       }
     },

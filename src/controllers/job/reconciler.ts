@@ -31,6 +31,7 @@ async function cancel(
 ): Promise<void> {
   if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return;
   await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
+  context.counters.attemptEnded(view.pool, "cancelled");
   context.scheduler.wake(view.pool);
 }
 

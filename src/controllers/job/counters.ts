@@ -1,0 +1,28 @@
+/** Counters of what becomes of jobs and evictions. */
+import type { Metrics } from "../../runtime/metrics.ts";
+
+export type JobOutcome = "succeeded" | "failed" | "cancelled" | "retried";
+/** What the API server answered to an eviction; `refused` is a PodDisruptionBudget's word. */
+export type EvictionOutcome = "accepted" | "refused" | "gone";
+
+export interface JobCounters {
+  attemptEnded(pool: string, outcome: JobOutcome): void;
+  evictionAsked(outcome: EvictionOutcome): void;
+}
+
+export function createJobCounters(metrics: Metrics): JobCounters {
+  const attempts = metrics.counter({
+    name: "job_attempts_ended_total",
+    help: "Attempts that ended, by outcome: succeeded, failed and cancelled end the job, retried queues it again",
+    labelNames: ["pool", "outcome"],
+  });
+  const evictions = metrics.counter({
+    name: "evictions_total",
+    help: "Evictions of pods asked of the API server, by outcome: accepted, refused by a PodDisruptionBudget, gone",
+    labelNames: ["outcome"],
+  });
+  return {
+    attemptEnded: (pool, outcome) => attempts.add({ pool, outcome }),
+    evictionAsked: (outcome) => evictions.add({ outcome }),
+  };
+}

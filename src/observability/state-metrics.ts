@@ -1,0 +1,208 @@
+/**
+ * Gauges of the database's state, read when they are scraped and no oftener than every few seconds. Only the leader
+ * shows them: two operators would show the same numbers twice, and sums over both would be wrong.
+ */
+import { Gauge } from "prom-client";
+import type { Registry } from "prom-client";
+import {
+  countActiveJobs,
+  readDatabaseState,
+  readHoldAges,
+  readPlanState,
+  readPoolCapacities,
+  readProjectUsage,
+} from "../db/state-metrics.ts";
+import type { Queryable } from "../db/types.ts";
+import { secondOfWeek } from "../domain/windows.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { errorText } from "../runtime/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
+import { metricPrefix } from "./metrics.ts";
+
+export interface StateMetricsOptions {
+  readonly registry: Registry;
+  readonly db: Queryable;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly timeZone: string;
+  readonly isLeading: () => boolean;
+}
+
+/** A second scrape within this time is answered with the numbers of the first. */
+const freshForSeconds = 5;
+/** Top-level projects shown by name; the rest are summed as "_other". */
+const projectsShown = 100;
+
+/** The order of the amounts that the database returns, named as kube-state-metrics names them. */
+const resources = [
+  { resource: "gpu", unit: "integer" },
+  { resource: "cpu", unit: "core" },
+  { resource: "memory", unit: "byte" },
+  { resource: "pods", unit: "integer" },
+] as const;
+
+const poolLabels = ["pool", "resource", "unit"];
+
+class StateMetrics {
+  readonly #options: StateMetricsOptions;
+  readonly #gauges = new Map<string, Gauge>();
+  #readAtSeconds = -Infinity;
+  #reading: Promise<void> | undefined;
+
+  constructor(options: StateMetricsOptions) {
+    this.#options = options;
+    this.#gauge("jobs", "Jobs that have not ended, by state", ["pool", "state", "priority_class"]);
+    this.#gauge("jobs_gpus", "GPUs of jobs that have not ended, by state", ["pool", "state"]);
+    this.#gauge("queue_oldest_job_age_seconds", "Age of the oldest job in the queue", ["pool"]);
+    this.#gauge("pool_nodes", "Nodes of the pool", ["pool", "schedulable"]);
+    this.#gauge("pool_allocatable", "What the pool's nodes have", poolLabels);
+    this.#gauge("pool_committed", "What is committed to live jobs", poolLabels);
+    this.#gauge("pool_foreign", "What pods use that are not Rota's", poolLabels);
+    this.#gauge("pool_held", "What is kept for jobs whose victims are leaving", poolLabels);
+    this.#gauge("holds", "Jobs that capacity is kept for", ["pool"]);
+    this.#gauge("hold_oldest_age_seconds", "Age of the oldest hold", ["pool"]);
+    this.#gauge("project_usage", "What live jobs use, by top-level project and plan", [
+      "pool",
+      "project",
+      "resource",
+      "unit",
+      "mode",
+    ]);
+    this.#gauge("plan_granted", "What the open windows of plans grant", poolLabels);
+    this.#gauge("plan_windows", "Windows of plans", ["pool", "resource", "open"]);
+    this.#gauge(
+      "plan_evict_close_seconds",
+      "Time until the first open window with onWindowClose Evict closes; absent when none is open",
+      ["pool", "resource"],
+    );
+    this.#gauge("db_oldest_transaction_seconds", "Age of the database's oldest transaction", []);
+    this.#gauge("db_dead_rows", "Dead rows that vacuum has not removed yet", ["table"]);
+    this.#gauge("state_read_success", "1 when the last read of the state succeeded", []);
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[]): void {
+    const collect = () => this.#refresh();
+    const made = new Gauge({
+      name: metricPrefix + name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.#options.registry],
+      collect,
+    });
+    this.#gauges.set(name, made);
+  }
+
+  #set(name: string, labels: Readonly<Record<string, string>>, value: number): void {
+    this.#gauges.get(name)?.set({ ...labels }, value);
+  }
+
+  /** All gauges of one scrape share one read. A read that fails leaves no old numbers behind. */
+  #refresh(): Promise<void> {
+    const now = this.#options.clock.monotonicSeconds();
+    if (this.#reading) return this.#reading;
+    if (now - this.#readAtSeconds < freshForSeconds) return Promise.resolve();
+    this.#reading = this.#read()
+      .catch((error: unknown) => {
+        this.#clear();
+        this.#set("state_read_success", {}, 0);
+        this.#options.logger.warn("could not read the state for the metrics", {
+          error: errorText(error),
+        });
+      })
+      .finally(() => {
+        this.#readAtSeconds = this.#options.clock.monotonicSeconds();
+        this.#reading = undefined;
+      });
+    return this.#reading;
+  }
+
+  #clear(): void {
+    for (const gauge of this.#gauges.values()) gauge.reset();
+    // prom-client sets a gauge without labels to 0, which would say something that is not so.
+    for (const name of ["db_oldest_transaction_seconds", "state_read_success"])
+      this.#gauges.get(name)?.remove();
+  }
+
+  async #read(): Promise<void> {
+    const { db, clock, timeZone, isLeading } = this.#options;
+    if (!isLeading()) {
+      this.#clear();
+      return;
+    }
+    const now = clock.now();
+    // One after the other: the metrics take one connection, not six.
+    const jobs = await countActiveJobs(db);
+    const pools = await readPoolCapacities(db);
+    const holds = await readHoldAges(db);
+    const usage = await readProjectUsage(db, projectsShown);
+    const plans = await readPlanState(db, secondOfWeek(now, timeZone));
+    const database = await readDatabaseState(db);
+    this.#clear();
+    this.#showJobs(jobs, now.epochMilliseconds / 1000);
+    this.#showPools(pools);
+    for (const { pool, holds: count, oldestAgeSeconds } of holds) {
+      this.#set("holds", { pool }, count);
+      this.#set("hold_oldest_age_seconds", { pool }, oldestAgeSeconds);
+    }
+    this.#showUsage(usage);
+    this.#showPlans(plans);
+    this.#set("db_oldest_transaction_seconds", {}, database.oldestTransactionSeconds);
+    for (const { table, rows } of database.deadRows) this.#set("db_dead_rows", { table }, rows);
+    this.#set("state_read_success", {}, 1);
+  }
+
+  #showJobs(jobs: Awaited<ReturnType<typeof countActiveJobs>>, nowSeconds: number): void {
+    const gpus = new Map<string, { pool: string; state: string; sum: number }>();
+    const oldest = new Map<string, number>();
+    for (const row of jobs) {
+      const { pool, status: state, priorityClass } = row;
+      this.#set("jobs", { pool, state, priority_class: priorityClass }, row.jobs);
+      const key = `${pool}/${state}`;
+      gpus.set(key, { pool, state, sum: (gpus.get(key)?.sum ?? 0) + row.gpus });
+      if (state !== "pending" && state !== "evicted") continue;
+      const age = nowSeconds - row.oldestQueuedAtSeconds;
+      oldest.set(pool, Math.max(oldest.get(pool) ?? 0, age));
+    }
+    for (const { pool, state, sum } of gpus.values()) this.#set("jobs_gpus", { pool, state }, sum);
+    for (const [pool, age] of oldest) this.#set("queue_oldest_job_age_seconds", { pool }, age);
+  }
+
+  #showPools(pools: Awaited<ReturnType<typeof readPoolCapacities>>): void {
+    for (const row of pools) {
+      const { pool } = row;
+      this.#set("pool_nodes", { pool, schedulable: "true" }, row.schedulableNodes);
+      this.#set("pool_nodes", { pool, schedulable: "false" }, row.nodes - row.schedulableNodes);
+      for (const [index, kind] of resources.entries()) {
+        this.#set("pool_allocatable", { pool, ...kind }, row.allocatable[index] ?? 0);
+        this.#set("pool_committed", { pool, ...kind }, row.committed[index] ?? 0);
+        this.#set("pool_foreign", { pool, ...kind }, row.foreign[index] ?? 0);
+        this.#set("pool_held", { pool, ...kind }, row.held[index] ?? 0);
+      }
+    }
+  }
+
+  #showUsage(usage: Awaited<ReturnType<typeof readProjectUsage>>): void {
+    for (const { pool, project, borrowing, gpus, cpuCores } of usage) {
+      const mode = borrowing ? "borrowed" : "entitled";
+      const [gpu, cpu] = resources;
+      this.#set("project_usage", { pool, project, mode, ...gpu }, gpus);
+      this.#set("project_usage", { pool, project, mode, ...cpu }, cpuCores);
+    }
+  }
+
+  #showPlans(plans: Awaited<ReturnType<typeof readPlanState>>): void {
+    for (const row of plans) {
+      const { pool } = row;
+      const kind = row.resourceType === "GPU" ? resources[0] : resources[1];
+      const { resource } = kind;
+      this.#set("plan_granted", { pool, ...kind }, row.granted);
+      this.#set("plan_windows", { pool, resource, open: "true" }, row.openWindows);
+      this.#set("plan_windows", { pool, resource, open: "false" }, row.closedWindows);
+      if (row.evictCloseSeconds === null) continue;
+      this.#set("plan_evict_close_seconds", { pool, resource }, row.evictCloseSeconds);
+    }
+  }
+}
+
+/** Registers the gauges; they read when they are collected. */
+export const stateMetrics = (options: StateMetricsOptions): object => new StateMetrics(options);
