@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { build } from "esbuild";
+import { bundle as bundleInto } from "../../dev/tasks/bundler.ts";
 
 export type Figures = Readonly<Record<string, number>>;
 
@@ -26,18 +26,7 @@ export async function measure(file: string, args: readonly string[]): Promise<Fi
 /** As an operator is shipped: one file without the code it does not use. Returns the path. */
 export async function bundle(script: string, folder: string): Promise<string> {
   const outfile = join(folder, script.replace(/\.ts$/, ".mjs"));
-  await build({
-    entryPoints: [join(import.meta.dirname, script)],
-    outfile,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    // CommonJS packages inside the bundle call require for Node's own modules.
-    banner: {
-      js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
-    },
-    logLevel: "error",
-  });
+  await bundleInto({ entry: join(import.meta.dirname, script), outfile });
   return outfile;
 }
 

@@ -10,6 +10,8 @@ export interface OperatorOptions {
   readonly kubeconfig: string;
   readonly databaseUrl: string;
   readonly logFile: string;
+  /** Path of the program; default src/main.ts. */
+  readonly program?: string;
   /** Further ROTA_ variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -32,7 +34,7 @@ function launch(options: OperatorOptions, port: number): Daemon {
   return startDaemon({
     name: "operator",
     command: process.execPath,
-    args: [join(projectRoot, "src", "main.ts")],
+    args: [options.program ?? join(projectRoot, "src", "main.ts")],
     logFile: options.logFile,
     background: false,
     env: {

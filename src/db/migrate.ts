@@ -1,10 +1,15 @@
 /** Brings a database to the schema in migrations/, forward only. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
 import { loadMigrationFiles, migrate as runMigrations } from "postgres-migrations";
 import { RotaError, mapDatabaseError } from "../errors.ts";
 
-export const migrationsDirectory = join(import.meta.dirname, "..", "..", "migrations");
+/** Beside the program where it is bundled, else in the project's root. */
+const besideProgram = join(import.meta.dirname, "migrations");
+export const migrationsDirectory = existsSync(besideProgram)
+  ? besideProgram
+  : join(import.meta.dirname, "..", "..", "migrations");
 
 const connectTimeoutMilliseconds = 10_000;
 /** A migration may rewrite large tables; this bounds one that hangs. */
