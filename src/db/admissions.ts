@@ -27,7 +27,8 @@ export const placementColumn = (
 ): string[] => jobs.map(({ placements }) => JSON.stringify(placements));
 
 /**
- * Starts waiting jobs on their nodes. Returns those really admitted, with the number of the attempt that
+ * Starts waiting jobs on their nodes, in this order: a microsecond apart, since entitlement goes by it, and by the
+ * clock rather than the transaction's start, before which another operator may have admitted others. Returns those really admitted, with the number of the attempt that
  * starts; others have moved on. Throws RotaError: NodeOvercommitted, NodeUnknown, AllocationInvalid; then
  * none is admitted.
  */
@@ -38,8 +39,10 @@ export function admitJobs(db: Queryable, admissions: readonly Admission[]): Prom
     WITH admitted AS (
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
-        started_at = now(), not_before = NULL, reason = 'Admitted', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
+        started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
+        not_before = NULL, reason = 'Admitted', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) WITH ORDINALITY
+        AS wanted (id, attempt, borrowing, placements, place)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
         AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements

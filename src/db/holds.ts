@@ -55,8 +55,10 @@ export function activateHolds(
     WITH started AS (
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
-        started_at = now(), reason = 'Admitted', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+        started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
+        reason = 'Admitted', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) WITH ORDINALITY
+        AS wanted (id, attempt, borrowing, place)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
         AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt

@@ -79,10 +79,11 @@ export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): 
       INSERT INTO jobs (
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
-        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, admitted_at
       )
       VALUES (
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+        CASE WHEN job_is_live($19) THEN coalesce($22, now()) END
       )
       ON CONFLICT (id) DO NOTHING
       RETURNING *

@@ -155,6 +155,15 @@ function secondsToExpiry(snapshot: Snapshot): number {
   return Math.max(1, Math.min(longestRestSeconds, ...expiries));
 }
 
+/**
+ * A borrower of high priority takes the entitlement of jobs below it as soon as it runs, and victims leave theirs to
+ * others: said in the same transaction, so that no mark is ever wrong outside of one.
+ */
+const movesRanks = ({ verdicts }: Decision): boolean =>
+  verdicts.some(
+    (verdict) => verdict.kind === "preempt" || (verdict.kind === "admit" && verdict.borrowing),
+  );
+
 async function decideAndWrite(
   deps: CycleDependencies,
   client: PoolClient,
@@ -169,13 +178,16 @@ async function decideAndWrite(
   const decision = await decideWithVictims(deps, client, snapshot);
   const decisionSeconds = deps.clock.monotonicSeconds() - begun;
   const written = await writeDecision(client, snapshot, decision, deps);
+  const reranked = movesRanks(decision)
+    ? await refreshBorrowing(client, pool, second, deps.meteredTypes)
+    : [];
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
   return {
     decision,
     snapshot,
     decisionSeconds,
     changedIds: written.changedIds,
-    changedKeys: [...remarked, ...written.changedKeys],
+    changedKeys: [...remarked, ...written.changedKeys, ...reranked],
     toProbe: written.toProbe,
     progressed: written.progressed,
     nextInstantSeconds: Math.min(edge, secondsToExpiry(snapshot)),

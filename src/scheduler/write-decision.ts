@@ -37,6 +37,12 @@ const fence = ({ jobId, attempt }: { readonly jobId: string; readonly attempt: n
   attempt,
 });
 
+/** Entitlement goes by the order of starts: jobs inside their plans come before those that borrow. */
+const insideFirst = (
+  one: { readonly borrowing: boolean },
+  other: { readonly borrowing: boolean },
+) => Number(one.borrowing) - Number(other.borrowing);
+
 /** The rule that the ledger shows for the whole set: that of its first victim, which is the dearest. */
 const ruleOf = (victims: readonly Victim[]) => victims[0]?.rule ?? "LowerPriority";
 
@@ -81,7 +87,7 @@ export async function writeDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  const activations = ofKind(decision, "activate");
+  const activations = ofKind(decision, "activate").toSorted(insideFirst);
   if (activations.length > 0) {
     const written = await activateHolds(
       db,
@@ -89,7 +95,7 @@ export async function writeDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  const admissions = ofKind(decision, "admit");
+  const admissions = ofKind(decision, "admit").toSorted(insideFirst);
   if (admissions.length > 0) {
     const written = await admitJobs(
       db,

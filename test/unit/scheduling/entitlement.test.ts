@@ -2,97 +2,97 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { type RankedJob, rankEntitlement } from "../../../src/domain/scheduling/entitlement.ts";
-import { aCeiling, propertyOptions, resources } from "./support.ts";
+import { propertyOptions } from "./support.ts";
 
-const ranked = (
-  id: string,
-  priority: number,
-  gpus: number,
-  changes: Partial<RankedJob> = {},
-): RankedJob => ({
+type Quantities = Readonly<Record<string, number>>;
+interface Ask {
+  readonly id: string;
+  readonly amount: number;
+  readonly ceilings: readonly string[];
+  readonly unplanned?: boolean;
+}
+
+const ranked = (quantities: Quantities, { id, amount, ceilings, unplanned }: Ask): RankedJob => ({
   id,
-  priority,
-  startedAtSeconds: 0,
-  perPod: resources(gpus, 1, 1, 0),
-  pods: 1,
-  ceilings: ["c"],
-  unplanned: false,
-  ...changes,
+  unplanned: unplanned ?? false,
+  claims: ceilings
+    .filter(() => amount > 0)
+    .map((ceilingId) => ({ ceilingId, amount, limit: quantities[ceilingId] ?? 0, ahead: 0 })),
 });
 
-const demand = (one: RankedJob): number => one.perPod.gpus * one.pods;
+const borrowingOf = (quantities: Quantities, asks: readonly Ask[]): Record<string, boolean> =>
+  Object.fromEntries(rankEntitlement(asks.map((ask) => ranked(quantities, ask))));
+
+const ask = (id: string, amount: number, ceilings: readonly string[] = ["c"]): Ask => ({
+  id,
+  amount,
+  ceilings,
+});
 
 /** A job is inside when it fits with all jobs inside that rank before it: asked anew for each job. */
-function isBorrowing(
-  job: RankedJob,
-  jobs: readonly RankedJob[],
-  quantities: Record<string, number>,
-): boolean {
-  if (job.unplanned) return true;
-  const before = jobs.filter(
-    (other) =>
-      other.priority > job.priority ||
-      (other.priority === job.priority && other.startedAtSeconds < job.startedAtSeconds) ||
-      (other.priority === job.priority &&
-        other.startedAtSeconds === job.startedAtSeconds &&
-        other.id < job.id),
-  );
-  const inside = before.filter((other) => !isBorrowing(other, before, quantities));
+function isBorrowing(index: number, asks: readonly Ask[], quantities: Quantities): boolean {
+  const job = asks[index];
+  if (!job || job.unplanned) return true;
+  const inside = asks.filter((_, other) => other < index && !isBorrowing(other, asks, quantities));
   return job.ceilings.some((id) => {
     const used = inside
       .filter((other) => other.ceilings.includes(id))
-      .reduce((sum, other) => sum + demand(other), 0);
-    return demand(job) > 0 && used + demand(job) > (quantities[id] ?? 0);
+      .reduce((sum, { amount }) => sum + amount, 0);
+    return job.amount > 0 && used + job.amount > (quantities[id] ?? 0);
   });
 }
 
 describe("entitlement", () => {
-  it("goes to the highest priority, then to the earliest start", () => {
+  it("goes to those that rank first", () => {
+    expect(borrowingOf({ c: 8 }, [ask("a", 4), ask("b", 4), ask("late", 4)])).to.deep.equal({
+      a: false,
+      b: false,
+      late: true,
+    });
+  });
+
+  it("is not lost to a borrower that ranks before and does not fit", () => {
+    expect(borrowingOf({ c: 8 }, [ask("a", 6), ask("b", 4), ask("c", 2)])).to.deep.equal({
+      a: false,
+      b: true,
+      c: false,
+    });
+  });
+
+  it("is not lost to a sibling that borrows past its own ceiling under a common one", () => {
+    const asks = [ask("greedy", 6, ["team", "all"]), ask("small", 4, ["other", "all"])];
+    expect(borrowingOf({ team: 2, other: 4, all: 8 }, asks)).to.deep.equal({
+      greedy: true,
+      small: false,
+    });
+  });
+
+  it("counts what jobs use that are not listed", () => {
+    const claims = [{ ceilingId: "c", amount: 2, limit: 8, ahead: 6 }];
+    const more = [{ ceilingId: "c", amount: 1, limit: 8, ahead: 6 }];
     const jobs = [
-      ranked("late", 5, 4, { startedAtSeconds: 20 }),
-      ranked("early", 5, 4, { startedAtSeconds: 10 }),
-      ranked("high", 9, 4, { startedAtSeconds: 30 }),
+      { id: "fits", unplanned: false, claims },
+      { id: "past", unplanned: false, claims: more },
     ];
-    const borrowing = rankEntitlement(jobs, [aCeiling("c", 8, 12)]);
-    expect(Object.fromEntries(borrowing)).to.deep.equal({ high: false, early: false, late: true });
-  });
-
-  it("is not lost to a borrower of higher priority that does not fit", () => {
-    const jobs = [ranked("a", 9, 6), ranked("b", 8, 4), ranked("c", 7, 2)];
-    const borrowing = rankEntitlement(jobs, [aCeiling("c", 8, 12)]);
-    expect(Object.fromEntries(borrowing)).to.deep.equal({ a: false, b: true, c: false });
-  });
-
-  it("ends with the window, and counts cores exactly", () => {
-    const cpu = aCeiling("c", 0.3, 0, { resourceType: "CPU" });
-    const jobs = [0, 1, 2, 3].map((index) =>
-      ranked(`j${index}`, 9 - index, 0, { perPod: { ...resources(0), cpuMillis: 100 } }),
-    );
-    expect([...rankEntitlement(jobs, [cpu]).values()]).to.deep.equal([false, false, false, true]);
-    expect([...rankEntitlement(jobs, [{ ...cpu, quantity: 0 }]).values()]).to.not.include(false);
+    expect(Object.fromEntries(rankEntitlement(jobs))).to.deep.equal({ fits: false, past: true });
   });
 
   it("agrees with the naive reading", () => {
     const jobs = fc.array(
       fc.record({
-        priority: fc.nat({ max: 3 }),
-        gpus: fc.nat({ max: 4 }),
-        startedAtSeconds: fc.nat({ max: 3 }),
-        pods: fc.integer({ min: 1, max: 3 }),
+        amount: fc.nat({ max: 9 }),
         ceilings: fc.subarray(["c", "d"]),
-        unplanned: fc.boolean(),
+        unplanned: fc.integer({ min: 0, max: 4 }).map((dice) => dice === 0),
       }),
-      { maxLength: 7 },
+      { maxLength: 8 },
     );
     const quantity = fc.nat({ max: 12 });
     fc.assert(
       fc.property(jobs, quantity, quantity, (drawn, c, d) => {
-        const all = drawn.map(({ priority, gpus, ...rest }, index) =>
-          ranked(`j${index}`, priority, gpus, rest),
-        );
-        const borrowing = rankEntitlement(all, [aCeiling("c", c, 0), aCeiling("d", d, 0)]);
-        for (const job of all) {
-          expect(borrowing.get(job.id), job.id).to.equal(isBorrowing(job, all, { c, d }));
+        const all = drawn.map((one, index) => Object.assign(one, { id: `j${index}` }));
+        const borrowing = borrowingOf({ c, d }, all);
+        for (const [index, { id }] of all.entries()) {
+          expect(borrowing[id], id).to.equal(isBorrowing(index, all, { c, d }));
         }
       }),
       propertyOptions(),

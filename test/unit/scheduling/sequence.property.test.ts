@@ -29,6 +29,24 @@ interface Runner {
   borrowing: boolean;
 }
 
+/** Held jobs first, then those inside their plans, then borrowers: the order in which the cycle writes. */
+const byStart = (one: Verdict, other: Verdict): number => startRank(one) - startRank(other);
+const startRank = (verdict: Verdict): number =>
+  verdict.kind === "admit"
+    ? 1 + Number(verdict.borrowing)
+    : Number(verdict.kind !== "activate") * 3;
+
+/** In order of priority, then start; held jobs have not started. */
+function byRank(one: Runner, other: Runner): number {
+  const startOf = ({ state, startedAtSeconds }: Runner): number =>
+    state === "held" ? Number.MAX_SAFE_INTEGER : startedAtSeconds;
+  return (
+    other.job.priority - one.job.priority ||
+    startOf(one) - startOf(other) ||
+    (one.job.id < other.job.id ? -1 : 1)
+  );
+}
+
 /** A cluster in memory that does what the decisions say; leaving pods are gone after the next decision. */
 class World {
   readonly runners: Runner[];
@@ -59,8 +77,11 @@ class World {
     this.#now += 1;
     this.#rank();
     const before = this.#fingerprint();
-    for (const verdict of decide(this.#snapshot()).verdicts) this.#apply(verdict);
+    const inside = this.#in("live", "held").filter(({ borrowing }) => !borrowing);
+    const verdicts = decide(this.#snapshot()).verdicts.toSorted(byStart);
+    for (const [index, verdict] of verdicts.entries()) this.#apply(verdict, index);
     this.#check();
+    this.#checkEntitlement(inside, verdicts);
     return this.#fingerprint() !== before || this.#vacate();
   }
 
@@ -89,17 +110,25 @@ class World {
   }
 
   #rank(): void {
-    const ranked = this.#in("live", "held").map(({ job, state, startedAtSeconds }) => ({
-      id: job.id,
-      priority: job.priority,
-      startedAtSeconds: state === "held" ? this.#now : startedAtSeconds,
-      perPod: job.perPod,
-      pods: job.parallelism,
-      ceilings: job.ceilings,
-      unplanned: job.unplanned,
-    }));
-    const borrowing = rankEntitlement(ranked, this.#ceilings());
-    for (const one of this.#in("live", "held")) one.borrowing = borrowing.get(one.job.id) ?? false;
+    const limits = this.#quantities;
+    const ranked = this.#in("live", "held").toSorted(byRank);
+    const borrowing = rankEntitlement(
+      ranked.map(({ job }) => {
+        const amount = job.perPod.gpus * job.parallelism;
+        const asked = amount > 0 ? job.ceilings : [];
+        return {
+          id: job.id,
+          unplanned: job.unplanned,
+          claims: asked.map((ceilingId) => ({
+            ceilingId,
+            amount,
+            limit: limits.get(ceilingId) ?? 0,
+            ahead: 0,
+          })),
+        };
+      }),
+    );
+    for (const one of ranked) one.borrowing = borrowing.get(one.job.id) ?? false;
   }
 
   #usage(node: string, ...states: Runner["state"][]): Resources {
@@ -156,19 +185,39 @@ class World {
     };
   }
 
-  #apply(verdict: Verdict): void {
+  /** What was inside its plans, or was admitted as such, stays inside until a job before it takes its place. */
+  #checkEntitlement(inside: readonly Runner[], verdicts: readonly Verdict[]): void {
+    this.#rank();
+    const admitted = this.#in("live").filter(({ job }) =>
+      verdicts.some(
+        (verdict) => verdict.kind === "admit" && verdict.jobId === job.id && !verdict.borrowing,
+      ),
+    );
+    const gained = this.#in("live", "held").filter(
+      (one) => !one.borrowing && !inside.includes(one) && !admitted.includes(one),
+    );
+    for (const one of [...inside, ...admitted]) {
+      if (!one.borrowing || one.state === "leaving") continue;
+      const taken = gained.some((other) => byRank(other, one) < 0);
+      expect(taken, `${one.job.key} lost its entitlement to nobody`).to.equal(true);
+    }
+  }
+
+  #apply(verdict: Verdict, index: number): void {
     const runner = this.runners.find(({ job }) => job.id === verdict.jobId);
     if (!runner) throw new Error(`verdict about ${verdict.jobId}`);
     if (verdict.kind === "admit" || verdict.kind === "activate")
-      this.#startRunner(runner, verdict.placements);
+      this.#startRunner(runner, verdict.placements, index);
     if (verdict.kind !== "preempt") return;
     Object.assign(runner, { state: "held", placements: verdict.placements });
     for (const { jobId } of verdict.victims) this.#evict(jobId);
   }
 
-  #startRunner(runner: Runner, placements: readonly Placement[]): void {
+  #startRunner(runner: Runner, placements: readonly Placement[], index: number): void {
     const attempt = runner.attempt + 1;
-    Object.assign(runner, { state: "live", attempt, placements, startedAtSeconds: this.#now });
+    // As the database does it: starts of one decision are a moment apart, in the order of their writing.
+    const startedAtSeconds = this.#now + index / 1000;
+    Object.assign(runner, { state: "live", attempt, placements, startedAtSeconds });
   }
 
   #evict(id: string): void {

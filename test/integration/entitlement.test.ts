@@ -1,0 +1,240 @@
+/** Which jobs borrow, as PostgreSQL marks them, against a naive reading of design section 4 on random trees. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { holdJobs } from "../../src/db/holds.ts";
+import { upsertNode } from "../../src/db/nodes.ts";
+import { replacePlan } from "../../src/db/plans.ts";
+import { markRunning } from "../../src/db/job-progress.ts";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { adoptJob, insertJob } from "../../src/db/queue.ts";
+import { refreshBorrowing } from "../../src/db/snapshot/refresh-borrowing.ts";
+import type { ResourceType } from "../../src/domain/scheduling/types.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addProject, newJob } from "../support/fixtures.ts";
+
+const cases = Number(process.env["FC_RUNS"] ?? 60);
+
+/** Project, its parent, and its owner; the same owner may stand twice on a way to the root. */
+const tree = [
+  { name: "company", parent: undefined, owner: "board" },
+  { name: "research", parent: "company", owner: undefined },
+  { name: "vision", parent: "research", owner: "ann" },
+  { name: "speech", parent: "research", owner: "bob" },
+  { name: "lab", parent: "vision", owner: "board" },
+  { name: "outside", parent: undefined, owner: undefined },
+] as const;
+const owners = ["board", "ann", "bob"] as const;
+type ProjectName = (typeof tree)[number]["name"];
+
+function ownersAbove(name: ProjectName): Set<string> {
+  const found = new Set<string>();
+  for (let at = tree.find((one) => one.name === name); at; at = parentOf(at)) {
+    if (at.owner !== undefined) found.add(at.owner);
+  }
+  return found;
+}
+const parentOf = ({ parent }: (typeof tree)[number]) => tree.find(({ name }) => name === parent);
+
+interface Plan {
+  readonly owner: string;
+  readonly resourceType: ResourceType;
+  readonly quantity: number;
+  /** Whether its window is open at the second that the test asks about. */
+  readonly open: boolean;
+}
+
+interface Drawn {
+  readonly project: ProjectName;
+  readonly status: "held" | "starting" | "running" | "evicting" | "pending";
+  readonly priority: number;
+  readonly parallelism: number;
+  readonly gpus: number;
+  readonly cpuMillis: number;
+  readonly admittedAtSeconds: number;
+}
+
+interface Placed extends Drawn {
+  readonly id: string;
+}
+
+const plans = fc.uniqueArray(
+  fc.record({
+    owner: fc.constantFrom(...owners),
+    resourceType: fc.constantFrom("GPU", "CPU"),
+    quantity: fc.nat({ max: 10 }),
+    open: fc.integer({ min: 0, max: 4 }).map((dice) => dice > 0),
+  }),
+  { selector: ({ owner, resourceType }) => `${owner}/${resourceType}`, maxLength: 6, size: "max" },
+);
+
+const jobs = fc.array(
+  fc.record({
+    project: fc.constantFrom(...tree.map(({ name }) => name)),
+    status: fc.constantFrom("held", "starting", "running", "running", "evicting", "pending"),
+    priority: fc.nat({ max: 2 }),
+    parallelism: fc.integer({ min: 1, max: 3 }),
+    gpus: fc.nat({ max: 3 }),
+    cpuMillis: fc.nat({ max: 2500 }),
+    admittedAtSeconds: fc.nat({ max: 4 }),
+  }),
+  { minLength: 1, maxLength: 14, size: "max" },
+);
+
+const counts = ({ status }: Drawn): boolean =>
+  status === "held" || status === "starting" || status === "running";
+
+function ranksBefore(one: Placed, other: Placed): boolean {
+  if (one.priority !== other.priority) return one.priority > other.priority;
+  const start = ({ status, admittedAtSeconds }: Placed) =>
+    status === "held" ? Number.POSITIVE_INFINITY : admittedAtSeconds;
+  if (start(one) !== start(other)) return start(one) < start(other);
+  return one.id < other.id;
+}
+
+const amountOf = (job: Drawn, type: ResourceType): number =>
+  job.parallelism * (type === "GPU" ? job.gpus : job.cpuMillis / 1000);
+
+/** Asked anew for each job, without any sharing between answers. */
+function isBorrowing(job: Placed, all: readonly Placed[], granted: readonly Plan[]): boolean {
+  const above = ownersAbove(job.project);
+  const inside = all.filter(
+    (other) => counts(other) && ranksBefore(other, job) && !isBorrowing(other, all, granted),
+  );
+  return (["GPU", "CPU"] as const).some((type) => {
+    if (amountOf(job, type) === 0) return false;
+    const ceilings = granted.filter((one) => one.resourceType === type && above.has(one.owner));
+    if (ceilings.length === 0) return type === "GPU";
+    return ceilings.some(({ owner, quantity, open }) => {
+      const used = inside
+        .filter((other) => ownersAbove(other.project).has(owner))
+        .reduce((sum, other) => sum + amountOf(other, type), 0);
+      return used + amountOf(job, type) > (open ? quantity : 0) + 1e-9;
+    });
+  });
+}
+
+describe("borrowing marks", function () {
+  this.timeout(300_000);
+  let database: TestDatabase;
+  const projects = new Map<string, string>();
+  let poolCount = 0;
+
+  before(async () => {
+    database = await createTestDatabase();
+    for (const { name, parent, owner } of tree) {
+      const id = await addProject(database.pool, name, {
+        ...(parent === undefined ? {} : { parent }),
+        ...(owner === undefined ? {} : { owner: { kind: "User", name: owner } }),
+      });
+      projects.set(name, id);
+    }
+  });
+
+  after(() => database.drop());
+
+  /** A pool of its own for each case, with a node that has room for everything. */
+  async function newPool(): Promise<string> {
+    const name = `pool-${(poolCount += 1)}`;
+    await upsertNode(database.pool, {
+      name,
+      uid: randomUUID(),
+      pool: name,
+      schedulable: true,
+      labels: {},
+      taints: [],
+      allocatable: { gpus: 1000, cpuMillis: 1e6, memoryBytes: 2 ** 40, pods: 1000 },
+    });
+    return name;
+  }
+
+  async function grant(pool: string, { owner, resourceType, quantity, open }: Plan): Promise<void> {
+    const day = open ? "Mon" : "Tue";
+    await replacePlan(database.pool, {
+      uid: randomUUID(),
+      name: `${pool}-${owner}-${resourceType}`.toLowerCase(),
+      owner: { kind: "User", name: owner },
+      resourceType,
+      pool,
+      quantity,
+      windows: [{ days: [day], start: "00:00", end: "24:00" }],
+      onWindowClose: "Finish",
+      generation: 1,
+    });
+  }
+
+  async function place(pool: string, drawn: Drawn): Promise<Placed> {
+    const { project, status, priority, parallelism, gpus, cpuMillis, admittedAtSeconds } = drawn;
+    const perPod = { gpus, cpuMillis, memoryBytes: 1 };
+    const job = newJob(projects.get(project) ?? "", { pool, priority, parallelism, perPod });
+    const placements = [{ node: pool, pods: parallelism }];
+    const fence = { id: job.id, attempt: 0 };
+    if (status === "held" || status === "pending") {
+      await insertJob(database.pool, job);
+      if (status === "held") {
+        await holdJobs(database.pool, [{ ...fence, borrowing: false, placements }], 60);
+      }
+    } else {
+      const standing = { status, attempt: 1, failures: 0, placements };
+      await adoptJob(database.pool, job, standing);
+      await database.pool.query(
+        "UPDATE jobs SET admitted_at = 'epoch'::timestamptz + make_interval(secs => $2) WHERE id = $1",
+        [job.id, admittedAtSeconds],
+      );
+    }
+    return { ...drawn, id: job.id };
+  }
+
+  async function marks(pool: string): Promise<Map<string, boolean>> {
+    const { rows } = await database.pool.query<{ id: string; borrowing: boolean }>(
+      "SELECT id, borrowing FROM jobs WHERE pool = $1",
+      [pool],
+    );
+    return new Map(rows.map(({ id, borrowing }) => [id, borrowing]));
+  }
+
+  const refresh = (pool: string) => refreshBorrowing(database.pool, pool, 3600, ["GPU"]);
+
+  it("are what a naive reading says, and stay it", async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, jobs, async (granted, drawn) => {
+        const pool = await newPool();
+        for (const one of granted) await grant(pool, one);
+        const placed: Placed[] = [];
+        for (const one of drawn) placed.push(await place(pool, one));
+        await refresh(pool);
+        const marked = await marks(pool);
+        for (const job of placed.filter(counts)) {
+          const expected = isBorrowing(job, placed, granted);
+          expect(marked.get(job.id), JSON.stringify(job)).to.equal(expected);
+        }
+        expect(await refresh(pool), "a second look changes nothing").to.deep.equal([]);
+      }),
+      { numRuns: cases },
+    );
+  });
+
+  it("keep to the order of admission when pods take their time to start", async () => {
+    const pool = await newPool();
+    await grant(pool, { owner: "ann", resourceType: "GPU", quantity: 4, open: true });
+    const perPod = { gpus: 4, cpuMillis: 0, memoryBytes: 1 };
+    const project = projects.get("vision") ?? "";
+    const [slow, fast] = [newJob(project, { pool, perPod }), newJob(project, { pool, perPod })];
+    for (const job of [slow, fast]) await insertJob(database.pool, job);
+    const placements = [{ node: pool, pods: 1 }];
+    await admitJobs(database.pool, [
+      { id: slow.id, attempt: 0, borrowing: false, placements },
+      { id: fast.id, attempt: 0, borrowing: true, placements },
+    ]);
+    expect(await refresh(pool)).to.deep.equal([]);
+
+    await markRunning(database.pool, { id: fast.id, attempt: 1 });
+    await markRunning(database.pool, { id: slow.id, attempt: 1 });
+
+    expect(await refresh(pool)).to.deep.equal([]);
+    expect(Object.fromEntries(await marks(pool))).to.deep.equal({
+      [slow.id]: false,
+      [fast.id]: true,
+    });
+  });
+});
