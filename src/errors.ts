@@ -1,32 +1,37 @@
 /** Every error Rota gives a name: a stable code for programs, a message for people. */
 
-/** Codes never change their meaning; conditions and metrics show them. */
-export type ErrorCode =
-  | "AllocationInvalid"
-  | "AlreadyExists"
-  | "ConfigurationImmutable"
-  | "ConfigurationInvalid"
-  | "ConfigurationParentUnknown"
-  | "DatabaseTooNew"
-  | "DatabaseUnavailable"
-  | "ExtensionMissing"
-  | "HistoryImmutable"
-  | "InternalError"
-  | "InvalidValue"
-  | "JobTransitionRefused"
-  | "NodeOvercommitted"
-  | "NodeUnknown"
-  | "ParentUnknown"
-  | "PlanOverlap"
-  | "PlanWindowInvalid"
-  | "ProjectCycle"
-  | "ProjectHasChildren"
-  | "ProjectHasJobs"
-  | "ProjectUnknown"
-  | "ReferenceUnknown"
-  | "SerializationFailed"
-  | "TagTaken"
-  | "TimedOut";
+/** Codes never change their meaning; conditions, logs and metrics show them. */
+export const errorMeanings = {
+  AllocationInvalid: "A job's allocations would not agree with the job.",
+  AlreadyExists: "A name, or a namespace, is taken.",
+  ConfigurationImmutable: "Stored configuration does not change.",
+  ConfigurationInvalid: "A configuration has no canonical form, or its hash is wrong.",
+  ConfigurationParentUnknown: "A commit follows one that its project does not have.",
+  DatabaseTooNew: "A newer operator has migrated the schema: start that one.",
+  DatabaseUnavailable: "The database does not answer; tried again.",
+  ExtensionMissing:
+    "The database lacks ltree or btree_gist, which are in PostgreSQL's contrib package.",
+  HistoryImmutable: "The history and the ledger are written once.",
+  InternalError:
+    "A rule of the schema that no input should reach, or an error without a name: report it.",
+  InvalidValue: "A value is not one that the column takes.",
+  JobTransitionRefused: "Another actor changed the job first; read again and tried again.",
+  NodeOvercommitted: "The node has no room for the commitment.",
+  NodeUnknown: "The node is not mirrored yet, or still has allocations or holds.",
+  ParentUnknown: "A project's parent is not stored.",
+  PlanOverlap: "Two plans of one owner, type and pool overlap in time.",
+  PlanWindowInvalid: "A window is empty or not inside the week.",
+  ProjectCycle: "A project would lie below itself.",
+  ProjectHasChildren: "A project with children is not deleted.",
+  ProjectHasJobs: "A project with active jobs is not deleted.",
+  ProjectUnknown: "The project is not stored.",
+  ReferenceUnknown: "A row refers to one that is not there.",
+  SerializationFailed: "Another transaction was in the way each time; tried again.",
+  TagTaken: "Another commit of the project has the tag.",
+  TimedOut: "A lock, a statement or a transaction took longer than allowed; tried again.",
+} as const;
+
+export type ErrorCode = keyof typeof errorMeanings;
 
 export class RotaError extends Error {
   readonly code: ErrorCode;

@@ -4,11 +4,13 @@ import { generateSchema } from "./generators/schema.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
 import { generateResourcesDoc } from "./generators/resources-doc.ts";
 import { generateMetricsDoc } from "./generators/metrics-doc.ts";
+import { generateReasonsDoc } from "./generators/reasons-doc.ts";
 import { generateSettingsDoc } from "./generators/settings-doc.ts";
 
 export const generators: readonly Generator[] = [
   generateApiTypes,
   generateResourcesDoc,
+  generateReasonsDoc,
   generateSettingsDoc,
   generateMetricsDoc,
   generateSchema,

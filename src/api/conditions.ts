@@ -1,3 +1,5 @@
+import type { Reason } from "./reasons.ts";
+
 /** Conditions by the conventions of the Kubernetes API. */
 export interface Condition {
   readonly type: string;
@@ -8,7 +10,10 @@ export interface Condition {
   readonly message: string;
 }
 
-export type NewCondition = Omit<Condition, "lastTransitionTime">;
+/** One that Rota sets: its reason is in the table of reasons. */
+export interface NewCondition extends Omit<Condition, "lastTransitionTime" | "reason"> {
+  readonly reason: Reason;
+}
 
 /** Sets one condition among the others; its transition time moves only with its status. */
 export function withCondition(
@@ -26,7 +31,7 @@ export function withCondition(
 export const ready = (
   generation: number,
   isReady: boolean,
-  reason: string,
+  reason: Reason,
   message: string,
 ): NewCondition => ({
   type: "Ready",

@@ -1,6 +1,7 @@
 /** Stores a ConfigCommit's content once per hash, and says where it is. */
 import { ready, withCondition } from "../api/conditions.ts";
 import type { NewCondition } from "../api/conditions.ts";
+import type { CommitReason } from "../api/reasons.ts";
 import { hasCommit, saveCommit } from "../db/configs.ts";
 import { canonicalizeValue } from "../domain/canonical-json.ts";
 import type { CanonicalJson, JsonValue } from "../domain/canonical-json.ts";
@@ -26,7 +27,7 @@ interface Stored {
 
 type Outcome =
   | { readonly stored: Stored }
-  | { readonly reason: string; readonly message: string; readonly recheck: boolean };
+  | { readonly reason: CommitReason; readonly message: string; readonly recheck: boolean };
 
 function canonical(content: unknown): CanonicalJson | string {
   try {

@@ -1,6 +1,7 @@
 /** Keeps a project: its row and place in the tree, its namespace, role bindings, storages, status. */
 import { ready, withCondition } from "../api/conditions.ts";
 import type { ProjectStatus } from "../api/generated.ts";
+import type { ProjectReason } from "../api/reasons.ts";
 import { labels } from "../api/names.ts";
 import { projectSummary } from "../db/project-summary.ts";
 import { blockersOfDeletion, membersInEffect } from "../db/project-tree.ts";
@@ -28,11 +29,15 @@ const namespaceOf = (project: Project): string => project.spec.namespace ?? proj
 
 interface Outcome {
   readonly isReady: boolean;
-  readonly reason: string;
+  readonly reason: ProjectReason;
   readonly message: string;
 }
 
-const refused = (reason: string, message: string): Outcome => ({ isReady: false, reason, message });
+const refused = (reason: ProjectReason, message: string): Outcome => ({
+  isReady: false,
+  reason,
+  message,
+});
 
 function storagesOf(project: Project) {
   return (project.spec.storages ?? []).map((storage) => ({

@@ -1,5 +1,6 @@
 /** Brings a ResourcePlan's windows into the database, which accepts or refuses them. */
 import { ready, withCondition } from "../api/conditions.ts";
+import type { PlanReason } from "../api/reasons.ts";
 import type { ResourcePlanStatus } from "../api/generated.ts";
 import { deletePlan, replacePlan, weekOf } from "../db/plans.ts";
 import { changesAfter, days, quantityAt, secondOfWeek } from "../domain/windows.ts";
@@ -13,8 +14,11 @@ import { notify, writeStatus } from "./status.ts";
 
 const longestPauseSeconds = 3600;
 
+/** What of a plan the database refused: a person has to change it. */
+type Refused = RotaError & { readonly code: Exclude<PlanReason, "Accepted"> };
+
 /** Undefined when the database took the plan; what it refused otherwise. */
-async function refusal(context: Context, plan: ResourcePlan): Promise<RotaError | undefined> {
+async function refusal(context: Context, plan: ResourcePlan): Promise<Refused | undefined> {
   const { spec } = plan;
   try {
     await replacePlan(context.db, {
@@ -35,12 +39,12 @@ async function refusal(context: Context, plan: ResourcePlan): Promise<RotaError 
   }
 }
 
-const isAboutThePlan = (error: RotaError): boolean =>
+const isAboutThePlan = (error: RotaError): error is Refused =>
   error.code === "PlanOverlap" ||
   error.code === "PlanWindowInvalid" ||
   error.code === "InvalidValue";
 
-function message(refused: RotaError | undefined, acceptedGeneration: number | undefined): string {
+function message(refused: Refused | undefined, acceptedGeneration: number | undefined): string {
   if (refused === undefined) return "in force";
   const before =
     acceptedGeneration === undefined
@@ -52,7 +56,7 @@ function message(refused: RotaError | undefined, acceptedGeneration: number | un
 async function nextStatus(
   context: Context,
   plan: ResourcePlan,
-  refused: RotaError | undefined,
+  refused: Refused | undefined,
 ): Promise<ResourcePlanStatus> {
   const now = context.clock.now();
   const { timeZone } = context.settings;

@@ -1,4 +1,5 @@
 /** What controllers tell the cluster of an object: its status, and events where a person should look. */
+import type { Reason } from "../api/reasons.ts";
 import { apiVersionOf } from "../kube/resource.ts";
 import type { ResourceName } from "../kube/resource.ts";
 import type { JsonObject } from "../kube/merge-patch.ts";
@@ -28,8 +29,7 @@ export async function writeStatus(
 
 export interface Notice {
   readonly type: "Normal" | "Warning";
-  /** CamelCase */
-  readonly reason: string;
+  readonly reason: Reason;
   /** CamelCase: what was done. */
   readonly action: string;
   readonly note: string;

@@ -1,4 +1,6 @@
 /** One job as its controller sees it: the row and where its pods are. */
+import { jobReasonOf } from "../api/reasons.ts";
+import type { JobReason } from "../api/reasons.ts";
 import type { Placement } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
 import type { Queryable } from "./types.ts";
@@ -29,7 +31,7 @@ export interface JobView {
   readonly backoffLimit: number;
   readonly configHash: string | undefined;
   readonly maxRuntimeSeconds: number | undefined;
-  readonly reason: string | undefined;
+  readonly reason: JobReason | undefined;
   readonly message: string | undefined;
   readonly queuedAt: Temporal.Instant;
   readonly notBefore: Temporal.Instant | undefined;
@@ -81,7 +83,7 @@ const viewOf = (row: Row): JobView => ({
   backoffLimit: row.backoff_limit,
   configHash: row.config_hash ?? undefined,
   maxRuntimeSeconds: row.max_runtime_seconds ?? undefined,
-  reason: row.reason ?? undefined,
+  reason: jobReasonOf(row.reason),
   message: row.message ?? undefined,
   queuedAt: row.created_at,
   notBefore: row.not_before ?? undefined,

@@ -1,8 +1,8 @@
 /** Why each waiting job waits, as the last cycle of its pool saw it; tells which answers changed. */
-import type { WaitVerdict } from "../domain/scheduling/types.ts";
+import type { WaitReason, WaitVerdict } from "../domain/scheduling/types.ts";
 
 export interface Explanation {
-  readonly reason: string;
+  readonly reason: WaitReason;
   readonly message: string;
   readonly position: number;
 }

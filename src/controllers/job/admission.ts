@@ -1,4 +1,5 @@
 /** Checks a new job and puts it into the queue, or says what has to change. */
+import type { JobReason } from "../../api/reasons.ts";
 import { insertJob } from "../../db/queue.ts";
 import type { NewJob } from "../../db/queue.ts";
 import { durationSeconds } from "../../domain/duration.ts";
@@ -22,11 +23,11 @@ import {
 } from "../lookups.ts";
 
 export interface Refusal {
-  readonly reason: string;
+  readonly reason: JobReason;
   readonly message: string;
 }
 
-const refuse = (reason: string, message: string): Refusal => ({ reason, message });
+const refuse = (reason: JobReason, message: string): Refusal => ({ reason, message });
 
 function checkPool(context: Context, job: Job): Refusal | undefined {
   const pools = poolNames(context);

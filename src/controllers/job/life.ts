@@ -1,4 +1,5 @@
 /** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
+import type { JobReason } from "../../api/reasons.ts";
 import type { JobView } from "../../db/job-view.ts";
 import { endJob, markRunning, retryJob } from "../../db/job-progress.ts";
 import { markEvicted } from "../../db/preemptions.ts";
@@ -60,7 +61,7 @@ async function ensureConfigMap({ context, job, project, view, signal }: Step): P
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
 async function endGang(
   step: Step,
-  reason: string,
+  reason: JobReason,
   message: string,
   counts: boolean,
 ): Promise<ReconcileResult> {

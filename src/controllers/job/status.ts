@@ -1,6 +1,7 @@
 /** What a Job's status says, from its row, its pods and what the scheduler last said of it. Pure. */
 import { ready, withCondition } from "../../api/conditions.ts";
 import type { Condition } from "../../api/conditions.ts";
+import type { JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import type { JobStatusName, JobView } from "../../db/job-view.ts";
 import { hasEnded } from "../../resources/types.ts";
@@ -21,7 +22,7 @@ const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> =
 };
 
 interface Words {
-  readonly reason: string;
+  readonly reason: JobReason;
   readonly message: string;
 }
 
@@ -62,7 +63,10 @@ function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
       message: view.message ?? view.evictedFor ?? "makes way for another job",
     };
   }
-  return { reason: view.reason ?? states[status], message: view.message ?? "" };
+  return {
+    reason: view.reason ?? (status === "failed" ? "Failed" : "Cancelled"),
+    message: view.message ?? "",
+  };
 }
 
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
