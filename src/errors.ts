@@ -183,6 +183,9 @@ export const constraintErrors: Readonly<Record<string, Mapping>> = {
   project_members_owner_fkey: mapping("ReferenceUnknown", "the member is unknown"),
   project_members_pkey: mapping("AlreadyExists", "a subject has one role in a project"),
   project_members_project_fkey: mapping("ProjectUnknown", "the project is unknown"),
+  project_periods_not_empty: history,
+  project_periods_owner_fkey: mapping("ReferenceUnknown", "the owner is unknown"),
+  project_periods_pkey: history,
   projects_identity_is_fixed: mapping(
     "InvalidValue",
     "name, namespace and path of a project are fixed",

@@ -1,0 +1,54 @@
+/**
+ * A database whose now() is what the test says, so that days pass in milliseconds. Everything else is the real thing:
+ * a function of the same name stands before PostgreSQL's on the search path, and column defaults, which were bound
+ * when the tables were made, are bound to it as well.
+ */
+import type { DatabasePool } from "../../src/db/pool.ts";
+import { createPool } from "../../src/db/pool.ts";
+import type { TestDatabase } from "./database.ts";
+
+export interface VirtualTime {
+  /** Connections that live in virtual time. */
+  readonly pool: DatabasePool;
+  setNow(instant: Temporal.Instant): Promise<void>;
+  /** Closes the pool; the database is the caller's. */
+  close(): Promise<void>;
+}
+
+const install = `
+  CREATE SCHEMA virtual_time;
+  CREATE TABLE virtual_time.clock (instant timestamptz NOT NULL);
+  INSERT INTO virtual_time.clock VALUES (pg_catalog.now());
+  CREATE FUNCTION virtual_time.now() RETURNS timestamptz
+  LANGUAGE sql STABLE AS 'SELECT instant FROM virtual_time.clock';
+  DO $$
+  DECLARE
+    found record;
+  BEGIN
+    FOR found IN
+      SELECT adrelid::regclass AS relation, attname
+      FROM pg_attrdef
+      JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+      WHERE pg_get_expr(adbin, adrelid) = 'now()' AND attgenerated = ''
+    LOOP
+      EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT virtual_time.now()', found.relation, found.attname);
+    END LOOP;
+    EXECUTE format(
+      'ALTER DATABASE %I SET search_path = virtual_time, pg_catalog, public', current_database()
+    );
+  END
+  $$;
+`;
+
+export async function withVirtualTime({ url, pool }: TestDatabase): Promise<VirtualTime> {
+  await pool.query(install);
+  const virtual = createPool(url, { maxConnections: 8 });
+  await virtual.learnTypes();
+  return {
+    pool: virtual,
+    setNow: async (instant) => {
+      await virtual.query("UPDATE virtual_time.clock SET instant = $1", [instant.toString()]);
+    },
+    close: () => virtual.end(),
+  };
+}
