@@ -16,6 +16,8 @@ export interface PostgresOptions {
   readonly directory: string;
   /** Lives on when this process ends; without it the server dies with this process, even on SIGKILL. */
   readonly background?: boolean;
+  /** Further settings, as "name=value". */
+  readonly settings?: readonly string[];
 }
 
 export interface Postgres {
@@ -29,7 +31,7 @@ const database = "rota";
 const readyTimeoutMs = 30_000;
 const startAttempts = 3;
 
-const settings = [
+const usualSettings = [
   "listen_addresses=127.0.0.1",
   "unix_socket_directories=",
   "max_connections=200",
@@ -49,10 +51,11 @@ interface Place {
   readonly logFile: string;
   readonly binaries: PostgresBinaries;
   readonly account: Account | undefined;
+  readonly settings: readonly string[];
 }
 
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
-  const place = await prepare(resolve(options.directory));
+  const place = await prepare(resolve(options.directory), options.settings ?? []);
   for (let attempt = 1; ; attempt += 1) {
     const port = await choosePort(join(place.directory, "port"));
     const daemon = launch(place, port, options.background ?? false);
@@ -72,7 +75,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   }
 }
 
-async function prepare(directory: string): Promise<Place> {
+async function prepare(directory: string, further: readonly string[]): Promise<Place> {
   mkdirSync(directory, { recursive: true });
   refuseSecondServer(directory);
   const account = postgresAccount();
@@ -82,7 +85,8 @@ async function prepare(directory: string): Promise<Place> {
   // Nothing of ours runs here: a pid file left by a killed server could name a stranger by now.
   rmSync(join(data, "postmaster.pid"), { force: true });
   const logFile = join(directory, "postgres.log");
-  return { directory, data, password, logFile, binaries, account };
+  const settings = [...usualSettings, ...further];
+  return { directory, data, password, logFile, binaries, account, settings };
 }
 
 function refuseSecondServer(directory: string): void {
@@ -106,7 +110,13 @@ function launch(place: Place, port: number, background: boolean): Daemon {
   const daemon = startDaemon({
     name: "postgres",
     command: place.binaries.postgres,
-    args: ["-D", place.data, "-p", String(port), ...settings.flatMap((value) => ["-c", value])],
+    args: [
+      "-D",
+      place.data,
+      "-p",
+      String(port),
+      ...place.settings.flatMap((value) => ["-c", value]),
+    ],
     logFile: place.logFile,
     background,
     // The immediate shutdown: its child processes go with it.
