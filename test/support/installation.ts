@@ -85,7 +85,7 @@ async function refusedCalls({ url }: Operator): Promise<string[]> {
 export const owner = { kind: "User", name: "pat" };
 
 /** Waits until project "team" is ready. */
-export function teamIsReady({ view }: Installation): Promise<unknown> {
+export function teamIsReady({ view }: Pick<Installation, "view">): Promise<unknown> {
   return view.until("the project to be ready", async () => {
     const found = (await view.projects()).find(({ name }) => name === "team");
     return found && readyOf(found)?.status === "True";
@@ -93,7 +93,11 @@ export function teamIsReady({ view }: Installation): Promise<unknown> {
 }
 
 /** Waits until the team's job is in one of the states. */
-export function teamJobIs({ view }: Installation, name: string, ...states: string[]): Promise<Job> {
+export function teamJobIs(
+  { view }: Pick<Installation, "view">,
+  name: string,
+  ...states: string[]
+): Promise<Job> {
   return view.until(`job ${name} to be ${states.join(" or ")}`, async () => {
     const found = await view.job(`team/${name}`);
     return states.includes(found.status.state ?? "") && found;

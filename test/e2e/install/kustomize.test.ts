@@ -1,0 +1,103 @@
+/** kubectl apply -k, as the documentation says it, on a real API server with strict validation. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect } from "chai";
+import { type Cluster, startCluster } from "../../../dev/local/cluster.ts";
+import { clientFor } from "../../../dev/local/kube-client.ts";
+import { ClusterView } from "../../../dev/quickstart/cluster-view.ts";
+import { createEmptyDatabase, type TestDatabase } from "../../support/database.ts";
+import {
+  createDatabaseSecret,
+  deployment,
+  namespace,
+  startInstalledOperator,
+} from "../../support/installed-operator.ts";
+import {
+  job,
+  owner,
+  plan,
+  priorityClass,
+  project,
+  teamIsReady,
+  teamJobIs,
+} from "../../support/installation.ts";
+import { kubectl, read } from "../../support/kubectl.ts";
+
+const apply = ["apply", "--server-side", "--validate=strict"];
+
+describe("installation by kustomize", () => {
+  let cluster: Cluster;
+  let database: TestDatabase;
+  let folder: string;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "rota-kustomize-"));
+    cluster = await startCluster({ directory: join(folder, "cluster"), nodes: 2 });
+    database = await createEmptyDatabase();
+  });
+
+  after(async () => {
+    await cluster?.stop();
+    await database?.drop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it("is accepted without a warning, and again", async () => {
+    const first = await kubectl(cluster, ...apply, "-k", "manifests/");
+    expect(first.stderr).to.equal("");
+    await createDatabaseSecret(cluster, database.url);
+    const again = await kubectl(cluster, ...apply, "-k", "manifests/");
+    expect(again.stderr).to.equal("");
+  });
+
+  it("starts two replicas that Pod Security admits, on different nodes", async () => {
+    const rollout = ["rollout", "status", "deployment/rota-operator", "--timeout=60s"];
+    await kubectl(cluster, ...rollout, `--namespace=${namespace}`);
+    interface Pods {
+      readonly items: readonly {
+        readonly spec: { readonly nodeName: string; readonly priority: number };
+      }[];
+    }
+    const { items } = await read<Pods>(cluster, "pods", `--namespace=${namespace}`);
+    expect(items.map(({ spec }) => spec.nodeName).toSorted()).to.deep.equal(["node-1", "node-2"]);
+    expect(items.map(({ spec }) => spec.priority)).to.deep.equal([2_000_000_000, 2_000_000_000]);
+  });
+
+  it("lets the operator finish its work before the kubelet kills it", async () => {
+    const { spec } = (await deployment(cluster)).spec.template;
+    const drain = spec.containers[0]?.env.find(({ name }) => name === "ROTA_DRAIN_SECONDS");
+    expect(spec.terminationGracePeriodSeconds).to.be.greaterThan(Number(drain?.value));
+  });
+
+  it("gives the operator what it needs: it runs a job under its own ServiceAccount", async () => {
+    const operator = await startInstalledOperator(cluster, join(folder, "operator.log"));
+    const client = clientFor(cluster.kubeconfig);
+    const view = new ClusterView(client);
+    try {
+      for (const object of [
+        priorityClass("low", 10),
+        project("team", { owner }),
+        plan("all", { owner }),
+      ]) {
+        await view.apply(object);
+      }
+      await teamIsReady({ view });
+      await view.apply(job("team", "one", { pool: "default", gpus: 8, priorityClassName: "low" }));
+      await teamJobIs({ view }, "one", "Running");
+    } finally {
+      await client.close();
+      await operator.stop();
+    }
+    expect(await operator.ended).to.equal("status 0");
+  });
+
+  for (const overlay of ["development", "production"]) {
+    it(`has an overlay for ${overlay} that the API server accepts without a warning`, async () => {
+      const dryRun = ["--dry-run=server", "-k", `manifests/overlays/${overlay}`];
+      const { stdout, stderr } = await kubectl(cluster, ...apply, ...dryRun);
+      expect(stderr).to.equal("");
+      expect(stdout).to.include("deployment.apps/rota-operator serverside-applied");
+    });
+  }
+});

@@ -1,0 +1,78 @@
+/** The operator of an installed Deployment, as a process: its ServiceAccount's own token and the environment it declares. */
+import { join } from "node:path";
+import type { Cluster } from "../../dev/local/cluster.ts";
+import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
+import { type Operator, startOperator } from "../../dev/local/operator.ts";
+import { kubectl, read } from "./kubectl.ts";
+
+interface Variable {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: {
+    readonly secretKeyRef?: { readonly name: string; readonly key: string };
+    readonly fieldRef?: { readonly fieldPath: string };
+  };
+}
+
+export interface InstalledDeployment {
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: {
+    readonly replicas: number;
+    readonly template: {
+      readonly spec: {
+        readonly serviceAccountName: string;
+        readonly terminationGracePeriodSeconds: number;
+        readonly containers: readonly {
+          readonly image: string;
+          readonly env: readonly Variable[];
+        }[];
+      };
+    };
+  };
+}
+
+export const namespace = "rota-system";
+
+export const deployment = (cluster: Cluster): Promise<InstalledDeployment> =>
+  read(cluster, "deployment", "rota-operator", `--namespace=${namespace}`);
+
+/** The Secret that the Deployment wants, as the documentation tells users to create it. */
+export async function createDatabaseSecret(cluster: Cluster, url: string): Promise<void> {
+  const args = [`--namespace=${namespace}`, "rota-database", `--from-literal=url=${url}`];
+  await kubectl(cluster, "create", "secret", "generic", ...args);
+}
+
+async function valueOf(cluster: Cluster, variable: Variable): Promise<string> {
+  const { secretKeyRef, fieldRef } = variable.valueFrom ?? {};
+  if (fieldRef?.fieldPath === "metadata.namespace") return namespace;
+  if (!secretKeyRef) return variable.value ?? "";
+  const secret = await read<{ readonly data: Readonly<Record<string, string>> }>(
+    cluster,
+    "secret",
+    secretKeyRef.name,
+    `--namespace=${namespace}`,
+  );
+  return Buffer.from(secret.data[secretKeyRef.key] ?? "", "base64").toString();
+}
+
+/** All but where it listens: a test's servers are on loopback, on a free port. */
+async function environmentOf(
+  cluster: Cluster,
+  { spec }: InstalledDeployment,
+): Promise<Record<string, string>> {
+  const variables = spec.template.spec.containers[0]?.env ?? [];
+  const declared = await Promise.all(
+    variables
+      .filter(({ name }) => !name.startsWith("ROTA_HTTP_"))
+      .map(async (variable) => [variable.name, await valueOf(cluster, variable)] as const),
+  );
+  return Object.fromEntries(declared);
+}
+
+export async function startInstalledOperator(cluster: Cluster, logFile: string): Promise<Operator> {
+  const installed = await deployment(cluster);
+  const { DATABASE_URL: databaseUrl = "", ...env } = await environmentOf(cluster, installed);
+  const kubeconfig = join(cluster.directory, "operator.kubeconfig");
+  await writeOperatorKubeconfig(cluster.kubeconfig, kubeconfig);
+  return startOperator({ kubeconfig, databaseUrl, logFile, env });
+}
