@@ -56,9 +56,7 @@ export async function goBuild(
   });
   await Promise.all(outputs);
   if (status !== 0) {
-    throw new Error(
-      `go build of the local control plane failed (${status}):\n${lastLines.join("\n")}`,
-    );
+    throw new Error(`go build in ${moduleFolder} failed (${status}):\n${lastLines.join("\n")}`);
   }
 }
 

@@ -1,7 +1,8 @@
 import { expect } from "chai";
+import { contentKey } from "../../dev/local/built-once.ts";
 import { formatElapsed } from "../../dev/local/duration.ts";
 import { startProgress } from "../../dev/local/progress.ts";
-import { contentKey, linkerFlags } from "../../dev/local/toolchain.ts";
+import { linkerFlags } from "../../dev/local/toolchain.ts";
 
 describe("toolchain cache key", () => {
   const sources = { "go.mod": "module a", "main.go": "package main" };
