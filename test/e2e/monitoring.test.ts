@@ -28,6 +28,7 @@ const folder = join(projectRoot, "manifests", "overlays", "monitoring");
 interface Rule {
   readonly alert: string;
   readonly expr: string;
+  readonly for: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
 }
@@ -93,7 +94,12 @@ describe("monitoring", () => {
     ).to.match(/SUCCESS/);
     const bare = groups.map(({ name, rules }) => ({
       name,
-      rules: rules.map(({ annotations: _, ...rule }) => rule),
+      rules: rules.map(({ alert, expr, labels, for: pending }) => ({
+        alert,
+        expr,
+        labels,
+        for: pending,
+      })),
     }));
     writeFileSync(join(directory, "rules.yaml"), dump({ groups: bare }));
     const tests = readFileSync(join(projectRoot, "test", "monitoring", "alerts.test.yaml"), "utf8");
