@@ -27,8 +27,9 @@ export interface CacheOptions {
 }
 
 export interface RunningCaches extends Caches {
-  /** Resolves when every cache holds its collection. */
-  start(signal: AbortSignal): Promise<void>;
+  /** Resolves when every cache holds its collection. They follow it until `stop`: work that is drained reads them. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
   synced(): boolean;
 }
 
@@ -50,12 +51,17 @@ export function createCaches(options: CacheOptions): RunningCaches {
     pods: follow(podsOf(gpuResource)),
   };
   addIndices(caches);
+  const following = new AbortController();
   return {
     ...caches,
-    start: async (signal) => {
-      for (const informer of all) informer.start(signal);
+    start: async () => {
+      for (const informer of all) informer.start(following.signal);
       await Promise.all(all.map((informer) => informer.whenSynced()));
       logger.info("all caches are synced");
+    },
+    stop: async () => {
+      following.abort(new Error("the operator is stopping"));
+      await Promise.all(all.map((informer) => informer.stopped()));
     },
     synced: () => all.every((informer) => informer.synced()),
   };

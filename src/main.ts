@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
 import { createCaches } from "./caches.ts";
 import { createWork } from "./work.ts";
+import type { TermSignals } from "./work.ts";
 import { createPool } from "./db/pool.ts";
 import type { DatabasePool } from "./db/pool.ts";
 import { migrate } from "./db/migrate.ts";
@@ -30,6 +31,8 @@ import { readSettings } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 
 const lastEventsSeconds = 2;
+/** After the drain: the lease is released, the last events are sent, connections are closed. */
+const farewellSeconds = 5;
 const leaseName = "rota-operator";
 /** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
@@ -111,7 +114,11 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   });
   poolMetrics(metrics, db);
   const caches = createCaches({ kube, clock, logger, metrics, gpuResource: settings.gpuResource });
-  const lifecycle = createLifecycle({ clock, logger, graceSeconds: settings.drainSeconds });
+  const lifecycle = createLifecycle({
+    clock,
+    logger,
+    graceSeconds: settings.drainSeconds + farewellSeconds,
+  });
   const events = createEventRecorder({
     client: kube,
     clock,
@@ -133,9 +140,9 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     checkpoint: crashPoints(settings, logger),
   });
   let isLeading = false;
-  const leaderWork = async (signal: AbortSignal): Promise<void> => {
+  const leaderWork = async (signals: TermSignals): Promise<void> => {
     isLeading = true;
-    await work(signal).finally(() => {
+    await work(signals).finally(() => {
       isLeading = false;
     });
   };
@@ -179,13 +186,14 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   });
   lifecycle.add({
     name: "caches",
-    start: (signal) => caches.start(signal),
+    start: () => caches.start(),
+    stop: () => caches.stop(),
     ready: () => caches.synced(),
   });
   lifecycle.add({
     name: "work",
-    start: (signal) => {
-      working = lead({ settings, logger, kube, metrics, signal, work: leaderWork }).catch(
+    start: (stopping) => {
+      working = lead({ settings, logger, kube, metrics, stopping, work: leaderWork }).catch(
         (error: unknown) => {
           logger.error("the work ended", { error: errorText(error) });
           lifecycle.stop("the work ended");
@@ -207,13 +215,17 @@ interface LeadOptions {
   readonly logger: Logger;
   readonly kube: KubeClient;
   readonly metrics: PrometheusMetrics;
-  readonly signal: AbortSignal;
-  readonly work: (signal: AbortSignal) => Promise<void>;
+  readonly stopping: AbortSignal;
+  readonly work: (signals: TermSignals) => Promise<void>;
 }
 
+/** A term that nobody can take away: without leader election. */
+const endless = new AbortController().signal;
+
 /** Works while it leads. Correctness does not rest on it: the database's locks and fences do that. */
-async function lead({ settings, logger, kube, metrics, signal, work }: LeadOptions): Promise<void> {
-  if (!settings.leaderElection) return work(signal);
+async function lead(options: LeadOptions): Promise<void> {
+  const { settings, logger, kube, metrics, stopping, work } = options;
+  if (!settings.leaderElection) return work({ stopping, signal: endless });
   const election = new LeaderElection({
     lock: new KubeLeaseLock(kube, { namespace: settings.leaseNamespace, name: leaseName }),
     identity: `${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
@@ -223,9 +235,9 @@ async function lead({ settings, logger, kube, metrics, signal, work }: LeadOptio
     leaseSeconds: settings.leaseSeconds,
     renewWithinSeconds: (settings.leaseSeconds * 2) / 3,
     retrySeconds: Math.max(0.5, settings.leaseSeconds / 8),
-    lead: (leadership) => work(leadership.signal),
+    lead: work,
   });
-  await election.run(signal);
+  await election.run(stopping);
 }
 
 async function main(): Promise<number> {
@@ -241,7 +253,8 @@ async function main(): Promise<number> {
 }
 
 try {
-  process.exitCode = await main();
+  // Exits though something may still run: what did not stop in time must not go on, least of all renewing the lease.
+  process.exit(await main());
 } catch (error) {
   console.error(errorText(error));
   process.exitCode = 1;

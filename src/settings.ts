@@ -101,7 +101,8 @@ export const settingsReference: readonly {
   {
     name: "ROTA_DRAIN_SECONDS",
     default: "20",
-    meaning: "Longest wait for work in progress on SIGTERM",
+    meaning:
+      "Longest wait for work under way on SIGTERM; terminationGracePeriodSeconds is at least 7 more",
   },
 ];
 

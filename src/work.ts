@@ -20,7 +20,7 @@ import { cycleObserver } from "./scheduler/cycle-metrics.ts";
 import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
-import { sleepUnlessAborted } from "./runtime/clock.ts";
+import { aborted, sleepUnlessAborted, startTimer } from "./runtime/clock.ts";
 import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
 import type { Metrics } from "./runtime/metrics.ts";
@@ -30,6 +30,14 @@ import { resync } from "./runtime/resync.ts";
 export interface WorkParts extends Omit<Context, "scheduler" | "caches" | "counters"> {
   readonly caches: RunningCaches;
   readonly metrics: Metrics;
+}
+
+/** When the work of a term has to end. */
+export interface TermSignals {
+  /** Begin nothing new, and finish what is under way. */
+  readonly stopping: AbortSignal;
+  /** Stop at once: another may lead soon. */
+  readonly signal: AbortSignal;
 }
 
 const resyncSeconds = 600;
@@ -72,16 +80,21 @@ class Term {
   readonly #parts: WorkParts;
   readonly #context: Context;
   readonly #scheduler: Scheduler;
+  readonly #signals: TermSignals;
+  /** Ends reconciles and cycles: when the term ends, or when the drain has run out of time. */
+  readonly #end = new AbortController();
 
-  constructor(parts: WorkParts) {
+  constructor(parts: WorkParts, signals: TermSignals) {
     const { db, clock, logger } = parts;
+    this.#signals = signals;
     const explanations = new Explanations();
     this.#parts = parts;
     this.#scheduler = new Scheduler({
       clock,
       logger,
       pools: () => readPools(db),
-      cycle: (pool, signal) => runCycle(dependencies, pool, signal),
+      // Not the scheduler's own signal, which says that no further cycle begins.
+      cycle: (pool) => runCycle(dependencies, pool, this.#end.signal),
     });
     this.#context = {
       ...parts,
@@ -156,22 +169,52 @@ class Term {
     return this.#context;
   }
 
-  /** Works until the signal is aborted, then finishes what is under way. */
-  async run(signal: AbortSignal): Promise<void> {
-    const all = Object.values(this.controllers);
-    await enqueueAll(this.#context, this.controllers);
-    for (const controller of all) controller.start(signal);
-    this.#startResyncs(signal);
-    this.#parts.logger.info("this operator leads");
-    await this.#adoptUnknownJobs(signal);
-    await this.#scheduler.run(signal);
-    const { drainSeconds } = this.#parts.settings;
-    await Promise.all(all.map((controller) => controller.drain(drainSeconds)));
+  /** Works until told to stop, then finishes what is under way; stops at once when the term ends. */
+  async run(): Promise<void> {
+    const { signal, stopping } = this.#signals;
+    const until = AbortSignal.any([signal, stopping]);
+    const stop = (): void => this.#end.abort(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    if (signal.aborted) stop();
+    try {
+      await enqueueAll(this.#context, this.controllers);
+      for (const controller of this.#all) controller.start(this.#end.signal);
+      this.#startResyncs(until);
+      this.#parts.logger.info("this operator leads");
+      await this.#adoptUnknownJobs(until);
+      const scheduling = this.#scheduler.run(until);
+      await aborted(until);
+      await this.#drain(scheduling);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      this.#end.abort(new Error("the term is over"));
+    }
+  }
+
+  get #all(): readonly Controller[] {
+    return Object.values(this.controllers);
+  }
+
+  /** What is under way, reconciles and scheduling cycles, gets `drainSeconds` to end; what has not ended then is aborted. */
+  async #drain(scheduling: Promise<void>): Promise<void> {
+    const { clock, logger, settings } = this.#parts;
+    const { drainSeconds } = settings;
+    const busy = this.#all.reduce((sum, { queue }) => sum + queue.working, 0);
+    const cancel = startTimer(clock, drainSeconds, () =>
+      this.#end.abort(new Error(`not done ${drainSeconds} s after the operator began to stop`)),
+    );
+    const draining = this.#all.map((controller) => controller.drain(drainSeconds));
+    const drained = await Promise.all(draining);
+    await scheduling;
+    cancel();
+    const unfinished = this.#all.filter((_, at) => drained[at] === false).map(({ name }) => name);
+    if (unfinished.length > 0) logger.warn("stopped with reconciles under way", { unfinished });
+    else logger.info("all work under way has ended", { reconciles: busy });
   }
 }
 
 /** The work of one term of leadership after another. */
-export function createWork(parts: WorkParts): (signal: AbortSignal) => Promise<void> {
+export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<void> {
   let current: Term | undefined;
   const wake = (pool: string | undefined) => current?.context.scheduler.wake(pool);
   const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
@@ -184,11 +227,11 @@ export function createWork(parts: WorkParts): (signal: AbortSignal) => Promise<v
     context,
     sinksOf(() => current?.controllers),
   );
-  return async (signal) => {
-    const term = new Term(parts);
+  return async (signals) => {
+    const term = new Term(parts, signals);
     current = term;
     try {
-      await term.run(signal);
+      await term.run();
     } finally {
       current = undefined;
     }

@@ -38,7 +38,9 @@ export interface LeaseLock {
 export interface Leadership {
   /** Higher than in any earlier term of anyone: a fencing token (Kleppmann, "How to do distributed locking", 2016). */
   readonly fence: bigint;
-  /** Aborted when the term ends; all work must stop then. */
+  /** Aborted when the process is to stop: begin nothing new, finish what is under way, and settle. The lease is kept. */
+  readonly stopping: AbortSignal;
+  /** Aborted when the term ends; all work must stop at once then. */
   readonly signal: AbortSignal;
   /** False from the moment the lease may no longer be ours, even before a frozen process has run its timers. */
   isValid(): boolean;
@@ -58,8 +60,8 @@ export interface LeaderElectionOptions {
   /** Between renewals, and between looks of those who wait; default 2. */
   readonly retrySeconds?: number;
   /**
-   * The leader's work: it should run until the signal is aborted. The lease is given up only when it has settled; when it
-   * settles by itself, or throws, the term ends too.
+   * The leader's work: it should run until it is told to stop. The lease is renewed until it has settled, and only then
+   * given up; when it settles by itself, or throws, the term ends too.
    */
   readonly lead: (leadership: Leadership) => Promise<void>;
 }
@@ -69,6 +71,8 @@ interface Timing {
   readonly renewWithinSeconds: number;
   readonly retrySeconds: number;
 }
+
+const releaseRetrySeconds = 0.2;
 
 /**
  * Leader election on a lease with versioned writes, as client-go does it, with two differences. Those who wait take over
@@ -112,7 +116,7 @@ export class LeaderElection {
     return this.#seen?.record.holder ?? "";
   }
 
-  /** Waits, leads, waits again, until the signal is aborted; then the lease is released if it was ours. */
+  /** Waits, leads, waits again, until the signal is aborted and the work has settled; a lease that was ours is released. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const term = await this.#tryAcquire(signal);
@@ -145,7 +149,7 @@ export class LeaderElection {
     logger.info("leading", { identity, fence: String(term.fence) });
     this.#leadership = term;
     this.#setLeading(true);
-    const stop = (): void => term.end("the process is stopping");
+    const stop = (): void => term.stop("the process is stopping");
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     const work = this.#work(term);
@@ -161,7 +165,7 @@ export class LeaderElection {
   async #work(term: Term): Promise<void> {
     try {
       await this.#options.lead(term);
-      term.end("the work has ended");
+      term.end(term.stopping.aborted ? "the process is stopping" : "the work has ended");
     } catch (error) {
       if (!term.signal.aborted) this.#warn("the leader's work failed", error);
       term.end("the work has failed");
@@ -176,11 +180,12 @@ export class LeaderElection {
     term.end("the lease was not renewed in time");
   }
 
+  /** Goes on when the term ends meanwhile: a renewal that arrives after the release would undo it. */
   async #renew(term: Term): Promise<void> {
     const sentSeconds = this.#clock.monotonicSeconds();
     const record = { ...term.lease.record, renewedAt: this.#clock.now() };
     try {
-      const written = await this.#withTimeout(term.signal, (limit) =>
+      const written = await this.#withTimeout(undefined, (limit) =>
         this.#options.lock.write(record, term.lease, limit),
       );
       if (written) term.renewed(written, sentSeconds + this.#timing.renewWithinSeconds);
@@ -192,7 +197,7 @@ export class LeaderElection {
 
   /** The version moved on: by a write of ours whose answer was lost, or because the lease is somebody else's. */
   async #reconcileAfterConflict(term: Term): Promise<void> {
-    const current = await this.#withTimeout(term.signal, (limit) => this.#options.lock.read(limit));
+    const current = await this.#withTimeout(undefined, (limit) => this.#options.lock.read(limit));
     this.#observe(current);
     if (this.#isOf(term, current)) term.lease = current;
     else term.end("the lease has another holder");
@@ -205,15 +210,21 @@ export class LeaderElection {
     );
   }
 
+  /** Tried while the lease is certainly ours: one that is not released costs the next leader the whole lease time. */
   async #release(term: Term): Promise<void> {
-    if (!term.mayRelease()) return;
-    try {
-      if (await this.#writeRelease(term, term.lease)) return;
-      // A renewal was under way when the term ended, and its answer was not waited for.
-      const current = await this.#withTimeout(undefined, (limit) => this.#options.lock.read(limit));
-      if (this.#isOf(term, current)) await this.#writeRelease(term, current);
-    } catch (error) {
-      this.#warn("could not release the lease", error);
+    while (term.mayRelease()) {
+      try {
+        if (await this.#writeRelease(term, term.lease)) return;
+        // A renewal whose answer was lost moved the version on.
+        const current = await this.#withTimeout(undefined, (limit) =>
+          this.#options.lock.read(limit),
+        );
+        if (!this.#isOf(term, current)) return;
+        term.lease = current;
+      } catch (error) {
+        this.#warn("could not release the lease", error);
+        await this.#clock.sleep(releaseRetrySeconds);
+      }
     }
   }
 
@@ -315,7 +326,8 @@ function timingOf(options: LeaderElectionOptions): Timing {
 class Term implements Leadership {
   readonly fence: bigint;
   readonly #clock: Clock;
-  readonly #controller = new AbortController();
+  readonly #ending = new AbortController();
+  readonly #stopping = new AbortController();
   #lease: VersionedLease;
   #validUntilSeconds: number;
   #cancelExpiry: () => void = () => {};
@@ -329,7 +341,11 @@ class Term implements Leadership {
   }
 
   get signal(): AbortSignal {
-    return this.#controller.signal;
+    return this.#ending.signal;
+  }
+
+  get stopping(): AbortSignal {
+    return this.#stopping.signal;
   }
 
   get lease(): VersionedLease {
@@ -352,12 +368,17 @@ class Term implements Leadership {
   renewed(lease: VersionedLease, validUntilSeconds: number): void {
     this.#lease = lease;
     this.#validUntilSeconds = validUntilSeconds;
-    this.#armExpiry();
+    if (!this.signal.aborted) this.#armExpiry();
+  }
+
+  stop(reason: string): void {
+    if (!this.stopping.aborted) this.#stopping.abort(new Error(reason));
   }
 
   end(reason: string): void {
     this.#cancelExpiry();
-    if (!this.signal.aborted) this.#controller.abort(new Error(reason));
+    this.stop(reason);
+    if (!this.signal.aborted) this.#ending.abort(new Error(reason));
   }
 
   #inTime(): boolean {

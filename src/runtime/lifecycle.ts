@@ -1,4 +1,4 @@
-import { startTimer } from "./clock.ts";
+import { aborted, startTimer } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -117,7 +117,7 @@ class ProcessLifecycle implements Lifecycle {
       if (this.#stopping.signal.aborted) return true;
       this.#started.push(component);
       try {
-        await component.start?.(this.#stopping.signal);
+        await this.#startOne(component);
       } catch (error) {
         if (this.#stopping.signal.aborted) return true;
         this.#logger.error("could not start", {
@@ -129,6 +129,12 @@ class ProcessLifecycle implements Lifecycle {
     }
     this.#isUp = true;
     return true;
+  }
+
+  /** A component that takes long to start, as one whose database is away does, does not hold up the end. */
+  async #startOne(component: Component): Promise<void> {
+    const { signal } = this.#stopping;
+    await Promise.race([component.start?.(signal), aborted(signal)]);
   }
 
   /** Every component is asked to stop, whatever became of the one before; all share one grace period. */
@@ -212,11 +218,4 @@ class ProcessLifecycle implements Lifecycle {
     this.#logger.error(what, { error: errorText(error), stack });
     this.#process.exit(1);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

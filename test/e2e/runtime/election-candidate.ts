@@ -36,7 +36,7 @@ const client = new KubeClient({
 });
 
 async function lead(leadership: Leadership): Promise<void> {
-  while (leadership.isValid()) {
+  while (leadership.isValid() && !leadership.stopping.aborted) {
     await database.query(heartbeat, [identity, leadership.fence]);
     await systemClock.sleep(heartbeatEverySeconds);
   }

@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import fc from "fast-check";
+import { aborted, sleepUnlessAborted } from "../../../src/runtime/clock.ts";
 import { LeaderElection } from "../../../src/runtime/lease.ts";
 import type { LeaseLock, LeaseRecord, VersionedLease } from "../../../src/runtime/lease.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
@@ -54,6 +55,8 @@ class Candidate {
   readonly #stop = new AbortController();
   readonly #run: Promise<void>;
   working = false;
+  /** How long the work goes on after it was told to stop. */
+  drainSeconds = 0;
 
   constructor(name: string, clock: ManualClock, lease: SharedLease) {
     this.election = new LeaderElection({
@@ -61,15 +64,13 @@ class Candidate {
       identity: name,
       clock,
       logger: silentLogger,
-      lead: (leadership) =>
-        new Promise((resolve) => {
-          this.working = true;
-          this.fences.push(leadership.fence);
-          leadership.signal.addEventListener("abort", () => {
-            this.working = false;
-            resolve();
-          });
-        }),
+      lead: async ({ fence, signal, stopping }) => {
+        this.working = true;
+        this.fences.push(fence);
+        await aborted(stopping);
+        if (this.drainSeconds > 0) await sleepUnlessAborted(clock, this.drainSeconds, signal);
+        this.working = false;
+      },
     });
     this.#run = this.election.run(this.#stop.signal);
   }
@@ -89,8 +90,14 @@ function setUp(count: number) {
   );
   const leaders = () => candidates.filter(({ working }) => working);
   const stopAll = async (): Promise<void> => {
-    for (const { link } of candidates) Object.assign(link, { cut: false, mute: false });
-    await Promise.all(candidates.map((candidate) => candidate.stop()));
+    for (const candidate of candidates) {
+      Object.assign(candidate.link, { cut: false, mute: false });
+      candidate.drainSeconds = 0;
+    }
+    const stopped = Promise.all(candidates.map((candidate) => candidate.stop()));
+    // A renewal that got no answer is waited for until its time-out.
+    await clock.advance(15);
+    await stopped;
   };
   return { candidates, clock, leaders, lease, stopAll };
 }
@@ -162,6 +169,55 @@ describe("leader election", () => {
     await clock.advance(2.1);
     const stopping = first.stop();
     first.link.mute = false;
+    await clock.advance(6);
+    await stopping;
+    expect(lease.holder).to.equal("");
+    await stopAll();
+  });
+
+  it("keeps the lease while its work drains, for longer than a lease time, and gives it up then", async () => {
+    const { clock, leaders, lease, stopAll } = setUp(2);
+    await clock.advance(5);
+    const [first] = leaders();
+    if (!first) throw new Error("nobody leads");
+    first.drainSeconds = 40;
+    const holder = lease.holder;
+    const stopping = first.stop();
+    await clock.advance(39);
+    expect(leaders()).to.deep.equal([first]);
+    expect(lease.holder).to.equal(holder);
+    await clock.advance(1.5);
+    await stopping;
+    await clock.advance(2.1);
+    expect(leaders()).to.have.length(1);
+    expect(leaders()).not.to.deep.equal([first]);
+    await stopAll();
+  });
+
+  it("ends a drain at once when the lease cannot be renewed", async () => {
+    const { clock, leaders, stopAll } = setUp(2);
+    await clock.advance(5);
+    const [first] = leaders();
+    if (!first) throw new Error("nobody leads");
+    first.drainSeconds = 40;
+    const stopping = first.stop();
+    first.link.cut = true;
+    await clock.advance(10);
+    await stopping;
+    expect(leaders()).to.deep.equal([]);
+    await stopAll();
+  });
+
+  it("tries again to release when the first call fails", async () => {
+    const { clock, leaders, lease, stopAll } = setUp(1);
+    await clock.advance(5);
+    const [first] = leaders();
+    if (!first) throw new Error("nobody leads");
+    first.link.cut = true;
+    const stopping = first.stop();
+    await clock.settle();
+    first.link.cut = false;
+    await clock.advance(1);
     await stopping;
     expect(lease.holder).to.equal("");
     await stopAll();

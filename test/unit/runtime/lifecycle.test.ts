@@ -100,6 +100,18 @@ describe("lifecycle", () => {
     expect(log).to.deep.equal(["start first", "start stuck", "stop first"]);
   });
 
+  it("stops at once when a signal comes while a component is still starting", async () => {
+    const { add, clock, lifecycle, log, process } = setUp();
+    add("first");
+    add("slow", { start: () => new Promise(() => {}) });
+    add("never");
+    const running = lifecycle.run();
+    await clock.settle();
+    process.emit("SIGTERM");
+    expect(await running).to.equal(0);
+    expect(log).to.deep.equal(["start first", "stop slow", "stop first"]);
+  });
+
   it("stops what it started when a component fails to start", async () => {
     const { add, lifecycle, log } = setUp();
     add("first");
