@@ -63,10 +63,6 @@ function onProjectChange(context: Context, sinks: KeySinks, change: Change<Proje
       sinks.projects.enqueue(child.name);
     }
   }
-  // Its row was stored: borrowing, storages, its place in the tree are what decisions are made of.
-  if (before?.status.observedGeneration !== after?.status.observedGeneration) {
-    context.scheduler.wake(undefined);
-  }
   if (after === undefined && before?.spec.parent !== undefined) {
     sinks.projects.enqueue(before.spec.parent);
   }

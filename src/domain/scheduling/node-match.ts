@@ -15,8 +15,7 @@ export function acceptsPods(node: NodeSnapshot, constraints: NodeConstraints): b
   if (!node.schedulable || constraints.avoidNodes.includes(node.name)) return false;
   if (!selectorMatches(node, constraints.nodeSelector)) return false;
   if (!toleratesAll(node.taints, constraints.tolerations)) return false;
-  if (!affinityMatches(node, constraints.affinityTerms)) return false;
-  return (constraints.storageTerms ?? []).every((terms) => affinityMatches(node, terms));
+  return affinityMatches(node, constraints.affinityTerms);
 }
 
 const selectorMatches = (node: NodeSnapshot, selector: Readonly<Record<string, string>>): boolean =>
