@@ -17,6 +17,10 @@ export interface Settings {
   readonly claimLimit: number;
   /** How long freed capacity is kept for a preemptor whose victims are leaving. */
   readonly holdSeconds: number;
+  /** How long before a window closes that evicts, the jobs it will evict are told. */
+  readonly windowWarningSeconds: number;
+  /** How long jobs may go on after such a close. */
+  readonly windowGraceSeconds: number;
   /** A gang whose pods do not all run by then is taken back and placed anew. */
   readonly startDeadlineSeconds: number;
   readonly leaderElection: boolean;
@@ -81,6 +85,16 @@ export const settingsReference: readonly {
     name: "ROTA_HOLD_SECONDS",
     default: "300",
     meaning: "How long capacity is kept for a preemptor",
+  },
+  {
+    name: "ROTA_WINDOW_WARNING_SECONDS",
+    default: "900",
+    meaning: "How long before a window closes with onWindowClose Evict jobs are warned",
+  },
+  {
+    name: "ROTA_WINDOW_GRACE_SECONDS",
+    default: "300",
+    meaning: "How long after such a close jobs past the plan's quantity may go on",
   },
   {
     name: "ROTA_START_DEADLINE_SECONDS",
@@ -194,6 +208,8 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     logFormat: read.oneOf("ROTA_LOG_FORMAT", ["json", "pretty"], onTerminal ? "pretty" : "json"),
     claimLimit: read.whole("ROTA_CLAIM_LIMIT", 500, 1, 100_000),
     holdSeconds: read.whole("ROTA_HOLD_SECONDS", 300, 1, 86_400),
+    windowWarningSeconds: read.whole("ROTA_WINDOW_WARNING_SECONDS", 900, 0, 604_800),
+    windowGraceSeconds: read.whole("ROTA_WINDOW_GRACE_SECONDS", 300, 0, 86_400),
     startDeadlineSeconds: read.whole("ROTA_START_DEADLINE_SECONDS", 300, 1, 86_400),
     leaderElection: read.oneOf("ROTA_LEADER_ELECTION", ["true", "false"], "true") === "true",
     leaseNamespace: read.text("ROTA_LEASE_NAMESPACE", "rota-system"),

@@ -20,6 +20,7 @@ import { cycleObserver } from "./scheduler/cycle-metrics.ts";
 import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
+import { WindowNotices } from "./scheduler/window-notices.ts";
 import { aborted, sleepUnlessAborted, startTimer } from "./runtime/clock.ts";
 import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
@@ -88,6 +89,7 @@ class Term {
     const { db, clock, logger } = parts;
     this.#signals = signals;
     const explanations = new Explanations();
+    const notices = new WindowNotices();
     this.#parts = parts;
     this.#scheduler = new Scheduler({
       clock,
@@ -101,6 +103,7 @@ class Term {
       scheduler: {
         wake: (pool) => this.#scheduler.wake(pool),
         explanation: (jobId) => explanations.get(jobId),
+        windowNotice: (pool, jobId) => notices.get(pool, jobId),
       },
       counters: createJobCounters(parts.metrics),
     };
@@ -112,6 +115,9 @@ class Term {
       meteredTypes: parts.settings.meteredTypes,
       claimLimit: parts.settings.claimLimit,
       holdSeconds: parts.settings.holdSeconds,
+      windowWarningSeconds: parts.settings.windowWarningSeconds,
+      windowGraceSeconds: parts.settings.windowGraceSeconds,
+      notices,
       probe: new EvictionProbe(probeGang(this.#context), clock),
       explanations,
       onChanged: (keys) => {
@@ -218,9 +224,11 @@ export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<
   let current: Term | undefined;
   const wake = (pool: string | undefined) => current?.context.scheduler.wake(pool);
   const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
+  const windowNotice = (pool: string, jobId: string) =>
+    current?.context.scheduler.windowNotice(pool, jobId);
   const context: Context = {
     ...parts,
-    scheduler: { wake, explanation },
+    scheduler: { wake, explanation, windowNotice },
     counters: createJobCounters(parts.metrics),
   };
   connectSources(

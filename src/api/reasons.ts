@@ -268,8 +268,14 @@ export const reasons = {
   },
   WindowClosed: {
     kinds: ["Job"],
-    meaning: "The plan grants nothing now, and the job may not borrow.",
+    meaning:
+      "The plan's window is closed: the job waits, or, where it ran past a plan with onWindowClose Evict, it leaves after the grace period.",
     cure: "Nothing; the message says when the window opens.",
+  },
+  WindowClosesSoon: {
+    kinds: ["Job"],
+    meaning: "The window that the job runs in closes soon, and its plan evicts then.",
+    cure: "Save the job's progress before the time that the message names.",
   },
   WindowClosesTooSoon: {
     kinds: ["Job"],

@@ -16,6 +16,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Explanation } from "../scheduler/explanations.ts";
+import type { Notice as WindowNotice } from "../scheduler/window-notices.ts";
 import type { Settings } from "../settings.ts";
 import type { JobCounters } from "./job/counters.ts";
 
@@ -34,6 +35,8 @@ export interface SchedulerPort {
   /** Something changed that may let a job of the pool start; undefined: of any pool. */
   wake(pool: string | undefined): void;
   explanation(jobId: string): Explanation | undefined;
+  /** What a running job is told when its plan's window closes and evicts. */
+  windowNotice(pool: string, jobId: string): WindowNotice | undefined;
 }
 
 export interface Context {

@@ -59,7 +59,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       SET status = CASE WHEN jobs.id = $4 THEN 'held' ELSE 'evicting' END::job_status,
         borrowing = CASE WHEN jobs.id = $4 THEN $6 ELSE jobs.borrowing END,
         not_before = NULL,
-        reason = CASE WHEN jobs.id = $4 THEN 'Held' ELSE 'Preempted' END,
+        reason = CASE WHEN jobs.id = $4 THEN 'Held' WHEN $4 IS NULL THEN 'WindowClosed' ELSE 'Preempted' END,
         message = $7
       FROM locked, verdict
       WHERE jobs.id = locked.id AND verdict.valid

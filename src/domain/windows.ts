@@ -79,6 +79,21 @@ export function secondOfWeek(instant: Temporal.Instant, timeZone: string): numbe
   return secondOfWeekAt(instant.toZonedDateTimeISO(timeZone));
 }
 
+/** The instant at which the wall clock stood so many seconds earlier; of a repeated hour the latest that is past. */
+export function instantBefore(
+  instant: Temporal.Instant,
+  timeZone: string,
+  wallClockSeconds: number,
+): Temporal.Instant {
+  const local = instant
+    .toZonedDateTimeISO(timeZone)
+    .toPlainDateTime()
+    .subtract({ seconds: wallClockSeconds });
+  const [earlier, later] = instantsOf(local, timeZone);
+  const isPast = later !== undefined && Temporal.Instant.compare(later, instant) <= 0;
+  return (isPast ? later : earlier) ?? instant;
+}
+
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
 /** "08:00", and "24:00" at the end of a day. */

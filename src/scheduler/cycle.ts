@@ -28,20 +28,20 @@ import type {
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
+import type { Candidate } from "./eviction-probe.ts";
 import type { Explanations } from "./explanations.ts";
 import type { CycleReport } from "./pool-loop.ts";
+import { closeWindows } from "./window-closes.ts";
+import type { ClosesReport, WindowOptions } from "./window-closes.ts";
 import { writeDecision } from "./write-decision.ts";
 
-export interface CycleDependencies {
+export interface CycleDependencies extends WindowOptions {
   readonly db: DatabasePool;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly timeZone: string;
   readonly meteredTypes: readonly ResourceType[];
   readonly claimLimit: number;
   readonly holdSeconds: number;
-  readonly probe: EvictionProbe;
   readonly explanations: Explanations;
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
@@ -74,6 +74,7 @@ interface Written {
   /** Victims that nobody has asked the API server about yet; what needs them was not written. */
   readonly toProbe: readonly Candidate[];
   readonly progressed: boolean;
+  readonly closes: ClosesReport;
   readonly nextInstantSeconds: number;
 }
 
@@ -172,14 +173,15 @@ async function decideAndWrite(
   const now = deps.clock.now();
   const second = secondOfWeek(now, deps.timeZone);
   await lockPool(client, pool);
-  const remarked = await refreshBorrowing(client, pool, second, deps.meteredTypes);
+  const refreshed = await refreshBorrowing(client, pool, second, deps.meteredTypes);
+  const closes = await closeWindows(client, pool, now, refreshed.past, deps);
   const snapshot = await readSnapshot(deps, client, pool, now);
   const begun = deps.clock.monotonicSeconds();
   const decision = await decideWithVictims(deps, client, snapshot);
   const decisionSeconds = deps.clock.monotonicSeconds() - begun;
   const written = await writeDecision(client, snapshot, decision, deps);
   const reranked = movesRanks(decision)
-    ? await refreshBorrowing(client, pool, second, deps.meteredTypes)
+    ? (await refreshBorrowing(client, pool, second, deps.meteredTypes)).changedKeys
     : [];
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
   return {
@@ -187,10 +189,20 @@ async function decideAndWrite(
     snapshot,
     decisionSeconds,
     changedIds: written.changedIds,
-    changedKeys: [...remarked, ...written.changedKeys, ...reranked],
-    toProbe: written.toProbe,
-    progressed: written.progressed,
-    nextInstantSeconds: Math.min(edge, secondsToExpiry(snapshot)),
+    changedKeys: [
+      ...refreshed.changedKeys,
+      ...closes.changedKeys,
+      ...written.changedKeys,
+      ...reranked,
+    ],
+    toProbe: [...closes.toProbe, ...written.toProbe],
+    progressed: written.progressed || closes.changedKeys.length > 0,
+    closes,
+    nextInstantSeconds: Math.min(
+      edge,
+      closes.nextInstantSeconds ?? longestRestSeconds,
+      secondsToExpiry(snapshot),
+    ),
   };
 }
 
@@ -247,6 +259,10 @@ function logWritten({ logger }: CycleDependencies, written: Written): void {
     if (verdict.kind === "release")
       logger.info("hold given back", { pool, reason: verdict.message });
   }
+  if (written.closes.changedKeys.length > 0) {
+    for (const { reason, jobs } of written.closes.evictions)
+      logger.info("window closed", { pool, reason, jobs: jobs.map(({ key }) => key) });
+  }
   logger.info("jobs changed", { pool, jobs: written.changedKeys });
 }
 
@@ -261,7 +277,9 @@ export async function runCycle(
     deps.checkpoint("preemption-committed");
   }
   logWritten(deps, written);
-  deps.onChanged([...new Set([...written.changedKeys, ...explain(deps, written)])]);
+  const { nowSeconds } = written.snapshot;
+  const warned = deps.notices.replace(pool, written.closes.notices, nowSeconds);
+  deps.onChanged([...new Set([...written.changedKeys, ...warned, ...explain(deps, written)])]);
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
   const isFull = written.snapshot.queue.length >= claimPerProject(deps.claimLimit);

@@ -172,7 +172,8 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
   if (holding > 0) return done();
   await markEvicted(context.db, { id: view.id, attempt: view.attempt });
   const note = view.evictedFor ?? "makes way for another job";
-  notify(context, jobs, step.job, { type: "Warning", reason: "Preempted", action: "Evict", note });
+  const reason = view.reason ?? "Preempted";
+  notify(context, jobs, step.job, { type: "Warning", reason, action: "Evict", note });
   context.scheduler.wake(view.pool);
   return again(0);
 }

@@ -9,6 +9,7 @@ import { jobs as jobType } from "../../resources/types.ts";
 import type { Job } from "../../resources/types.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { Reconcile, ReconcileResult } from "../../runtime/controller.ts";
+import type { Notice } from "../../scheduler/window-notices.ts";
 import type { Context } from "../context.ts";
 import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
 import { notify, writeStatus } from "../status.ts";
@@ -16,11 +17,13 @@ import { queueJob } from "./admission.ts";
 import { wasQueued } from "./adoption.ts";
 import { advance } from "./life.ts";
 import { podsOfJob, stopPods } from "./pods.ts";
-import { refusedStatus, statusOf } from "./status.ts";
+import { refusedStatus, statusOf, windowClosing } from "./status.ts";
 
 const refusedRecheckSeconds = 30;
 const isLive = (view: JobView): boolean =>
   ["starting", "running", "evicting"].includes(view.status);
+
+const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
 /** A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. */
 async function cancel(
@@ -91,6 +94,14 @@ async function enqueue(
   return again(0);
 }
 
+/** An event beside the condition, once for each message. */
+function warn(context: Context, job: Job, notice: Notice | undefined): void {
+  const told = job.status.conditions?.find(({ type }) => type === windowClosing);
+  if (notice === undefined || told?.message === notice.message) return;
+  const { reason, message: note } = notice;
+  notify(context, jobType, job, { type: "Warning", reason, action: "Warn", note });
+}
+
 async function follow(
   context: Context,
   job: Job,
@@ -104,13 +115,10 @@ async function follow(
   const result = await advance({ context, job, project, view, pods, signal });
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;
-  const status = statusOf(
-    job,
-    view,
-    pods,
-    context.scheduler.explanation(job.uid),
-    context.clock.now(),
-  );
+  const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
+  warn(context, job, notice);
+  const explanation = context.scheduler.explanation(job.uid);
+  const status = statusOf(job, view, pods, { explanation, notice }, context.clock.now());
   await writeStatus(context, jobType, job, status);
   return result;
 }

@@ -7,6 +7,7 @@ import type { JobStatusName, JobView } from "../../db/job-view.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/explanations.ts";
+import type { Notice } from "../../scheduler/window-notices.ts";
 import type { Refusal } from "./admission.ts";
 
 const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> = {
@@ -102,11 +103,38 @@ export function refusedStatus(job: Job, refusal: Refusal, now: Temporal.Instant)
   };
 }
 
+/** Condition of a running job whose plan's window closes and evicts; absent otherwise. */
+export const windowClosing = "WindowClosing";
+
+function withNotice(
+  conditions: readonly Condition[],
+  job: Job,
+  notice: Notice | undefined,
+  now: Temporal.Instant,
+): Condition[] {
+  if (notice === undefined) return conditions.filter(({ type }) => type !== windowClosing);
+  const { reason, message } = notice;
+  const condition = {
+    type: windowClosing,
+    status: "True" as const,
+    observedGeneration: job.generation,
+    reason,
+    message,
+  };
+  return withCondition(conditions, condition, now);
+}
+
+/** What the scheduler last said of the job. */
+export interface SchedulerWords {
+  readonly explanation: Explanation | undefined;
+  readonly notice: Notice | undefined;
+}
+
 export function statusOf(
   job: Job,
   view: JobView,
   pods: readonly Pod[],
-  explanation: Explanation | undefined,
+  { explanation, notice }: SchedulerWords,
   now: Temporal.Instant,
 ): JobStatus {
   const words = wordsOf(view, explanation);
@@ -134,6 +162,6 @@ export function statusOf(
     ...(view.finishedAt === undefined
       ? {}
       : { finishedAt: view.finishedAt.round("second").toString() }),
-    conditions: conditionsOf(job, isUp(view.status), words, now),
+    conditions: withNotice(conditionsOf(job, isUp(view.status), words, now), job, notice, now),
   };
 }

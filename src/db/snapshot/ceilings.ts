@@ -1,5 +1,7 @@
 /** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
 import type { Ceiling, OwnerRef, ResourceType } from "../../domain/scheduling/types.ts";
+import { lastEvictClose, nextEvictClose } from "../../domain/window-closes.ts";
+import type { ClosingWindow } from "../../domain/window-closes.ts";
 import { quantityAt, secondText, weekSeconds } from "../../domain/windows.ts";
 import { run } from "../pool.ts";
 import type { IntegerRange, Queryable } from "../types.ts";
@@ -15,10 +17,8 @@ interface WindowRow {
   readonly on_window_close: "Finish" | "Evict";
 }
 
-interface PlanWindow {
+interface PlanWindow extends ClosingWindow {
   readonly row: WindowRow;
-  readonly start: number;
-  readonly end: number;
   readonly quantity: number;
 }
 
@@ -71,26 +71,19 @@ function planWindow(row: WindowRow): PlanWindow {
   const { time_window: range } = row;
   const start = range.empty ? 0 : (range.lower ?? 0);
   const end = range.empty ? 0 : (range.upper ?? weekSeconds);
-  return { row, start, end, quantity: row.quantity };
+  const { plan_name: plan, on_window_close: onWindowClose, quantity } = row;
+  return { row, start, end, plan, onWindowClose, quantity };
 }
+
+const isOpen = ({ start, end }: PlanWindow, second: number): boolean =>
+  start <= second && second < end;
 
 const secondsUntil = (second: number, from: number): number =>
   (second - from + weekSeconds) % weekSeconds;
 
-/** Seconds until the open Evict window closes; a window that goes on over Sunday midnight does not close there. */
-function evictClosesInSeconds(windows: readonly PlanWindow[], second: number): number | undefined {
-  const open = windows.find(({ start, end }) => start <= second && second < end);
-  if (open?.row.on_window_close !== "Evict") return undefined;
-  if (open.end < weekSeconds) return open.end - second;
-  const next = windows.find(({ start }) => start === 0);
-  if (next === undefined) return open.end - second;
-  if (next === open || next.row.on_window_close !== "Evict") return undefined;
-  return open.end - second + next.end;
-}
-
 function opensAtText(windows: readonly PlanWindow[], second: number): string | undefined {
   const closed = windows.filter(
-    ({ start, end, quantity }) => quantity > 0 && !(start <= second && second < end),
+    (window) => window.quantity > 0 && !isOpen(window, second),
   );
   const [next] = closed.toSorted(
     (one, other) => secondsUntil(one.start, second) - secondsUntil(other.start, second),
@@ -108,7 +101,10 @@ function ceiling(
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
   const used = resource_type === "GPU" ? (usage?.gpus ?? 0) : (usage?.cpu_millis ?? 0) / 1000;
   const opens = opensAtText(windows, second);
-  const closes = evictClosesInSeconds(windows, second);
+  const closes = nextEvictClose(windows, second);
+  const isShut =
+    !windows.some((window) => isOpen(window, second)) &&
+    lastEvictClose(windows, second) !== undefined;
   return [
     {
       id: ceilingId(owner_id, resource_type),
@@ -118,7 +114,8 @@ function ceiling(
       usage: used,
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
-      ...(closes === undefined ? {} : { evictClosesInSeconds: closes }),
+      ...(closes === undefined ? {} : { evictClosesInSeconds: closes.seconds }),
+      ...(isShut ? { isShut } : {}),
     },
   ];
 }

@@ -1,12 +1,13 @@
 /** Marks which jobs that occupy capacity are inside what the plans grant and which borrow (design section 4). */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
-import type { CeilingClaim, RankedJob } from "../../domain/scheduling/entitlement.ts";
+import type { CeilingClaim, PastJob, Standing } from "../../domain/scheduling/entitlement.ts";
 import type { ResourceType } from "../../domain/scheduling/types.ts";
 import { run } from "../pool.ts";
 import type { Queryable } from "../types.ts";
 
-interface Row extends Omit<RankedJob, "claims"> {
-  readonly attempt: number;
+interface Row extends Omit<PastJob, "admittedAtSeconds" | "past"> {
+  readonly admitted_at: number | null;
+  readonly unplanned: boolean;
   readonly marked: boolean;
   /** Null when the answer does not depend on other jobs'. */
   readonly claims: readonly CeilingClaim[] | null;
@@ -35,7 +36,7 @@ const readDoubtful = (
       GROUP BY resource_owner_id, resource_type
     ),
     occupying AS (
-      SELECT job.id, job.attempt, job.borrowing, job.project_id, job.gpus, job.cpu_millis, row_number() OVER (
+      SELECT job.*, row_number() OVER (
         ORDER BY job.priority DESC, CASE WHEN job.status = 'held' THEN 'infinity' ELSE job.admitted_at END, job.id
       ) AS rank
       FROM jobs AS job
@@ -74,7 +75,7 @@ const readDoubtful = (
       GROUP BY asked.id
     ),
     contested AS (
-      SELECT claims.*, judged.doubtful AND NOT judged.unplanned AS doubtful,
+      SELECT claims.*, judged.doubtful,
         coalesce(sum(claims.amount) FILTER (WHERE NOT judged.doubtful AND NOT judged.unplanned) OVER (
           PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.rank
         ), 0) AS ahead
@@ -92,7 +93,9 @@ const readDoubtful = (
       WHERE doubtful
       GROUP BY id
     )
-    SELECT job.id, job.attempt, job.borrowing AS marked, coalesce(judged.unplanned, false) AS unplanned, details.claims
+    SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status,
+      CASE WHEN job.status <> 'held' THEN extract(epoch FROM job.admitted_at)::float8 END AS admitted_at,
+      job.borrowing AS marked, coalesce(judged.unplanned, false) AS unplanned, details.claims
     FROM occupying AS job
     LEFT JOIN judged USING (id)
     LEFT JOIN details USING (id)
@@ -127,22 +130,53 @@ async function writeMarks(db: Queryable, marks: readonly Mark[]): Promise<string
   return rows.map((row) => row.key);
 }
 
+const rankOf = (rows: readonly Row[]): ReadonlyMap<string, Standing> =>
+  rankEntitlement(
+    rows.map(({ id, unplanned, claims }) => ({ id, unplanned, claims: claims ?? [] })),
+  );
+
+function pastJobs(rows: readonly Row[], standings: ReadonlyMap<string, Standing>): PastJob[] {
+  return rows.flatMap(({ id, key, attempt, status, admitted_at }) => {
+    const past = standings.get(id)?.past ?? [];
+    const admittedAtSeconds = admitted_at ?? undefined;
+    return past.length === 0 ? [] : [{ id, key, attempt, status, admittedAtSeconds, past }];
+  });
+}
+
+export interface Refreshed {
+  /** Jobs (namespace/name) whose mark changed. */
+  readonly changedKeys: readonly string[];
+  /** Jobs past the quantity of ceilings, in the order of their rank. */
+  readonly past: readonly PastJob[];
+}
+
 /**
  * Jobs keep their entitlement in order of priority, then start; those that do not fit into the quantity of each
  * ceiling borrow, and so does a job that asks for a metered type which no plan on its way up grants. At most two
- * statements for the pool. Returns the jobs (namespace/name) whose mark changed.
+ * statements for the pool.
  */
 export async function refreshBorrowing(
   db: Queryable,
   pool: string,
   secondOfWeek: number,
   meteredTypes: readonly ResourceType[],
-): Promise<string[]> {
+): Promise<Refreshed> {
   const rows = await readDoubtful(db, pool, secondOfWeek, meteredTypes);
-  const borrowing = rankEntitlement(rows.map((row) => ({ ...row, claims: row.claims ?? [] })));
+  const standings = rankOf(rows);
   const marks = rows.flatMap(({ id, attempt, marked }): Mark[] => {
-    const wanted = borrowing.get(id) ?? marked;
-    return wanted === marked ? [] : [{ id, attempt, borrowing: wanted }];
+    const borrowing = standings.get(id)?.borrowing ?? marked;
+    return borrowing === marked ? [] : [{ id, attempt, borrowing }];
   });
-  return marks.length === 0 ? [] : writeMarks(db, marks);
+  const changedKeys = marks.length === 0 ? [] : await writeMarks(db, marks);
+  return { changedKeys, past: pastJobs(rows, standings) };
+}
+
+/** The jobs that would be past the quantity of ceilings at another second of the week, as things are now. */
+export async function pastAt(
+  db: Queryable,
+  pool: string,
+  secondOfWeek: number,
+): Promise<readonly PastJob[]> {
+  const rows = await readDoubtful(db, pool, secondOfWeek, []);
+  return pastJobs(rows, rankOf(rows));
 }

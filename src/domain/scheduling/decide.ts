@@ -14,6 +14,7 @@ import {
   overPlanText,
   preemptionText,
   setText,
+  shutText,
   spaceText,
   tooLargeText,
 } from "./explain.ts";
@@ -114,6 +115,8 @@ class Deciding {
     if (behind) return pass === "entitled" ? undefined : behind;
     const over = this.#ceilings.over(job);
     if (!job.unplanned && over.length === 0) return this.#start(job, false);
+    const shut = over.find(({ ceiling }) => ceiling.isShut);
+    if (shut) return waiting("WindowClosed", shutText(shut));
     this.#ceilings.reserve(job);
     if (!job.allowsBorrowing) return this.#refusedBorrowing(job, over);
     return pass === "entitled" ? undefined : this.#start(job, true);

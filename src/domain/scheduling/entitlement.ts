@@ -25,19 +25,38 @@ export interface RankedJob {
   readonly unplanned: boolean;
 }
 
-/** For each job, by id, whether it is borrowing. The jobs come in the order of their rank. */
-export function rankEntitlement(jobs: readonly RankedJob[]): ReadonlyMap<string, boolean> {
+export interface Standing {
+  readonly borrowing: boolean;
+  /** Ids of the ceilings under which it does not fit. */
+  readonly past: readonly string[];
+}
+
+/** Where each job stands, by id. The jobs come in the order of their rank. */
+export function rankEntitlement(jobs: readonly RankedJob[]): ReadonlyMap<string, Standing> {
   const taken = new Map<string, number>();
-  const fits = ({ ceilingId, amount, limit, ahead }: CeilingClaim): boolean =>
-    ahead + (taken.get(ceilingId) ?? 0) + amount <= limit;
-  return new Map(
-    jobs.map(({ id, claims, unplanned }) => {
-      const inside = !unplanned && claims.every(fits);
-      if (inside) {
-        for (const { ceilingId, amount } of claims)
-          taken.set(ceilingId, (taken.get(ceilingId) ?? 0) + amount);
-      }
-      return [id, !inside];
-    }),
-  );
+  const isPast = ({ ceilingId, amount, limit, ahead }: CeilingClaim): boolean =>
+    ahead + (taken.get(ceilingId) ?? 0) + amount > limit;
+  const standings = new Map<string, Standing>();
+  for (const { id, claims, unplanned } of jobs) {
+    const past = claims.filter(isPast).map(({ ceilingId }) => ceilingId);
+    const borrowing = unplanned || past.length > 0;
+    standings.set(id, { borrowing, past });
+    if (borrowing) continue;
+    for (const { ceilingId, amount } of claims)
+      taken.set(ceilingId, (taken.get(ceilingId) ?? 0) + amount);
+  }
+  return standings;
+}
+
+/** A job that occupies capacity and is past the quantity of ceilings. */
+export interface PastJob {
+  readonly id: string;
+  /** namespace/name */
+  readonly key: string;
+  readonly attempt: number;
+  readonly status: "held" | "starting" | "running";
+  /** Undefined for held jobs. */
+  readonly admittedAtSeconds: number | undefined;
+  /** Ids of the ceilings. */
+  readonly past: readonly string[];
 }

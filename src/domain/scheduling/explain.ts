@@ -102,6 +102,10 @@ export function closedText(state: CeilingState): string {
   return state.ceiling.opensAtText ?? `${planNames(state)} grants nothing now and opens no more`;
 }
 
+/** What was evicted at a close, or would be, does not start again before the plan opens. */
+export const shutText = (state: CeilingState): string =>
+  `${closedText(state)}; until then nothing starts past ${planNames(state)}, which evicts when it closes`;
+
 /** A duration in seconds as people say it. */
 export function durationText(seconds: number): string {
   if (seconds < 120) return `${Math.round(seconds)} s`;

@@ -78,6 +78,8 @@ export interface Ceiling {
   readonly opensAtText?: string;
   /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
   readonly evictClosesInSeconds?: number;
+  /** Closed by a window that evicts: until it opens nothing starts past it, not even as a borrower. */
+  readonly isShut?: boolean;
 }
 
 /** Where pods of a gang go. */

@@ -20,8 +20,11 @@ const ranked = (quantities: Quantities, { id, amount, ceilings, unplanned }: Ask
     .map((ceilingId) => ({ ceilingId, amount, limit: quantities[ceilingId] ?? 0, ahead: 0 })),
 });
 
+const flags = (jobs: readonly RankedJob[]): Record<string, boolean> =>
+  Object.fromEntries([...rankEntitlement(jobs)].map(([id, { borrowing }]) => [id, borrowing]));
+
 const borrowingOf = (quantities: Quantities, asks: readonly Ask[]): Record<string, boolean> =>
-  Object.fromEntries(rankEntitlement(asks.map((ask) => ranked(quantities, ask))));
+  flags(asks.map((ask) => ranked(quantities, ask)));
 
 const ask = (id: string, amount: number, ceilings: readonly string[] = ["c"]): Ask => ({
   id,
@@ -74,7 +77,14 @@ describe("entitlement", () => {
       { id: "fits", unplanned: false, claims },
       { id: "past", unplanned: false, claims: more },
     ];
-    expect(Object.fromEntries(rankEntitlement(jobs))).to.deep.equal({ fits: false, past: true });
+    expect(flags(jobs)).to.deep.equal({ fits: false, past: true });
+  });
+
+  it("names the ceilings a job is past", () => {
+    const jobs = [ask("a", 4, ["team", "all"]), ask("b", 4, ["team", "all"])];
+    const standings = rankEntitlement(jobs.map((one) => ranked({ team: 6, all: 20 }, one)));
+    expect(standings.get("a")?.past).to.deep.equal([]);
+    expect(standings.get("b")?.past).to.deep.equal(["team"]);
   });
 
   it("agrees with the naive reading", () => {

@@ -112,7 +112,7 @@ class World {
   #rank(): void {
     const limits = this.#quantities;
     const ranked = this.#in("live", "held").toSorted(byRank);
-    const borrowing = rankEntitlement(
+    const standings = rankEntitlement(
       ranked.map(({ job }) => {
         const amount = job.perPod.gpus * job.parallelism;
         const asked = amount > 0 ? job.ceilings : [];
@@ -128,7 +128,7 @@ class World {
         };
       }),
     );
-    for (const one of ranked) one.borrowing = borrowing.get(one.job.id) ?? false;
+    for (const one of ranked) one.borrowing = standings.get(one.job.id)?.borrowing ?? false;
   }
 
   #usage(node: string, ...states: Runner["state"][]): Resources {

@@ -1,0 +1,206 @@
+/** The part of a cycle that carries out onWindowClose Evict: notices, evictions at the end of the grace period. */
+import { releaseHolds } from "../db/holds.ts";
+import { preempt } from "../db/preemptions.ts";
+import { readEvictWindows } from "../db/snapshot/evict-windows.ts";
+import { pastAt } from "../db/snapshot/refresh-borrowing.ts";
+import type { Queryable } from "../db/types.ts";
+import type { PastJob } from "../domain/scheduling/entitlement.ts";
+import { judgeCloses } from "../domain/scheduling/window-evictions.ts";
+import type {
+  CeilingCloses,
+  ClosesDecision,
+  WindowEviction,
+  WindowNotice,
+} from "../domain/scheduling/window-evictions.ts";
+import { lastEvictClose, nextEvictClose } from "../domain/window-closes.ts";
+import type { ClosingWindow } from "../domain/window-closes.ts";
+import { instantBefore, secondOfWeek } from "../domain/windows.ts";
+import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
+import type { WindowNotices } from "./window-notices.ts";
+
+export interface WindowOptions {
+  readonly timeZone: string;
+  /** How long before the close jobs are told. */
+  readonly windowWarningSeconds: number;
+  /** How long after the close they may go on. */
+  readonly windowGraceSeconds: number;
+  readonly notices: WindowNotices;
+  readonly probe: EvictionProbe;
+}
+
+export interface ClosesReport {
+  readonly notices: readonly WindowNotice[];
+  /** Jobs whose row changed. */
+  readonly changedKeys: readonly string[];
+  readonly evictions: readonly WindowEviction[];
+  /** Jobs to ask the API server about before they are evicted. */
+  readonly toProbe: readonly Candidate[];
+  readonly nextInstantSeconds: number | undefined;
+}
+
+const nothing: ClosesReport = {
+  notices: [],
+  changedKeys: [],
+  evictions: [],
+  toProbe: [],
+  nextInstantSeconds: undefined,
+};
+
+/** Evictions of one cycle; more are the next cycle's. */
+const mostEvictions = 200;
+/** Different closes that one cycle looks ahead to: bounds its statements. */
+const mostLookedAhead = 4;
+/** After a refusal by a disruption budget. */
+const refusedAgainSeconds = 15;
+
+interface Scene {
+  readonly db: Queryable;
+  readonly pool: string;
+  readonly now: Temporal.Instant;
+  readonly options: WindowOptions;
+}
+
+/** Who would be past the quantities at each of these seconds of the week. */
+async function lookAhead(
+  { db, pool }: Scene,
+  seconds: readonly number[],
+): Promise<ReadonlyMap<number, readonly PastJob[]>> {
+  const found = new Map<number, readonly PastJob[]>();
+  for (const second of [...new Set(seconds)].slice(0, mostLookedAhead)) {
+    found.set(second, await pastAt(db, pool, second));
+  }
+  return found;
+}
+
+async function ceilingCloses(
+  scene: Scene,
+  windows: ReadonlyMap<string, readonly ClosingWindow[]>,
+): Promise<CeilingCloses[]> {
+  const { now, options } = scene;
+  const second = secondOfWeek(now, options.timeZone);
+  const closes = [...windows].map(([ceilingId, own]) => ({
+    ceilingId,
+    next: nextEvictClose(own, second),
+    last: lastEvictClose(own, second),
+  }));
+  const soon = closes
+    .flatMap(({ next }) => next ?? [])
+    .filter(({ seconds }) => seconds <= options.windowWarningSeconds)
+    .toSorted((one, other) => one.seconds - other.seconds);
+  const then = await lookAhead(
+    scene,
+    soon.map(({ atSecond }) => atSecond),
+  );
+  return closes.map(({ ceilingId, next, last }) => {
+    const past = next && soon.includes(next) ? then.get(next.atSecond) : undefined;
+    return {
+      ceilingId,
+      next: next && past && { close: next, past },
+      last: last && {
+        close: last,
+        atSeconds:
+          instantBefore(now, options.timeZone, last.seconds).epochMilliseconds / 1000,
+      },
+    };
+  });
+}
+
+/** The earliest second at which somebody is to be warned. */
+function secondsToWarning(
+  { now, options }: Scene,
+  windows: ReadonlyMap<string, readonly ClosingWindow[]>,
+): number | undefined {
+  const second = secondOfWeek(now, options.timeZone);
+  const waits = [...windows.values()]
+    .flatMap((own) => nextEvictClose(own, second) ?? [])
+    .map(({ seconds }) => seconds - options.windowWarningSeconds)
+    .filter((seconds) => seconds > 0);
+  return waits.length === 0 ? undefined : Math.min(...waits);
+}
+
+const candidateOf = ({ id: jobId, key, attempt }: PastJob): Candidate => ({ jobId, key, attempt });
+
+/** Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. */
+async function evict(
+  { db, pool, options: { probe } }: Scene,
+  eviction: WindowEviction,
+): Promise<Pick<ClosesReport, "changedKeys" | "toProbe"> & { readonly isRefused: boolean }> {
+  const refused = probe.refusals();
+  const open = eviction.jobs.filter(({ id }) => !refused.has(id)).slice(0, mostEvictions);
+  const allowed = open.filter((job) => probe.isAllowed(candidateOf(job)));
+  const toProbe = open.filter((job) => !allowed.includes(job)).map(candidateOf);
+  const isRefused = open.length < eviction.jobs.length;
+  if (allowed.length === 0) return { changedKeys: [], toProbe, isRefused };
+  const isWritten = await preempt(db, {
+    id: crypto.randomUUID(),
+    pool,
+    rule: "WindowClosed",
+    reason: eviction.reason,
+    alternatives: [],
+    victims: allowed.map(({ id, attempt }) => ({ id, attempt, rule: "WindowClosed" as const })),
+  });
+  return { changedKeys: isWritten ? allowed.map(({ key }) => key) : [], toProbe, isRefused };
+}
+
+async function release({ db }: Scene, { releases }: ClosesDecision): Promise<string[]> {
+  if (releases.length === 0) return [];
+  const written = await releaseHolds(
+    db,
+    releases.map(({ job: { id, attempt }, message }) => ({
+      id,
+      attempt,
+      reason: "WindowClosed",
+      message,
+    })),
+  );
+  const ids = new Set(written.map(({ id }) => id));
+  return releases.filter(({ job }) => ids.has(job.id)).map(({ job }) => job.key);
+}
+
+/** A job that a budget protects says so. */
+const withRefusal = (notice: WindowNotice, refusals: ReadonlyMap<string, string>): WindowNotice => {
+  const refusal = refusals.get(notice.job.id);
+  return refusal === undefined
+    ? notice
+    : { ...notice, message: `${notice.message}; it stays for now: ${refusal}` };
+};
+
+const earliest = (instants: readonly (number | undefined)[]): number | undefined => {
+  const known = instants.filter((seconds) => seconds !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+};
+
+/** Call it after the marks were refreshed, with who was found past the quantities. */
+export async function closeWindows(
+  db: Queryable,
+  pool: string,
+  now: Temporal.Instant,
+  past: readonly PastJob[],
+  options: WindowOptions,
+): Promise<ClosesReport> {
+  const scene: Scene = { db, pool, now, options };
+  const windows = await readEvictWindows(db, pool);
+  if (windows.size === 0) return nothing;
+  const decision = judgeCloses({
+    nowSeconds: now.epochMilliseconds / 1000,
+    graceSeconds: options.windowGraceSeconds,
+    ceilings: await ceilingCloses(scene, windows),
+    past,
+    noticedSince: (job) => options.notices.since(pool, job),
+  });
+  const released = await release(scene, decision);
+  const done = [];
+  for (const eviction of decision.evictions) done.push(await evict(scene, eviction));
+  const refusals = options.probe.refusals();
+  return {
+    notices: decision.notices.map((notice) => withRefusal(notice, refusals)),
+    changedKeys: [...released, ...done.flatMap(({ changedKeys }) => changedKeys)],
+    evictions: decision.evictions,
+    toProbe: done.flatMap(({ toProbe }) => toProbe),
+    nextInstantSeconds: earliest([
+      decision.nextInstantSeconds,
+      secondsToWarning(scene, windows),
+      done.some(({ isRefused }) => isRefused) ? refusedAgainSeconds : undefined,
+    ]),
+  };
+}
