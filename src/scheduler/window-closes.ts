@@ -98,8 +98,7 @@ async function ceilingCloses(
       next: next && past && { close: next, past },
       last: last && {
         close: last,
-        atSeconds:
-          instantBefore(now, options.timeZone, last.seconds).epochMilliseconds / 1000,
+        atSeconds: instantBefore(now, options.timeZone, last.seconds).epochMilliseconds / 1000,
       },
     };
   });

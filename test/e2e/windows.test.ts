@@ -99,7 +99,9 @@ describe("windows on a real control plane", function () {
       const found = await view.job("team/too-long");
       return found.status.reason === "WindowClosesTooSoon" && found;
     });
-    expect(refused.status.message).to.match(/its maxRuntime of 3 h cannot end before plan plan-of-strict closes/);
+    expect(refused.status.message).to.match(
+      /its maxRuntime of 3 h cannot end before plan plan-of-strict closes/,
+    );
 
     const warned = await view.until("the job to be warned", async () => {
       const found = await view.job("team/evicted");
@@ -141,9 +143,9 @@ describe("windows on a real control plane", function () {
     const { rows: queue } = await database.pool.query(
       "SELECT created_at::text AS queued_at FROM jobs WHERE name = 'evicted'",
     );
-    expect(Temporal.Instant.from(String(queue[0]?.queued_at).replace(" ", "T")).epochMilliseconds).to.equal(
-      Date.parse(waiting.createdAt),
-    );
+    expect(
+      Temporal.Instant.from(String(queue[0]?.queued_at).replace(" ", "T")).epochMilliseconds,
+    ).to.equal(Date.parse(waiting.createdAt));
     const events = (await view.client.raw(
       "GET",
       "/apis/events.k8s.io/v1/namespaces/team/events",

@@ -82,9 +82,7 @@ const secondsUntil = (second: number, from: number): number =>
   (second - from + weekSeconds) % weekSeconds;
 
 function opensAtText(windows: readonly PlanWindow[], second: number): string | undefined {
-  const closed = windows.filter(
-    (window) => window.quantity > 0 && !isOpen(window, second),
-  );
+  const closed = windows.filter((window) => window.quantity > 0 && !isOpen(window, second));
   const [next] = closed.toSorted(
     (one, other) => secondsUntil(one.start, second) - secondsUntil(other.start, second),
   );

@@ -52,7 +52,9 @@ describe("evictions when a window closes", () => {
   it("warn before, naming plan, time and grace", () => {
     const close = { plan: "office", atSecond: 64_800, seconds: 600 };
     const decision = judge(closedAt - 600, [], {
-      ceilings: [{ ceilingId: "c", next: { close, past: [past("a"), past("b", { past: ["d"] })] } }],
+      ceilings: [
+        { ceilingId: "c", next: { close, past: [past("a"), past("b", { past: ["d"] })] } },
+      ],
     });
     expect(decision.notices.map(({ job, reason }) => [job.id, reason])).to.deep.equal([
       ["a", "WindowClosesSoon"],
