@@ -3,6 +3,7 @@ import { createPatch, type Operation } from "rfc6902";
 import type { CanonicalJson } from "../domain/canonical-json.ts";
 import { RotaError } from "../errors.ts";
 import { run } from "./pool.ts";
+import { pageOf, type Page, type PageRequest } from "./reports/page.ts";
 import type { Queryable } from "./types.ts";
 
 export interface CommitInput {
@@ -120,6 +121,31 @@ export function log(db: Queryable, projectId: string, limit: number): Promise<Co
     `,
     [projectId, limit],
   );
+}
+
+/** The place of a commit in its project's log. */
+export type LogKey = readonly [createdAt: string, id: string];
+
+/** A page of a project's commits, newest first. */
+export async function logPage(
+  db: Queryable,
+  projectId: string,
+  { limit, after }: PageRequest<LogKey>,
+): Promise<Page<Commit, LogKey>> {
+  const rows = await run<Commit>(
+    db,
+    `
+    SELECT ${commitColumns}
+    FROM config_commits AS entry
+    ${commitJoins}
+    WHERE entry.project_id = $1
+      AND ($2::timestamptz IS NULL OR (entry.created_at, entry.id) < ($2, $3::uuid))
+    ORDER BY entry.created_at DESC, entry.id DESC
+    LIMIT $4
+    `,
+    [projectId, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
+  );
+  return pageOf(rows, limit, (commit) => [commit.createdAt.toString(), commit.id] as const);
 }
 
 /** A commit and those it follows, as git log shows them. */

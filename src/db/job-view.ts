@@ -1,7 +1,7 @@
 /** One job as its controller sees it: the row and where its pods are. */
 import { jobReasonOf } from "../api/reasons.ts";
 import type { JobReason } from "../api/reasons.ts";
-import type { Placement } from "../domain/scheduling/types.ts";
+import type { Placement, Resources } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
 import type { Queryable } from "./types.ts";
 
@@ -25,6 +25,10 @@ export interface JobView {
   readonly priority: number;
   readonly priorityClass: string;
   readonly gpus: number;
+  /** Pods of the gang. */
+  readonly parallelism: number;
+  /** Demand of one pod; its `pods` is 1. */
+  readonly perPod: Resources;
   readonly borrowing: boolean;
   readonly suspended: boolean;
   readonly failures: number;
@@ -52,6 +56,10 @@ interface Row {
   readonly priority: number;
   readonly priority_class: string;
   readonly gpus: number;
+  readonly parallelism: number;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
   readonly borrowing: boolean;
   readonly suspended: boolean;
   readonly failures: number;
@@ -77,6 +85,13 @@ const viewOf = (row: Row): JobView => ({
   priority: row.priority,
   priorityClass: row.priority_class,
   gpus: row.gpus,
+  parallelism: row.parallelism,
+  perPod: {
+    gpus: row.pod_gpus,
+    cpuMillis: row.pod_cpu_millis,
+    memoryBytes: row.pod_memory_bytes,
+    pods: 1,
+  },
   borrowing: row.borrowing,
   suspended: row.suspended,
   failures: row.failures,
@@ -95,6 +110,7 @@ const viewOf = (row: Row): JobView => ({
 
 const selection = `
   SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.gpus,
+    job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at,
     coalesce(

@@ -73,6 +73,8 @@ export function createPool(url: string, options: PoolOptions = {}): DatabasePool
 
 export interface TransactionOptions {
   readonly isolation?: "READ COMMITTED" | "REPEATABLE READ" | "SERIALIZABLE";
+  /** Refuses to write. */
+  readonly readOnly?: boolean;
   /** Turns in all, when others are in the way (40001, 40P01); default 5. */
   readonly attempts?: number;
   /** 0 inclusive to 1 exclusive; default Math.random. */
@@ -132,7 +134,8 @@ export async function withTransaction<Result>(
   work: (client: PoolClient) => Promise<Result>,
   options: TransactionOptions = {},
 ): Promise<Result> {
-  const begin = `BEGIN ISOLATION LEVEL ${options.isolation ?? "READ COMMITTED"}`;
+  const access = options.readOnly === true ? " READ ONLY" : "";
+  const begin = `BEGIN ISOLATION LEVEL ${options.isolation ?? "READ COMMITTED"}${access}`;
   const attempts = options.attempts ?? 5;
   for (let turn = 1; ; turn += 1) {
     try {

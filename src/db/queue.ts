@@ -162,6 +162,8 @@ export interface Claim {
   readonly now: Temporal.Instant;
   /** Most jobs of one project, so that a project blocked by its plans cannot hide the others; absent: any number. */
   readonly perProject?: number | undefined;
+  /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
+  readonly readOnly?: boolean | undefined;
 }
 
 /**
@@ -174,6 +176,9 @@ export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]
     : claimPerProject(db, claim, claim.perProject);
 }
 
+const lockClause = (claim: Claim, ofTable = ""): string =>
+  claim.readOnly === true ? "" : `FOR UPDATE${ofTable} SKIP LOCKED`;
+
 /** FOR UPDATE beside LIMIT at the top: inside IN (...) it may run again for each row, and lock many more. */
 function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
@@ -185,7 +190,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
       AND (not_before IS NULL OR not_before <= $3)
     ORDER BY priority DESC, created_at, id
     LIMIT $2
-    FOR UPDATE SKIP LOCKED
+    ${lockClause(claim)}
     `,
     [claim.pool, claim.limit, claim.now.toString()],
   );
@@ -235,7 +240,7 @@ function claimPerProject(db: Queryable, claim: Claim, perProject: number): Promi
     JOIN jobs AS job ON job.id = first.id
     WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
     ORDER BY job.priority DESC, job.created_at, job.id
-    FOR UPDATE OF job SKIP LOCKED
+    ${lockClause(claim, " OF job")}
     `,
     [claim.pool, claim.limit, perProject, claim.now.toString()],
   );

@@ -103,18 +103,28 @@ function queuedJob(
   };
 }
 
-async function readSnapshot(
-  deps: CycleDependencies,
+export interface SnapshotOptions extends Pick<
+  CycleDependencies,
+  "timeZone" | "meteredTypes" | "claimLimit"
+> {
+  /** For a question about one job: nothing is locked, and the job is looked at wherever it is in the queue. */
+  readonly asking?: { readonly jobId: string };
+}
+
+export async function readSnapshot(
+  deps: SnapshotOptions,
   client: PoolClient,
   pool: string,
   now: Temporal.Instant,
 ): Promise<Snapshot> {
+  const readOnly = deps.asking !== undefined;
   const perProject = claimPerProject(deps.claimLimit);
-  const fetched = await fetchNextJobs(client, { pool, limit: deps.claimLimit, now, perProject });
-  const claimed = await readClaimedJobs(
-    client,
-    fetched.map(({ id }) => id),
-  );
+  const limit = deps.claimLimit;
+  const fetched = await fetchNextJobs(client, { pool, limit, now, perProject, readOnly });
+  const asked = deps.asking === undefined ? [] : [deps.asking.jobId];
+  const claimed = await readClaimedJobs(client, [
+    ...new Set([...fetched.map(({ id }) => id), ...asked]),
+  ]);
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
   const second = secondOfWeek(now, deps.timeZone);
   const ceilings: Ceiling[] = await readCeilings(client, pool, ownerIds, second);
@@ -125,7 +135,7 @@ async function readSnapshot(
     nodes: await readNodes(client, pool),
     ceilings,
     queue: claimed.map((entry) => queuedJob(entry, known, deps.meteredTypes)),
-    held: await readHeldJobs(client, pool),
+    held: await readHeldJobs(client, pool, readOnly),
   };
 }
 
@@ -133,17 +143,17 @@ async function readSnapshot(
 const finderRounds = 4;
 
 /** Decides; while jobs are blocked that may preempt, again with what the finder proposes for them. */
-async function decideWithVictims(
-  deps: CycleDependencies,
+export async function decideWithVictims(
   client: PoolClient,
   snapshot: Snapshot,
+  refusals: () => ReadonlyMap<string, string>,
 ): Promise<Decision> {
   let decision = decide(snapshot);
   const victims = new Map<string, LiveJob>();
   const victimsFor: string[] = [];
   for (let round = 0; round < finderRounds && decision.requests.length > 0; round += 1) {
     const { requests } = decision;
-    const found = await findVictims(client, snapshot.pool, requests, deps.probe.refusals());
+    const found = await findVictims(client, snapshot.pool, requests, refusals());
     for (const victim of found) victims.set(victim.id, victim);
     victimsFor.push(...requests.map(({ jobId }) => jobId));
     decision = decide({ ...snapshot, victims: [...victims.values()], victimsFor });
@@ -177,7 +187,7 @@ async function decideAndWrite(
   const closes = await closeWindows(client, pool, now, refreshed.past, deps);
   const snapshot = await readSnapshot(deps, client, pool, now);
   const begun = deps.clock.monotonicSeconds();
-  const decision = await decideWithVictims(deps, client, snapshot);
+  const decision = await decideWithVictims(client, snapshot, () => deps.probe.refusals());
   const decisionSeconds = deps.clock.monotonicSeconds() - begun;
   const written = await writeDecision(client, snapshot, decision, deps);
   const reranked = movesRanks(decision)

@@ -119,8 +119,15 @@ interface HeldRow {
   readonly placements: readonly Placement[];
 }
 
-/** The pool's held jobs with their holds, in queue order; locked, so that nobody else activates them meanwhile. */
-export async function readHeldJobs(db: Queryable, pool: string): Promise<HeldJob[]> {
+/**
+ * The pool's held jobs with their holds, in queue order; locked, so that nobody else activates them meanwhile, unless
+ * the caller only looks.
+ */
+export async function readHeldJobs(
+  db: Queryable,
+  pool: string,
+  readOnly = false,
+): Promise<HeldJob[]> {
   const rows = await run<HeldRow>(
     db,
     `
@@ -135,7 +142,7 @@ export async function readHeldJobs(db: Queryable, pool: string): Promise<HeldJob
     ) AS kept ON true
     WHERE job.pool = $1 AND job.status = 'held'
     ORDER BY job.priority DESC, job.created_at, job.id
-    FOR NO KEY UPDATE OF job SKIP LOCKED
+    ${readOnly ? "" : "FOR NO KEY UPDATE OF job SKIP LOCKED"}
     `,
     [pool],
   );

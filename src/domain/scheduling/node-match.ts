@@ -11,12 +11,40 @@ import type {
   Toleration,
 } from "./types.ts";
 
-export function acceptsPods(node: NodeSnapshot, constraints: NodeConstraints): boolean {
-  if (!node.schedulable || constraints.avoidNodes.includes(node.name)) return false;
-  if (!selectorMatches(node, constraints.nodeSelector)) return false;
-  if (!toleratesAll(node.taints, constraints.tolerations)) return false;
-  return affinityMatches(node, constraints.affinityTerms);
+export type NodeRefusal = "Unschedulable" | "Avoided" | "NodeSelector" | "Taint" | "Affinity";
+
+export const acceptsPods = (node: NodeSnapshot, constraints: NodeConstraints): boolean =>
+  refusalOf(node, constraints) === undefined;
+
+/** The first reason why a node does not accept a job's pods; undefined when it does. */
+export function refusalOf(
+  node: NodeSnapshot,
+  constraints: NodeConstraints,
+): NodeRefusal | undefined {
+  if (!node.schedulable) return "Unschedulable";
+  if (constraints.avoidNodes.includes(node.name)) return "Avoided";
+  if (!selectorMatches(node, constraints.nodeSelector)) return "NodeSelector";
+  if (!toleratesAll(node.taints, constraints.tolerations)) return "Taint";
+  return affinityMatches(node, constraints.affinityTerms) ? undefined : "Affinity";
 }
+
+/** The labels a node selector asks for and the node does not have, as key=value. */
+export const missingLabels = (
+  node: NodeSnapshot,
+  { nodeSelector }: NodeConstraints,
+): readonly string[] =>
+  Object.entries(nodeSelector)
+    .filter(([key, value]) => node.labels[key] !== value)
+    .map(([key, value]) => `${key}=${value}`);
+
+/** The taints that keep the job's pods out. */
+export const untolerated = (
+  node: NodeSnapshot,
+  { tolerations }: NodeConstraints,
+): readonly Taint[] =>
+  node.taints
+    .filter(keepsPodsOut)
+    .filter((taint) => !tolerations.some((one) => tolerates(one, taint)));
 
 const selectorMatches = (node: NodeSnapshot, selector: Readonly<Record<string, string>>): boolean =>
   Object.entries(selector).every(([key, value]) => node.labels[key] === value);

@@ -51,6 +51,15 @@ export function planPreemption(input: PreemptionInput): PreemptionPlan | Impossi
   return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, grounds) };
 }
 
+/** The jobs it may evict, each with the first rule that allows it, whether or not that would be enough. */
+export function evictableBy(input: PreemptionInput): Candidate[] {
+  const grounds = groundsFor(input);
+  return input.live.flatMap((victim): Candidate[] => {
+    const rule = grounds.map((one) => one.rule(victim)).find((one) => one !== undefined);
+    return rule === undefined ? [] : [{ job: victim, pods: podsOf(victim), rule }];
+  });
+}
+
 function groundsFor({ job, ceilings }: PreemptionInput): Grounds[] {
   const over = ceilings.over(job);
   const inside = !job.unplanned && over.length === 0;

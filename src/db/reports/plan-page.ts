@@ -1,0 +1,85 @@
+/** The windows of several owners' plans. */
+import { RotaError } from "../../errors.ts";
+import type { Owner } from "../owners.ts";
+import { run } from "../pool.ts";
+import type { IntegerRange, Queryable } from "../types.ts";
+import { pageOf, type Page, type PageRequest } from "./page.ts";
+
+interface Row {
+  readonly ownerId: number;
+  readonly kind: Owner["kind"];
+  readonly name: string;
+  readonly plan: string;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+  readonly quantity: number;
+  readonly onWindowClose: "Finish" | "Evict";
+  readonly range: IntegerRange;
+}
+
+export interface PlanRow extends Omit<Row, "ownerId" | "kind" | "name" | "range"> {
+  readonly owner: Owner;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Owners' plans of one type and pool do not overlap, so these name one window. */
+export type PlanKey = readonly [ownerId: number, resourceType: string, pool: string, start: number];
+
+export interface PlanFilter extends PageRequest<PlanKey> {
+  /** Null: everybody's. */
+  readonly owners: readonly Owner[] | null;
+}
+
+const startOf = ({ plan, range }: Row): number => boundsOf(plan, range).start;
+
+function boundsOf(plan: string, range: IntegerRange): { start: number; end: number } {
+  if (range.empty || range.lower === null || range.upper === null) {
+    throw new RotaError("InternalError", `plan ${plan} has a window outside the week`);
+  }
+  return { start: range.lower, end: range.upper };
+}
+
+const planRow = ({ ownerId: _id, kind, name, range, ...row }: Row): PlanRow => ({
+  ...row,
+  owner: { kind, name },
+  ...boundsOf(row.plan, range),
+});
+
+export async function planPage(
+  db: Queryable,
+  { owners, limit, after }: PlanFilter,
+): Promise<Page<PlanRow, PlanKey>> {
+  const rows = await run<Row>(
+    db,
+    `
+    SELECT owner.id AS "ownerId", owner.kind, owner.name, plan.plan_name AS plan,
+      plan.resource_type AS "resourceType", plan.pool, plan.quantity, plan.on_window_close AS "onWindowClose",
+      plan.time_window AS range
+    FROM resource_plans AS plan
+    JOIN owners AS owner ON owner.id = plan.resource_owner_id
+    WHERE ($1::owner_kind[] IS NULL OR (owner.kind, owner.name) IN (
+        SELECT * FROM unnest($1::owner_kind[], $2::text[])
+      ))
+      AND ($3::bigint IS NULL OR
+        (owner.id, plan.resource_type, plan.pool, lower(plan.time_window)) > ($3, $4::resource_type, $5::text, $6::int))
+    ORDER BY owner.id, plan.resource_type, plan.pool, lower(plan.time_window)
+    LIMIT $7
+    `,
+    [
+      owners?.map(({ kind }) => kind) ?? null,
+      owners?.map(({ name }) => name) ?? null,
+      after?.[0] ?? null,
+      after?.[1] ?? null,
+      after?.[2] ?? null,
+      after?.[3] ?? null,
+      limit + 1,
+    ],
+  );
+  const { rows: shown, next } = pageOf(
+    rows,
+    limit,
+    (row) => [row.ownerId, row.resourceType, row.pool, startOf(row)] as const,
+  );
+  return { rows: shown.map(planRow), next };
+}

@@ -1,0 +1,72 @@
+/** The ledger of evictions as people ask for it. */
+import { run } from "../pool.ts";
+import type { Queryable } from "../types.ts";
+import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+
+export interface VictimRow {
+  /** namespace/name */
+  readonly job: string;
+  readonly attempt: number;
+  readonly pods: number;
+  readonly gpus: number;
+  readonly nodes: readonly string[];
+  readonly rule: string;
+  readonly outcome: "Evicted" | "Finished" | "Cancelled" | null;
+  readonly evictedAt: string | null;
+}
+
+export interface PreemptionRow {
+  readonly id: string;
+  readonly decidedAt: Temporal.Instant;
+  readonly pool: string;
+  /** namespace/name; null when a window closed. */
+  readonly preemptor: string | null;
+  readonly rule: string;
+  readonly reason: string;
+  readonly outcome: "Started" | "Released" | "Ended" | null;
+  readonly settledAt: Temporal.Instant | null;
+  readonly victims: readonly VictimRow[];
+  readonly alternatives: readonly { readonly description?: string; readonly pods?: number }[];
+}
+
+export type PreemptionKey = readonly [decidedAt: string, id: string];
+
+export interface PreemptionFilter extends PageRequest<PreemptionKey> {
+  readonly namespaces: VisibleNamespaces;
+  readonly since?: string | undefined;
+}
+
+/** A page of decisions, the newest first, in which a job of these namespaces evicts or is evicted. */
+export async function preemptionPage(
+  db: Queryable,
+  { namespaces, since, limit, after }: PreemptionFilter,
+): Promise<Page<PreemptionRow, PreemptionKey>> {
+  const rows = await run<PreemptionRow>(
+    db,
+    `
+    SELECT preemption.id, preemption.decided_at AS "decidedAt", preemption.pool, preemption.preemptor,
+      preemption.rule, preemption.reason, preemption.outcome, preemption.settled_at AS "settledAt",
+      preemption.alternatives, list.victims
+    FROM preemptions AS preemption
+    CROSS JOIN LATERAL (
+      SELECT json_agg(
+        json_build_object(
+          'job', victim, 'attempt', victim_attempt, 'pods', pods, 'gpus', gpus, 'nodes', nodes, 'rule', rule,
+          'outcome', outcome, 'evictedAt', to_char(evicted_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ) ORDER BY victim
+      ) AS victims,
+      bool_or(split_part(victim, '/', 1) = ANY ($1::text[])) AS is_visible
+      FROM preemption_victims
+      WHERE preemption_id = preemption.id
+    ) AS list
+    WHERE ($1::text[] IS NULL OR list.is_visible OR split_part(preemption.preemptor, '/', 1) = ANY ($1))
+      AND ($2::timestamptz IS NULL OR preemption.decided_at >= $2)
+      AND ($3::timestamptz IS NULL OR (preemption.decided_at, preemption.id) < ($3, $4::uuid))
+    ORDER BY preemption.decided_at DESC, preemption.id DESC
+    LIMIT $5
+    `,
+    [namespaces, since ?? null, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
+  );
+  const decisions = rows.map((row) => ({ ...row, victims: row.victims ?? [] }));
+  return pageOf(decisions, limit, (row) => [row.decidedAt.toString(), row.id] as const);
+}

@@ -1,0 +1,126 @@
+/** The tree of projects as people ask for it: what each subtree has, uses and waits for. */
+import { run } from "../pool.ts";
+import type { Owner } from "../owners.ts";
+import { formatPath, type Queryable } from "../types.ts";
+import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+
+interface Row {
+  readonly name: string;
+  readonly parent: string | null;
+  readonly path: readonly string[];
+  readonly namespace: string;
+  readonly owner: Owner | null;
+  readonly gpusPlanned: number | null;
+  readonly gpusRunning: number;
+  readonly gpusPending: number;
+  readonly gpusBorrowed: number;
+  readonly jobsRunning: number;
+  readonly jobsPending: number;
+}
+
+export interface ProjectRow extends Omit<Row, "path"> {
+  readonly path: string;
+  readonly depth: number;
+}
+
+export interface ProjectFilter extends PageRequest<string> {
+  readonly namespaces: VisibleNamespaces;
+  /** Name of the project to begin with. */
+  readonly root?: string | undefined;
+  readonly secondOfWeek: number;
+}
+
+/** A page of the tree, in the order of the paths. Jobs are summed per project once, whatever the depth. */
+export async function projectPage(
+  db: Queryable,
+  { namespaces, root, limit, after, secondOfWeek }: ProjectFilter,
+): Promise<Page<ProjectRow, string>> {
+  const rows = await run<Row>(
+    db,
+    `
+    WITH shown AS MATERIALIZED (
+      SELECT project.*
+      FROM projects AS project
+      WHERE ($1::text[] IS NULL OR project.namespace = ANY ($1))
+        AND ($2::text IS NULL OR project.path <@ (SELECT path FROM projects WHERE name = $2))
+        AND ($3::text IS NULL OR project.path > $3::ltree)
+      ORDER BY project.path
+      LIMIT $4
+    ), used AS MATERIALIZED (
+      SELECT project.path, jobs.*
+      FROM (
+        SELECT active_project_id,
+          sum(gpus) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
+          sum(gpus) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending,
+          sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
+          count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running_jobs,
+          count(*) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending_jobs
+        FROM jobs
+        WHERE active_project_id IS NOT NULL
+        GROUP BY active_project_id
+      ) AS jobs
+      JOIN projects AS project ON project.id = jobs.active_project_id
+    )
+    SELECT shown.name, parent.name AS parent, shown.path, shown.namespace,
+      CASE WHEN owner.id IS NOT NULL THEN jsonb_build_object('kind', owner.kind, 'name', owner.name) END AS owner,
+      (
+        SELECT coalesce(sum(quantity) FILTER (WHERE time_window @> $5::int), 0)::int
+        FROM resource_plans
+        WHERE resource_type = 'GPU' AND resource_owner_id = owner.id
+        HAVING count(*) > 0
+      ) AS "gpusPlanned",
+      totals.*
+    FROM shown
+    LEFT JOIN projects AS parent ON parent.id = shown.parent_id
+    LEFT JOIN LATERAL (
+      SELECT above.owner_id
+      FROM projects AS above
+      WHERE above.path @> shown.path AND above.owner_id IS NOT NULL
+      ORDER BY nlevel(above.path) DESC
+      LIMIT 1
+    ) AS nearest ON true
+    LEFT JOIN owners AS owner ON owner.id = nearest.owner_id
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(running), 0)::bigint AS "gpusRunning", coalesce(sum(pending), 0)::bigint AS "gpusPending",
+        coalesce(sum(borrowed), 0)::bigint AS "gpusBorrowed",
+        coalesce(sum(running_jobs), 0)::bigint AS "jobsRunning",
+        coalesce(sum(pending_jobs), 0)::bigint AS "jobsPending"
+      FROM used
+      WHERE used.path <@ shown.path
+    ) AS totals
+    ORDER BY shown.path
+    `,
+    [namespaces, root ?? null, after ?? null, limit + 1, secondOfWeek],
+  );
+  const projects = rows.map((row) => ({
+    ...row,
+    path: formatPath(row.path),
+    depth: row.path.length - 1,
+  }));
+  return pageOf(projects, limit, ({ path }) => path);
+}
+
+/** Namespaces of projects, in order; at most so many. */
+export async function projectNamespaces(db: Queryable, limit: number): Promise<string[]> {
+  const rows = await run<{ namespace: string }>(
+    db,
+    "SELECT namespace FROM projects ORDER BY namespace LIMIT $1",
+    [limit],
+  );
+  return rows.map(({ namespace }) => namespace);
+}
+
+/** Owners whose plans count for jobs in these namespaces: those of the projects and of all above them. */
+export async function ownersAbove(db: Queryable, namespaces: readonly string[]): Promise<Owner[]> {
+  return run<Owner>(
+    db,
+    `
+    SELECT DISTINCT owner.kind, owner.name
+    FROM projects AS project
+    JOIN projects AS above ON above.path @> project.path
+    JOIN owners AS owner ON owner.id = above.owner_id
+    WHERE project.namespace = ANY ($1)
+    `,
+    [namespaces],
+  );
+}

@@ -1,0 +1,79 @@
+/** The queue as people ask for it: jobs that wait, with their places. */
+import { run } from "../pool.ts";
+import type { Queryable } from "../types.ts";
+import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+
+export interface QueueRow {
+  readonly pool: string;
+  /** Among all jobs of the pool that wait, whoever may see them. */
+  readonly position: number;
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly priority: number;
+  readonly priorityClass: string;
+  readonly status: "pending" | "evicted";
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly gpus: number;
+  readonly parallelism: number;
+  readonly attempt: number;
+  readonly queuedAt: Temporal.Instant;
+  readonly notBefore: Temporal.Instant | null;
+}
+
+export type QueueKey = readonly [pool: string, position: number];
+
+export interface QueueFilter extends PageRequest<QueueKey> {
+  readonly namespaces: VisibleNamespaces;
+  readonly pool?: string | undefined;
+}
+
+/**
+ * A page of the waiting jobs. The places come from the queue's index in its order, so that a page costs what lies
+ * before its end in the queue; what the scheduler last said of a job is in its custom resource.
+ */
+export async function queuePage(
+  db: Queryable,
+  { namespaces, pool, limit, after }: QueueFilter,
+): Promise<Page<QueueRow, QueueKey>> {
+  const rows = await run<QueueRow>(
+    db,
+    `
+    SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason, message,
+      gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
+    FROM (
+      SELECT job.*, row_number() OVER (
+        PARTITION BY pool ORDER BY priority DESC, created_at, id
+      ) AS position
+      FROM jobs AS job
+      WHERE status IN ('pending', 'evicted') AND NOT suspended AND ($1::text IS NULL OR pool = $1)
+    ) AS queue
+    WHERE ($2::text[] IS NULL OR namespace = ANY ($2))
+      AND ($3::text IS NULL OR (pool, position) > ($3, $4::bigint))
+    ORDER BY pool, position
+    LIMIT $5
+    `,
+    [pool ?? null, namespaces, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
+  );
+  return pageOf(rows, limit, (row) => [row.pool, row.position] as const);
+}
+
+/** A waiting job's place in its pool's queue; undefined when it does not wait. One count over the queue's index. */
+export async function queuePosition(db: Queryable, jobId: string): Promise<number | undefined> {
+  const [row] = await run<{ position: number }>(
+    db,
+    `
+    SELECT (
+      SELECT count(*)
+      FROM jobs AS ahead
+      WHERE ahead.pool = job.pool AND ahead.status IN ('pending', 'evicted') AND NOT ahead.suspended
+        AND (-ahead.priority, ahead.created_at, ahead.id) < (-job.priority, job.created_at, job.id)
+    ) + 1 AS position
+    FROM jobs AS job
+    WHERE job.id = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+    `,
+    [jobId],
+  );
+  return row?.position;
+}

@@ -1,0 +1,149 @@
+/** What pools and nodes have, and how much of it is used. */
+import type { Resources } from "../../domain/scheduling/types.ts";
+import { run } from "../pool.ts";
+import type { Queryable } from "../types.ts";
+import { pageOf, type Page, type PageRequest } from "./page.ts";
+
+/** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
+type Amounts = readonly (string | number)[];
+
+interface UsageColumns {
+  readonly allocatable: Amounts;
+  readonly committed: Amounts;
+  readonly foreign: Amounts;
+  readonly held: Amounts;
+}
+
+export type Usage = Readonly<Record<keyof UsageColumns, Resources>>;
+
+function resources(amounts: Amounts): Resources {
+  const [gpus = 0, cpuMillis = 0, memoryBytes = 0, pods = 0] = amounts.map(Number);
+  return { gpus, cpuMillis, memoryBytes, pods };
+}
+
+const usageOf = ({ allocatable, committed, foreign, held }: UsageColumns): Usage => ({
+  allocatable: resources(allocatable),
+  committed: resources(committed),
+  foreign: resources(foreign),
+  held: resources(held),
+});
+
+interface PoolCounts {
+  readonly pool: string;
+  readonly nodes: number;
+  readonly schedulable: number;
+  readonly jobsRunning: number;
+  readonly jobsPending: number;
+  readonly gpusBorrowed: number;
+  readonly gpusPending: number;
+}
+
+export interface PoolRow extends PoolCounts {
+  readonly usage: Usage;
+}
+
+export async function poolPage(
+  db: Queryable,
+  { limit, after }: PageRequest<string>,
+): Promise<Page<PoolRow, string>> {
+  const rows = await run<PoolCounts & UsageColumns>(
+    db,
+    `
+    WITH capacity AS (
+      SELECT pool, count(*) AS nodes, count(*) FILTER (WHERE schedulable) AS schedulable,
+        ARRAY[sum(gpus_allocatable), sum(cpu_millis_allocatable), sum(memory_bytes_allocatable),
+          sum(pods_allocatable)]::numeric[] AS allocatable,
+        ARRAY[sum(gpus_committed), sum(cpu_millis_committed), sum(memory_bytes_committed),
+          sum(pods_committed)]::numeric[] AS committed,
+        ARRAY[sum(gpus_foreign), sum(cpu_millis_foreign), sum(memory_bytes_foreign),
+          sum(pods_foreign)]::numeric[] AS foreign_usage
+      FROM nodes
+      WHERE present
+      GROUP BY pool
+    ), demand AS (
+      SELECT pool,
+        count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
+        count(*) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending,
+        sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
+        sum(gpus) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending_gpus
+      FROM jobs
+      WHERE active_project_id IS NOT NULL
+      GROUP BY pool
+    ), kept AS (
+      SELECT job.pool,
+        ARRAY[sum(hold.gpus), sum(hold.cpu_millis), sum(hold.memory_bytes), sum(hold.pods)]::numeric[] AS held
+      FROM holds AS hold
+      JOIN jobs AS job ON job.id = hold.job_id
+      GROUP BY job.pool
+    )
+    SELECT coalesce(capacity.pool, demand.pool) AS pool, coalesce(nodes, 0) AS nodes,
+      coalesce(schedulable, 0) AS schedulable, coalesce(running, 0) AS "jobsRunning",
+      coalesce(pending, 0) AS "jobsPending", coalesce(borrowed, 0)::bigint AS "gpusBorrowed",
+      coalesce(pending_gpus, 0)::bigint AS "gpusPending",
+      coalesce(allocatable, '{0,0,0,0}') AS allocatable, coalesce(committed, '{0,0,0,0}') AS committed,
+      coalesce(foreign_usage, '{0,0,0,0}') AS foreign, coalesce(kept.held, '{0,0,0,0}') AS held
+    FROM capacity
+    FULL JOIN demand ON demand.pool = capacity.pool
+    LEFT JOIN kept ON kept.pool = coalesce(capacity.pool, demand.pool)
+    WHERE $1::text IS NULL OR coalesce(capacity.pool, demand.pool) > $1
+    ORDER BY 1
+    LIMIT $2
+    `,
+    [after ?? null, limit + 1],
+  );
+  const pools = rows.map(({ allocatable, committed, foreign, held, ...row }) => ({
+    ...row,
+    usage: usageOf({ allocatable, committed, foreign, held }),
+  }));
+  return pageOf(pools, limit, ({ pool }) => pool);
+}
+
+interface NodeCounts {
+  readonly node: string;
+  readonly pool: string;
+  readonly schedulable: boolean;
+  readonly jobs: number;
+}
+
+export interface NodeRow extends NodeCounts {
+  readonly usage: Usage;
+}
+
+export async function nodePage(
+  db: Queryable,
+  { pool, limit, after }: PageRequest<string> & { readonly pool?: string | undefined },
+): Promise<Page<NodeRow, string>> {
+  const rows = await run<NodeCounts & UsageColumns>(
+    db,
+    `
+    WITH shown AS MATERIALIZED (
+      SELECT *
+      FROM nodes
+      WHERE present AND ($1::text IS NULL OR pool = $1) AND ($2::text IS NULL OR name > $2)
+      ORDER BY name
+      LIMIT $3
+    )
+    SELECT node.name AS node, node.pool, node.schedulable,
+      (SELECT count(DISTINCT job_id) FROM allocations WHERE node_name = node.name) AS jobs,
+      ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
+        AS allocatable,
+      ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
+      ARRAY[gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign]::numeric[] AS foreign,
+      kept.held
+    FROM shown AS node
+    CROSS JOIN LATERAL (
+      SELECT ARRAY[coalesce(sum(gpus), 0), coalesce(sum(cpu_millis), 0), coalesce(sum(memory_bytes), 0),
+        coalesce(sum(pods), 0)]::numeric[] AS held
+      FROM holds
+      WHERE node_name = node.name
+    ) AS kept
+    ORDER BY node.name
+    `,
+    [pool ?? null, after ?? null, limit + 1],
+  );
+  const nodes = rows.map(({ allocatable, committed, foreign, held, ...row }) => ({
+    ...row,
+    usage: usageOf({ allocatable, committed, foreign, held }),
+  }));
+  return pageOf(nodes, limit, ({ node }) => node);
+}

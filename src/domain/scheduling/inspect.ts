@@ -1,0 +1,131 @@
+/** One waiting job against a snapshot, in detail: its ceilings, the nodes, the jobs it may evict. For questions. */
+import { Ceilings } from "./ceilings.ts";
+import { type Candidate, comparePreference } from "./cost.ts";
+import { missingLabels, type NodeRefusal, refusalOf, untolerated } from "./node-match.ts";
+import { type NodeState, Nodes } from "./nodes.ts";
+import { evictableBy } from "./preemption.ts";
+import { podsThatFit } from "./resources.ts";
+import { missingShare } from "./shortage.ts";
+import type { Ceiling, LiveJob, QueuedJob, Resources, Snapshot, VictimRequest } from "./types.ts";
+import { victimRequest } from "./victim-request.ts";
+
+export interface CeilingView {
+  readonly ceiling: Ceiling;
+  /** GPUs or cores. */
+  readonly demand: number;
+  readonly exceeded: boolean;
+}
+
+export interface NodeView {
+  readonly node: string;
+  readonly free: Resources;
+  readonly fits: number;
+  readonly refusal: NodeRefusal | "Full" | undefined;
+  readonly message: string | undefined;
+}
+
+export interface Inspection {
+  readonly ceilings: readonly CeilingView[];
+  readonly nodesTotal: number;
+  readonly nodesAccepting: number;
+  /** The nearest to having room first. */
+  readonly nodes: readonly NodeView[];
+}
+
+/** How the finder is asked about the job alone; undefined when its class never preempts. */
+export function requestFor(snapshot: Snapshot, job: QueuedJob): VictimRequest | undefined {
+  if (!job.preempts) return undefined;
+  return victimRequest(job, new Nodes(snapshot.nodes), new Ceilings(snapshot.ceilings));
+}
+
+/** The jobs that it may evict, in order of preference. */
+export function candidatesFor(
+  snapshot: Snapshot,
+  job: QueuedJob,
+  live: readonly LiveJob[],
+): readonly Candidate[] {
+  const nodes = new Nodes(snapshot.nodes).accepting(job);
+  const ceilings = new Ceilings(snapshot.ceilings);
+  return evictableBy({ job, nodes, ceilings, live }).sort(comparePreference);
+}
+
+export function inspect(snapshot: Snapshot, job: QueuedJob, mostNodes: number): Inspection {
+  const nodes = new Nodes(snapshot.nodes);
+  const states = nodes.all
+    .map((node) => ({ node, view: nodeView(node, job) }))
+    .sort((a, b) => nearestFirst(a, b, job));
+  return {
+    ceilings: ceilingsOf(snapshot, job),
+    nodesTotal: states.length,
+    nodesAccepting: nodes.accepting(job).length,
+    nodes: states.slice(0, mostNodes).map(({ view }) => view),
+  };
+}
+
+function ceilingsOf(snapshot: Snapshot, job: QueuedJob): CeilingView[] {
+  return new Ceilings(snapshot.ceilings).of(job).map((state) => {
+    const demand = state.demandOf(job);
+    const { ceiling } = state;
+    return {
+      ceiling,
+      demand: ceiling.resourceType === "GPU" ? demand : demand / 1000,
+      exceeded: demand > 0 && state.excess(job) > 0,
+    };
+  });
+}
+
+interface Seen {
+  readonly node: NodeState;
+  readonly view: NodeView;
+}
+
+/** Nodes that refuse its pods come last, whatever room they have. */
+const rankOf = ({ refusal }: NodeView): number =>
+  refusal === undefined ? 0 : refusal === "Full" ? 1 : 2;
+
+const nearestFirst = (a: Seen, b: Seen, job: QueuedJob): number =>
+  rankOf(a.view) - rankOf(b.view) ||
+  b.view.fits - a.view.fits ||
+  missingShare(a.node.startable, job.perPod) - missingShare(b.node.startable, job.perPod) ||
+  (a.node.name < b.node.name ? -1 : 1);
+
+function nodeView(node: NodeState, job: QueuedJob): NodeView {
+  const refusal = refusalOf(node.snapshot, job);
+  const fits = refusal === undefined ? podsThatFit(node.startable, job.perPod) : 0;
+  const seen = { node: node.name, free: atLeastNothing(node.startable), fits };
+  if (refusal !== undefined) return { ...seen, refusal, message: refusalText(node, job, refusal) };
+  if (fits === 0) return { ...seen, refusal: "Full", message: fullText(node, job) };
+  return { ...seen, refusal: undefined, message: undefined };
+}
+
+const atLeastNothing = (room: Resources): Resources => ({
+  gpus: Math.max(0, room.gpus),
+  cpuMillis: Math.max(0, room.cpuMillis),
+  memoryBytes: Math.max(0, room.memoryBytes),
+  pods: Math.max(0, room.pods),
+});
+
+function refusalText(node: NodeState, job: QueuedJob, refusal: NodeRefusal): string {
+  if (refusal === "Unschedulable") return "is not ready, or cordoned";
+  if (refusal === "Avoided") return "lately failed to start this job's pods";
+  if (refusal === "NodeSelector") return `lacks ${missingLabels(node.snapshot, job).join(", ")}`;
+  if (refusal === "Affinity") return "matches none of the required node affinity's terms";
+  const taints = untolerated(node.snapshot, job).map(({ key, value, effect }) =>
+    value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`,
+  );
+  return `has taints that are not tolerated: ${taints.join(", ")}`;
+}
+
+const dimensions: readonly { readonly of: keyof Resources; readonly called: string }[] = [
+  { of: "gpus", called: "GPUs" },
+  { of: "cpuMillis", called: "CPU" },
+  { of: "memoryBytes", called: "memory" },
+  { of: "pods", called: "pod slots" },
+];
+
+function fullText(node: NodeState, job: QueuedJob): string {
+  const short = dimensions.filter((one) => job.perPod[one.of] > node.startable[one.of]);
+  const names = short.map(({ called }) => called).join(", ");
+  const kept = node.keptFor.length === 0 ? "" : `; some is kept for ${node.keptFor.join(", ")}`;
+  return `has too little ${names} free${kept}`;
+}
