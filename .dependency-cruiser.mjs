@@ -1,5 +1,6 @@
 // The layering rule: imports point downwards only. Order from entrance to cellar.
-const layers = ["main", "controllers", "scheduler", "resources", "kube", "runtime", "db", "domain", "api"];
+// What the operator does (controllers) and what it tells (http) stand beside each other.
+const layers = ["main", "controllers", "http", "scheduler", "resources", "kube", "runtime", "db", "domain", "api"];
 const folder = (name) => `^src/${name}/`;
 
 const upwards = layers.slice(1).map((name, index) => ({
@@ -14,6 +15,12 @@ export default {
   forbidden: [
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true } },
     ...upwards,
+    {
+      name: "controllers-know-nothing-of-http",
+      severity: "error",
+      from: { path: folder("controllers") },
+      to: { path: folder("http") },
+    },
     {
       name: "runtime-knows-nothing-of-rota",
       severity: "error",
@@ -37,6 +44,19 @@ export default {
       severity: "error",
       from: { path: "^src/errors\\.ts$" },
       to: { path: "^src/" },
+    },
+    {
+      name: "cli-is-a-client",
+      severity: "error",
+      comment: "The plugin is bundled alone, and runs on users' machines: nothing of the operator comes along",
+      from: { path: folder("cli") },
+      to: { path: "^src/", pathNot: ["^src/(cli|api|domain|kube|runtime|errors\\.ts)"] },
+    },
+    {
+      name: "nothing-imports-the-cli",
+      severity: "error",
+      from: { path: "^src/", pathNot: folder("cli") },
+      to: { path: folder("cli") },
     },
     { name: "src-stands-alone", severity: "error", from: { path: "^src/" }, to: { path: "^(dev|test|bench)/" } },
   ],

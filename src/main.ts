@@ -8,6 +8,7 @@ import { createPool } from "./db/pool.ts";
 import type { DatabasePool } from "./db/pool.ts";
 import { migrate } from "./db/migrate.ts";
 import { RotaError } from "./errors.ts";
+import { createApi } from "./http/api.ts";
 import { KubeClient } from "./kube/client.ts";
 import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
@@ -184,6 +185,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     start: () => checkCluster(kube, credentials.server, logger),
     stop: () => kube.close(),
   });
+  lifecycle.add(createApi({ settings, kube, clock, logger, metrics }));
   lifecycle.add({
     name: "caches",
     start: () => caches.start(),

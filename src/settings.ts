@@ -11,6 +11,15 @@ export interface Settings {
   readonly httpAddress: string;
   /** 0 takes a free port. */
   readonly httpPort: number;
+  /** Where the HTTP API is served, over TLS. */
+  readonly apiAddress: string;
+  /** 0 takes a free port. */
+  readonly apiPort: number;
+  /** PEM files of the API's certificate; undefined: one is made for the process. */
+  readonly apiCertFile: string | undefined;
+  readonly apiKeyFile: string | undefined;
+  /** Questions a second that one caller may ask. */
+  readonly apiRatePerSecond: number;
   readonly logLevel: string;
   readonly logFormat: "json" | "pretty";
   /** Jobs that one cycle looks at. */
@@ -73,6 +82,32 @@ export const settingsReference: readonly {
     name: "ROTA_HTTP_PORT",
     default: "8080",
     meaning: "Port of /healthz, /readyz and /metrics; 0 takes a free one",
+  },
+  {
+    name: "ROTA_API_ADDRESS",
+    default: "as ROTA_HTTP_ADDRESS",
+    meaning: "Address of the HTTP API",
+  },
+  {
+    name: "ROTA_API_PORT",
+    default: "8443",
+    meaning: "Port of the HTTP API, which speaks TLS; 0 takes a free one",
+  },
+  {
+    name: "ROTA_API_CERT_FILE",
+    default: "(a certificate made for the process)",
+    meaning: "PEM file of the API's certificate, with ROTA_API_KEY_FILE; read at the start",
+  },
+  {
+    name: "ROTA_API_KEY_FILE",
+    default: "(a key made for the process)",
+    meaning: "PEM file of the key to ROTA_API_CERT_FILE",
+  },
+  {
+    name: "ROTA_API_RATE_PER_SECOND",
+    default: "20",
+    meaning:
+      "Questions a second that one caller may ask the HTTP API; three seconds' worth at once",
   },
   { name: "ROTA_LOG_LEVEL", default: "info", meaning: "error, warn, info or debug" },
   {
@@ -182,6 +217,15 @@ class Reader {
     return zone;
   }
 
+  apiFiles(): Pick<Settings, "apiCertFile" | "apiKeyFile"> {
+    const apiCertFile = this.text("ROTA_API_CERT_FILE", "") || undefined;
+    const apiKeyFile = this.text("ROTA_API_KEY_FILE", "") || undefined;
+    if ((apiCertFile === undefined) !== (apiKeyFile === undefined)) {
+      this.problems.push("ROTA_API_CERT_FILE and ROTA_API_KEY_FILE go together");
+    }
+    return { apiCertFile, apiKeyFile };
+  }
+
   meteredTypes(): ("GPU" | "CPU")[] {
     const names = this.text("ROTA_METERED_TYPES", "GPU")
       .split(",")
@@ -204,6 +248,10 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     meteredTypes: read.meteredTypes(),
     httpAddress: read.text("ROTA_HTTP_ADDRESS", "127.0.0.1"),
     httpPort: read.whole("ROTA_HTTP_PORT", 8080, 0, 65_535),
+    apiAddress: read.text("ROTA_API_ADDRESS", read.text("ROTA_HTTP_ADDRESS", "127.0.0.1")),
+    apiPort: read.whole("ROTA_API_PORT", 8443, 0, 65_535),
+    ...read.apiFiles(),
+    apiRatePerSecond: read.whole("ROTA_API_RATE_PER_SECOND", 20, 1, 10_000),
     logLevel: read.oneOf("ROTA_LOG_LEVEL", ["error", "warn", "info", "debug"], "info"),
     logFormat: read.oneOf("ROTA_LOG_FORMAT", ["json", "pretty"], onTerminal ? "pretty" : "json"),
     claimLimit: read.whole("ROTA_CLAIM_LIMIT", 500, 1, 100_000),

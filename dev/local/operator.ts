@@ -20,6 +20,8 @@ export interface Operator {
   readonly pid: number;
   /** Base of /healthz, /readyz and /metrics. */
   readonly url: string;
+  /** Base of the HTTP API. */
+  readonly apiUrl: string;
   /** Fulfilled when the process ends, with its status or signal. */
   readonly ended: Promise<string>;
   /** SIGTERM, and SIGKILL when it does not drain in time. */
@@ -30,7 +32,7 @@ export interface Operator {
 const readyTimeoutMs = 60_000;
 const drainMs = 30_000;
 
-function launch(options: OperatorOptions, port: number): Daemon {
+function launch(options: OperatorOptions, port: number, apiPort: number): Daemon {
   return startDaemon({
     name: "operator",
     command: process.execPath,
@@ -41,6 +43,7 @@ function launch(options: OperatorOptions, port: number): Daemon {
       KUBECONFIG: options.kubeconfig,
       DATABASE_URL: options.databaseUrl,
       ROTA_HTTP_PORT: String(port),
+      ROTA_API_PORT: String(apiPort),
       ROTA_LOG_FORMAT: "pretty",
       ...options.env,
     },
@@ -49,8 +52,8 @@ function launch(options: OperatorOptions, port: number): Daemon {
 
 /** Fulfils when the operator is ready; throws with the end of its log when it ends first. */
 export async function startOperator(options: OperatorOptions): Promise<Operator> {
-  const [port = 0] = await freePorts(1);
-  const daemon = launch(options, port);
+  const [port = 0, apiPort = 0] = await freePorts(2);
+  const daemon = launch(options, port, apiPort);
   const url = `http://127.0.0.1:${port}`;
   const ready = waitFor(async () => (await fetch(`${url}/readyz`)).ok, {
     what: "the operator to be ready",
@@ -60,6 +63,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   return {
     pid: daemon.pid,
     url,
+    apiUrl: `https://127.0.0.1:${apiPort}`,
     ended: daemon.ended,
     stop: () => endProcess(daemon, "SIGTERM", drainMs),
     kill: () => endProcess(daemon, "SIGKILL", drainMs),

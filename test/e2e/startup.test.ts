@@ -16,7 +16,7 @@ interface Outcome {
 function runOperator(env: Readonly<Record<string, string>>): Promise<Outcome> {
   const { KUBECONFIG: _cluster, DATABASE_URL: _database, ...rest } = process.env;
   const child = spawn(process.execPath, [join(projectRoot, "src", "main.ts")], {
-    env: { ...rest, ROTA_HTTP_PORT: "0", ...env },
+    env: { ...rest, ROTA_HTTP_PORT: "0", ROTA_API_PORT: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

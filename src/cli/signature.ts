@@ -1,0 +1,45 @@
+/** Proves who a user with a client certificate is: each request signed with its key, the certificate in x5c. */
+import { createPrivateKey, randomUUID, X509Certificate, type KeyObject } from "node:crypto";
+import { SignJWT } from "jose";
+
+export interface ClientCertificate {
+  /** PEM; what follows the first certificate is ignored. */
+  readonly cert: string;
+  /** PEM */
+  readonly key: string;
+}
+
+const lifeSeconds = 60;
+
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: "ES256",
+  secp384r1: "ES384",
+  secp521r1: "ES512",
+};
+
+function algorithmOf(key: KeyObject): string {
+  if (key.asymmetricKeyType === "rsa") return "RS256";
+  if (key.asymmetricKeyType === "ed25519") return "EdDSA";
+  const curve = key.asymmetricKeyDetails?.namedCurve ?? "";
+  const algorithm = curves[curve];
+  if (algorithm === undefined) {
+    throw new Error(`the client certificate's key, ${key.asymmetricKeyType} ${curve}, cannot sign`);
+  }
+  return algorithm;
+}
+
+/** @param target path and query, as they are sent */
+export function signRequest(
+  { cert, key }: ClientCertificate,
+  { method, target, audience }: { method: string; target: string; audience: string },
+): Promise<string> {
+  const privateKey = createPrivateKey(key);
+  const leaf = new X509Certificate(cert);
+  return new SignJWT({ request: `${method} ${target}` })
+    .setProtectedHeader({ alg: algorithmOf(privateKey), x5c: [leaf.raw.toString("base64")] })
+    .setAudience(audience)
+    .setIssuedAt()
+    .setExpirationTime(`${lifeSeconds} s`)
+    .setJti(randomUUID())
+    .sign(privateKey);
+}

@@ -1,0 +1,79 @@
+/** The HTTP API of one operator: it reads PostgreSQL and asks the API server, so every replica serves it. */
+import { createPool } from "../db/pool.ts";
+import { projectNamespaces } from "../db/reports/project-page.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Component } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { Settings } from "../settings.ts";
+import { Access } from "./access.ts";
+import { audience } from "../api/http/identity.ts";
+import { Callers } from "./callers.ts";
+import { authoritiesOf, createCertificateVerifier } from "./client-certificate.ts";
+import { createHandlers } from "./endpoints/index.ts";
+import { Router } from "./router.ts";
+import { startApiServer, type ApiServer } from "./server.ts";
+import { makeKeyPair, readKeyPair } from "./serving-certificate.ts";
+import { TokenBuckets } from "./token-buckets.ts";
+
+export interface ApiOptions {
+  readonly settings: Settings;
+  readonly kube: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+const mostConnections = 4;
+const statementTimeoutSeconds = 5;
+const rememberedCallers = 10_000;
+
+/** Seconds' worth of questions that a caller may ask at once. */
+const burstSeconds = 3;
+
+export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions): Component {
+  const db = createPool(settings.databaseUrl, {
+    applicationName: "rota-api",
+    maxConnections: mostConnections,
+    statementTimeoutSeconds,
+    lockTimeoutSeconds: 1,
+    onError: (error) =>
+      logger.warn("a database connection of the HTTP API was lost", { error: error.message }),
+  });
+  const access = new Access({ kube, clock, namespaces: (limit) => projectNamespaces(db, limit) });
+  const certificates = createCertificateVerifier({
+    clock,
+    audience,
+    authorities: authoritiesOf(kube),
+  });
+  const router = new Router({
+    handlers: createHandlers({ db, access, clock, settings }),
+    callers: new Callers({ kube, clock, certificates }),
+    rates: new TokenBuckets({
+      clock,
+      perSecond: settings.apiRatePerSecond,
+      burst: settings.apiRatePerSecond * burstSeconds,
+      capacity: rememberedCallers,
+    }),
+  });
+  let server: ApiServer | undefined;
+  return {
+    name: "api",
+    start: async () => {
+      await db.learnTypes();
+      const { apiCertFile, apiKeyFile } = settings;
+      const keyPair =
+        apiCertFile !== undefined && apiKeyFile !== undefined
+          ? await readKeyPair(apiCertFile, apiKeyFile)
+          : await makeKeyPair(clock.now());
+      const { apiAddress: address, apiPort: port } = settings;
+      server = await startApiServer({ address, port, keyPair, router, clock, logger, metrics });
+      logger.info("serving the HTTP API", { url: `https://${address}:${server.port}` });
+    },
+    stop: async (graceSeconds) => {
+      await server?.close(graceSeconds / 2);
+      await db.end();
+    },
+  };
+}

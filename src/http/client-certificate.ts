@@ -1,0 +1,193 @@
+/**
+ * Callers with a client certificate: they sign each request with its key (a JWS with the certificate in x5c, RFC
+ * 7515), and the certificate is held against the cluster's own client authorities, which the API server publishes in
+ * kube-system/extension-apiserver-authentication. User and groups are read as the API server reads them.
+ */
+import { X509Certificate } from "node:crypto";
+import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
+import type { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { ExpiringCache } from "./expiring-cache.ts";
+import type { Caller, SignedRequest } from "./identity.ts";
+import { HttpProblem } from "./problem.ts";
+
+export interface CertificateVerifier {
+  /** Throws HttpProblem CertificateRefused. */
+  verify(request: SignedRequest): Promise<Caller>;
+}
+
+export interface CertificateVerifierOptions {
+  readonly clock: Clock;
+  /** The cluster's client authorities, as PEM. */
+  readonly authorities: () => Promise<string>;
+  readonly audience: string;
+}
+
+const clientAuthentication = "1.3.6.1.5.5.7.3.2";
+const algorithms = ["ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA", "Ed25519"];
+const longestLifeSeconds = 120;
+const toleratedSkewSeconds = 60;
+const authoritiesKeptSeconds = 300;
+const mostSeen = 100_000;
+
+const refused = (detail: string): HttpProblem => new HttpProblem("CertificateRefused", detail);
+
+/** Reads the authorities that the API server publishes for servers like this one. */
+export const authoritiesOf =
+  (kube: KubeClient): (() => Promise<string>) =>
+  async () => {
+    const config = await kube.get(
+      { group: "", version: "v1", plural: "configmaps", kind: "ConfigMap", namespaced: true },
+      "kube-system/extension-apiserver-authentication",
+      { timeoutSeconds: 10 },
+    );
+    const data = config["data"] as Readonly<Record<string, string>> | undefined;
+    return data?.["client-ca-file"] ?? "";
+  };
+
+export function createCertificateVerifier(
+  options: CertificateVerifierOptions,
+): CertificateVerifier {
+  const { clock } = options;
+  const known = new ExpiringCache<readonly X509Certificate[]>({
+    clock,
+    capacity: 1,
+    seconds: () => authoritiesKeptSeconds,
+  });
+  const authorities = () =>
+    known.get("authorities", async () => certificatesOf(await options.authorities()));
+  const seen = new SeenOnce(clock);
+  return {
+    verify: async (request) => {
+      const token = request.token ?? "";
+      const now = new Date(clock.now().epochMilliseconds);
+      const leaf = leafOf(token);
+      checkIssued(leaf, await authorities(), now);
+      const caller = subjectOf(leaf);
+      const claims = await signedClaims(token, leaf, options.audience, now);
+      checkRequest(claims, request);
+      if (!seen.isFirst(`${leaf.fingerprint256} ${claims.jti ?? ""}`)) {
+        throw refused("this signature was used already: each request is signed anew");
+      }
+      return caller;
+    },
+  };
+}
+
+const pemPattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+const certificatesOf = (pem: string): X509Certificate[] =>
+  [...pem.matchAll(pemPattern)].map(([text]) => new X509Certificate(text));
+
+function leafOf(token: string): X509Certificate {
+  try {
+    const [der] = decodeProtectedHeader(token).x5c ?? [];
+    if (der === undefined) throw new Error("no certificate");
+    return new X509Certificate(Buffer.from(der, "base64"));
+  } catch (error) {
+    throw new HttpProblem("CertificateRefused", "x5c holds no certificate", { cause: error });
+  }
+}
+
+/** Issued by one of the authorities itself: intermediate ones are not followed. */
+function checkIssued(
+  leaf: X509Certificate,
+  authorities: readonly X509Certificate[],
+  now: Date,
+): void {
+  if (authorities.length === 0) {
+    throw refused("the cluster publishes no authority for client certificates: use a token");
+  }
+  const issuer = authorities.find(
+    (authority) => authority.ca && leaf.checkIssued(authority) && leaf.verify(authority.publicKey),
+  );
+  if (!issuer) throw refused("the certificate was not issued by the cluster's client authority");
+  for (const certificate of [leaf, issuer]) {
+    if (now < certificate.validFromDate || now > certificate.validToDate) {
+      throw refused(`the certificate is valid until ${leaf.validToDate.toISOString()} only`);
+    }
+  }
+  const usages = leaf.keyUsage as readonly string[] | undefined;
+  if (usages !== undefined && !usages.includes(clientAuthentication)) {
+    throw refused("the certificate is not one for client authentication");
+  }
+}
+
+/** Common name and organisations, like the API server's CommonNameUserConversion. */
+function subjectOf(leaf: X509Certificate): Caller {
+  const subject = leaf.toLegacyObject().subject as unknown as Readonly<
+    Record<string, string | readonly string[] | undefined>
+  >;
+  const { CN, O = [] } = subject;
+  if (typeof CN !== "string" || CN === "") throw refused("the certificate has no common name");
+  const groups = typeof O === "string" ? [O] : O;
+  return { user: CN, groups: [...groups, "system:authenticated"], by: "certificate" };
+}
+
+interface Claims extends JWTPayload {
+  readonly request?: unknown;
+}
+
+async function signedClaims(
+  token: string,
+  leaf: X509Certificate,
+  audience: string,
+  now: Date,
+): Promise<Claims> {
+  try {
+    const { payload } = await jwtVerify<Claims>(token, leaf.publicKey, {
+      algorithms,
+      audience,
+      currentDate: now,
+      clockTolerance: toleratedSkewSeconds,
+      maxTokenAge: longestLifeSeconds,
+      requiredClaims: ["exp", "iat", "jti"],
+    });
+    return payload;
+  } catch (error) {
+    const isOld =
+      error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed;
+    const detail = isOld
+      ? "the signature is too old or of the future: is your machine's clock right?"
+      : "the signature is not by the certificate's key";
+    throw new HttpProblem("CertificateRefused", detail, { cause: error });
+  }
+}
+
+/** A signature is good for one request only: who sees it cannot ask for anything else with it. */
+function checkRequest(claims: Claims, { method, target }: SignedRequest): void {
+  if (claims.request !== `${method} ${target}`) {
+    throw refused("the signature is for another request");
+  }
+}
+
+/** Remembers signatures for as long as they could be used again. */
+class SeenOnce {
+  readonly #clock: Clock;
+  readonly #untilSeconds = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  isFirst(key: string): boolean {
+    const now = this.#clock.monotonicSeconds();
+    this.#forgetOld(now);
+    if (this.#untilSeconds.has(key)) return false;
+    if (this.#untilSeconds.size >= mostSeen) {
+      throw new HttpProblem("Overloaded", "too many signed requests at once: ask again later", {
+        retryAfterSeconds: toleratedSkewSeconds,
+      });
+    }
+    this.#untilSeconds.set(key, now + longestLifeSeconds + 2 * toleratedSkewSeconds);
+    return true;
+  }
+
+  /** All are kept equally long, so the oldest come first. */
+  #forgetOld(now: number): void {
+    for (const [key, until] of this.#untilSeconds) {
+      if (until > now) return;
+      this.#untilSeconds.delete(key);
+    }
+  }
+}

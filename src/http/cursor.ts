@@ -1,0 +1,26 @@
+/** Cursors: the key of a page's last row, opaque to clients. */
+import type { z } from "zod";
+import { HttpProblem } from "./problem.ts";
+
+export const encodeCursor = (key: unknown): string =>
+  Buffer.from(JSON.stringify(key)).toString("base64url");
+
+/** The key in the cursor; undefined without one. Throws HttpProblem InvalidCursor. */
+export function decodeCursor<Key>(
+  cursor: string | undefined,
+  schema: z.ZodType<Key>,
+): Key | undefined {
+  if (cursor === undefined) return undefined;
+  try {
+    return schema.parse(JSON.parse(Buffer.from(cursor, "base64url").toString()));
+  } catch (error) {
+    throw new HttpProblem(
+      "InvalidCursor",
+      "cursor is not what `next` of the former page said: begin without one",
+      { cause: error },
+    );
+  }
+}
+
+export const nextCursor = (key: unknown): string | null =>
+  key === null ? null : encodeCursor(key);

@@ -1,0 +1,45 @@
+import { z } from "zod";
+import type { VisibleNamespaces } from "../../db/reports/page.ts";
+import { preemptionPage, type PreemptionRow } from "../../db/reports/preemption-page.ts";
+import { decodeCursor, nextCursor } from "../cursor.ts";
+import type { ApiContext, Handler } from "./types.ts";
+import { isVisible } from "./visible.ts";
+
+const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
+
+/** The sentence names all jobs of the decision; alternatives name jobs that had no part in it. */
+function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
+  const sees = (job: string) => isVisible(namespaces, job);
+  const seesAll = row.victims.every(({ job }) => sees(job)) && sees(row.preemptor ?? "/");
+  return {
+    ...row,
+    decidedAt: row.decidedAt.toString(),
+    settledAt: row.settledAt?.toString() ?? null,
+    preemptor: row.preemptor !== null && sees(row.preemptor) ? row.preemptor : null,
+    reason: seesAll || row.preemptor === null ? row.reason : null,
+    victims: row.victims.map((victim) => ({
+      ...victim,
+      job: sees(victim.job) ? victim.job : null,
+      nodes: [...victim.nodes],
+    })),
+    alternatives: row.alternatives.map(({ description, pods = 0 }) => ({
+      description: namespaces === null ? (description ?? null) : null,
+      pods,
+    })),
+  };
+}
+
+export const preemptions =
+  ({ db, access }: ApiContext): Handler<"preemptions"> =>
+  async ({ caller, query }) => {
+    const namespaces = await access.namespacesFor(caller, query.namespace);
+    const visible = await access.visibleAround(caller, query.namespace);
+    const after = decodeCursor(query.cursor, key);
+    const { rows, next } = await preemptionPage(db, {
+      namespaces,
+      limit: query.limit,
+      since: query.since,
+      after,
+    });
+    return { items: rows.map((row) => shown(row, visible)), next: nextCursor(next) };
+  };

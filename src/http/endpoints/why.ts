@@ -1,0 +1,211 @@
+/** Why a job is where it is: the scheduler's own snapshot and decision, in a transaction that cannot write. */
+import type { PoolClient } from "pg";
+import type { AnswerOf } from "../../api/http/routes.ts";
+import { readActiveJobsNamed, type JobStatusName, type JobView } from "../../db/job-view.ts";
+import { withTransaction } from "../../db/pool.ts";
+import { queuePosition } from "../../db/reports/queue-page.ts";
+import type { VisibleNamespaces } from "../../db/reports/page.ts";
+import { findVictims } from "../../db/victim-finder.ts";
+import type { Candidate } from "../../domain/scheduling/cost.ts";
+import {
+  candidatesFor,
+  inspect,
+  requestFor,
+  type CeilingView,
+  type NodeView,
+} from "../../domain/scheduling/inspect.ts";
+import type { Decision, QueuedJob, Snapshot, Verdict } from "../../domain/scheduling/types.ts";
+import { decideWithVictims, readSnapshot } from "../../scheduler/cycle.ts";
+import { listJobs } from "../access.ts";
+import { HttpProblem } from "../problem.ts";
+import type { ApiContext, Handler, Question } from "./types.ts";
+import { isVisible } from "./visible.ts";
+
+type Answer = AnswerOf<"why">;
+
+const mostNodes = 50;
+const mostCandidates = 50;
+
+const states: Readonly<Record<JobStatusName, Answer["state"]>> = {
+  pending: "Pending",
+  held: "Held",
+  starting: "Starting",
+  running: "Running",
+  evicting: "Evicting",
+  evicted: "Evicted",
+  succeeded: "Succeeded",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
+
+const ceilingAnswer = ({ ceiling, demand, exceeded }: CeilingView): Answer["ceilings"][number] => ({
+  owner: ceiling.owner,
+  resourceType: ceiling.resourceType,
+  quantity: ceiling.quantity,
+  usage: ceiling.usage,
+  demand,
+  exceeded,
+  plans: [...ceiling.plans],
+  opens: ceiling.opensAtText ?? null,
+  evictsInSeconds: ceiling.evictClosesInSeconds ?? null,
+});
+
+const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
+  node: view.node,
+  fits: view.fits,
+  free: view.free,
+  refusal: view.refusal ?? null,
+  message: view.message ?? null,
+});
+
+function verdictAnswer(verdict: Verdict): NonNullable<Answer["verdict"]> {
+  const { kind } = verdict;
+  return {
+    kind,
+    reason: "reason" in verdict && kind !== "preempt" ? verdict.reason : null,
+    message: kind === "preempt" ? verdict.reason : "message" in verdict ? verdict.message : null,
+    borrowing: "borrowing" in verdict ? verdict.borrowing : null,
+    placements: "placements" in verdict ? [...verdict.placements] : [],
+  };
+}
+
+const verdictOf = (decision: Decision, jobId: string): Verdict | undefined =>
+  decision.verdicts.find((verdict) => verdict.jobId === jobId);
+
+interface Judged {
+  readonly snapshot: Snapshot;
+  readonly job: QueuedJob;
+  readonly isBeyondClaim: boolean;
+  readonly verdict: Verdict | undefined;
+  readonly candidates: readonly Candidate[];
+}
+
+/** The question is about a job that may be too far back for a cycle to look at. */
+async function judge(
+  { settings }: ApiContext,
+  client: PoolClient,
+  view: JobView,
+  now: Temporal.Instant,
+): Promise<Judged | undefined> {
+  const asking = { jobId: view.id };
+  const snapshot = await readSnapshot({ ...settings, asking }, client, view.pool, now);
+  const job = snapshot.queue.find(({ id }) => id === view.id);
+  if (!job) return undefined;
+  // Budgets are known to the leader alone, from dry runs: the job's own message names them.
+  const decision = await decideWithVictims(client, snapshot, () => new Map());
+  const request = requestFor(snapshot, job);
+  const live = request ? await findVictims(client, snapshot.pool, [request]) : [];
+  return {
+    snapshot,
+    job,
+    isBeyondClaim: snapshot.queue.length > settings.claimLimit,
+    verdict: verdictOf(decision, view.id),
+    candidates: candidatesFor(snapshot, job, live),
+  };
+}
+
+function candidateAnswers(
+  { candidates, verdict }: Judged,
+  visible: VisibleNamespaces,
+): Answer["candidates"]["items"] {
+  const chosen = new Set(
+    verdict?.kind === "preempt" ? verdict.victims.map(({ jobId }) => jobId) : [],
+  );
+  return candidates
+    .toSorted((a, b) => Number(chosen.has(b.job.id)) - Number(chosen.has(a.job.id)))
+    .slice(0, mostCandidates)
+    .map(({ job, pods, rule }) => ({
+      job: isVisible(visible, job.key) ? job.key : null,
+      priority: job.priority,
+      borrowing: job.borrowing,
+      gpus: job.perPod.gpus * pods,
+      pods,
+      nodes: job.allocations.map(({ node }) => node),
+      rule,
+      chosen: chosen.has(job.id),
+    }));
+}
+
+function detailsOf(judged: Judged | undefined, visible: VisibleNamespaces) {
+  if (!judged) {
+    const none = { total: 0, items: [] };
+    return {
+      isBeyondClaim: false,
+      verdict: null,
+      ceilings: [],
+      nodes: { ...none, accepting: 0 },
+      candidates: none,
+    };
+  }
+  const { ceilings, nodesTotal, nodesAccepting, nodes } = inspect(
+    judged.snapshot,
+    judged.job,
+    mostNodes,
+  );
+  return {
+    isBeyondClaim: judged.isBeyondClaim,
+    verdict: judged.verdict ? verdictAnswer(judged.verdict) : null,
+    ceilings: ceilings.map(ceilingAnswer),
+    nodes: { total: nodesTotal, accepting: nodesAccepting, items: nodes.map(nodeAnswer) },
+    candidates: {
+      total: judged.candidates.length,
+      items: candidateAnswers(judged, visible),
+    },
+  };
+}
+
+const isWaiting = ({ status, suspended }: JobView): boolean =>
+  (status === "pending" || status === "evicted") && !suspended;
+
+/** Undefined when no job of this name waits or runs. */
+async function answerFrom(
+  client: PoolClient,
+  context: ApiContext,
+  { namespace, name }: Question<"why">["parameters"],
+  visible: VisibleNamespaces,
+): Promise<Answer | undefined> {
+  const now = context.clock.now();
+  const [view] = await readActiveJobsNamed(client, namespace, name);
+  if (!view) return undefined;
+  const judged = isWaiting(view) ? await judge(context, client, view, now) : undefined;
+  return {
+    namespace,
+    name,
+    pool: view.pool,
+    state: states[view.status],
+    reason: view.reason ?? null,
+    message: view.evictedFor ?? view.message ?? null,
+    priority: view.priority,
+    priorityClass: view.priorityClass,
+    attempt: view.attempt,
+    borrowing: view.borrowing,
+    suspended: view.suspended,
+    parallelism: view.parallelism,
+    perPod: view.perPod,
+    queuedAt: view.queuedAt.toString(),
+    startedAt: view.startedAt?.toString() ?? null,
+    placements: [...view.placements],
+    position: (await queuePosition(client, view.id)) ?? null,
+    ...detailsOf(judged, visible),
+    decidedAt: now.toString(),
+  };
+}
+
+export const why =
+  (context: ApiContext): Handler<"why"> =>
+  async ({ caller, parameters }) => {
+    const { db, access } = context;
+    const { namespace, name } = parameters;
+    await access.require(caller, listJobs(namespace));
+    const visible = await access.visibleAround(caller, namespace);
+    const answer = await withTransaction(
+      db,
+      (client) => answerFrom(client, context, parameters, visible),
+      { isolation: "REPEATABLE READ", readOnly: true },
+    );
+    if (answer) return answer;
+    throw new HttpProblem(
+      "NotFound",
+      `no job ${namespace}/${name} waits or runs: it may have ended, have been refused, or not be queued yet; kubectl describe rj -n ${namespace} ${name} says more`,
+    );
+  };

@@ -1,0 +1,51 @@
+/** Answers kept for a short while, at most so many; callers that ask for the same at once share one question. */
+import type { Clock } from "../runtime/clock.ts";
+
+export interface ExpiringCacheOptions<Value> {
+  readonly clock: Clock;
+  readonly seconds: (value: Value) => number;
+  readonly capacity: number;
+}
+
+interface Entry<Value> {
+  readonly answer: Promise<Value>;
+  untilSeconds: number;
+}
+
+export class ExpiringCache<Value> {
+  readonly #options: ExpiringCacheOptions<Value>;
+  readonly #entries = new Map<string, Entry<Value>>();
+
+  constructor(options: ExpiringCacheOptions<Value>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Failures are not kept. */
+  async get(key: string, load: () => Promise<Value>): Promise<Value> {
+    const { clock, seconds } = this.#options;
+    const known = this.#entries.get(key);
+    if (known && known.untilSeconds > clock.monotonicSeconds()) return known.answer;
+    const entry: Entry<Value> = { answer: load(), untilSeconds: Number.POSITIVE_INFINITY };
+    this.#remember(key, entry);
+    try {
+      const value = await entry.answer;
+      entry.untilSeconds = clock.monotonicSeconds() + seconds(value);
+      return value;
+    } catch (error) {
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      throw error;
+    }
+  }
+
+  #remember(key: string, entry: Entry<Value>): void {
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    if (this.#entries.size <= this.#options.capacity) return;
+    const [oldest] = this.#entries.keys();
+    if (oldest !== undefined) this.#entries.delete(oldest);
+  }
+}

@@ -1,0 +1,15 @@
+/** Who asks, and what is looked at to know it. */
+export interface Caller {
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly uid?: string;
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+  readonly by: "token" | "certificate";
+}
+
+export interface SignedRequest {
+  readonly token: string | undefined;
+  readonly method: string;
+  /** Path and query, as the client signed them. */
+  readonly target: string;
+}

@@ -1,0 +1,89 @@
+/** Errors of the HTTP API, as problem+json (RFC 9457). Codes never change their meaning. */
+import type { Problem } from "../api/http/schemas.ts";
+import { RotaError, type ErrorCode } from "../errors.ts";
+import { isUnanswered } from "../kube/errors.ts";
+
+export type ProblemCode =
+  | "BodyRefused"
+  | "CertificateRefused"
+  | "Forbidden"
+  | "InternalError"
+  | "InvalidCursor"
+  | "InvalidParameter"
+  | "MethodNotAllowed"
+  | "NotFound"
+  | "Overloaded"
+  | "TimedOut"
+  | "TokenRefused"
+  | "TooManyProjects"
+  | "TooManyRequests"
+  | "Unauthenticated"
+  | "Unavailable";
+
+/** What each code is, for answers and the generated reference. */
+export const problems: Readonly<
+  Record<ProblemCode, { readonly status: number; readonly title: string }>
+> = {
+  BodyRefused: { status: 413, title: "Requests have no body" },
+  CertificateRefused: { status: 401, title: "The client certificate does not prove who you are" },
+  Forbidden: { status: 403, title: "You may not see this" },
+  InternalError: { status: 500, title: "Something is wrong in Rota" },
+  InvalidCursor: { status: 400, title: "The cursor is not one of this list" },
+  InvalidParameter: { status: 400, title: "A parameter is not valid" },
+  MethodNotAllowed: { status: 405, title: "The API is for reading" },
+  NotFound: { status: 404, title: "There is no such thing" },
+  Overloaded: { status: 503, title: "Too many questions at once" },
+  TimedOut: { status: 504, title: "The answer took too long" },
+  TokenRefused: { status: 401, title: "The token does not prove who you are" },
+  TooManyProjects: { status: 403, title: "Name a namespace" },
+  TooManyRequests: { status: 429, title: "You ask too often" },
+  Unauthenticated: { status: 401, title: "Say who you are" },
+  Unavailable: { status: 503, title: "Something Rota needs does not answer" },
+};
+
+export class HttpProblem extends Error {
+  readonly code: ProblemCode;
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(
+    code: ProblemCode,
+    detail: string,
+    options: ErrorOptions & { readonly retryAfterSeconds?: number } = {},
+  ) {
+    super(detail, options);
+    this.name = "HttpProblem";
+    this.code = code;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+}
+
+const ofDatabase: Readonly<Partial<Record<ErrorCode, ProblemCode>>> = {
+  DatabaseUnavailable: "Unavailable",
+  InvalidValue: "InvalidParameter",
+  ProjectUnknown: "NotFound",
+  ReferenceUnknown: "NotFound",
+  SerializationFailed: "Unavailable",
+  TimedOut: "TimedOut",
+};
+
+/** What the caller is told; details of anything unexpected stay in the log. */
+export function problemOf(error: unknown): HttpProblem {
+  if (error instanceof HttpProblem) return error;
+  if (error instanceof RotaError) {
+    const code = ofDatabase[error.code] ?? "InternalError";
+    const detail = code === "InternalError" ? "the operator's log says more" : error.message;
+    return new HttpProblem(code, detail, { cause: error });
+  }
+  if (isUnanswered(error)) {
+    return new HttpProblem("Unavailable", "the API server does not answer the operator", {
+      cause: error,
+      retryAfterSeconds: 2,
+    });
+  }
+  return new HttpProblem("InternalError", "the operator's log says more", { cause: error });
+}
+
+export function problemBody({ code, message }: HttpProblem, instance: string): Problem {
+  const { status, title } = problems[code];
+  return { type: `urn:rota.dev:problem:${code}`, title, status, code, detail: message, instance };
+}

@@ -1,0 +1,144 @@
+/** From a request to its answer: who asks, how often, what for; each step refuses with a problem. */
+import type { IncomingHttpHeaders } from "node:http";
+import type { z } from "zod";
+import { routes, type Route, type RouteName } from "../api/http/routes.ts";
+import { tokenHeader } from "../api/http/identity.ts";
+import type { Callers } from "./callers.ts";
+import type { Handler, Handlers, Question } from "./endpoints/types.ts";
+import { openApiDocument } from "./openapi.ts";
+import { HttpProblem } from "./problem.ts";
+import type { TokenBuckets } from "./token-buckets.ts";
+
+export interface RequestParts {
+  readonly method: string;
+  /** Path and query. */
+  readonly target: string;
+  readonly headers: IncomingHttpHeaders;
+}
+
+export interface Answer {
+  readonly body: unknown;
+  readonly contentType: string;
+}
+
+export interface RouterOptions {
+  readonly handlers: Handlers;
+  readonly callers: Callers;
+  readonly rates: TokenBuckets;
+}
+
+interface Matched {
+  readonly name: RouteName;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+const documentPath = "/openapi.json";
+
+/** "/a/{name}" as a pattern with named groups; a segment of a path never holds a slash. */
+const patternOf = (path: string): RegExp =>
+  new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, String.raw`(?<$1>[^/]+)`)}$`);
+
+const patterns = (Object.entries(routes) as [RouteName, Route][]).map(
+  ([name, { path }]) => [name, patternOf(path)] as const,
+);
+
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch (error) {
+    throw new HttpProblem("InvalidParameter", "the path is not encoded as a URL's", {
+      cause: error,
+    });
+  }
+}
+
+function match(path: string): Matched | undefined {
+  for (const [name, pattern] of patterns) {
+    const groups = pattern.exec(path)?.groups;
+    if (groups === undefined && !pattern.test(path)) continue;
+    const parameters = Object.entries(groups ?? {}).map(([key, value]) => [key, decoded(value)]);
+    return { name, parameters: Object.fromEntries(parameters) };
+  }
+  return undefined;
+}
+
+function checked<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.strict().safeParse(value);
+  if (result.success) return result.data as z.output<Schema>;
+  const details = result.error.issues
+    .slice(0, 5)
+    .map(({ path, message }) => (path.length === 0 ? message : `${path.join(".")}: ${message}`));
+  throw new HttpProblem("InvalidParameter", details.join("; "));
+}
+
+/** A parameter that is given twice is a list: only where the schema wants one. */
+function queryOf(search: URLSearchParams): Record<string, string | string[]> {
+  const names = [...new Set(search.keys())];
+  return Object.fromEntries(
+    names.map((name) => {
+      const values = search.getAll(name);
+      return [name, values.length === 1 ? (values[0] ?? "") : values];
+    }),
+  );
+}
+
+export class Router {
+  readonly #options: RouterOptions;
+  #document: Answer | undefined;
+
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  /** For metrics: few values, whatever is asked. */
+  operationOf(target: string): string {
+    const path = target.split("?", 1)[0] ?? "";
+    if (path === documentPath) return "openApi";
+    try {
+      return match(path)?.name ?? "unknown";
+    } catch {
+      return "unknown"; // a path that is not encoded well
+    }
+  }
+
+  async answer({ method, target, headers }: RequestParts): Promise<Answer> {
+    const mark = target.indexOf("?");
+    const path = mark < 0 ? target : target.slice(0, mark);
+    if (path === documentPath) return this.#openApi();
+    const matched = match(path);
+    if (!matched) throw new HttpProblem("NotFound", `nothing is at ${path}: see ${documentPath}`);
+    const token = headers[tokenHeader];
+    const caller = await this.#options.callers.identify({
+      method,
+      target,
+      token: Array.isArray(token) ? token[0] : token,
+    });
+    const waitSeconds = this.#options.rates.take(caller.user);
+    if (waitSeconds > 0) {
+      throw new HttpProblem(
+        "TooManyRequests",
+        `${caller.user} asks too often: ask again in ${Math.ceil(waitSeconds)} s`,
+        { retryAfterSeconds: waitSeconds },
+      );
+    }
+    const route: Route = routes[matched.name];
+    const search = new URLSearchParams(mark < 0 ? "" : target.slice(mark + 1));
+    const body = await this.#handle(matched.name, {
+      parameters: checked(route.parameters, matched.parameters),
+      query: checked(route.query, queryOf(search)),
+      caller,
+    });
+    return { body: route.answer.parse(body), contentType: "application/json" };
+  }
+
+  /** The route's schemas have just made the question what its handler expects. */
+  #handle(name: RouteName, question: object): unknown {
+    const handler = this.#options.handlers[name] as Handler<RouteName>;
+    return handler(question as Question<RouteName>);
+  }
+
+  #openApi(): Answer {
+    this.#document ??= { body: openApiDocument(), contentType: "application/json" };
+    return this.#document;
+  }
+}

@@ -1,0 +1,217 @@
+/** HTTPS for the API: limits on everything a caller can make it do. */
+import { createServer, type Server } from "node:https";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Logger } from "../runtime/logger.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { durationBuckets, type Counter, type Histogram, type Metrics } from "../runtime/metrics.ts";
+import { HttpProblem, problemBody, problemOf, problems } from "./problem.ts";
+import type { Answer, Router } from "./router.ts";
+import type { KeyPair } from "./serving-certificate.ts";
+
+export interface ApiServerOptions {
+  readonly address: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly keyPair: KeyPair;
+  readonly router: Router;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface ApiServer {
+  readonly port: number;
+  /** Finishes what is under way, for so long at most. */
+  close(graceSeconds: number): Promise<void>;
+}
+
+const mostConnections = 512;
+const mostQuestions = 32;
+const answerWithinSeconds = 15;
+const requestTimeoutMilliseconds = 10_000;
+const keepAliveMilliseconds = 60_000;
+const mostHeaderBytes = 32 * 1024;
+
+class Front {
+  readonly #options: ApiServerOptions;
+  readonly #requests: Counter;
+  readonly #seconds: Histogram;
+  #questions = 0;
+
+  constructor(options: ApiServerOptions) {
+    const { metrics } = options;
+    this.#options = options;
+    this.#requests = metrics.counter({
+      name: "http_requests_total",
+      help: "Requests to the HTTP API by operation and status",
+      labelNames: ["operation", "code"],
+    });
+    this.#seconds = metrics.histogram({
+      name: "http_request_duration_seconds",
+      help: "Duration of requests to the HTTP API",
+      labelNames: ["operation"],
+      buckets: durationBuckets,
+    });
+    metrics.gaugeFunction(
+      {
+        name: "http_requests_in_flight",
+        help: "Requests to the HTTP API that are being answered",
+        labelNames: [],
+      },
+      () => [{ labels: {}, value: this.#questions }],
+    );
+  }
+
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { clock } = this.#options;
+    const startSeconds = clock.monotonicSeconds();
+    const target = request.url ?? "/";
+    const operation = this.#options.router.operationOf(target);
+    const status = await this.#answer(request, response, target);
+    this.#requests.add({ operation, code: String(status) });
+    this.#seconds.observe({ operation }, clock.monotonicSeconds() - startSeconds);
+  }
+
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    target: string,
+  ): Promise<number> {
+    try {
+      return send(response, await this.#question(request, target), request.method === "HEAD");
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem.code === "InternalError") {
+        const cause = problem.cause instanceof Error ? problem.cause : String(problem.cause);
+        this.#options.logger.error("a question to the HTTP API failed", {
+          path: target.split("?", 1)[0],
+          error: cause,
+        });
+      }
+      return sendProblem(response, problem, target);
+    }
+  }
+
+  async #question(request: IncomingMessage, target: string): Promise<Answer> {
+    refuseWrites(request);
+    if (this.#questions >= mostQuestions) {
+      throw new HttpProblem("Overloaded", "too many questions are being answered: ask again", {
+        retryAfterSeconds: 1,
+      });
+    }
+    this.#questions += 1;
+    const answer = this.#options.router
+      .answer({ method: request.method ?? "GET", target, headers: request.headers })
+      .finally(() => {
+        this.#questions -= 1;
+      });
+    return this.#inTime(answer);
+  }
+
+  /** What takes longer still counts among the questions until it ends: every call in it has a time-out of its own. */
+  async #inTime(answer: Promise<Answer>): Promise<Answer> {
+    const { clock } = this.#options;
+    const done = new AbortController();
+    const late = clock.sleep(answerWithinSeconds, done.signal).then(() => {
+      throw new HttpProblem("TimedOut", `there was no answer within ${answerWithinSeconds} s`);
+    });
+    late.catch(() => undefined);
+    answer.catch(() => undefined);
+    try {
+      return await Promise.race([answer, late]);
+    } finally {
+      done.abort(new Error("answered"));
+    }
+  }
+}
+
+function refuseWrites(request: IncomingMessage): void {
+  if (request.method !== "GET" && request.method !== "HEAD") {
+    throw new HttpProblem("MethodNotAllowed", `${request.method} is not allowed: only GET is`);
+  }
+  const length = Number(request.headers["content-length"] ?? 0);
+  if (length > 0 || request.headers["transfer-encoding"] !== undefined) {
+    throw new HttpProblem("BodyRefused", "send the request without a body");
+  }
+}
+
+const common = {
+  "cache-control": "no-store",
+  "x-content-type-options": "nosniff",
+};
+
+function send(response: ServerResponse, { body, contentType }: Answer, isHead: boolean): number {
+  const text = JSON.stringify(body);
+  response.writeHead(200, {
+    ...common,
+    "content-type": contentType,
+    "content-length": Buffer.byteLength(text),
+  });
+  response.end(isHead ? undefined : text);
+  return 200;
+}
+
+function sendProblem(response: ServerResponse, problem: HttpProblem, target: string): number {
+  const { status } = problems[problem.code];
+  const text = JSON.stringify(problemBody(problem, target.split("?", 1)[0] ?? target));
+  response.writeHead(status, {
+    ...common,
+    "content-type": "application/problem+json",
+    "content-length": Buffer.byteLength(text),
+    ...(problem.retryAfterSeconds === undefined
+      ? {}
+      : { "retry-after": String(Math.ceil(problem.retryAfterSeconds)) }),
+    // A body that was refused is still on its way: nothing else can come on this connection.
+    ...(problem.code === "BodyRefused" || problem.code === "MethodNotAllowed"
+      ? { connection: "close" }
+      : {}),
+  });
+  response.end(text);
+  return status;
+}
+
+function openServer(options: ApiServerOptions): Server {
+  const front = new Front(options);
+  const server = createServer(
+    {
+      ...options.keyPair,
+      minVersion: "TLSv1.2",
+      maxHeaderSize: mostHeaderBytes,
+      requestTimeout: requestTimeoutMilliseconds,
+      headersTimeout: requestTimeoutMilliseconds,
+      keepAliveTimeout: keepAliveMilliseconds,
+    },
+    (request, response) => {
+      front.handle(request, response).catch((error: unknown) => {
+        options.logger.error("an answer could not be sent", { error: String(error) });
+        response.destroy();
+      });
+    },
+  );
+  server.maxConnections = mostConnections;
+  return server;
+}
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const server = openServer(options);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.address, () => resolve());
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: async (graceSeconds) => {
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+      server.closeIdleConnections();
+      const waiting = new AbortController();
+      const patience = options.clock.sleep(graceSeconds, waiting.signal).catch(() => undefined);
+      await Promise.race([closed, patience]);
+      waiting.abort(new Error("closed"));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

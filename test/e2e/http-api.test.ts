@@ -1,0 +1,307 @@
+import { expect } from "chai";
+import type {
+  NodePage,
+  PlanPage,
+  PoolPage,
+  PreemptionPage,
+  Problem,
+  QueuePage,
+  RoleAnswer,
+  TreePage,
+  WhoAmI,
+  Why,
+} from "../../src/api/http/schemas.ts";
+import type { Operator } from "../../dev/local/operator.ts";
+import {
+  ask,
+  certificateOf,
+  tokenOf,
+  withCertificate,
+  withToken,
+  type Identity,
+} from "../support/asking.ts";
+import {
+  job,
+  owner,
+  plan,
+  priorityClass,
+  project,
+  startInstallation,
+  teamIsReady,
+  teamJobIs,
+  type Installation,
+} from "../support/installation.ts";
+
+const member = (name: string, role: string) => ({ kind: "User", name, role });
+
+describe("the HTTP API with real users of a real control plane", function () {
+  let installation: Installation;
+  let operator: Operator;
+  let admin: Identity;
+  /** Viewer of team. */
+  let val: Identity;
+  /** Admin of team. */
+  let ann: Identity;
+  /** Has no role anywhere. */
+  let stranger: Identity;
+  /** A ServiceAccount that views the project other. */
+  let robot: Identity;
+
+  const get = <Body>(target: string, identity?: Identity) =>
+    ask<Body>(operator.apiUrl, target, identity);
+
+  before(async () => {
+    installation = await startInstallation();
+    const { view, cluster } = installation;
+    await cluster.addNodes({ count: 2, gpus: 8, pool: "blue", namePrefix: "blue-" });
+    await cluster.addNodes({
+      count: 1,
+      gpus: 8,
+      pool: "blue",
+      namePrefix: "tainted-",
+      taints: [{ key: "maintenance", value: "yes", effect: "NoSchedule" }],
+    });
+    const robotName = "system:serviceaccount:default:default";
+    for (const object of [
+      priorityClass("low", 10),
+      priorityClass("high", 1000),
+      project("lab"),
+      project("team", {
+        parent: "lab",
+        owner,
+        members: [member("val", "viewer"), member("ann", "admin")],
+      }),
+      project("other", { parent: "lab", members: [member(robotName, "viewer")] }),
+      plan("pat-blue", { owner, pool: "blue", quantity: 16 }),
+    ]) {
+      await view.apply(object);
+    }
+    operator = await installation.operate();
+    await teamIsReady(installation);
+    for (const name of ["a", "b"]) {
+      await view.apply(job("team", name, { pool: "blue", gpus: 8, priorityClassName: "low" }));
+      await teamJobIs(installation, name, "Running");
+    }
+    await view.apply(job("team", "c", { pool: "blue", gpus: 8, priorityClassName: "low" }));
+    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "low" }));
+    await teamJobIs(installation, "c", "Pending");
+    await view.until("d to queue", async () => (await view.job("other/d")).status.queuePosition);
+    admin = withCertificate(certificateOf(cluster.kubeconfig));
+    val = withCertificate(certificateOf(await cluster.user("val")));
+    ann = withCertificate(certificateOf(await cluster.user("ann")));
+    stranger = withCertificate(certificateOf(await cluster.user("stranger")));
+    robot = withToken(await tokenOf(view.client, { namespace: "default", name: "default" }));
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  describe("who asks", () => {
+    it("is read from a client certificate's subject, once its key has signed the request", async () => {
+      const { body } = await get<WhoAmI>("/api/v1/whoami", admin);
+      expect(body).to.deep.equal({
+        user: "admin",
+        groups: ["system:masters", "system:authenticated"],
+        by: "certificate",
+      });
+    });
+
+    it("is asked of the API server for a token, made for it or made for Rota", async () => {
+      const account = { namespace: "default", name: "default" };
+      const bound = await tokenOf(installation.view.client, account, ["rota.dev"]);
+      for (const identity of [robot, withToken(bound)]) {
+        const { body } = await get<WhoAmI>("/api/v1/whoami", identity);
+        expect(body.user).to.equal("system:serviceaccount:default:default");
+        expect(body.groups).to.include("system:serviceaccounts:default");
+        expect(body.by).to.equal("token");
+      }
+    });
+
+    it("is not believed of a token made for somebody else, a forged one, or headers of a proxy", async () => {
+      const account = { namespace: "default", name: "default" };
+      const foreign = await tokenOf(installation.view.client, account, ["vault"]);
+      for (const token of [foreign, `${foreign.slice(0, -4)}AAAA`, "nonsense"]) {
+        const { status, body } = await get<Problem>("/api/v1/whoami", withToken(token));
+        expect([status, body.code]).to.deep.equal([401, "TokenRefused"]);
+      }
+      const spoofed = await fetchWith({
+        "x-remote-user": "admin",
+        "x-remote-group": "system:masters",
+      });
+      expect(spoofed).to.equal("Unauthenticated");
+    });
+
+    async function fetchWith(headers: Readonly<Record<string, string>>): Promise<string> {
+      const { body } = await ask<Problem>(operator.apiUrl, "/api/v1/whoami", undefined, {
+        headers,
+      });
+      return body.code;
+    }
+
+    it("refuses a signature that was used already, or was for another request", async () => {
+      const signature = await val("GET", "/api/v1/queue");
+      const first = await get("/api/v1/queue", () => signature);
+      const again = await get<Problem>("/api/v1/queue", () => signature);
+      const elsewhere = await val("GET", "/api/v1/queue");
+      const other = await get<Problem>("/api/v1/projects", () => elsewhere);
+      expect(first.status).to.equal(200);
+      expect([again.status, again.body.code]).to.deep.equal([401, "CertificateRefused"]);
+      expect(other.body.detail).to.contain("for another request");
+    });
+  });
+
+  describe("what is answered", () => {
+    it("is the queue with places; who may not see a job does not, and the places stay", async () => {
+      const all = await get<QueuePage>("/api/v1/queue?pool=blue", admin);
+      expect(
+        all.body.items.map(({ namespace, name, position }) => [`${namespace}/${name}`, position]),
+      ).to.deep.equal([
+        ["team/c", 1],
+        ["other/d", 2],
+      ]);
+      const rest = await get<QueuePage>("/api/v1/queue?pool=blue", robot);
+      expect(rest.body.items.map(({ name, position }) => [name, position])).to.deep.equal([
+        ["d", 2],
+      ]);
+      const none = await get<QueuePage>("/api/v1/queue", stranger);
+      expect(none.body.items).to.deep.equal([]);
+    });
+
+    it("comes in pages", async () => {
+      const first = await get<QueuePage>("/api/v1/queue?limit=1", admin);
+      expect(first.body.items.map(({ name }) => name)).to.deep.equal(["c"]);
+      const second = await get<QueuePage>(
+        `/api/v1/queue?limit=1&cursor=${first.body.next ?? ""}`,
+        admin,
+      );
+      expect(second.body.items.map(({ name }) => name)).to.deep.equal(["d"]);
+      expect(second.body.next).to.equal(null);
+    });
+
+    it("says why a job waits: its plan, the nodes one by one, whom it could evict", async () => {
+      const { body } = await get<Why>("/api/v1/namespaces/team/jobs/c/why", val);
+      expect(body.state).to.equal("Pending");
+      expect(body.position).to.equal(1);
+      expect(body.verdict).to.include({ kind: "wait" });
+      expect(body.ceilings).to.have.lengthOf(1);
+      expect(body.ceilings[0]).to.include({ quantity: 16, usage: 16, demand: 8, exceeded: true });
+      expect(body.nodes.total).to.equal(3);
+      expect(body.nodes.accepting).to.equal(2);
+      expect(body.nodes.items.map(({ refusal }) => refusal)).to.deep.equal([
+        "Full",
+        "Full",
+        "Taint",
+      ]);
+      expect(body.nodes.items[2]?.message).to.contain("maintenance=yes:NoSchedule");
+      expect(body.candidates.items).to.deep.equal([]);
+    });
+
+    it("shows the tree with what each subtree uses", async () => {
+      const { body } = await get<TreePage>("/api/v1/projects", admin);
+      expect(
+        body.items.map(({ name, depth, gpusRunning, gpusPending, gpusPlanned }) => ({
+          name,
+          depth,
+          gpusRunning,
+          gpusPending,
+          gpusPlanned,
+        })),
+      ).to.deep.equal([
+        { name: "lab", depth: 0, gpusRunning: 16, gpusPending: 12, gpusPlanned: null },
+        { name: "other", depth: 1, gpusRunning: 0, gpusPending: 4, gpusPlanned: null },
+        { name: "team", depth: 1, gpusRunning: 16, gpusPending: 8, gpusPlanned: 16 },
+      ]);
+      const own = await get<TreePage>("/api/v1/projects", val);
+      expect(own.body.items.map(({ name }) => name)).to.deep.equal(["team"]);
+    });
+
+    it("shows plans to those whose projects they bound", async () => {
+      const asked = "/api/v1/plans?ownerKind=User&ownerName=pat";
+      const { body } = await get<PlanPage>(asked, val);
+      expect(body.items.map(({ plan: name, text }) => [name, text])).to.deep.equal([
+        ["pat-blue", "the whole week"],
+      ]);
+      const refused = await get<Problem>(asked, robot);
+      expect([refused.status, refused.body.code]).to.deep.equal([403, "Forbidden"]);
+    });
+
+    it("shows pools to everybody and nodes to those who may list them", async () => {
+      const pools = await get<PoolPage>("/api/v1/pools", stranger);
+      const blue = pools.body.items.find(({ pool }) => pool === "blue");
+      expect(blue).to.include({ nodes: 3, schedulable: 3, jobsRunning: 2, jobsPending: 2 });
+      expect(blue?.usage.committed.gpus).to.equal(16);
+      const nodes = await get<NodePage>("/api/v1/nodes?pool=blue", admin);
+      expect(nodes.body.items.map(({ usage }) => usage.committed.gpus)).to.deep.equal([8, 8, 0]);
+      expect((await get("/api/v1/nodes", val)).status).to.equal(403);
+    });
+
+    it("tells admins of a project what others may do there, and everybody what they may themselves", async () => {
+      const own = await get<RoleAnswer>("/api/v1/projects/team/role", val);
+      expect(own.body.role).to.equal("viewer");
+      expect(own.body.may).to.deep.equal({ view: true, submit: false, administer: false });
+      const asked = await get<RoleAnswer>("/api/v1/projects/team/role?user=val", ann);
+      expect(asked.body.role).to.equal("viewer");
+      const nosy = await get<Problem>("/api/v1/projects/team/role?user=ann", val);
+      expect(nosy.status).to.equal(403);
+      const hidden = await get<Problem>("/api/v1/projects/team/role", stranger);
+      expect(hidden.status).to.equal(404);
+    });
+
+    it("shows an eviction to both sides; what is not the caller's is left out", async () => {
+      const { view } = installation;
+      const urgent = job("team", "urgent", { pool: "blue", gpus: 8, priorityClassName: "high" });
+      await view.apply(urgent);
+      await teamJobIs(installation, "urgent", "Running");
+      const { body } = await get<PreemptionPage>("/api/v1/preemptions", val);
+      expect(body.items).to.have.lengthOf(1);
+      const [entry] = body.items;
+      expect(entry?.preemptor).to.equal("team/urgent");
+      expect(entry?.reason).to.contain("team/urgent (priority 1000");
+      expect(entry?.victims.map(({ job: name, outcome }) => [name, outcome])).to.deep.equal([
+        ["team/b", "Evicted"],
+      ]);
+      expect((await get<PreemptionPage>("/api/v1/preemptions", robot)).body.items).to.deep.equal(
+        [],
+      );
+      const named = await get<Problem>("/api/v1/preemptions?namespace=team", robot);
+      expect(named.status).to.equal(403);
+    });
+  });
+
+  describe("what is refused", () => {
+    it("is said as problem+json with a stable code", async () => {
+      const cases = [
+        ["/api/v1/nothing", 404, "NotFound"],
+        ["/api/v1/queue?limit=100000", 400, "InvalidParameter"],
+        ["/api/v1/queue?colour=blue", 400, "InvalidParameter"],
+        ["/api/v1/queue?cursor=xyz", 400, "InvalidCursor"],
+        ["/api/v1/namespaces/team/jobs/nobody/why", 404, "NotFound"],
+        ["/api/v1/projects/nowhere/role", 404, "NotFound"],
+      ] as const;
+      for (const [target, status, code] of cases) {
+        const reply = await get<Problem>(target, admin);
+        expect([target, reply.status, reply.body.code]).to.deep.equal([target, status, code]);
+        expect(reply.contentType).to.equal("application/problem+json");
+      }
+    });
+
+    it("is every method but GET, and every body", async () => {
+      const post = await ask<Problem>(operator.apiUrl, "/api/v1/queue", admin, {
+        method: "POST",
+        body: "{}",
+      });
+      expect([post.status, post.body.code]).to.deep.equal([405, "MethodNotAllowed"]);
+    });
+
+    it("is whoever asks too often", async () => {
+      const replies = await Promise.all(
+        Array.from({ length: 90 }, () => get<Problem>("/api/v1/whoami", robot)),
+      );
+      const refused = replies.filter(({ status }) => status === 429);
+      expect(refused.length).to.be.greaterThan(0);
+      expect(refused[0]?.retryAfter).to.match(/^\d+$/);
+      expect((await get("/api/v1/whoami", val)).status).to.equal(200);
+    });
+  });
+});

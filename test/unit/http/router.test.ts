@@ -1,0 +1,83 @@
+import { expect } from "chai";
+import { Router } from "../../../src/http/router.ts";
+import type { Callers } from "../../../src/http/callers.ts";
+import type { Handlers } from "../../../src/http/endpoints/types.ts";
+import { HttpProblem } from "../../../src/http/problem.ts";
+import { TokenBuckets } from "../../../src/http/token-buckets.ts";
+import { createManualClock } from "../../support/manual-clock.ts";
+
+describe("the HTTP API's router", () => {
+  let seen: unknown;
+  const answerOf = (answer: unknown) => (question: { parameters: unknown; query: unknown }) => {
+    seen = { parameters: question.parameters, query: question.query };
+    return answer;
+  };
+  const handlers = {
+    queue: answerOf({ items: [], next: null, secret: "not in the schema" }),
+    why: answerOf({}),
+    role: answerOf({
+      project: "team",
+      user: "pat",
+      groups: [],
+      role: null,
+      may: { view: false, submit: false, administer: false },
+    }),
+  } as unknown as Handlers;
+  const callers = {
+    identify: () => Promise.resolve({ user: "pat", groups: [], by: "token" }),
+  } as unknown as Callers;
+  const clock = createManualClock();
+  const rates = new TokenBuckets({ clock, perSecond: 1, burst: 1000, capacity: 10 });
+  const router = new Router({ handlers, callers, rates });
+  const ask = (target: string) => router.answer({ method: "GET", target, headers: {} });
+  const codeOf = (target: string): Promise<string> =>
+    ask(target).then(
+      () => "answered",
+      (error: unknown) => (error instanceof HttpProblem ? error.code : String(error)),
+    );
+
+  it("answers with what the schema names and nothing else", async () => {
+    expect((await ask("/api/v1/queue")).body).to.deep.equal({ items: [], next: null });
+  });
+
+  it("gives handlers the defaults, numbers as numbers, and lists as lists", async () => {
+    await ask("/api/v1/queue?limit=7&pool=blue");
+    expect(seen).to.deep.equal({ parameters: {}, query: { limit: 7, pool: "blue" } });
+    await ask("/api/v1/projects/team/role?user=a%20b&group=x&group=y");
+    expect(seen).to.deep.equal({
+      parameters: { project: "team" },
+      query: { user: "a b", group: ["x", "y"] },
+    });
+    await ask("/api/v1/projects/team/role?group=x");
+    expect(seen).to.deep.include({ query: { group: ["x"] } });
+  });
+
+  it("refuses what no route or schema knows", async () => {
+    expect(await codeOf("/api/v1/queue/")).to.equal("NotFound");
+    expect(await codeOf("/api/v1/namespaces/a/b/jobs/c/why")).to.equal("NotFound");
+    expect(await codeOf("/api/v1/namespaces/a%2Fb/jobs/c/why")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/namespaces/%ff/jobs/c/why")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/queue?limit=0")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/queue?limit=5&limit=6")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/queue?unknown=1")).to.equal("InvalidParameter");
+  });
+
+  it("names operations by few words for metrics, whatever is asked", () => {
+    expect(router.operationOf("/api/v1/namespaces/a/jobs/b/why?x=1")).to.equal("why");
+    expect(router.operationOf("/openapi.json")).to.equal("openApi");
+    expect(router.operationOf("/%ff/../etc/passwd")).to.equal("unknown");
+  });
+
+  it("lets a caller ask so often and no oftener", async () => {
+    const strict = new Router({
+      handlers,
+      callers,
+      rates: new TokenBuckets({ clock, perSecond: 1, burst: 1, capacity: 10 }),
+    });
+    const once = () => strict.answer({ method: "GET", target: "/api/v1/queue", headers: {} });
+    await once();
+    const error = await once().catch((problem: unknown) => problem);
+    expect(error).to.be.instanceOf(HttpProblem);
+    expect(error).to.include({ code: "TooManyRequests", retryAfterSeconds: 1 });
+  });
+});
