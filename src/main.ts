@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
 import { createCaches } from "./caches.ts";
+import { guaranteeGauge, watchGuarantees } from "./controllers/guarantees.ts";
 import { createWork } from "./work.ts";
 import type { TermSignals } from "./work.ts";
 import { createPool } from "./db/pool.ts";
@@ -191,6 +192,15 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     start: () => caches.start(),
     stop: () => caches.stop(),
     ready: () => caches.synced(),
+  });
+  const gauge = guaranteeGauge(metrics);
+  let watching: Promise<void> | undefined;
+  lifecycle.add({
+    name: "guarantees",
+    start: (stopping) => {
+      watching = watchGuarantees({ kube, clock, logger, gauge }, stopping);
+    },
+    stop: () => watching,
   });
   lifecycle.add({
     name: "work",

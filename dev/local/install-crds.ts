@@ -18,6 +18,8 @@ export async function installCrds(cluster: { readonly kubeconfig: string }): Pro
     await applyAll(client, definitions);
     await Promise.all(definitions.map((definition) => waitUntilServed(client, definition)));
     await applyAll(client, readManifests("manifests/base").sort(namespacesFirst));
+    const stamping = readManifests("manifests/stamping");
+    if (await servesAll(client, stamping)) await applyAll(client, stamping);
   } finally {
     await client.close();
   }
@@ -60,6 +62,12 @@ async function resourceOf(client: KubeClient, object: KubeObject): Promise<Resou
   const found = resources.find((entry) => entry.kind === kind && !entry.name.includes("/"));
   if (!found) throw new Error(`the cluster serves no ${kind} of ${apiVersion}`);
   return { group, version, kind, plural: found.name, namespaced: found.namespaced };
+}
+
+/** Older API servers do not know every kind. */
+async function servesAll(client: KubeClient, objects: readonly KubeObject[]): Promise<boolean> {
+  const found = objects.map((object) => resourceOf(client, object));
+  return (await Promise.allSettled(found)).every(({ status }) => status === "fulfilled");
 }
 
 interface DefinitionSpec {

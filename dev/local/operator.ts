@@ -18,6 +18,8 @@ export interface OperatorOptions {
 
 export interface Operator {
   readonly pid: number;
+  /** Path of its log. */
+  readonly logFile: string;
   /** Base of /healthz, /readyz and /metrics. */
   readonly url: string;
   /** Base of the HTTP API. */
@@ -62,6 +64,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
   await unlessItDies(daemon, options.logFile, ready);
   return {
     pid: daemon.pid,
+    logFile: options.logFile,
     url,
     apiUrl: `https://127.0.0.1:${apiPort}`,
     ended: daemon.ended,

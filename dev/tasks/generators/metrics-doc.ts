@@ -1,4 +1,5 @@
 /** Makes docs/reference/metrics.md: every metric of the operator, as its parts register them. Nothing is connected to. */
+import { guaranteeGauge } from "../../../src/controllers/guarantees.ts";
 import { createJobCounters } from "../../../src/controllers/job/counters.ts";
 import { createPool } from "../../../src/db/pool.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
@@ -47,6 +48,7 @@ async function registered(): Promise<Described[]> {
   stateMetrics({ registry: metrics.registry, db, clock, logger, timeZone: "UTC", isLeading });
   cycleObserver(metrics);
   createJobCounters(metrics);
+  guaranteeGauge(metrics);
   createEventRecorder({ client, clock, logger, metrics, controller: "", instance: "" });
   createReflectorMetrics(metrics, jobs, { objects: () => 0, lastEventSeconds: () => 0 });
   const reconcile = () => Promise.resolve(done());

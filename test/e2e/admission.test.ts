@@ -1,0 +1,230 @@
+import { readFileSync } from "node:fs";
+import { expect } from "chai";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { configCommits, jobs } from "../../src/resources/types.ts";
+import {
+  type Installation,
+  job,
+  owner,
+  plan,
+  project,
+  startInstallation,
+  teamIsReady,
+  teamJobIs,
+} from "../support/installation.ts";
+import { type Member, member } from "../support/member.ts";
+
+const pods = "/api/v1/namespaces/team/pods";
+const configMaps = "/api/v1/namespaces/team/configmaps";
+const commits = "/apis/rota.dev/v1alpha1/namespaces/team/configcommits";
+const jobsPath = "/apis/rota.dev/v1alpha1/namespaces/team/jobs";
+
+const commit = (name: string, spec: object = {}): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { name, namespace: "team" },
+  spec: { content: { name }, ...spec },
+});
+const pod = (name: string, labels: object = {}): KubeObject => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name, namespace: "team", labels: { ...labels } },
+  spec: { containers: [{ name: "main", image: "none.example/none:1" }] },
+});
+const submitted = (name: string, submitter?: string): KubeObject => {
+  const made = job("team", name, { pool: "default", gpus: 1, spec: { suspend: true } });
+  const annotations = submitter === undefined ? {} : { "rota.dev/submitter": submitter };
+  return { ...made, metadata: { ...made.metadata, annotations } };
+};
+
+describe("admission policies", function () {
+  let installation: Installation;
+  let eve: Member;
+
+  before(async () => {
+    installation = await startInstallation();
+    const { view, cluster } = installation;
+    await cluster.addNodes({ count: 1, gpus: 8 });
+    const members = [{ kind: "User", name: "eve", role: "admin" }];
+    await view.apply(project("team", { owner, members }));
+    await view.apply(plan("all", { owner }));
+    await installation.operate();
+    await teamIsReady(installation);
+    eve = await member(installation, "eve");
+    // What Rota's own roles do not give, so that only the policies stand in the way.
+    await view.client.raw(
+      "POST",
+      "/apis/rbac.authorization.k8s.io/v1/namespaces/team/rolebindings",
+      {
+        apiVersion: "rbac.authorization.k8s.io/v1",
+        kind: "RoleBinding",
+        metadata: { name: "eve-edits" },
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "edit" },
+        subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "eve" }],
+      },
+    );
+    await view.until("the policies to be active", async () => {
+      const labels = { "rota.dev/job": "probe" };
+      const words = await eve.refusal("POST", `${pods}?dryRun=All`, pod("probe", labels)).then(
+        ({ explanation }) => explanation,
+        () => "",
+      );
+      const made = await eve.client.create(configCommits, commit("probe"), { dryRun: true });
+      return /rota-pod-labels/.test(words) && configCommits.project(made).spec.author === "eve";
+    });
+  });
+
+  after(async () => {
+    await eve?.client.close();
+    await installation?.stop();
+  });
+
+  it("the author of a commit is who made it, whatever it says", async () => {
+    await eve.client.raw("POST", commits, commit("forged", { author: "alice" }));
+    await eve.client.raw("POST", commits, commit("plain"));
+    for (const name of ["forged", "plain"]) {
+      const made = configCommits.project(await eve.client.get(configCommits, `team/${name}`));
+      expect(made.spec.author).to.equal("eve");
+    }
+    const { rows } = await installation.view.until("both to be stored", async () => {
+      const found = await installation.database.pool.query(
+        "SELECT users.name FROM config_commits JOIN users ON users.id = author_id WHERE config_commits.name IN ('forged', 'plain')",
+      );
+      return found.rows.length === 2 && found;
+    });
+    expect(rows).to.deep.equal([{ name: "eve" }, { name: "eve" }]);
+  });
+
+  it("the submitter of a job is who made it, and stays it", async () => {
+    const annotationOf = async (name: string) =>
+      (await eve.client.get(jobs, `team/${name}`)).metadata.annotations?.["rota.dev/submitter"];
+    await eve.client.raw("POST", jobsPath, submitted("forged", "alice"));
+    expect(await annotationOf("forged")).to.equal("eve");
+    const { view } = installation;
+    // Somebody else changes it: a merge patch that names another, and an update that leaves the annotation out.
+    await view.client.patch(jobs, "team/forged", {
+      metadata: { annotations: { "rota.dev/submitter": "admin" } },
+    });
+    expect(await annotationOf("forged")).to.equal("eve");
+    const raw = await view.client.get(jobs, "team/forged");
+    await view.client.raw("PUT", `${jobsPath}/forged`, {
+      ...raw,
+      metadata: { ...raw.metadata, annotations: {} },
+    });
+    expect(await annotationOf("forged")).to.equal("eve");
+    // Applied twice, as kubectl apply --server-side does.
+    await eve.client.apply(jobs, submitted("applied"), { fieldManager: "kubectl" });
+    await eve.client.apply(jobs, submitted("applied"), { fieldManager: "kubectl" });
+    expect(await annotationOf("applied")).to.equal("eve");
+  });
+
+  it("nobody but the operator makes pods with its labels, and nobody changes them", async () => {
+    const labels = { "rota.dev/job": "real", "rota.dev/job-uid": "u" };
+    const { status, explanation } = await eve.refusal("POST", pods, pod("forged", labels));
+    expect(status).to.equal(403);
+    expect(explanation).to.match(/mark the pods that Rota makes; submit a Job/);
+    // Pods of one's own are no concern of the policy.
+    expect(await eve.status("POST", pods, pod("own", { app: "web" }))).to.equal(200);
+    const path = `${pods}/own`;
+    const mark = { metadata: { labels: { "rota.dev/job": "real" } } };
+    const merge = { contentType: "application/merge-patch+json", attempts: 1 };
+    const change = async (at: string, body: unknown) =>
+      eve.client.raw("PATCH", at, body, merge).then(
+        () => "",
+        (error: unknown) => String(error),
+      );
+    expect(await change(path, mark)).to.match(/cannot be changed/);
+    expect(await change(path, { metadata: { labels: { app: "db" } } })).to.equal("");
+
+    await eve.client.raw("POST", jobsPath, job("team", "real", { pool: "default", gpus: 1 }));
+    await teamJobIs(installation, "real", "Running");
+    const real = `${pods}/real-1-0`;
+    expect(await change(real, { metadata: { labels: { "rota.dev/index": "5" } } })).to.match(
+      /cannot be changed/,
+    );
+    expect(await change(real, { metadata: { labels: { "rota.dev/job": null } } })).to.match(
+      /cannot be changed/,
+    );
+    expect(await change(real, { metadata: { labels: { mine: "x" } } })).to.equal("");
+  });
+
+  it("nobody but the operator puts a ConfigMap where a commit's belongs", async () => {
+    const forged = {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: `rota-config-${"0".repeat(40)}` },
+      data: { "config.json": "{}" },
+    };
+    expect((await eve.refusal("POST", configMaps, forged)).explanation).to.match(
+      /made by Rota from ConfigCommits/,
+    );
+    const own = { ...forged, metadata: { name: "mine" } };
+    expect(await eve.status("POST", configMaps, own)).to.equal(200);
+  });
+
+  describe("without the stamping policies", () => {
+    before(async () => {
+      const root = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
+      const { view } = installation;
+      for (const name of ["rota-commit-author", "rota-job-submitter"])
+        await view.client.raw("DELETE", `${root}/${name}`);
+      await view.until("nothing to be stamped", async () => {
+        const made = await eve.client.create(configCommits, commit("probe"), { dryRun: true });
+        return configCommits.project(made).spec.author === undefined;
+      });
+    });
+
+    it("a name that is not the requester's is refused, in words", async () => {
+      const author = await eve.refusal("POST", commits, commit("late", { author: "alice" }));
+      expect(author.explanation).to.match(
+        /spec\.author must be eve, who makes the commit, or absent/,
+      );
+      const submitter = await eve.refusal("POST", jobsPath, submitted("late", "alice"));
+      expect(submitter.explanation).to.match(/must be eve, who submits the job, or absent/);
+      expect(await eve.status("POST", commits, commit("late", { author: "eve" }))).to.equal(200);
+      expect(await eve.status("POST", jobsPath, submitted("late", "eve"))).to.equal(200);
+    });
+
+    it("the submitter cannot be changed, added or taken away", async () => {
+      const { view } = installation;
+      await eve.client.raw("POST", jobsPath, submitted("nobody"));
+      const patch = (name: string, submitter: string | null) =>
+        view.client
+          .patch(jobs, `team/${name}`, {
+            metadata: { annotations: { "rota.dev/submitter": submitter } },
+          })
+          .then(
+            () => "",
+            (error: unknown) => String(error),
+          );
+      for (const [name, submitter] of [
+        ["late", "alice"],
+        ["late", null],
+        ["nobody", "eve"],
+      ] as const) {
+        expect(await patch(name, submitter)).to.match(/cannot be changed/);
+      }
+    });
+
+    it("the operator says at its start what is not guaranteed, and works", async () => {
+      const operator = await installation.operate();
+      const inForce = async (kind: string): Promise<string[]> => {
+        const metrics = await (await fetch(`${operator.url}/metrics`)).text();
+        return metrics
+          .split("\n")
+          .filter(
+            (line) => line.startsWith("rota_admission_policy_in_force") && line.includes(kind),
+          )
+          .map((line) => line.slice(-1));
+      };
+      await installation.view.until("the operator to have looked", async () => {
+        const standing = await inForce("MutatingAdmissionPolicy");
+        return standing.length === 2 && standing.every((value) => value === "0");
+      });
+      expect(await inForce("ValidatingAdmissionPolicy")).to.deep.equal(["1", "1", "1", "1"]);
+      expect(readFileSync(operator.logFile, "utf8")).to.match(
+        /not guaranteed by the cluster kind=MutatingAdmissionPolicy policy=rota-commit-author/,
+      );
+    });
+  });
+});
