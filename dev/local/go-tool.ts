@@ -24,6 +24,13 @@ export const promtool: GoTool = {
   packageCount: 900,
 };
 
+export const helm: GoTool = {
+  name: "helm",
+  mainPackage: "helm.sh/helm/v4/cmd/helm",
+  typicalTime: "2 minutes on 2 cores the first time",
+  packageCount: 1_000,
+};
+
 /** The program's path; it is built when this content of its module was not built yet. */
 export async function ensureGoTool(tool: GoTool): Promise<string> {
   const moduleFolder = join(projectRoot, "dev", "go-tools", tool.name);

@@ -1,6 +1,6 @@
 /** `npm run generate`: writes every generated file; with --check it writes nothing and fails on drift. */
-import { readFileSync, writeFileSync, existsSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { projectRoot } from "./shell.ts";
 import { generators } from "./generators.ts";
 
@@ -13,6 +13,7 @@ for (const generate of generators) {
     drifted += 1;
     if (check) console.error(`${path} is out of date: run \`npm run generate\``);
     else {
+      mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, content);
       console.log(`wrote ${path}`);
     }

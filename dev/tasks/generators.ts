@@ -2,6 +2,7 @@
 import type { Generator } from "./generators/types.ts";
 import { generateSchema } from "./generators/schema.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
+import { generateChart } from "./generators/chart.ts";
 import { generateHttpApiDoc } from "./generators/http-api-doc.ts";
 import { generateResourcesDoc } from "./generators/resources-doc.ts";
 import { generateMetricsDoc } from "./generators/metrics-doc.ts";
@@ -10,6 +11,7 @@ import { generateSettingsDoc } from "./generators/settings-doc.ts";
 
 export const generators: readonly Generator[] = [
   generateApiTypes,
+  generateChart,
   generateResourcesDoc,
   generateHttpApiDoc,
   generateReasonsDoc,
