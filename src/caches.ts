@@ -1,9 +1,12 @@
 /** The watched resources, with their indices. */
 import { indices } from "./controllers/context.ts";
-import type { Caches } from "./controllers/context.ts";
+import type { Caches, OwnedCaches } from "./controllers/context.ts";
 import type { KubeClient } from "./kube/client.ts";
 import { createInformer } from "./kube/reflector.ts";
 import type { ResourceType } from "./kube/resource.ts";
+import { OwnedObjects } from "./resources/owned-objects.ts";
+import type { Owned } from "./resources/owned-objects.ts";
+import { projectClaims, projectNamespaces, projectRoleBindings } from "./resources/tenant-types.ts";
 import {
   configCommits,
   jobs,
@@ -27,6 +30,7 @@ export interface CacheOptions {
 }
 
 export interface RunningCaches extends Caches {
+  readonly owned: OwnedCaches;
   /** Resolves when every cache holds its collection. They follow it until `stop`: work that is drained reads them. */
   start(): Promise<void>;
   stop(): Promise<void>;
@@ -50,10 +54,19 @@ export function createCaches(options: CacheOptions): RunningCaches {
     nodes: follow(nodesOf(gpuResource)),
     pods: follow(podsOf(gpuResource)),
   };
+  const own = <T extends Owned>(type: ResourceType<T>) =>
+    new OwnedObjects(type, follow(type), clock);
+  const owned: OwnedCaches = {
+    namespaces: own(projectNamespaces),
+    roleBindings: own(projectRoleBindings),
+    claims: own(projectClaims),
+  };
   addIndices(caches);
+  owned.claims.informer.store.addIndex(indices.claimsByNamespace, ({ namespace }) => [namespace]);
   const following = new AbortController();
   return {
     ...caches,
+    owned,
     start: async () => {
       for (const informer of all) informer.start(following.signal);
       await Promise.all(all.map((informer) => informer.whenSynced()));

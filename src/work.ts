@@ -1,7 +1,7 @@
 /** What the leader does, term by term: controllers fed by the caches, and the scheduler. */
-import { connectSources, enqueueAll } from "./controllers/sources.ts";
+import { connectSources, enqueueAll, tenantsOf } from "./controllers/sources.ts";
 import type { KeySinks } from "./controllers/sources.ts";
-import type { Context } from "./controllers/context.ts";
+import type { Context, TenantsPort } from "./controllers/context.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
 import { wasQueued } from "./controllers/job/adoption.ts";
 import { createJobCounters } from "./controllers/job/counters.ts";
@@ -9,7 +9,7 @@ import { probeGang } from "./controllers/job/pods.ts";
 import { reconcileJob } from "./controllers/job/reconciler.ts";
 import { reconcileNode } from "./controllers/node.ts";
 import { reconcilePriorityClass } from "./controllers/priority-class.ts";
-import { reconcileProject } from "./controllers/project.ts";
+import { reconcileProjects } from "./controllers/project/reconciler.ts";
 import { reconcileResourcePlan } from "./controllers/resource-plan.ts";
 import { unknownJobs } from "./db/job-view.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
@@ -21,6 +21,7 @@ import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { WindowNotices } from "./scheduler/window-notices.ts";
+import { createBatchController } from "./runtime/batch-controller.ts";
 import { aborted, sleepUnlessAborted, startTimer } from "./runtime/clock.ts";
 import { createController } from "./runtime/controller.ts";
 import type { Controller, Reconcile } from "./runtime/controller.ts";
@@ -28,7 +29,10 @@ import type { Metrics } from "./runtime/metrics.ts";
 import { errorText } from "./runtime/logger.ts";
 import { resync } from "./runtime/resync.ts";
 
-export interface WorkParts extends Omit<Context, "scheduler" | "caches" | "counters"> {
+export interface WorkParts extends Omit<
+  Context,
+  "scheduler" | "caches" | "owned" | "counters" | "tenants"
+> {
   readonly caches: RunningCaches;
   readonly metrics: Metrics;
 }
@@ -43,7 +47,7 @@ export interface TermSignals {
 
 const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
-const concurrency = { jobs: 64, projects: 4, plans: 4, commits: 4, mirrors: 4 } as const;
+const concurrency = { jobs: 64, plans: 4, commits: 4, mirrors: 4 } as const;
 
 type Controllers = Readonly<Record<keyof KeySinks, Controller>>;
 
@@ -52,7 +56,13 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
   const make = (name: string, slots: number, reconcile: Reconcile) =>
     createController({ name, concurrency: slots, reconcile, clock, logger, metrics });
   return {
-    projects: make("project", concurrency.projects, reconcileProject(context)),
+    projects: createBatchController({
+      name: "project",
+      reconcile: reconcileProjects(context),
+      clock,
+      logger,
+      metrics,
+    }),
     plans: make("resourceplan", concurrency.plans, reconcileResourcePlan(context)),
     jobs: make("job", concurrency.jobs, reconcileJob(context)),
     commits: make("configcommit", concurrency.commits, reconcileConfigCommit(context)),
@@ -65,6 +75,7 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
 function sinksOf(current: () => Controllers | undefined): KeySinks {
   const to = (name: keyof KeySinks) => ({
     enqueue: (key: string) => current()?.[name].enqueue(key),
+    enqueueAfter: (key: string, seconds: number) => current()?.[name].enqueueAfter(key, seconds),
   });
   return {
     projects: to("projects"),
@@ -85,7 +96,7 @@ class Term {
   /** Ends reconciles and cycles: when the term ends, or when the drain has run out of time. */
   readonly #end = new AbortController();
 
-  constructor(parts: WorkParts, signals: TermSignals) {
+  constructor(parts: WorkParts, tenants: TenantsPort, signals: TermSignals) {
     const { db, clock, logger } = parts;
     this.#signals = signals;
     const explanations = new Explanations();
@@ -100,6 +111,8 @@ class Term {
     });
     this.#context = {
       ...parts,
+      owned: parts.caches.owned,
+      tenants,
       scheduler: {
         wake: (pool) => this.#scheduler.wake(pool),
         explanation: (jobId) => explanations.get(jobId),
@@ -226,17 +239,18 @@ export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<
   const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
   const windowNotice = (pool: string, jobId: string) =>
     current?.context.scheduler.windowNotice(pool, jobId);
+  const sinks = sinksOf(() => current?.controllers);
+  const tenants = tenantsOf(parts.caches, sinks.projects);
   const context: Context = {
     ...parts,
+    owned: parts.caches.owned,
+    tenants,
     scheduler: { wake, explanation, windowNotice },
     counters: createJobCounters(parts.metrics),
   };
-  connectSources(
-    context,
-    sinksOf(() => current?.controllers),
-  );
+  connectSources(context, sinks);
   return async (signals) => {
-    const term = new Term(parts, signals);
+    const term = new Term(parts, tenants, signals);
     current = term;
     try {
       await term.run();

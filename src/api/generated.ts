@@ -319,6 +319,10 @@ priorityClasses?: string[]
  */
 borrowing?: ("Allow" | "Deny")
 /**
+ * What becomes of the project's PersistentVolumeClaims and their data when the project, or one of its storages, goes. Retain keeps them, and the namespace with them; Delete deletes them.
+ */
+reclaimPolicy: ("Retain" | "Delete")
+/**
  * Storage that jobs of this project can mount by name; one PersistentVolumeClaim each.
  * 
  * @maxItems 50

@@ -19,6 +19,17 @@ export const labels = {
   managedBy: "app.kubernetes.io/managed-by",
 } as const;
 
+export const annotations = {
+  /** On namespaces: the project that may take it over, though it was not made for it. */
+  adopt: "rota.dev/adopt",
+  /** On namespaces: the uid of the Project it belongs to; tells whose it is when someone takes the labels away. */
+  projectUid: "rota.dev/project-uid",
+  /** On namespaces: "true" when Rota made it, so that it may go with its project. */
+  made: "rota.dev/made",
+} as const;
+
+export const managedBy = "rota";
+
 export const defaultPool = "default";
 
 /** Deterministic, so that a pod created twice is the same pod. */

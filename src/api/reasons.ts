@@ -46,6 +46,11 @@ export const reasons = {
     meaning: "The job was ended before its pods did.",
     cure: "Submit it again if it was not meant to end.",
   },
+  ClusterRefused: {
+    kinds: ["Project"],
+    meaning: "The API server does not accept the namespace or a RoleBinding of the project.",
+    cure: "Change what its words in the message name: a quota, an admission policy, a field.",
+  },
   Completed: { kinds: ["Job"], meaning: "All pods ended with status 0.", cure: nothing },
   ConfigUnknown: {
     kinds: ["Job"],
@@ -100,10 +105,25 @@ export const reasons = {
     meaning: "The attempt ran longer than spec.maxRuntime and was stopped.",
     cure: "Submit the job with a longer maxRuntime, or make it save its progress.",
   },
+  NamespaceAdopted: {
+    kinds: ["Project"],
+    meaning: "A namespace that was there already was handed over to the project.",
+    cure: nothing,
+  },
+  NamespaceKept: {
+    kinds: ["Project"],
+    meaning: "The project is gone; its namespace stays because it holds data or was handed over.",
+    cure: "Create a project of the same name to take it over, or delete the namespace by hand.",
+  },
   NamespaceNotOurs: {
     kinds: ["Project"],
     meaning: "A namespace of that name is there and is not this project's.",
     cure: "Hand it over with the annotation that the message names, or set spec.namespace.",
+  },
+  NamespaceTerminating: {
+    kinds: ["Project"],
+    meaning: "The namespace is being deleted; it is made again when it is gone.",
+    cure: "Nothing; if it does not go, look at the finalizers of what is in it.",
   },
   NoMatchingNode: {
     kinds: ["Job"],
@@ -225,6 +245,11 @@ export const reasons = {
     kinds: ["Job"],
     meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",
     cure: "Look at the events of the pods: images, volumes and admission are the usual causes.",
+  },
+  StorageRefused: {
+    kinds: ["Project"],
+    meaning: "A storage cannot become what the project asks for; the others are as specified.",
+    cure: "Change the field that the message names: a claim can grow, and nothing else.",
   },
   StorageUnknown: {
     kinds: ["Job"],

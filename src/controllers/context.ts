@@ -1,8 +1,15 @@
 /** What every controller is given. */
+import type { Owner } from "../db/owners.ts";
 import type { DatabasePool } from "../db/pool.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import type { StatusWriter } from "../kube/status-writer.ts";
+import type { OwnedObjects } from "../resources/owned-objects.ts";
+import type {
+  ProjectClaim,
+  ProjectNamespace,
+  ProjectRoleBinding,
+} from "../resources/tenant-types.ts";
 import type {
   ClusterNode,
   ConfigCommit,
@@ -39,16 +46,35 @@ export interface SchedulerPort {
   windowNotice(pool: string, jobId: string): WindowNotice | undefined;
 }
 
+/** What others tell the projects. */
+export interface TenantsPort {
+  /** The project's row changed: what is below it follows at once. */
+  changed(project: string): void;
+  /** What jobs of the namespace use changed: totals up to the root follow within seconds. */
+  used(namespace: string): void;
+  /** What plans grant the owner changed: totals of its projects follow within seconds. */
+  granted(owner: Owner): void;
+}
+
+/** What projects have in the cluster: watched, and written by us alone. */
+export interface OwnedCaches {
+  readonly namespaces: OwnedObjects<ProjectNamespace>;
+  readonly roleBindings: OwnedObjects<ProjectRoleBinding>;
+  readonly claims: OwnedObjects<ProjectClaim>;
+}
+
 export interface Context {
   readonly db: DatabasePool;
   readonly kube: KubeClient;
   readonly statuses: StatusWriter;
   readonly events: EventRecorder;
   readonly caches: Caches;
+  readonly owned: OwnedCaches;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: Settings;
   readonly scheduler: SchedulerPort;
+  readonly tenants: TenantsPort;
   readonly counters: JobCounters;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
@@ -62,4 +88,5 @@ export const indices = {
   podsByNode: "node",
   commitsByNamespace: "namespace",
   jobsByNamespace: "namespace",
+  claimsByNamespace: "namespace",
 } as const;

@@ -104,6 +104,7 @@ export function reconcileResourcePlan(context: Context): Reconcile {
     const status = await nextStatus(context, plan, refused);
     await writeStatus(context, resourcePlans, plan, status);
     context.scheduler.wake(plan.spec.pool);
+    if (status.quantityNow !== plan.status.quantityNow) context.tenants.granted(plan.spec.owner);
     return untilNextChange(context, status);
   };
 }
@@ -111,5 +112,6 @@ export function reconcileResourcePlan(context: Context): Reconcile {
 /** A deleted plan grants nothing any more. */
 export async function forgetResourcePlan(context: Context, plan: ResourcePlan): Promise<void> {
   await deletePlan(context.db, plan.name, plan.uid);
+  context.tenants.granted(plan.spec.owner);
   context.scheduler.wake(plan.spec.pool);
 }

@@ -1,17 +1,21 @@
 /** Which change of which object makes which keys be looked at. */
 import { activeJobKeys } from "../db/job-view.ts";
-import { presentNodeNames, prunePlans, prunePriorityClasses } from "../db/prune.ts";
+import { deleteProject } from "../db/projects.ts";
+import { presentNodeNames, prunePlans, prunePriorityClasses, pruneProjects } from "../db/prune.ts";
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
 import type { Pod, Project } from "../resources/types.ts";
-import type { Context } from "./context.ts";
+import type { Caches, Context, TenantsPort } from "./context.ts";
 import { indices } from "./context.ts";
-import { descendantsOf } from "./project.ts";
+import { hasFinalizer } from "./project/finalizer.ts";
+import { namespaceOf } from "./project/namespace.ts";
+import { descendantsOf, lineOf } from "./project/tree.ts";
 import { forgetResourcePlan } from "./resource-plan.ts";
 
 /** The part of a controller that sources need. */
 export interface KeySink {
   enqueue(key: string): void;
+  enqueueAfter(key: string, seconds: number): void;
 }
 
 export interface KeySinks {
@@ -38,12 +42,39 @@ function enqueueRefusedJobs({ caches }: Context, sinks: KeySinks, namespace?: st
   }
 }
 
+/** A change that others made: what we write into the status, and our finalizer, is no news. */
+const isNews = ({ before, after }: Change<Project>): boolean =>
+  before?.uid !== after?.uid ||
+  before?.generation !== after?.generation ||
+  before?.deleting !== after?.deleting ||
+  (before !== undefined && after !== undefined && hasFinalizer(before) && !hasFinalizer(after));
+
+/** Others that wait for the name or the namespace of a project that left. */
+function onProjectGone(context: Context, sinks: KeySinks, gone: Project): void {
+  const { store } = context.caches.projects;
+  const waiting = [
+    ...store.byIndex(indices.projectsByNamespace, namespaceOf(gone)).map(({ name }) => name),
+    ...store.byIndex(indices.projectsByParent, gone.name).map(({ name }) => name),
+    ...(gone.spec.parent === undefined ? [] : [gone.spec.parent]),
+  ];
+  // Its row is gone already, unless somebody took its finalizer away.
+  deleteProject(context.db, gone.uid)
+    .catch((error: unknown) =>
+      context.logger.warn("a project left without its row; the next start looks again", {
+        project: gone.name,
+        error: errorText(error),
+      }),
+    )
+    .finally(() => {
+      for (const name of waiting) sinks.projects.enqueue(name);
+    });
+}
+
 function onProjectChange(context: Context, sinks: KeySinks, change: Change<Project>): void {
   const { before, after } = change;
   const name = (after ?? before)?.name ?? change.key;
-  if (before?.generation !== after?.generation) {
-    for (const below of descendantsOf(context, name)) sinks.projects.enqueue(below);
-  }
+  if (isNews(change)) sinks.projects.enqueue(name);
+  if (before !== undefined && after?.uid !== before.uid) onProjectGone(context, sinks, before);
   if (
     before?.status.namespace !== after?.status.namespace &&
     after?.status.namespace !== undefined
@@ -57,15 +88,34 @@ function onProjectChange(context: Context, sinks: KeySinks, change: Change<Proje
       sinks.commits.enqueue(`${commit.namespace}/${commit.name}`);
     }
   }
-  // Children wait for a parent that is not accepted yet; parents that are deleted wait for children.
-  if (before?.status.path !== after?.status.path) {
-    for (const child of context.caches.projects.store.byIndex(indices.projectsByParent, name)) {
-      sinks.projects.enqueue(child.name);
-    }
-  }
-  if (after === undefined && before?.spec.parent !== undefined) {
-    sinks.projects.enqueue(before.spec.parent);
-  }
+}
+
+/** Totals are not news to the second. */
+const totalsSeconds = 2;
+
+/** What others tell the projects, as keys to look at. */
+export function tenantsOf(caches: Caches, sink: KeySink): TenantsPort {
+  const { store } = caches.projects;
+  return {
+    changed: (name) => {
+      for (const below of descendantsOf(store, name)) sink.enqueue(below);
+    },
+    used: (namespace) => {
+      for (const project of store.byIndex(indices.projectsByNamespace, namespace)) {
+        // Jobs that end are what its deletion waits for.
+        if (project.deleting) sink.enqueue(project.name);
+        for (const { name } of lineOf(store, project)) sink.enqueueAfter(name, totalsSeconds);
+      }
+    },
+    granted: ({ kind, name }) => {
+      for (const { name: project, spec } of store.values()) {
+        if (spec.owner?.kind !== kind || spec.owner.name !== name) continue;
+        for (const one of [project, ...descendantsOf(store, project)]) {
+          sink.enqueueAfter(one, totalsSeconds);
+        }
+      }
+    },
+  };
 }
 
 function onPodChange(sinks: KeySinks, { before, after }: Change<Pod>): void {
@@ -88,13 +138,27 @@ function enqueueRefusedPlans({ caches }: Context, sinks: KeySinks, except: strin
 /** Call it once: changes go to the sinks for as long as the caches live. */
 export function connectSources(context: Context, sinks: KeySinks): void {
   const { caches, logger } = context;
-  enqueueEach(caches.projects, sinks.projects);
   enqueueEach(caches.plans, sinks.plans);
   enqueueEach(caches.jobs, sinks.jobs);
   enqueueEach(caches.commits, sinks.commits);
   enqueueEach(caches.priorityClasses, sinks.priorityClasses);
   enqueueEach(caches.nodes, sinks.nodes);
   caches.projects.onChange((change) => onProjectChange(context, sinks, change));
+  for (const owned of Object.values(context.owned)) {
+    owned.onDrift((project: string) => sinks.projects.enqueue(project));
+  }
+  context.owned.namespaces.informer.onChange(({ key, after }) => {
+    if (after !== undefined) return;
+    for (const { name } of caches.projects.store.byIndex(indices.projectsByNamespace, key)) {
+      sinks.projects.enqueue(name);
+    }
+  });
+  caches.jobs.onChange(({ before, after }) => {
+    const job = after ?? before;
+    const isSame =
+      before?.status.state === after?.status.state && before?.status.gpus === after?.status.gpus;
+    if (job && !isSame) context.tenants.used(job.namespace);
+  });
   caches.pods.onChange((change) => onPodChange(sinks, change));
   caches.priorityClasses.onChange(() => enqueueRefusedJobs(context, sinks));
   caches.nodes.onChange(({ before, after }) => {
@@ -126,6 +190,10 @@ export async function enqueueAll({ caches, db }: Context, sinks: KeySinks): Prom
   await prunePlans(
     db,
     [...caches.plans.store.values()].map(({ uid }) => uid),
+  );
+  await pruneProjects(
+    db,
+    [...caches.projects.store.values()].map(({ uid }) => uid),
   );
   await prunePriorityClasses(db, [...caches.priorityClasses.store.keys()]);
   const nodeNames = new Set([...caches.nodes.store.keys(), ...(await presentNodeNames(db))]);

@@ -33,6 +33,8 @@ export interface ProjectInput {
   readonly podSecurity: "restricted" | "baseline" | "privileged";
   readonly members: readonly Member[];
   readonly storages: readonly ProjectStorage[];
+  /** Of the custom resource. */
+  readonly generation?: number | undefined;
 }
 
 /** Stands for a parent that was named and does not exist: no uid is all zeros, so the foreign key refuses it. */
@@ -95,10 +97,10 @@ async function updateSettings(
     db,
     `
     UPDATE projects
-    SET namespace = $2, owner_id = $3, borrowing = $4, priority_classes = $5, pod_security = $6
+    SET namespace = $2, owner_id = $3, borrowing = $4, priority_classes = $5, pod_security = $6, generation = $7
     WHERE id = $1
-      AND (namespace, owner_id, borrowing, priority_classes, pod_security)
-        IS DISTINCT FROM ($2, $3::bigint, $4::borrowing_policy, $5::text[], $6::pod_security_level)
+      AND (namespace, owner_id, borrowing, priority_classes, pod_security, generation)
+        IS DISTINCT FROM ($2, $3::bigint, $4::borrowing_policy, $5::text[], $6::pod_security_level, $7::bigint)
     `,
     [
       project.id,
@@ -107,6 +109,7 @@ async function updateSettings(
       project.borrowing ?? null,
       project.priorityClasses ?? null,
       project.podSecurity,
+      project.generation ?? 0,
     ],
   );
 }

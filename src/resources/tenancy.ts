@@ -1,5 +1,5 @@
 /** Manifests of what a project has in the cluster: namespace, role bindings, claims. Pure. */
-import { labels } from "../api/names.ts";
+import { annotations, labels, managedBy } from "../api/names.ts";
 import type { ProjectSpec } from "../api/generated.ts";
 import type { KubeObject } from "../kube/resource.ts";
 
@@ -9,40 +9,58 @@ export interface MemberInEffect {
   readonly role: "viewer" | "submitter" | "admin";
 }
 
+const rbacGroup = "rbac.authorization.k8s.io";
+
 type Storage = NonNullable<ProjectSpec["storages"]>[number];
 
-const marks = (project: string) => ({ [labels.project]: project, [labels.managedBy]: "rota" });
+const marks = (project: string) => ({
+  [labels.project]: project,
+  [labels.managedBy]: managedBy,
+});
 
 export const namespaceManifest = (
   name: string,
-  project: string,
-  podSecurity: string,
+  project: {
+    readonly name: string;
+    readonly uid: string;
+    readonly spec: Pick<ProjectSpec, "podSecurity">;
+  },
+  made: boolean,
 ): KubeObject => ({
   metadata: {
     name,
     labels: {
-      ...marks(project),
-      "pod-security.kubernetes.io/enforce": podSecurity,
-      "pod-security.kubernetes.io/warn": podSecurity,
+      ...marks(project.name),
+      "pod-security.kubernetes.io/enforce": project.spec.podSecurity,
+      "pod-security.kubernetes.io/warn": project.spec.podSecurity,
+    },
+    annotations: {
+      [annotations.projectUid]: project.uid,
+      ...(made ? { [annotations.made]: "true" } : {}),
     },
   },
 });
 
-const roles = ["viewer", "submitter", "admin"] as const;
+export const roles = ["viewer", "submitter", "admin"] as const;
 
-/** One binding per role, empty ones included: they take away what was given before. */
+/** The binding in a namespace, and the ClusterRole it binds. */
+export const roleBindingName = (role: MemberInEffect["role"]): string => `rota-${role}`;
+
+/** One binding for each role that somebody has. */
 export const roleBindingManifests = (
   namespace: string,
   project: string,
   members: readonly MemberInEffect[],
 ): KubeObject[] =>
-  roles.map((role) => ({
-    metadata: { name: `rota-${role}`, namespace, labels: marks(project) },
-    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: `rota-${role}` },
-    subjects: members
+  roles.flatMap((role) => {
+    const subjects = members
       .filter((member) => member.role === role)
-      .map(({ kind, name }) => ({ apiGroup: "rbac.authorization.k8s.io", kind, name })),
-  }));
+      .map(({ kind, name }) => ({ apiGroup: rbacGroup, kind, name }));
+    if (subjects.length === 0) return [];
+    const name = roleBindingName(role);
+    const roleRef = { apiGroup: rbacGroup, kind: "ClusterRole", name };
+    return [{ metadata: { name, namespace, labels: marks(project) }, roleRef, subjects }];
+  });
 
 export const claimManifest = (
   namespace: string,

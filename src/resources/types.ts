@@ -18,6 +18,7 @@ import { fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
 
 export interface Project extends Meta {
+  readonly finalizers: readonly string[];
   readonly spec: ProjectSpec;
   readonly status: ProjectStatus;
 }
@@ -84,7 +85,12 @@ const statusOf = <Status>(raw: KubeObject): Status => fieldsOf(raw["status"]) as
 
 export const projects: ResourceType<Project> = {
   ...ofRota("projects", "Project", false),
-  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, ""), status: statusOf(raw) }),
+  project: (raw) => ({
+    ...metaOf(raw),
+    finalizers: raw.metadata.finalizers ?? [],
+    spec: specOf(raw, ""),
+    status: statusOf(raw),
+  }),
 };
 export const resourcePlans: ResourceType<ResourcePlan> = {
   ...ofRota("resourceplans", "ResourcePlan", false),

@@ -4,6 +4,7 @@ import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
 import { endJobs } from "../../src/db/job-progress.ts";
 import { quantityInEffect } from "../../src/db/plans.ts";
+import { readProjectViews } from "../../src/db/project-views.ts";
 import {
   ancestors,
   blockersOfDeletion,
@@ -106,6 +107,8 @@ describe("audit", () => {
       membersInEffect: (db) => membersInEffect(db, last),
       roleOf: (db) => roleOf(db, last, { user: "u", groups: ["g"] }),
       settingsInEffect: (db) => settingsInEffect(db, last),
+      readProjectViews: (db) =>
+        readProjectViews(db, [first, last], { instant: monday, timeZone: "UTC" }),
       blockersOfDeletion: (db) => blockersOfDeletion(db, first),
       subtreeTotals: (db) => subtreeTotals(db, first),
       moveSubtree: (db) => moveSubtree(db, first, other),

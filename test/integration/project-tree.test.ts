@@ -13,6 +13,9 @@ import {
   settingsInEffect,
   subtreeTotals,
 } from "../../src/db/project-tree.ts";
+import { replacePlan } from "../../src/db/plans.ts";
+import { readProjectViews } from "../../src/db/project-views.ts";
+import { pruneProjects } from "../../src/db/prune.ts";
 import { cancelJob } from "../../src/db/job-progress.ts";
 import {
   deleteProject,
@@ -24,7 +27,7 @@ import {
 import { canonicalizeText } from "../../src/domain/canonical-json.ts";
 import { labelOf } from "../../src/domain/project-path.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addProject, rejection } from "../support/fixtures.ts";
+import { addJob, addProject, monday, rejection } from "../support/fixtures.ts";
 
 const runs = Number(process.env["FC_RUNS"] ?? 40);
 const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
@@ -228,6 +231,71 @@ describe("the project tree", () => {
       members: [user("eve", "viewer")],
     });
     expect(await roleOf(pool(), leaf, { user: "ann", groups: [] })).to.equal("viewer");
+  });
+
+  it("shows many projects in one read, as each is by itself", async () => {
+    const owner = { kind: "Group" as const, name: "views-owners" };
+    const root = await addProject(pool(), "views", {
+      owner,
+      generation: 3,
+      members: [user("ann", "viewer"), user("bob", "admin")],
+    });
+    const leaf = await addProject(pool(), "views-leaf", {
+      parent: "views",
+      members: [user("ann", "submitter")],
+    });
+    const other = await addProject(pool(), "views-other");
+    await addJob(pool(), leaf, {
+      name: "waits",
+      perPod: { gpus: 5, cpuMillis: 0, memoryBytes: 0 },
+    });
+    await replacePlan(pool(), {
+      uid: randomUUID(),
+      name: "views-plan",
+      owner,
+      resourceType: "GPU",
+      pool: "default",
+      quantity: 7,
+      onWindowClose: "Finish",
+      generation: 1,
+    });
+    const ids = [root, leaf, other, randomUUID()];
+    const views = await readProjectViews(pool(), ids, { instant: monday, timeZone: "UTC" });
+    expect([...views.keys()]).to.have.members([root, leaf, other]);
+    const usage = { gpusRunning: 0, gpusPending: 5, gpusPlanned: 7 };
+    expect(views.get(root)).to.deep.include({
+      ...usage,
+      generation: 3,
+      path: "views",
+      children: 1,
+    });
+    expect(views.get(leaf)).to.deep.include({ ...usage, generation: 0, path: "views.views_leaf" });
+    expect(views.get(other)).to.deep.include({ gpusPending: 0, gpusPlanned: 0, members: [] });
+    for (const id of [root, leaf]) {
+      expect(views.get(id)?.members).to.deep.equal(await membersInEffect(pool(), id));
+    }
+  });
+
+  it("forgets projects that left unseen, but none that a job or a present one needs", async () => {
+    const [gone, below, present, above, busy] = [
+      await addProject(pool(), "left"),
+      await addProject(pool(), "left-below", { parent: "left" }),
+      await addProject(pool(), "stays"),
+      await addProject(pool(), "left-above"),
+      await addProject(pool(), "left-busy"),
+    ];
+    const kept = await addProject(pool(), "stays-below", { parent: "left-above" });
+    await addJob(pool(), busy, { name: "works" });
+    const { rows } = await pool().query<{ id: string }>(
+      "SELECT id FROM projects WHERE name NOT LIKE 'left%'",
+    );
+    await pruneProjects(
+      pool(),
+      rows.map(({ id }) => id),
+    );
+    const at = { instant: monday, timeZone: "UTC" };
+    const left = await readProjectViews(pool(), [gone, below, present, above, busy, kept], at);
+    expect([...left.keys()]).to.have.members([present, above, busy, kept]);
   });
 
   it("says what a deletion waits for, and keeps the history of ended jobs", async () => {

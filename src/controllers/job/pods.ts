@@ -8,25 +8,10 @@ import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, jobs as jobType, podsOf } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
+import { each } from "../../runtime/each.ts";
 
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
 const callsAtOnce = 16;
-
-/** Runs `work` on each item, a bounded number at once; throws the first error after all have ended. */
-async function each<Item>(
-  items: readonly Item[],
-  work: (item: Item) => Promise<void>,
-): Promise<void> {
-  const errors: unknown[] = [];
-  const queue = [...items];
-  const worker = async (): Promise<void> => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-      await work(item).catch((error: unknown) => errors.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(callsAtOnce, items.length) }, worker));
-  if (errors.length > 0) throw errors[0];
-}
 
 export const podsOfJob = (context: Context, key: string, jobUid: string): Pod[] =>
   context.caches.pods.store.byIndex(indices.podsByJob, key).filter((pod) => pod.jobUid === jobUid);
@@ -58,7 +43,7 @@ export async function createMissingPods(
   const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
   const template = fieldsOf(raw["spec"])["template"];
   const type = podsOf(context.settings.gpuResource);
-  await each(missing, async ({ node, index }) => {
+  await each(missing, callsAtOnce, async ({ node, index }) => {
     const pod = buildPod(template, {
       job,
       project,
@@ -86,6 +71,7 @@ export async function stopPods(
   const type = podsOf(context.settings.gpuResource);
   await each(
     holding.filter((pod) => !pod.deleting),
+    callsAtOnce,
     async (pod) => {
       await context.kube.delete(type, podKey(pod), { uid: pod.uid, signal }).catch(ignoreGone);
     },
@@ -114,6 +100,7 @@ export async function evictPods(
   let refused: string | undefined;
   await each(
     holding.filter((pod) => !pod.deleting),
+    callsAtOnce,
     async (pod) => {
       try {
         await context.kube.evict(podKey(pod), { uid: pod.uid, signal });
@@ -137,7 +124,7 @@ export function probeGang(context: Context) {
   return async (jobUid: string, key: string, signal: AbortSignal): Promise<string | undefined> => {
     let refused: string | undefined;
     const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
-    await each(pods, async (pod) => {
+    await each(pods, callsAtOnce, async (pod) => {
       await context.kube
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
         .catch((error: unknown) => {

@@ -36,6 +36,8 @@ async function cancel(
   await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
   context.counters.attemptEnded(view.pool, "cancelled");
   context.scheduler.wake(view.pool);
+  const { namespace = "" } = splitKey(key);
+  context.tenants.used(namespace);
 }
 
 async function cancelDeleted(

@@ -1,0 +1,148 @@
+/** The end of a project: what blocks it is named, what Rota made goes, what holds data stays unless told otherwise. */
+import { annotations, labels, managedBy } from "../../api/names.ts";
+import { blockersOfDeletion } from "../../db/project-tree.ts";
+import { deleteProject } from "../../db/projects.ts";
+import { RotaError } from "../../errors.ts";
+import { isConflict, isNotFound } from "../../kube/errors.ts";
+import { keyOf } from "../../kube/resource.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import { roleBindingName, roles } from "../../resources/tenancy.ts";
+import { projectNamespaces } from "../../resources/tenant-types.ts";
+import type { ProjectNamespace } from "../../resources/tenant-types.ts";
+import { configMaps, persistentVolumeClaims, projects } from "../../resources/types.ts";
+import type { Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { notify } from "../status.ts";
+import { hasFinalizer, removeFinalizer } from "./finalizer.ts";
+import { namespaceOf } from "./namespace.ts";
+import { refused } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+import { removeRoleBinding } from "./roles.ts";
+
+/** Names in a message; more are counted by the reader. */
+const mostNames = 20;
+
+/** Children and active jobs block the deletion, and are named. */
+async function blockade(context: Context, project: Project): Promise<Outcome | undefined> {
+  try {
+    await deleteProject(context.db, project.uid);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof RotaError)) throw error;
+    if (error.code !== "ProjectHasChildren" && error.code !== "ProjectHasJobs") throw error;
+    const { children, jobs } = await blockersOfDeletion(context.db, project.uid);
+    const named = [
+      ...children.map((name) => `project ${name}`),
+      ...jobs.map((name) => `job ${name}`),
+    ];
+    return refused("DeletionBlocked", `waits for: ${named.join(", ")}`);
+  }
+}
+
+const ignoreGone = (error: unknown): void => {
+  if (!isNotFound(error) && !isConflict(error)) throw error;
+};
+
+/** Whether Rota made it for a project; one that was handed over belongs to whoever handed it over. */
+const isMade = ({ annotations: notes }: ProjectNamespace): boolean =>
+  notes[annotations.made] === "true" || notes[annotations.adopt] === undefined;
+
+const isOfRota = (object: KubeObject, project: Project): boolean =>
+  object.metadata.labels?.[labels.project] === project.name &&
+  object.metadata.labels[labels.managedBy] === managedBy;
+
+async function removeConfigMaps(
+  { kube }: Context,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const labelSelector = `${labels.managedBy}=${managedBy},${labels.project}`;
+  for (const object of await kube.list(configMaps, { namespace, labelSelector, signal })) {
+    await kube.delete(configMaps, keyOf(object), { signal }).catch(ignoreGone);
+  }
+}
+
+/** The namespace stays as a person's own: what made it the project's goes, and a new project may take it over. */
+async function release(
+  context: Context,
+  project: Project,
+  namespace: ProjectNamespace,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kube } = context;
+  for (const role of roles) {
+    await removeRoleBinding(context, `${namespace.name}/${roleBindingName(role)}`, signal);
+  }
+  await removeConfigMaps(context, namespace.name, signal);
+  await kube.patch(
+    projectNamespaces,
+    namespace.name,
+    {
+      metadata: {
+        uid: namespace.uid,
+        labels: { [labels.project]: null, [labels.managedBy]: null },
+        annotations: { [annotations.adopt]: project.name, [annotations.projectUid]: null },
+      },
+    },
+    { signal },
+  );
+  context.owned.namespaces.removed(namespace.name);
+}
+
+async function removeClaims(
+  { kube }: Context,
+  claims: readonly KubeObject[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const claim of claims) {
+    await kube.delete(persistentVolumeClaims, keyOf(claim), { signal }).catch(ignoreGone);
+  }
+}
+
+function tellKept(context: Context, project: Project, claims: readonly KubeObject[]): void {
+  const names = claims.map((claim) => claim.metadata.name).slice(0, mostNames);
+  const what =
+    names.length > 0
+      ? `with the claims ${names.join(", ")} (spec.reclaimPolicy Retain)`
+      : "since it was handed over to the project";
+  const note = `namespace "${namespaceOf(project)}" is kept ${what}; a new project of this name takes it over`;
+  const notice = { type: "Normal", reason: "NamespaceKept", action: "Release", note } as const;
+  notify(context, projects, project, notice);
+}
+
+async function removeNamespace(
+  context: Context,
+  project: Project,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kube, owned } = context;
+  const name = namespaceOf(project);
+  const raw = await kube.get(projectNamespaces, name, { signal });
+  const namespace = projectNamespaces.project(raw);
+  if (namespace.project !== project.name || namespace.deleting) return;
+  const claims = await kube.list(persistentVolumeClaims, { namespace: name, signal });
+  const isDelete = project.spec.reclaimPolicy === "Delete";
+  if (isMade(namespace) && (isDelete || claims.length === 0)) {
+    await kube.delete(projectNamespaces, name, { uid: namespace.uid, signal });
+    owned.namespaces.removed(name);
+    return;
+  }
+  const ours = claims.filter((claim) => isOfRota(claim, project));
+  if (isDelete) await removeClaims(context, ours, signal);
+  await release(context, project, namespace, signal);
+  tellKept(context, project, isDelete ? [] : claims);
+}
+
+/** Undefined when the project is gone; otherwise what its deletion waits for. */
+export async function removeProject(
+  context: Context,
+  project: Project,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  if (!hasFinalizer(project)) return undefined;
+  const obstacle = await blockade(context, project);
+  if (obstacle) return obstacle;
+  await removeNamespace(context, project, signal).catch(ignoreGone);
+  await removeFinalizer(context, project, signal);
+  return undefined;
+}

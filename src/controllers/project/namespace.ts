@@ -1,0 +1,110 @@
+/** A project's namespace: made, taken over, kept labelled. */
+import { annotations } from "../../api/names.ts";
+import { isNotFound } from "../../kube/errors.ts";
+import { projectNamespaces } from "../../resources/tenant-types.ts";
+import type { ProjectNamespace } from "../../resources/tenant-types.ts";
+import { namespaceManifest } from "../../resources/tenancy.ts";
+import { projects } from "../../resources/types.ts";
+import type { Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { notify } from "../status.ts";
+import { refusalOfCluster, refused } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+
+export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
+
+/** By its label, by our note of the project's uid where somebody took the label away, or because it says so. */
+const isHandedOver = (project: Project, namespace: ProjectNamespace): boolean =>
+  namespace.annotations[annotations.adopt] === project.name ||
+  namespace.annotations[annotations.projectUid] === project.uid;
+
+type Verdict = "ours" | "adopt" | Outcome;
+
+/** Pure: whether an existing namespace is, or may become, the project's. */
+export function verdictOn(project: Project, namespace: ProjectNamespace): Verdict {
+  const { name } = namespace;
+  if (namespace.deleting) {
+    return refused(
+      "NamespaceTerminating",
+      `namespace "${name}" is being deleted; it is made again when it is gone`,
+    );
+  }
+  if (namespace.project === project.name) return "ours";
+  if (isHandedOver(project, namespace)) return "adopt";
+  if (namespace.project !== "") {
+    return refused(
+      "NamespaceNotOurs",
+      `namespace "${name}" belongs to project ${namespace.project}; set spec.namespace of a new project to another one`,
+    );
+  }
+  return refused(
+    "NamespaceNotOurs",
+    `namespace "${name}" exists already; annotate it with ${annotations.adopt}=${project.name} to hand it over, or create the project with another spec.namespace`,
+  );
+}
+
+/** Undefined when there is none. A namespace that lost its label is not in the cache. */
+async function find(
+  { kube, owned }: Context,
+  name: string,
+  signal: AbortSignal,
+): Promise<ProjectNamespace | undefined> {
+  const known = owned.namespaces.get(name);
+  if (known) return known;
+  const raw = await kube.get(projectNamespaces, name, { signal }).catch((error: unknown) => {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  });
+  return raw && projectNamespaces.project(raw);
+}
+
+const includes = (
+  has: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
+): boolean => Object.entries(wanted).every(([name, value]) => has[name] === value);
+
+async function write(
+  context: Context,
+  project: Project,
+  existing: ProjectNamespace | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kube, owned } = context;
+  const made = existing === undefined;
+  const manifest = namespaceManifest(namespaceOf(project), project, made);
+  // An existing one of that name that appeared a moment ago is judged at the next turn: create does not take it over.
+  const raw = made
+    ? await kube.create(projectNamespaces, manifest, { signal })
+    : await kube.apply(projectNamespaces, manifest, { signal });
+  owned.namespaces.wrote(raw);
+}
+
+/** Undefined when the namespace is there and as it should be. */
+export async function keepNamespace(
+  context: Context,
+  project: Project,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const name = namespaceOf(project);
+  const existing = await find(context, name, signal);
+  const verdict = existing === undefined ? "ours" : verdictOn(project, existing);
+  if (typeof verdict === "object") return verdict;
+  const { metadata } = namespaceManifest(name, project, false);
+  const isCurrent =
+    existing !== undefined &&
+    includes(existing.labels, metadata.labels ?? {}) &&
+    includes(existing.annotations, metadata.annotations ?? {});
+  if (isCurrent) return undefined;
+  try {
+    await write(context, project, existing, signal);
+  } catch (error) {
+    return refusalOfCluster(error, `namespace "${name}"`);
+  }
+  const isTakenOver = verdict === "adopt" && existing?.annotations[annotations.adopt] !== undefined;
+  if (isTakenOver) {
+    const note = `namespace "${name}" was there already and says that it may be taken over`;
+    const notice = { type: "Normal", reason: "NamespaceAdopted", action: "Adopt", note } as const;
+    notify(context, projects, project, notice);
+  }
+  return undefined;
+}

@@ -1,0 +1,159 @@
+/** Keeps projects: rows and place in the tree, namespace, role bindings, storages, status; many at once. */
+import type { ProjectStatus } from "../../api/generated.ts";
+import { readProjectViews } from "../../db/project-views.ts";
+import type { ProjectView } from "../../db/project-views.ts";
+import { isConflict, isNotFound } from "../../kube/errors.ts";
+import type { Project } from "../../resources/types.ts";
+import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
+import { again, done, failed } from "../../runtime/controller.ts";
+import type { ReconcileResult } from "../../runtime/controller.ts";
+import { each } from "../../runtime/each.ts";
+import type { Context } from "../context.ts";
+import { removeProject } from "./deletion.ts";
+import { addFinalizer, hasFinalizer } from "./finalizer.ts";
+import { keepNamespace, namespaceOf } from "./namespace.ts";
+import { asSpecified } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+import { keepRoles } from "./roles.ts";
+import { storeProject } from "./rows.ts";
+import { factsOf, writeOutcome } from "./status.ts";
+import { keepStorages } from "./storages.ts";
+import { lineOf } from "./tree.ts";
+
+/** What a refused project waits for tells by itself; this is for what no change tells of. */
+const recheckSeconds = 5;
+/** Projects of a batch that are written at once. */
+const writesAtOnce = 16;
+/** Rows written at once: parents come before their children all the same. */
+const rowsAtOnce = 4;
+
+interface Kept {
+  readonly obstacle: Outcome | undefined;
+  readonly facts: Partial<ProjectStatus>;
+}
+
+type Results = Map<string, ReconcileResult>;
+
+/** Works on every project; what fails is noted for it and does not hold up the others. */
+async function forEach(
+  projects: readonly Project[],
+  atOnce: number,
+  results: Results,
+  work: (project: Project) => Promise<ReconcileResult | undefined>,
+): Promise<void> {
+  await each(projects, atOnce, async (project) => {
+    if (results.has(project.name)) return;
+    try {
+      const result = await work(project);
+      if (result) results.set(project.name, result);
+    } catch (error) {
+      // Gone, or changed since: its event is on the way, or has come already.
+      const isOld = isNotFound(error) || isConflict(error);
+      results.set(project.name, isOld ? again(1) : failed(error));
+    }
+  });
+}
+
+class Batch {
+  readonly #context: Context;
+  readonly #signal: AbortSignal;
+  readonly #results: Results = new Map();
+  readonly #refusals = new Map<string, Outcome>();
+  #views = new Map<string, ProjectView>();
+
+  constructor(context: Context, signal: AbortSignal) {
+    this.#context = context;
+    this.#signal = signal;
+  }
+
+  async run(names: readonly string[]): Promise<Results> {
+    const { store } = this.#context.caches.projects;
+    const projects = names.flatMap((name) => store.get(name) ?? []);
+    await this.#remove(projects.filter(({ deleting }) => deleting));
+    const living = projects.filter(({ deleting }) => !deleting);
+    if (living.length === 0) return this.#results;
+    await this.#claim(living);
+    await this.#read(living);
+    await this.#store(living);
+    await this.#converge(living);
+    return this.#results;
+  }
+
+  async #remove(projects: readonly Project[]): Promise<void> {
+    await forEach(projects, writesAtOnce, this.#results, async (project) => {
+      const obstacle = await removeProject(this.#context, project, this.#signal);
+      if (!obstacle) return done();
+      await writeOutcome(this.#context, project, obstacle, {});
+      return again(recheckSeconds);
+    });
+  }
+
+  /** Nothing is made for a project that could vanish before it is taken down again. */
+  async #claim(projects: readonly Project[]): Promise<void> {
+    const unclaimed = projects.filter((project) => !hasFinalizer(project));
+    await forEach(unclaimed, writesAtOnce, this.#results, async (project) => {
+      await addFinalizer(this.#context, project, this.#signal);
+      return undefined;
+    });
+  }
+
+  async #read(projects: readonly Project[]): Promise<void> {
+    const { db, clock, settings } = this.#context;
+    const ids = projects.map(({ uid }) => uid);
+    const at = { instant: clock.now(), timeZone: settings.timeZone };
+    for (const [id, view] of await readProjectViews(db, ids, at)) this.#views.set(id, view);
+  }
+
+  #isStored({ uid, generation }: Project): boolean {
+    return this.#views.get(uid)?.generation === generation;
+  }
+
+  /** Writes the rows of those that changed, parents first. */
+  async #store(projects: readonly Project[]): Promise<void> {
+    const { store } = this.#context.caches.projects;
+    const stale = projects.filter((project) => !this.#isStored(project));
+    if (stale.length === 0) return;
+    const byDepth = Map.groupBy(stale, (project) => lineOf(store, project).length);
+    for (const depth of [...byDepth.keys()].toSorted((one, other) => one - other)) {
+      await forEach(byDepth.get(depth) ?? [], rowsAtOnce, this.#results, async (project) => {
+        const refusal = await storeProject(this.#context, project);
+        if (refusal) this.#refusals.set(project.name, refusal);
+        else this.#context.tenants.changed(project.name);
+        return undefined;
+      });
+    }
+    await this.#read(stale);
+  }
+
+  async #converge(projects: readonly Project[]): Promise<void> {
+    await forEach(projects, writesAtOnce, this.#results, async (project) => {
+      const view = this.#views.get(project.uid);
+      const refusal = this.#refusals.get(project.name);
+      // A refused change leaves the project as it was, and that is kept.
+      const kept = view && (await this.#keep(project, view));
+      const obstacle = refusal ?? kept?.obstacle;
+      if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
+      await writeOutcome(this.#context, project, obstacle ?? asSpecified, kept?.facts ?? {});
+      return obstacle ? again(recheckSeconds) : done();
+    });
+  }
+
+  async #keep(project: Project, view: ProjectView): Promise<Kept> {
+    const context = this.#context;
+    const signal = this.#signal;
+    const facts = factsOf(view);
+    const ofNamespace = await keepNamespace(context, project, signal);
+    if (ofNamespace) return { obstacle: ofNamespace, facts };
+    const ofRoles = await keepRoles(context, project, view, signal);
+    const ofStorages = await keepStorages(context, project, signal);
+    return {
+      obstacle: ofRoles ?? ofStorages,
+      facts: { ...facts, namespace: namespaceOf(project) },
+    };
+  }
+}
+
+export const reconcileProjects =
+  (context: Context): ReconcileBatch =>
+  (names, signal) =>
+    new Batch(context, signal).run(names);

@@ -1,0 +1,91 @@
+/** A project's RoleBindings: one for each role that somebody has, here or above. */
+import type { ProjectView } from "../../db/project-views.ts";
+import { isInvalid, isNotFound } from "../../kube/errors.ts";
+import { keyOf } from "../../kube/resource.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import { roleBindingManifests, roleBindingName, roles } from "../../resources/tenancy.ts";
+import { projectRoleBindings } from "../../resources/tenant-types.ts";
+import type { ProjectRoleBinding } from "../../resources/tenant-types.ts";
+import type { Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { namespaceOf } from "./namespace.ts";
+import { refusalOfCluster } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+
+export interface RoleWrites {
+  readonly apply: readonly KubeObject[];
+  readonly remove: readonly string[];
+}
+
+const isSame = (wanted: ProjectRoleBinding, has: ProjectRoleBinding): boolean =>
+  !has.deleting &&
+  has.project === wanted.project &&
+  has.role === wanted.role &&
+  has.subjects.join("\n") === wanted.subjects.join("\n");
+
+/** Pure: what has to be written so that the bindings are those of the members. */
+export function roleWrites(
+  project: Project,
+  members: ProjectView["members"],
+  existing: (key: string) => ProjectRoleBinding | undefined,
+): RoleWrites {
+  const namespace = namespaceOf(project);
+  const wanted = roleBindingManifests(namespace, project.name, members);
+  const keys = new Set(wanted.map(keyOf));
+  return {
+    apply: wanted.filter((manifest) => {
+      const has = existing(keyOf(manifest));
+      return has === undefined || !isSame(projectRoleBindings.project(manifest), has);
+    }),
+    remove: roles
+      .map((role) => `${namespace}/${roleBindingName(role)}`)
+      .filter((key) => !keys.has(key) && existing(key) !== undefined),
+  };
+}
+
+export async function removeRoleBinding(
+  { kube, owned }: Context,
+  key: string,
+  signal: AbortSignal,
+): Promise<void> {
+  owned.roleBindings.removed(key);
+  await kube.delete(projectRoleBindings, key, { signal }).catch((error: unknown) => {
+    if (!isNotFound(error)) throw error;
+  });
+}
+
+/** roleRef cannot be changed: a binding of our name to another role is replaced. */
+async function applyRoleBinding(
+  context: Context,
+  manifest: KubeObject,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kube, owned } = context;
+  const apply = () => kube.apply(projectRoleBindings, manifest, { signal });
+  const raw = await apply().catch(async (error: unknown) => {
+    if (!isInvalid(error)) throw error;
+    await removeRoleBinding(context, keyOf(manifest), signal);
+    return apply();
+  });
+  owned.roleBindings.wrote(raw);
+}
+
+/** Undefined when the bindings are those of the members. */
+export async function keepRoles(
+  context: Context,
+  project: Project,
+  { members }: ProjectView,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const { apply, remove } = roleWrites(project, members, (key) =>
+    context.owned.roleBindings.get(key),
+  );
+  try {
+    // What takes rights away goes first.
+    for (const key of remove) await removeRoleBinding(context, key, signal);
+    for (const manifest of apply) await applyRoleBinding(context, manifest, signal);
+    return undefined;
+  } catch (error) {
+    return refusalOfCluster(error, `RoleBindings of namespace "${namespaceOf(project)}"`);
+  }
+}

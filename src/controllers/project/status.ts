@@ -1,0 +1,35 @@
+/** What a Project's status says. */
+import { ready, withCondition } from "../../api/conditions.ts";
+import type { ProjectStatus } from "../../api/generated.ts";
+import type { ProjectView } from "../../db/project-views.ts";
+import { projects } from "../../resources/types.ts";
+import type { Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { writeStatus } from "../status.ts";
+import type { Outcome } from "./outcome.ts";
+
+/** Pure: the facts a view shows. */
+export const factsOf = (view: ProjectView): Partial<ProjectStatus> => ({
+  path: view.path,
+  children: view.children,
+  members: view.members.length,
+  gpusRunning: view.gpusRunning,
+  gpusPending: view.gpusPending,
+  gpusPlanned: view.gpusPlanned,
+});
+
+export async function writeOutcome(
+  context: Context,
+  project: Project,
+  { isReady, reason, message }: Outcome,
+  facts: Partial<ProjectStatus>,
+): Promise<void> {
+  const condition = ready(project.generation, isReady, reason, message);
+  const status = {
+    ...project.status,
+    ...facts,
+    observedGeneration: project.generation,
+    conditions: withCondition(project.status.conditions ?? [], condition, context.clock.now()),
+  };
+  await writeStatus(context, projects, project, status);
+}

@@ -1,0 +1,132 @@
+/** A project's storages: a claim each, which may grow and nothing else. */
+import type { ProjectSpec } from "../../api/generated.ts";
+import { labels } from "../../api/names.ts";
+import type { ProjectStorage } from "../../db/projects.ts";
+import { parseBytes } from "../../domain/quantity.ts";
+import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
+import { claimManifest } from "../../resources/tenancy.ts";
+import { projectClaims } from "../../resources/tenant-types.ts";
+import type { ProjectClaim } from "../../resources/tenant-types.ts";
+import type { Project } from "../../resources/types.ts";
+import { indices } from "../context.ts";
+import type { Context } from "../context.ts";
+import { namespaceOf } from "./namespace.ts";
+import { refusalOfCluster, refused } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+
+type Storage = NonNullable<ProjectSpec["storages"]>[number];
+
+const claimKey = (project: Project, name: string): string => `${namespaceOf(project)}/${name}`;
+
+/** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
+export function storageRefusal(storage: Storage, claim: ProjectClaim): string | undefined {
+  const { name, size, storageClassName, accessMode } = storage;
+  if (claim.deleting) return `claim "${name}" is being deleted; it is made again when it is gone`;
+  if (parseBytes(size) < claim.sizeBytes) {
+    return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; a claim cannot shrink`;
+  }
+  if (storageClassName !== undefined && storageClassName !== claim.storageClass) {
+    return `spec.storages "${name}": storageClassName "${storageClassName}" is not the claim's, "${claim.storageClass}"; it cannot be changed: add a storage of another name and move the data`;
+  }
+  const [mode = ""] = claim.accessModes;
+  if (accessMode !== mode) {
+    return `spec.storages "${name}": accessMode ${accessMode} is not the claim's, ${mode}; it cannot be changed: add a storage of another name and move the data`;
+  }
+  return undefined;
+}
+
+/** The storages as rows: what the cluster refuses stays as the claim is. */
+export function storagesOf({ owned }: Context, project: Project): ProjectStorage[] {
+  return (project.spec.storages ?? []).map((storage) => {
+    const claim = owned.claims.get(claimKey(project, storage.name));
+    const isKept = claim !== undefined && storageRefusal(storage, claim) !== undefined;
+    const storageClass = isKept ? claim.storageClass : storage.storageClassName;
+    return {
+      name: storage.name,
+      sizeBytes: isKept ? claim.sizeBytes : parseBytes(storage.size),
+      ...(storageClass === undefined ? {} : { storageClass }),
+      accessMode: isKept ? (claim.accessModes[0] ?? storage.accessMode) : storage.accessMode,
+      affinity: storage.affinity ?? {},
+    };
+  });
+}
+
+async function createClaim(
+  { kube, owned }: Context,
+  project: Project,
+  storage: Storage,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const manifest = claimManifest(namespaceOf(project), project.name, storage);
+  try {
+    owned.claims.wrote(await kube.create(projectClaims, manifest, { signal }));
+    return undefined;
+  } catch (error) {
+    if (!isAlreadyExists(error)) throw error;
+    return refused(
+      "StorageRefused",
+      `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim of this name that is not the project's; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
+    );
+  }
+}
+
+/** The cluster's refusal to grow a claim is about the storage class: its words say so. */
+async function keepClaim(
+  context: Context,
+  project: Project,
+  storage: Storage,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  const { kube, owned } = context;
+  const key = claimKey(project, storage.name);
+  const claim = owned.claims.get(key);
+  try {
+    if (claim === undefined) return await createClaim(context, project, storage, signal);
+    const refusal = storageRefusal(storage, claim);
+    if (refusal !== undefined) return refused("StorageRefused", refusal);
+    if (parseBytes(storage.size) === claim.sizeBytes) return undefined;
+    const grown = { spec: { resources: { requests: { storage: storage.size } } } };
+    owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
+    return undefined;
+  } catch (error) {
+    const { message } = refusalOfCluster(error, `spec.storages "${storage.name}"`);
+    return refused("StorageRefused", message);
+  }
+}
+
+/** Claims of storages that the project no longer names go only where it says Delete: they hold data. */
+async function removeFormerClaims(
+  { kube, owned }: Context,
+  project: Project,
+  signal: AbortSignal,
+): Promise<void> {
+  if (project.spec.reclaimPolicy !== "Delete") return;
+  const named = new Set((project.spec.storages ?? []).map(({ name }) => name));
+  const claims = owned.claims.informer.store.byIndex(
+    indices.claimsByNamespace,
+    namespaceOf(project),
+  );
+  for (const claim of claims) {
+    if (named.has(claim.name) || claim.deleting || claim.project !== project.name) continue;
+    await kube
+      .delete(projectClaims, claimKey(project, claim.name), { uid: claim.uid, signal })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+  }
+}
+
+/** Undefined when every storage has its claim; the first refusal otherwise, when all have been looked at. */
+export async function keepStorages(
+  context: Context,
+  project: Project,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
+  let first: Outcome | undefined;
+  for (const storage of project.spec.storages ?? []) {
+    const outcome = await keepClaim(context, project, storage, signal);
+    first ??= outcome;
+  }
+  await removeFormerClaims(context, project, signal);
+  return first;
+}

@@ -1,0 +1,82 @@
+/** What a project has in the cluster, as far as Rota made it: watched by label, so that drift is seen at once. */
+import { labels, managedBy } from "../api/names.ts";
+import { parseBytes } from "../domain/quantity.ts";
+import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
+import { fieldsOf, metaOf, textOf } from "./meta.ts";
+import type { Owned } from "./owned-objects.ts";
+import { namespaces, persistentVolumeClaims, roleBindings } from "./types.ts";
+
+export interface ProjectNamespace extends Owned {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+export interface ProjectRoleBinding extends Owned {
+  readonly role: string;
+  /** As "User name" or "Group name", in the object's order. */
+  readonly subjects: readonly string[];
+}
+
+export interface ProjectClaim extends Owned {
+  /** As the claim says it, such as 100Gi. */
+  readonly size: string;
+  readonly sizeBytes: number;
+  readonly storageClass: string;
+  readonly accessModes: readonly string[];
+}
+
+const labelSelector = `${labels.managedBy}=${managedBy},${labels.project}`;
+
+const watched = <T extends Owned>(
+  name: ResourceName,
+  project: (raw: KubeObject) => Omit<T, keyof Owned>,
+): ResourceType<T> => ({
+  ...name,
+  labelSelector,
+  project: (raw) =>
+    ({
+      ...metaOf(raw),
+      project: raw.metadata.labels?.[labels.project] ?? "",
+      ...project(raw),
+    }) as T,
+});
+
+const isRotas = ([name]: readonly [string, string]): boolean =>
+  name.startsWith("rota.dev/") || name.startsWith("pod-security.kubernetes.io/");
+
+/** What Rota looks at of a namespace's labels or annotations; other people's may be long. */
+const relevant = (entries: Readonly<Record<string, string>> | undefined) =>
+  Object.fromEntries(
+    Object.entries(entries ?? {}).filter(
+      (entry) => isRotas(entry) || entry[0] === labels.managedBy,
+    ),
+  );
+
+export const projectNamespaces = watched<ProjectNamespace>(namespaces, (raw) => ({
+  labels: relevant(raw.metadata.labels),
+  annotations: relevant(raw.metadata.annotations),
+}));
+
+interface Subject {
+  readonly kind?: string;
+  readonly name?: string;
+}
+
+export const subjectText = ({ kind, name }: Subject): string => `${kind ?? ""} ${name ?? ""}`;
+
+export const projectRoleBindings = watched<ProjectRoleBinding>(roleBindings, (raw) => ({
+  role: textOf(fieldsOf(raw["roleRef"])["name"]),
+  subjects: ((raw["subjects"] ?? []) as Subject[]).map(subjectText),
+}));
+
+export const projectClaims = watched<ProjectClaim>(persistentVolumeClaims, (raw) => {
+  const spec = fieldsOf(raw["spec"]);
+  const requests = fieldsOf(fieldsOf(spec["resources"])["requests"]);
+  const size = textOf(requests["storage"]) || "0";
+  return {
+    size,
+    sizeBytes: parseBytes(size),
+    storageClass: textOf(spec["storageClassName"]),
+    accessModes: (spec["accessModes"] ?? []) as string[],
+  };
+});
