@@ -53,7 +53,7 @@ interface ResourceList {
 }
 
 /** Asks the API server under which name it serves objects of this kind. */
-async function resourceOf(client: KubeClient, object: KubeObject): Promise<ResourceName> {
+export async function resourceOf(client: KubeClient, object: KubeObject): Promise<ResourceName> {
   const { apiVersion = "", kind = "" } = object;
   const [version = "", group = ""] = apiVersion.split("/").reverse();
   const root = group === "" ? "/api" : "/apis";
