@@ -93,7 +93,7 @@ pool: string
  */
 parallelism: number
 /**
- * The pods, as a core/v1 PodTemplateSpec. It is checked by a dry run against the API server before the job is queued. restartPolicy is always Never.
+ * The pods, as a core/v1 PodTemplateSpec. Fields that Rota sets itself are refused, and the rest is checked by a dry run against the API server before the job is queued. restartPolicy is always Never.
  */
 template: {
 [k: string]: unknown
@@ -345,10 +345,39 @@ storageClassName?: string
  */
 accessMode: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
 /**
- * Required node selector terms (as in a pod's nodeAffinity) that pods mounting this storage must satisfy.
+ * The nodes that can reach the storage. Jobs that mount it run nowhere else.
  */
 affinity?: {
-[k: string]: unknown
+/**
+ * Alternatives, as in a pod's required node affinity. A node must satisfy one of them.
+ * 
+ * @minItems 1
+ * @maxItems 16
+ */
+nodeSelectorTerms: {
+/**
+ * Conditions on the node's labels, all of which must hold.
+ * 
+ * @minItems 1
+ * @maxItems 16
+ */
+matchExpressions: {
+/**
+ * The key of a label of nodes.
+ */
+key: string
+/**
+ * How the label's value is compared.
+ */
+operator: ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt")
+/**
+ * What it is compared with.
+ * 
+ * @maxItems 64
+ */
+values?: string[]
+}[]
+}[]
 }
 }[]
 }
@@ -455,14 +484,14 @@ quantity: number
  * @minItems 1
  * @maxItems 100
  */
-timeWindows?: [{
+timeWindows?: {
 /**
  * The days on which the window starts. Every day when absent.
  * 
  * @minItems 1
  * @maxItems 7
  */
-days?: [("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]
+days?: ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")[]
 /**
  * Start of the window as HH:MM, from 00:00 to 23:59.
  */
@@ -471,23 +500,7 @@ start: string
  * End of the window as HH:MM, up to 24:00. An end at or before the start lies on the next day.
  */
 end: string
-}, ...({
-/**
- * The days on which the window starts. Every day when absent.
- * 
- * @minItems 1
- * @maxItems 7
- */
-days?: [("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]|[("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun"), ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")]
-/**
- * Start of the window as HH:MM, from 00:00 to 23:59.
- */
-start: string
-/**
- * End of the window as HH:MM, up to 24:00. An end at or before the start lies on the next day.
- */
-end: string
-})[]]
+}[]
 /**
  * What happens to running jobs that the plan no longer covers when a window closes: Finish lets them run as borrowers, Evict evicts them after a warning and a grace period.
  */

@@ -16,6 +16,8 @@ export const labels = {
   jobUid: "rota.dev/job-uid",
   attempt: "rota.dev/attempt",
   index: "rota.dev/index",
+  /** On pods of gangs of more than one: the Service that gives them host names. */
+  gang: "rota.dev/gang",
   managedBy: "app.kubernetes.io/managed-by",
 } as const;
 
@@ -35,6 +37,31 @@ export const defaultPool = "default";
 /** Deterministic, so that a pod created twice is the same pod. */
 export const podName = (job: string, attempt: number, index: number): string =>
   `${job}-${attempt}-${index}`;
+
+/** Of pods of one index over all attempts, so that ranks keep their address. At most 57 characters of a label's 63. */
+export const hostName = (job: string, index: number): string => `${job}-${index}`;
+
+/** The headless Service of a project's namespace, under which the pods of gangs have their host names. */
+export const gangService = "rota-gang";
+
+/** Of one pod of a gang, by its host name; the resolver's search path adds the cluster's domain. */
+export const gangAddress = (job: string, index: number, namespace: string): string =>
+  `${hostName(job, index)}.${gangService}.${namespace}.svc`;
+
+/** Variables that every container of a job's pods finds in its environment. */
+export const environment = {
+  job: "ROTA_JOB_NAME",
+  index: "ROTA_JOB_INDEX",
+  size: "ROTA_JOB_SIZE",
+  attempt: "ROTA_JOB_ATTEMPT",
+  leader: "ROTA_JOB_LEADER_ADDRESS",
+  configHash: "ROTA_CONFIG_HASH",
+} as const;
+
+export const environmentNames: ReadonlySet<string> = new Set(Object.values(environment));
+
+export const configVolumeName = "rota-config";
+export const storageVolumeName = (index: number): string => `rota-storage-${index}`;
 
 export const configMapName = (hash: string): string => `rota-config-${hash.slice(0, 40)}`;
 

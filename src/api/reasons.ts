@@ -95,6 +95,12 @@ export const reasons = {
     meaning: "Capacity is kept for the job while its victims leave.",
     cure: nothing,
   },
+  GangServiceTaken: {
+    kinds: ["Job"],
+    meaning:
+      "The namespace has a Service rota-gang that is not Rota's, so the pods of gangs have no host names.",
+    cure: "Delete that Service or give it another name; Rota makes its own with the next gang.",
+  },
   HoldExpired: {
     kinds: ["Job"],
     meaning: "The victims did not leave in time; the kept capacity was given back.",
@@ -180,6 +186,12 @@ export const reasons = {
     meaning: "The database refuses a value.",
     cure: "Change the field that the message names.",
   },
+  PodDisrupted: {
+    kinds: ["Job"],
+    meaning:
+      "The cluster ended pods of the gang: their node is gone, under pressure, or drained; the gang queues again.",
+    cure: "Nothing; it does not count as a failure.",
+  },
   PodFailed: {
     kinds: ["Job"],
     meaning: "A pod failed, and with it the attempt of the whole gang.",
@@ -189,6 +201,11 @@ export const reasons = {
     kinds: ["Job"],
     meaning: "Pods of the gang were deleted by somebody else; the gang queues again.",
     cure: "Nothing; find out who deletes pods if it happens again.",
+  },
+  PodsRefused: {
+    kinds: ["Job"],
+    meaning: "The API server refused the pods though it took the template when the job was queued.",
+    cure: "Read the message: a raised Pod Security level or a new policy needs another job, a quota needs room.",
   },
   PoolUnknown: {
     kinds: ["Job"],

@@ -75,6 +75,10 @@ function onProjectChange(context: Context, sinks: KeySinks, change: Change<Proje
   const name = (after ?? before)?.name ?? change.key;
   if (isNews(change)) sinks.projects.enqueue(name);
   if (before !== undefined && after?.uid !== before.uid) onProjectGone(context, sinks, before);
+  // Its row was stored: borrowing, storages, its place in the tree are what decisions are made of.
+  if (before?.status.observedGeneration !== after?.status.observedGeneration) {
+    context.scheduler.wake(undefined);
+  }
   if (
     before?.status.namespace !== after?.status.namespace &&
     after?.status.namespace !== undefined

@@ -45,6 +45,8 @@ export interface ListOptions extends CallOptions {
 export interface WriteOptions extends CallOptions {
   readonly dryRun?: boolean;
   readonly fieldManager?: string;
+  /** Strict: unknown and repeated fields are refused; otherwise the API server drops them. */
+  readonly fieldValidation?: "Strict";
 }
 
 export interface PageOptions extends ListOptions {
@@ -346,6 +348,7 @@ export class KubeClient {
     return queryText({
       fieldManager: options.fieldManager ?? this.name,
       dryRun: options.dryRun === true ? "All" : undefined,
+      fieldValidation: options.fieldValidation,
       ...more,
     });
   }

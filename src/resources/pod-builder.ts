@@ -1,51 +1,88 @@
-/** Makes the pods of a job from its template: named, labelled, owned, pinned to the chosen node. Pure. */
+/** Makes the pods of a job from its template: named, labelled, owned, equipped, pinned to the chosen node. Pure. */
 import {
   apiVersion,
   configFileName,
   configMapName,
   configMountPath,
+  configVolumeName,
+  environment,
+  gangAddress,
+  gangService,
+  hostName,
   labels,
   podName,
+  storageVolumeName,
 } from "../api/names.ts";
+import { allOf } from "../domain/scheduling/node-terms.ts";
+import type { NodeSelectorTerm } from "../domain/scheduling/types.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
+import { withSecurityDefaults } from "./pod-security.ts";
+import type { PodSecurityLevel } from "./pod-security.ts";
+import { listOf, partsOf } from "./pod-template.ts";
+import type { Fields, MountedStorage } from "./pod-template.ts";
+
+export interface StorageMount extends MountedStorage {
+  readonly readOnly?: boolean;
+  /** The nodes that reach it, as alternatives; absent: all. */
+  readonly nodeTerms?: readonly NodeSelectorTerm[];
+}
 
 export interface PodOrder {
   readonly job: { readonly name: string; readonly namespace: string; readonly uid: string };
   readonly project: string;
+  readonly podSecurity: PodSecurityLevel;
   readonly attempt: number;
   readonly index: number;
   readonly parallelism: number;
   /** Absent for the dry run that checks the template. */
   readonly node?: string;
   readonly configHash?: string;
-  readonly storages: readonly {
-    readonly name: string;
-    readonly mountPath: string;
-    readonly readOnly?: boolean;
-  }[];
+  readonly storages: readonly StorageMount[];
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+const isGang = (order: PodOrder): boolean => order.parallelism > 1;
 
-const listOf = (value: unknown): readonly Fields[] =>
-  Array.isArray(value) ? (value as Fields[]) : [];
+/**
+ * The template's own required terms and those of the storages. Where writing their product out would be too much, the
+ * template's alone: the node they are pinned to was chosen by all of them.
+ */
+function requiredTerms(
+  own: readonly NodeSelectorTerm[] | undefined,
+  storages: readonly StorageMount[],
+): readonly NodeSelectorTerm[] | undefined {
+  const ofStorages = storages.flatMap(({ nodeTerms }) => (nodeTerms ? [nodeTerms] : []));
+  const lists = own === undefined ? ofStorages : [own, ...ofStorages];
+  if (lists.length === 0) return undefined;
+  return allOf(lists) ?? (own && allOf([own], own.length));
+}
 
 /** Every term must name the node, since the terms of a node selector are alternatives. */
-function pinned(affinity: Fields, node: string): Fields {
-  const nodeAffinity = fieldsOf(affinity["nodeAffinity"]);
-  const required = fieldsOf(nodeAffinity["requiredDuringSchedulingIgnoredDuringExecution"]);
-  const terms = listOf(required["nodeSelectorTerms"]);
+function pinned(terms: readonly NodeSelectorTerm[] | undefined, node: string): NodeSelectorTerm[] {
   const onNode = { key: "metadata.name", operator: "In", values: [node] };
+  return (terms ?? [{}]).map((term) => ({
+    ...term,
+    matchFields: [...(term.matchFields ?? []), onNode],
+  }));
+}
+
+function affinityOf(podSpec: Fields, order: PodOrder): Fields | undefined {
+  const affinity = fieldsOf(podSpec["affinity"]);
+  const nodeAffinity = fieldsOf(affinity["nodeAffinity"]);
+  const { nodeSelectorTerms } = fieldsOf(
+    nodeAffinity["requiredDuringSchedulingIgnoredDuringExecution"],
+  );
+  const own = nodeSelectorTerms as readonly NodeSelectorTerm[] | undefined;
+  const terms = requiredTerms(own, order.storages);
+  const placed = order.node === undefined ? terms : pinned(terms, order.node);
+  if (placed === undefined) return undefined;
   return {
     ...affinity,
     nodeAffinity: {
       ...nodeAffinity,
+      // An empty term stands for what matches no node; the API server takes no empty list.
       requiredDuringSchedulingIgnoredDuringExecution: {
-        nodeSelectorTerms: (terms.length > 0 ? terms : [{}]).map((term) => ({
-          ...term,
-          matchFields: [...listOf(term["matchFields"]), onNode],
-        })),
+        nodeSelectorTerms: placed.length > 0 ? placed : [{}],
       },
     },
   };
@@ -56,92 +93,107 @@ interface Mounts {
   readonly volumeMounts: readonly Fields[];
 }
 
-function mountsOf(order: PodOrder): Mounts {
-  const storages = order.storages.map(({ name, readOnly }) => ({
-    name: `storage-${name}`,
-    persistentVolumeClaim: { claimName: name, readOnly: readOnly === true },
-  }));
-  const storageMounts = order.storages.map(({ name, mountPath, readOnly }) => ({
-    name: `storage-${name}`,
-    mountPath,
-    readOnly: readOnly === true,
-  }));
-  if (order.configHash === undefined) return { volumes: storages, volumeMounts: storageMounts };
+function storageMounts({ storages }: PodOrder): Mounts {
   return {
-    volumes: [
-      ...storages,
-      {
-        name: "rota-config",
-        configMap: {
-          name: configMapName(order.configHash),
-          items: [{ key: configFileName, path: configFileName }],
-        },
-      },
-    ],
-    volumeMounts: [
-      ...storageMounts,
-      { name: "rota-config", mountPath: configMountPath, readOnly: true },
-    ],
+    volumes: storages.map(({ name, readOnly }, index) => ({
+      name: storageVolumeName(index),
+      persistentVolumeClaim: { claimName: name, readOnly: readOnly === true },
+    })),
+    volumeMounts: storages.map(({ mountPath, readOnly }, index) => ({
+      name: storageVolumeName(index),
+      mountPath,
+      readOnly: readOnly === true,
+    })),
   };
 }
 
-const environmentOf = (order: PodOrder): readonly Fields[] => [
-  { name: "ROTA_JOB_INDEX", value: String(order.index) },
-  { name: "ROTA_JOB_SIZE", value: String(order.parallelism) },
-  { name: "ROTA_JOB_ATTEMPT", value: String(order.attempt) },
-];
+function configMount({ configHash }: PodOrder): Mounts {
+  if (configHash === undefined) return { volumes: [], volumeMounts: [] };
+  const items = [{ key: configFileName, path: configFileName }];
+  return {
+    volumes: [{ name: configVolumeName, configMap: { name: configMapName(configHash), items } }],
+    volumeMounts: [{ name: configVolumeName, mountPath: configMountPath, readOnly: true }],
+  };
+}
 
-function prepared(container: Fields, order: PodOrder, mounts: Mounts): Fields {
+function mountsOf(order: PodOrder): Mounts {
+  const storages = storageMounts(order);
+  const config = configMount(order);
+  return {
+    volumes: [...storages.volumes, ...config.volumes],
+    volumeMounts: [...storages.volumeMounts, ...config.volumeMounts],
+  };
+}
+
+function environmentOf(order: PodOrder): readonly Fields[] {
+  const { job, index, parallelism, attempt, configHash } = order;
+  // A single pod is its own leader, and needs no name in DNS for that.
+  const leader = isGang(order) ? gangAddress(job.name, 0, job.namespace) : "localhost";
+  return [
+    { name: environment.job, value: job.name },
+    { name: environment.index, value: String(index) },
+    { name: environment.size, value: String(parallelism) },
+    { name: environment.attempt, value: String(attempt) },
+    { name: environment.leader, value: leader },
+    ...(configHash === undefined ? [] : [{ name: environment.configHash, value: configHash }]),
+  ];
+}
+
+/** Ours come first, so that the template's variables can refer to them: $(ROTA_JOB_INDEX). */
+function equipped(container: Fields, order: PodOrder, mounts: Mounts): Fields {
   return {
     ...container,
-    env: [...listOf(container["env"]), ...environmentOf(order)],
+    env: [...environmentOf(order), ...listOf(container["env"])],
     volumeMounts: [...listOf(container["volumeMounts"]), ...mounts.volumeMounts],
+  };
+}
+
+function labelsOf(given: Fields, order: PodOrder): Record<string, string> {
+  return {
+    ...(fieldsOf(given["labels"]) as Record<string, string>),
+    [labels.job]: order.job.name,
+    [labels.jobUid]: order.job.uid,
+    [labels.attempt]: String(order.attempt),
+    [labels.index]: String(order.index),
+    [labels.project]: order.project,
+    ...(isGang(order) ? { [labels.gang]: gangService } : {}),
+  };
+}
+
+function specOf(podSpec: Fields, order: PodOrder): Fields {
+  const mounts = mountsOf(order);
+  const equip = (container: Fields) => equipped(container, order, mounts);
+  const initContainers = listOf(podSpec["initContainers"]).map(equip);
+  const affinity = affinityOf(podSpec, order);
+  return {
+    ...podSpec,
+    restartPolicy: "Never",
+    ...(isGang(order)
+      ? { hostname: hostName(order.job.name, order.index), subdomain: gangService }
+      : {}),
+    ...(initContainers.length > 0 ? { initContainers } : {}),
+    containers: listOf(podSpec["containers"]).map(equip),
+    volumes: [...listOf(podSpec["volumes"]), ...mounts.volumes],
+    ...(affinity === undefined ? {} : { affinity }),
   };
 }
 
 /** The pod of one index of the gang. `template` is the job's PodTemplateSpec as the API server returned it. */
 export function buildPod(template: unknown, order: PodOrder): KubeObject {
-  const { metadata, spec } = fieldsOf(template) as { metadata?: unknown; spec?: unknown };
-  const given = fieldsOf(metadata);
-  const podSpec = fieldsOf(spec);
-  const mounts = mountsOf(order);
-  const prepare = (container: Fields) => prepared(container, order, mounts);
-  const initContainers = listOf(podSpec["initContainers"]).map(prepare);
+  const { metadata, spec } = partsOf(template);
+  const { name, namespace, uid } = order.job;
   return {
     apiVersion: "v1",
     kind: "Pod",
     metadata: {
-      name: podName(order.job.name, order.attempt, order.index),
-      namespace: order.job.namespace,
-      annotations: fieldsOf(given["annotations"]) as Record<string, string>,
-      labels: {
-        ...(fieldsOf(given["labels"]) as Record<string, string>),
-        [labels.job]: order.job.name,
-        [labels.jobUid]: order.job.uid,
-        [labels.attempt]: String(order.attempt),
-        [labels.index]: String(order.index),
-        [labels.project]: order.project,
-      },
+      name: podName(name, order.attempt, order.index),
+      namespace,
+      annotations: fieldsOf(metadata["annotations"]) as Record<string, string>,
+      labels: labelsOf(metadata, order),
       ownerReferences: [
-        {
-          apiVersion,
-          kind: "Job",
-          name: order.job.name,
-          uid: order.job.uid,
-          controller: true,
-          blockOwnerDeletion: false,
-        },
+        { apiVersion, kind: "Job", name, uid, controller: true, blockOwnerDeletion: false },
       ],
     },
-    spec: {
-      ...podSpec,
-      restartPolicy: "Never",
-      containers: listOf(podSpec["containers"]).map(prepare),
-      ...(initContainers.length > 0 ? { initContainers } : {}),
-      volumes: [...listOf(podSpec["volumes"]), ...mounts.volumes],
-      ...(order.node === undefined
-        ? {}
-        : { affinity: pinned(fieldsOf(podSpec["affinity"]), order.node) }),
-    },
+    spec: withSecurityDefaults(specOf(spec, order), order.podSecurity),
   };
 }

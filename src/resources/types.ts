@@ -66,6 +66,8 @@ export interface Pod extends Meta {
   readonly ready: boolean;
   /** Why it failed, in words; empty otherwise. */
   readonly failure: string;
+  /** Why the cluster ended it, in words; empty when it did not. */
+  readonly disruption: string;
   readonly demand: PodDemand;
 }
 
@@ -121,11 +123,17 @@ export const priorityClasses: ResourceType<PriorityClass> = {
 interface RawCondition {
   readonly type?: string;
   readonly status?: string;
+  readonly reason?: string;
+  readonly message?: string;
 }
 
+const trueCondition = (conditions: unknown, type: string): RawCondition | undefined =>
+  Array.isArray(conditions)
+    ? (conditions as RawCondition[]).find((entry) => entry.type === type && entry.status === "True")
+    : undefined;
+
 const isTrue = (conditions: unknown, type: string): boolean =>
-  Array.isArray(conditions) &&
-  (conditions as RawCondition[]).some((entry) => entry.type === type && entry.status === "True");
+  trueCondition(conditions, type) !== undefined;
 
 function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   const amounts = fieldsOf(allocatable);
@@ -177,6 +185,12 @@ function failureOf(status: Readonly<Record<string, unknown>>): string {
   return textOf(status["message"]) || textOf(status["reason"]) || "the pod failed";
 }
 
+/** Set by whoever ends a pod for the cluster's sake: taints, drains, the kubelet under pressure, the pod collector. */
+function disruptionOf(status: Readonly<Record<string, unknown>>): string {
+  const found = trueCondition(status["conditions"], "DisruptionTarget");
+  return found === undefined ? "" : (found.message ?? found.reason ?? "disrupted");
+}
+
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
   group: "",
   version: "v1",
@@ -199,6 +213,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
       failure: failureOf(status),
+      disruption: disruptionOf(status),
       demand: podDemand(spec, gpuResource),
     };
   },
@@ -215,6 +230,7 @@ const core = (plural: string, kind: string, namespaced: boolean): ResourceName =
 });
 export const namespaces = core("namespaces", "Namespace", false);
 export const configMaps = core("configmaps", "ConfigMap", true);
+export const services = core("services", "Service", true);
 export const persistentVolumeClaims = core("persistentvolumeclaims", "PersistentVolumeClaim", true);
 export const roleBindings: ResourceName = {
   group: "rbac.authorization.k8s.io",

@@ -56,6 +56,8 @@ async function typesOf(definition: CustomResourceDefinition): Promise<string> {
     return compile(asReturnedByServer(schema[part] ?? {}) as JSONSchema, name, {
       bannerComment: "",
       format: false,
+      // A bounded array would become a union of tuples of every length.
+      ignoreMinAndMaxItems: true,
     });
   });
   return (await Promise.all(parts)).join("\n");

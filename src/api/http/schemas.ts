@@ -140,7 +140,7 @@ const nodeAnswer = named(
       fits: count.describe("Pods of the job that fit now"),
       free: amounts.describe("Free for a job that starts now"),
       refusal: z
-        .enum(["Unschedulable", "Avoided", "NodeSelector", "Taint", "Affinity", "Full"])
+        .enum(["Unschedulable", "Avoided", "NodeSelector", "Taint", "Affinity", "Storage", "Full"])
         .nullable()
         .describe("Why no pod of the job can start there; null when one can"),
       message: z.string().nullable(),

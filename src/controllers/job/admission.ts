@@ -10,6 +10,7 @@ import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
+import { templateProblems } from "../../resources/pod-template.ts";
 import { jobs as jobType, podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
@@ -21,11 +22,16 @@ import {
   priorityClassOf,
   projectOfNamespace,
 } from "../lookups.ts";
+import { surroundingsOf } from "./surroundings.ts";
+import { templateRefusal } from "./template-refusal.ts";
 
 export interface Refusal {
   readonly reason: JobReason;
   readonly message: string;
 }
+
+/** A template with more is not mended field by field. */
+const mostProblems = 5;
 
 const refuse = (reason: JobReason, message: string): Refusal => ({ reason, message });
 
@@ -79,7 +85,7 @@ function checkStorages(job: Job, project: Project): Refusal | undefined {
   );
 }
 
-/** The pod as the API server would store it, with its defaults; a bad template is refused in the server's words. */
+/** The pod as the API server would store it, with its defaults; a bad template is refused, and the field named. */
 async function dryRun(
   context: Context,
   job: Job,
@@ -88,19 +94,27 @@ async function dryRun(
   signal: AbortSignal,
 ): Promise<KubeObject | Refusal> {
   const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
-  const pod = buildPod(fieldsOf(raw["spec"])["template"], {
-    job,
-    project: project.name,
+  const { template } = fieldsOf(raw["spec"]);
+  const problems = templateProblems(template, {
+    parallelism: job.spec.parallelism,
+    storages: job.spec.storages ?? [],
+    hasConfig: configHash !== undefined,
+  });
+  if (problems.length > 0)
+    return refuse("TemplateRefused", problems.slice(0, mostProblems).join("; "));
+  const surroundings = surroundingsOf(job, project, configHash);
+  const pod = buildPod(template, {
+    ...surroundings,
+    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
+    storages: surroundings.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
     // Attempts count from 1: a pod of this name never exists.
     attempt: 0,
     index: 0,
-    parallelism: job.spec.parallelism,
-    ...(configHash === undefined ? {} : { configHash }),
-    storages: job.spec.storages ?? [],
   });
   try {
     return await context.kube.create(podsOf(context.settings.gpuResource), pod, {
       dryRun: true,
+      fieldValidation: "Strict",
       signal,
     });
   } catch (error) {
@@ -108,7 +122,7 @@ async function dryRun(
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
     // A namespace that was made a moment ago has no service account yet: that is not the template's fault.
     if (/service ?account .*not found/i.test(error.message)) throw error;
-    return refuse("TemplateRefused", `spec.template: ${error.message}`);
+    return refuse("TemplateRefused", templateRefusal(error, template, project));
   }
 }
 

@@ -8,17 +8,19 @@ import { configFileName, configMapName, labels } from "../../api/names.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { ReconcileResult } from "../../runtime/controller.ts";
-import { configMaps, hasEnded, jobs } from "../../resources/types.ts";
-import type { Job, Pod } from "../../resources/types.ts";
+import { configMaps, jobs } from "../../resources/types.ts";
+import type { Job, Pod, Project } from "../../resources/types.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Context } from "../context.ts";
 import { notify } from "../status.ts";
 import { createMissingPods, evictPods, stopPods } from "./pods.ts";
+import { refusalOfPod } from "./template-refusal.ts";
 
 export interface Step {
   readonly context: Context;
   readonly job: Job;
-  readonly project: string;
+  /** Absent when the namespace's project is gone, or not known yet: then nothing is started. */
+  readonly project: Project | undefined;
   readonly view: JobView;
   /** All pods of the job, of any attempt. */
   readonly pods: readonly Pod[];
@@ -27,6 +29,9 @@ export interface Step {
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
 const evictionRetrySeconds = 5;
+const projectRecheckSeconds = 5;
+/** A quota that is exhausted may have room again. */
+const refusedRetrySeconds = 30;
 
 const ofAttempt = ({ pods, view }: Step): Pod[] =>
   pods.filter((pod) => pod.attempt === view.attempt);
@@ -41,14 +46,17 @@ export async function stopStrays(step: Step): Promise<number> {
   return stopPods(step.context, strays, step.signal);
 }
 
-async function ensureConfigMap({ context, job, project, view, signal }: Step): Promise<void> {
+async function ensureConfigMap(
+  { context, job, view, signal }: Step,
+  project: Project,
+): Promise<void> {
   if (view.configHash === undefined) return;
   const content = await readCommitContent(context.db, view.configHash);
   const manifest = {
     metadata: {
       name: configMapName(view.configHash),
       namespace: job.namespace,
-      labels: { [labels.project]: project, [labels.managedBy]: "rota" },
+      labels: { [labels.project]: project.name, [labels.managedBy]: "rota" },
     },
     immutable: true,
     data: { [configFileName]: content },
@@ -64,6 +72,7 @@ async function endGang(
   reason: JobReason,
   message: string,
   counts: boolean,
+  delaySeconds = 0,
 ): Promise<ReconcileResult> {
   const { context, view } = step;
   if ((await stopPods(context, ofAttempt(step), step.signal)) > 0) return done();
@@ -79,7 +88,7 @@ async function endGang(
       countsAsFailure: counts,
       reason,
       message,
-      notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : 0,
+      notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : delaySeconds,
     });
     context.counters.attemptEnded(view.pool, "retried");
   }
@@ -101,8 +110,26 @@ async function succeed(step: Step): Promise<ReconcileResult> {
   return again(0);
 }
 
+/** A pod that failed by itself: one that is deleted or disrupted may fail on its way out, and is lost. */
 function failedPod(step: Step): Pod | undefined {
-  return ofAttempt(step).find((pod) => pod.phase === "Failed");
+  return ofAttempt(step).find(
+    (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "",
+  );
+}
+
+const isLost = (pod: Pod): boolean =>
+  pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
+
+/** The gang has lost pods through no fault of its own. */
+function endLost(step: Step): Promise<ReconcileResult> {
+  const size = step.job.spec.parallelism;
+  const pods = ofAttempt(step);
+  const count = size - pods.filter((pod) => !isLost(pod)).length;
+  const disrupted = pods.find((pod) => pod.disruption !== "");
+  if (disrupted === undefined)
+    return endGang(step, "PodsLost", `${count} of ${size} pods were deleted`, false);
+  const message = `${count} of ${size} pods were ended by the cluster: ${disrupted.disruption}`;
+  return endGang(step, "PodDisrupted", message, false);
 }
 
 const allAre = (step: Step, is: (pod: Pod) => boolean): boolean => {
@@ -110,12 +137,21 @@ const allAre = (step: Step, is: (pod: Pod) => boolean): boolean => {
   return pods.length === step.job.spec.parallelism && pods.every(is);
 };
 
+async function makePods(step: Step, project: Project): Promise<void> {
+  const { context, job, view, signal } = step;
+  await ensureConfigMap(step, project);
+  const existing = ofAttempt(step);
+  const created = await createMissingPods(context, job, project, view, existing, signal);
+  if (created > 0) context.checkpoint("pods-created");
+}
+
 async function whileStarting(step: Step): Promise<ReconcileResult> {
   const { context, view } = step;
   if (view.suspended) return endGang(step, "Suspended", "spec.suspend is true", false);
   const failed = failedPod(step);
   if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
   if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
+  if (ofAttempt(step).some((pod) => isLost(pod) && pod.disruption !== "")) return endLost(step);
   if (allAre(step, (pod) => pod.phase === "Running" || pod.phase === "Succeeded")) {
     await markRunning(context.db, { id: view.id, attempt: view.attempt });
     return again(0);
@@ -125,16 +161,15 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
     const message = `not all pods ran within ${context.settings.startDeadlineSeconds} s; placed anew`;
     return endGang(step, "StartDeadlineExceeded", message, false);
   }
-  await ensureConfigMap(step);
-  const created = await createMissingPods(
-    context,
-    step.job,
-    step.project,
-    view,
-    ofAttempt(step),
-    step.signal,
-  );
-  if (created > 0) context.checkpoint("pods-created");
+  if (step.project === undefined) return again(projectRecheckSeconds);
+  try {
+    await makePods(step, step.project);
+  } catch (error) {
+    const refusal = refusalOfPod(error);
+    if (refusal === undefined) throw error;
+    const { message, passes } = refusal;
+    return endGang(step, "PodsRefused", message, !passes, passes ? refusedRetrySeconds : 0);
+  }
   return again(left);
 }
 
@@ -144,11 +179,8 @@ async function whileRunning(step: Step): Promise<ReconcileResult> {
   const failed = failedPod(step);
   if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
   if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
-  const present = ofAttempt(step).filter((pod) => !pod.deleting || hasEnded(pod)).length;
-  if (present < job.spec.parallelism) {
-    const message = `${job.spec.parallelism - present} of ${job.spec.parallelism} pods were deleted`;
-    return endGang(step, "PodsLost", message, false);
-  }
+  if (ofAttempt(step).filter((pod) => !isLost(pod)).length < job.spec.parallelism)
+    return endLost(step);
   if (view.maxRuntimeSeconds === undefined) return done();
   const left = view.maxRuntimeSeconds - elapsedSeconds(step);
   if (left > 0) return again(left);

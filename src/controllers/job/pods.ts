@@ -4,11 +4,15 @@ import { indices } from "../context.ts";
 import { podName } from "../../api/names.ts";
 import type { JobView } from "../../db/job-view.ts";
 import { isAlreadyExists, isConflict, isDisruptionBudget, isNotFound } from "../../kube/errors.ts";
+import { keyOf } from "../../kube/resource.ts";
+import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, jobs as jobType, podsOf } from "../../resources/types.ts";
-import type { Job, Pod } from "../../resources/types.ts";
+import type { Job, Pod, Project } from "../../resources/types.ts";
 import { each } from "../../runtime/each.ts";
+import { ensureGangService, surroundingsOf } from "./surroundings.ts";
+import { refusalOfPod } from "./template-refusal.ts";
 
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
 const callsAtOnce = 16;
@@ -30,7 +34,7 @@ function nodesByIndex(view: JobView): string[] {
 export async function createMissingPods(
   context: Context,
   job: Job,
-  project: string,
+  project: Project,
   view: JobView,
   existing: readonly Pod[],
   signal: AbortSignal,
@@ -41,24 +45,38 @@ export async function createMissingPods(
     .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)));
   if (missing.length === 0) return 0;
   const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
-  const template = fieldsOf(raw["spec"])["template"];
+  const { template } = fieldsOf(raw["spec"]);
   const type = podsOf(context.settings.gpuResource);
-  await each(missing, callsAtOnce, async ({ node, index }) => {
-    const pod = buildPod(template, {
-      job,
-      project,
-      attempt: view.attempt,
-      index,
-      parallelism: job.spec.parallelism,
-      node,
-      ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
-      storages: job.spec.storages ?? [],
+  const surroundings = surroundingsOf(job, project, view.configHash);
+  await ensureGangService(context, job, project, signal);
+  const made: KubeObject[] = [];
+  try {
+    await each(missing, callsAtOnce, async ({ node, index }) => {
+      const pod = buildPod(template, { ...surroundings, attempt: view.attempt, index, node });
+      try {
+        made.push(await context.kube.create(type, pod, { signal }));
+      } catch (error) {
+        if (!isAlreadyExists(error)) throw error;
+      }
     });
-    await context.kube.create(type, pod, { signal }).catch((error: unknown) => {
-      if (!isAlreadyExists(error)) throw error;
-    });
-  });
+  } catch (error) {
+    if (refusalOfPod(error) !== undefined) await unmakePods(context, made, signal);
+    throw error;
+  }
   return missing.length;
+}
+
+/** A gang that cannot be made whole is not left in parts; the caches have not seen these pods yet. */
+async function unmakePods(
+  context: Context,
+  made: readonly KubeObject[],
+  signal: AbortSignal,
+): Promise<void> {
+  const type = podsOf(context.settings.gpuResource);
+  await each(made, callsAtOnce, async (pod) => {
+    const { uid = "" } = pod.metadata;
+    await context.kube.delete(type, keyOf(pod), { uid, signal }).catch(ignoreGone);
+  });
 }
 
 /** Asks for the deletion of those that run; returns how many pods still hold their node. */

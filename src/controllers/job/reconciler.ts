@@ -113,7 +113,7 @@ async function follow(
 ): Promise<ReconcileResult> {
   if (view.finishedAt === undefined && (await followSpec(context, job, view))) return again(0);
   const pods = podsOfJob(context, key, job.uid);
-  const project = projectOfNamespace(context, job.namespace)?.name ?? "";
+  const project = projectOfNamespace(context, job.namespace);
   const result = await advance({ context, job, project, view, pods, signal });
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;

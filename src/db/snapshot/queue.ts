@@ -31,6 +31,7 @@ interface QueueRow {
   readonly max_runtime_seconds: number | null;
   readonly node_selector: Readonly<Record<string, string>>;
   readonly node_affinity: readonly NodeSelectorTerm[];
+  readonly storage_terms: readonly (readonly NodeSelectorTerm[])[];
   readonly tolerations: readonly Toleration[];
   readonly avoid_nodes: readonly string[];
   readonly owner_ids: readonly number[];
@@ -59,6 +60,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       ...(row.max_runtime_seconds === null ? {} : { maxRuntimeSeconds: row.max_runtime_seconds }),
       nodeSelector: row.node_selector,
       ...(row.node_affinity.length === 0 ? {} : { affinityTerms: row.node_affinity }),
+      ...(row.storage_terms.length === 0 ? {} : { storageTerms: row.storage_terms }),
       tolerations: row.tolerations,
       avoidNodes: row.avoid_nodes,
     },
@@ -93,6 +95,13 @@ export async function readClaimedJobs(
       job.preempts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
+      -- As the project has them now: they may have changed while the job waited.
+      coalesce((
+        SELECT json_agg(storage.affinity_config -> 'nodeSelectorTerms' ORDER BY storage.name)
+        FROM jsonb_array_elements(spec.storages) AS mounted
+        JOIN storages AS storage ON storage.project_id = job.project_id AND storage.name = mounted ->> 'name'
+        WHERE jsonb_typeof(storage.affinity_config -> 'nodeSelectorTerms') = 'array'
+      ), '[]') AS storage_terms,
       coalesce(spec.tolerations, '[]') AS tolerations,
       coalesce(spec.avoid_nodes, '{}') AS avoid_nodes,
       chain.owner_ids

@@ -78,7 +78,8 @@ export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeSta
     ...(down > 0 ? [`${down} not ready or cordoned`] : []),
     ...(avoided > 0 ? [`${avoided} avoided after a failed start`] : []),
   ];
-  const looked = `none of ${counted(nodes.length, "node", "nodes")} in pool ${pool} accepts its node selector, affinity and tolerations`;
+  const storages = (job.storageTerms ?? []).length > 0 ? " and reaches its storages" : "";
+  const looked = `none of ${counted(nodes.length, "node", "nodes")} in pool ${pool} accepts its node selector, affinity and tolerations${storages}`;
   return details.length > 0 ? `${looked} (${joined(details)})` : looked;
 }
 

@@ -110,6 +110,7 @@ function refusalText(node: NodeState, job: QueuedJob, refusal: NodeRefusal): str
   if (refusal === "Avoided") return "lately failed to start this job's pods";
   if (refusal === "NodeSelector") return `lacks ${missingLabels(node.snapshot, job).join(", ")}`;
   if (refusal === "Affinity") return "matches none of the required node affinity's terms";
+  if (refusal === "Storage") return "does not reach a storage that the job mounts";
   const taints = untolerated(node.snapshot, job).map(({ key, value, effect }) =>
     value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`,
   );

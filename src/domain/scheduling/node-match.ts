@@ -11,7 +11,13 @@ import type {
   Toleration,
 } from "./types.ts";
 
-export type NodeRefusal = "Unschedulable" | "Avoided" | "NodeSelector" | "Taint" | "Affinity";
+export type NodeRefusal =
+  | "Unschedulable"
+  | "Avoided"
+  | "NodeSelector"
+  | "Taint"
+  | "Affinity"
+  | "Storage";
 
 export const acceptsPods = (node: NodeSnapshot, constraints: NodeConstraints): boolean =>
   refusalOf(node, constraints) === undefined;
@@ -25,7 +31,9 @@ export function refusalOf(
   if (constraints.avoidNodes.includes(node.name)) return "Avoided";
   if (!selectorMatches(node, constraints.nodeSelector)) return "NodeSelector";
   if (!toleratesAll(node.taints, constraints.tolerations)) return "Taint";
-  return affinityMatches(node, constraints.affinityTerms) ? undefined : "Affinity";
+  if (!affinityMatches(node, constraints.affinityTerms)) return "Affinity";
+  const reaches = (constraints.storageTerms ?? []).every((terms) => affinityMatches(node, terms));
+  return reaches ? undefined : "Storage";
 }
 
 /** The labels a node selector asks for and the node does not have, as key=value. */

@@ -151,6 +151,7 @@ export const constraintsKey = (constraints: NodeConstraints): string =>
   JSON.stringify([
     constraints.nodeSelector,
     constraints.affinityTerms ?? null,
+    constraints.storageTerms ?? null,
     constraints.tolerations,
     constraints.avoidNodes,
   ]);

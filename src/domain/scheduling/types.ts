@@ -93,6 +93,8 @@ export interface NodeConstraints {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Required node affinity; absent means no requirement, empty matches no node, as in Kubernetes. */
   readonly affinityTerms?: readonly NodeSelectorTerm[];
+  /** From where the storages it mounts can be reached: a list of terms for each that says so, and all must hold. */
+  readonly storageTerms?: readonly (readonly NodeSelectorTerm[])[];
   readonly tolerations: readonly Toleration[];
   /** Nodes that lately failed to start this job's pods. */
   readonly avoidNodes: readonly string[];

@@ -1,0 +1,176 @@
+import { expect } from "chai";
+import { buildPod } from "../../../src/resources/pod-builder.ts";
+import type { PodOrder } from "../../../src/resources/pod-builder.ts";
+import { fieldsOf } from "../../../src/resources/meta.ts";
+import { listOf } from "../../../src/resources/pod-template.ts";
+
+const order = (input: Partial<PodOrder> = {}): PodOrder => ({
+  job: { name: "train", namespace: "team", uid: "u" },
+  project: "vision",
+  podSecurity: "baseline",
+  attempt: 2,
+  index: 1,
+  parallelism: 4,
+  node: "n7",
+  storages: [],
+  ...input,
+});
+const template = (spec: object = {}, metadata: object = {}) => ({
+  metadata,
+  spec: { containers: [{ name: "main", image: "i" }], ...spec },
+});
+const specOf = (given: unknown, input: Partial<PodOrder> = {}) =>
+  fieldsOf(buildPod(given, order(input))["spec"]);
+const termsOf = (spec: Readonly<Record<string, unknown>>) => {
+  const { nodeAffinity } = fieldsOf(spec["affinity"]);
+  const { requiredDuringSchedulingIgnoredDuringExecution: required } = fieldsOf(nodeAffinity);
+  return fieldsOf(required)["nodeSelectorTerms"];
+};
+const environmentOf = (spec: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(
+    listOf(listOf(spec["containers"])[0]?.["env"]).map(({ name, value }) => [name, value]),
+  );
+const inZones = (...values: string[]) => ({
+  matchExpressions: [{ key: "zone", operator: "In", values }],
+});
+const onNode = { matchFields: [{ key: "metadata.name", operator: "In", values: ["n7"] }] };
+
+describe("the pods of a job", () => {
+  it("have host names that stay over attempts, under the gang's Service", () => {
+    const first = specOf(template(), { attempt: 1 });
+    const second = specOf(template(), { attempt: 2 });
+    expect(first["hostname"]).to.equal("train-1");
+    expect(second["hostname"]).to.equal("train-1");
+    expect(second["subdomain"]).to.equal("rota-gang");
+    expect(environmentOf(second)).to.deep.equal({
+      ROTA_JOB_NAME: "train",
+      ROTA_JOB_INDEX: "1",
+      ROTA_JOB_SIZE: "4",
+      ROTA_JOB_ATTEMPT: "2",
+      ROTA_JOB_LEADER_ADDRESS: "train-0.rota-gang.team.svc",
+    });
+  });
+
+  it("keep within a host name's 63 characters at the longest name and index", () => {
+    const { hostname } = specOf(template(), {
+      job: { name: "j".repeat(52), namespace: "team", uid: "u" },
+      index: 9999,
+      parallelism: 10_000,
+    });
+    expect(hostname).to.have.length.at.most(63);
+  });
+
+  it("of a single one lead themselves, keep their own host name and join no Service", () => {
+    const pod = buildPod(template({ hostname: "mine" }), order({ parallelism: 1, index: 0 }));
+    const spec = fieldsOf(pod["spec"]);
+    expect(spec["hostname"]).to.equal("mine");
+    expect(spec).not.to.have.property("subdomain");
+    expect(pod.metadata.labels).not.to.have.property("rota.dev/gang");
+    expect(environmentOf(spec)["ROTA_JOB_LEADER_ADDRESS"]).to.equal("localhost");
+  });
+
+  it("define Rota's variables first, so that others can refer to them", () => {
+    const own = { name: "RANK", value: "$(ROTA_JOB_INDEX)" };
+    const spec = specOf(template({ containers: [{ name: "main", image: "i", env: [own] }] }));
+    expect(listOf(listOf(spec["containers"])[0]?.["env"]).at(-1)).to.deep.equal(own);
+  });
+
+  it("are pinned by every alternative of the template, and by none that matches nothing", () => {
+    const affinity = (...nodeSelectorTerms: object[]) => ({
+      affinity: {
+        nodeAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms },
+        },
+      },
+    });
+    expect(termsOf(specOf(template(affinity(inZones("a"), {}, inZones("b")))))).to.deep.equal([
+      { ...inZones("a"), ...onNode },
+      { ...inZones("b"), ...onNode },
+    ]);
+    expect(termsOf(specOf(template(affinity({}))))).to.deep.equal([{}]);
+    expect(termsOf(specOf(template()))).to.deep.equal([onNode]);
+  });
+
+  it("carry the terms of the template and of every storage together", () => {
+    const spec = specOf(
+      template({
+        affinity: {
+          nodeAffinity: {
+            requiredDuringSchedulingIgnoredDuringExecution: {
+              nodeSelectorTerms: [inZones("a"), inZones("b")],
+            },
+          },
+        },
+      }),
+      {
+        storages: [
+          { name: "data", mountPath: "/data", nodeTerms: [inZones("a"), inZones("c")] },
+          { name: "home", mountPath: "/home" },
+        ],
+      },
+    );
+    const expressions = (...zones: string[]) => ({
+      matchExpressions: zones.map((zone) => ({ key: "zone", operator: "In", values: [zone] })),
+      ...onNode,
+    });
+    expect(termsOf(spec)).to.deep.equal([
+      expressions("a"),
+      expressions("a", "c"),
+      expressions("b", "a"),
+      expressions("b", "c"),
+    ]);
+    expect(
+      listOf(spec["volumes"]).map(({ persistentVolumeClaim }) => persistentVolumeClaim),
+    ).to.deep.equal([
+      { claimName: "data", readOnly: false },
+      { claimName: "home", readOnly: false },
+    ]);
+  });
+
+  it("mount storages whose names are too long for a volume's", () => {
+    const name = "s".repeat(63);
+    const [volume] = listOf(
+      specOf(template(), { storages: [{ name, mountPath: "/data" }] })["volumes"],
+    );
+    expect(volume?.["name"]).to.have.length.at.most(63);
+  });
+});
+
+describe("Pod Security defaults", () => {
+  const restricted = (spec: object) => specOf(template(spec), { podSecurity: "restricted" });
+  const container = (spec: Readonly<Record<string, unknown>>) =>
+    fieldsOf(listOf(spec["containers"])[0]?.["securityContext"]);
+
+  it("take away what the restricted level forbids anyway", () => {
+    const spec = restricted({});
+    expect(container(spec)).to.deep.equal({
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ["ALL"] },
+    });
+    expect(spec["securityContext"]).to.deep.equal({ seccompProfile: { type: "RuntimeDefault" } });
+  });
+
+  it("say that a pod does not run as root only where it says so already", () => {
+    const nonRoot = (spec: object) => fieldsOf(restricted(spec)["securityContext"])["runAsNonRoot"];
+    const as = (runAsUser: number) => ({ name: "m", image: "i", securityContext: { runAsUser } });
+    expect(nonRoot({})).to.equal(undefined);
+    expect(nonRoot({ securityContext: { runAsUser: 0 } })).to.equal(undefined);
+    expect(nonRoot({ securityContext: { runAsUser: 1000 } })).to.equal(true);
+    expect(nonRoot({ containers: [as(1000)] })).to.equal(true);
+    expect(nonRoot({ securityContext: { runAsUser: 1000 }, containers: [as(0)] })).to.equal(
+      undefined,
+    );
+    expect(nonRoot({ securityContext: { runAsUser: 1000, runAsNonRoot: false } })).to.equal(false);
+  });
+
+  it("never change what a template says", () => {
+    const securityContext = { allowPrivilegeEscalation: true, capabilities: { drop: ["CHOWN"] } };
+    const spec = restricted({ containers: [{ name: "main", image: "i", securityContext }] });
+    expect(container(spec)).to.deep.equal(securityContext);
+  });
+
+  it("leave other levels and Windows alone", () => {
+    expect(specOf(template())).not.to.have.property("securityContext");
+    expect(restricted({ os: { name: "windows" } })).not.to.have.property("securityContext");
+  });
+});
