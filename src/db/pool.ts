@@ -1,7 +1,8 @@
 /** The connection pool: limits on everything that can wait, transactions with bounded retries. */
-import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
+import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
 import { mapDatabaseError } from "../errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
+import { preparingClient } from "./prepared.ts";
 import { TypeRegistry, type Queryable } from "./types.ts";
 
 export interface PoolOptions {
@@ -64,7 +65,7 @@ export function createPool(url: string, options: PoolOptions = {}): DatabasePool
   const { onStatement } = options;
   const pool = new Pool({
     ...poolConfig(url, options, types),
-    ...(onStatement ? { Client: measuredClient(onStatement) } : {}),
+    Client: preparingClient(onStatement ? measuredClient(onStatement) : Client),
   });
   // Without a listener an idle connection that the server ends would end the process.
   pool.on("error", (error) => options.onError?.(error));
