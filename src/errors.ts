@@ -150,6 +150,7 @@ export const constraintErrors: Readonly<Record<string, Mapping>> = {
     "a job is forgotten only after its end",
   ),
   jobs_parallelism_positive: negative,
+  jobs_placement_is_array: malformed,
   jobs_pkey: mapping("AlreadyExists", "the job is queued already"),
   jobs_transition_allowed: mapping(
     "JobTransitionRefused",

@@ -1,5 +1,6 @@
 /** Jobs that start at once: transition, allocations and history in one statement. */
 import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 /** A job, and the attempt it was read with: nothing happens when it has moved on since. */
@@ -35,25 +36,16 @@ export const placementColumn = (
 export function admitJobs(db: Queryable, admissions: readonly Admission[]): Promise<Fence[]> {
   return run<Fence>(
     db,
-    `
-    WITH admitted AS (
-      UPDATE jobs
-      SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
-        started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
-        not_before = NULL, reason = 'Admitted', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) WITH ORDINALITY
-        AS wanted (id, attempt, borrowing, placements, place)
-      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
-        AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
-      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
-    ), placed AS (
-      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-      SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
-        place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes
-      FROM admitted AS job
-      CROSS JOIN LATERAL jsonb_to_recordset(job.placements) AS place (node text, pods int)
-    )
-    SELECT id, attempt FROM admitted
+    prepared("admit_jobs")`
+    UPDATE jobs
+    SET status = 'starting', attempt = jobs.attempt + 1, placement = wanted.placement, borrowing = wanted.borrowing,
+      started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
+      not_before = NULL, reason = 'Admitted', message = NULL
+    FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) WITH ORDINALITY
+      AS wanted (id, attempt, borrowing, placement, place)
+    WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
+      AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
+    RETURNING jobs.id, jobs.attempt
     `,
     [
       admissions.map((admission) => admission.id),

@@ -56,19 +56,18 @@ export function activateHolds(
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
         started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
-        reason = 'Admitted', message = NULL
+        reason = 'Admitted', message = NULL, placement = (
+          SELECT jsonb_agg(jsonb_build_object('node', hold.node_name, 'pods', hold.pods) ORDER BY hold.node_name)
+          FROM holds AS hold
+          WHERE hold.job_id = jobs.id
+        )
       FROM unnest($1::uuid[], $2::int[], $3::boolean[]) WITH ORDINALITY
         AS wanted (id, attempt, borrowing, place)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
         AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt
     ), used AS (
-      DELETE FROM holds USING started WHERE holds.job_id = started.id RETURNING holds.*
-    ), placed AS (
-      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-      SELECT used.job_id, started.attempt, used.node_name, used.pods, used.gpus, used.cpu_millis, used.memory_bytes
-      FROM used
-      JOIN started ON started.id = used.job_id
+      DELETE FROM holds USING started WHERE holds.job_id = started.id
     ), settled AS (
       UPDATE preemptions
       SET settled_at = now(), outcome = 'Started'

@@ -1,13 +1,14 @@
 /** What becomes of started jobs. An end frees the space: say it when no pod of the gang is left. */
 import type { Fence } from "./admissions.ts";
 import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 /** All pods of the gang run. True when the job was starting in this attempt. */
 export async function markRunning(db: Queryable, job: Fence): Promise<boolean> {
   const rows = await run(
     db,
-    `
+    prepared("mark_running")`
     UPDATE jobs SET status = 'running', started_at = now(), reason = 'Running', message = NULL
     WHERE id = $1 AND attempt = $2 AND status = 'starting'
     RETURNING id
@@ -31,7 +32,7 @@ export interface Ending extends Fence {
 export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fence[]> {
   return run<Fence>(
     db,
-    `
+    prepared("end_jobs")`
     WITH ended AS (
       UPDATE jobs
       SET status = ending.outcome::job_status, finished_at = now(), borrowing = false,
@@ -39,13 +40,10 @@ export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fenc
         reason = ending.reason, message = ending.message
       FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
         AS ending (id, attempt, outcome, reason, message)
+      -- IS TRUE: by the id. Without it the planner may read the whole index of live jobs, dead entries too.
       WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
-        AND jobs.status IN ('starting', 'running', 'evicting')
+        AND (jobs.status IN ('starting', 'running', 'evicting')) IS TRUE
       RETURNING jobs.id, jobs.attempt
-    ), freed AS (
-      DELETE FROM allocations
-      USING ended
-      WHERE allocations.job_id = ended.id AND allocations.attempt = ended.attempt
     ), settled AS (
       UPDATE preemption_victims
       SET evicted_at = now(), outcome = 'Finished'
@@ -85,7 +83,7 @@ export interface Retry extends Fence {
 export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
   const rows = await run(
     db,
-    `
+    prepared("retry_job")`
     WITH returned AS (
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
@@ -93,10 +91,6 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
       WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running', 'evicting')
       RETURNING id, attempt
-    ), freed AS (
-      DELETE FROM allocations
-      USING returned
-      WHERE allocations.job_id = returned.id AND allocations.attempt = returned.attempt
     ), settled AS (
       UPDATE preemption_victims
       SET evicted_at = now(), outcome = 'Evicted'
@@ -133,8 +127,6 @@ export async function cancelJob(db: Queryable, cancellation: Cancellation): Prom
       SET status = 'cancelled', finished_at = now(), borrowing = false, reason = $2, message = $3
       WHERE id = $1 AND active_project_id IS NOT NULL
       RETURNING id, attempt
-    ), freed AS (
-      DELETE FROM allocations USING cancelled WHERE allocations.job_id = cancelled.id
     ), given_back AS (
       DELETE FROM holds USING cancelled WHERE holds.job_id = cancelled.id
     ), settled AS (

@@ -126,10 +126,6 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
       SET status = 'evicted', borrowing = false, reason = 'Evicted'
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
-    ), freed AS (
-      DELETE FROM allocations
-      USING evicted
-      WHERE allocations.job_id = evicted.id AND allocations.attempt = evicted.attempt
     ), settled AS (
       UPDATE preemption_victims
       SET evicted_at = now(), outcome = 'Evicted'

@@ -1,6 +1,7 @@
 /** Jobs waiting: how they get into the queue, are claimed from it, and what their users may change there. */
 import type { NodeSelectorTerm, Toleration } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 /** Demand of one pod. */
@@ -74,32 +75,27 @@ export function insertJob(db: Queryable, job: NewJob): Promise<boolean> {
 export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): Promise<boolean> {
   const rows = await run<{ id: string }>(
     db,
-    `
+    prepared("adopt_job")`
     WITH arrived AS (
       INSERT INTO jobs (
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
-        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, admitted_at
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
+        admitted_at
       )
       VALUES (
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
         CASE WHEN job_is_live($19) THEN coalesce($22, now()) END
       )
       ON CONFLICT (id) DO NOTHING
-      RETURNING *
+      RETURNING id
     ), specified AS (
       INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
-      SELECT id, $24, $25, $26, $27 FROM arrived
-    ), placed AS (
-      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-      SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
-        place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes
-      FROM arrived AS job
-      CROSS JOIN unnest($28::text[], $29::int[]) AS place (node, pods)
+      SELECT id, $25, $26, $27, $28 FROM arrived
     )
     SELECT id FROM arrived
     `,
-    [...identity(job), ...whereabouts(standing), ...constraints(job), ...places(standing)],
+    [...identity(job), ...whereabouts(standing), ...constraints(job)],
   );
   return rows.length === 1;
 }
@@ -131,6 +127,7 @@ const whereabouts = (standing: Standing): unknown[] => [
   standing.failures,
   standing.startedAt?.toString() ?? null,
   standing.finishedAt?.toString() ?? null,
+  standing.placements.length === 0 ? null : JSON.stringify(standing.placements),
 ];
 
 const constraints = (job: NewJob): unknown[] => [
@@ -140,11 +137,6 @@ const constraints = (job: NewJob): unknown[] => [
     : JSON.stringify(job.affinityTerms),
   JSON.stringify(job.tolerations),
   JSON.stringify(job.storages),
-];
-
-const places = ({ placements }: Standing): unknown[] => [
-  placements.map(({ node }) => node),
-  placements.map(({ pods }) => pods),
 ];
 
 export interface ClaimedJob {
@@ -183,7 +175,7 @@ const lockClause = (claim: Claim, ofTable = ""): string =>
 function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
-    `
+    prepared(claim.readOnly === true ? "read_queue" : "claim_jobs")`
     SELECT id, project_id AS "projectId", attempt
     FROM jobs
     WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
@@ -203,7 +195,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 function claimPerProject(db: Queryable, claim: Claim, perProject: number): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
-    `
+    prepared(claim.readOnly === true ? "read_queue_per_project" : "claim_jobs_per_project")`
     WITH RECURSIVE waiting AS (
       (
         SELECT project_id FROM jobs
@@ -289,7 +281,7 @@ export interface WaitNote {
 export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Promise<string[]> {
   const rows = await run<{ id: string }>(
     db,
-    `
+    prepared("note_waiting")`
     UPDATE jobs
     SET reason = note.reason, message = note.message
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)

@@ -327,10 +327,13 @@ describe("the project tree", () => {
     await saveCommit(pool(), commit);
     expect(await deleteProject(pool(), id)).to.equal(true);
     expect(await deleteProject(pool(), id)).to.equal(false);
-    const { rows } = await pool().query("SELECT project_path FROM job_events WHERE job_id = $1", [
-      job,
-    ]);
-    expect(rows).to.deep.equal([{ project_path: "busy" }, { project_path: "busy" }]);
+    const { rows } = await pool().query(
+      `SELECT period.path FROM job_events AS event
+       JOIN project_periods AS period USING (project_id)
+       WHERE event.job_id = $1 AND event.at >= period.since AND event.at < period.until`,
+      [job],
+    );
+    expect(rows).to.deep.equal([{ path: ["busy"] }, { path: ["busy"] }]);
   });
 
   it("stores storages with one owner, and finds projects by namespace", async () => {

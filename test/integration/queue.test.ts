@@ -22,6 +22,7 @@ import {
   noteWaiting,
   setPriority,
   setSuspended,
+  type NewJob,
 } from "../../src/db/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, newJob, rejection } from "../support/fixtures.ts";
@@ -177,6 +178,146 @@ describe("the queue", () => {
     ).to.have.property("constraint", "nodes_committed_is_derived");
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
     expect(await committed("bare")).to.equal(0);
+  });
+
+  it("refuses a start that does not place the whole gang, and a placement that changes later", async () => {
+    await addNode(pool(), "left", 8);
+    await addNode(pool(), "right", 8);
+    const id = await addJob(pool(), project, { parallelism: 3 });
+    const startOn = (...placements: { readonly node: string; readonly pods: number }[]) =>
+      admitJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }]);
+    const disagrees = ["constraint", "jobs_agree_with_allocations"] as const;
+    const left = { node: "left", pods: 2 };
+    for (const placements of [[], [left], [left, { node: "right", pods: 2 }]]) {
+      expect((await rejection(startOn(...placements))).cause).to.have.property(...disagrees);
+    }
+    expect((await rejection(startOn(left, { node: "nowhere", pods: 1 }))).code).to.equal(
+      "NodeUnknown",
+    );
+    expect((await rejection(startOn(left, left))).code).to.equal("AllocationInvalid");
+    await startOn(left, { node: "right", pods: 1 });
+    expect([await committed("left"), await committed("right")]).to.deep.equal([2, 1]);
+    const byHand = async (sql: string) => rejection(pool().query(sql, [id]));
+    expect(
+      await byHand(
+        "UPDATE jobs SET placement = jsonb_build_array(jsonb_build_object('node', 'left', 'pods', 3)) WHERE id = $1",
+      ),
+    ).to.have.property(...disagrees);
+    expect(
+      await byHand("INSERT INTO allocations VALUES ($1, 1, 'bare', 1, 1, 1000, 1073741824)"),
+    ).to.have.property("constraint", "allocations_of_live_jobs");
+    expect(
+      await byHand("UPDATE allocations SET node_name = 'left' WHERE job_id = $1"),
+    ).to.have.property("constraint", "allocations_not_changed");
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+    expect([await committed("left"), await committed("right")]).to.deep.equal([0, 0]);
+  });
+
+  it("allocates for each job of a statement what that job asks, and frees only what ends", async () => {
+    await addNode(pool(), "shared", 8);
+    const large = await addJob(pool(), project, {
+      parallelism: 2,
+      perPod: { gpus: 2, cpuMillis: 1, memoryBytes: 1 },
+    });
+    const small = await addJob(pool(), project);
+    const on = (id: string, pods: number) => ({
+      id,
+      attempt: 0,
+      borrowing: false,
+      placements: [{ node: "shared", pods }],
+    });
+    // As many pods in all as the jobs have, yet not each job's own number.
+    expect((await rejection(admitJobs(pool(), [on(large, 1), on(small, 2)]))).code).to.equal(
+      "AllocationInvalid",
+    );
+    await admitJobs(pool(), [on(large, 2), on(small, 1)]);
+    expect(await committed("shared")).to.equal(5);
+    await pool().query(
+      `UPDATE jobs SET status = CASE WHEN id = $1 THEN 'running' ELSE 'succeeded' END::job_status,
+         finished_at = CASE WHEN id = $1 THEN NULL ELSE now() END
+       WHERE id IN ($1, $2)`,
+      [large, small],
+    );
+    expect(await committed("shared")).to.equal(4);
+    await cancelJob(pool(), { id: large, reason: "Deleted", message: "" });
+  });
+
+  it("fixes what a job is", async () => {
+    const id = await addJob(pool(), project);
+    for (const assignment of [
+      "id = gen_random_uuid()",
+      "project_id = gen_random_uuid()",
+      "created_at = now()",
+      "parallelism = 2",
+      "pod_gpus = 2",
+      "pod_cpu_millis = 2",
+      "pod_memory_bytes = 2",
+    ]) {
+      const change = pool().query(`UPDATE jobs SET ${assignment} WHERE id = $1`, [id]);
+      const constraint = Reflect.get(await rejection(change), "constraint");
+      expect(constraint, assignment).to.be.oneOf([
+        "jobs_identity_is_fixed",
+        "jobs_active_project_fkey",
+        "job_specs_job_fkey",
+      ]);
+    }
+    // Without the foreign key of its spec in the way.
+    await pool().query("DELETE FROM job_specs WHERE job_id = $1", [id]);
+    const other = pool().query("UPDATE jobs SET id = gen_random_uuid() WHERE id = $1", [id]);
+    expect(await rejection(other)).to.have.property("constraint", "jobs_identity_is_fixed");
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("commits no more than a node has of any resource", async () => {
+    const perPod = { gpus: 1, cpuMillis: 1000, memoryBytes: 2 ** 30 };
+    const wants: readonly Partial<NewJob>[] = [
+      { perPod: { ...perPod, gpus: 9 } },
+      { perPod: { ...perPod, cpuMillis: 64_001 } },
+      { perPod: { ...perPod, memoryBytes: 256 * 2 ** 30 + 1 } },
+      { perPod: { gpus: 0, cpuMillis: 0, memoryBytes: 0 }, parallelism: 111 },
+    ];
+    await addNode(pool(), "bounded", 8);
+    for (const want of wants) {
+      const id = await addJob(pool(), project, want);
+      const { parallelism = 1 } = want;
+      expect((await rejection(start(id, 0, "bounded", parallelism))).code).to.equal(
+        "NodeOvercommitted",
+      );
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+    }
+    // A node that is over-committed by facts still takes what asks for none of the scarce resource.
+    await setForeignUsage(pool(), "bounded", { gpus: 9, cpuMillis: 0, memoryBytes: 0, pods: 1 });
+    const free = await addJob(pool(), project, { perPod: { ...perPod, gpus: 0 } });
+    expect(await start(free, 0, "bounded")).to.have.length(1);
+    await cancelJob(pool(), { id: free, reason: "Deleted", message: "" });
+  });
+
+  it("keeps commitments and holds from changes by hand", async () => {
+    await addNode(pool(), "derived", 8);
+    for (const column of ["gpus", "cpu_millis", "memory_bytes", "pods"]) {
+      const change = pool().query(
+        `UPDATE nodes SET ${column}_committed = 1 WHERE name = 'derived'`,
+      );
+      expect(await rejection(change)).to.have.property("constraint", "nodes_committed_is_derived");
+    }
+    const id = await addJob(pool(), project);
+    const placements = [{ node: "derived", pods: 1 }];
+    await holdJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }], 60);
+    for (const assignment of ["pods = 2", "job_id = gen_random_uuid()"]) {
+      const change = pool().query(`UPDATE holds SET ${assignment} WHERE job_id = $1`, [id]);
+      expect(await rejection(change)).to.have.property("constraint", "jobs_agree_with_holds");
+    }
+    for (const sql of [
+      "DELETE FROM holds WHERE job_id = $1",
+      "INSERT INTO holds SELECT job_id, 'left', 1, 1, 1, 1, now() FROM holds WHERE job_id = $1",
+      "UPDATE jobs SET status = 'pending' WHERE id = $1",
+    ]) {
+      expect(await rejection(pool().query(sql, [id])), sql).to.have.property(
+        "constraint",
+        "jobs_agree_with_holds",
+      );
+    }
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
   it("commits no more than a node has, from many connections at once", async () => {
