@@ -3,7 +3,7 @@
  * objects are written by hand and held against manifests/operator by a test.
  */
 import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { projectRoot } from "../shell.ts";
 import type { GeneratedFile } from "./types.ts";
 import { valuesSchema } from "./chart-values-schema.ts";
@@ -79,17 +79,31 @@ data:
   rota.json: |
 ${read(`${monitoring}/dashboard.json`).replaceAll(/^(?=.)/gm, "    ")}`;
 
-function monitors(): GeneratedFile[] {
-  const sources = globSync("*.yaml", { cwd: join(projectRoot, monitoring) })
+/** The manifests of a folder, all under one condition. */
+function optional(
+  folder: string,
+  condition: string,
+  more: readonly (readonly [string, string])[] = [],
+): GeneratedFile[] {
+  const sources = globSync("*.yaml", { cwd: join(projectRoot, folder) })
     .filter((name) => !writtenByHand.has(name))
     .sort()
-    .map((name) => [name, read(`${monitoring}/${name}`)] as const);
-  return [["dashboard.yaml", dashboard()] as const, ...sources].map(([name, text]) => ({
-    path: `${chart}/templates/monitoring/${name}`,
-    content:
-      notice(monitoring) + underCondition(".Values.monitoring.enabled", inNamespace(escaped(text))),
+    .map((name) => [name, read(`${folder}/${name}`)] as const);
+  return [...more, ...sources].map(([name, text]) => ({
+    path: `${chart}/templates/${basename(folder)}/${name}`,
+    content: notice(folder) + underCondition(condition, inNamespace(escaped(text))),
   }));
 }
+
+const monitors = (): GeneratedFile[] =>
+  optional(monitoring, ".Values.monitoring.enabled", [["dashboard.yaml", dashboard()]]);
+
+/** Where the API server has the kind; `helm template` knows only what --api-versions says. */
+const stamps = (): GeneratedFile[] =>
+  optional(
+    "manifests/stamping",
+    'and .Values.admissionPolicies.enabled (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")',
+  );
 
 function about(): GeneratedFile {
   const { version, description, license } = JSON.parse(read("package.json")) as Record<
@@ -121,5 +135,6 @@ export function generateChart(): Promise<readonly GeneratedFile[]> {
     ...definitions(),
     ...base(),
     ...monitors(),
+    ...stamps(),
   ]);
 }

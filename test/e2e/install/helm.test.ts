@@ -144,6 +144,16 @@ describe("the Helm chart", () => {
     }
   });
 
+  it("makes the policies that stamp, where the API server has their kind", async () => {
+    const kind = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
+    const expected = byName(await kustomized("manifests/stamping"));
+    const rendered = byName(await render(`--api-versions=${kind}`));
+    for (const [name, object] of Object.entries(expected)) {
+      expect(rendered[name], name).to.deep.equal(object);
+    }
+    expect(byName(await render())).not.to.include.any.keys(...Object.keys(expected));
+  });
+
   it("marks every definition to outlive the release", async () => {
     const objects = loadAll(await render()).filter(Boolean) as KubeObject[];
     const definitions = objects.filter(({ kind }) => kind === "CustomResourceDefinition");

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { type Cluster, startCluster } from "../../../dev/local/cluster.ts";
 import { clientFor } from "../../../dev/local/kube-client.ts";
+import { waitFor } from "../../../dev/local/wait.ts";
 import { ClusterView } from "../../../dev/quickstart/cluster-view.ts";
 import { createEmptyDatabase, type TestDatabase } from "../../support/database.ts";
 import {
@@ -100,4 +101,56 @@ describe("installation by kustomize", () => {
       expect(stdout).to.include("deployment.apps/rota-operator serverside-applied");
     });
   }
+
+  /** What a command prints, whether it succeeds or not. */
+  const outcomeOf = (command: Promise<{ stdout: string }>): Promise<string> =>
+    command.then(
+      ({ stdout }) => stdout,
+      (error: unknown) => String(error),
+    );
+
+  it("leaves users' objects and what runs, when it is uninstalled with the operator gone", async () => {
+    const uninstall = ["delete", "--ignore-not-found", "--timeout=60s", "-k", "manifests/"];
+    const outcome = await outcomeOf(kubectl(cluster, ...uninstall));
+    expect(outcome).to.match(/deleting this definition deletes every Project in the cluster/);
+    expect(outcome).to.match(
+      /kubectl annotate crd projects\.rota\.dev rota\.dev\/allow-deletion=true/,
+    );
+    const left = ["namespaces", "clusterroles", "validatingadmissionpolicies"].join(",");
+    // kubectl does not wait for the others when one is refused.
+    const rest = async () => (await kubectl(cluster, "get", left, "--output=name")).stdout;
+    await waitFor(async () => !(await rest()).includes("rota"), {
+      what: "all else of Rota to be gone",
+      timeoutMs: 60_000,
+    });
+    const { stdout: users } = await kubectl(
+      cluster,
+      "get",
+      "projects,resourceplans,rj",
+      "-A",
+      "--output=name",
+    );
+    expect(users.trim().split("\n")).to.deep.equal([
+      "project.rota.dev/team",
+      "resourceplan.rota.dev/all",
+      "job.rota.dev/one",
+    ]);
+    const pods = ["get", "pods", "--namespace=team", "--output=jsonpath={.items[*].status.phase}"];
+    expect((await kubectl(cluster, ...pods)).stdout).to.equal("Running");
+  });
+
+  it("can be removed altogether without the operator, but for the users' namespaces", async () => {
+    const finalizers = '{"metadata":{"finalizers":null}}';
+    const patch = ["patch", "project", "team", "--type=merge", `--patch=${finalizers}`];
+    await kubectl(cluster, ...patch);
+    await kubectl(cluster, "delete", "--timeout=60s", "-k", "crds/");
+    const { stdout } = await kubectl(
+      cluster,
+      "get",
+      "namespace",
+      "team",
+      "--output=jsonpath={.status.phase}",
+    );
+    expect(stdout).to.equal("Active");
+  });
 });
