@@ -49,6 +49,10 @@ const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
 const concurrency = { jobs: 64, plans: 4, commits: 4, mirrors: 4 } as const;
 
+/** Of one statement; each may need several writes to the API server. */
+const mostProjectsAtOnce = 2_000;
+const projectBatchSeconds = 600;
+
 type Controllers = Readonly<Record<keyof KeySinks, Controller>>;
 
 function createControllers(context: Context, metrics: Metrics): Controllers {
@@ -59,6 +63,8 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
     projects: createBatchController({
       name: "project",
       reconcile: reconcileProjects(context),
+      maxKeys: mostProjectsAtOnce,
+      timeoutSeconds: projectBatchSeconds,
       clock,
       logger,
       metrics,

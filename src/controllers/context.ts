@@ -48,8 +48,8 @@ export interface SchedulerPort {
 
 /** What others tell the projects. */
 export interface TenantsPort {
-  /** The project's row changed: what is below it follows at once. */
-  changed(project: string): void;
+  /** The project's row changed: what is below it follows at once, and who counts it among its children. */
+  changed(project: string, formerParent?: string): void;
   /** What jobs of the namespace use changed: totals up to the root follow within seconds. */
   used(namespace: string): void;
   /** What plans grant the owner changed: totals of its projects follow within seconds. */

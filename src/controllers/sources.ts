@@ -101,7 +101,9 @@ const totalsSeconds = 2;
 export function tenantsOf(caches: Caches, sink: KeySink): TenantsPort {
   const { store } = caches.projects;
   return {
-    changed: (name) => {
+    changed: (name, formerParent) => {
+      const parents = new Set([formerParent, store.get(name)?.spec.parent]);
+      for (const parent of parents) if (parent !== undefined) sink.enqueue(parent);
       for (const below of descendantsOf(store, name)) sink.enqueue(below);
     },
     used: (namespace) => {

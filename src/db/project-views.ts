@@ -10,6 +10,8 @@ export interface ProjectView {
   /** Of the custom resource, when the row was written. */
   readonly generation: number;
   readonly path: string;
+  /** Name of the project above; null for a root. */
+  readonly parent: string | null;
   readonly children: number;
   /** Of the project and all its ancestors, each with the greatest role; sorted. */
   readonly members: readonly Member[];
@@ -37,7 +39,7 @@ export async function readProjectViews(
     db,
     `
     WITH wanted AS MATERIALIZED (
-      SELECT id, generation, path FROM projects WHERE id = ANY ($1::uuid[])
+      SELECT id, generation, path, parent_id FROM projects WHERE id = ANY ($1::uuid[])
     ), usage AS MATERIALIZED (
       SELECT active_project_id AS project_id,
         coalesce(sum(gpus) FILTER (WHERE status IN ('starting', 'running', 'evicting')), 0) AS running,
@@ -77,13 +79,14 @@ export async function readProjectViews(
       WHERE resource_type = 'GPU' AND time_window @> $2::int
       GROUP BY resource_owner_id
     )
-    SELECT wanted.id, wanted.generation, wanted.path,
+    SELECT wanted.id, wanted.generation, wanted.path, parent.name AS parent,
       coalesce(children.count, 0)::int AS children,
       coalesce(members.list, '[]') AS members,
       coalesce(totals.running, 0)::int AS "gpusRunning",
       coalesce(totals.pending, 0)::int AS "gpusPending",
       coalesce(granted.quantity, 0)::int AS "gpusPlanned"
     FROM wanted
+    LEFT JOIN projects AS parent ON parent.id = wanted.parent_id
     LEFT JOIN children ON children.parent_id = wanted.id
     LEFT JOIN members ON members.id = wanted.id
     LEFT JOIN totals ON totals.id = wanted.id

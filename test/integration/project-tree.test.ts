@@ -269,7 +269,12 @@ describe("the project tree", () => {
       path: "views",
       children: 1,
     });
-    expect(views.get(leaf)).to.deep.include({ ...usage, generation: 0, path: "views.views_leaf" });
+    expect(views.get(leaf)).to.deep.include({
+      ...usage,
+      generation: 0,
+      path: "views.views_leaf",
+      parent: "views",
+    });
     expect(views.get(other)).to.deep.include({ gpusPending: 0, gpusPlanned: 0, members: [] });
     for (const id of [root, leaf]) {
       expect(views.get(id)?.members).to.deep.equal(await membersInEffect(pool(), id));

@@ -23,7 +23,7 @@ import { lineOf } from "./tree.ts";
 /** What a refused project waits for tells by itself; this is for what no change tells of. */
 const recheckSeconds = 5;
 /** Projects of a batch that are written at once. */
-const writesAtOnce = 16;
+const writesAtOnce = 48;
 /** Rows written at once: parents come before their children all the same. */
 const rowsAtOnce = 4;
 
@@ -118,11 +118,16 @@ class Batch {
       await forEach(byDepth.get(depth) ?? [], rowsAtOnce, this.#results, async (project) => {
         const refusal = await storeProject(this.#context, project);
         if (refusal) this.#refusals.set(project.name, refusal);
-        else this.#context.tenants.changed(project.name);
+        else this.#tellOthers(project);
         return undefined;
       });
     }
     await this.#read(stale);
+  }
+
+  #tellOthers({ name, uid }: Project): void {
+    const former = this.#views.get(uid)?.parent;
+    this.#context.tenants.changed(name, former ?? undefined);
   }
 
   async #converge(projects: readonly Project[]): Promise<void> {
