@@ -1,5 +1,5 @@
 /** The watched resources, with their indices. */
-import { indices } from "./controllers/context.ts";
+import { indices, ownerKey } from "./controllers/context.ts";
 import type { Caches, OwnedCaches } from "./controllers/context.ts";
 import type { KubeClient } from "./kube/client.ts";
 import { createInformer } from "./kube/reflector.ts";
@@ -80,10 +80,11 @@ export function createCaches(options: CacheOptions): RunningCaches {
   };
 }
 
-function addIndices({ projects, pods, commits, jobs }: Caches): void {
+function addIndices({ projects, plans, pods, commits, jobs }: Caches): void {
   const { store } = projects;
   store.addIndex(indices.projectsByParent, ({ spec }) => (spec.parent ? [spec.parent] : []));
   store.addIndex(indices.projectsByNamespace, ({ name, spec }) => [spec.namespace ?? name]);
+  plans.store.addIndex(indices.plansByOwner, ({ spec }) => [ownerKey(spec.owner)]);
   pods.store.addIndex(indices.podsByJob, ({ jobKey }) => (jobKey === "" ? [] : [jobKey]));
   pods.store.addIndex(indices.podsByNode, ({ nodeName }) => (nodeName === "" ? [] : [nodeName]));
   commits.store.addIndex(indices.commitsByNamespace, ({ namespace }) => [namespace]);

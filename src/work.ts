@@ -10,7 +10,7 @@ import { reconcileJob } from "./controllers/job/reconciler.ts";
 import { reconcileNode } from "./controllers/node.ts";
 import { reconcilePriorityClass } from "./controllers/priority-class.ts";
 import { reconcileProjects } from "./controllers/project/reconciler.ts";
-import { reconcileResourcePlan } from "./controllers/resource-plan.ts";
+import { reconcilePlans } from "./controllers/plan/reconciler.ts";
 import { unknownJobs } from "./db/job-view.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
 import type { RunningCaches } from "./caches.ts";
@@ -47,7 +47,7 @@ export interface TermSignals {
 
 const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
-const concurrency = { jobs: 64, plans: 4, commits: 4, mirrors: 4 } as const;
+const concurrency = { jobs: 64, commits: 4, mirrors: 4 } as const;
 
 /** Of one statement; each may need several writes to the API server. */
 const mostProjectsAtOnce = 2_000;
@@ -69,7 +69,15 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
       logger,
       metrics,
     }),
-    plans: make("resourceplan", concurrency.plans, reconcileResourcePlan(context)),
+    plans: createBatchController({
+      name: "resourceplan",
+      reconcile: reconcilePlans(context),
+      // A refused plan must not be tried while the one it collides with is being changed.
+      batchesAtOnce: 1,
+      clock,
+      logger,
+      metrics,
+    }),
     jobs: make("job", concurrency.jobs, reconcileJob(context)),
     commits: make("configcommit", concurrency.commits, reconcileConfigCommit(context)),
     priorityClasses: make("priorityclass", concurrency.mirrors, reconcilePriorityClass(context)),
@@ -246,7 +254,7 @@ export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<
   const windowNotice = (pool: string, jobId: string) =>
     current?.context.scheduler.windowNotice(pool, jobId);
   const sinks = sinksOf(() => current?.controllers);
-  const tenants = tenantsOf(parts.caches, sinks.projects);
+  const tenants = tenantsOf(parts.caches, sinks);
   const context: Context = {
     ...parts,
     owned: parts.caches.owned,

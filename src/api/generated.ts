@@ -528,6 +528,10 @@ quantityNow?: number
  */
 nextChange?: string
 /**
+ * The quantity in effect from the next change on.
+ */
+nextQuantity?: number
+/**
  * GPUs or cores used now by jobs under this owner in the pool.
  */
 used?: number

@@ -315,9 +315,10 @@ export const reasons = {
     cure: "Nothing; the message says when the window opens.",
   },
   WindowClosesSoon: {
-    kinds: ["Job"],
-    meaning: "The window that the job runs in closes soon, and its plan evicts then.",
-    cure: "Save the job's progress before the time that the message names.",
+    kinds: ["Job", "ResourcePlan"],
+    meaning:
+      "A window closes soon: of a plan that will then grant less than is in use, or of the plan that will then evict the job.",
+    cure: "Save the progress of jobs before the time that the message names, or change the plan.",
   },
   WindowClosesTooSoon: {
     kinds: ["Job"],

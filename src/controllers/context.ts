@@ -54,6 +54,8 @@ export interface TenantsPort {
   used(namespace: string): void;
   /** What plans grant the owner changed: totals of its projects follow within seconds. */
   granted(owner: Owner): void;
+  /** Plans in force changed: others that were refused, these left out, may be accepted now. */
+  plansChanged(except: ReadonlySet<string>): void;
 }
 
 /** What projects have in the cluster: watched, and written by us alone. */
@@ -88,5 +90,9 @@ export const indices = {
   podsByNode: "node",
   commitsByNamespace: "namespace",
   jobsByNamespace: "namespace",
+  plansByOwner: "owner",
   claimsByNamespace: "namespace",
 } as const;
+
+/** An owner in the index of plans. */
+export const ownerKey = ({ kind, name }: Owner): string => `${kind}/${name}`;

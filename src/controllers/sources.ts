@@ -1,16 +1,16 @@
 /** Which change of which object makes which keys be looked at. */
 import { activeJobKeys } from "../db/job-view.ts";
+import type { Owner } from "../db/owners.ts";
 import { deleteProject } from "../db/projects.ts";
 import { presentNodeNames, prunePlans, prunePriorityClasses, pruneProjects } from "../db/prune.ts";
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
-import type { Pod, Project } from "../resources/types.ts";
+import type { Pod, Project, ResourcePlan } from "../resources/types.ts";
 import type { Caches, Context, TenantsPort } from "./context.ts";
-import { indices } from "./context.ts";
+import { indices, ownerKey } from "./context.ts";
 import { hasFinalizer } from "./project/finalizer.ts";
 import { namespaceOf } from "./project/namespace.ts";
 import { descendantsOf, lineOf } from "./project/tree.ts";
-import { forgetResourcePlan } from "./resource-plan.ts";
 
 /** The part of a controller that sources need. */
 export interface KeySink {
@@ -97,28 +97,50 @@ function onProjectChange(context: Context, sinks: KeySinks, change: Change<Proje
 /** Totals are not news to the second. */
 const totalsSeconds = 2;
 
-/** What others tell the projects, as keys to look at. */
-export function tenantsOf(caches: Caches, sink: KeySink): TenantsPort {
-  const { store } = caches.projects;
+const isRefused = ({ status }: ResourcePlan): boolean =>
+  status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "False") ?? false;
+
+/** What others tell projects and plans, as keys to look at. */
+export function tenantsOf(
+  { projects, plans }: Caches,
+  sinks: Pick<KeySinks, "projects" | "plans">,
+): TenantsPort {
+  const { store } = projects;
+  const plansOf = (owner: Owner | undefined): void => {
+    if (owner === undefined) return;
+    for (const { name } of plans.store.byIndex(indices.plansByOwner, ownerKey(owner))) {
+      sinks.plans.enqueueAfter(name, totalsSeconds);
+    }
+  };
   return {
     changed: (name, formerParent) => {
-      const parents = new Set([formerParent, store.get(name)?.spec.parent]);
-      for (const parent of parents) if (parent !== undefined) sink.enqueue(parent);
-      for (const below of descendantsOf(store, name)) sink.enqueue(below);
+      const project = store.get(name);
+      const parents = new Set([formerParent, project?.spec.parent]);
+      for (const parent of parents) if (parent !== undefined) sinks.projects.enqueue(parent);
+      for (const below of descendantsOf(store, name)) sinks.projects.enqueue(below);
+      plansOf(project?.spec.owner);
     },
     used: (namespace) => {
       for (const project of store.byIndex(indices.projectsByNamespace, namespace)) {
         // Jobs that end are what its deletion waits for.
-        if (project.deleting) sink.enqueue(project.name);
-        for (const { name } of lineOf(store, project)) sink.enqueueAfter(name, totalsSeconds);
+        if (project.deleting) sinks.projects.enqueue(project.name);
+        for (const { name, spec } of lineOf(store, project)) {
+          sinks.projects.enqueueAfter(name, totalsSeconds);
+          plansOf(spec.owner);
+        }
       }
     },
     granted: ({ kind, name }) => {
       for (const { name: project, spec } of store.values()) {
         if (spec.owner?.kind !== kind || spec.owner.name !== name) continue;
         for (const one of [project, ...descendantsOf(store, project)]) {
-          sink.enqueueAfter(one, totalsSeconds);
+          sinks.projects.enqueueAfter(one, totalsSeconds);
         }
+      }
+    },
+    plansChanged: (except) => {
+      for (const plan of plans.store.values()) {
+        if (isRefused(plan) && !except.has(plan.name)) sinks.plans.enqueue(plan.name);
       }
     },
   };
@@ -131,20 +153,9 @@ function onPodChange(sinks: KeySinks, { before, after }: Change<Pod>): void {
   else if (pod.nodeName !== "") sinks.nodes.enqueue(pod.nodeName);
 }
 
-/** A plan that was refused may be accepted when another one changes or goes. */
-function enqueueRefusedPlans({ caches }: Context, sinks: KeySinks, except: string): void {
-  for (const plan of caches.plans.store.values()) {
-    const accepted = plan.status.conditions?.some(
-      ({ type, status }) => type === "Ready" && status === "True",
-    );
-    if (accepted !== true && plan.name !== except) sinks.plans.enqueue(plan.name);
-  }
-}
-
 /** Call it once: changes go to the sinks for as long as the caches live. */
 export function connectSources(context: Context, sinks: KeySinks): void {
-  const { caches, logger } = context;
-  enqueueEach(caches.plans, sinks.plans);
+  const { caches } = context;
   enqueueEach(caches.jobs, sinks.jobs);
   enqueueEach(caches.commits, sinks.commits);
   enqueueEach(caches.priorityClasses, sinks.priorityClasses);
@@ -168,7 +179,9 @@ export function connectSources(context: Context, sinks: KeySinks): void {
   caches.pods.onChange((change) => onPodChange(sinks, change));
   caches.priorityClasses.onChange(() => enqueueRefusedJobs(context, sinks));
   caches.nodes.onChange(({ before, after }) => {
-    if (before?.pool !== after?.pool) enqueueRefusedJobs(context, sinks);
+    if (before?.pool === after?.pool) return;
+    enqueueRefusedJobs(context, sinks);
+    for (const name of caches.plans.store.keys()) sinks.plans.enqueueAfter(name, totalsSeconds);
   });
   caches.commits.onChange(({ before, after }) => {
     const commit = after ?? before;
@@ -177,17 +190,8 @@ export function connectSources(context: Context, sinks: KeySinks): void {
     }
   });
   caches.plans.onChange(({ key, before, after }) => {
-    if (before !== undefined && after?.uid !== before.uid) {
-      forgetResourcePlan(context, before).then(
-        () => enqueueRefusedPlans(context, sinks, key),
-        (error: unknown) =>
-          logger.error("could not withdraw a deleted plan; the next start will", {
-            plan: key,
-            error: errorText(error),
-          }),
-      );
-    }
-    if (before?.generation !== after?.generation) enqueueRefusedPlans(context, sinks, key);
+    const isNews = before?.uid !== after?.uid || before?.generation !== after?.generation;
+    if (isNews) sinks.plans.enqueue(key);
   });
 }
 

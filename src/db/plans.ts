@@ -142,15 +142,6 @@ async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Prom
   return new PlanOverlapError(rows[0]?.plan, rangeText({ start, end }), { cause: error });
 }
 
-/** Withdraws a plan; with a uid only that incarnation of it. */
-export async function deletePlan(db: Queryable, name: string, uid?: string): Promise<void> {
-  await run(
-    db,
-    "DELETE FROM resource_plans WHERE plan_name = $1 AND plan_uid = coalesce($2::uuid, plan_uid)",
-    [name, uid ?? null],
-  );
-}
-
 /** What a plan grants at an instant, in GPUs or cores: 0 outside its windows, undefined without any plan. */
 export async function quantityInEffect(
   db: Queryable,

@@ -1,8 +1,9 @@
 /** Resource plans on real PostgreSQL: overlaps are the database's to refuse, windows its to merge. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { readPlanViews, withdrawPlans } from "../../src/db/plan-views.ts";
 import {
-  deletePlan,
   nextChange,
   quantityInEffect,
   replacePlan,
@@ -11,7 +12,7 @@ import {
 } from "../../src/db/plans.ts";
 import { days, type Day, type TimeWindow } from "../../src/domain/windows.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { rejection } from "../support/fixtures.ts";
+import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
 
 const berlin = "Europe/Berlin";
 const at = (local: string, zone = berlin) =>
@@ -161,12 +162,43 @@ describe("resource plans", () => {
       windows: [windowOf("Tue", "08:00", "09:00")],
     };
     expect(await replacePlan(pool(), again)).to.equal(true);
-    await deletePlan(pool(), "gen", first.uid);
+    expect(await withdrawPlans(pool(), ["gen"], [again.uid])).to.deep.equal([]);
     expect(await week("gen")).to.have.length(1);
-    await deletePlan(pool(), "gen");
+    expect(await withdrawPlans(pool(), ["gen"], [])).to.deep.equal([
+      { pool: "default", owner: scope("gen").owner },
+    ]);
     expect(await quantityInEffect(pool(), scope("gen"), at("2026-06-01T12:00"), berlin)).to.equal(
       undefined,
     );
+  });
+
+  it("shows what many plans have in force and what is used, a job once under its owner", async () => {
+    const { owner } = scope("twice");
+    const top = await addProject(pool(), "twice", { owner });
+    const leaf = await addProject(pool(), "twice-leaf", { parent: "twice", owner });
+    await addNode(pool(), "twice-node", 8, "twice-pool");
+    const perPod = { gpus: 2, cpuMillis: 1500, memoryBytes: 0 };
+    for (const projectId of [top, leaf]) {
+      const id = await addJob(pool(), projectId, { pool: "twice-pool", perPod });
+      const placements = [{ node: "twice-node", pods: 1 }];
+      await admitJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }]);
+    }
+    await addJob(pool(), leaf, { pool: "twice-pool", perPod });
+    const inPool = { pool: "twice-pool", generation: 7 };
+    const gpus = plan("twice", "twice-gpus", [windowOf("Mon", "08:00", "09:00")], inPool);
+    const cores = plan("twice", "twice-cores", undefined, { ...inPool, resourceType: "CPU" });
+    const other = plan("nobody", "nobody", undefined);
+    for (const one of [gpus, cores, other]) await replacePlan(pool(), one);
+    const views = await readPlanViews(pool(), [gpus.uid, cores.uid, other.uid, randomUUID()]);
+    expect(views.size).to.equal(3);
+    expect(views.get(gpus.uid)).to.deep.include({
+      generation: 7,
+      used: 4,
+      projects: 2,
+      windows: [{ start: 28_800, end: 32_400 }],
+    });
+    expect(views.get(cores.uid)).to.deep.include({ used: 3, resourceType: "CPU" });
+    expect(views.get(other.uid)).to.deep.include({ used: 0, projects: 0 });
   });
 
   it("refuses windows outside the week, empty ones and negative quantities", async () => {

@@ -78,3 +78,29 @@ export const change = (
 
 export const untilGone = (view: ClusterView, type: ResourceName, key: string): Promise<unknown> =>
   view.until(`${type.kind} ${key} to be gone`, async () => !(await find(view, type, key)));
+
+export interface SeenEvent {
+  readonly type: string;
+  readonly reason: string;
+  readonly note: string;
+}
+
+const events: ResourceName = {
+  group: "events.k8s.io",
+  version: "v1",
+  plural: "events",
+  kind: "Event",
+  namespaced: true,
+};
+
+/** Events about objects of this name, of any kind. */
+export async function eventsOf({ client }: ClusterView, name: string): Promise<SeenEvent[]> {
+  const all = await client.list(events);
+  return all
+    .filter((event) => (event["regarding"] as { name?: string } | undefined)?.name === name)
+    .map(({ type, reason, note }) => ({
+      type: String(type),
+      reason: String(reason),
+      note: String(note),
+    }));
+}

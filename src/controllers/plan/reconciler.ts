@@ -1,0 +1,205 @@
+/** Brings ResourcePlans into the database, which accepts or refuses them, and says what of them is in force; many at once. */
+import { readPlanViews, withdrawPlans } from "../../db/plan-views.ts";
+import type { PlanView } from "../../db/plan-views.ts";
+import { replacePlan } from "../../db/plans.ts";
+import { days } from "../../domain/windows.ts";
+import { RotaError } from "../../errors.ts";
+import { resourcePlans } from "../../resources/types.ts";
+import type { ResourcePlan } from "../../resources/types.ts";
+import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
+import { again, done, failed } from "../../runtime/controller.ts";
+import type { ReconcileResult } from "../../runtime/controller.ts";
+import { each } from "../../runtime/each.ts";
+import type { Context } from "../context.ts";
+import { poolNames } from "../lookups.ts";
+import { notify, writeStatus } from "../status.ts";
+import { closeAhead, nextLookSeconds, stateOf, statusOf } from "./status.ts";
+import type { PlanMoment, PlanState, Refused } from "./status.ts";
+import { acceptedText, closesSoonText } from "./words.ts";
+
+/** Clocks are corrected, and time zones' rules change: nobody sleeps longer on what was computed. */
+const longestPauseSeconds = 3600;
+const writesAtOnce = 16;
+
+const isAboutThePlan = (error: unknown): error is Refused =>
+  error instanceof RotaError &&
+  (error.code === "PlanOverlap" ||
+    error.code === "PlanWindowInvalid" ||
+    error.code === "InvalidValue");
+
+/** Undefined when the database took the plan; what it refused otherwise. */
+async function store({ db }: Context, plan: ResourcePlan): Promise<Refused | undefined> {
+  const { spec } = plan;
+  try {
+    await replacePlan(db, {
+      uid: plan.uid,
+      name: plan.name,
+      owner: spec.owner,
+      resourceType: spec.resourceType,
+      pool: spec.pool,
+      quantity: spec.quantity,
+      windows: spec.timeWindows?.map((window) => ({ ...window, days: window.days ?? days })),
+      onWindowClose: spec.onWindowClose,
+      generation: plan.generation,
+    });
+    return undefined;
+  } catch (error) {
+    if (isAboutThePlan(error)) return error;
+    throw error;
+  }
+}
+
+/** Which closes people have been told of, by plan. */
+export type Warned = Map<string, string>;
+
+class Batch {
+  readonly #context: Context;
+  readonly #warned: Warned;
+  readonly #results = new Map<string, ReconcileResult>();
+  readonly #refusals = new Map<string, Refused>();
+  readonly #accepted = new Set<string>();
+  #views = new Map<string, PlanView>();
+
+  constructor(context: Context, warned: Warned) {
+    this.#context = context;
+    this.#warned = warned;
+  }
+
+  async run(names: readonly string[]): Promise<ReadonlyMap<string, ReconcileResult>> {
+    const { store: cached } = this.#context.caches.plans;
+    const plans = names.flatMap((name) => cached.get(name) ?? []);
+    const isFewer = await this.#withdraw(names, plans);
+    if (plans.length > 0) {
+      await this.#read(plans);
+      await this.#accept(plans);
+    }
+    if (isFewer || this.#accepted.size > 0) this.#context.tenants.plansChanged(new Set(names));
+    await this.#report(plans);
+    return this.#results;
+  }
+
+  /** A deleted plan grants nothing any more, nor does one that was replaced by another of its name. */
+  async #withdraw(names: readonly string[], plans: readonly ResourcePlan[]): Promise<boolean> {
+    const { db, scheduler, tenants } = this.#context;
+    const uids = plans.map(({ uid }) => uid);
+    const withdrawn = await withdrawPlans(db, names, uids);
+    for (const { pool, owner } of withdrawn) {
+      scheduler.wake(pool);
+      tenants.granted(owner);
+    }
+    return withdrawn.length > 0;
+  }
+
+  async #read(plans: readonly ResourcePlan[]): Promise<void> {
+    const uids = plans.map(({ uid }) => uid);
+    for (const [uid, view] of await readPlanViews(this.#context.db, uids)) {
+      this.#views.set(uid, view);
+    }
+  }
+
+  /** One that collides with another's old windows is tried again when those are gone. */
+  async #accept(plans: readonly ResourcePlan[]): Promise<void> {
+    let left = plans.filter(
+      ({ uid, generation }) => this.#views.get(uid)?.generation !== generation,
+    );
+    for (let before = Number.POSITIVE_INFINITY; left.length > 0 && left.length < before;) {
+      before = left.length;
+      for (const plan of left) await this.#tryOne(plan);
+      left = left.filter(({ name }) => this.#refusals.has(name));
+    }
+    const accepted = plans.filter(({ name }) => this.#accepted.has(name));
+    if (accepted.length > 0) await this.#read(accepted);
+  }
+
+  async #tryOne(plan: ResourcePlan): Promise<void> {
+    try {
+      const refused = await store(this.#context, plan);
+      if (refused) {
+        this.#refusals.set(plan.name, refused);
+        return;
+      }
+      this.#refusals.delete(plan.name);
+      this.#accepted.add(plan.name);
+      const former = this.#views.get(plan.uid)?.pool;
+      for (const pool of new Set([former ?? plan.spec.pool, plan.spec.pool])) {
+        this.#context.scheduler.wake(pool);
+      }
+    } catch (error) {
+      this.#results.set(plan.name, failed(error));
+    }
+  }
+
+  async #report(plans: readonly ResourcePlan[]): Promise<void> {
+    const { clock, settings } = this.#context;
+    const pools = new Set(poolNames(this.#context));
+    const at = { now: clock.now(), timeZone: settings.timeZone };
+    await each(plans, writesAtOnce, async (plan) => {
+      if (this.#results.has(plan.name)) return;
+      const view = this.#views.get(plan.uid);
+      const moment = { ...at, poolHasNodes: pools.has(view?.pool ?? plan.spec.pool) };
+      const state = stateOf(plan, view, this.#refusals.get(plan.name), moment);
+      try {
+        this.#results.set(plan.name, await this.#reportOne(state, moment));
+      } catch (error) {
+        this.#results.set(plan.name, failed(error));
+      }
+    });
+  }
+
+  async #reportOne(state: PlanState, moment: PlanMoment): Promise<ReconcileResult> {
+    const context = this.#context;
+    const { plan, quantityNow } = state;
+    this.#tell(state, moment);
+    await writeStatus(context, resourcePlans, plan, statusOf(state, moment));
+    if (quantityNow !== plan.status.quantityNow) context.tenants.granted(plan.spec.owner);
+    const seconds = nextLookSeconds(state, moment, context.settings.windowWarningSeconds);
+    return seconds === undefined ? done() : again(Math.min(seconds, longestPauseSeconds));
+  }
+
+  /** Events: once for each version of the plan, and once before each close that concerns somebody. */
+  #tell(state: PlanState, moment: PlanMoment): void {
+    const { plan, view, refused } = state;
+    const isNew = plan.status.observedGeneration !== plan.generation;
+    if (refused && isNew) {
+      const { code: reason, message: note } = refused;
+      this.#notify(plan, { type: "Warning", reason, action: "Refuse", note });
+    }
+    if (
+      view &&
+      this.#accepted.has(plan.name) &&
+      plan.status.acceptedGeneration !== view.generation
+    ) {
+      const note = acceptedText(plan, view);
+      this.#notify(plan, { type: "Normal", reason: "Accepted", action: "Accept", note });
+    }
+    this.#warn(state, moment);
+  }
+
+  #warn(state: PlanState, moment: PlanMoment): void {
+    const { plan, view } = state;
+    const close = closeAhead(state);
+    if (!view || !close) return;
+    const secondsLeft = close.at.since(moment.now).total("seconds");
+    const at = close.at.toString();
+    if (secondsLeft > this.#context.settings.windowWarningSeconds) return;
+    if (this.#warned.get(plan.uid) === at) return;
+    this.#warned.set(plan.uid, at);
+    const note = closesSoonText(plan, view, close, moment);
+    this.#notify(plan, { type: "Warning", reason: "WindowClosesSoon", action: "Close", note });
+  }
+
+  #notify(plan: ResourcePlan, notice: Parameters<typeof notify>[3]): void {
+    notify(this.#context, resourcePlans, plan, notice);
+  }
+}
+
+export function reconcilePlans(context: Context): ReconcileBatch {
+  const warned: Warned = new Map();
+  return async (names) => {
+    const { store: cached } = context.caches.plans;
+    const results = await new Batch(context, warned).run(names);
+    const present = new Set([...cached.values()].map(({ uid }) => uid));
+    for (const uid of warned.keys()) if (!present.has(uid)) warned.delete(uid);
+    return results;
+  };
+}

@@ -1,0 +1,84 @@
+/** What a ResourcePlan's status says, and when it says something else. Pure. */
+import { ready, withCondition } from "../../api/conditions.ts";
+import type { ResourcePlanStatus } from "../../api/generated.ts";
+import type { PlanReason } from "../../api/reasons.ts";
+import type { PlanView } from "../../db/plan-views.ts";
+import { changesAfter, quantityAt, secondOfWeek } from "../../domain/windows.ts";
+import type { QuantityChange, QuantityWindow } from "../../domain/windows.ts";
+import type { RotaError } from "../../errors.ts";
+import type { ResourcePlan } from "../../resources/types.ts";
+import { inForceText, refusedText } from "./words.ts";
+
+/** What of a plan the database refused: a person has to change it. */
+export type Refused = RotaError & {
+  readonly code: Extract<PlanReason, "PlanOverlap" | "PlanWindowInvalid" | "InvalidValue">;
+};
+
+export interface PlanMoment {
+  readonly now: Temporal.Instant;
+  readonly timeZone: string;
+  readonly poolHasNodes: boolean;
+}
+
+export interface PlanState {
+  readonly plan: ResourcePlan;
+  /** Undefined when nothing of the plan is in force. */
+  readonly view: PlanView | undefined;
+  readonly refused: Refused | undefined;
+  readonly quantityNow: number;
+  readonly next: QuantityChange | undefined;
+}
+
+const quantityWindows = ({ windows, quantity }: PlanView): QuantityWindow[] =>
+  windows.map((window) => ({ ...window, quantity }));
+
+export function stateOf(
+  plan: ResourcePlan,
+  view: PlanView | undefined,
+  refused: Refused | undefined,
+  { now, timeZone }: PlanMoment,
+): PlanState {
+  const windows = view ? quantityWindows(view) : [];
+  const quantityNow = quantityAt(windows, secondOfWeek(now, timeZone));
+  const [next] = changesAfter(windows, now, timeZone);
+  return { plan, view, refused, quantityNow, next };
+}
+
+function messageOf({ plan, view, refused, quantityNow, next }: PlanState, moment: PlanMoment) {
+  if (refused) return refusedText(refused.message, view?.generation);
+  if (!view) return "not stored yet";
+  return inForceText(plan, view, quantityNow, next, moment);
+}
+
+export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
+  const { plan, view, refused, quantityNow, next } = state;
+  const condition = ready(
+    plan.generation,
+    refused === undefined,
+    refused?.code ?? "Accepted",
+    messageOf(state, moment),
+  );
+  return {
+    observedGeneration: plan.generation,
+    ...(view ? { acceptedGeneration: view.generation, used: view.used } : {}),
+    quantityNow,
+    ...(next ? { nextChange: next.at.toString(), nextQuantity: next.quantity } : {}),
+    conditions: withCondition(plan.status.conditions ?? [], condition, moment.now),
+  };
+}
+
+/** The change by which the plan will grant less than is in use now; undefined when none comes next. */
+export const closeAhead = ({ view, next, quantityNow }: PlanState): QuantityChange | undefined =>
+  view && next && next.quantity < quantityNow && view.used > next.quantity ? next : undefined;
+
+/** Seconds until the plan has to be looked at again without any change; undefined when never. */
+export function nextLookSeconds(
+  state: PlanState,
+  { now }: PlanMoment,
+  warningSeconds: number,
+): number | undefined {
+  if (!state.next) return undefined;
+  const untilChange = state.next.at.since(now).total("seconds");
+  const untilWarning = untilChange - warningSeconds;
+  return untilWarning > 0 ? untilWarning : Math.max(untilChange, 0.1);
+}

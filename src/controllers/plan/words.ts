@@ -1,0 +1,72 @@
+/** Sentences about plans, for conditions and events. Pure. */
+import type { Owner } from "../../db/owners.ts";
+import type { PlanView } from "../../db/plan-views.ts";
+import { durationText } from "../../domain/scheduling/explain.ts";
+import { rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
+import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
+import type { ResourcePlan } from "../../resources/types.ts";
+
+/** Windows that are named; more are counted. */
+const mostWindows = 7;
+
+export const ownerText = ({ kind, name }: Owner): string => `${kind} ${name}`;
+
+export function amountText(quantity: number, type: "GPU" | "CPU"): string {
+  const unit = type === "GPU" ? "GPU" : "core";
+  return `${quantity} ${unit}${quantity === 1 ? "" : "s"}`;
+}
+
+export function windowsText(windows: readonly WeekRange[]): string {
+  const named = windows.slice(0, mostWindows).map(rangeText);
+  const more = windows.length - named.length;
+  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
+const momentText = (at: Temporal.Instant, timeZone: string): string =>
+  secondText(secondOfWeek(at, timeZone));
+
+/** "in force: 8 GPUs now, 0 from Fri 18:00", with what keeps anybody from using it. */
+export function inForceText(
+  plan: ResourcePlan,
+  view: PlanView,
+  now: number,
+  next: QuantityChange | undefined,
+  facts: { readonly timeZone: string; readonly poolHasNodes: boolean },
+): string {
+  const amount = amountText(now, view.resourceType);
+  const then = next
+    ? ` now, ${next.quantity} from ${momentText(next.at, facts.timeZone)}`
+    : ", the whole week";
+  const hints = [
+    ...(view.projects === 0 ? [`no project has ${ownerText(plan.spec.owner)} as its owner`] : []),
+    ...(facts.poolHasNodes ? [] : [`pool "${view.pool}" has no nodes`]),
+  ];
+  return [`in force: ${amount}${then}`, ...hints].join("; ");
+}
+
+/** What of the plan counts although its present version is refused. */
+export const refusedText = (refusal: string, accepted: number | undefined): string =>
+  accepted === undefined
+    ? `${refusal}; the plan is not in force`
+    : `${refusal}; generation ${accepted} stays in force`;
+
+export const acceptedText = ({ spec }: ResourcePlan, view: PlanView): string =>
+  `grants ${ownerText(spec.owner)} ${amountText(view.quantity, view.resourceType)} in pool ${view.pool}: ${windowsText(view.windows)}`;
+
+const fates = {
+  Finish: "jobs past it run on as borrowers and can be evicted for entitled jobs",
+  Evict: "jobs past it are evicted after the grace period",
+} as const;
+
+export function closesSoonText(
+  plan: ResourcePlan,
+  view: PlanView,
+  next: QuantityChange,
+  at: { readonly now: Temporal.Instant; readonly timeZone: string },
+): string {
+  const inSeconds = next.at.since(at.now).total("seconds");
+  return (
+    `grants ${next.quantity} from ${momentText(next.at, at.timeZone)}, in ${durationText(inSeconds)}; ` +
+    `${amountText(view.used, view.resourceType)} in use; ${fates[plan.spec.onWindowClose]}`
+  );
+}
