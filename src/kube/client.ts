@@ -2,9 +2,13 @@ import type { Clock } from "../runtime/clock.ts";
 import { noMetrics } from "../runtime/metrics.ts";
 import type { Counter, Histogram, Metrics } from "../runtime/metrics.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { errorOfResponse, errorWithoutAnswer } from "./error-response.ts";
+import { errorOfResponse, errorWithoutAnswer, parseAnswer } from "./error-response.ts";
 import type { Attempt } from "./error-response.ts";
 import { KubeError } from "./errors.ts";
+import { pageEnd, pagePath, readPage } from "./list-stream.ts";
+import type { PageEnd, PageRequest } from "./list-stream.ts";
+import { queryText } from "./query.ts";
+import type { Query } from "./query.ts";
 import { apiVersionOf, collectionPath, objectPath, splitKey } from "./resource.ts";
 import type { KubeObject, ResourceName } from "./resource.ts";
 import { retryDelaySeconds } from "./retry.ts";
@@ -54,10 +58,8 @@ export interface PageOptions extends ListOptions {
   readonly continueToken?: string;
 }
 
-export interface Page {
+export interface Page extends PageEnd {
   readonly items: readonly KubeObject[];
-  readonly resourceVersion: string;
-  readonly continueToken: string | undefined;
 }
 
 export interface DeleteOptions extends CallOptions {
@@ -159,30 +161,30 @@ export class KubeClient {
 
   /** One page of a collection. A continue token may have expired (isExpired): start again without it. */
   async listPage(type: ResourceName, options: PageOptions): Promise<Page> {
-    const query = queryText({
-      limit: options.pageSize,
-      continue: options.continueToken,
-      labelSelector: options.labelSelector,
-      fieldSelector: options.fieldSelector,
-    });
-    const path = `${collectionPath(type, options.namespace)}${query}`;
     const list = await this.#object(
       {
         verb: "list",
         method: "GET",
-        path,
+        path: pagePath(type, options),
         safety: "repeatable",
         resource: type.plural,
         name: options.namespace ?? "",
       },
       options,
     );
-    const metadata: { resourceVersion?: string; continue?: string } = list.metadata;
-    return {
-      items: Array.isArray(list["items"]) ? list["items"] : [],
-      resourceVersion: metadata.resourceVersion ?? "",
-      continueToken: metadata.continue === "" ? undefined : metadata.continue,
-    };
+    return { items: Array.isArray(list["items"]) ? list["items"] : [], ...pageEnd(list) };
+  }
+
+  /**
+   * Reads one page and hands on its items while they arrive: the page is never held whole. Not repeated when it fails, since
+   * items were handed on. A continue token may have expired, as for listPage.
+   */
+  streamPage(
+    type: ResourceName,
+    request: PageRequest,
+    onItem: (item: KubeObject) => void,
+  ): Promise<PageEnd> {
+    return readPage(this.#transport, type, request, onItem);
   }
 
   /** Follows a collection; the iteration ends when the server ends the watch, and throws when it fails. */
@@ -322,21 +324,23 @@ export class KubeClient {
     body?: unknown,
     options: RawOptions = {},
   ): Promise<unknown> {
+    const verb = method.toLowerCase();
+    const resource = path.split("?", 1)[0] ?? path;
     const response = await this.#call(
       {
-        verb: method.toLowerCase(),
+        verb,
         method,
         path,
         body,
         safety: options.safety ?? (method === "GET" || method === "HEAD" ? "repeatable" : "once"),
-        resource: path.split("?", 1)[0] ?? path,
+        resource,
         name: "",
         ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
       },
       options,
     );
     const isJson = response.headers["content-type"]?.includes("json") === true;
-    return isJson ? JSON.parse(response.text) : response.text;
+    return isJson ? parseAnswer({ verb, resource, name: "" }, response.text) : response.text;
   }
 
   /** Ends every connection; calls under way fail. */
@@ -355,15 +359,7 @@ export class KubeClient {
 
   async #object(call: Call, options: CallOptions): Promise<KubeObject> {
     const response = await this.#call(call, options);
-    try {
-      return JSON.parse(response.text);
-    } catch (error) {
-      const explanation = "the answer is no JSON";
-      throw new KubeError(
-        { ...attemptOf(call), status: 0, reason: "Malformed", explanation },
-        { cause: error },
-      );
-    }
+    return parseAnswer(attemptOf(call), response.text);
   }
 
   async #call(call: Call, options: CallOptions): Promise<HttpResponse> {
@@ -440,17 +436,6 @@ function keyFor(type: ResourceName, object: KubeObject): string {
   const { name = "" } = object.metadata;
   const namespace = namespaceOf(type, object.metadata.namespace);
   return namespace === undefined ? name : `${namespace}/${name}`;
-}
-
-type Query = Readonly<Record<string, string | number | boolean | undefined>>;
-
-/** "?a=b&c=d", or "" when nothing is defined. */
-function queryText(query: Query): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) parameters.set(name, String(value));
-  }
-  return parameters.size === 0 ? "" : `?${parameters.toString()}`;
 }
 
 function definedOnly(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

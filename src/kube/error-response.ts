@@ -57,6 +57,21 @@ export function errorWithoutAnswer(attempt: Attempt, error: unknown): KubeError 
   );
 }
 
+/**
+ * The JSON of an answer, or of a part of it.
+ * @throws KubeError "Malformed", without the text: it may hold secrets
+ */
+export function parseAnswer<T>(attempt: Attempt, text: string): T {
+  try {
+    const parsed: T = JSON.parse(text);
+    return parsed;
+  } catch {
+    // Not the cause either: V8 quotes the text in it.
+    const explanation = "the answer is no JSON";
+    throw new KubeError({ ...attempt, status: 0, reason: "Malformed", explanation });
+  }
+}
+
 function reasonWithoutAnswer(error: unknown): string {
   if (error instanceof CallTimeoutError) return "Timeout";
   if (error instanceof TooManyCallsError) return "Overloaded";

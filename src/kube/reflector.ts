@@ -8,8 +8,9 @@ import { noMetrics } from "../runtime/metrics.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import { MemoryStore } from "../runtime/store.ts";
 import type { Store } from "../runtime/store.ts";
-import type { KubeClient, Page } from "./client.ts";
+import type { KubeClient } from "./client.ts";
 import { isExpired, KubeError } from "./errors.ts";
+import type { PageEnd, PageRequest } from "./list-stream.ts";
 import { createReflectorMetrics } from "./reflector-metrics.ts";
 import type { ReflectorMetrics } from "./reflector-metrics.ts";
 import { keyOf } from "./resource.ts";
@@ -175,82 +176,84 @@ class Reflector<T> implements Informer<T> {
 
   /** WatchList: one stream gives the collection and then its changes; nothing is held but the projections. */
   async #listByWatch(signal: AbortSignal): Promise<void> {
-    let seen: Set<string> | undefined = new Set<string>();
+    let unseen: Set<string> | undefined = this.#unseen();
     try {
       for await (const batch of this.#open(signal, undefined)) {
         this.#heard();
-        for (const event of batch) seen = this.#applyListed(event, seen);
+        for (const event of batch) unseen = this.#applyListed(event, unseen);
       }
     } catch (error) {
-      if (!seen || !refusesWatchList(error)) throw error;
+      if (!unseen || !refusesWatchList(error)) throw error;
       this.#servesWatchList = false;
       this.#logger.info("WatchList is not served: listing in pages", { resource: this.#name });
       return;
     }
-    if (seen) throw new Error("the watch ended before the collection was complete");
+    if (unseen) throw new Error("the watch ended before the collection was complete");
   }
 
-  /** Takes the keys seen so far while the collection is incomplete, undefined after; returns them for the next event. */
-  #applyListed(event: WatchEvent, seen: Set<string> | undefined): Set<string> | undefined {
-    if (!seen) {
+  /** What is held and was not in the collection yet: nothing at the first time, when memory matters most. */
+  #unseen(): Set<string> {
+    return new Set(this.#store.keys());
+  }
+
+  /** Takes the keys not seen yet while the collection is incomplete, undefined after; returns them for the next event. */
+  #applyListed(event: WatchEvent, unseen: Set<string> | undefined): Set<string> | undefined {
+    if (!unseen) {
       this.#apply(event);
       return undefined;
     }
     if (endsInitialEvents(event)) {
-      this.#replaced(seen, event.object.metadata.resourceVersion);
+      this.#replaced(unseen, event.object.metadata.resourceVersion);
       return undefined;
     }
-    this.#applyInitial(event, seen);
-    return seen;
+    this.#applyInitial(event, unseen);
+    return unseen;
   }
 
   /** The initial events are the truth, even when their versions are lower than ours (etcd restored from a backup). */
-  #applyInitial({ type, object }: WatchEvent, seen: Set<string>): void {
+  #applyInitial({ type, object }: WatchEvent, unseen: Set<string>): void {
     if (type === "BOOKMARK") return;
     const key = keyOf(object);
-    if (type === "DELETED") {
-      seen.delete(key);
-      this.#delete(key);
-      return;
-    }
-    seen.add(key);
-    this.#upsertListed(key, object);
+    unseen.delete(key);
+    if (type === "DELETED") this.#delete(key);
+    else this.#upsertListed(key, object);
   }
 
   async #listByPages(signal: AbortSignal): Promise<void> {
-    const seen = new Set<string>();
-    let continueToken: string | undefined;
-    let resourceVersion: string;
+    const unseen = this.#unseen();
+    let page: PageEnd | undefined;
     do {
-      const page: Page = await this.#page(continueToken, signal);
-      this.#heard();
-      for (const item of page.items) {
-        const key = keyOf(item);
-        seen.add(key);
-        this.#upsertListed(key, item);
-      }
-      ({ continueToken, resourceVersion } = page);
-    } while (continueToken !== undefined);
-    this.#replaced(seen, resourceVersion);
+      page = await this.#readPage(page?.continueToken, unseen, signal);
+    } while (page.continueToken !== undefined);
+    this.#replaced(unseen, page.resourceVersion);
   }
 
-  #page(continueToken: string | undefined, signal: AbortSignal): Promise<Page> {
-    const { client, type, namespace, pageSize = 500 } = this.#options;
-    return client.listPage(type, {
+  #readPage(
+    continueToken: string | undefined,
+    unseen: Set<string>,
+    signal: AbortSignal,
+  ): Promise<PageEnd> {
+    const { client, type, namespace, silentSeconds, pageSize = 500 } = this.#options;
+    const request: PageRequest = {
       pageSize,
       signal,
-      attempts: 1,
+      timeoutSeconds: openTimeoutSeconds,
+      silentSeconds: Math.min(silentSeconds ?? openTimeoutSeconds, openTimeoutSeconds),
       ...selectorsOf(type),
       ...(namespace === undefined ? {} : { namespace }),
       ...(continueToken === undefined ? {} : { continueToken }),
+    };
+    return client.streamPage(type, request, (item) => {
+      this.#heard();
+      const key = keyOf(item);
+      unseen.delete(key);
+      this.#upsertListed(key, item);
     });
   }
 
   /** The collection has been read whole: what was not in it is gone. */
-  #replaced(seen: ReadonlySet<string>, resourceVersion: string | undefined): void {
-    for (const key of this.#store.keys()) {
-      if (!seen.has(key)) this.#delete(key);
-    }
+  #replaced(unseen: ReadonlySet<string>, resourceVersion: string | undefined): void {
+    for (const key of unseen) this.#delete(key);
     this.#position.resourceVersion = resourceVersion;
     this.#failures = 0;
     if (this.#isSynced) return;

@@ -1,9 +1,10 @@
-import { errorOfResponse, errorOfStatus, errorWithoutAnswer } from "./error-response.ts";
+import { errorOfStatus, parseAnswer } from "./error-response.ts";
 import type { Attempt } from "./error-response.ts";
-import { KubeError } from "./errors.ts";
+import { queryText } from "./query.ts";
 import { collectionPath } from "./resource.ts";
 import type { KubeObject, ResourceName } from "./resource.ts";
-import type { StreamResponse, Transport } from "./transport.ts";
+import { openStream } from "./stream.ts";
+import type { Transport } from "./transport.ts";
 import { LineSplitter } from "./watch-events.ts";
 import type { WatchEvent } from "./watch-events.ts";
 
@@ -31,7 +32,7 @@ export const endsInitialEvents = ({ type, object }: WatchEvent): boolean =>
 
 /**
  * The events of a watch, in the batches they arrived in. Ends when the server ends it.
- * @throws KubeError, also for an ERROR event; the signal's reason
+ * @throws KubeError, also for an ERROR event; RangeError on an endless event; the signal's reason
  */
 export async function* openWatch(
   transport: Transport,
@@ -39,58 +40,34 @@ export async function* openWatch(
   request: WatchRequest,
 ): AsyncGenerator<readonly WatchEvent[], void> {
   const attempt = { verb: "watch", resource: type.plural, name: request.namespace ?? "" };
-  const response = await connect(transport, type, request, attempt);
-  if (response.kind === "refused") {
-    if (response.response.status === 401) transport.forgetCredentials();
-    throw errorOfResponse(attempt, response.response);
-  }
+  const path = watchPath(type, request);
   const splitter = new LineSplitter();
-  try {
-    for await (const chunk of response.chunks) {
-      const lines = splitter.push(chunk);
-      if (lines.length > 0) yield lines.map((line) => parseEvent(line, attempt));
-    }
-  } catch (error) {
-    throw failureOf(error, request.signal, attempt);
+  for await (const chunk of openStream(transport, { ...request, path }, attempt)) {
+    const lines = splitter.push(chunk);
+    if (lines.length > 0) yield lines.map((line) => parseEvent(line, attempt));
   }
-}
-
-async function connect(
-  transport: Transport,
-  type: ResourceName,
-  request: WatchRequest,
-  attempt: Attempt,
-): Promise<StreamResponse> {
-  try {
-    return await transport.stream({ ...request, path: watchPath(type, request) });
-  } catch (error) {
-    throw failureOf(error, request.signal, attempt);
-  }
-}
-
-function failureOf(error: unknown, signal: AbortSignal, attempt: Attempt): unknown {
-  if (signal.aborted) return signal.reason;
-  return error instanceof KubeError ? error : errorWithoutAnswer(attempt, error);
 }
 
 function watchPath(type: ResourceName, request: WatchRequest): string {
-  const query = new URLSearchParams({
-    watch: "1",
-    allowWatchBookmarks: "true",
-    timeoutSeconds: String(Math.ceil(request.serverTimeoutSeconds)),
+  const isInitial = request.initialEvents === true;
+  const query = queryText({
+    watch: 1,
+    allowWatchBookmarks: true,
+    timeoutSeconds: Math.ceil(request.serverTimeoutSeconds),
+    resourceVersion: request.resourceVersion,
+    labelSelector: request.labelSelector,
+    fieldSelector: request.fieldSelector,
+    sendInitialEvents: isInitial ? true : undefined,
+    resourceVersionMatch: isInitial ? "NotOlderThan" : undefined,
   });
-  if (request.resourceVersion !== undefined) query.set("resourceVersion", request.resourceVersion);
-  if (request.labelSelector !== undefined) query.set("labelSelector", request.labelSelector);
-  if (request.fieldSelector !== undefined) query.set("fieldSelector", request.fieldSelector);
-  if (request.initialEvents === true) {
-    query.set("sendInitialEvents", "true");
-    query.set("resourceVersionMatch", "NotOlderThan");
-  }
-  return `${collectionPath(type, request.namespace)}?${query.toString()}`;
+  return `${collectionPath(type, request.namespace)}${query}`;
 }
 
 function parseEvent(line: string, attempt: Attempt): WatchEvent {
-  const event: { type: WatchEvent["type"] | "ERROR"; object: KubeObject } = JSON.parse(line);
+  const event = parseAnswer<{ type: WatchEvent["type"] | "ERROR"; object: KubeObject }>(
+    attempt,
+    line,
+  );
   if (event.type === "ERROR") throw errorOfStatus(attempt, event.object);
   return { type: event.type, object: event.object };
 }

@@ -1,3 +1,5 @@
+import { Bag } from "./bag.ts";
+import type { BagItem } from "./bag.ts";
 import type { BackoffOptions } from "./backoff.ts";
 import { sleepUnlessAborted, startTimer } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -62,7 +64,7 @@ export function createController(options: ControllerOptions): Controller {
 }
 
 /** One key being worked on. */
-interface Run {
+interface Run extends BagItem {
   readonly key: string;
   readonly startSeconds: number;
   readonly abort: AbortController;
@@ -77,7 +79,7 @@ class QueueController implements Controller {
   readonly #results: Counter;
   readonly #slowAfterSeconds: number;
   readonly #timeoutSeconds: number;
-  readonly #running = new Set<Run>();
+  readonly #running = new Bag<Run>();
   #slow = 0;
   #cancelSweep: (() => void) | undefined;
   #started = false;
@@ -165,6 +167,7 @@ class QueueController implements Controller {
 
   #begin(key: string): void {
     const run: Run = {
+      at: 0,
       key,
       startSeconds: this.#options.clock.monotonicSeconds(),
       abort: new AbortController(),
@@ -178,7 +181,7 @@ class QueueController implements Controller {
 
   async #work(run: Run): Promise<void> {
     const result = await this.#reconcile(run.key, run.abort.signal);
-    this.#running.delete(run);
+    this.#running.remove(run);
     if (run.isSlow) this.#slow -= 1;
     this.#results.add({ controller: this.name, result: result.kind });
     this.#settle(run.key, result);

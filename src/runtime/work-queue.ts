@@ -24,10 +24,18 @@ export interface WorkQueueOptions {
   readonly backoff?: BackoffOptions;
 }
 
-interface Waiting {
-  readonly priority: Priority;
-  readonly sinceSeconds: number;
+/**
+ * Since when each key waits, in whole milliseconds: V8 keeps a small integer in the table itself, and anything else as an
+ * object of its own. At a start every key of the cluster waits.
+ */
+type WaitingSince = Map<string, number>;
+
+interface Picked {
+  readonly key: string;
+  readonly sinceMilliseconds: number;
 }
+
+const priorities: readonly Priority[] = ["interactive", "resync"];
 
 const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 300 };
 
@@ -42,9 +50,14 @@ export class WorkQueue {
   readonly #clock: Clock;
   readonly #backoff: BackoffOptions;
   readonly #metrics: QueueMetrics;
-  readonly #waiting = new Map<string, Waiting>();
-  readonly #interactive = new Fifo<string>();
-  readonly #resync = new Fifo<string>();
+  readonly #waiting: Readonly<Record<Priority, WaitingSince>> = {
+    interactive: new Map(),
+    resync: new Map(),
+  };
+  readonly #order: Readonly<Record<Priority, Fifo<string>>> = {
+    interactive: new Fifo(),
+    resync: new Fifo(),
+  };
   readonly #working = new Map<string, number>();
   readonly #addedWhileWorking = new Map<string, Priority>();
   readonly #failures = new Map<string, number>();
@@ -67,7 +80,7 @@ export class WorkQueue {
 
   /** Keys that wait and could be taken now. */
   get depth(): number {
-    return this.#waiting.size;
+    return this.#waiting.interactive.size + this.#waiting.resync.size;
   }
 
   /** Keys that wait for their time. */
@@ -130,13 +143,11 @@ export class WorkQueue {
 
   /** Takes the next key, or undefined when none waits. Whoever takes a key must call `done` with it. */
   take(): string | undefined {
-    const key = this.#pick();
-    if (key === undefined) return undefined;
-    const nowSeconds = this.#clock.monotonicSeconds();
-    const waiting = this.#waiting.get(key);
-    this.#waiting.delete(key);
-    this.#working.set(key, nowSeconds);
-    if (waiting) this.#metrics.taken(nowSeconds - waiting.sinceSeconds);
+    const picked = this.#pick();
+    if (picked === undefined) return undefined;
+    const { key, sinceMilliseconds } = picked;
+    this.#working.set(key, this.#clock.monotonicSeconds());
+    this.#metrics.taken(Math.max(0, this.#nowMilliseconds() - sinceMilliseconds) / 1000);
     return key;
   }
 
@@ -160,9 +171,10 @@ export class WorkQueue {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     this.#delayed.clear();
-    this.#waiting.clear();
-    this.#interactive.clear();
-    this.#resync.clear();
+    for (const priority of priorities) {
+      this.#waiting[priority].clear();
+      this.#order[priority].clear();
+    }
     this.#addedWhileWorking.clear();
     this.#failures.clear();
   }
@@ -173,31 +185,40 @@ export class WorkQueue {
   }
 
   #enqueue(key: string, priority: Priority): void {
-    const waiting = this.#waiting.get(key);
-    const isPromotion = waiting?.priority === "resync" && priority === "interactive";
-    if (waiting && !isPromotion) return;
-    const sinceSeconds = waiting?.sinceSeconds ?? this.#clock.monotonicSeconds();
-    this.#waiting.set(key, { priority, sinceSeconds });
-    (priority === "interactive" ? this.#interactive : this.#resync).push(key);
+    const { interactive, resync } = this.#waiting;
+    if (interactive.has(key)) return;
+    const sinceMilliseconds = resync.get(key);
+    if (sinceMilliseconds !== undefined && priority === "resync") return;
+    resync.delete(key);
+    this.#waiting[priority].set(key, sinceMilliseconds ?? this.#nowMilliseconds());
+    this.#order[priority].push(key);
   }
 
-  #pick(): string | undefined {
+  #nowMilliseconds(): number {
+    return Math.floor(this.#clock.monotonicSeconds() * 1000);
+  }
+
+  #pick(): Picked | undefined {
     if (this.#interactiveRun >= interactiveInARow) {
       this.#interactiveRun = 0;
-      const key = this.#shift("resync");
-      if (key !== undefined) return key;
+      const picked = this.#shift("resync");
+      if (picked !== undefined) return picked;
     }
-    const key = this.#shift("interactive");
-    if (key === undefined) return this.#shift("resync");
+    const picked = this.#shift("interactive");
+    if (picked === undefined) return this.#shift("resync");
     this.#interactiveRun += 1;
-    return key;
+    return picked;
   }
 
   /** A promoted key leaves its old entry behind; such entries are skipped here. */
-  #shift(priority: Priority): string | undefined {
-    const fifo = priority === "interactive" ? this.#interactive : this.#resync;
-    for (let key = fifo.shift(); key !== undefined; key = fifo.shift()) {
-      if (this.#waiting.get(key)?.priority === priority) return key;
+  #shift(priority: Priority): Picked | undefined {
+    const order = this.#order[priority];
+    const waiting = this.#waiting[priority];
+    for (let key = order.shift(); key !== undefined; key = order.shift()) {
+      const sinceMilliseconds = waiting.get(key);
+      if (sinceMilliseconds === undefined) continue;
+      waiting.delete(key);
+      return { key, sinceMilliseconds };
     }
     return undefined;
   }

@@ -1,0 +1,64 @@
+import { parseAnswer } from "./error-response.ts";
+import { ListSplitter } from "./list-splitter.ts";
+import { queryText } from "./query.ts";
+import { collectionPath } from "./resource.ts";
+import type { KubeObject, ResourceName } from "./resource.ts";
+import { openStream } from "./stream.ts";
+import type { Transport } from "./transport.ts";
+
+/** Which page of which collection. */
+export interface PageSelection {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+  readonly pageSize: number;
+  /** From the page before. */
+  readonly continueToken?: string;
+}
+
+export interface PageRequest extends PageSelection {
+  /** For the first byte of the answer. */
+  readonly timeoutSeconds: number;
+  /** Without a byte for this long the page fails. */
+  readonly silentSeconds: number;
+  readonly signal: AbortSignal;
+}
+
+/** What a page says besides its items. */
+export interface PageEnd {
+  readonly resourceVersion: string;
+  readonly continueToken: string | undefined;
+}
+
+export function pagePath(type: ResourceName, page: PageSelection): string {
+  const query = queryText({
+    limit: page.pageSize,
+    continue: page.continueToken,
+    labelSelector: page.labelSelector,
+    fieldSelector: page.fieldSelector,
+  });
+  return `${collectionPath(type, page.namespace)}${query}`;
+}
+
+export function pageEnd(list: KubeObject): PageEnd {
+  const metadata: { resourceVersion?: string; continue?: string } = list.metadata;
+  return {
+    resourceVersion: metadata.resourceVersion ?? "",
+    continueToken: metadata.continue === "" ? undefined : metadata.continue,
+  };
+}
+
+export async function readPage(
+  transport: Transport,
+  type: ResourceName,
+  request: PageRequest,
+  onItem: (item: KubeObject) => void,
+): Promise<PageEnd> {
+  const attempt = { verb: "list", resource: type.plural, name: request.namespace ?? "" };
+  const path = pagePath(type, request);
+  const splitter = new ListSplitter();
+  for await (const chunk of openStream(transport, { ...request, path }, attempt)) {
+    for (const text of splitter.push(chunk)) onItem(parseAnswer(attempt, text));
+  }
+  return pageEnd(parseAnswer(attempt, splitter.end()));
+}
