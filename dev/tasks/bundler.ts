@@ -9,6 +9,9 @@ export interface BundleOptions {
   readonly outfile: string;
   /** Writes outfile.map beside it. */
   readonly sourceMap?: boolean;
+  /** The oldest Node it runs on; default: the project's own. */
+  readonly target?: string;
+  readonly minify?: boolean;
 }
 
 /**
@@ -43,14 +46,21 @@ const dropUnusedClientNode: Plugin = {
 };
 
 /** What went into it is in the Metafile, with paths below the project's root. */
-export async function bundle({ entry, outfile, sourceMap }: BundleOptions): Promise<Metafile> {
+export async function bundle({
+  entry,
+  outfile,
+  sourceMap,
+  target = "node26",
+  minify = false,
+}: BundleOptions): Promise<Metafile> {
   const { metafile } = await runBuild({
     entryPoints: [entry],
     outfile,
     absWorkingDir: projectRoot,
     bundle: true,
     platform: "node",
-    target: "node26",
+    target,
+    minify,
     format: "esm",
     banner: { js: commonJsNames },
     sourcemap: sourceMap ? "linked" : false,

@@ -3,6 +3,7 @@ import type { Generator } from "./generators/types.ts";
 import { generateSchema } from "./generators/schema.ts";
 import { generateApiTypes } from "./generators/api-types.ts";
 import { generateChart } from "./generators/chart.ts";
+import { generateCliDoc } from "./generators/cli-doc.ts";
 import { generateHttpApiDoc } from "./generators/http-api-doc.ts";
 import { generateResourcesDoc } from "./generators/resources-doc.ts";
 import { generateMetricsDoc } from "./generators/metrics-doc.ts";
@@ -14,6 +15,7 @@ export const generators: readonly Generator[] = [
   generateChart,
   generateResourcesDoc,
   generateHttpApiDoc,
+  generateCliDoc,
   generateReasonsDoc,
   generateSettingsDoc,
   generateMetricsDoc,

@@ -26,6 +26,8 @@ export interface HttpRequest {
   readonly path: string;
   readonly body?: string;
   readonly contentType?: string;
+  /** Besides the credentials' own, which win. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutSeconds: number;
   readonly signal?: AbortSignal;
 }
@@ -142,7 +144,7 @@ export class Transport {
       origin: this.#options.credentials.server.origin,
       method: request.method,
       path: this.#fullPath(request.path),
-      headers: this.#headers(request.contentType),
+      headers: { ...request.headers, ...this.#headers(request.contentType) },
       body: request.body ?? null,
       signal,
       headersTimeout: timeout,

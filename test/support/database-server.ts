@@ -55,7 +55,8 @@ async function startServer(): Promise<DatabaseServer> {
   if (url !== undefined && url !== "") {
     return { url, source: "DATABASE_URL", stop: () => Promise.resolve() };
   }
-  if (!dockerSeemsThere()) return startEmbedded();
+  const isForced = process.env["ROTA_TEST_POSTGRES"] === "embedded";
+  if (isForced || !dockerSeemsThere()) return startEmbedded();
   return startContainer().catch((error: unknown) => {
     console.warn(`Docker gives no ${image} (${String(error)}): using embedded PostgreSQL`);
     return startEmbedded();

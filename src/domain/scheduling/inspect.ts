@@ -117,16 +117,30 @@ function refusalText(node: NodeState, job: QueuedJob, refusal: NodeRefusal): str
   return `has taints that are not tolerated: ${taints.join(", ")}`;
 }
 
-const dimensions: readonly { readonly of: keyof Resources; readonly called: string }[] = [
-  { of: "gpus", called: "GPUs" },
-  { of: "cpuMillis", called: "CPU" },
-  { of: "memoryBytes", called: "memory" },
-  { of: "pods", called: "pod slots" },
+const gibibyte = 1024 ** 3;
+const rounded = (value: number): string => String(Math.round(value * 10) / 10);
+
+/** "2 of 4 GPUs" */
+const dimensions: readonly {
+  readonly of: keyof Resources;
+  readonly text: (free: number, needed: number) => string;
+}[] = [
+  { of: "gpus", text: (free, needed) => `${free} of ${needed} GPUs` },
+  {
+    of: "cpuMillis",
+    text: (free, needed) => `${rounded(free / 1000)} of ${rounded(needed / 1000)} CPU`,
+  },
+  {
+    of: "memoryBytes",
+    text: (free, needed) => `${rounded(free / gibibyte)} of ${rounded(needed / gibibyte)} GiB`,
+  },
+  { of: "pods", text: () => "no pod slot" },
 ];
 
 function fullText(node: NodeState, job: QueuedJob): string {
-  const short = dimensions.filter((one) => job.perPod[one.of] > node.startable[one.of]);
-  const names = short.map(({ called }) => called).join(", ");
+  const free = atLeastNothing(node.startable);
+  const short = dimensions.filter((one) => job.perPod[one.of] > free[one.of]);
+  const texts = short.map(({ of, text }) => text(free[of], job.perPod[of])).join(", ");
   const kept = node.keptFor.length === 0 ? "" : `; some is kept for ${node.keptFor.join(", ")}`;
-  return `has too little ${names} free${kept}`;
+  return `has ${texts} free${kept}`;
 }

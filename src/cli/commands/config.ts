@@ -1,0 +1,123 @@
+/** `config log|show|diff`: versions of a project's configuration, from its ConfigCommits. */
+import { applyPatch, createPatch, Pointer, type Operation } from "rfc6902";
+import { CliError, exitCodes } from "../errors.ts";
+import { ageText, structured, styled, table, type Column } from "../output.ts";
+import { listCommits, readyOf, type Commit } from "../resources.ts";
+import type { Session, View } from "../session.ts";
+
+const columns: readonly Column<Commit>[] = [
+  { title: "COMMIT", value: ({ metadata }) => metadata.name },
+  { title: "TAG", value: ({ spec }) => spec.tag },
+  { title: "HASH", value: ({ status }) => status.shortHash },
+  { title: "PARENT", value: ({ spec }) => spec.parent },
+  { title: "AUTHOR", value: ({ spec }) => spec.author },
+  { title: "AGE", value: ({ metadata }) => ageText(metadata.creationTimestamp) },
+  { title: "MESSAGE", value: ({ spec }) => spec.message },
+  {
+    title: "",
+    value: (commit) => {
+      const ready = readyOf(commit);
+      return ready === undefined || ready.status === "True" ? " " : `refused: ${ready.message}`;
+    },
+    style: () => "red",
+  },
+];
+
+const newestFirst = (a: Commit, b: Commit): number =>
+  b.metadata.creationTimestamp.localeCompare(a.metadata.creationTimestamp) ||
+  b.metadata.name.localeCompare(a.metadata.name);
+
+const summary = ({ metadata, spec, status }: Commit) => ({
+  name: metadata.name,
+  tag: spec.tag ?? null,
+  hash: status.hash ?? null,
+  parent: spec.parent ?? null,
+  author: spec.author ?? null,
+  message: spec.message ?? null,
+  createdAt: metadata.creationTimestamp,
+});
+
+/** A commit by its name, else by its tag. */
+function commitOf(commits: readonly Commit[], ref: string, namespace: string): Commit {
+  const found =
+    commits.find(({ metadata }) => metadata.name === ref) ??
+    commits.find(({ spec, status }) => spec.tag === ref && status.hash !== undefined);
+  if (found) return found;
+  throw new CliError(
+    `namespace ${namespace} has no configuration ${ref}, by name or by tag: kubectl rota config log lists them`,
+    exitCodes.notFound,
+  );
+}
+
+export const log = async ({ connection, namespace }: Session): Promise<View> => {
+  const commits = (await listCommits(connection.client, namespace)).sort(newestFirst);
+  return {
+    data: { items: commits.map(summary) },
+    text: () =>
+      commits.length === 0
+        ? `Namespace ${namespace} has no configuration.`
+        : table(commits, columns),
+  };
+};
+
+export const show =
+  (ref: string) =>
+  async ({ connection, namespace }: Session): Promise<View> => {
+    const commit = commitOf(await listCommits(connection.client, namespace), ref, namespace);
+    const { name, tag, hash, parent, author, message, createdAt } = summary(commit);
+    return {
+      data: { ...summary(commit), content: commit.spec.content },
+      text: () =>
+        [
+          styled("yellow", `commit ${name}${tag === null ? "" : ` (tag ${tag})`}`),
+          `hash   ${hash ?? "(not stored yet)"}`,
+          ...(parent === null ? [] : [`parent ${parent}`]),
+          `author ${author ?? "unknown"}`,
+          `date   ${createdAt}`,
+          "",
+          ...(message === null || message === "" ? [] : [`    ${message}`, ""]),
+          structured(commit.spec.content, "json"),
+        ].join("\n"),
+    };
+  };
+
+const value = (content: unknown): string => JSON.stringify(content);
+
+/** An operation with the value that was there before it. */
+function changeLines(operation: Operation, content: unknown): string[] {
+  const former = () => Pointer.fromJSON(operation.path).get(content) as unknown;
+  const path = operation.path === "" ? "/" : operation.path;
+  if (operation.op === "add") return [styled("green", `+ ${path}: ${value(operation.value)}`)];
+  if (operation.op === "remove") return [styled("red", `- ${path}: ${value(former())}`)];
+  if (operation.op === "replace") {
+    return [
+      styled("red", `- ${path}: ${value(former())}`),
+      styled("green", `+ ${path}: ${value(operation.value)}`),
+    ];
+  }
+  return [`${operation.op} ${path}`];
+}
+
+/** Operations follow each other: places in a list are those after the operations before. */
+function patchLines(patch: readonly Operation[], before: unknown): string[] {
+  const state = { content: structuredClone(before) };
+  return patch.flatMap((operation) => {
+    const lines = changeLines(operation, state.content);
+    applyPatch(state, [{ ...operation, path: `/content${operation.path}` }]);
+    return lines;
+  });
+}
+
+export const diff =
+  (from: string, to: string) =>
+  async ({ connection, namespace }: Session): Promise<View> => {
+    const commits = await listCommits(connection.client, namespace);
+    const before = commitOf(commits, from, namespace).spec.content;
+    const after = commitOf(commits, to, namespace).spec.content;
+    const patch = createPatch(before, after);
+    return {
+      data: { from, to, patch },
+      text: () =>
+        patch.length === 0 ? "The contents are the same." : patchLines(patch, before).join("\n"),
+    };
+  };

@@ -1,0 +1,66 @@
+/** `preemptions`: the ledger of evictions, the newest first. */
+import type { Preemption } from "../../api/http/schemas.ts";
+import { ageText, printable, table, type Column } from "../output.ts";
+import type { Session, View } from "../session.ts";
+import { sinceOf } from "../since.ts";
+
+const hidden = "(another project's)";
+const namedVictims = 3;
+
+function victimsText({ victims }: Preemption): string {
+  const names = victims.slice(0, namedVictims).map(({ job }) => job ?? hidden);
+  const more = victims.length - names.length;
+  return [...names, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
+const sum = (entry: Preemption, of: "pods" | "gpus"): number =>
+  entry.victims.reduce((total, victim) => total + victim[of], 0);
+
+const columns: readonly Column<Preemption>[] = [
+  { title: "AGE", value: ({ decidedAt }) => ageText(decidedAt) },
+  { title: "POOL", value: ({ pool }) => pool },
+  {
+    title: "FOR",
+    value: ({ preemptor, rule }) =>
+      preemptor ?? (rule === "WindowClosed" ? "(a window closed)" : hidden),
+  },
+  { title: "RULE", value: ({ rule }) => rule },
+  { title: "EVICTED", value: victimsText },
+  { title: "PODS", value: (entry) => sum(entry, "pods"), right: true },
+  { title: "GPUS", value: (entry) => sum(entry, "gpus"), right: true },
+  { title: "OUTCOME", value: ({ outcome }) => outcome ?? "under way" },
+];
+
+const reasonsText = (entries: readonly Preemption[]): string =>
+  entries
+    .map(({ decidedAt, reason, alternatives }) =>
+      [
+        `${ageText(decidedAt)} ago: ${printable(reason ?? "jobs of other projects have a part in it")}`,
+        ...alternatives.map(
+          ({ description, pods }) => `  not taken: ${printable(description ?? `${pods} pods`)}`,
+        ),
+      ].join("\n"),
+    )
+    .join("\n");
+
+export interface PreemptionOptions {
+  readonly since?: string;
+  readonly reasons?: boolean;
+  readonly limit: number;
+}
+
+export const preemptions =
+  ({ since, reasons, limit }: PreemptionOptions) =>
+  async ({ api, options }: Session): Promise<View> => {
+    const query = { namespace: options.namespace, since: since && sinceOf(since) };
+    const items = await api.all<Preemption>("/api/v1/preemptions", query, limit);
+    return {
+      data: { items },
+      text: () =>
+        items.length === 0
+          ? "No job of yours was evicted or evicts."
+          : [table(items, columns), ...(reasons === true ? ["", reasonsText(items)] : [])].join(
+              "\n",
+            ),
+    };
+  };

@@ -1,0 +1,88 @@
+/** `top [pools|nodes]`: what there is and how much of it is used. */
+import type { NodeUsage, PoolUsage } from "../../api/http/schemas.ts";
+import type { Topic } from "../choices.ts";
+import { coresText, gibibytesText, table, type Column } from "../output.ts";
+import type { Session, View } from "../session.ts";
+
+const mostRows = 10_000;
+
+interface Used {
+  readonly usage: PoolUsage["usage"];
+}
+
+function share({ usage }: Used): number | undefined {
+  const { allocatable, committed, foreign } = usage;
+  if (allocatable.gpus === 0) return undefined;
+  return Math.round(((committed.gpus + foreign.gpus) / allocatable.gpus) * 100);
+}
+
+const freeGpus = ({ usage: { allocatable, committed, foreign } }: Used): number =>
+  allocatable.gpus - committed.gpus - foreign.gpus;
+
+const gauges: readonly Column<Used>[] = [
+  { title: "GPUS", value: ({ usage }) => usage.allocatable.gpus, right: true },
+  { title: "USED", value: ({ usage }) => usage.committed.gpus, right: true },
+  { title: "FOREIGN", value: ({ usage }) => usage.foreign.gpus, right: true },
+  { title: "HELD", value: ({ usage }) => usage.held.gpus, right: true },
+  { title: "FREE", value: freeGpus, right: true },
+  {
+    title: "%",
+    value: share,
+    right: true,
+    style: (row) => ((share(row) ?? 0) >= 90 ? "yellow" : undefined),
+  },
+  {
+    title: "CPU USED",
+    value: ({ usage }) =>
+      `${coresText(usage.committed.cpuMillis)}/${coresText(usage.allocatable.cpuMillis)}`,
+    right: true,
+  },
+  {
+    title: "MEMORY USED",
+    value: ({ usage }) =>
+      `${gibibytesText(usage.committed.memoryBytes)}/${gibibytesText(usage.allocatable.memoryBytes)}`,
+    right: true,
+  },
+];
+
+const poolColumns: readonly Column<PoolUsage>[] = [
+  { title: "POOL", value: ({ pool }) => pool },
+  {
+    title: "NODES",
+    value: ({ nodes, schedulable }) => (nodes === schedulable ? nodes : `${schedulable}/${nodes}`),
+    right: true,
+  },
+  ...gauges,
+  { title: "RUNNING", value: ({ jobsRunning }) => jobsRunning, right: true },
+  { title: "WAITING", value: ({ jobsPending }) => jobsPending, right: true },
+  { title: "BORROWED", value: ({ gpusBorrowed }) => gpusBorrowed, right: true },
+  { title: "WANTED", value: ({ gpusPending }) => gpusPending, right: true },
+];
+
+const nodeColumns: readonly Column<NodeUsage>[] = [
+  { title: "NODE", value: ({ node }) => node },
+  { title: "POOL", value: ({ pool }) => pool },
+  ...gauges,
+  { title: "JOBS", value: ({ jobs }) => jobs, right: true },
+  {
+    title: "STATE",
+    value: ({ schedulable }) => (schedulable ? "Ready" : "Unschedulable"),
+    style: ({ schedulable }) => (schedulable ? undefined : "red"),
+  },
+];
+
+export interface TopOptions {
+  readonly pool?: string;
+}
+
+export const top =
+  (what: Topic, { pool }: TopOptions) =>
+  async ({ api }: Session): Promise<View> => {
+    if (what === "nodes") {
+      const items = await api.all<NodeUsage>("/api/v1/nodes", { pool }, mostRows);
+      return { data: { items }, text: () => table(items, nodeColumns) };
+    }
+    const all = await api.all<PoolUsage>("/api/v1/pools", {}, mostRows);
+    const items = all.filter((row) => pool === undefined || row.pool === pool);
+    return { data: { items }, text: () => table(items, poolColumns) };
+  };

@@ -1,0 +1,56 @@
+/** `usage`: GPU-hours that jobs used. */
+import type { UsageReport, UsageRow } from "../../api/http/schemas.ts";
+import type { UsageKey } from "../choices.ts";
+import { hoursText, table, type Column } from "../output.ts";
+import type { Session, View } from "../session.ts";
+import { sinceOf } from "../since.ts";
+
+const ownerText = ({ owner }: UsageRow): string =>
+  owner === null || owner === undefined ? "(none)" : `${owner.kind} ${owner.name}`;
+
+const keyColumns: Readonly<Record<UsageKey, Column<UsageRow>>> = {
+  subtree: { title: "PROJECT AND BELOW", value: ({ subtree }) => subtree },
+  project: { title: "PROJECT", value: ({ project }) => project },
+  owner: { title: "OWNER", value: ownerText },
+  pool: { title: "POOL", value: ({ pool }) => pool },
+  day: { title: "DAY", value: ({ day }) => day },
+};
+
+const sums: readonly Column<UsageRow>[] = [
+  { title: "GPU-HOURS", value: ({ gpuSeconds }) => hoursText(gpuSeconds), right: true },
+  {
+    title: "BORROWED",
+    value: ({ borrowedGpuSeconds }) => hoursText(borrowedGpuSeconds),
+    right: true,
+  },
+  { title: "CPU-HOURS", value: ({ cpuSeconds }) => hoursText(cpuSeconds), right: true },
+  { title: "ATTEMPTS", value: ({ attempts }) => attempts, right: true },
+];
+
+export interface UsageOptions {
+  readonly since: string;
+  readonly until?: string;
+  readonly by: readonly UsageKey[];
+  readonly within?: string;
+  readonly pool?: string;
+}
+
+export const usage =
+  ({ since, until, by, within, pool }: UsageOptions) =>
+  async ({ api }: Session): Promise<View> => {
+    const report = await api.get<UsageReport>("/api/v1/usage", {
+      since: sinceOf(since),
+      until: until && sinceOf(until),
+      by,
+      within,
+      pool,
+    });
+    const range = `from ${report.since} to ${report.until}, days in ${report.timeZone}`;
+    return {
+      data: report,
+      text: () =>
+        report.items.length === 0
+          ? `Nothing was used ${range}.`
+          : `${range}\n${table(report.items, [...by.map((key) => keyColumns[key]), ...sums])}`,
+    };
+  };

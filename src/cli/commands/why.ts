@@ -1,0 +1,168 @@
+/** `why JOB`: what its status says, and what the scheduler's next decision would see and do. */
+import type { Why } from "../../api/http/schemas.ts";
+import { CliError, exitCodes } from "../errors.ts";
+import {
+  ageText,
+  coresText,
+  gibibytesText,
+  printable,
+  styled,
+  table,
+  type Column,
+} from "../output.ts";
+import { getJob, type Job } from "../resources.ts";
+import type { Session, View } from "../session.ts";
+
+type Ceiling = Why["ceilings"][number];
+type NodeAnswer = Why["nodes"]["items"][number];
+type Candidate = Why["candidates"]["items"][number];
+
+const unit = ({ resourceType }: Ceiling): string => (resourceType === "GPU" ? "GPUs" : "cores");
+
+const ceilingColumns: readonly Column<Ceiling>[] = [
+  { title: "OWNER", value: ({ owner }) => `${owner.kind} ${owner.name}` },
+  { title: "PLANS", value: ({ plans }) => plans.join(", ") },
+  { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
+  { title: "USED", value: ({ usage }) => usage, right: true },
+  { title: "WANTS", value: ({ demand }) => demand, right: true },
+  {
+    title: "",
+    value: ({ exceeded, opens }) =>
+      exceeded ? ["exceeded", ...(opens === null ? [] : [opens])].join("; ") : "fits",
+    style: ({ exceeded }) => (exceeded ? "red" : "green"),
+  },
+];
+
+const nodeColumns: readonly Column<NodeAnswer>[] = [
+  { title: "NODE", value: ({ node }) => node },
+  { title: "FITS", value: ({ fits }) => fits, right: true },
+  { title: "FREE GPUS", value: ({ free }) => free.gpus, right: true },
+  { title: "FREE CPU", value: ({ free }) => coresText(free.cpuMillis), right: true },
+  { title: "FREE MEMORY", value: ({ free }) => gibibytesText(free.memoryBytes), right: true },
+  {
+    title: "WHY NOT",
+    value: ({ refusal, message }) => (refusal === null ? "" : `${refusal}: ${message ?? ""}`),
+  },
+];
+
+const candidateColumns: readonly Column<Candidate>[] = [
+  { title: "JOB", value: ({ job }) => job ?? "(another project's)" },
+  { title: "PRIORITY", value: ({ priority }) => priority, right: true },
+  { title: "GPUS", value: ({ gpus }) => gpus, right: true },
+  { title: "PODS", value: ({ pods }) => pods, right: true },
+  { title: "NODES", value: ({ nodes }) => nodes.join(", ") },
+  { title: "RULE", value: ({ rule }) => rule },
+  {
+    title: "",
+    value: ({ chosen }) => (chosen ? "would be evicted" : ""),
+    style: () => "yellow",
+  },
+];
+
+const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;
+
+function demandText({ parallelism, perPod }: Why): string {
+  const parts = [
+    ...(perPod.gpus > 0 ? [counted(perPod.gpus, "GPU")] : []),
+    `${coresText(perPod.cpuMillis)} CPU`,
+    `${gibibytesText(perPod.memoryBytes)} memory`,
+  ];
+  return `${counted(parallelism, "pod")} of ${parts.join(", ")}`;
+}
+
+function headText(why: Why): string[] {
+  const place = why.position === null ? "" : `, position ${why.position}`;
+  return [
+    `${styled("bold", `${why.namespace}/${why.name}`)}  ${why.state}  pool ${why.pool}${place}`,
+    `priority ${why.priority} (${why.priorityClass || "no class"}), ${demandText(why)}, queued ${ageText(why.queuedAt)} ago`,
+  ];
+}
+
+const verdictWords = {
+  admit: "starts",
+  activate: "starts where it is held",
+  release: "gives its hold back",
+  preempt: "evicts others",
+  wait: "waits",
+} as const;
+
+function verdictText({ verdict, isBeyondClaim }: Why): string[] {
+  if (!verdict) return [];
+  const how = verdict.borrowing === true ? ", borrowing" : "";
+  const where = verdict.placements.map(({ node, pods }) => `${node} (${pods})`).join(", ");
+  const reason = verdict.reason === null ? "" : ` (${verdict.reason})`;
+  return [
+    "",
+    `Next decision: it ${verdictWords[verdict.kind]}${how}${reason}${where === "" ? "" : ` on ${where}`}`,
+    ...(verdict.message === null ? [] : [printable(verdict.message)]),
+    ...(isBeyondClaim
+      ? ["So many jobs are ahead of it that a cycle does not look at it yet."]
+      : []),
+  ];
+}
+
+function section<Row>(
+  title: string,
+  rows: readonly Row[],
+  total: number,
+  columns: readonly Column<Row>[],
+): string[] {
+  if (rows.length === 0) return [];
+  const shown = rows.length < total ? ` (${rows.length} of ${total} shown)` : "";
+  return ["", styled("bold", `${title}${shown}`), table(rows, columns)];
+}
+
+const nodesTitle = ({ nodes }: Why): string =>
+  `Nodes: ${nodes.accepting} of ${nodes.total} accept its pods`;
+
+export function whyText(why: Why, job: Job | undefined): string {
+  const said = job?.status.message ?? why.message ?? "";
+  const reason = job?.status.reason ?? why.reason ?? "";
+  const placed = why.placements.map(({ node, pods }) => `${node} (${pods})`).join(", ");
+  return [
+    ...headText(why),
+    ...(said === "" ? [] : [`${reason}: ${printable(said)}`]),
+    ...(placed === "" ? [] : [`on ${placed}`]),
+    ...verdictText(why),
+    ...section("Plans above it", why.ceilings, why.ceilings.length, ceilingColumns),
+    ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
+    ...section(
+      "Could be evicted for it",
+      why.candidates.items,
+      why.candidates.total,
+      candidateColumns,
+    ),
+  ].join("\n");
+}
+
+/** Without the operator, or after the job's end, the status is all there is. */
+function statusText({ metadata, status }: Job, note: string): string {
+  const { state = "New", reason = "", message = "" } = status;
+  return [
+    `${styled("bold", `${metadata.namespace}/${metadata.name}`)}  ${state}`,
+    `${reason}: ${printable(message)}`,
+    ...(note === "" ? [] : [note]),
+  ].join("\n");
+}
+
+const ended = new Set(["Succeeded", "Failed", "Cancelled", "Refused"]);
+
+export const why =
+  (name: string) =>
+  async ({ connection, namespace, api }: Session): Promise<View> => {
+    const key = name.includes("/") ? name : `${namespace}/${name}`;
+    const job = await getJob(connection.client, key);
+    if (ended.has(job.status.state ?? "")) {
+      return { data: { status: job.status }, text: () => statusText(job, "") };
+    }
+    const [where = "", called = ""] = key.split("/");
+    try {
+      const path = `/api/v1/namespaces/${encodeURIComponent(where)}/jobs/${encodeURIComponent(called)}/why`;
+      const answer = await api.get<Why>(path);
+      return { data: answer, text: () => whyText(answer, job) };
+    } catch (error) {
+      if (!(error instanceof CliError) || error.exitCode === exitCodes.usage) throw error;
+      const note = `(more is not known: ${error.message})`;
+      return { data: { status: job.status, note }, text: () => statusText(job, note) };
+    }
+  };

@@ -1,0 +1,329 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect } from "chai";
+import { load } from "js-yaml";
+import type { Operator } from "../../dev/local/operator.ts";
+import { waitFor } from "../../dev/local/wait.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { tokenOf } from "../support/asking.ts";
+import {
+  job,
+  owner,
+  plan,
+  priorityClass,
+  project,
+  startInstallation,
+  teamIsReady,
+  teamJobIs,
+  type Installation,
+} from "../support/installation.ts";
+import { buildPlugin, writeTokenKubeconfig, type Outcome, type Plugin } from "../support/plugin.ts";
+
+const member = (name: string, role: string) => ({ kind: "User", name, role });
+
+const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { namespace: "team", name },
+  spec,
+});
+
+describe("kubectl-rota with real users of a real control plane", function () {
+  let installation: Installation;
+  let operator: Operator;
+  let plugin: Plugin;
+  const kubeconfigs = new Map<string, string>();
+
+  /** Straight to the operator: see service-proxy.test.ts for the way through the API server. */
+  const direct = () => ["--server", operator.apiUrl, "--insecure-skip-tls-verify"];
+  const as = (user: string, ...args: string[]): Promise<Outcome> =>
+    plugin.run(kubeconfigs.get(user) ?? "", [...args, ...direct()]);
+  const ok = async (user: string, ...args: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await as(user, ...args);
+    expect(stderr).to.equal("");
+    expect(status).to.equal(0);
+    return stdout;
+  };
+  const json = async <Data>(user: string, ...args: string[]): Promise<Data> =>
+    JSON.parse(await ok(user, ...args, "-o", "json")) as Data;
+
+  before(async () => {
+    [plugin, installation] = await Promise.all([buildPlugin(), startInstallation()]);
+    const { view, cluster } = installation;
+    await cluster.addNodes({ count: 2, gpus: 8, pool: "blue", namePrefix: "blue-" });
+    const robotName = "system:serviceaccount:default:default";
+    for (const object of [
+      priorityClass("lowest", 5),
+      priorityClass("low", 10),
+      priorityClass("high", 1000),
+      project("lab"),
+      project("team", {
+        parent: "lab",
+        owner,
+        members: [member("val", "viewer"), member("ann", "admin")],
+      }),
+      project("other", { parent: "lab", members: [member(robotName, "viewer")] }),
+      plan("pat-days", {
+        owner,
+        pool: "blue",
+        quantity: 16,
+        timeWindows: [{ start: "06:30", end: "22:00" }],
+      }),
+      plan("pat-nights", {
+        owner,
+        pool: "blue",
+        quantity: 12,
+        timeWindows: [{ start: "22:00", end: "06:30" }],
+      }),
+    ]) {
+      await view.apply(object);
+    }
+    operator = await installation.operate();
+    await teamIsReady(installation);
+    await view.until("the plans to be accepted", async () =>
+      (await view.plans()).every(({ status }) => status.acceptedGeneration !== undefined),
+    );
+    await view.apply(
+      plan("pat-crunch", {
+        owner,
+        pool: "blue",
+        quantity: 20,
+        timeWindows: [{ days: ["Mon"], start: "12:00", end: "16:00" }],
+      }),
+    );
+    const commits = [
+      commit("one", { content: { rate: 0.1, layers: [1, 2] }, tag: "v1", message: "first" }),
+      commit("two", {
+        content: { rate: 0.2, layers: [1, 3], warm: true },
+        parent: "one",
+        message: "second",
+      }),
+    ];
+    // Admission policies come to know a new resource a moment after it is served.
+    for (const object of commits) {
+      await view.until("the commit to be taken", () => view.apply(object).then(() => true));
+    }
+    for (const name of ["a", "b"]) {
+      await view.apply(job("team", name, { pool: "blue", gpus: 6, priorityClassName: "low" }));
+      await teamJobIs(installation, name, "Running");
+    }
+    await view.apply(job("team", "c", { pool: "blue", gpus: 4, priorityClassName: "low" }));
+    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "lowest" }));
+    await view.until("d to queue", async () => (await view.job("other/d")).status.queuePosition);
+    kubeconfigs.set("admin", cluster.kubeconfig);
+    for (const user of ["val", "ann", "stranger"]) kubeconfigs.set(user, await cluster.user(user));
+    const robot = join(cluster.directory, "robot.kubeconfig");
+    const token = await tokenOf(view.client, { namespace: "default", name: "default" });
+    writeTokenKubeconfig(cluster.kubeconfig, token, robot);
+    kubeconfigs.set("robot", robot);
+  });
+
+  after(async () => {
+    await installation?.stop();
+    plugin?.remove();
+  });
+
+  it("queue: shows who waits, in order, of a namespace or of all", async () => {
+    const all = await ok("admin", "queue", "-A");
+    const lines = all.trim().split("\n");
+    expect(lines[0]).to.match(
+      /^NAMESPACE +POOL +POS +NAME +PRIORITY +GPUS +STATE +AGE +REASON +MESSAGE$/,
+    );
+    expect(lines[1]).to.match(/^team +blue +1 +c +10 +4 +Pending/);
+    expect(lines[2]).to.match(/^other +blue +2 +d +5 +4 +Pending/);
+    const own = await json<{ items: { name: string }[] }>("val", "queue", "-n", "team");
+    expect(own.items.map(({ name }) => name)).to.deep.equal(["c"]);
+    expect(await ok("robot", "queue")).to.match(/ d /);
+    expect(await ok("robot", "queue", "--pool", "red")).to.contain("No job waits");
+  });
+
+  it("queue: says who may not, and what to do about it", async () => {
+    const { status, stdout, stderr } = await as("stranger", "queue", "-n", "team");
+    expect([status, stdout]).to.deep.equal([4, ""]);
+    expect(stderr).to.contain('cannot list resource "jobs"');
+    expect(stderr).to.contain("ask an admin of the project");
+  });
+
+  it("why: shows plans, nodes and candidates, to who may see the job", async () => {
+    const text = await ok("val", "why", "c", "-n", "team");
+    expect(text).to.contain("team/c  Pending  pool blue, position 1");
+    expect(text).to.contain("Next decision: it waits");
+    expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +4 +(fits|exceeded)/);
+    expect(text).to.match(/blue-\d +0 +2 +/);
+    expect(text).to.contain("Full: has 2 of 4 GPUs free");
+    const answer = load(await ok("robot", "why", "other/d", "-o", "yaml")) as { state: string };
+    expect(answer.state).to.equal("Pending");
+    const refused = await as("robot", "why", "team/c");
+    expect(refused.status).to.equal(4);
+    const unknown = await as("val", "why", "team/nobody");
+    expect(unknown.status).to.equal(5);
+    expect(unknown.stderr).to.contain("there is no jobs team/nobody");
+  });
+
+  it("tree: draws all projects for who may list them, and for members theirs", async () => {
+    const text = await ok("admin", "tree");
+    expect(text).to.match(
+      /^lab +- +- +12 +\d+ +8 +lab\n├─ other +- +- +0 +0 +4 +other\n└─ team +User pat +\d+ +12 +\d+ +4 +team$/m,
+    );
+    const own = await ok("val", "tree");
+    expect(own).to.match(/^team +User pat/m);
+    expect(own).to.not.contain("lab");
+    const { status } = await as("val", "tree", "nowhere");
+    expect(status).to.equal(5);
+  });
+
+  it("plans: draws the week, and says which plan is not in force", async () => {
+    const text = await ok("admin", "plans", "user:pat");
+    expect(text).to.contain("User pat, GPUs of pool blue");
+    expect(text).to.match(/^Mon +12 12 12 12 12 12~16 16( 16){14} 12 12$/m);
+    expect(text).to.contain("pat-days: 16 in Mon 06:30-22:00");
+    expect(text).to.contain("plan pat-crunch is not in force as written: overlaps plan pat-days");
+    expect(await ok("val", "plans", "user:pat")).to.match(/^Sun .*~16/m);
+    expect((await as("stranger", "plans", "user:pat")).status).to.equal(4);
+  });
+
+  it("top: shows pools to everybody, nodes to who may list them", async () => {
+    expect(await ok("stranger", "top")).to.match(/^blue +2 +16 +12 +0 +0 +4 +75 /m);
+    expect(await ok("admin", "top", "nodes", "--pool", "blue")).to.match(/^blue-\d +blue +8 +6 /m);
+    const { status, stderr } = await as("val", "top", "nodes");
+    expect(status).to.equal(4);
+    expect(stderr).to.contain("You may not see this");
+  });
+
+  it("config: lists, shows and compares commits, by name and by tag", async () => {
+    const log = await ok("val", "config", "log", "-n", "team");
+    expect(log).to.match(/^two +- +[0-9a-f]{12} +one /m);
+    expect(log).to.match(/^one +v1 +[0-9a-f]{12} +- /m);
+    expect(await ok("val", "config", "show", "v1", "-n", "team")).to.contain('"rate": 0.1');
+    const diff = await ok("val", "config", "diff", "v1", "two", "-n", "team");
+    expect(diff.trim().split("\n").sort()).to.deep.equal([
+      "+ /layers/1: 3",
+      "+ /rate: 0.2",
+      "+ /warm: true",
+      "- /layers/1: 2",
+      "- /rate: 0.1",
+    ]);
+    expect((await as("val", "config", "show", "v9", "-n", "team")).status).to.equal(5);
+  });
+
+  it("can: answers with words and with its status", async () => {
+    expect(await ok("val", "can", "me", "view", "team")).to.contain(
+      "yes: val is a viewer of project team",
+    );
+    const no = await as("val", "can", "me", "submit", "team");
+    expect([no.status, no.stdout.slice(0, 3)]).to.deep.equal([1, "no:"]);
+    expect(await ok("ann", "can", "val", "view", "team")).to.contain("yes");
+    expect((await as("val", "can", "ann", "view", "team")).status).to.equal(4);
+    expect((await as("val", "can", "me", "fly", "team")).status).to.equal(2);
+  });
+
+  it("preemptions and usage: say who was evicted for whom, and what was used", async () => {
+    const { view } = installation;
+    await view.apply(job("team", "urgent", { pool: "blue", gpus: 8, priorityClassName: "high" }));
+    await teamJobIs(installation, "urgent", "Running");
+    const text = await ok("val", "preemptions", "--reasons");
+    expect(text).to.match(/blue +team\/urgent +\w+ +team\/[ab] +1 +6 +Started/);
+    expect(text).to.contain("team/urgent (priority 1000");
+    expect(await ok("robot", "preemptions")).to.contain("No job of yours");
+    const usage = await ok("admin", "usage", "--since", "1h", "--by", "project");
+    expect(usage).to.match(/^PROJECT +GPU-HOURS +BORROWED +CPU-HOURS +ATTEMPTS$/m);
+    expect(usage).to.match(/^team +\d+\.\d /m);
+    expect(await ok("val", "usage", "--within", "team")).to.match(/^team +/m);
+    const all = await as("val", "usage");
+    expect(all.status).to.equal(4);
+    expect(all.stderr).to.contain("name one of yours");
+  });
+
+  it("says what is wrong with a cluster, a kubeconfig or a context", async () => {
+    const away = await plugin.run(kubeconfigs.get("val") ?? "", [
+      "top",
+      "--server",
+      "https://127.0.0.1:1",
+      "--insecure-skip-tls-verify",
+    ]);
+    expect(away.status).to.equal(3);
+    const context = await as("val", "queue", "--context", "elsewhere");
+    expect([context.status, context.stderr]).to.deep.equal([
+      2,
+      "error: the kubeconfig has no context elsewhere: it has local\n",
+    ]);
+    const missing = await plugin.run("/nowhere", ["queue", "--kubeconfig", "/nowhere"]);
+    expect(missing.status).to.equal(2);
+    // The way through the API server, to an installation without an operator in it.
+    const absent = await plugin.run(kubeconfigs.get("val") ?? "", ["top"]);
+    expect(absent.status).to.be.oneOf([3, 4]);
+    const known = await plugin.run(kubeconfigs.get("val") ?? "", ["why", "c", "-n", "team"]);
+    expect(known.status).to.equal(0);
+    expect(known.stdout).to.contain("team/c  Pending");
+    expect(known.stdout).to.contain("more is not known");
+  });
+
+  it("colours a terminal only, or when it is told to", async () => {
+    const plain = await ok("val", "why", "c", "-n", "team");
+    expect(plain).to.not.contain("\u001B[");
+    const args = ["why", "c", "-n", "team", ...direct()];
+    const forced = await plugin.run(kubeconfigs.get("val") ?? "", args, { FORCE_COLOR: "1" });
+    expect(forced.stdout).to.contain("\u001B[");
+  });
+
+  it("watch: prints again when something changes", async () => {
+    const child = spawn(
+      process.execPath,
+      [plugin.path, "queue", "-n", "other", "--watch", ...direct()],
+      { env: { PATH: process.env["PATH"], KUBECONFIG: kubeconfigs.get("admin") } },
+    );
+    let output = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    const until = (pattern: RegExp) =>
+      waitFor(async () => pattern.test(output), { what: String(pattern), timeoutMs: 30_000 });
+    try {
+      await until(/ d /);
+      await installation.view.apply(job("other", "late", { pool: "blue", gpus: 4 }));
+      await until(/ late /);
+    } finally {
+      child.kill("SIGINT");
+      await once(child, "exit");
+    }
+    expect(child.exitCode).to.equal(130);
+  });
+
+  it("is a plugin to kubectl", async () => {
+    const bin = mkdtempSync(join(tmpdir(), "rota-plugins-"));
+    try {
+      symlinkSync(plugin.path, join(bin, "kubectl-rota"));
+      const { stdout } = await promisify(execFile)(
+        installation.cluster.kubectl,
+        ["rota", "queue", "-n", "team"],
+        {
+          env: {
+            PATH: `${bin}:${process.env["PATH"] ?? ""}`,
+            KUBECONFIG: kubeconfigs.get("val"),
+          },
+        },
+      );
+      expect(stdout).to.match(/^POOL +POS +NAME /);
+    } finally {
+      rmSync(bin, { recursive: true });
+    }
+  });
+
+  it("completes commands, options and their values", async () => {
+    const complete = async (...words: string[]) =>
+      (await plugin.run("", ["__complete", ...words])).stdout
+        .split("\n")
+        .map((line) => line.split("\t")[0]);
+    expect(await complete("pre")).to.deep.equal(["preemptions", ":4", ""]);
+    expect(await complete("config", "")).to.deep.equal(["log", "show", "diff", ":4", ""]);
+    expect(await complete("queue", "-o", "y")).to.deep.equal(["yaml", ":4", ""]);
+    expect(await complete("top", "--po")).to.deep.equal(["--pool", ":4", ""]);
+    for (const shell of ["bash", "zsh", "fish"]) {
+      expect((await plugin.run("", ["completion", shell])).stdout).to.contain("__complete");
+    }
+  });
+});
