@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { RequestOptions } from "node:https";
 import type { ConnectionOptions } from "node:tls";
 import { KubeConfig } from "@kubernetes/client-node";
+import { parseProxyUrl, proxyFromEnvironment } from "./proxies.ts";
 
 /** What one moment's credentials amount to. `fingerprint` changes with the TLS part, not with the headers. */
 export interface Credentials {
@@ -13,7 +14,7 @@ export interface Credentials {
 /** Where the API server is and how to be known there. */
 export interface CredentialSource {
   readonly server: URL;
-  readonly proxyUrl: string | undefined;
+  readonly proxyUrl: URL | undefined;
   /**
    * The credentials of this moment: files that rotate are read again, an exec plugin runs when its token has expired.
    * @param fresh forgets every cached token first, as after a 401
@@ -23,7 +24,7 @@ export interface CredentialSource {
 
 /**
  * Credentials by client-node: KUBECONFIG, else ~/.kube/config, else the pod's service account.
- * @throws when the configuration names no cluster
+ * @throws when the configuration names no cluster, or what it says of it cannot be used
  */
 export function loadCredentials(): CredentialSource {
   return credentialsFrom(() => {
@@ -51,7 +52,9 @@ export function credentialsFrom(load: () => KubeConfig): CredentialSource {
   if (server.protocol === "http:") refusePlainTokens(server);
   return {
     server,
-    proxyUrl: cluster.proxyUrl ?? proxyFromEnvironment(server),
+    proxyUrl: cluster.proxyUrl
+      ? parseProxyUrl(cluster.proxyUrl, "proxy-url in the kubeconfig")
+      : proxyFromEnvironment(server),
     read: (fresh) => {
       if (fresh) config = load();
       return readCredentials(config);
@@ -63,26 +66,6 @@ export function credentialsFrom(load: () => KubeConfig): CredentialSource {
 function refusePlainTokens(server: URL): void {
   const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(server.hostname);
   if (!isLoopback) throw new Error(`the API server's URL must be https, not ${server.protocol}//`);
-}
-
-/** HTTPS_PROXY and NO_PROXY, as curl and client-go read them. */
-export function proxyFromEnvironment(
-  server: URL,
-  environment: NodeJS.ProcessEnv = process.env,
-): string | undefined {
-  const variable = server.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY";
-  const proxy = environment[variable] ?? environment[variable.toLowerCase()];
-  if (proxy === undefined || proxy === "") return undefined;
-  const exceptions = (environment["NO_PROXY"] ?? environment["no_proxy"] ?? "").split(",");
-  return exceptions.some((exception) => matchesHost(server, exception.trim())) ? undefined : proxy;
-}
-
-function matchesHost(server: URL, exception: string): boolean {
-  if (exception === "") return false;
-  if (exception === "*") return true;
-  const suffix = exception.replace(/^\*?\./, "");
-  const { hostname, host } = server;
-  return hostname === suffix || host === suffix || hostname.endsWith(`.${suffix}`);
 }
 
 async function readCredentials(config: KubeConfig): Promise<Credentials> {

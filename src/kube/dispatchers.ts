@@ -1,10 +1,12 @@
 import type { ConnectionOptions } from "node:tls";
-import { Pool, ProxyAgent, Socks5ProxyAgent } from "undici";
+import { Pool, ProxyAgent } from "undici";
 import type { buildConnector, Dispatcher } from "undici";
+import { isSocksProxy } from "./proxies.ts";
+import { socksConnector } from "./socks.ts";
 
 export interface DispatcherOptions {
   readonly server: URL;
-  readonly proxyUrl: string | undefined;
+  readonly proxyUrl: URL | undefined;
   readonly tls: ConnectionOptions;
   readonly connectTimeoutSeconds: number;
   /** Connections for calls; watches have their own, one each. */
@@ -52,12 +54,12 @@ function openDispatcher(
   if (proxyUrl === undefined) {
     return new Pool(server.origin, { ...common, connect: target });
   }
-  if (proxyUrl.startsWith("socks")) {
-    return new Socks5ProxyAgent(proxyUrl, { ...common, requestTls: target });
+  if (isSocksProxy(proxyUrl)) {
+    return new Pool(server.origin, { ...common, connect: socksConnector(proxyUrl, target) });
   }
   return new ProxyAgent({
     ...common,
-    uri: proxyUrl,
+    uri: proxyUrl.href,
     requestTls: target,
     proxyTls: { timeout },
   });

@@ -12,13 +12,10 @@ import type { TLSSocket } from "node:tls";
 import { KubeConfig } from "@kubernetes/client-node";
 import { expect } from "chai";
 import { KubeClient } from "../../../src/kube/client.ts";
-import {
-  credentialsFrom,
-  loadCredentialsFromFile,
-  proxyFromEnvironment,
-} from "../../../src/kube/credentials.ts";
+import { credentialsFrom, loadCredentialsFromFile } from "../../../src/kube/credentials.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
+import { startSocksServer } from "../../support/socks-server.ts";
 
 interface Seen {
   readonly authorization: string | undefined;
@@ -240,22 +237,29 @@ describe("credentials", () => {
     expect(() => loadCredentialsFromFile(file)).to.throw("must be https");
   });
 
-  it("reads the proxy from the environment as curl does", () => {
-    const server = new URL("https://api.example.com:6443");
-    const proxy = (environment: NodeJS.ProcessEnv) => proxyFromEnvironment(server, environment);
-    const HTTPS_PROXY = "http://proxy:3128";
-    expect(proxy({})).to.equal(undefined);
-    expect(proxy({ HTTPS_PROXY })).to.equal(HTTPS_PROXY);
-    expect(proxy({ HTTPS_PROXY, NO_PROXY: "other.org" })).to.equal(HTTPS_PROXY);
-    for (const NO_PROXY of [
-      "*",
-      ".example.com",
-      "example.com",
-      "x, api.example.com",
-      "api.example.com:6443",
-    ]) {
-      expect(proxy({ HTTPS_PROXY, NO_PROXY }), NO_PROXY).to.equal(undefined);
+  it("goes through a SOCKS5 proxy, on few connections however many calls", async () => {
+    const proxy = await startSocksServer("me", "p@ss");
+    try {
+      const cluster = { "proxy-url": `socks5://me:p%40ss@127.0.0.1:${proxy.port}` };
+      const client = clientFor(kubeconfig({ token: "secret" }, cluster));
+      await Promise.all(Array.from({ length: 100 }, () => ask(client)));
+      expect(seen).to.have.length(100);
+      expect(proxy.tunnels.length).to.be.within(1, 8);
+      expect(new Set(proxy.tunnels)).to.deep.equal(new Set([`127.0.0.1:${port()}`]));
+      const stranger = { "proxy-url": `socks5://me:wrong@127.0.0.1:${proxy.port}` };
+      const refused = await ask(clientFor(kubeconfig({ token: "secret" }, stranger))).catch(String);
+      expect(refused).to.match(/Unreachable.*Socks/i);
+      expect(refused).not.to.include("wrong");
+    } finally {
+      await proxy.close();
     }
+  });
+
+  it("refuses a proxy of a kind it does not know, without repeating its password", () => {
+    const cluster = { "proxy-url": "socks4://me:secret-word@proxy" };
+    const load = (): unknown => loadCredentialsFromFile(kubeconfig({ token: "secret" }, cluster));
+    expect(load).to.throw("must be the URL of an http, https or socks5 proxy, not socks4:");
+    expect(load).not.to.throw("secret-word");
   });
 });
 
