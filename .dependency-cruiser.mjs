@@ -34,6 +34,13 @@ export default {
       to: { path: "^src/", pathNot: ["^src/(kube|runtime)/"] },
     },
     {
+      name: "client-node-for-the-kubeconfig-only",
+      severity: "error",
+      comment: "Its calls open a connection each, and its informers stop for good on one error: src/kube has both",
+      from: { path: "^src/", pathNot: ["^src/kube/credentials\\.ts$", "^src/cli/connection\\.ts$"] },
+      to: { path: "@kubernetes/client-node" },
+    },
+    {
       name: "domain-is-pure",
       severity: "error",
       from: { path: folder("domain") },
