@@ -1,7 +1,8 @@
 /**
- * `npm run bench -- db [queue] [peers] [blocked] [domain] [--pending N] [--projects N]`: the database's
- * work on a PostgreSQL of its own, or in a new database of DATABASE_URL's server. Prints tables and writes
- * .local/bench/db.json. Without names all parts run; --pending 1000000 is the large queue.
+ * `npm run bench -- db [queue] [peers] [alike] [blocked] [domain] [--pending N] [--projects N] [--batch N]
+ * [--connections N]`: the database's work on a PostgreSQL of its own, or in a new database of DATABASE_URL's
+ * server. Prints tables and writes .local/bench/db.json. Without names all parts run; --pending 1000000 is
+ * the large queue; --batch and --connections measure these sizes only.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -12,28 +13,40 @@ import { createTestDatabase } from "../../test/support/database.ts";
 import type { Measurement } from "../engine/measure.ts";
 import { measureConfigs, measurePlans, measureTree } from "./domain.ts";
 import { fillProject } from "./fill.ts";
-import { measureBlocked, measurePeers, measureRota, type QueueResult } from "./queue.ts";
+import {
+  measureBlocked,
+  measureLikeForLike,
+  measurePeers,
+  measureRota,
+  type QueueResult,
+} from "./queue.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     pending: { type: "string", default: "100000" },
     projects: { type: "string", default: "100000" },
+    batch: { type: "string", multiple: true, default: ["1", "10", "100", "500"] },
+    connections: { type: "string", multiple: true, default: ["1", "4"] },
   },
 });
 const pending = Number(values.pending);
 const projects = Number(values.projects);
+const sizes = { batches: values.batch.map(Number), connections: values.connections.map(Number) };
 const wants = (part: string): boolean => positionals.length === 0 || positionals.includes(part);
 
 const noBorders = { style: { head: [], border: [] } };
 
 function printQueue(results: readonly QueueResult[]): void {
   const table = new Table({
-    head: ["what", "pending", "connections", "batch", "jobs/s"],
+    head: ["what", "pending", "connections", "batch", "jobs/s", "server µs", "client µs"],
     ...noBorders,
   });
-  for (const { what, pending, connections, batch, jobsPerSecond } of results) {
-    table.push([what, pending, connections, batch, Math.round(jobsPerSecond)]);
+  for (const result of results) {
+    const { what, pending, connections, batch, jobsPerSecond } = result;
+    const { serverCpuMicros, clientCpuMicros } = result;
+    const cpu = [serverCpuMicros ?? NaN, clientCpuMicros].map((micros) => Math.round(micros));
+    table.push([what, pending, connections, batch, Math.round(jobsPerSecond), ...cpu]);
   }
   console.log(table.toString());
 }
@@ -50,9 +63,10 @@ const database = await createTestDatabase({ maxConnections: 8, statementTimeoutS
 const { pool, url } = database;
 const queue: QueueResult[] = [];
 const times: Measurement[] = [];
-if (wants("queue")) queue.push(...(await measureRota(pool, pending)));
-if (wants("blocked")) queue.push(...(await measureBlocked(pool, pending)));
-if (wants("peers")) queue.push(...(await measurePeers(url, pending)));
+if (wants("queue")) queue.push(...(await measureRota(pool, pending, sizes)));
+if (wants("blocked")) queue.push(...(await measureBlocked(pool, pending, sizes)));
+if (wants("peers")) queue.push(...(await measurePeers(pool, url, pending, sizes)));
+if (wants("alike")) queue.push(...(await measureLikeForLike(pool, url, pending, sizes)));
 if (wants("domain")) {
   times.push(...(await measureConfigs(pool, await fillProject(pool, "configs"))));
   times.push(...(await measurePlans(pool, projects)));

@@ -4,6 +4,7 @@ import { admitJobs } from "../../src/db/admissions.ts";
 import { endJobs } from "../../src/db/job-progress.ts";
 import { withTransaction } from "../../src/db/pool.ts";
 import { fetchNextJobs } from "../../src/db/queue.ts";
+import { type Cost, measureCost } from "./cpu.ts";
 
 export interface QueueRun {
   readonly connections: number;
@@ -18,6 +19,9 @@ export interface QueueRun {
 /** Nodes each worker places on; workers share none, as pools do not. */
 export const nodesPerWorker = 16;
 
+export const nodeOf = (worker: number, index: number): string =>
+  `node-${worker * nodesPerWorker + (index % nodesPerWorker)}`;
+
 async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> {
   const started = await withTransaction(pool, async (client) => {
     const claimed = await fetchNextJobs(client, {
@@ -31,7 +35,7 @@ async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> 
       id,
       attempt,
       borrowing: false,
-      placements: [{ node: `node-${worker * nodesPerWorker + (index % nodesPerWorker)}`, pods: 1 }],
+      placements: [{ node: nodeOf(worker, index), pods: 1 }],
     }));
     return admitJobs(client, placed);
   });
@@ -46,9 +50,7 @@ async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> 
   return started.length;
 }
 
-/** Jobs per second. */
-export async function runRota(pool: Pool, run: QueueRun): Promise<number> {
-  const began = performance.now();
+async function runTurns(pool: Pool, run: QueueRun): Promise<number> {
   let done = 0;
   async function work(worker: number): Promise<void> {
     while (done < run.jobs) {
@@ -58,5 +60,8 @@ export async function runRota(pool: Pool, run: QueueRun): Promise<number> {
     }
   }
   await Promise.all(Array.from({ length: run.connections }, (_, worker) => work(worker)));
-  return done / ((performance.now() - began) / 1000);
+  return done;
 }
+
+export const runRota = (pool: Pool, run: QueueRun): Promise<Cost> =>
+  measureCost(pool, () => runTurns(pool, run));

@@ -130,7 +130,7 @@ describe("reports", () => {
     const client = await database.pool.connect();
     try {
       await client.query(
-        "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off",
+        "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off",
       );
       const { rows } = await client.query<{ "QUERY PLAN": string }>(`
         EXPLAIN SELECT * FROM (
