@@ -3,6 +3,7 @@ import { jobReasonOf } from "../api/reasons.ts";
 import type { JobReason } from "../api/reasons.ts";
 import type { Placement, Resources } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 export type JobStatusName =
@@ -128,7 +129,7 @@ const selection = `
   FROM jobs AS job`;
 
 export async function readJobView(db: Queryable, jobId: string): Promise<JobView | undefined> {
-  const [row] = await run<Row>(db, `${selection} WHERE job.id = $1`, [jobId]);
+  const [row] = await run<Row>(db, prepared("read_job")`${selection} WHERE job.id = $1`, [jobId]);
   return row && viewOf(row);
 }
 
@@ -140,8 +141,8 @@ export async function readActiveJobsNamed(
 ): Promise<JobView[]> {
   const rows = await run<Row>(
     db,
-    `${selection}
-    WHERE job.namespace = $1 AND job.name = $2 AND job.active_project_id IS NOT NULL`,
+    prepared("read_jobs_named")`${selection}
+    WHERE job.active_project_id = (SELECT id FROM projects WHERE namespace = $1) AND job.name = $2`,
     [namespace, name],
   );
   return rows.map(viewOf);

@@ -15,7 +15,7 @@ import {
   subtreeTotals,
 } from "../../src/db/project-tree.ts";
 import { moveSubtree } from "../../src/db/projects.ts";
-import { readJobView } from "../../src/db/job-view.ts";
+import { readActiveJobsNamed, readJobView } from "../../src/db/job-view.ts";
 import { fetchNextJobs, type ClaimedJob } from "../../src/db/queue.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import type { Queryable } from "../../src/db/types.ts";
@@ -245,6 +245,21 @@ describe("audit", () => {
         "claim_jobs",
         "end_jobs",
       ]);
+    });
+
+    it("finds a job by its id, and by its name", async () => {
+      const { rows } = await pool().query(
+        "SELECT job.id, job.name, project.namespace FROM jobs AS job JOIN projects AS project ON project.id = project_id LIMIT 1",
+      );
+      const [{ id, name, namespace }] = rows;
+      const plan = await plansOf(pool(), (db) => readJobView(db, id));
+      expect(plan).to.include("jobs_pkey").and.include("allocations_pkey");
+      const named = await plansOf(pool(), (db) => readActiveJobsNamed(db, namespace, name));
+      expect(named).to.include("jobs_active_project_idx").and.not.include("Seq Scan on jobs");
+      expect(
+        (await readActiveJobsNamed(pool(), namespace, name)).map((view) => view.id),
+      ).to.include(id);
+      expect(await readActiveJobsNamed(pool(), `${namespace}-x`, name)).to.deep.equal([]);
     });
 
     it("finds subtrees, ancestors and roles by the path's index", async () => {

@@ -571,12 +571,40 @@ describe("the queue", () => {
     expect(await committed("mill")).to.equal(0);
   });
 
+  it("does nothing half when the connection dies inside a trigger of the statement", async () => {
+    await addNode(pool(), "awaited", 8);
+    const id = await addJob(pool(), project);
+    const before = await history(id);
+    const holder = new Client({ connectionString: database.url });
+    await holder.connect();
+    await holder.query("BEGIN");
+    await holder.query("SELECT FROM nodes WHERE name = 'awaited' FOR UPDATE");
+    const waiting = start(id, 0, "awaited").catch((error: unknown) => error);
+    let killed = 0;
+    while (killed === 0) {
+      // Not by the holder: in a transaction pg_stat_activity stays as it was first read.
+      const { rowCount } = await pool().query(`
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%Admitted%'
+      `);
+      killed = rowCount ?? 0;
+    }
+    const outcome = await waiting;
+    await holder.end();
+    expect(outcome).to.have.property("code", "DatabaseUnavailable");
+    expect((await row(id)).status).to.equal("pending");
+    expect(await history(id)).to.deep.equal(before);
+    expect(await committed("awaited")).to.equal(0);
+    expect(await start(id, 0, "awaited")).to.deep.equal([{ id, attempt: 1 }]);
+    await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
   it("recovers its pool when every connection is killed at once", async () => {
     await Promise.all(Array.from({ length: 10 }, () => pool().query("SELECT pg_sleep(0)")));
     const killer = new Client({ connectionString: database.url });
     await killer.connect();
     await killer.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+      "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
     );
     await killer.end();
     const answers = await Promise.allSettled(
