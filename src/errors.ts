@@ -81,6 +81,8 @@ export const constraintErrors: Readonly<Record<string, Mapping>> = {
   allocations_of_live_jobs: allocation,
   allocations_pkey: allocation,
   allocations_pods_positive: negative,
+  avoided_nodes_job_fkey: mapping("ReferenceUnknown", "the job is unknown"),
+  avoided_nodes_pkey: mapping("AlreadyExists", "the job avoids the node already"),
   config_blobs_hash_is_of_content: mapping(
     "ConfigurationInvalid",
     "the hash is not that of the content",
@@ -137,6 +139,7 @@ export const constraintErrors: Readonly<Record<string, Mapping>> = {
   jobs_attempt_not_negative: negative,
   jobs_backoff_limit_not_negative: negative,
   jobs_demand_not_negative: negative,
+  jobs_ending_is_object: malformed,
   jobs_failures_not_negative: negative,
   jobs_finished_has_time: mapping(
     "JobTransitionRefused",
@@ -164,6 +167,9 @@ export const constraintErrors: Readonly<Record<string, Mapping>> = {
   nodes_not_overcommitted: overcommitted,
   nodes_pkey: mapping("AlreadyExists", "the node exists"),
   nodes_taints_is_array: malformed,
+  pod_completions_index_not_negative: negative,
+  pod_completions_job_fkey: mapping("ReferenceUnknown", "the job is unknown"),
+  pod_completions_pkey: mapping("AlreadyExists", "the pod is counted already"),
   preemption_victims_attempt_key: mapping(
     "JobTransitionRefused",
     "the attempt is evicted by another decision already",

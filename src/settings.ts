@@ -32,6 +32,18 @@ export interface Settings {
   readonly windowGraceSeconds: number;
   /** A gang whose pods do not all run by then is taken back and placed anew. */
   readonly startDeadlineSeconds: number;
+  /** How long a job keeps away from a node on which it did not start, or whose victims did not leave. */
+  readonly avoidNodeSeconds: number;
+  /** After its deletion time a pod that is still there is reported. */
+  readonly stuckPodSeconds: number;
+  /** How long ended Jobs without ttlSecondsAfterFinished are kept; undefined: for ever. */
+  readonly finishedJobSeconds: number | undefined;
+  /** How long the pods of ended jobs are kept; undefined: as long as their Job. */
+  readonly finishedPodSeconds: number | undefined;
+  /** How long the rows of ended jobs are kept. */
+  readonly finishedRowDays: number;
+  /** How long the history of ended jobs and the ledger are kept; undefined: for ever. */
+  readonly historyDays: number | undefined;
   readonly leaderElection: boolean;
   readonly leaseNamespace: string;
   readonly leaseSeconds: number;
@@ -137,6 +149,36 @@ export const settingsReference: readonly {
     meaning: "How long a gang may take to run whole",
   },
   {
+    name: "ROTA_AVOID_NODE_SECONDS",
+    default: "600",
+    meaning: "How long a job keeps away from a node where it did not start in time",
+  },
+  {
+    name: "ROTA_STUCK_POD_SECONDS",
+    default: "60",
+    meaning: "How long after the end of its grace period a pod that is still there is reported",
+  },
+  {
+    name: "ROTA_FINISHED_JOB_SECONDS",
+    default: "(never)",
+    meaning: "Ended Jobs without ttlSecondsAfterFinished are deleted after this time",
+  },
+  {
+    name: "ROTA_FINISHED_POD_SECONDS",
+    default: "(with their Job)",
+    meaning: "Pods of ended jobs are deleted after this time",
+  },
+  {
+    name: "ROTA_FINISHED_ROW_DAYS",
+    default: "30",
+    meaning: "Rows of ended jobs are deleted after this time; their history stays",
+  },
+  {
+    name: "ROTA_HISTORY_DAYS",
+    default: "(for ever)",
+    meaning: "History of ended jobs and ledger are deleted after this time; accounting ends there",
+  },
+  {
     name: "ROTA_LEADER_ELECTION",
     default: "true",
     meaning: "false for a single operator without a Lease",
@@ -187,6 +229,10 @@ class Reader {
     if (Number.isInteger(value) && value >= lowest && value <= highest) return value;
     this.problems.push(`${name} is a whole number from ${lowest} to ${highest}, not "${text}"`);
     return fallback;
+  }
+
+  wholeIfGiven(name: string, lowest: number, highest: number): number | undefined {
+    return this.text(name, "") === "" ? undefined : this.whole(name, lowest, lowest, highest);
   }
 
   databaseUrl(): string {
@@ -259,6 +305,12 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     windowWarningSeconds: read.whole("ROTA_WINDOW_WARNING_SECONDS", 900, 0, 604_800),
     windowGraceSeconds: read.whole("ROTA_WINDOW_GRACE_SECONDS", 300, 0, 86_400),
     startDeadlineSeconds: read.whole("ROTA_START_DEADLINE_SECONDS", 300, 1, 86_400),
+    avoidNodeSeconds: read.whole("ROTA_AVOID_NODE_SECONDS", 600, 0, 604_800),
+    stuckPodSeconds: read.whole("ROTA_STUCK_POD_SECONDS", 60, 0, 86_400),
+    finishedJobSeconds: read.wholeIfGiven("ROTA_FINISHED_JOB_SECONDS", 0, 366 * 86_400),
+    finishedPodSeconds: read.wholeIfGiven("ROTA_FINISHED_POD_SECONDS", 0, 366 * 86_400),
+    finishedRowDays: read.whole("ROTA_FINISHED_ROW_DAYS", 30, 1, 36_500),
+    historyDays: read.wholeIfGiven("ROTA_HISTORY_DAYS", 7, 36_500),
     leaderElection: read.oneOf("ROTA_LEADER_ELECTION", ["true", "false"], "true") === "true",
     leaseNamespace: read.text("ROTA_LEASE_NAMESPACE", "rota-system"),
     leaseSeconds: read.whole("ROTA_LEASE_SECONDS", 15, 3, 600),

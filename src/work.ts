@@ -5,6 +5,8 @@ import type { Context, TenantsPort } from "./controllers/context.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
 import { wasQueued } from "./controllers/job/adoption.ts";
 import { createJobCounters } from "./controllers/job/counters.ts";
+import { showStuckPods } from "./controllers/job/stuck-pods.ts";
+import { pruneNowAndThen } from "./controllers/pruning.ts";
 import { probeGang } from "./controllers/job/pods.ts";
 import { reconcileJob } from "./controllers/job/reconciler.ts";
 import { reconcileNode } from "./controllers/node.ts";
@@ -142,6 +144,7 @@ class Term {
       meteredTypes: parts.settings.meteredTypes,
       claimLimit: parts.settings.claimLimit,
       holdSeconds: parts.settings.holdSeconds,
+      avoidNodeSeconds: parts.settings.avoidNodeSeconds,
       windowWarningSeconds: parts.settings.windowWarningSeconds,
       windowGraceSeconds: parts.settings.windowGraceSeconds,
       notices,
@@ -213,6 +216,7 @@ class Term {
       await enqueueAll(this.#context, this.controllers);
       for (const controller of this.#all) controller.start(this.#end.signal);
       this.#startResyncs(until);
+      void pruneNowAndThen(this.#parts, until);
       this.#parts.logger.info("this operator leads");
       await this.#adoptUnknownJobs(until);
       const scheduling = this.#scheduler.run(until);
@@ -249,6 +253,7 @@ class Term {
 /** The work of one term of leadership after another. */
 export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<void> {
   let current: Term | undefined;
+  showStuckPods(parts, parts.metrics);
   const wake = (pool: string | undefined) => current?.context.scheduler.wake(pool);
   const explanation = (jobId: string) => current?.context.scheduler.explanation(jobId);
   const windowNotice = (pool: string, jobId: string) =>

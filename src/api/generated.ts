@@ -111,6 +111,10 @@ backoffLimit: number
  */
 borrowing: ("Allow" | "Never")
 /**
+ * The Job and its pods are deleted so many seconds after it ended. The operator's setting counts when absent; history stays.
+ */
+ttlSecondsAfterFinished?: number
+/**
  * Holds the job back. A running job is stopped and waits.
  */
 suspend: boolean

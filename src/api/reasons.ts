@@ -156,6 +156,11 @@ export const reasons = {
     meaning: "A node whose capacity was kept for the job left the cluster.",
     cure: nothing,
   },
+  NodeLost: {
+    kinds: ["Job"],
+    meaning: "A node left the cluster with pods of the gang; the gang queues again.",
+    cure: "Nothing; it does not count as a failure.",
+  },
   NodeUnavailable: {
     kinds: ["Job"],
     meaning: "A node whose capacity was kept for the job takes no pods any more.",
@@ -201,6 +206,12 @@ export const reasons = {
     kinds: ["Job"],
     meaning: "Pods of the gang were deleted by somebody else; the gang queues again.",
     cure: "Nothing; find out who deletes pods if it happens again.",
+  },
+  PodsStuck: {
+    kinds: ["Job"],
+    meaning:
+      "Pods of the gang should have ended and are still there; their space stays in use until they are gone.",
+    cure: "Look at the node that the message names; a pod on a node that is lost is deleted with --force.",
   },
   PodsRefused: {
     kinds: ["Job"],

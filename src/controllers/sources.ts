@@ -178,7 +178,12 @@ export function connectSources(context: Context, sinks: KeySinks): void {
   });
   caches.pods.onChange((change) => onPodChange(sinks, change));
   caches.priorityClasses.onChange(() => enqueueRefusedJobs(context, sinks));
-  caches.nodes.onChange(({ before, after }) => {
+  caches.nodes.onChange(({ key, before, after }) => {
+    if (after === undefined) {
+      // Jobs that ran there have lost pods, which stay for a while as if nothing had happened.
+      for (const { jobKey } of caches.pods.store.byIndex(indices.podsByNode, key))
+        if (jobKey !== "") sinks.jobs.enqueue(jobKey);
+    }
     if (before?.pool === after?.pool) return;
     enqueueRefusedJobs(context, sinks);
     for (const name of caches.plans.store.keys()) sinks.plans.enqueueAfter(name, totalsSeconds);

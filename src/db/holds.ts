@@ -84,10 +84,22 @@ export interface Release extends Fence {
   /** CamelCase */
   readonly reason: string;
   readonly message: string;
+  /** Nodes not to be tried again for a while. */
+  readonly avoidNodes?: readonly string[] | undefined;
 }
 
-/** Gives holds back; the jobs return to what they were, pending or evicted. Returns those really released. */
-export function releaseHolds(db: Queryable, releases: readonly Release[]): Promise<Fence[]> {
+/**
+ * Gives holds back; the jobs return to what they were, pending or evicted, and keep away from their avoided nodes
+ * for so many seconds. Returns those really released.
+ */
+export function releaseHolds(
+  db: Queryable,
+  releases: readonly Release[],
+  avoidSeconds = 0,
+): Promise<Fence[]> {
+  const avoided = releases.flatMap(({ id, avoidNodes }) =>
+    (avoidNodes ?? []).map((node) => ({ id, node })),
+  );
   return run<Fence>(
     db,
     `
@@ -110,6 +122,12 @@ export function releaseHolds(db: Queryable, releases: readonly Release[]): Promi
       SET settled_at = now(), outcome = 'Released'
       FROM released
       WHERE preemptions.preemptor_job_id = released.id AND preemptions.outcome IS NULL
+    ), avoided AS (
+      INSERT INTO avoided_nodes (job_id, node_name, until)
+      SELECT released.id, wanted.node, now() + make_interval(secs => $7)
+      FROM released
+      JOIN unnest($5::uuid[], $6::text[]) AS wanted (id, node) ON wanted.id = released.id
+      ON CONFLICT ON CONSTRAINT avoided_nodes_pkey DO UPDATE SET until = excluded.until
     )
     SELECT id, attempt FROM released
     `,
@@ -118,6 +136,9 @@ export function releaseHolds(db: Queryable, releases: readonly Release[]): Promi
       releases.map((release) => release.attempt),
       releases.map((release) => release.reason),
       releases.map((release) => release.message),
+      avoided.map(({ id }) => id),
+      avoided.map(({ node }) => node),
+      avoidSeconds,
     ],
   );
 }

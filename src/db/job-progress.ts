@@ -1,4 +1,5 @@
 /** What becomes of started jobs. An end frees the space: say it when no pod of the gang is left. */
+import type { JobReason } from "../api/reasons.ts";
 import type { Fence } from "./admissions.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
@@ -67,6 +68,28 @@ export async function endJob(db: Queryable, ending: Ending): Promise<boolean> {
   return (await endJobs(db, [ending])).length === 1;
 }
 
+/** Why an attempt is ended, and what follows from it. */
+export interface AttemptEnd {
+  readonly reason: JobReason;
+  readonly message: string;
+  /** Whether it is the job's own failure. */
+  readonly counts: boolean;
+  /** Seconds before the next attempt, where it does not count. */
+  readonly delaySeconds?: number;
+}
+
+/** Says why an attempt is ended before its pods are stopped; the first reason stays. */
+export async function beginEnding(db: Queryable, job: Fence, end: AttemptEnd): Promise<void> {
+  await run(
+    db,
+    `
+    UPDATE jobs SET ending = $3
+    WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running') AND ending IS NULL
+    `,
+    [job.id, job.attempt, JSON.stringify(end)],
+  );
+}
+
 export interface Retry extends Fence {
   /** Whether the attempt failed, or was ended for a reason that is not the job's. */
   readonly countsAsFailure: boolean;
@@ -87,7 +110,7 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
     WITH returned AS (
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
-        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5,
+        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL,
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
       WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running', 'evicting')
       RETURNING id, attempt
@@ -109,6 +132,25 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
     ],
   );
   return rows.length === 1;
+}
+
+/** Remembers pods that ended well: they count even when they are deleted before their gang has ended. */
+export async function recordCompletions(
+  db: Queryable,
+  job: Fence,
+  podIndices: readonly number[],
+): Promise<void> {
+  await run(
+    db,
+    `
+    INSERT INTO pod_completions (job_id, attempt, pod_index)
+    SELECT job.id, job.attempt, pod_index
+    FROM jobs AS job, unnest($3::int[]) AS pod_index
+    WHERE job.id = $1 AND job.attempt = $2
+    ON CONFLICT ON CONSTRAINT pod_completions_pkey DO NOTHING
+    `,
+    [job.id, job.attempt, podIndices],
+  );
 }
 
 export interface Cancellation {

@@ -2,6 +2,7 @@
 import { jobReasonOf } from "../api/reasons.ts";
 import type { JobReason } from "../api/reasons.ts";
 import type { Placement, Resources } from "../domain/scheduling/types.ts";
+import type { AttemptEnd } from "./job-progress.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
@@ -44,6 +45,10 @@ export interface JobView {
   readonly finishedAt: Temporal.Instant | undefined;
   /** Of the present attempt; while held, where it will be. */
   readonly placements: readonly Placement[];
+  /** Indices of pods of the present attempt that ended well; they may be gone. */
+  readonly completed: readonly number[];
+  /** Why the present attempt is being ended; undefined when it is not. */
+  readonly ending: AttemptEnd | undefined;
   /** Who it makes way for, in words; only while evicting or evicted. */
   readonly evictedFor: string | undefined;
 }
@@ -74,6 +79,8 @@ interface Row {
   readonly started_at: Temporal.Instant | null;
   readonly finished_at: Temporal.Instant | null;
   readonly placements: readonly Placement[] | null;
+  readonly completed: readonly number[];
+  readonly ending: AttemptEnd | null;
   readonly evicted_for: string | null;
 }
 
@@ -106,6 +113,8 @@ const viewOf = (row: Row): JobView => ({
   startedAt: row.started_at ?? undefined,
   finishedAt: row.finished_at ?? undefined,
   placements: row.placements ?? [],
+  completed: row.completed,
+  ending: row.ending ?? undefined,
   evictedFor: row.evicted_for ?? undefined,
 });
 
@@ -113,13 +122,14 @@ const selection = `
   SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
-    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at,
+    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
     coalesce(
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
         FROM allocations WHERE job_id = job.id AND attempt = job.attempt),
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
         FROM holds WHERE job_id = job.id)
     ) AS placements,
+    ARRAY(SELECT pod_index FROM pod_completions WHERE job_id = job.id AND attempt = job.attempt) AS completed,
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
       SELECT preemption.reason
       FROM preemption_victims AS victim

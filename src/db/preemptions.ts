@@ -123,7 +123,7 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
     `
     WITH evicted AS (
       UPDATE jobs
-      SET status = 'evicted', borrowing = false, reason = 'Evicted'
+      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
     ), settled AS (

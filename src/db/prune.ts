@@ -36,3 +36,20 @@ export async function prunePriorityClasses(
 ): Promise<void> {
   await run(db, "DELETE FROM priority_classes WHERE name <> ALL ($1::text[])", [presentNames]);
 }
+
+/**
+ * Deletes the history of jobs that ended before an instant, and settled preemptions decided before it, at most so
+ * many of each; returns how many. Jobs whose rows are still there keep their history. What is younger than a week is
+ * refused: RotaError HistoryImmutable.
+ */
+export async function pruneHistory(
+  db: Queryable,
+  before: Temporal.Instant,
+  limit: number,
+): Promise<number> {
+  const [row] = await run<{ pruned: number }>(db, "SELECT prune_history($1, $2) AS pruned", [
+    before.toString(),
+    limit,
+  ]);
+  return row?.pruned ?? 0;
+}

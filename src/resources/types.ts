@@ -61,7 +61,11 @@ export interface Pod extends Meta {
   readonly jobKey: string;
   readonly jobUid: string;
   readonly attempt: number;
+  /** In the gang, from 0. */
+  readonly index: number;
   readonly nodeName: string;
+  /** When its grace period ends, since its deletion was asked for; empty before. */
+  readonly leavesAt: string;
   readonly phase: string;
   readonly ready: boolean;
   /** Why it failed, in words; empty otherwise. */
@@ -209,6 +213,8 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       jobKey: job !== undefined && jobUid !== "" ? `${meta.namespace}/${job}` : "",
       jobUid,
       attempt: Number(podLabels[labels.attempt] ?? 0),
+      index: Number(podLabels[labels.index] ?? 0),
+      leavesAt: raw.metadata.deletionTimestamp ?? "",
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),

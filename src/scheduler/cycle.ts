@@ -9,6 +9,7 @@ import type { DatabasePool } from "../db/pool.ts";
 import { fetchNextJobs } from "../db/queue.ts";
 import { ceilingId, readCeilings } from "../db/snapshot/ceilings.ts";
 import { lockPool } from "../db/snapshot/lock-pool.ts";
+import { secondsToNextRetry } from "../db/snapshot/next-retry.ts";
 import { secondsToNextWindowEdge } from "../db/snapshot/next-window-edge.ts";
 import { readNodes } from "../db/snapshot/nodes.ts";
 import { readClaimedJobs, readHeldJobs } from "../db/snapshot/queue.ts";
@@ -42,6 +43,7 @@ export interface CycleDependencies extends WindowOptions {
   readonly meteredTypes: readonly ResourceType[];
   readonly claimLimit: number;
   readonly holdSeconds: number;
+  readonly avoidNodeSeconds: number;
   readonly explanations: Explanations;
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
@@ -194,6 +196,7 @@ async function decideAndWrite(
     ? (await refreshBorrowing(client, pool, second, deps.meteredTypes)).changedKeys
     : [];
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
+  const retry = (await secondsToNextRetry(client, pool)) ?? longestRestSeconds;
   return {
     decision,
     snapshot,
@@ -210,6 +213,7 @@ async function decideAndWrite(
     closes,
     nextInstantSeconds: Math.min(
       edge,
+      retry,
       closes.nextInstantSeconds ?? longestRestSeconds,
       secondsToExpiry(snapshot),
     ),

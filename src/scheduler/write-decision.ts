@@ -14,6 +14,7 @@ import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
 
 export interface WriteOptions {
   readonly holdSeconds: number;
+  readonly avoidNodeSeconds: number;
   readonly probe: EvictionProbe;
 }
 
@@ -68,7 +69,7 @@ export async function writeDecision(
   db: Queryable,
   snapshot: Snapshot,
   decision: Decision,
-  { holdSeconds, probe }: WriteOptions,
+  { holdSeconds, avoidNodeSeconds, probe }: WriteOptions,
 ): Promise<WriteReport> {
   const keys = new Map([...snapshot.queue, ...snapshot.held].map(({ id, key }) => [id, key]));
   const changedIds: string[] = [];
@@ -83,7 +84,9 @@ export async function writeDecision(
         ...fence(verdict),
         reason: verdict.reason,
         message: verdict.message,
+        avoidNodes: verdict.avoidNodes,
       })),
+      avoidNodeSeconds,
     );
     changedIds.push(...written.map(({ id }) => id));
   }

@@ -21,6 +21,7 @@ export interface Installation {
   readonly database: TestDatabase;
   /** Starts the operator, or another one beside it; all are stopped with the installation. */
   operate(env?: Readonly<Record<string, string>>): Promise<Operator>;
+  stopOperators(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -46,6 +47,9 @@ export async function startInstallation(): Promise<Installation> {
       });
       operators.push(operator);
       return operator;
+    },
+    stopOperators: async () => {
+      await Promise.all(operators.map((operator) => operator.stop()));
     },
     stop: async () => {
       await client.close();

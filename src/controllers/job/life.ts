@@ -1,19 +1,33 @@
 /** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
-import type { JobReason } from "../../api/reasons.ts";
 import type { JobView } from "../../db/job-view.ts";
-import { endJob, markRunning, retryJob } from "../../db/job-progress.ts";
+import { avoidNodes } from "../../db/avoided-nodes.ts";
+import {
+  beginEnding,
+  endJob,
+  markRunning,
+  recordCompletions,
+  retryJob,
+} from "../../db/job-progress.ts";
+import type { AttemptEnd } from "../../db/job-progress.ts";
 import { markEvicted } from "../../db/preemptions.ts";
 import { readCommitContent } from "../../db/configs.ts";
 import { configFileName, configMapName, labels } from "../../api/names.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { ReconcileResult } from "../../runtime/controller.ts";
-import { configMaps, jobs } from "../../resources/types.ts";
+import { configMaps, hasEnded, jobs } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Context } from "../context.ts";
 import { notify } from "../status.ts";
-import { createMissingPods, evictPods, stopPods } from "./pods.ts";
+import {
+  createMissingPods,
+  evictPods,
+  holdingNow,
+  isOnLostNode,
+  nodesByIndex,
+  stopPods,
+} from "./pods.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 
 export interface Step {
@@ -29,6 +43,8 @@ export interface Step {
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
 const evictionRetrySeconds = 5;
+/** Pods that the API server has and the cache has not: they are seen soon. */
+const unseenPodsSeconds = 1;
 const projectRecheckSeconds = 5;
 /** A quota that is exhausted may have room again. */
 const refusedRetrySeconds = 30;
@@ -66,31 +82,44 @@ async function ensureConfigMap(
   });
 }
 
+/** Whether no pod of the job holds a node any more, on the word of the API server. */
+async function allHaveLeft({ context, job, view, signal }: Step): Promise<boolean> {
+  const key = `${job.namespace}/${job.name}`;
+  const holding = await holdingNow(context, key, view.id, signal);
+  await stopPods(context, holding, signal);
+  return holding.length === 0;
+}
+
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
-async function endGang(
-  step: Step,
-  reason: JobReason,
-  message: string,
-  counts: boolean,
-  delaySeconds = 0,
-): Promise<ReconcileResult> {
+async function endGang(step: Step, end: AttemptEnd): Promise<ReconcileResult> {
   const { context, view } = step;
-  if ((await stopPods(context, ofAttempt(step), step.signal)) > 0) return done();
-  notify(context, jobs, step.job, { type: "Warning", reason, action: "EndAttempt", note: message });
-  const failures = view.failures + (counts ? 1 : 0);
   const fence = { id: view.id, attempt: view.attempt };
-  if (counts && failures > view.backoffLimit) {
-    await endJob(context.db, { ...fence, outcome: "failed", reason, message });
-    context.counters.attemptEnded(view.pool, "failed");
-  } else {
-    await retryJob(context.db, {
-      ...fence,
-      countsAsFailure: counts,
+  const pods = ofAttempt(step);
+  if (view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
+    await beginEnding(context.db, fence, end);
+  if ((await stopPods(context, pods, step.signal)) > 0) return done();
+  if (!(await allHaveLeft(step))) return again(unseenPodsSeconds);
+  context.checkpoint("before-end");
+  const { reason, message, counts } = end;
+  const failures = view.failures + (counts ? 1 : 0);
+  const isOver = counts && failures > view.backoffLimit;
+  const isWritten = isOver
+    ? await endJob(context.db, { ...fence, outcome: "failed", reason, message })
+    : await retryJob(context.db, {
+        ...fence,
+        countsAsFailure: counts,
+        reason,
+        message,
+        notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
+      });
+  if (isWritten) {
+    notify(context, jobs, step.job, {
+      type: "Warning",
       reason,
-      message,
-      notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : delaySeconds,
+      action: "EndAttempt",
+      note: message,
     });
-    context.counters.attemptEnded(view.pool, "retried");
+    context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
   }
   context.scheduler.wake(view.pool);
   return again(0);
@@ -98,14 +127,15 @@ async function endGang(
 
 async function succeed(step: Step): Promise<ReconcileResult> {
   const { context, view } = step;
-  await endJob(context.db, {
+  context.checkpoint("before-success");
+  const isWritten = await endJob(context.db, {
     id: view.id,
     attempt: view.attempt,
     outcome: "succeeded",
     reason: "Completed",
     message: "all pods ended well",
   });
-  context.counters.attemptEnded(view.pool, "succeeded");
+  if (isWritten) context.counters.attemptEnded(view.pool, "succeeded");
   context.scheduler.wake(view.pool);
   return again(0);
 }
@@ -120,22 +150,73 @@ function failedPod(step: Step): Pod | undefined {
 const isLost = (pod: Pod): boolean =>
   pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
 
+/** It is still there, and its node is not. */
+const isStranded = ({ context }: Step, pod: Pod): boolean =>
+  !hasEnded(pod) && isOnLostNode(context, pod);
+
+/** How many of the gang are so, or ended well before: those may be gone already. */
+function sizeOf(step: Step, is: (pod: Pod) => boolean): number {
+  const counted = ofAttempt(step).filter(is);
+  return new Set([...step.view.completed, ...counted.map(({ index }) => index)]).size;
+}
+
+const allAre = (step: Step, is: (pod: Pod) => boolean): boolean =>
+  sizeOf(step, is) === step.job.spec.parallelism;
+
+const hasSucceeded = (pod: Pod): boolean => pod.phase === "Succeeded";
+
 /** The gang has lost pods through no fault of its own. */
 function endLost(step: Step): Promise<ReconcileResult> {
   const size = step.job.spec.parallelism;
   const pods = ofAttempt(step);
-  const count = size - pods.filter((pod) => !isLost(pod)).length;
+  const counts = false;
+  const stranded = pods.find((pod) => isStranded(step, pod));
+  if (stranded !== undefined) {
+    const message = `node ${stranded.nodeName} left the cluster with pods of the gang`;
+    return endGang(step, { reason: "NodeLost", message, counts });
+  }
+  const count = size - sizeOf(step, (pod) => !isLost(pod));
   const disrupted = pods.find((pod) => pod.disruption !== "");
-  if (disrupted === undefined)
-    return endGang(step, "PodsLost", `${count} of ${size} pods were deleted`, false);
+  if (disrupted === undefined) {
+    const message = `${count} of ${size} pods were deleted`;
+    return endGang(step, { reason: "PodsLost", message, counts });
+  }
   const message = `${count} of ${size} pods were ended by the cluster: ${disrupted.disruption}`;
-  return endGang(step, "PodDisrupted", message, false);
+  return endGang(step, { reason: "PodDisrupted", message, counts });
 }
 
-const allAre = (step: Step, is: (pod: Pod) => boolean): boolean => {
-  const pods = ofAttempt(step);
-  return pods.length === step.job.spec.parallelism && pods.every(is);
+const suspended: AttemptEnd = {
+  reason: "Suspended",
+  message: "spec.suspend is true",
+  counts: false,
 };
+
+const endFailed = (step: Step, pod: Pod): Promise<ReconcileResult> =>
+  endGang(step, {
+    reason: "PodFailed",
+    message: `pod ${pod.name}: ${pod.failure}`,
+    counts: true,
+  });
+
+/** A pod that ended well is noted while its gang runs on: it counts once, whatever becomes of the object. */
+async function noteCompletions(step: Step): Promise<void> {
+  const { context, view } = step;
+  const fresh = ofAttempt(step)
+    .filter((pod) => hasSucceeded(pod) && !view.completed.includes(pod.index))
+    .map(({ index }) => index);
+  if (fresh.length === 0) return;
+  await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
+}
+
+/** Where pods exist and do not run, the node is not tried again for a while. Noted before the pods are stopped. */
+async function avoidSlowNodes({ context, view, ...step }: Step): Promise<void> {
+  const slow = step.pods.filter(
+    ({ attempt, phase }) => attempt === view.attempt && phase === "Pending",
+  );
+  const nodes = new Set(slow.flatMap(({ index }) => nodesByIndex(view)[index] ?? []));
+  if (nodes.size === 0) return;
+  await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
+}
 
 async function makePods(step: Step, project: Project): Promise<void> {
   const { context, job, view, signal } = step;
@@ -147,19 +228,24 @@ async function makePods(step: Step, project: Project): Promise<void> {
 
 async function whileStarting(step: Step): Promise<ReconcileResult> {
   const { context, view } = step;
-  if (view.suspended) return endGang(step, "Suspended", "spec.suspend is true", false);
+  if (view.suspended) return endGang(step, suspended);
   const failed = failedPod(step);
-  if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
-  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
-  if (ofAttempt(step).some((pod) => isLost(pod) && pod.disruption !== "")) return endLost(step);
-  if (allAre(step, (pod) => pod.phase === "Running" || pod.phase === "Succeeded")) {
+  if (failed) return endFailed(step, failed);
+  if (allAre(step, hasSucceeded)) return succeed(step);
+  const isDisrupted = (pod: Pod): boolean =>
+    (isLost(pod) && pod.disruption !== "") || isStranded(step, pod);
+  if (ofAttempt(step).some(isDisrupted)) return endLost(step);
+  await noteCompletions(step);
+  if (allAre(step, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
+    context.checkpoint("before-running");
     await markRunning(context.db, { id: view.id, attempt: view.attempt });
     return again(0);
   }
   const left = context.settings.startDeadlineSeconds - elapsedSeconds(step);
   if (left <= 0) {
+    await avoidSlowNodes(step);
     const message = `not all pods ran within ${context.settings.startDeadlineSeconds} s; placed anew`;
-    return endGang(step, "StartDeadlineExceeded", message, false);
+    return endGang(step, { reason: "StartDeadlineExceeded", message, counts: false });
   }
   if (step.project === undefined) return again(projectRecheckSeconds);
   try {
@@ -168,41 +254,45 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
     const refusal = refusalOfPod(error);
     if (refusal === undefined) throw error;
     const { message, passes } = refusal;
-    return endGang(step, "PodsRefused", message, !passes, passes ? refusedRetrySeconds : 0);
+    const delaySeconds = passes ? refusedRetrySeconds : 0;
+    return endGang(step, { reason: "PodsRefused", message, counts: !passes, delaySeconds });
   }
   return again(left);
 }
 
 async function whileRunning(step: Step): Promise<ReconcileResult> {
-  const { view, job } = step;
-  if (view.suspended) return endGang(step, "Suspended", "spec.suspend is true", false);
+  const { view } = step;
+  if (view.suspended) return endGang(step, suspended);
   const failed = failedPod(step);
-  if (failed) return endGang(step, "PodFailed", `pod ${failed.name}: ${failed.failure}`, true);
-  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
-  if (ofAttempt(step).filter((pod) => !isLost(pod)).length < job.spec.parallelism)
-    return endLost(step);
+  if (failed) return endFailed(step, failed);
+  if (allAre(step, hasSucceeded)) return succeed(step);
+  if (!allAre(step, (pod) => !isLost(pod) && !isStranded(step, pod))) return endLost(step);
+  await noteCompletions(step);
   if (view.maxRuntimeSeconds === undefined) return done();
   const left = view.maxRuntimeSeconds - elapsedSeconds(step);
   if (left > 0) return again(left);
-  return endGang(
-    step,
-    "MaxRuntimeExceeded",
-    `ran longer than spec.maxRuntime, ${view.maxRuntimeSeconds} s`,
-    true,
-  );
+  return endGang(step, {
+    reason: "MaxRuntimeExceeded",
+    message: `ran longer than spec.maxRuntime, ${view.maxRuntimeSeconds} s`,
+    counts: true,
+  });
 }
 
 async function whileEvicting(step: Step): Promise<ReconcileResult> {
   const { context, view } = step;
-  if (allAre(step, (pod) => pod.phase === "Succeeded")) return succeed(step);
+  if (allAre(step, hasSucceeded)) return succeed(step);
   context.checkpoint("before-eviction");
   const { holding, refused } = await evictPods(context, ofAttempt(step), step.signal);
   if (refused !== undefined) {
     context.logger.warn("a disruption budget holds an eviction up", { job: view.name, refused });
     return again(evictionRetrySeconds);
   }
+  context.checkpoint("after-eviction");
   if (holding > 0) return done();
-  await markEvicted(context.db, { id: view.id, attempt: view.attempt });
+  const key = `${step.job.namespace}/${step.job.name}`;
+  if ((await holdingNow(context, key, view.id, step.signal)).length > 0)
+    return again(unseenPodsSeconds);
+  if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return again(0);
   const note = view.evictedFor ?? "makes way for another job";
   const reason = view.reason ?? "Preempted";
   notify(context, jobs, step.job, { type: "Warning", reason, action: "Evict", note });
@@ -212,11 +302,12 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
 
 export async function advance(step: Step): Promise<ReconcileResult> {
   await stopStrays(step);
-  switch (step.view.status) {
+  const { status, ending } = step.view;
+  switch (status) {
     case "starting":
-      return whileStarting(step);
+      return ending ? endGang(step, ending) : whileStarting(step);
     case "running":
-      return whileRunning(step);
+      return ending ? endGang(step, ending) : whileRunning(step);
     case "evicting":
       return whileEvicting(step);
     default:

@@ -1,10 +1,10 @@
 /** The pods of one attempt: made, stopped, evicted, counted. */
 import type { Context } from "../context.ts";
 import { indices } from "../context.ts";
-import { podName } from "../../api/names.ts";
+import { labels, podName } from "../../api/names.ts";
 import type { JobView } from "../../db/job-view.ts";
 import { isAlreadyExists, isConflict, isDisruptionBudget, isNotFound } from "../../kube/errors.ts";
-import { keyOf } from "../../kube/resource.ts";
+import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
@@ -22,8 +22,12 @@ export const podsOfJob = (context: Context, key: string, jobUid: string): Pod[] 
 
 export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 
+/** Its node left the cluster. */
+export const isOnLostNode = ({ caches }: Context, pod: Pod): boolean =>
+  pod.nodeName !== "" && caches.nodes.store.get(pod.nodeName) === undefined;
+
 /** The node of each pod of the gang, by its index. */
-function nodesByIndex(view: JobView): string[] {
+export function nodesByIndex(view: JobView): string[] {
   return view.placements.flatMap(({ node, pods }) => Array.from({ length: pods }, () => node));
 }
 
@@ -42,7 +46,8 @@ export async function createMissingPods(
   const names = new Set(existing.map((pod) => pod.name));
   const missing = nodesByIndex(view)
     .map((node, index) => ({ node, index }))
-    .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)));
+    .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)))
+    .filter(({ index }) => !view.completed.includes(index));
   if (missing.length === 0) return 0;
   const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
   const { template } = fieldsOf(raw["spec"]);
@@ -79,6 +84,23 @@ async function unmakePods(
   });
 }
 
+/**
+ * The pods of a job that hold their nodes as the API server has them now. Space is given away only on its word: the
+ * cache of an operator that has just taken over, or works beside another one, may not know them yet.
+ */
+export async function holdingNow(
+  context: Context,
+  key: string,
+  jobUid: string,
+  signal: AbortSignal,
+): Promise<Pod[]> {
+  const type = podsOf(context.settings.gpuResource);
+  const { namespace = "" } = splitKey(key);
+  const labelSelector = `${labels.jobUid}=${jobUid}`;
+  const found = await context.kube.list(type, { namespace, labelSelector, signal });
+  return found.map((raw) => type.project(raw)).filter((pod) => !hasEnded(pod));
+}
+
 /** Asks for the deletion of those that run; returns how many pods still hold their node. */
 export async function stopPods(
   context: Context,
@@ -91,10 +113,30 @@ export async function stopPods(
     holding.filter((pod) => !pod.deleting),
     callsAtOnce,
     async (pod) => {
-      await context.kube.delete(type, podKey(pod), { uid: pod.uid, signal }).catch(ignoreGone);
+      // Nobody is left on a node that is gone to end a pod in grace.
+      const force = isOnLostNode(context, pod) ? { gracePeriodSeconds: 0 } : {};
+      const options = { uid: pod.uid, signal, ...force };
+      await context.kube.delete(type, podKey(pod), options).catch(ignoreGone);
     },
   );
   return holding.length;
+}
+
+/** Asks for the deletion of pods that have ended. */
+export async function deleteEnded(
+  context: Context,
+  pods: readonly Pod[],
+  signal: AbortSignal,
+): Promise<void> {
+  const type = podsOf(context.settings.gpuResource);
+  await each(
+    pods.filter((pod) => hasEnded(pod) && !pod.deleting),
+    callsAtOnce,
+    async (pod) => {
+      const options = { uid: pod.uid, signal };
+      await context.kube.delete(type, podKey(pod), options).catch(ignoreGone);
+    },
+  );
 }
 
 function ignoreGone(error: unknown): void {

@@ -1,4 +1,5 @@
 /** A Job from its submission to its end: checks, queue, pods, status. The scheduler decides in between. */
+import type { JobReason } from "../../api/reasons.ts";
 import { readActiveJobsNamed, readJobView } from "../../db/job-view.ts";
 import type { JobView } from "../../db/job-view.ts";
 import { cancelJob } from "../../db/job-progress.ts";
@@ -9,15 +10,16 @@ import { jobs as jobType } from "../../resources/types.ts";
 import type { Job } from "../../resources/types.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { Reconcile, ReconcileResult } from "../../runtime/controller.ts";
-import type { Notice } from "../../scheduler/window-notices.ts";
 import type { Context } from "../context.ts";
 import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
 import { notify, writeStatus } from "../status.ts";
 import { queueJob } from "./admission.ts";
 import { wasQueued } from "./adoption.ts";
+import { expire } from "./expiry.ts";
 import { advance } from "./life.ts";
-import { podsOfJob, stopPods } from "./pods.ts";
-import { refusedStatus, statusOf, windowClosing } from "./status.ts";
+import { holdingNow, podsOfJob, stopPods } from "./pods.ts";
+import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
+import { stuckPods } from "./stuck-pods.ts";
 
 const refusedRecheckSeconds = 30;
 const isLive = (view: JobView): boolean =>
@@ -33,11 +35,30 @@ async function cancel(
   signal: AbortSignal,
 ): Promise<void> {
   if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return;
+  const unseen = await holdingNow(context, key, view.id, signal);
+  if ((await stopPods(context, unseen, signal)) > 0) return;
+  context.checkpoint("before-cancel");
   await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
   context.counters.attemptEnded(view.pool, "cancelled");
   context.scheduler.wake(view.pool);
   const { namespace = "" } = splitKey(key);
   context.tenants.used(namespace);
+}
+
+/** Asks the API server: the cache may not know a new job yet that another operator has queued. */
+async function isDeleted(
+  context: Context,
+  key: string,
+  { id }: JobView,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    const { metadata } = await context.kube.get(jobType, key, { signal });
+    return metadata.uid !== id || metadata.deletionTimestamp !== undefined;
+  } catch (error) {
+    if (isNotFound(error)) return true;
+    throw error;
+  }
 }
 
 async function cancelDeleted(
@@ -49,7 +70,8 @@ async function cancelDeleted(
   const { namespace = "", name } = splitKey(key);
   const active = await readActiveJobsNamed(context.db, namespace, name);
   for (const view of active) {
-    if (view.id !== presentUid) await cancel(context, key, view, signal);
+    if (view.id !== presentUid && (await isDeleted(context, key, view, signal)))
+      await cancel(context, key, view, signal);
   }
 }
 
@@ -97,11 +119,23 @@ async function enqueue(
 }
 
 /** An event beside the condition, once for each message. */
-function warn(context: Context, job: Job, notice: Notice | undefined): void {
-  const told = job.status.conditions?.find(({ type }) => type === windowClosing);
-  if (notice === undefined || told?.message === notice.message) return;
-  const { reason, message: note } = notice;
+function warn(
+  context: Context,
+  job: Job,
+  conditionType: string,
+  words: { readonly reason: JobReason; readonly message: string } | undefined,
+): void {
+  const told = job.status.conditions?.find(({ type }) => type === conditionType);
+  if (words === undefined || told?.message === words.message) return;
+  const { reason, message: note } = words;
   notify(context, jobType, job, { type: "Warning", reason, action: "Warn", note });
+}
+
+/** What becomes due first. */
+function sooner(one: ReconcileResult, other: ReconcileResult): ReconcileResult {
+  if (one.kind !== "again") return other;
+  if (other.kind !== "again") return one;
+  return one.afterSeconds <= other.afterSeconds ? one : other;
 }
 
 async function follow(
@@ -118,11 +152,22 @@ async function follow(
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;
   const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
-  warn(context, job, notice);
+  warn(context, job, windowClosing, notice);
+  const now = context.clock.now();
+  const stuck = stuckPods(pods, now, context.settings.stuckPodSeconds);
+  const { message } = stuck;
+  warn(
+    context,
+    job,
+    podsStuck,
+    message === undefined ? undefined : { reason: "PodsStuck", message },
+  );
   const explanation = context.scheduler.explanation(job.uid);
-  const status = statusOf(job, view, pods, { explanation, notice }, context.clock.now());
+  const status = statusOf(job, view, pods, { explanation, notice, stuck: message }, now);
   await writeStatus(context, jobType, job, status);
-  return result;
+  const look = stuck.nextSeconds === undefined ? done() : again(stuck.nextSeconds);
+  if (view.finishedAt === undefined) return sooner(result, look);
+  return sooner(look, await expire(context, job, pods, view.finishedAt, signal));
 }
 
 async function reconcile(
@@ -134,7 +179,10 @@ async function reconcile(
   await cancelDeleted(context, key, job?.deleting === false ? job.uid : undefined, signal);
   if (job === undefined || job.deleting) return done();
   const view = await readJobView(context.db, job.uid);
-  if (view === undefined && job.status.finishedAt !== undefined) return done();
+  if (view === undefined && job.status.finishedAt !== undefined) {
+    const finishedAt = Temporal.Instant.from(job.status.finishedAt);
+    return expire(context, job, podsOfJob(context, key, job.uid), finishedAt, signal);
+  }
   if (view === undefined) return enqueue(context, job, key, signal);
   return follow(context, job, view, key, signal);
 }

@@ -32,9 +32,17 @@ const fixedWords: Readonly<Partial<Record<JobStatusName, Words>>> = {
   succeeded: { reason: "Completed", message: "all pods ended well" },
 };
 
+/** After a failure the job is left out of the queue for a while, and says what it failed of. */
+function backOffWords({ notBefore, reason, message }: JobView): Words | undefined {
+  if (notBefore === undefined) return undefined;
+  const at = notBefore.round("second").toString();
+  return { reason: reason ?? "Queued", message: `${message ?? "failed"}; tried again at ${at}` };
+}
+
 function waitingWords(view: JobView, explanation: Explanation | undefined): Words {
   if (view.suspended) return { reason: "Suspended", message: "spec.suspend is true" };
-  const waits = explanation ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
+  const waits = explanation ??
+    backOffWords(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
   if (view.status !== "evicted" || view.evictedFor === undefined) return waits;
   return { reason: waits.reason, message: `evicted: ${view.evictedFor}; ${waits.message}` };
 }
@@ -72,10 +80,16 @@ function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
 
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
 
-const podCounts = (pods: readonly Pod[]): NonNullable<JobStatus["pods"]> => ({
+const podCounts = (
+  pods: readonly Pod[],
+  completed: readonly number[],
+): NonNullable<JobStatus["pods"]> => ({
   active: pods.filter((pod) => !hasEnded(pod)).length,
   ready: pods.filter((pod) => pod.ready && !hasEnded(pod)).length,
-  succeeded: pods.filter((pod) => pod.phase === "Succeeded").length,
+  succeeded: new Set([
+    ...completed,
+    ...pods.filter((pod) => pod.phase === "Succeeded").map(({ index }) => index),
+  ]).size,
   failed: pods.filter((pod) => pod.phase === "Failed").length,
 });
 
@@ -105,36 +119,40 @@ export function refusedStatus(job: Job, refusal: Refusal, now: Temporal.Instant)
 
 /** Condition of a running job whose plan's window closes and evicts; absent otherwise. */
 export const windowClosing = "WindowClosing";
+/** Condition of a job whose pods do not end; absent otherwise. */
+export const podsStuck = "PodsStuck";
 
-function withNotice(
+/** A condition that is there only while it is true. */
+function withWarning(
   conditions: readonly Condition[],
+  type: string,
   job: Job,
-  notice: Notice | undefined,
+  words: Words | undefined,
   now: Temporal.Instant,
 ): Condition[] {
-  if (notice === undefined) return conditions.filter(({ type }) => type !== windowClosing);
-  const { reason, message } = notice;
-  const condition = {
-    type: windowClosing,
-    status: "True" as const,
-    observedGeneration: job.generation,
-    reason,
-    message,
-  };
-  return withCondition(conditions, condition, now);
+  if (words === undefined) return conditions.filter((condition) => condition.type !== type);
+  const { reason, message } = words;
+  const observedGeneration = job.generation;
+  return withCondition(
+    conditions,
+    { type, status: "True", observedGeneration, reason, message },
+    now,
+  );
 }
 
-/** What the scheduler last said of the job. */
-export interface SchedulerWords {
+/** What is to be said of the job beside what its row and pods say. */
+export interface Remarks {
   readonly explanation: Explanation | undefined;
   readonly notice: Notice | undefined;
+  /** Names the pods that do not end. */
+  readonly stuck: string | undefined;
 }
 
 export function statusOf(
   job: Job,
   view: JobView,
   pods: readonly Pod[],
-  { explanation, notice }: SchedulerWords,
+  { explanation, notice, stuck }: Remarks,
   now: Temporal.Instant,
 ): JobStatus {
   const words = wordsOf(view, explanation);
@@ -154,7 +172,10 @@ export function statusOf(
     attempt: view.attempt,
     ...(nodes === undefined ? {} : { nodes }),
     ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
-    pods: podCounts(pods.filter((pod) => pod.attempt === view.attempt)),
+    pods: podCounts(
+      pods.filter((pod) => pod.attempt === view.attempt),
+      view.completed,
+    ),
     queuedAt: view.queuedAt.round("second").toString(),
     ...(view.startedAt === undefined
       ? {}
@@ -162,6 +183,18 @@ export function statusOf(
     ...(view.finishedAt === undefined
       ? {}
       : { finishedAt: view.finishedAt.round("second").toString() }),
-    conditions: withNotice(conditionsOf(job, isUp(view.status), words, now), job, notice, now),
+    conditions: withWarning(
+      withWarning(
+        conditionsOf(job, isUp(view.status), words, now),
+        windowClosing,
+        job,
+        notice,
+        now,
+      ),
+      podsStuck,
+      job,
+      stuck === undefined ? undefined : { reason: "PodsStuck", message: stuck },
+      now,
+    ),
   };
 }

@@ -103,7 +103,9 @@ export async function readClaimedJobs(
         WHERE jsonb_typeof(storage.affinity_config -> 'nodeSelectorTerms') = 'array'
       ), '[]') AS storage_terms,
       coalesce(spec.tolerations, '[]') AS tolerations,
-      coalesce(spec.avoid_nodes, '{}') AS avoid_nodes,
+      ARRAY(
+        SELECT node_name FROM avoided_nodes AS avoided WHERE avoided.job_id = job.id AND avoided.until > now()
+      ) AS avoid_nodes,
       chain.owner_ids
     FROM claimed AS job
     JOIN chains AS chain ON chain.id = job.project_id

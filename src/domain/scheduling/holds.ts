@@ -32,21 +32,27 @@ function settle(
       attempt: job.attempt,
       reason: "NodeUnavailable",
       message,
+      avoidNodes: [],
     };
   }
-  if (isFree(job, nodes)) {
+  if (occupied(job, nodes).length === 0) {
     nodes.startHeld(job.placements, job.perPod);
     const { id: jobId, attempt, borrowing, placements } = job;
     return { kind: "activate", jobId, attempt, borrowing, placements };
   }
   if (nowSeconds < job.expiresAtSeconds) return undefined;
+  const avoidNodes = occupied(job, nodes);
   nodes.giveBack(job.placements, job.perPod);
-  const message = "the victims did not leave in time; the capacity kept for it was given back";
-  return { kind: "release", jobId: job.id, attempt: job.attempt, reason: "HoldExpired", message };
+  const message = `the victims on ${avoidNodes.slice(0, 5).join(", ")} did not leave in time; the capacity kept for it was given back`;
+  const { id: jobId, attempt } = job;
+  return { kind: "release", jobId, attempt, reason: "HoldExpired", message, avoidNodes };
 }
 
-const isFree = (job: HeldJob, nodes: Nodes): boolean =>
-  job.placements.every(({ node, pods }) => {
-    const state = nodes.get(node);
-    return state !== undefined && podsThatFit(state.free, job.perPod) >= pods;
-  });
+/** The nodes on which there is no room yet. */
+const occupied = (job: HeldJob, nodes: Nodes): string[] =>
+  job.placements
+    .filter(({ node, pods }) => {
+      const state = nodes.get(node);
+      return state === undefined || podsThatFit(state.free, job.perPod) < pods;
+    })
+    .map(({ node }) => node);

@@ -220,6 +220,8 @@ export interface ReleaseVerdict {
   readonly attempt: number;
   readonly reason: ReleaseReason;
   readonly message: string;
+  /** Where the victims did not leave: not to be tried again for a while. */
+  readonly avoidNodes: readonly string[];
 }
 
 export interface PreemptVerdict {

@@ -1,0 +1,69 @@
+/**
+ * Pods that should be gone and are not: their node does not answer, or a finalizer holds them. Their space stays in
+ * use, since they may run; what can be done is to say so.
+ */
+import { hasEnded } from "../../resources/types.ts";
+import type { Pod } from "../../resources/types.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
+import type { Context } from "../context.ts";
+
+export interface StuckPods {
+  readonly message: string | undefined;
+  /** When the next pod that is leaving becomes one; undefined when none is leaving. */
+  readonly nextSeconds: number | undefined;
+}
+
+const namedPods = 3;
+
+const isLeaving = (pod: Pod): boolean => pod.leavesAt !== "" && !hasEnded(pod);
+
+/** Negative before the pod counts as stuck. */
+const overdueSeconds = (pod: Pod, now: Temporal.Instant, stuckPodSeconds: number): number =>
+  now.since(Temporal.Instant.from(pod.leavesAt)).total("seconds") - stuckPodSeconds;
+
+export function stuckPods(
+  pods: readonly Pod[],
+  now: Temporal.Instant,
+  stuckPodSeconds: number,
+): StuckPods {
+  const leaving = pods
+    .filter(isLeaving)
+    .map((pod) => ({ pod, overdue: overdueSeconds(pod, now, stuckPodSeconds) }));
+  const stuck = leaving.filter(({ overdue }) => overdue >= 0);
+  const soon = leaving.filter(({ overdue }) => overdue < 0).map(({ overdue }) => -overdue);
+  const named = stuck
+    .slice(0, namedPods)
+    .map(({ pod }) => `pod ${pod.name} on node ${pod.nodeName} (since ${pod.leavesAt})`);
+  const more = stuck.length > namedPods ? [`${stuck.length - namedPods} more`] : [];
+  return {
+    message:
+      stuck.length === 0
+        ? undefined
+        : `${[...named, ...more].join(", ")} should have ended and still counts: look at the node, or delete it there by force`,
+    nextSeconds: soon.length === 0 ? undefined : Math.min(...soon) + 0.05,
+  };
+}
+
+/** Call it once. */
+export function showStuckPods(
+  { caches, clock, settings }: Pick<Context, "caches" | "clock" | "settings">,
+  metrics: Metrics,
+): void {
+  metrics.gaugeFunction(
+    {
+      name: "pods_stuck_terminating",
+      help: "Pods of jobs that are still there long after their grace period; their space is in use",
+      labelNames: [],
+    },
+    () => {
+      const now = clock.now();
+      const stuck = [...caches.pods.store.values()].filter(
+        (pod) =>
+          pod.jobKey !== "" &&
+          isLeaving(pod) &&
+          overdueSeconds(pod, now, settings.stuckPodSeconds) >= 0,
+      );
+      return [{ labels: {}, value: stuck.length }];
+    },
+  );
+}
