@@ -22,5 +22,6 @@ export async function secondsToNextRetry(db: Queryable, pool: string): Promise<n
     [pool],
   );
   // A little later rather than a moment too early: the clocks of database and operator differ.
-  return row?.seconds == null ? undefined : Math.max(0, row.seconds) + 0.05;
+  const seconds = row?.seconds ?? undefined;
+  return seconds === undefined ? undefined : Math.max(0, seconds) + 0.05;
 }

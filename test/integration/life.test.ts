@@ -1,0 +1,118 @@
+/** What the database remembers of a job's life, and what it forgets when. */
+import { expect } from "chai";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { avoidNodes } from "../../src/db/avoided-nodes.ts";
+import { holdJobs, releaseHolds } from "../../src/db/holds.ts";
+import { readJobView } from "../../src/db/job-view.ts";
+import {
+  beginEnding,
+  endJob,
+  forgetJobs,
+  recordCompletions,
+  retryJob,
+} from "../../src/db/job-progress.ts";
+import { pruneHistory } from "../../src/db/prune.ts";
+import { secondsToNextRetry } from "../../src/db/snapshot/next-retry.ts";
+import { readClaimedJobs } from "../../src/db/snapshot/queue.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+
+describe("what the database remembers of a job", () => {
+  let database: TestDatabase;
+  let project: string;
+  const db = () => database.pool;
+
+  beforeEach(async () => {
+    database = await createTestDatabase();
+    project = await addProject(db(), "team");
+    await addNode(db(), "n1", 8);
+  });
+  afterEach(() => database.drop());
+
+  const start = async (id: string, attempt = 0) => {
+    const placements = [{ node: "n1", pods: 1 }];
+    await admitJobs(db(), [{ id, attempt, borrowing: false, placements }]);
+  };
+  const avoidedBy = async (id: string) => (await readClaimedJobs(db(), [id]))[0]?.job.avoidNodes;
+
+  it("avoids nodes for a while: after a failed start, after a hold that expired", async () => {
+    const id = await addJob(db(), project);
+    await avoidNodes(db(), id, ["n1"], 100);
+    expect(await avoidedBy(id)).to.deep.equal(["n1"]);
+    expect(await secondsToNextRetry(db(), "default")).to.be.within(90, 101);
+    await avoidNodes(db(), id, ["n1"], -1);
+    expect(await avoidedBy(id)).to.deep.equal([]);
+    expect(await secondsToNextRetry(db(), "default")).to.equal(undefined);
+
+    await holdJobs(
+      db(),
+      [{ id, attempt: 0, borrowing: false, placements: [{ node: "n1", pods: 1 }] }],
+      1,
+    );
+    const released = { id, attempt: 0, reason: "HoldExpired", message: "", avoidNodes: ["n1"] };
+    await releaseHolds(db(), [released], 60);
+    expect(await avoidedBy(id)).to.deep.equal(["n1"]);
+  });
+
+  it("keeps the first reason for which an attempt is ended, until it has ended", async () => {
+    const id = await addJob(db(), project);
+    await start(id);
+    const fence = { id, attempt: 1 };
+    const end = { reason: "MaxRuntimeExceeded" as const, message: "too long", counts: true };
+    await beginEnding(db(), fence, end);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false });
+    expect((await readJobView(db(), id))?.ending).to.deep.equal(end);
+    await retryJob(db(), { ...fence, ...end, countsAsFailure: true, notBeforeSeconds: 30 });
+    const view = await readJobView(db(), id);
+    expect(view?.ending).to.equal(undefined);
+    expect(view?.failures).to.equal(1);
+    expect(await secondsToNextRetry(db(), "default")).to.be.within(25, 31);
+  });
+
+  it("counts a pod that ended well once, and not for another attempt", async () => {
+    const id = await addJob(db(), project);
+    await start(id);
+    await recordCompletions(db(), { id, attempt: 1 }, [0]);
+    await recordCompletions(db(), { id, attempt: 1 }, [0, 2]);
+    await recordCompletions(db(), { id, attempt: 7 }, [5]);
+    expect((await readJobView(db(), id))?.completed).to.have.members([0, 2]);
+  });
+
+  const ended = async (name: string) => {
+    const id = await addJob(db(), project, { name });
+    await start(id);
+    await endJob(db(), { id, attempt: 1, outcome: "succeeded", reason: "Completed", message: "" });
+    return id;
+  };
+  const eventsOf = async (id: string) =>
+    (await db().query("SELECT FROM job_events WHERE job_id = $1", [id])).rowCount;
+  const daysAgo = (days: number) => Temporal.Now.instant().subtract({ hours: 24 * days });
+  /** As if it had happened long ago; only a superuser's session can do that to history. */
+  const age = (id: string) =>
+    db().query(`
+      BEGIN; SET LOCAL session_replication_role = replica;
+      UPDATE job_events SET at = at - interval '30 days' WHERE job_id = '${id}'; COMMIT`);
+
+  it("forgets history only when asked to, only what is old, and only of jobs whose rows are gone", async () => {
+    const [old, kept, young] = [await ended("old"), await ended("kept"), await ended("young")];
+    await age(old);
+    await age(kept);
+    await db().query("DELETE FROM jobs WHERE id = $1", [old]);
+    expect(await pruneHistory(db(), daysAgo(10), 100)).to.equal(1);
+    expect(await eventsOf(old)).to.equal(0);
+    expect(await eventsOf(kept), "its row is still there").to.equal(3);
+    expect(await eventsOf(young)).to.equal(3);
+    const refused = await rejection(pruneHistory(db(), daysAgo(1), 100));
+    expect(refused.code).to.equal("HistoryImmutable");
+    const byHand = await rejection(db().query("DELETE FROM job_events WHERE job_id = $1", [young]));
+    expect(byHand.message).to.match(/history/);
+  });
+
+  it("forgets rows of jobs that ended long ago, not their history", async () => {
+    const id = await ended("done");
+    expect(await forgetJobs(db(), daysAgo(1), 100)).to.equal(0);
+    expect(await forgetJobs(db(), daysAgo(-1), 100)).to.equal(1);
+    expect(await readJobView(db(), id)).to.equal(undefined);
+    expect(await eventsOf(id)).to.equal(3);
+  });
+});
