@@ -19,7 +19,10 @@ export async function installCrds(cluster: { readonly kubeconfig: string }): Pro
     await Promise.all(definitions.map((definition) => waitUntilServed(client, definition)));
     await applyAll(client, readManifests("manifests/base").sort(namespacesFirst));
     const stamping = readManifests("manifests/stamping");
-    if (await servesAll(client, stamping)) await applyAll(client, stamping);
+    if (await servesAll(client, stamping)) {
+      await applyAll(client, stamping);
+      await waitUntilStamped(client);
+    }
   } finally {
     await client.close();
   }
@@ -68,6 +71,24 @@ export async function resourceOf(client: KubeClient, object: KubeObject): Promis
 async function servesAll(client: KubeClient, objects: readonly KubeObject[]): Promise<boolean> {
   const found = objects.map((object) => resourceOf(client, object));
   return (await Promise.allSettled(found)).every(({ status }) => status === "fulfilled");
+}
+
+/**
+ * Policies that mutate answer 503 for a kind whose definition is new, until the API server has read its schema again: a
+ * second or two, more when it is busy.
+ */
+export async function waitUntilStamped(client: KubeClient): Promise<void> {
+  const template = { spec: { containers: [{ name: "main", image: "none.example/none:1" }] } };
+  const example = {
+    apiVersion: "rota.dev/v1alpha1",
+    kind: "Job",
+    metadata: { namespace: "default", name: "example" },
+    spec: { template },
+  };
+  const type = await resourceOf(client, example);
+  const probe = () => client.create(type, example, { dryRun: true, attempts: 1 });
+  const what = "the API server to stamp a new Job";
+  await waitFor(probe, { what, timeoutMs: serveTimeoutMs });
 }
 
 interface DefinitionSpec {
