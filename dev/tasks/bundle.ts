@@ -1,9 +1,10 @@
 /** `npm run bundle [-- --output=dist]`: the operator as it is shipped, one file with its source map and the migrations beside it. */
-import { cpSync, mkdirSync, rmSync, statSync } from "node:fs";
+import { cpSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { bundle } from "./bundler.ts";
 import { projectRoot } from "./shell.ts";
+import { thirdPartyNotices } from "./third-party-notices.ts";
 
 const { values } = parseArgs({ options: { output: { type: "string", default: "dist" } } });
 const folder = resolve(projectRoot, values.output);
@@ -15,7 +16,12 @@ const readAtRunTime = {
 
 mkdirSync(folder, { recursive: true });
 const outfile = join(folder, "rota.mjs");
-await bundle({ entry: join(projectRoot, "src", "main.ts"), outfile, sourceMap: true });
+const metafile = await bundle({
+  entry: join(projectRoot, "src", "main.ts"),
+  outfile,
+  sourceMap: true,
+});
+writeFileSync(join(folder, "THIRD-PARTY-NOTICES.txt"), thirdPartyNotices(metafile));
 for (const [from, to] of Object.entries(readAtRunTime)) {
   rmSync(join(folder, to), { recursive: true, force: true });
   cpSync(join(projectRoot, from), join(folder, to), { recursive: true });

@@ -1,4 +1,4 @@
-/** `npm run check`: types, lint, format, layering, generated files; runs all of them and fails when any fails. */
+/** `npm run check`: types, lint, format, layering, licences, generated files; runs all of them and fails when any fails. */
 import { run } from "./shell.ts";
 
 const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -6,6 +6,7 @@ const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
   lint: ["oxlint", "--type-aware", "--deny-warnings", "src", "test", "dev", "bench"],
   format: ["oxfmt", "--check", "src", "test", "dev", "bench"],
   layering: ["depcruise", "--config", ".dependency-cruiser.mjs", "src"],
+  licences: ["node", "dev/tasks/licences.ts"],
   "generated files": ["node", "dev/tasks/generate.ts", "--check"],
 };
 

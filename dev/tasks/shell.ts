@@ -5,7 +5,7 @@ import { projectRoot } from "../local/paths.ts";
 
 export { projectRoot };
 
-const toolPath = `${join(projectRoot, "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
+export const toolPath = `${join(projectRoot, "node_modules", ".bin")}${delimiter}${process.env["PATH"] ?? ""}`;
 
 /** Runs one command in the project's root; returns its exit status (1 when it could not be started). */
 export function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): number {

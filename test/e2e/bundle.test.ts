@@ -43,8 +43,9 @@ describe("the bundle", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("is one file with its source map, and what it reads at run time", () => {
+  it("is one file with its source map, what it reads at run time, and the licences of what is in it", () => {
     expect(readdirSync(join(folder, "dist")).toSorted()).to.deep.equal([
+      "THIRD-PARTY-NOTICES.txt",
       "migrations",
       "postgres-migrations",
       "rota.mjs",

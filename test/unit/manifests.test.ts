@@ -53,7 +53,7 @@ describe("the operator's manifests", () => {
 
   it("give the operator longer to drain than it takes", () => {
     const drainSeconds = Number(valueOf("ROTA_DRAIN_SECONDS"));
-    expect(template.spec.terminationGracePeriodSeconds).to.be.at.least(drainSeconds + 5);
+    expect(template.spec.terminationGracePeriodSeconds).to.be.at.least(drainSeconds + 7);
   });
 
   it("lead from the Service to the port where the operator listens", () => {
