@@ -28,7 +28,7 @@ async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> 
       pool: "bench",
       limit: run.except === undefined ? run.batch : 2 * run.batch,
       now: Temporal.Now.instant(),
-      perProject: run.perProject,
+      perKind: run.perProject,
     });
     const jobs = claimed.filter(({ projectId }) => projectId !== run.except);
     const placed = jobs.map(({ id, attempt }, index) => ({

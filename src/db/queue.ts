@@ -81,11 +81,11 @@ export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): 
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
-        admitted_at
+        admitted_at, constraints_hash
       )
       VALUES (
         $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        CASE WHEN job_is_live($19) THEN coalesce($22, now()) END
+        CASE WHEN job_is_live($19) THEN coalesce($22, now()) END, md5($29)::uuid
       )
       ON CONFLICT (id) DO NOTHING
       RETURNING id
@@ -95,7 +95,12 @@ export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): 
     )
     SELECT id FROM arrived
     `,
-    [...identity(job), ...whereabouts(standing), ...constraints(job)],
+    [
+      ...identity(job),
+      ...whereabouts(standing),
+      ...constraints(job),
+      JSON.stringify(constraints(job)),
+    ],
   );
   return rows.length === 1;
 }
@@ -144,7 +149,12 @@ export interface ClaimedJob {
   readonly projectId: string;
   /** The fence of every transition. */
   readonly attempt: number;
+  /** The last claimed of its kind, and not the last that waits: others like it are behind it, unseen. */
+  readonly hasMore: boolean;
 }
+
+/** Kinds of which a claim sees at least the first job; there are more only where nearly every job is unlike the others. */
+const mostKinds = 5000;
 
 export interface Claim {
   readonly pool: string;
@@ -152,8 +162,11 @@ export interface Claim {
   readonly limit: number;
   /** Jobs in back-off until later are passed over. */
   readonly now: Temporal.Instant;
-  /** Most jobs of one project, so that a project blocked by its plans cannot hide the others; absent: any number. */
-  readonly perProject?: number | undefined;
+  /**
+   * Most jobs of one kind in one project, so that no number of blocked jobs can hide others; absent: any number. The
+   * first of each kind is claimed even past the limit.
+   */
+  readonly perKind?: number | undefined;
   /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
   readonly readOnly?: boolean | undefined;
 }
@@ -163,9 +176,9 @@ export interface Claim {
  * that others have locked are passed over, so that parallel workers never take the same one.
  */
 export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
-  return claim.perProject === undefined
+  return claim.perKind === undefined
     ? claimInOrder(db, claim)
-    : claimPerProject(db, claim, claim.perProject);
+    : claimPerKind(db, claim, claim.perKind);
 }
 
 const lockClause = (claim: Claim, ofTable = ""): string =>
@@ -176,7 +189,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
     prepared(claim.readOnly === true ? "read_queue" : "claim_jobs")`
-    SELECT id, project_id AS "projectId", attempt
+    SELECT id, project_id AS "projectId", attempt, false AS "hasMore"
     FROM jobs
     WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
       AND (not_before IS NULL OR not_before <= $3)
@@ -189,52 +202,66 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 }
 
 /**
- * The projects with waiting jobs come from a skip scan of the index: one probe each, however many jobs
- * they have. 50,000 blocked jobs of one project cost a claim nothing: only its first few are read.
+ * The kinds of waiting jobs come from a skip scan of the index: one probe each, however many jobs they have. 50,000
+ * blocked jobs of one kind cost a claim nothing: only its first few are read. Where even these are too many, the first
+ * of every kind comes before the second of any, up to mostKinds.
  */
-function claimPerProject(db: Queryable, claim: Claim, perProject: number): Promise<ClaimedJob[]> {
+function claimPerKind(db: Queryable, claim: Claim, perKind: number): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
-    prepared(claim.readOnly === true ? "read_queue_per_project" : "claim_jobs_per_project")`
+    prepared(claim.readOnly === true ? "read_queue_per_kind" : "claim_jobs_per_kind")`
     WITH RECURSIVE waiting AS (
       (
-        SELECT project_id FROM jobs
+        SELECT project_id, kind FROM jobs
         WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
-        ORDER BY project_id LIMIT 1
+        ORDER BY project_id, kind LIMIT 1
       )
       UNION ALL
-      SELECT (
-        SELECT job.project_id FROM jobs AS job
-        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
-          AND job.project_id > waiting.project_id
-        ORDER BY job.project_id LIMIT 1
-      )
-      FROM waiting
-      WHERE waiting.project_id IS NOT NULL
-    ), first AS MATERIALIZED (
-      SELECT head.id
+      SELECT next.project_id, next.kind
       FROM waiting
       CROSS JOIN LATERAL (
-        SELECT id, priority, created_at
+        SELECT job.project_id, job.kind FROM jobs AS job
+        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+          AND (job.project_id, job.kind) > (waiting.project_id, waiting.kind)
+        ORDER BY job.project_id, job.kind LIMIT 1
+      ) AS next
+    ), heads AS MATERIALIZED (
+      SELECT head.*, waiting.project_id, waiting.kind
+      FROM waiting
+      CROSS JOIN LATERAL (
+        SELECT id, priority, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS place
         FROM jobs
-        WHERE pool = $1 AND project_id = waiting.project_id
+        WHERE pool = $1 AND project_id = waiting.project_id AND kind = waiting.kind
           AND status IN ('pending', 'evicted') AND NOT suspended
           AND (not_before IS NULL OR not_before <= $4)
         ORDER BY priority DESC, created_at, id
-        LIMIT $3
+        LIMIT $3::int + 1
       ) AS head
-      WHERE waiting.project_id IS NOT NULL
-      ORDER BY head.priority DESC, head.created_at, head.id
-      LIMIT $2
+    ), chosen AS (
+      SELECT id, project_id, kind, place
+      FROM heads
+      WHERE place <= $3
+      -- Tiers: the first, then two more, then four more of each kind.
+      ORDER BY floor(log(2, place::numeric)), priority DESC, created_at, id
+      LIMIT (SELECT greatest($2::bigint, least(count(*), $5::bigint)) FROM waiting)
+    ), first AS MATERIALIZED (
+      SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
+      FROM chosen
+      JOIN (
+        SELECT project_id, kind, max(chosen.place) AS place, max(heads.place) AS known
+        FROM heads
+        LEFT JOIN chosen USING (id, project_id, kind)
+        GROUP BY project_id, kind
+      ) AS last USING (project_id, kind)
     )
-    SELECT job.id, job.project_id AS "projectId", job.attempt
+    SELECT job.id, job.project_id AS "projectId", job.attempt, first.has_more AS "hasMore"
     FROM first
     JOIN jobs AS job ON job.id = first.id
     WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
     ORDER BY job.priority DESC, job.created_at, job.id
     ${lockClause(claim, " OF job")}
     `,
-    [claim.pool, claim.limit, perProject, claim.now.toString()],
+    [claim.pool, claim.limit, perKind, claim.now.toString(), mostKinds],
   );
 }
 

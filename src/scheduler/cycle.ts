@@ -83,8 +83,8 @@ interface Written {
 /** Looked at again at the latest, should a change have been missed. */
 const longestRestSeconds = 60;
 
-/** One project's blocked jobs must leave room for the others' in a claim. */
-const claimPerProject = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
+/** Blocked jobs of one kind must leave room for the others' in a claim. */
+const claimPerKind = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
 const asks = (job: ClaimedJob["job"], type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
@@ -120,9 +120,9 @@ export async function readSnapshot(
   now: Temporal.Instant,
 ): Promise<Snapshot> {
   const readOnly = deps.asking !== undefined;
-  const perProject = claimPerProject(deps.claimLimit);
+  const perKind = claimPerKind(deps.claimLimit);
   const limit = deps.claimLimit;
-  const fetched = await fetchNextJobs(client, { pool, limit, now, perProject, readOnly });
+  const fetched = await fetchNextJobs(client, { pool, limit, now, perKind, readOnly });
   const asked = deps.asking === undefined ? [] : [deps.asking.jobId];
   const claimed = await readClaimedJobs(client, [
     ...new Set([...fetched.map(({ id }) => id), ...asked]),
@@ -131,12 +131,16 @@ export async function readSnapshot(
   const second = secondOfWeek(now, deps.timeZone);
   const ceilings: Ceiling[] = await readCeilings(client, pool, ownerIds, second);
   const known = new Set(ceilings.map(({ id }) => id));
+  const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
+  const queue = claimed
+    .map((entry) => queuedJob(entry, known, deps.meteredTypes))
+    .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
   return {
     pool,
     nowSeconds: now.epochMilliseconds / 1000,
     nodes: await readNodes(client, pool),
     ceilings,
-    queue: claimed.map((entry) => queuedJob(entry, known, deps.meteredTypes)),
+    queue,
     held: await readHeldJobs(client, pool, readOnly),
   };
 }
@@ -188,9 +192,13 @@ async function decideAndWrite(
   const refreshed = await refreshBorrowing(client, pool, second, deps.meteredTypes);
   const closes = await closeWindows(client, pool, now, refreshed.past, deps);
   const snapshot = await readSnapshot(deps, client, pool, now);
+  const isIdle = snapshot.queue.length + snapshot.held.length === 0;
+  const checkpoint = isIdle ? () => undefined : deps.checkpoint;
+  checkpoint("claimed");
   const begun = deps.clock.monotonicSeconds();
   const decision = await decideWithVictims(client, snapshot, () => deps.probe.refusals());
   const decisionSeconds = deps.clock.monotonicSeconds() - begun;
+  checkpoint("decided");
   const written = await writeDecision(client, snapshot, decision, deps);
   const reranked = movesRanks(decision)
     ? (await refreshBorrowing(client, pool, second, deps.meteredTypes)).changedKeys
@@ -287,6 +295,7 @@ export async function runCycle(
 ): Promise<CycleReport> {
   const started = deps.clock.monotonicSeconds();
   const written = await withTransaction(deps.db, (client) => decideAndWrite(deps, client, pool));
+  if (written.progressed) deps.checkpoint("cycle-committed");
   if (written.decision.verdicts.some(({ kind }) => kind === "preempt") && written.progressed) {
     deps.checkpoint("preemption-committed");
   }
@@ -296,9 +305,9 @@ export async function runCycle(
   deps.onChanged([...new Set([...written.changedKeys, ...warned, ...explain(deps, written)])]);
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
-  const isFull = written.snapshot.queue.length >= claimPerProject(deps.claimLimit);
+  const isCut = written.snapshot.queue.some(({ hasMore }) => hasMore);
   return {
-    isUnfinished: written.toProbe.length > 0 || (isFull && written.progressed),
+    isUnfinished: written.toProbe.length > 0 || (isCut && written.progressed),
     nextInstantSeconds: written.nextInstantSeconds,
   };
 }

@@ -1,79 +1,154 @@
+/** The operator kills itself at a named point in the midst of work; the next one finishes, and nothing is done twice. */
 import { expect } from "chai";
+import type { Operator } from "../../dev/local/operator.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { checkInvariants } from "../support/invariants.ts";
 import {
   type Installation,
   job,
+  type JobOptions,
+  owner,
   plan,
   priorityClass,
   project,
   startInstallation,
-  owner,
   teamIsReady,
   teamJobIs,
 } from "../support/installation.ts";
+import { watchInvariants } from "../support/sampler.ts";
+
+/** In the order of a job's way through the cycle and its controller. */
+const crashPoints = [
+  "claimed",
+  "decided",
+  "cycle-committed",
+  "preemption-committed",
+  "before-config-map",
+  "config-map-created",
+  "pod-created",
+  "pods-created",
+  "before-running",
+  "before-success",
+  "before-end",
+  "before-eviction",
+  "after-eviction",
+  "before-evicted",
+  "before-cancel",
+];
+
+const commit: KubeObject = {
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { namespace: "team", name: "first" },
+  spec: { content: { rate: 1 }, tag: "v1" },
+};
 
 describe("an operator that is killed", function () {
   let installation: Installation;
+  let round = 0;
 
-  beforeEach(async () => {
+  before(async () => {
     installation = await startInstallation();
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8, namePrefix: "only-" });
+    const { view } = installation;
     for (const object of [
       priorityClass("low", 10),
       priorityClass("high", 1000),
       project("team", { owner }),
-      plan("all", { owner }),
     ]) {
       await view.apply(object);
     }
+    const first = await installation.operate();
+    await teamIsReady(installation);
+    await view.apply(commit);
+    await first.stop();
   });
 
-  afterEach(async () => {
+  after(async () => {
     await installation?.stop();
   });
 
-  const stateOf = (name: string, state: string) => teamJobIs(installation, name, state);
+  for (const crashPoint of crashPoints) {
+    it(`at "${crashPoint}" loses nothing: the next one finishes, and nothing happens twice`, async () => {
+      const { view, cluster, database } = installation;
+      const pool = `round-${(round += 1)}`;
+      await cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
+      await view.apply(plan(`all-of-${pool}`, { owner, pool }));
+      const sampler = watchInvariants(view, database.pool);
+      const crashing = await installation.operate({ ROTA_CRASH_POINT: crashPoint });
+      // Whoever watches over operators starts the next one at once.
+      const successor: Promise<Operator> = crashing.ended.then(() => installation.operate());
+      const name = (short: string): string => `${pool}-${short}`;
+      const submit = (short: string, options: Partial<JobOptions>) =>
+        view.apply(
+          job("team", name(short), { pool, gpus: 1, priorityClassName: "low", ...options }),
+        );
+      const stateOf = (short: string, ...states: string[]) =>
+        teamJobIs(installation, name(short), ...states);
+      const ends = (exitCode: number) => ({
+        "rota.dev/simulate-run-seconds": "1",
+        "rota.dev/simulate-exit-code": String(exitCode),
+      });
 
-  for (const crashPoint of ["preemption-committed", "before-eviction", "pods-created"]) {
-    it(`at "${crashPoint}" loses nothing: whoever starts next finishes, and nobody is evicted twice`, async () => {
-      const { view, database } = installation;
-      const first = await installation.operate(
-        crashPoint === "pods-created" ? {} : { ROTA_CRASH_POINT: crashPoint },
-      );
-      await teamIsReady(installation);
-      for (const name of ["low-a", "low-b"]) {
-        await view.apply(job("team", name, { pool: "default", gpus: 4, priorityClassName: "low" }));
-        await stateOf(name, "Running");
-      }
-      const victims = await view.pods();
-      let crashing = first;
-      if (crashPoint === "pods-created") {
-        await first.stop();
-        crashing = await installation.operate({ ROTA_CRASH_POINT: crashPoint });
-      }
-      await view.apply(
-        job("team", "urgent", { pool: "default", gpus: 8, priorityClassName: "high" }),
-      );
-      expect(await crashing.ended).to.equal("SIGKILL");
-
-      await installation.operate();
-      await stateOf("urgent", "Running");
-      for (const name of ["low-a", "low-b"]) {
-        const evicted = await stateOf(name, "Evicted");
-        expect(evicted.status.attempt).to.equal(1);
-      }
-      const pods = await view.pods();
-      expect(pods.map(({ jobKey }) => jobKey)).to.deep.equal(["team/urgent"]);
-      expect(pods.some(({ uid }) => victims.some((victim) => victim.uid === uid))).to.equal(false);
-      const ledger = await database.pool.query(
-        "SELECT victim, victim_attempt, outcome FROM preemption_victims ORDER BY victim",
-      );
-      expect(ledger.rows).to.deep.equal([
-        { victim: "team/low-a", victim_attempt: 1, outcome: "Evicted" },
-        { victim: "team/low-b", victim_attempt: 1, outcome: "Evicted" },
+      await submit("gang", { gpus: 2, parallelism: 2, spec: { configRef: { tag: "v1" } } });
+      await submit("done", { annotations: ends(0) });
+      await submit("fails", { annotations: ends(3) });
+      await submit("gone", {});
+      await Promise.all([
+        stateOf("gang", "Running"),
+        stateOf("gone", "Running"),
+        stateOf("done", "Succeeded"),
+        stateOf("fails", "Failed"),
       ]);
-      const nodes = await database.pool.query("SELECT gpus_committed FROM nodes");
-      expect(nodes.rows).to.deep.equal([{ gpus_committed: 8 }]);
+      await view.remove(job("team", name("gone"), { pool, gpus: 1 }));
+      await submit("urgent", { gpus: 8, priorityClassName: "high" });
+      await stateOf("urgent", "Running");
+      await stateOf("gang", "Evicted");
+      await view.until("the deleted job to be cancelled", async () => {
+        const { rows } = await database.pool.query(
+          "SELECT status::text FROM jobs WHERE name = $1",
+          [name("gone")],
+        );
+        return rows[0]?.status === "cancelled";
+      });
+
+      expect(await crashing.ended, `${crashPoint} was reached`).to.equal("SIGKILL");
+      expect(await sampler.stop(), "looks at the invariants").to.be.at.least(2);
+      await checkInvariants(view, database.pool);
+      const { rows: attempts } = await database.pool.query(
+        "SELECT name, attempt, failures FROM jobs WHERE pool = $1 ORDER BY name",
+        [pool],
+      );
+      expect(attempts).to.deep.equal([
+        { name: name("done"), attempt: 1, failures: 0 },
+        { name: name("fails"), attempt: 1, failures: 1 },
+        { name: name("gang"), attempt: 1, failures: 0 },
+        { name: name("gone"), attempt: 1, failures: 0 },
+        { name: name("urgent"), attempt: 1, failures: 0 },
+      ]);
+      const { rows: ledger } = await database.pool.query(
+        `SELECT victim, victim_attempt, victim.outcome AS left, preemption.outcome AS preemptor
+         FROM preemption_victims AS victim JOIN preemptions AS preemption ON preemption.id = preemption_id
+         WHERE pool = $1`,
+        [pool],
+      );
+      expect(ledger).to.deep.equal([
+        {
+          victim: `team/${name("gang")}`,
+          victim_attempt: 1,
+          left: "Evicted",
+          preemptor: "Started",
+        },
+      ]);
+      // Nothing is left over which the next round's operator could stumble before it is ready.
+      for (const short of ["gang", "urgent"])
+        await view.remove(job("team", name(short), { pool, gpus: 1 }));
+      await view.until("the rest to be cancelled", async () => {
+        const { rows } = await database.pool.query(
+          "SELECT FROM jobs WHERE active_project_id IS NOT NULL",
+        );
+        return rows.length === 0;
+      });
+      await (await successor).stop();
     });
   }
 });

@@ -166,9 +166,9 @@ describe("audit", () => {
       expect(plan).to.include("jobs_queue_idx").and.not.include("Sort").and.not.include("Seq Scan");
     });
 
-    it("claims per project by the index that leads with the project", async () => {
-      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perProject: 8 }));
-      expect(plan).to.include("jobs_queue_by_project_idx").and.not.include("Seq Scan");
+    it("claims per kind by the index that leads with project and kind", async () => {
+      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perKind: 8 }));
+      expect(plan).to.include("jobs_queue_by_kind_idx").and.not.include("Seq Scan");
     });
 
     const admitAndEnd = async (db: Queryable): Promise<void> => {

@@ -502,12 +502,39 @@ describe("the queue", () => {
       Array.from({ length: 40 }, () => addJob(pool(), project, { priority: 9 })),
     );
     const behind = await addJob(pool(), other);
-    const ids = (await fetchNextJobs(pool(), { ...claim, limit: 10, perProject: 4 })).map(
+    const ids = (await fetchNextJobs(pool(), { ...claim, limit: 10, perKind: 4 })).map(
       ({ id }) => id,
     );
     expect(ids).to.have.length(5).and.to.include(behind);
     expect(ids.at(-1)).to.equal(behind);
     for (const id of [...blocked, behind])
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("shows the first of every kind behind any number of another kind's, and says where more of a kind wait", async () => {
+    const cpuOnly = { gpus: 0, cpuMillis: 500, memoryBytes: 1 };
+    const blocked = await Promise.all(
+      Array.from({ length: 120 }, () => addJob(pool(), project, { priority: 9 })),
+    );
+    const others = await Promise.all(
+      Array.from({ length: 12 }, (_, index) =>
+        addJob(pool(), project, { perPod: { ...cpuOnly, cpuMillis: 500 + index } }),
+      ),
+    );
+    const selected = await addJob(pool(), project, {
+      perPod: cpuOnly,
+      nodeSelector: { disk: "fast" },
+    });
+    const found = await fetchNextJobs(pool(), { ...claim, limit: 10, perKind: 4 });
+    expect(found.map(({ id }) => id)).to.include.members([...others, selected]);
+    expect(found.filter(({ id }) => blocked.includes(id))).to.have.length(1);
+    expect(
+      found.filter(({ hasMore }) => hasMore).map(({ id }) => blocked.includes(id)),
+    ).to.deep.equal([true]);
+    const wide = await fetchNextJobs(pool(), { ...claim, limit: 100, perKind: 4 });
+    expect(wide.filter(({ id }) => blocked.includes(id))).to.have.length(4);
+    expect(wide.map(({ hasMore }) => hasMore).indexOf(true), "the last of its kind").to.equal(3);
+    for (const id of [...blocked, ...others, selected])
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 

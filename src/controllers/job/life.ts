@@ -77,9 +77,11 @@ async function ensureConfigMap(
     immutable: true,
     data: { [configFileName]: content },
   };
+  context.checkpoint("before-config-map");
   await context.kube.create(configMaps, manifest, { signal }).catch((error: unknown) => {
     if (!isAlreadyExists(error)) throw error;
   });
+  context.checkpoint("config-map-created");
 }
 
 /** Whether no pod of the job holds a node any more, on the word of the API server. */
@@ -292,6 +294,7 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
   const key = `${step.job.namespace}/${step.job.name}`;
   if ((await holdingNow(context, key, view.id, step.signal)).length > 0)
     return again(unseenPodsSeconds);
+  context.checkpoint("before-evicted");
   if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return again(0);
   const note = view.evictedFor ?? "makes way for another job";
   const reason = view.reason ?? "Preempted";

@@ -60,6 +60,7 @@ export async function createMissingPods(
       const pod = buildPod(template, { ...surroundings, attempt: view.attempt, index, node });
       try {
         made.push(await context.kube.create(type, pod, { signal }));
+        context.checkpoint("pod-created");
       } catch (error) {
         if (!isAlreadyExists(error)) throw error;
       }

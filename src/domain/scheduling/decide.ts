@@ -57,6 +57,8 @@ class Deciding {
   readonly #outcomes = new Map<string, Outcome>();
   readonly #wants = new Map<string, VictimRequest>();
   #live: readonly LiveJob[];
+  /** The rest of the queue is the next cycle's. */
+  #isCut = false;
   /** This decision evicts already. */
   #evicts = false;
   /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
@@ -102,9 +104,12 @@ class Deciding {
 
   /** False when the job is left for the second pass. */
   #consider(job: QueuedJob, pass: Pass): boolean {
+    if (this.#isCut) return true;
     const outcome = this.#judge(job, pass);
     if (!outcome) return false;
     this.#outcomes.set(job.id, outcome);
+    // Those like it that are not in the snapshot come before whoever is behind: the next cycle sees them.
+    if (outcome.kind === "admit" && job.hasMore === true) this.#isCut = true;
     return true;
   }
 

@@ -120,6 +120,8 @@ export interface QueuedJob extends NodeConstraints {
   readonly ceilings: readonly string[];
   /** Asks for a metered type that no plan on the way up grants: it can only borrow. */
   readonly unplanned: boolean;
+  /** Others like it wait behind it and are not in the snapshot. */
+  readonly hasMore?: boolean;
 }
 
 /** A job whose victims are still leaving. */

@@ -55,6 +55,33 @@ describe("decision", () => {
     expect(result["elsewhere"]?.kind).to.equal("admit");
   });
 
+  it("starts nobody behind a job of which more wait that it has not seen", () => {
+    const queue = [
+      aJob("first"),
+      aJob("last-seen", { hasMore: true }),
+      aJob("other", { priority: 1 }),
+    ];
+    const verdicts = decide(aSnapshot({ nodes: [aNode("n1")], queue })).verdicts;
+    expect(verdicts.map(({ jobId, kind }) => [jobId, kind])).to.deep.equal([
+      ["first", "admit"],
+      ["last-seen", "admit"],
+    ]);
+  });
+
+  it("looks past a job of which more wait when it cannot start: neither can they", () => {
+    const big = { perPod: resources(8, 1, 1, 1), hasMore: true };
+    const nodes = [
+      aNode("n1", { committed: resources(4) }),
+      aNode("n2", { labels: { disk: "fast" } }),
+    ];
+    const queue = [aJob("big", { ...big, nodeSelector: { none: "such" } }), aJob("small")];
+    const verdicts = decide(aSnapshot({ nodes, queue })).verdicts;
+    expect(verdicts.map(({ jobId, kind }) => [jobId, kind])).to.deep.equal([
+      ["big", "wait"],
+      ["small", "admit"],
+    ]);
+  });
+
   it("does not stop others for a job that its plan can never hold", () => {
     const queue = [
       aJob("huge", { ...gpus(8), ceilings: ["c"], allowsBorrowing: false }),
