@@ -3,6 +3,8 @@ import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
 import { createCaches } from "./caches.ts";
 import { guaranteeGauge, watchGuarantees } from "./controllers/guarantees.ts";
+import type { Refusal } from "./controllers/job/refusal.ts";
+import { Templates } from "./controllers/job/templates.ts";
 import { createWork } from "./work.ts";
 import type { TermSignals } from "./work.ts";
 import { createPool } from "./db/pool.ts";
@@ -14,6 +16,7 @@ import { KubeClient } from "./kube/client.ts";
 import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
 import { createEventRecorder } from "./kube/events.ts";
+import type { KubeObject } from "./kube/resource.ts";
 import { KubeLeaseLock } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
 import { buildInfo } from "./observability/build-info.ts";
@@ -133,6 +136,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     db,
     kube,
     statuses: new StatusWriter({ client: kube, clock }),
+    templates: new Templates<KubeObject | Refusal>(clock, (answer) => "metadata" in answer),
     events,
     caches,
     clock,

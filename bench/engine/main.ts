@@ -1,6 +1,7 @@
 /**
- * `npm run bench -- engine [finder|decide]`: the decision and the victim finder, each over 5,000 nodes.
- * Prints a table and writes .local/bench/engine.json. ROUNDS sets the number of measured rounds.
+ * `npm run bench -- engine [finder|decide|e2e]`: the decision and the victim finder, each over 5,000 nodes; 500 jobs on
+ * a real control plane. Prints tables and writes .local/bench/engine.json. ROUNDS sets the number of measured rounds;
+ * SUBMIT=client submits the 500 jobs eight at once instead of by one kubectl.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import Table from "cli-table3";
 import { measureDecisions } from "./decide.ts";
 import { measureFinder } from "./finder.ts";
+import { type ClusterRun, measureJobsOnCluster } from "./jobs-on-cluster.ts";
 import type { Measurement } from "./measure.ts";
 
 const rounds = Number(process.env["ROUNDS"] ?? 50);
@@ -17,6 +19,22 @@ const parts: Readonly<Record<string, () => Promise<Measurement[]>>> = {
   finder: () => measureFinder(size, rounds),
   decide: () => measureDecisions(Math.ceil(rounds / 10)),
 };
+
+const clusterPart = "e2e";
+const jobs = 500;
+const clusterNodes = 100;
+
+function printRun(run: ClusterRun): void {
+  const table = new Table({ style: { head: [], border: [] } });
+  const { operatorRequests, apiWrites, ...figures } = run;
+  for (const [what, value] of Object.entries(figures))
+    table.push([what, String(Math.round(value * 100) / 100)]);
+  for (const [which, count] of Object.entries(operatorRequests))
+    table.push([`operator: ${which}`, String(count)]);
+  for (const [which, count] of Object.entries(apiWrites))
+    table.push([`all: ${which}`, String(count)]);
+  console.log(table.toString());
+}
 
 function print(measurements: readonly Measurement[]): void {
   const head = ["what", "rounds", "p50 ms", "p99 ms", "worst ms"];
@@ -28,25 +46,32 @@ function print(measurements: readonly Measurement[]): void {
   console.log(table.toString());
 }
 
-function write(measurements: readonly Measurement[]): void {
+function write(measurements: readonly Measurement[], cluster: ClusterRun | undefined): void {
   const folder = join(import.meta.dirname, "..", "..", ".local", "bench");
   mkdirSync(folder, { recursive: true });
   const machine = { cpus: cpus().length, model: cpus()[0]?.model, loadAverage: loadavg() };
   const file = join(folder, "engine.json");
-  writeFileSync(file, `${JSON.stringify({ machine, size, measurements }, undefined, 2)}\n`);
+  writeFileSync(
+    file,
+    `${JSON.stringify({ machine, size, measurements, cluster }, undefined, 2)}\n`,
+  );
   console.log(`written to ${file}`);
 }
 
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in parts));
+const known = [...Object.keys(parts), clusterPart];
+const unknown = asked.filter((name) => !known.includes(name));
+const isAsked = (name: string): boolean => asked.length === 0 || asked.includes(name);
 if (unknown.length > 0) {
-  console.error(`no such part: ${unknown.join(", ")}; there are ${Object.keys(parts).join(", ")}`);
+  console.error(`no such part: ${unknown.join(", ")}; there are ${known.join(", ")}`);
   process.exitCode = 2;
 } else {
   const measurements: Measurement[] = [];
   for (const [name, part] of Object.entries(parts)) {
-    if (asked.length === 0 || asked.includes(name)) measurements.push(...(await part()));
+    if (isAsked(name)) measurements.push(...(await part()));
   }
-  print(measurements);
-  write(measurements);
+  if (measurements.length > 0) print(measurements);
+  const cluster = isAsked(clusterPart) ? await measureJobsOnCluster(jobs, clusterNodes) : undefined;
+  if (cluster) printRun(cluster);
+  write(measurements, cluster);
 }

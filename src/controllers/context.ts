@@ -3,6 +3,7 @@ import type { Owner } from "../db/owners.ts";
 import type { DatabasePool } from "../db/pool.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
+import type { KubeObject } from "../kube/resource.ts";
 import type { StatusWriter } from "../kube/status-writer.ts";
 import type { OwnedObjects } from "../resources/owned-objects.ts";
 import type {
@@ -25,7 +26,9 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Explanation } from "../scheduler/explanations.ts";
 import type { Notice as WindowNotice } from "../scheduler/window-notices.ts";
 import type { Settings } from "../settings.ts";
+import type { Refusal } from "./job/refusal.ts";
 import type { JobCounters } from "./job/counters.ts";
+import type { Templates } from "./job/templates.ts";
 
 export interface Caches {
   readonly projects: Informer<Project>;
@@ -78,6 +81,7 @@ export interface Context {
   readonly scheduler: SchedulerPort;
   readonly tenants: TenantsPort;
   readonly counters: JobCounters;
+  readonly templates: Templates<KubeObject | Refusal>;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

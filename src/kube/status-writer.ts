@@ -117,7 +117,8 @@ export class StatusWriter {
   #patchFor({ target, status }: Pending): JsonObject | undefined {
     const written = this.#written.get(idOf(target));
     const storeIsNewer = !written || Number(target.resourceVersion) >= written.version;
-    return mergePatch((storeIsNewer ? target.status : written.status) ?? {}, status);
+    const present = (storeIsNewer ? target.status : written.status) ?? {};
+    return mergePatch(present, withTransitionTimesOf(present, status));
   }
 
   #remember(id: string, status: JsonObject, object: KubeObject): void {
@@ -128,6 +129,37 @@ export class StatusWriter {
     if (oldest !== undefined) this.#written.delete(oldest);
   }
 }
+
+/**
+ * A condition whose status has not changed has not gone over: it keeps its time. The caller cannot know it when its
+ * store has not seen the last write yet, and every such time would be a write.
+ */
+function withTransitionTimesOf(present: JsonObject, status: JsonObject): JsonObject {
+  const { conditions } = status;
+  if (!Array.isArray(conditions) || !Array.isArray(present["conditions"])) return status;
+  const former: readonly unknown[] = present["conditions"];
+  return {
+    ...status,
+    conditions: conditions.map((condition) => withFormerTime(former, condition)),
+  };
+}
+
+function withFormerTime(former: readonly unknown[], condition: unknown): unknown {
+  if (!isCondition(condition)) return condition;
+  const same = former
+    .filter(isCondition)
+    .find(({ type, status }) => type === condition.type && status === condition.status);
+  return same ? { ...condition, lastTransitionTime: same.lastTransitionTime } : condition;
+}
+
+interface TimedCondition {
+  readonly type: string;
+  readonly status: string;
+  readonly lastTransitionTime: string;
+}
+
+const isCondition = (value: unknown): value is TimedCondition =>
+  typeof value === "object" && value !== null && "lastTransitionTime" in value;
 
 /** The patch carries the uid and no version: a conflict, or a refusal of the uid, means that the object is another one. */
 const isGone = (error: unknown): boolean =>

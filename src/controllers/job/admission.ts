@@ -1,5 +1,4 @@
 /** Checks a new job and puts it into the queue, or says what has to change. */
-import type { JobReason } from "../../api/reasons.ts";
 import { insertJob } from "../../db/queue.ts";
 import type { NewJob } from "../../db/queue.ts";
 import { durationSeconds } from "../../domain/duration.ts";
@@ -11,7 +10,7 @@ import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { templateProblems } from "../../resources/pod-template.ts";
-import { jobs as jobType, podsOf } from "../../resources/types.ts";
+import { podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { adopt, wasQueued } from "./adoption.ts";
@@ -22,18 +21,14 @@ import {
   priorityClassOf,
   projectOfNamespace,
 } from "../lookups.ts";
+import { refuse } from "./refusal.ts";
+import type { Refusal } from "./refusal.ts";
 import { surroundingsOf } from "./surroundings.ts";
+import { templateOf } from "./template-of.ts";
 import { templateRefusal } from "./template-refusal.ts";
-
-export interface Refusal {
-  readonly reason: JobReason;
-  readonly message: string;
-}
 
 /** A template with more is not mended field by field. */
 const mostProblems = 5;
-
-const refuse = (reason: JobReason, message: string): Refusal => ({ reason, message });
 
 function checkPool(context: Context, job: Job): Refusal | undefined {
   const pools = poolNames(context);
@@ -85,32 +80,18 @@ function checkStorages(job: Job, project: Project): Refusal | undefined {
   );
 }
 
+interface Dry {
+  readonly pod: KubeObject;
+  readonly template: unknown;
+  readonly project: Project;
+}
+
 /** The pod as the API server would store it, with its defaults; a bad template is refused, and the field named. */
 async function dryRun(
   context: Context,
-  job: Job,
-  project: Project,
-  configHash: string | undefined,
+  { pod, template, project }: Dry,
   signal: AbortSignal,
 ): Promise<KubeObject | Refusal> {
-  const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
-  const { template } = fieldsOf(raw["spec"]);
-  const problems = templateProblems(template, {
-    parallelism: job.spec.parallelism,
-    storages: job.spec.storages ?? [],
-    hasConfig: configHash !== undefined,
-  });
-  if (problems.length > 0)
-    return refuse("TemplateRefused", problems.slice(0, mostProblems).join("; "));
-  const surroundings = surroundingsOf(job, project, configHash);
-  const pod = buildPod(template, {
-    ...surroundings,
-    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
-    storages: surroundings.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
-    // Attempts count from 1: a pod of this name never exists.
-    attempt: 0,
-    index: 0,
-  });
   try {
     return await context.kube.create(podsOf(context.settings.gpuResource), pod, {
       dryRun: true,
@@ -124,6 +105,42 @@ async function dryRun(
     if (/service ?account .*not found/i.test(error.message)) throw error;
     return refuse("TemplateRefused", templateRefusal(error, template, project));
   }
+}
+
+/** Of shorter names the API server has nothing to say that it has not said of the Job's. */
+const longNameLength = 40;
+
+/** Jobs of one shape in one namespace share the answer: their pods differ in names and uids only. */
+async function checkedPod(
+  context: Context,
+  job: Job,
+  project: Project,
+  configHash: string | undefined,
+  signal: AbortSignal,
+): Promise<KubeObject | Refusal> {
+  const template = await templateOf(context, job, signal);
+  const problems = templateProblems(template, {
+    parallelism: job.spec.parallelism,
+    storages: job.spec.storages ?? [],
+    hasConfig: configHash !== undefined,
+  });
+  if (problems.length > 0)
+    return refuse("TemplateRefused", problems.slice(0, mostProblems).join("; "));
+  const surroundings = surroundingsOf(job, project, configHash);
+  const order = {
+    ...surroundings,
+    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
+    storages: surroundings.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
+    // Attempts count from 1: a pod of this name never exists.
+    attempt: 0,
+    index: 0,
+  };
+  const { namespace } = job;
+  const name = job.name.length > longNameLength ? job.name : "";
+  const question = buildPod(template, { ...order, job: { namespace, name, uid: "" } });
+  return context.templates.check(question, () =>
+    dryRun(context, { pod: buildPod(template, order), template, project }, signal),
+  );
 }
 
 interface Constraints {
@@ -205,7 +222,7 @@ export async function queueJob(
   if (obstacle) return obstacle;
   const configHash =
     job.spec.configRef === undefined ? undefined : commitOf(context, job)?.status.hash;
-  const pod = await dryRun(context, job, project, configHash, signal);
+  const pod = await checkedPod(context, job, project, configHash, signal);
   if (!("metadata" in pod)) return pod;
   return insert(context, job, project, configHash, fieldsOf(pod["spec"]));
 }

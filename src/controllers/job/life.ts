@@ -19,7 +19,7 @@ import { configMaps, hasEnded, jobs } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Context } from "../context.ts";
-import { notify } from "../status.ts";
+import { notify, writeStatus } from "../status.ts";
 import {
   createMissingPods,
   evictPods,
@@ -28,6 +28,7 @@ import {
   nodesByIndex,
   stopPods,
 } from "./pods.ts";
+import { statusOf } from "./status.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 
 export interface Step {
@@ -90,6 +91,17 @@ async function allHaveLeft({ context, job, view, signal }: Step): Promise<boolea
   const holding = await holdingNow(context, key, view.id, signal);
   await stopPods(context, holding, signal);
   return holding.length === 0;
+}
+
+/**
+ * The Job says which attempt it is and where, before its pods are made: should the database lose its content, they are
+ * found by it.
+ */
+async function announce({ context, job, view, pods }: Step): Promise<void> {
+  if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
+  const words = { explanation: undefined, notice: undefined, stuck: undefined };
+  const status = statusOf(job, view, pods, words, context.clock.now());
+  await writeStatus(context, jobs, job, status);
 }
 
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
@@ -250,6 +262,7 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
     return endGang(step, { reason: "StartDeadlineExceeded", message, counts: false });
   }
   if (step.project === undefined) return again(projectRecheckSeconds);
+  await announce(step);
   try {
     await makePods(step, step.project);
   } catch (error) {

@@ -6,12 +6,12 @@ import type { JobView } from "../../db/job-view.ts";
 import { isAlreadyExists, isConflict, isDisruptionBudget, isNotFound } from "../../kube/errors.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
-import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
-import { hasEnded, jobs as jobType, podsOf } from "../../resources/types.ts";
+import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import { each } from "../../runtime/each.ts";
 import { ensureGangService, surroundingsOf } from "./surroundings.ts";
+import { templateOf } from "./template-of.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
@@ -49,8 +49,7 @@ export async function createMissingPods(
     .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)))
     .filter(({ index }) => !view.completed.includes(index));
   if (missing.length === 0) return 0;
-  const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
-  const { template } = fieldsOf(raw["spec"]);
+  const template = await templateOf(context, job, signal);
   const type = podsOf(context.settings.gpuResource);
   const surroundings = surroundingsOf(job, project, view.configHash);
   await ensureGangService(context, job, project, signal);

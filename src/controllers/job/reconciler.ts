@@ -22,6 +22,8 @@ import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 const refusedRecheckSeconds = 30;
+/** Creation times have whole seconds: a new job has at least one second. */
+const firstWordsSeconds = 2;
 const isLive = (view: JobView): boolean =>
   ["starting", "running", "evicting"].includes(view.status);
 
@@ -138,6 +140,17 @@ function sooner(one: ReconcileResult, other: ReconcileResult): ReconcileResult {
   return one.afterSeconds <= other.afterSeconds ? one : other;
 }
 
+/**
+ * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
+ * and a write is saved.
+ */
+function untilFirstWords({ clock, scheduler }: Context, job: Job, view: JobView): number {
+  const isNew = view.status === "pending" && !view.suspended && !wasQueued(job);
+  if (!isNew || scheduler.explanation(job.uid) !== undefined) return 0;
+  const age = clock.now().since(Temporal.Instant.from(job.createdAt)).total("seconds");
+  return Math.max(0, firstWordsSeconds - age);
+}
+
 async function follow(
   context: Context,
   job: Job,
@@ -151,6 +164,8 @@ async function follow(
   const result = await advance({ context, job, project, view, pods, signal });
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;
+  const patience = untilFirstWords(context, job, view);
+  if (patience > 0) return again(patience);
   const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
   warn(context, job, windowClosing, notice);
   const now = context.clock.now();

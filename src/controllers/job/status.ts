@@ -8,7 +8,7 @@ import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/explanations.ts";
 import type { Notice } from "../../scheduler/window-notices.ts";
-import type { Refusal } from "./admission.ts";
+import type { Refusal } from "./refusal.ts";
 
 const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> = {
   pending: "Pending",
@@ -80,11 +80,18 @@ function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
 
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
 
+/** Pods of a starting gang that are still to be made count as active: each of them would be a write else. */
+const activePods = (view: JobView, pods: readonly Pod[]): number =>
+  view.status === "starting"
+    ? view.parallelism - new Set(pods.filter(hasEnded).map(({ index }) => index)).size
+    : pods.filter((pod) => !hasEnded(pod)).length;
+
 const podCounts = (
+  view: JobView,
   pods: readonly Pod[],
   completed: readonly number[],
 ): NonNullable<JobStatus["pods"]> => ({
-  active: pods.filter((pod) => !hasEnded(pod)).length,
+  active: activePods(view, pods),
   ready: pods.filter((pod) => pod.ready && !hasEnded(pod)).length,
   succeeded: new Set([
     ...completed,
@@ -173,6 +180,7 @@ export function statusOf(
     ...(nodes === undefined ? {} : { nodes }),
     ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
     pods: podCounts(
+      view,
       pods.filter((pod) => pod.attempt === view.attempt),
       view.completed,
     ),

@@ -55,6 +55,20 @@ describe("status writer", () => {
     expect(patches()).to.deep.equal([{ metadata: { uid: "u" }, status: { count: 4 } }]);
   });
 
+  it("leaves the time of a condition alone that has the status it had, though the caller does not know it yet", async () => {
+    const condition = (status: string, lastTransitionTime: string) => ({
+      conditions: [{ type: "Ready", status, lastTransitionTime }],
+    });
+    server.answer(written(6), written(7));
+    await writer.write(target(), condition("False", "10:00"));
+    expect(await writer.write(target(), condition("False", "10:01"))).to.equal("unchanged");
+    await writer.write(target(), condition("True", "10:02"));
+    expect(patches().map((body) => (body as { status: object }).status)).to.deep.equal([
+      condition("False", "10:00"),
+      condition("True", "10:02"),
+    ]);
+  });
+
   it("writes again what came while a write was under way", async () => {
     const gate = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
