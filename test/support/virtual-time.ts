@@ -1,7 +1,7 @@
 /**
  * A database whose now() is what the test says, so that days pass in milliseconds. Everything else is the real thing:
- * a function of the same name stands before PostgreSQL's on the search path, and column defaults, which were bound
- * when the tables were made, are bound to it as well.
+ * functions of the same names stand before PostgreSQL's on the search path, and column defaults, which were bound
+ * when the tables were made, are bound to them as well.
  */
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { createPool } from "../../src/db/pool.ts";
@@ -15,12 +15,18 @@ export interface VirtualTime {
   close(): Promise<void>;
 }
 
+/** Between two ticks of the clock, clock_timestamp() goes on by a millisecond with each look at it. */
 const install = `
   CREATE SCHEMA virtual_time;
   CREATE TABLE virtual_time.clock (instant timestamptz NOT NULL);
   INSERT INTO virtual_time.clock VALUES (pg_catalog.now());
+  CREATE SEQUENCE virtual_time.looks;
   CREATE FUNCTION virtual_time.now() RETURNS timestamptz
   LANGUAGE sql STABLE AS 'SELECT instant FROM virtual_time.clock';
+  CREATE FUNCTION virtual_time.clock_timestamp() RETURNS timestamptz
+  LANGUAGE sql VOLATILE AS $$
+    SELECT instant + nextval('virtual_time.looks') * interval '1 millisecond' FROM virtual_time.clock
+  $$;
   DO $$
   DECLARE
     found record;
@@ -47,7 +53,10 @@ export async function withVirtualTime({ url, pool }: TestDatabase): Promise<Virt
   return {
     pool: virtual,
     setNow: async (instant) => {
-      await virtual.query("UPDATE virtual_time.clock SET instant = $1", [instant.toString()]);
+      await virtual.query(
+        "WITH moved AS (UPDATE virtual_time.clock SET instant = $1) SELECT setval('virtual_time.looks', 1)",
+        [instant.toString()],
+      );
     },
     close: () => virtual.end(),
   };

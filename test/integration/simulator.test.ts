@@ -1,0 +1,31 @@
+/** A night in which the clocks go back, simulated: see test/simulator. `npm run simulate -- --days N` for more. */
+import { expect } from "chai";
+import { Simulation } from "../simulator/simulation.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { withVirtualTime, type VirtualTime } from "../support/virtual-time.ts";
+
+const seed = Number(process.env["SIMULATION_SEED"] ?? Date.now() % 2 ** 31);
+const days = Number(process.env["SIMULATION_DAYS"] ?? 0.65);
+
+describe("days of a simulated cluster", function () {
+  // A step needs several cycles and checks, and there are hundreds.
+  this.timeout(600_000);
+  let database: TestDatabase;
+  let time: VirtualTime;
+
+  before(async () => {
+    database = await createTestDatabase();
+    time = await withVirtualTime(database);
+  });
+  after(async () => {
+    await time.close();
+    await database.drop();
+  });
+
+  it(`keeps every invariant at every step (SIMULATION_SEED=${seed})`, async () => {
+    const simulation = { time, seed, days, jobsPerDay: 110, timeZone: "Europe/Berlin" };
+    const report = await new Simulation(simulation).run();
+    expect(report.evictions).to.be.greaterThan(0);
+    expect(report.byStatus).to.include.keys("succeeded", "running");
+  });
+});
