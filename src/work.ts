@@ -20,7 +20,9 @@ import { runCycle } from "./scheduler/cycle.ts";
 import type { CycleDependencies } from "./scheduler/cycle.ts";
 import { cycleObserver } from "./scheduler/cycle-metrics.ts";
 import { EvictionProbe } from "./scheduler/eviction-probe.ts";
+import { ExplanationLoop } from "./scheduler/explanation-loop.ts";
 import { Explanations } from "./scheduler/explanations.ts";
+import { PositionPace } from "./scheduler/position-pace.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { WindowNotices } from "./scheduler/window-notices.ts";
 import { createBatchController } from "./runtime/batch-controller.ts";
@@ -108,6 +110,7 @@ class Term {
   readonly #parts: WorkParts;
   readonly #context: Context;
   readonly #scheduler: Scheduler;
+  readonly #explaining: ExplanationLoop;
   readonly #signals: TermSignals;
   /** Ends reconciles and cycles: when the term ends, or when the drain has run out of time. */
   readonly #end = new AbortController();
@@ -138,6 +141,10 @@ class Term {
     };
     this.controllers = createControllers(this.#context, parts.metrics);
     const { jobs } = this.controllers;
+    const enqueueJobs = (keys: readonly string[]): void => {
+      for (const key of keys) jobs.enqueue(key);
+    };
+    this.#explaining = new ExplanationLoop(explanations, clock, enqueueJobs);
     const dependencies: CycleDependencies = {
       ...parts,
       timeZone: parts.settings.timeZone,
@@ -149,10 +156,12 @@ class Term {
       windowGraceSeconds: parts.settings.windowGraceSeconds,
       notices,
       probe: new EvictionProbe(probeGang(this.#context), clock),
-      explanations,
-      onChanged: (keys) => {
-        for (const key of keys) jobs.enqueue(key);
+      explain: (pool, round) => {
+        explanations.hear(pool, round);
+        this.#explaining.wake();
       },
+      positions: new PositionPace(clock),
+      onChanged: enqueueJobs,
       observe: cycleObserver(parts.metrics),
     };
   }
@@ -217,6 +226,7 @@ class Term {
       for (const controller of this.#all) controller.start(this.#end.signal);
       this.#startResyncs(until);
       void pruneNowAndThen(this.#parts, until);
+      void this.#explaining.run(until);
       this.#parts.logger.info("this operator leads");
       await this.#adoptUnknownJobs(until);
       const scheduling = this.#scheduler.run(until);

@@ -131,7 +131,7 @@ const selection = `
     ) AS placements,
     ARRAY(SELECT pod_index FROM pod_completions WHERE job_id = job.id AND attempt = job.attempt) AS completed,
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
-      SELECT preemption.reason
+      SELECT preemption.reason || '; rule ' || victim.rule
       FROM preemption_victims AS victim
       JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
       WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt

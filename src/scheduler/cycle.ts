@@ -11,6 +11,7 @@ import { ceilingId, readCeilings } from "../db/snapshot/ceilings.ts";
 import { lockPool } from "../db/snapshot/lock-pool.ts";
 import { secondsToNextRetry } from "../db/snapshot/next-retry.ts";
 import { secondsToNextWindowEdge } from "../db/snapshot/next-window-edge.ts";
+import { readPositions } from "../db/snapshot/positions.ts";
 import { readNodes } from "../db/snapshot/nodes.ts";
 import { readClaimedJobs, readHeldJobs } from "../db/snapshot/queue.ts";
 import type { ClaimedJob } from "../db/snapshot/queue.ts";
@@ -24,13 +25,14 @@ import type {
   ResourceType,
   Snapshot,
   VictimRule,
-  WaitVerdict,
 } from "../domain/scheduling/types.ts";
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Candidate } from "./eviction-probe.ts";
-import type { Explanations } from "./explanations.ts";
+import { roundOf } from "./explain-round.ts";
+import type { Round } from "./explanations.ts";
+import type { PositionPace } from "./position-pace.ts";
 import type { CycleReport } from "./pool-loop.ts";
 import { closeWindows } from "./window-closes.ts";
 import type { ClosesReport, WindowOptions } from "./window-closes.ts";
@@ -44,7 +46,9 @@ export interface CycleDependencies extends WindowOptions {
   readonly claimLimit: number;
   readonly holdSeconds: number;
   readonly avoidNodeSeconds: number;
-  readonly explanations: Explanations;
+  /** Takes in what a cycle said of the pool's waiting jobs. */
+  readonly explain: (pool: string, round: Round) => void;
+  readonly positions: PositionPace;
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
   readonly observe: (report: CycleObservation) => void;
@@ -77,8 +81,12 @@ interface Written {
   readonly toProbe: readonly Candidate[];
   readonly progressed: boolean;
   readonly closes: ClosesReport;
+  readonly round: Round;
   readonly nextInstantSeconds: number;
 }
+
+/** Waiting jobs that are told their position. */
+const mostPositions = 10_000;
 
 /** Looked at again at the latest, should a change have been missed. */
 const longestRestSeconds = 60;
@@ -203,6 +211,10 @@ async function decideAndWrite(
   const reranked = movesRanks(decision)
     ? (await refreshBorrowing(client, pool, second, deps.meteredTypes)).changedKeys
     : [];
+  // The places of those that were not claimed are asked for now and then: a look at the whole queue.
+  const isCut = snapshot.queue.some(({ hasMore }) => hasMore);
+  const isDue = isCut && deps.positions.isDue(pool);
+  const places = isDue ? await readPositions(client, pool, mostPositions) : undefined;
   const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
   const retry = (await secondsToNextRetry(client, pool)) ?? longestRestSeconds;
   return {
@@ -219,6 +231,7 @@ async function decideAndWrite(
     toProbe: [...closes.toProbe, ...written.toProbe],
     progressed: written.progressed || closes.changedKeys.length > 0,
     closes,
+    round: roundOf(snapshot, decision, places, isCut && !isDue),
     nextInstantSeconds: Math.min(
       edge,
       retry,
@@ -226,16 +239,6 @@ async function decideAndWrite(
       secondsToExpiry(snapshot),
     ),
   };
-}
-
-const isWait = (verdict: Decision["verdicts"][number]): verdict is WaitVerdict =>
-  verdict.kind === "wait";
-
-function explain(deps: CycleDependencies, { decision, snapshot }: Written): string[] {
-  const changed = new Set(
-    deps.explanations.replace(snapshot.pool, decision.verdicts.filter(isWait)),
-  );
-  return snapshot.queue.filter(({ id }) => changed.has(id)).map(({ key }) => key);
 }
 
 function observationOf(written: Written, seconds: number): CycleObservation {
@@ -302,7 +305,8 @@ export async function runCycle(
   logWritten(deps, written);
   const { nowSeconds } = written.snapshot;
   const warned = deps.notices.replace(pool, written.closes.notices, nowSeconds);
-  deps.onChanged([...new Set([...written.changedKeys, ...warned, ...explain(deps, written)])]);
+  deps.explain(pool, written.round);
+  deps.onChanged([...new Set([...written.changedKeys, ...warned])]);
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
   const isCut = written.snapshot.queue.some(({ hasMore }) => hasMore);

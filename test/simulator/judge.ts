@@ -112,7 +112,7 @@ const free = (node: NodeRow, at: number): number => Number(node.free[at]);
 export interface Judgement {
   readonly pool: string;
   readonly plans: readonly NaivePlan[];
-  readonly explanations: Explanations;
+  readonly explanations: Pick<Explanations, "get">;
   readonly local: Temporal.ZonedDateTime;
 }
 

@@ -15,6 +15,7 @@ import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
 import { Explanations } from "../../src/scheduler/explanations.ts";
+import { PositionPace } from "../../src/scheduler/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/window-notices.ts";
 import type { VirtualTime } from "../support/virtual-time.ts";
 import { checkInvariants, Overcommitment } from "./invariants.ts";
@@ -107,6 +108,7 @@ export class Simulation {
   #cycles = 0;
   #gpuSeconds = 0;
   #judged = 0;
+  readonly #explanations = new Explanations();
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -132,7 +134,8 @@ export class Simulation {
       windowGraceSeconds: 300,
       notices: new WindowNotices(),
       probe: new EvictionProbe(refusal, clock),
-      explanations: new Explanations(),
+      explain: (pool, round) => this.#explanations.hear(pool, round),
+      positions: new PositionPace(clock),
       onChanged: (keys) => {
         for (const key of keys) this.#changed.add(key);
       },
@@ -441,7 +444,7 @@ export class Simulation {
     await this.#overcommitment.check(this.#db, this.#mayShrink);
     this.#mayShrink = false;
     const local = this.#now().toZonedDateTimeISO(this.#options.timeZone);
-    const { explanations } = this.#deps;
+    const explanations = { get: (jobId: string) => this.#explanations.latest(jobId) };
     const plans = [...this.#plans.values()];
     for (const pool of pools) await judgePool(this.#db, { pool, plans, explanations, local });
     await this.#planLives();
