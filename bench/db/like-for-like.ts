@@ -22,6 +22,9 @@ export function withoutRules(url: string): Pool {
 const columns = `job_id, from_status, to_status, attempt, reason, borrowing, pool, gpus, cpu_millis, memory_bytes,
   project_id, namespace, name`;
 
+const copies = `job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
+  pool, gang, priority, borrowing, started_at, evictable`;
+
 const admitPlainly = (db: Queryable, ids: readonly string[], nodes: readonly string[]) =>
   db.query(
     prepared("admit_plainly")`
@@ -33,8 +36,10 @@ const admitPlainly = (db: Queryable, ids: readonly string[], nodes: readonly str
       WHERE jobs.id = wanted.id AND (jobs.status IN ('pending', 'evicted')) IS TRUE
       RETURNING jobs.*, wanted.node
     ), placed AS (
-      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-      SELECT id, attempt, node, 1, gpus, cpu_millis, memory_bytes FROM admitted
+      INSERT INTO allocations (${copies})
+      SELECT id, attempt, node, 1, gpus, cpu_millis, memory_bytes,
+        pool, parallelism, priority, borrowing, admitted_at, true
+      FROM admitted
     ), event AS (
       INSERT INTO job_events (${columns})
       SELECT id, 'pending', status, attempt, reason, borrowing, pool, gpus, cpu_millis, memory_bytes, project_id,
@@ -133,8 +138,8 @@ const recordStart = (db: Queryable, ids: readonly string[], nodes: readonly stri
     WITH taken AS MATERIALIZED (
       SELECT * FROM unnest($1::uuid[], $2::text[]) AS taken (id, node)
     ), placed AS (
-      INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-      SELECT id, 1, node, 1, 1, 1000, 1073741824 FROM taken
+      INSERT INTO allocations (${copies})
+      SELECT id, 1, node, 1, 1, 1000, 1073741824, 'bench', 1, 0, false, now(), true FROM taken
     ), event AS (
       INSERT INTO job_events (${columns})
       SELECT id, 'pending', 'starting', 1, 'Admitted', false, 'bench', 1, 1000, 1073741824, id, 'bench', 'job' FROM taken

@@ -36,8 +36,12 @@ const statements = ({ nodes, podsPerNode, gang }: ClusterSize): readonly string[
      now() - make_interval(secs => dice)
    FROM bench_jobs AS job, projects AS project
    WHERE project.name = 'bench'`,
-  `INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-   SELECT id, 1, 'node-' || lpad((first + part)::text, 5, '0'), 1, gpus, 2000, 1073741824
+  `INSERT INTO allocations (
+     job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
+     pool, gang, priority, borrowing, started_at, evictable
+   )
+   SELECT id, 1, 'node-' || lpad((first + part)::text, 5, '0'), 1, gpus, 2000, 1073741824,
+     'bench', pods, dice % 6, dice % 5 = 0, now() - make_interval(secs => dice), true
    FROM bench_jobs, generate_series(0, pods - 1) AS part
    WHERE first + part < ${nodes}`,
   `DROP TABLE bench_jobs`,

@@ -107,40 +107,61 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
   ...(budget === undefined ? {} : { protected: budget }),
 });
 
+/** Whether a request's power reaches a job; `power` and the table with the job's marks are in scope. */
+const reaches = (job: string): string => `(
+        ${job}.priority < power.priority AND (power.inside OR power.claims OR ${job}.borrowing)
+        OR power.inside AND ${job}.borrowing
+      )`;
+
+/**
+ * Allocations of jobs that a power reaches and that free something short, one scan for each power. In two parts, so
+ * that the first is read from the index of GPU pods alone, and the second not at all when GPUs alone are short.
+ */
+const reached = (columns: string, where: string): string => `
+      SELECT ${columns}
+      FROM allocations AS own
+      WHERE short.gpus AND own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
+      UNION ALL
+      SELECT ${columns}
+      FROM allocations AS own
+      WHERE (short.cpu_millis OR short.memory_bytes OR short.pods) AND own.pool = $1 AND own.evictable
+        AND (own.gpus = 0 OR NOT short.gpus)
+        AND (short.cpu_millis AND own.cpu_millis > 0 OR short.memory_bytes AND own.memory_bytes > 0 OR short.pods)
+        AND ${reaches("own")} ${where}`;
+
 const STATEMENT = `
   WITH request AS MATERIALIZED (
     SELECT *
     FROM jsonb_to_recordset($2::jsonb) AS (
       preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
-      gpus integer, cpu_millis bigint, memory_bytes bigint, nodes jsonb, over jsonb, changed jsonb
+      gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb
     )
   ),
   power AS MATERIALIZED (
     SELECT DISTINCT power, priority, inside, claims, borrows FROM request
   ),
   leaving AS (
-    SELECT allocation.node_name, sum(allocation.gpus) AS gpus, sum(allocation.cpu_millis) AS cpu_millis,
-      sum(allocation.memory_bytes) AS memory_bytes, sum(allocation.pods) AS pods
-    FROM jobs AS job
-    JOIN allocations AS allocation ON allocation.job_id = job.id AND allocation.attempt = job.attempt
-    WHERE job.pool = $1 AND job.status = 'evicting'
-    GROUP BY allocation.node_name
+    SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
+    FROM allocations
+    WHERE pool = $1 AND NOT evictable
+    GROUP BY node_name
   ),
   held AS (
-    SELECT node_name, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes,
-      sum(pods) AS pods
+    SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
     FROM holds
     GROUP BY node_name
   ),
   -- Free once evicting pods have left and holds are used, as in the decision.
   room AS MATERIALIZED (
-    SELECT node.name COLLATE "C" AS name,
+    SELECT node.name,
       gpus_allocatable - gpus_foreign - gpus_committed
         + coalesce(leaving.gpus, 0) - coalesce(held.gpus, 0) AS gpus,
       cpu_millis_allocatable - cpu_millis_foreign - cpu_millis_committed
-        + coalesce(leaving.cpu_millis, 0)::bigint - coalesce(held.cpu_millis, 0)::bigint AS cpu_millis,
+        + coalesce(leaving.cpu_millis, 0) - coalesce(held.cpu_millis, 0) AS cpu_millis,
       memory_bytes_allocatable - memory_bytes_foreign - memory_bytes_committed
-        + coalesce(leaving.memory_bytes, 0)::bigint - coalesce(held.memory_bytes, 0)::bigint AS memory_bytes,
+        + coalesce(leaving.memory_bytes, 0) - coalesce(held.memory_bytes, 0) AS memory_bytes,
       pods_allocatable - pods_foreign - pods_committed
         + coalesce(leaving.pods, 0) - coalesce(held.pods, 0) AS pods
     FROM nodes AS node
@@ -151,7 +172,7 @@ const STATEMENT = `
   changed AS MATERIALIZED (
     SELECT request.preemptor, change.*
     FROM request, jsonb_to_recordset(request.changed) AS change (
-      node text, gpus integer, cpu_millis bigint, memory_bytes bigint, pods integer
+      node text, gpus float8, cpu_millis float8, memory_bytes float8, pods float8
     )
   ),
   accepting AS MATERIALIZED (
@@ -161,10 +182,8 @@ const STATEMENT = `
   ),
   seen AS MATERIALIZED (
     SELECT request.preemptor, room.name,
-      coalesce(changed.gpus, room.gpus)::float8 AS gpus,
-      coalesce(changed.cpu_millis, room.cpu_millis)::float8 AS cpu_millis,
-      coalesce(changed.memory_bytes, room.memory_bytes)::float8 AS memory_bytes,
-      coalesce(changed.pods, room.pods)::float8 AS pods
+      coalesce(changed.gpus, room.gpus) AS gpus, coalesce(changed.cpu_millis, room.cpu_millis) AS cpu_millis,
+      coalesce(changed.memory_bytes, room.memory_bytes) AS memory_bytes, coalesce(changed.pods, room.pods) AS pods
     FROM request
     CROSS JOIN room
     LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = room.name
@@ -174,62 +193,38 @@ const STATEMENT = `
   -- Jobs that free only what is nowhere short are no use: of 100,000 pods this leaves the GPU pods, as a rule.
   short AS MATERIALIZED (
     SELECT request.power,
-      bool_or(seen.gpus < request.gpus * request.parallelism) AS gpus,
-      bool_or(seen.cpu_millis < request.cpu_millis * request.parallelism) AS cpu_millis,
-      bool_or(seen.memory_bytes < request.memory_bytes * request.parallelism) AS memory_bytes,
-      bool_or(seen.pods < request.parallelism) AS pods
+      bool_or(least.gpus < request.gpus * request.parallelism) AS gpus,
+      bool_or(least.cpu_millis < request.cpu_millis * request.parallelism) AS cpu_millis,
+      bool_or(least.memory_bytes < request.memory_bytes * request.parallelism) AS memory_bytes,
+      bool_or(least.pods < request.parallelism) AS pods
     FROM request
-    JOIN seen USING (preemptor)
+    JOIN (
+      SELECT preemptor, min(gpus) AS gpus, min(cpu_millis) AS cpu_millis, min(memory_bytes) AS memory_bytes,
+        min(pods) AS pods
+      FROM seen
+      GROUP BY preemptor
+    ) AS least USING (preemptor)
     GROUP BY request.power
   ),
-  -- In two parts, so that the first can use the indexes on GPU pods and the second is not run when GPUs alone are short.
-  gpu_eligible AS MATERIALIZED (
-    SELECT power.power, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
+  freed AS MATERIALIZED (
+    SELECT short.power, sums.*
     FROM short
     JOIN power USING (power)
-    JOIN jobs AS job ON job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
-      OR power.inside AND job.borrowing
-    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.pod_gpus > 0
-      AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(gpus) FROM short)
+    CROSS JOIN LATERAL (
+      SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+        sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
+        max(gpus::float8 / gang) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
+        max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod
+      FROM (${reached(
+        "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang",
+        "AND (cardinality($3::uuid[]) = 0 OR own.job_id <> ALL ($3::uuid[]))",
+      )}
+      ) AS reached
+      GROUP BY node_name
+    ) AS sums
   ),
-  other_eligible AS MATERIALIZED (
-    SELECT power.power, job.id, job.attempt, job.priority, job.borrowing, job.started_at, job.parallelism AS gang
-    FROM short
-    JOIN power USING (power)
-    JOIN jobs AS job ON (
-      job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
-      OR power.inside AND job.borrowing
-    ) AND (
-      short.cpu_millis AND job.pod_cpu_millis > 0 OR short.memory_bytes AND job.pod_memory_bytes > 0 OR short.pods
-    )
-    WHERE job.pool = $1 AND job.status IN ('starting', 'running')
-      AND (job.pod_gpus = 0 OR NOT (SELECT bool_or(gpus) FROM short))
-      AND job.id <> ALL ($3::uuid[]) AND (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
-  ),
-  placed AS MATERIALIZED (
-    SELECT eligible.power, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
-      eligible.borrowing, eligible.priority, eligible.started_at,
-      allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
-    FROM gpu_eligible AS eligible
-    JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
-    WHERE allocation.gpus > 0
-    UNION ALL
-    SELECT eligible.power, allocation.node_name COLLATE "C" AS node_name, eligible.id, eligible.gang,
-      eligible.borrowing, eligible.priority, eligible.started_at,
-      allocation.gpus::float8, allocation.cpu_millis::float8, allocation.memory_bytes::float8, allocation.pods::float8
-    FROM other_eligible AS eligible
-    JOIN allocations AS allocation ON allocation.job_id = eligible.id AND allocation.attempt = eligible.attempt
-    WHERE (SELECT bool_or(cpu_millis OR memory_bytes OR pods) FROM short)
-  ),
-  freed AS (
-    SELECT power, node_name,
-      sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes, sum(pods) AS pods,
-      max(gpus / gang) AS gpus_per_pod, max(cpu_millis / gang) AS cpu_millis_per_pod,
-      max(memory_bytes / gang) AS memory_bytes_per_pod, max(pods / gang) AS pods_per_pod
-    FROM placed
-    GROUP BY power, node_name
-  ),
-  counted AS (
+  -- Stages are kept apart: pulled into one, their expressions would be computed over and over.
+  counted AS MATERIALIZED (
     SELECT seen.*, request.power, request.parallelism,
       request.gpus AS pod_gpus, request.cpu_millis AS pod_cpu_millis, request.memory_bytes AS pod_memory_bytes,
       gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
@@ -248,7 +243,7 @@ const STATEMENT = `
     JOIN freed ON freed.power = request.power AND freed.node_name = seen.name
   ),
   -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
-  bounded AS (
+  bounded AS MATERIALIZED (
     SELECT preemptor, power, name, parallelism, could_fit - fits AS gain,
       greatest(0, (fits + 1) * pod_gpus - gpus) AS missing_gpus,
       greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) AS missing_cpu_millis,
@@ -263,19 +258,39 @@ const STATEMENT = `
     FROM counted
     WHERE could_fit > fits
   ),
-  roughly AS (
-    SELECT bounded.*,
-      row_number() OVER best AS place,
-      sum(gain) OVER (best ROWS UNBOUNDED PRECEDING) - gain AS gained_before
-    FROM bounded
-    WINDOW best AS (PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name)
+  -- Each gains one pod at least: as many nodes as the gang has pods are enough, or all are there.
+  roughly AS MATERIALIZED (
+    SELECT best.*
+    FROM request
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM bounded
+      WHERE bounded.preemptor = request.preemptor
+      ORDER BY fewest_pods, gain DESC, name COLLATE "C"
+      LIMIT greatest($4::integer, request.parallelism)
+    ) AS best
   ),
   close AS MATERIALIZED (
-    SELECT * FROM roughly WHERE place <= $4::integer OR gained_before < parallelism
+    SELECT roughly.*, sum(gain) OVER (
+      PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name COLLATE "C" ROWS UNBOUNDED PRECEDING
+    ) - gain AS gained_before
+    FROM roughly
+  ),
+  placed AS MATERIALIZED (
+    SELECT short.power, reached.*
+    FROM short
+    JOIN power USING (power)
+    CROSS JOIN LATERAL (${reached(
+      `own.node_name, own.job_id AS id, own.gang, own.borrowing, own.priority, own.started_at,
+        own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
+      "AND own.job_id <> ALL ($3::uuid[]) AND own.node_name = ANY (ARRAY(SELECT name FROM close))",
+    )}
+    ) AS reached
   ),
   -- Taking jobs in order of preference: how far must one go on each of these nodes?
   running AS (
-    SELECT close.preemptor, close.name, placed.borrowing, placed.priority, placed.started_at,
+    SELECT close.preemptor, close.name, close.power, close.parallelism, close.gained_before, close.fewest_pods,
+      placed.priority, placed.started_at,
       sum(placed.gang) OVER preferred AS pods_so_far,
       count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
       sum(placed.gpus) OVER preferred >= missing_gpus
@@ -284,8 +299,6 @@ const STATEMENT = `
         AND sum(placed.pods) OVER preferred >= missing_pods AS is_enough
     FROM close
     JOIN placed ON placed.power = close.power AND placed.node_name = close.name
-    -- Said twice: IS TRUE keeps this a hashed filter, where the planner would sort all of placed for the join.
-    WHERE (placed.node_name IN (SELECT name FROM close)) IS TRUE
     WINDOW preferred AS (
       PARTITION BY close.preemptor, close.name
       ORDER BY placed.borrowing DESC, placed.priority, placed.started_at DESC, placed.id
@@ -293,24 +306,22 @@ const STATEMENT = `
     )
   ),
   prefix AS (
-    SELECT DISTINCT ON (preemptor, name)
-      preemptor, name, pods_so_far, inside_so_far, priority, started_at
+    SELECT DISTINCT ON (preemptor, name) *
     FROM running
     WHERE is_enough
     ORDER BY preemptor, name, pods_so_far
   ),
   ordered AS (
-    SELECT close.preemptor, close.power, close.name, close.parallelism, close.gained_before,
+    SELECT power, name, parallelism, gained_before,
       row_number() OVER (
-        PARTITION BY close.preemptor
-        ORDER BY pods_so_far, inside_so_far, prefix.priority, started_at DESC, close.name
+        PARTITION BY preemptor
+        ORDER BY pods_so_far, inside_so_far, priority, started_at DESC, name COLLATE "C"
       ) AS by_preference,
       row_number() OVER (
-        PARTITION BY close.preemptor
-        ORDER BY fewest_pods, inside_so_far, prefix.priority, started_at DESC, close.name
+        PARTITION BY preemptor
+        ORDER BY fewest_pods, inside_so_far, priority, started_at DESC, name COLLATE "C"
       ) AS by_bound
-    FROM close
-    JOIN prefix ON prefix.preemptor = close.preemptor AND prefix.name = close.name
+    FROM prefix
   ),
   chosen AS MATERIALIZED (
     SELECT DISTINCT power, name
@@ -321,7 +332,6 @@ const STATEMENT = `
     SELECT DISTINCT placed.id
     FROM placed
     JOIN chosen ON chosen.power = placed.power AND chosen.name = placed.node_name
-    WHERE (placed.node_name IN (SELECT name FROM chosen)) IS TRUE
   ),
   exceeded AS MATERIALIZED (
     SELECT request.preemptor, over.ceiling, split_part(over.ceiling, '/', 1)::bigint AS owner_id,
@@ -363,8 +373,7 @@ const STATEMENT = `
     UNION
     SELECT job.id
     FROM power
-    JOIN jobs AS job ON job.priority < power.priority AND (power.inside OR power.claims OR job.borrowing)
-      OR power.inside AND job.borrowing
+    JOIN jobs AS job ON ${reaches("job")}
     WHERE job.id = ANY ($3::uuid[]) AND job.pool = $1 AND job.status IN ('starting', 'running')
   ),
   chains AS (

@@ -209,7 +209,8 @@ describe("audit", () => {
           pod_gpus, pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit)
         SELECT gen_random_uuid(), project_id, 'ns', 'j' || n, 'other', 0, 'c', 'running', 1, 1, 0, 0, 0, now(), true, false, 0
         FROM jobs, generate_series(1, 5000) AS n;
-        INSERT INTO allocations SELECT id, 1, 'n1', 1, 0, 0, 0 FROM jobs WHERE status = 'running';
+        INSERT INTO allocations SELECT id, 1, 'n1', 1, 0, 0, 0, pool, 1, priority, borrowing, admitted_at, true
+        FROM jobs WHERE status = 'running';
         SET session_replication_role = origin;
       `);
       await addJob(client, await addProject(young.pool, "second"), { queuedAt: monday });

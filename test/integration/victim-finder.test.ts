@@ -110,8 +110,10 @@ async function writeLeaving(client: PoolClient, { nodes }: Snapshot): Promise<vo
          VALUES ($1, $2, 'ns', $3, 'default', 0, 'p', 'evicting', 1, 1, $5, 0, 0, now(), true, true, 0, now())
          RETURNING id
        )
-       INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-       SELECT id, 1, $4, 1, $5, 0, 0 FROM job`,
+       INSERT INTO allocations (
+         job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes, pool, gang, priority, borrowing, evictable
+       )
+       SELECT id, 1, $4, 1, $5, 0, 0, 'default', 1, 0, false, false FROM job`,
       [uuid(4, index), uuid(1, 0), `leaving-${index}`, name, leaving.gpus],
     );
   }
@@ -142,8 +144,12 @@ async function writeJobs(client: PoolClient, live: readonly LiveJob[]): Promise<
     );
     for (const { node, pods: count } of job.allocations) {
       await client.query(
-        `INSERT INTO allocations (job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes)
-         VALUES ($1, 1, $2, $3, $4, $5, 0)`,
+        `INSERT INTO allocations (
+           job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
+           pool, gang, priority, borrowing, started_at, evictable
+         )
+         SELECT id, 1, $2, $3, $4, $5, 0, pool, parallelism, priority, borrowing, started_at, true
+         FROM jobs WHERE id = $1`,
         [job.id, node, count, job.perPod.gpus * count, job.perPod.cpuMillis * count],
       );
     }

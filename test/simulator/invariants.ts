@@ -36,6 +36,15 @@ const rules: readonly Rule[] = [
         ELSE own.job_id IS NOT NULL END`,
   },
   {
+    name: "an allocation says of its job what the job says",
+    query: `
+      SELECT job.name, job.status, own.evictable, own.borrowing, own.priority
+      FROM allocations AS own
+      JOIN jobs AS job ON job.id = own.job_id
+      WHERE (own.pool, own.gang, own.priority, own.borrowing, own.started_at, own.evictable) IS DISTINCT FROM
+        (job.pool, job.parallelism, job.priority, job.borrowing, job.admitted_at, job.status <> 'evicting')`,
+  },
+  {
     name: "a held job has holds of its whole gang; no other job has any",
     query: `
       SELECT job.name, job.status, job.parallelism, kept.pods
