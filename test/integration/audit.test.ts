@@ -15,10 +15,11 @@ import {
   subtreeTotals,
 } from "../../src/db/project-tree.ts";
 import { moveSubtree } from "../../src/db/projects.ts";
-import { readActiveJobsNamed, readJobView } from "../../src/db/job-view.ts";
+import { activeJobKeys, readActiveJobsNamed, readJobView } from "../../src/db/job-view.ts";
 import { fetchNextJobs, type ClaimedJob } from "../../src/db/queue.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import type { Queryable } from "../../src/db/types.ts";
+import { readPools } from "../../src/db/snapshot/lock-pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday } from "../support/fixtures.ts";
 
@@ -282,5 +283,35 @@ describe("audit", () => {
         .to.include("resource_plans_no_overlap")
         .and.not.include("Seq Scan on resource_plans");
     });
+  });
+});
+
+// Armada #4321: without an index on jobs that have not ended, a start read all that ever had.
+describe("a start on a long history", () => {
+  let database: TestDatabase;
+
+  before(async () => {
+    database = await createTestDatabase();
+    const project = await addProject(database.pool, "old");
+    await addJob(database.pool, project);
+    await database.pool.query(
+      `INSERT INTO jobs (id, project_id, namespace, name, pool, priority, priority_class, parallelism, pod_gpus,
+        pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit, status, finished_at)
+       SELECT gen_random_uuid(), $1, 'ns', 'j' || n, 'default', 0, 'c', 1, 1, 100, 100, now(), true, false, 0,
+        'succeeded', now()
+       FROM generate_series(1, 30000) AS n`,
+      [project],
+    );
+    await database.pool.query("VACUUM ANALYZE");
+  });
+
+  after(() => database.drop());
+
+  it("reads only the jobs that have not ended", async () => {
+    for (const read of [activeJobKeys, readPools]) {
+      const plan = await plansOf(database.pool, read);
+      expect(plan).to.not.include("Seq Scan on jobs");
+      expect(plan).to.include("jobs_active_project_idx");
+    }
   });
 });
