@@ -1,13 +1,9 @@
 /** The victim finder over 5,000 nodes and 100,000 running pods in a PostgreSQL of its own. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { startPostgres } from "../../dev/local/postgres.ts";
-import { migrate } from "../../src/db/migrate.ts";
 import { createPool, type DatabasePool } from "../../src/db/pool.ts";
 import { findVictims } from "../../src/db/victim-finder.ts";
 import type { VictimRequest } from "../../src/domain/scheduling/types.ts";
 import { type ClusterSize, fillCluster } from "./cluster.ts";
+import { withDatabase } from "./database.ts";
 import { measure, type Measurement } from "./measure.ts";
 
 const request = (changes: Partial<VictimRequest>, gpus: number): VictimRequest => ({
@@ -41,22 +37,16 @@ const cases: readonly Case[] = [
   },
 ];
 
-async function inDatabase<T>(work: (pool: DatabasePool) => Promise<T>): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), "rota-bench-"));
-  const server = await startPostgres({ directory });
-  try {
-    await migrate(server.url);
-    const pool = createPool(server.url, { statementTimeoutSeconds: 120 });
+function inDatabase<T>(work: (pool: DatabasePool) => Promise<T>): Promise<T> {
+  return withDatabase(async (url) => {
+    const pool = createPool(url, { statementTimeoutSeconds: 120 });
     await pool.learnTypes();
     try {
       return await work(pool);
     } finally {
       await pool.end();
     }
-  } finally {
-    await server.stop();
-    rmSync(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Throws when a case finds what it should not, or nothing where it should: a fast wrong answer is no result. */

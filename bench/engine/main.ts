@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- engine [finder|decide|e2e]`: the decision and the victim finder, each over 5,000 nodes; 500 jobs on
+ * `npm run bench -- engine [finder|cycle|decide|e2e]`: the victim finder, the whole cycle and the decision alone, over 5,000 nodes; 500 jobs on
  * a real control plane. Prints tables and writes .local/bench/engine.json. ROUNDS sets the number of measured rounds;
  * SUBMIT=client submits the 500 jobs eight at once instead of by one kubectl.
  */
@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import Table from "cli-table3";
+import { measureCycles } from "./cycle.ts";
 import { measureDecisions } from "./decide.ts";
 import { measureFinder } from "./finder.ts";
 import { type ClusterRun, measureJobsOnCluster } from "./jobs-on-cluster.ts";
@@ -17,6 +18,7 @@ const size = { nodes: 5000, podsPerNode: 20, gang: 8 };
 
 const parts: Readonly<Record<string, () => Promise<Measurement[]>>> = {
   finder: () => measureFinder(size, rounds),
+  cycle: () => measureCycles(size, Math.ceil(rounds / 5)),
   decide: () => measureDecisions(Math.ceil(rounds / 10)),
 };
 

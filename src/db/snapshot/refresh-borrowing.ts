@@ -13,6 +13,12 @@ interface Row extends Omit<PastJob, "admittedAtSeconds" | "past"> {
   readonly claims: readonly CeilingClaim[] | null;
 }
 
+/** Asks for a metered type ($3) that no plan on the way up grants. */
+const isUnplanned = (job: string): string => `(
+        ${job}.gpus > 0 AND NOT planned.gpus AND 'GPU' = ANY ($3::resource_type[])
+        OR ${job}.cpu_millis > 0 AND NOT planned.cpus AND 'CPU' = ANY ($3::resource_type[])
+      )`;
+
 /**
  * Jobs that are within the quantities even when all that rank before them count are inside, whatever those are: the
  * sums of a window function tell, and they are most. Read are only the others, in the order of their rank, and those
@@ -35,72 +41,78 @@ const readDoubtful = (
       WHERE pool = $1
       GROUP BY resource_owner_id, resource_type
     ),
-    occupying AS (
-      SELECT job.*, row_number() OVER (
-        ORDER BY job.priority DESC, CASE WHEN job.status = 'held' THEN 'infinity' ELSE job.admitted_at END, job.id
-      ) AS rank
-      FROM jobs AS job
-      WHERE job.pool = $1 AND job.status IN ('held', 'starting', 'running')
+    occupying AS MATERIALIZED (
+      SELECT id, project_id, namespace, name, attempt, status, priority, gpus::bigint, cpu_millis, borrowing,
+        admitted_at, CASE WHEN status = 'held' THEN 'infinity' ELSE admitted_at END AS starts
+      FROM jobs
+      WHERE pool = $1 AND status IN ('held', 'starting', 'running')
     ),
-    asked AS (
-      SELECT job.id, job.project_id, job.rank, ask.resource_type, ask.amount
-      FROM occupying AS job
-      CROSS JOIN LATERAL (VALUES
-        ('GPU'::resource_type, job.gpus::bigint),
-        ('CPU'::resource_type, job.cpu_millis)
-      ) AS ask (resource_type, amount)
-      WHERE ask.amount > 0
+    per_project AS MATERIALIZED (
+      SELECT project_id, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis FROM occupying GROUP BY project_id
     ),
-    chains AS (
+    chains AS MATERIALIZED (
       SELECT DISTINCT project.id AS project_id, ancestor.owner_id
       FROM projects AS project
       JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-      WHERE project.id IN (SELECT project_id FROM asked)
+      WHERE project.id IN (SELECT project_id FROM per_project)
+    ),
+    planned AS MATERIALIZED (
+      SELECT used.project_id,
+        coalesce(bool_or(granted.resource_type = 'GPU'), false) AS gpus,
+        coalesce(bool_or(granted.resource_type = 'CPU'), false) AS cpus
+      FROM per_project AS used
+      LEFT JOIN chains USING (project_id)
+      LEFT JOIN granted USING (owner_id)
+      GROUP BY used.project_id
+    ),
+    -- Most owners use no more than they may: their jobs need no rank.
+    exceeded AS MATERIALIZED (
+      SELECT granted.owner_id, granted.resource_type, granted.limit_amount
+      FROM granted
+      JOIN chains USING (owner_id)
+      JOIN per_project AS used USING (project_id)
+      GROUP BY granted.owner_id, granted.resource_type, granted.limit_amount
+      HAVING sum(CASE granted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cpu_millis END) > granted.limit_amount
     ),
     claims AS MATERIALIZED (
-      SELECT asked.id, asked.rank, granted.owner_id, asked.resource_type, asked.amount, granted.limit_amount,
-        sum(asked.amount) OVER (
-          PARTITION BY granted.owner_id, asked.resource_type ORDER BY asked.rank
-        ) > granted.limit_amount AS may_be_past
-      FROM asked
-      JOIN chains USING (project_id)
-      JOIN granted ON granted.owner_id = chains.owner_id AND granted.resource_type = asked.resource_type
-    ),
-    judged AS MATERIALIZED (
-      SELECT asked.id,
-        bool_or(claims.id IS NULL AND asked.resource_type = ANY ($3::resource_type[])) AS unplanned,
-        coalesce(bool_or(claims.may_be_past), false) AS doubtful
-      FROM asked
-      LEFT JOIN claims USING (id, resource_type)
-      GROUP BY asked.id
+      SELECT claim.*, sum(amount) OVER (
+        PARTITION BY owner_id, resource_type ORDER BY priority DESC, starts, id
+      ) > limit_amount AS may_be_past
+      FROM (
+        SELECT job.id, job.project_id, job.gpus, job.cpu_millis, job.priority, job.starts, exceeded.owner_id,
+          exceeded.resource_type, exceeded.limit_amount,
+          CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
+        FROM exceeded
+        JOIN chains USING (owner_id)
+        JOIN occupying AS job USING (project_id)
+      ) AS claim
+      WHERE amount > 0
     ),
     contested AS (
-      SELECT claims.*, judged.doubtful,
-        coalesce(sum(claims.amount) FILTER (WHERE NOT judged.doubtful AND NOT judged.unplanned) OVER (
-          PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.rank
+      SELECT claims.id, claims.owner_id, claims.resource_type, claims.amount, claims.limit_amount, doubtful.is_doubtful,
+        coalesce(sum(claims.amount) FILTER (WHERE NOT doubtful.is_doubtful AND NOT ${isUnplanned("claims")}) OVER (
+          PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.priority DESC, claims.starts, claims.id
         ), 0) AS ahead
       FROM claims
-      JOIN judged USING (id)
-      WHERE (claims.owner_id, claims.resource_type) IN (
-        SELECT owner_id, resource_type FROM claims WHERE may_be_past
-      )
+      JOIN (SELECT id, bool_or(may_be_past) AS is_doubtful FROM claims GROUP BY id) AS doubtful USING (id)
+      JOIN planned USING (project_id)
     ),
     details AS (
       SELECT id, json_agg(json_build_object(
         'ceilingId', owner_id || '/' || resource_type, 'amount', amount, 'limit', limit_amount, 'ahead', ahead
       )) AS claims
       FROM contested
-      WHERE doubtful
+      WHERE is_doubtful
       GROUP BY id
     )
     SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status,
       CASE WHEN job.status <> 'held' THEN extract(epoch FROM job.admitted_at)::float8 END AS admitted_at,
-      job.borrowing AS marked, coalesce(judged.unplanned, false) AS unplanned, details.claims
+      job.borrowing AS marked, ${isUnplanned("job")} AS unplanned, details.claims
     FROM occupying AS job
-    LEFT JOIN judged USING (id)
+    JOIN planned USING (project_id)
     LEFT JOIN details USING (id)
-    WHERE details.claims IS NOT NULL OR job.borrowing <> coalesce(judged.unplanned, false)
-    ORDER BY job.rank
+    WHERE details.claims IS NOT NULL OR job.borrowing <> ${isUnplanned("job")}
+    ORDER BY job.priority DESC, job.starts, job.id
     `,
     [pool, secondOfWeek, meteredTypes],
   );
