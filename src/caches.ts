@@ -6,7 +6,12 @@ import { createInformer } from "./kube/reflector.ts";
 import type { ResourceType } from "./kube/resource.ts";
 import { OwnedObjects } from "./resources/owned-objects.ts";
 import type { Owned } from "./resources/owned-objects.ts";
-import { projectClaims, projectNamespaces, projectRoleBindings } from "./resources/tenant-types.ts";
+import {
+  projectClaims,
+  projectConfigMaps,
+  projectNamespaces,
+  projectRoleBindings,
+} from "./resources/tenant-types.ts";
 import {
   configCommits,
   jobs,
@@ -60,9 +65,13 @@ export function createCaches(options: CacheOptions): RunningCaches {
     namespaces: own(projectNamespaces),
     roleBindings: own(projectRoleBindings),
     claims: own(projectClaims),
+    configMaps: own(projectConfigMaps),
   };
   addIndices(caches);
   owned.claims.informer.store.addIndex(indices.claimsByNamespace, ({ namespace }) => [namespace]);
+  owned.configMaps.informer.store.addIndex(indices.configMapsByNamespace, ({ namespace }) => [
+    namespace,
+  ]);
   const following = new AbortController();
   return {
     ...caches,

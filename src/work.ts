@@ -2,6 +2,7 @@
 import { connectSources, enqueueAll, tenantsOf } from "./controllers/sources.ts";
 import type { KeySinks } from "./controllers/sources.ts";
 import type { Context, TenantsPort } from "./controllers/context.ts";
+import { reconcileConfigMaps } from "./controllers/config-maps.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
 import { wasQueued } from "./controllers/job/adoption.ts";
 import { createJobCounters } from "./controllers/job/counters.ts";
@@ -86,6 +87,13 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
     commits: make("configcommit", concurrency.commits, reconcileConfigCommit(context)),
     priorityClasses: make("priorityclass", concurrency.mirrors, reconcilePriorityClass(context)),
     nodes: make("node", concurrency.mirrors, reconcileNode(context)),
+    configMaps: createBatchController({
+      name: "configmap",
+      reconcile: reconcileConfigMaps(context),
+      clock,
+      logger,
+      metrics,
+    }),
   };
 }
 
@@ -102,6 +110,7 @@ function sinksOf(current: () => Controllers | undefined): KeySinks {
     commits: to("commits"),
     priorityClasses: to("priorityClasses"),
     nodes: to("nodes"),
+    configMaps: to("configMaps"),
   };
 }
 
@@ -269,7 +278,7 @@ export function createWork(parts: WorkParts): (signals: TermSignals) => Promise<
   const windowNotice = (pool: string, jobId: string) =>
     current?.context.scheduler.windowNotice(pool, jobId);
   const sinks = sinksOf(() => current?.controllers);
-  const tenants = tenantsOf(parts.caches, sinks);
+  const tenants = tenantsOf(parts.caches, parts.caches.owned, sinks);
   const context: Context = {
     ...parts,
     owned: parts.caches.owned,

@@ -2,11 +2,12 @@
 import { ready, withCondition } from "../api/conditions.ts";
 import type { NewCondition } from "../api/conditions.ts";
 import type { CommitReason } from "../api/reasons.ts";
-import { hasCommit, saveCommit } from "../db/configs.ts";
+import { hasCommit, removeCommits, saveCommit } from "../db/configs.ts";
 import { canonicalizeValue } from "../domain/canonical-json.ts";
 import type { CanonicalJson, JsonValue } from "../domain/canonical-json.ts";
 import { RotaError } from "../errors.ts";
 import { isNotFound } from "../kube/errors.ts";
+import { splitKey } from "../kube/resource.ts";
 import { fieldsOf } from "../resources/meta.ts";
 import { configCommits } from "../resources/types.ts";
 import type { ConfigCommit } from "../resources/types.ts";
@@ -16,9 +17,7 @@ import type { Context } from "./context.ts";
 import { projectOfNamespace } from "./lookups.ts";
 import { writeStatus } from "./status.ts";
 
-/** A ConfigMap holds at most 1 MiB; the API server counts keys and metadata too. */
-const longestContentBytes = 1_000_000;
-const recheckSeconds = 15;
+const recheckSeconds = 5;
 
 interface Stored {
   readonly hash: string;
@@ -29,17 +28,24 @@ type Outcome =
   | { readonly stored: Stored }
   | { readonly reason: CommitReason; readonly message: string; readonly recheck: boolean };
 
-function canonical(content: unknown): CanonicalJson | string {
+function canonical(name: string, content: unknown): CanonicalJson | string {
   try {
-    const json = canonicalizeValue(content as JsonValue);
-    const bytes = Buffer.byteLength(json.canonical);
-    return bytes <= longestContentBytes
-      ? json
-      : `spec.content has ${bytes} bytes; at most ${longestContentBytes} fit a ConfigMap`;
+    return canonicalizeValue(content as JsonValue);
   } catch (error) {
-    if (error instanceof RotaError) return `spec.content: ${error.message}`;
+    if (error instanceof RotaError) return `spec.content of "${name}": ${error.message}`;
     throw error;
   }
+}
+
+/**
+ * The parent's name; undefined for a first commit, null where there is none of the name. A commit that was stored
+ * before, in a database that is lost, may outlive its parent: it is stored again without.
+ */
+function parentOf({ caches }: Context, commit: ConfigCommit): string | null | undefined {
+  const { parent } = commit.spec;
+  if (parent === undefined) return undefined;
+  if (caches.commits.store.get(`${commit.namespace}/${parent}`) !== undefined) return parent;
+  return saysStored(commit) ? undefined : null;
 }
 
 async function store(context: Context, commit: ConfigCommit, content: unknown): Promise<Outcome> {
@@ -48,18 +54,15 @@ async function store(context: Context, commit: ConfigCommit, content: unknown): 
     return {
       reason: "NoProject",
       message: `namespace "${commit.namespace}" belongs to no Project`,
-      recheck: true,
+      recheck: false,
     };
   }
-  const json = canonical(content);
+  const json = canonical(commit.name, content);
   if (typeof json === "string")
     return { reason: "ConfigurationInvalid", message: json, recheck: false };
   const { spec } = commit;
-  const parent =
-    spec.parent === undefined
-      ? undefined
-      : context.caches.commits.store.get(`${commit.namespace}/${spec.parent}`);
-  if (spec.parent !== undefined && parent === undefined) {
+  const parent = parentOf(context, commit);
+  if (parent === null) {
     return {
       reason: "ConfigurationParentUnknown",
       message: `spec.parent "${spec.parent}" is no ConfigCommit of this namespace`,
@@ -72,7 +75,7 @@ async function store(context: Context, commit: ConfigCommit, content: unknown): 
       projectId: project.uid,
       name: commit.name,
       content: json,
-      parent: spec.parent,
+      parent,
       author: spec.author ?? "unknown",
       message: spec.message ?? "",
       tag: spec.tag,
@@ -94,16 +97,16 @@ function refusal(error: unknown, commit: ConfigCommit): Outcome {
       };
     case "ConfigurationParentUnknown":
     case "ProjectUnknown":
+    case "AlreadyExists":
       return { reason: error.code, message: error.message, recheck: true };
     case "ConfigurationInvalid":
-    case "AlreadyExists":
       return { reason: error.code, message: error.message, recheck: false };
     default:
       throw error;
   }
 }
 
-const saysStored = (commit: ConfigCommit): boolean =>
+export const saysStored = (commit: ConfigCommit): boolean =>
   commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
 
 function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
@@ -115,6 +118,8 @@ function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
 export function reconcileConfigCommit(context: Context): Reconcile {
   return async (key, signal) => {
     const commit = context.caches.commits.store.get(key);
+    const { namespace = "", name } = splitKey(key);
+    await removeCommits(context.db, { namespace, name, presentId: commit?.uid });
     if (commit === undefined) return done();
     if (saysStored(commit) && (await hasCommit(context.db, commit.uid))) return done();
     const raw = await context.kube.get(configCommits, key, { signal }).catch((error: unknown) => {

@@ -8,6 +8,7 @@ import type { StatusWriter } from "../kube/status-writer.ts";
 import type { OwnedObjects } from "../resources/owned-objects.ts";
 import type {
   ProjectClaim,
+  ProjectConfigMap,
   ProjectNamespace,
   ProjectRoleBinding,
 } from "../resources/tenant-types.ts";
@@ -66,6 +67,7 @@ export interface OwnedCaches {
   readonly namespaces: OwnedObjects<ProjectNamespace>;
   readonly roleBindings: OwnedObjects<ProjectRoleBinding>;
   readonly claims: OwnedObjects<ProjectClaim>;
+  readonly configMaps: OwnedObjects<ProjectConfigMap>;
 }
 
 export interface Context {
@@ -96,6 +98,7 @@ export const indices = {
   jobsByNamespace: "namespace",
   plansByOwner: "owner",
   claimsByNamespace: "namespace",
+  configMapsByNamespace: "namespace",
 } as const;
 
 /** An owner in the index of plans. */

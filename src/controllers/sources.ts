@@ -1,13 +1,21 @@
 /** Which change of which object makes which keys be looked at. */
+import { unknownCommits } from "../db/configs.ts";
 import { activeJobKeys } from "../db/job-view.ts";
 import type { Owner } from "../db/owners.ts";
 import { deleteProject } from "../db/projects.ts";
-import { presentNodeNames, prunePlans, prunePriorityClasses, pruneProjects } from "../db/prune.ts";
+import {
+  presentNodeNames,
+  pruneCommits,
+  prunePlans,
+  prunePriorityClasses,
+  pruneProjects,
+} from "../db/prune.ts";
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
 import type { Pod, Project, ResourcePlan } from "../resources/types.ts";
-import type { Caches, Context, TenantsPort } from "./context.ts";
+import type { Caches, Context, OwnedCaches, TenantsPort } from "./context.ts";
 import { indices, ownerKey } from "./context.ts";
+import { saysStored } from "./config-commit.ts";
 import { hasFinalizer } from "./project/finalizer.ts";
 import { namespaceOf } from "./project/namespace.ts";
 import { descendantsOf, lineOf } from "./project/tree.ts";
@@ -25,6 +33,7 @@ export interface KeySinks {
   readonly commits: KeySink;
   readonly priorityClasses: KeySink;
   readonly nodes: KeySink;
+  readonly configMaps: KeySink;
 }
 
 function enqueueEach<T>(informer: Informer<T>, sink: KeySink): void {
@@ -102,8 +111,9 @@ const isRefused = ({ status }: ResourcePlan): boolean =>
 
 /** What others tell projects and plans, as keys to look at. */
 export function tenantsOf(
-  { projects, plans }: Caches,
-  sinks: Pick<KeySinks, "projects" | "plans">,
+  { projects, plans, commits }: Caches,
+  { configMaps }: OwnedCaches,
+  sinks: Pick<KeySinks, "projects" | "plans" | "commits" | "configMaps">,
 ): TenantsPort {
   const { store } = projects;
   const plansOf = (owner: Owner | undefined): void => {
@@ -119,8 +129,17 @@ export function tenantsOf(
       for (const parent of parents) if (parent !== undefined) sinks.projects.enqueue(parent);
       for (const below of descendantsOf(store, name)) sinks.projects.enqueue(below);
       plansOf(project?.spec.owner);
+      // Where the database lost the project, it lost its commits as well.
+      const namespace = project?.status.namespace ?? "";
+      for (const commit of commits.store.byIndex(indices.commitsByNamespace, namespace)) {
+        sinks.commits.enqueue(`${namespace}/${commit.name}`);
+      }
     },
     used: (namespace) => {
+      const { store: ours } = configMaps.informer;
+      for (const { name } of ours.byIndex(indices.configMapsByNamespace, namespace)) {
+        sinks.configMaps.enqueueAfter(`${namespace}/${name}`, totalsSeconds);
+      }
       for (const project of store.byIndex(indices.projectsByNamespace, namespace)) {
         // Jobs that end are what its deletion waits for.
         if (project.deleting) sinks.projects.enqueue(project.name);
@@ -157,14 +176,15 @@ function onPodChange(sinks: KeySinks, { before, after }: Change<Pod>): void {
 export function connectSources(context: Context, sinks: KeySinks): void {
   const { caches } = context;
   enqueueEach(caches.jobs, sinks.jobs);
-  enqueueEach(caches.commits, sinks.commits);
   enqueueEach(caches.priorityClasses, sinks.priorityClasses);
   enqueueEach(caches.nodes, sinks.nodes);
   caches.projects.onChange((change) => onProjectChange(context, sinks, change));
-  for (const owned of Object.values(context.owned)) {
+  const { namespaces, roleBindings, claims, configMaps } = context.owned;
+  for (const owned of [namespaces, roleBindings, claims]) {
     owned.onDrift((project: string) => sinks.projects.enqueue(project));
   }
-  context.owned.namespaces.informer.onChange(({ key, after }) => {
+  configMaps.onDrift((_project, key) => sinks.configMaps.enqueue(key));
+  namespaces.informer.onChange(({ key, after }) => {
     if (after !== undefined) return;
     for (const { name } of caches.projects.store.byIndex(indices.projectsByNamespace, key)) {
       sinks.projects.enqueue(name);
@@ -188,8 +208,11 @@ export function connectSources(context: Context, sinks: KeySinks): void {
     enqueueRefusedJobs(context, sinks);
     for (const name of caches.plans.store.keys()) sinks.plans.enqueueAfter(name, totalsSeconds);
   });
-  caches.commits.onChange(({ before, after }) => {
+  caches.commits.onChange(({ key, before, after }) => {
     const commit = after ?? before;
+    if (before?.uid !== after?.uid || before?.generation !== after?.generation) {
+      sinks.commits.enqueue(key);
+    }
     if (commit && before?.status.hash !== after?.status.hash) {
       enqueueRefusedJobs(context, sinks, commit.namespace);
     }
@@ -200,8 +223,30 @@ export function connectSources(context: Context, sinks: KeySinks): void {
   });
 }
 
+/** Most commits are stored and say so: those cost nothing. */
+async function enqueueCommits(
+  { caches, db }: Pick<Context, "caches" | "db">,
+  sinks: KeySinks,
+): Promise<void> {
+  const all = [...caches.commits.store.values()];
+  await pruneCommits(
+    db,
+    all.map(({ uid }) => uid),
+  );
+  const unknown = new Set(
+    await unknownCommits(
+      db,
+      all.map(({ uid }) => uid),
+    ),
+  );
+  for (const commit of all) {
+    if (saysStored(commit) && !unknown.has(commit.uid)) continue;
+    sinks.commits.enqueue(`${commit.namespace}/${commit.name}`);
+  }
+}
+
 /** Looks at everything once, and forgets what left while nobody watched. */
-export async function enqueueAll({ caches, db }: Context, sinks: KeySinks): Promise<void> {
+export async function enqueueAll({ caches, owned, db }: Context, sinks: KeySinks): Promise<void> {
   await prunePlans(
     db,
     [...caches.plans.store.values()].map(({ uid }) => uid),
@@ -216,7 +261,8 @@ export async function enqueueAll({ caches, db }: Context, sinks: KeySinks): Prom
   for (const name of caches.priorityClasses.store.keys()) sinks.priorityClasses.enqueue(name);
   for (const name of caches.projects.store.keys()) sinks.projects.enqueue(name);
   for (const name of caches.plans.store.keys()) sinks.plans.enqueue(name);
-  for (const key of caches.commits.store.keys()) sinks.commits.enqueue(key);
+  await enqueueCommits({ caches, db }, sinks);
+  for (const key of owned.configMaps.informer.store.keys()) sinks.configMaps.enqueue(key);
   const jobKeys = new Set([...caches.jobs.store.keys(), ...(await activeJobKeys(db))]);
   for (const key of jobKeys) sinks.jobs.enqueue(key);
 }

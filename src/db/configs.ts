@@ -48,7 +48,7 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
       )
       SELECT $3, $4, $5, $1,
         CASE WHEN $6::text IS NOT NULL THEN coalesce(
-          (SELECT id FROM config_commits WHERE project_id = $4 AND name = $6), '${nobody}'
+          (SELECT id FROM config_commits WHERE project_id = $4 AND name = $6 AND removed_at IS NULL), '${nobody}'
         ) END,
         ensure_owner('User', $7), $8, $9, NOT EXISTS (SELECT FROM blob)
       ON CONFLICT (id) DO NOTHING
@@ -71,6 +71,43 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
     ],
   );
   return { hash: commit.content.hash, deduplicated: rows[0]?.deduplicated ?? true };
+}
+
+/** Of these commits, those that are not stored. */
+export async function unknownCommits(db: Queryable, ids: readonly string[]): Promise<string[]> {
+  const rows = await run<{ id: string }>(
+    db,
+    `
+    SELECT asked.id
+    FROM unnest($1::uuid[]) AS asked (id)
+    WHERE NOT EXISTS (SELECT FROM config_commits AS entry WHERE entry.id = asked.id)
+    `,
+    [ids],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Notes that commits of a name were deleted, but for the one that has it now: name and tag are free again, content and
+ * history stay.
+ */
+export async function removeCommits(
+  db: Queryable,
+  commit: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly presentId?: string | undefined;
+  },
+): Promise<void> {
+  await run(
+    db,
+    `
+    UPDATE config_commits SET removed_at = now()
+    WHERE project_id = (SELECT id FROM projects WHERE namespace = $1) AND name = $2
+      AND removed_at IS NULL AND id IS DISTINCT FROM $3::uuid
+    `,
+    [commit.namespace, commit.name, commit.presentId ?? null],
+  );
 }
 
 /** Whether this commit is stored. */
@@ -115,7 +152,7 @@ export function log(db: Queryable, projectId: string, limit: number): Promise<Co
     SELECT ${commitColumns}
     FROM config_commits AS entry
     ${commitJoins}
-    WHERE entry.project_id = $1
+    WHERE entry.project_id = $1 AND entry.removed_at IS NULL
     ORDER BY entry.created_at DESC, entry.id
     LIMIT $2
     `,
@@ -139,6 +176,7 @@ export async function logPage(
     FROM config_commits AS entry
     ${commitJoins}
     WHERE entry.project_id = $1
+      AND entry.removed_at IS NULL
       AND ($2::timestamptz IS NULL OR (entry.created_at, entry.id) < ($2, $3::uuid))
     ORDER BY entry.created_at DESC, entry.id DESC
     LIMIT $4
@@ -161,7 +199,7 @@ export function history(
     WITH RECURSIVE chain AS (
       SELECT id, parent_id, 1 AS place
       FROM config_commits
-      WHERE project_id = $1 AND ${refColumn(ref)} = $2
+      WHERE project_id = $1 AND ${refColumn(ref)} = $2 AND removed_at IS NULL
       UNION ALL
       SELECT older.id, older.parent_id, chain.place + 1
       FROM chain
@@ -196,7 +234,7 @@ export async function show(
     FROM config_commits AS entry
     ${commitJoins}
     JOIN config_blobs AS blob ON blob.hash = entry.blob_hash
-    WHERE entry.project_id = $1 AND entry.${refColumn(ref)} = $2
+    WHERE entry.project_id = $1 AND entry.${refColumn(ref)} = $2 AND entry.removed_at IS NULL
     `,
     [projectId, refValue(ref)],
   );
@@ -209,7 +247,10 @@ export async function show(
 export async function resolve(db: Queryable, projectId: string, ref: CommitRef): Promise<string> {
   const rows = await run<{ hash: string }>(
     db,
-    `SELECT blob_hash AS hash FROM config_commits WHERE project_id = $1 AND ${refColumn(ref)} = $2`,
+    `
+    SELECT blob_hash AS hash FROM config_commits
+    WHERE project_id = $1 AND ${refColumn(ref)} = $2 AND removed_at IS NULL
+    `,
     [projectId, refValue(ref)],
   );
   const [commit] = rows;

@@ -24,6 +24,15 @@ export async function pruneProjects(db: Queryable, presentUids: readonly string[
   );
 }
 
+/** Notes the commits that are none of these as deleted: their content and history stay. */
+export async function pruneCommits(db: Queryable, presentUids: readonly string[]): Promise<void> {
+  await run(
+    db,
+    "UPDATE config_commits SET removed_at = now() WHERE removed_at IS NULL AND id <> ALL ($1::uuid[])",
+    [presentUids],
+  );
+}
+
 /** The nodes that the database takes for present: those that left meanwhile are to be looked at too. */
 export async function presentNodeNames(db: Queryable): Promise<string[]> {
   const rows = await run<{ name: string }>(db, "SELECT name FROM nodes WHERE present");

@@ -20,8 +20,8 @@ export interface CanonicalJson {
   readonly hash: string;
 }
 
-/** A ConfigMap takes 1 MiB; so does a ConfigCommit, less what etcd needs around it. */
-export const longestTextBytes = 1_000_000;
+/** What a ConfigMap's values may have together (core/v1 MaxSecretSize). A custom resource may be larger. */
+export const longestTextBytes = 1024 * 1024;
 const deepestNesting = 100;
 
 const refuse = (message: string): never => {
@@ -81,9 +81,17 @@ function parse(text: string): JsonValue {
   }
 }
 
+function checkLength(text: string): void {
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= longestTextBytes) return;
+  refuse(
+    `${bytes} bytes are longer than the ${longestTextBytes} that a ConfigMap holds: split it, or keep the large part in a storage`,
+  );
+}
+
 /** Reads JSON text. Throws RotaError ConfigurationInvalid, with what and where. */
 export function parseStrictly(text: string): JsonValue {
-  if (Buffer.byteLength(text) > longestTextBytes) refuse(`longer than ${longestTextBytes} bytes`);
+  checkLength(text);
   const value = parse(text);
   checkTokens(text);
   checkValue(value, 0);
@@ -116,8 +124,7 @@ const isUnsafeInteger = (value: number): boolean =>
 
 function canonicalOf(value: JsonValue): CanonicalJson {
   const canonical = serialize(value) ?? refuse("not a JSON value");
-  if (Buffer.byteLength(canonical) > longestTextBytes)
-    refuse(`longer than ${longestTextBytes} bytes`);
+  checkLength(canonical);
   return { canonical, hash: createHash("sha256").update(canonical, "utf8").digest("hex") };
 }
 

@@ -66,13 +66,13 @@ export class OwnedObjects<T extends Owned> {
     if (cached) this.#removed.set(key, versionOf(cached));
   }
 
-  /** Calls back with the project of every object that somebody else made, changed or deleted. */
-  onDrift(handler: (project: string) => void): void {
+  /** Calls back with the project, and the key, of every object that somebody else made, changed or deleted. */
+  onDrift(handler: (project: string, key: string) => void): void {
     this.informer.onChange((change) => {
       if (!this.#isNews(change)) return;
       const { before, after } = change;
       const projects = [before?.project, after?.project].filter((name) => name !== undefined);
-      for (const project of new Set(projects)) handler(project);
+      for (const project of new Set(projects)) handler(project, change.key);
     });
   }
 

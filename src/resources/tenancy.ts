@@ -1,5 +1,5 @@
 /** Manifests of what a project has in the cluster: namespace, role bindings, claims. Pure. */
-import { annotations, labels, managedBy } from "../api/names.ts";
+import { annotations, configFileName, configMapName, labels, managedBy } from "../api/names.ts";
 import type { ProjectSpec } from "../api/generated.ts";
 import type { KubeObject } from "../kube/resource.ts";
 
@@ -61,6 +61,19 @@ export const roleBindingManifests = (
     const roleRef = { apiGroup: rbacGroup, kind: "ClusterRole", name };
     return [{ metadata: { name, namespace, labels: marks(project) }, roleRef, subjects }];
   });
+
+export const configMapManifest = (
+  order: { readonly namespace: string; readonly project: string; readonly hash: string },
+  content: string,
+): KubeObject => ({
+  metadata: {
+    name: configMapName(order.hash),
+    namespace: order.namespace,
+    labels: marks(order.project),
+  },
+  immutable: true,
+  data: { [configFileName]: content },
+});
 
 export const claimManifest = (
   namespace: string,

@@ -1,10 +1,11 @@
 /** What a project has in the cluster, as far as Rota made it: watched by label, so that drift is seen at once. */
-import { labels, managedBy } from "../api/names.ts";
+import { createHash } from "node:crypto";
+import { configFileName, labels, managedBy } from "../api/names.ts";
 import { parseBytes } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Owned } from "./owned-objects.ts";
-import { namespaces, persistentVolumeClaims, roleBindings } from "./types.ts";
+import { configMaps, namespaces, persistentVolumeClaims, roleBindings } from "./types.ts";
 
 export interface ProjectNamespace extends Owned {
   readonly labels: Readonly<Record<string, string>>;
@@ -23,6 +24,12 @@ export interface ProjectClaim extends Owned {
   readonly sizeBytes: number;
   readonly storageClass: string;
   readonly accessModes: readonly string[];
+}
+
+export interface ProjectConfigMap extends Owned {
+  /** SHA-256 of the bytes it has, in hexadecimal. */
+  readonly contentHash: string;
+  readonly isImmutable: boolean;
 }
 
 const labelSelector = `${labels.managedBy}=${managedBy},${labels.project}`;
@@ -67,6 +74,13 @@ export const subjectText = ({ kind, name }: Subject): string => `${kind ?? ""} $
 export const projectRoleBindings = watched<ProjectRoleBinding>(roleBindings, (raw) => ({
   role: textOf(fieldsOf(raw["roleRef"])["name"]),
   subjects: ((raw["subjects"] ?? []) as Subject[]).map(subjectText),
+}));
+
+export const projectConfigMaps = watched<ProjectConfigMap>(configMaps, (raw) => ({
+  contentHash: createHash("sha256")
+    .update(textOf(fieldsOf(raw["data"])[configFileName]))
+    .digest("hex"),
+  isImmutable: raw["immutable"] === true,
 }));
 
 export const projectClaims = watched<ProjectClaim>(persistentVolumeClaims, (raw) => {

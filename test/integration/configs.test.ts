@@ -7,6 +7,7 @@ import {
   history,
   log,
   readCommitContent,
+  removeCommits,
   resolve,
   saveCommit,
   show,
@@ -137,6 +138,27 @@ describe("configurations", () => {
     expect(await codeOf(show(pool(), project, { tag: "none" }))).to.equal("ReferenceUnknown");
     expect(await codeOf(resolve(pool(), project, { commit: "none" }))).to.equal("ReferenceUnknown");
     await save("own-tag", "3", { tag: "stable", projectId: elsewhere });
+  });
+
+  it("keeps a deleted commit as history, and gives its name and tag free", async () => {
+    await save("left", '"left"', { tag: "moving" });
+    await save("follower", '"follower"', { parent: "left" });
+    const ref = { namespace: "configs", name: "left" };
+    const { rows } = await pool().query<{ namespace: string }>(
+      "SELECT namespace FROM projects WHERE id = $1",
+      [project],
+    );
+    await removeCommits(pool(), { ...ref, namespace: rows[0]?.namespace ?? "" });
+    expect(await codeOf(show(pool(), project, { commit: "left" }))).to.equal("ReferenceUnknown");
+    expect(await codeOf(save("orphan", "4", { parent: "left" }))).to.equal(
+      "ConfigurationParentUnknown",
+    );
+    const chain = await history(pool(), project, { commit: "follower" }, 10);
+    expect(chain.map(({ name }) => name)).to.deep.equal(["follower", "left"]);
+    await save("left", '"new"', { tag: "moving" });
+    expect((await show(pool(), project, { tag: "moving" })).text).to.equal('"new"');
+    const back = pool().query("UPDATE config_commits SET removed_at = NULL WHERE name = 'left'");
+    expect(await rejection(back)).to.have.property("constraint", "config_commits_immutable");
   });
 
   it("gives any JSON back as it was, from the text and from jsonb", async () => {

@@ -56,10 +56,16 @@ function checkClass(context: Context, job: Job, project: Project): Refusal | und
   );
 }
 
+/** What a job was pinned to stays what it is, whatever became of the commit. */
+function pinnedHash(context: Context, job: Job): string | undefined {
+  if (job.spec.configRef === undefined) return undefined;
+  const former = wasQueued(job) ? job.status.configHash : undefined;
+  return former ?? commitOf(context, job)?.status.hash;
+}
+
 function checkConfig(context: Context, job: Job): Refusal | undefined {
   const { configRef } = job.spec;
-  if (configRef === undefined || commitOf(context, job)?.status.hash !== undefined)
-    return undefined;
+  if (configRef === undefined || pinnedHash(context, job) !== undefined) return undefined;
   const named =
     configRef.commit === undefined
       ? `tag "${configRef.tag ?? ""}"`
@@ -220,8 +226,7 @@ export async function queueJob(
     checkConfig(context, job) ??
     checkStorages(job, project);
   if (obstacle) return obstacle;
-  const configHash =
-    job.spec.configRef === undefined ? undefined : commitOf(context, job)?.status.hash;
+  const configHash = pinnedHash(context, job);
   const pod = await checkedPod(context, job, project, configHash, signal);
   if (!("metadata" in pod)) return pod;
   return insert(context, job, project, configHash, fieldsOf(pod["spec"]));

@@ -10,15 +10,13 @@ import {
 } from "../../db/job-progress.ts";
 import type { AttemptEnd } from "../../db/job-progress.ts";
 import { markEvicted } from "../../db/preemptions.ts";
-import { readCommitContent } from "../../db/configs.ts";
-import { configFileName, configMapName, labels } from "../../api/names.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/controller.ts";
 import type { ReconcileResult } from "../../runtime/controller.ts";
-import { configMaps, hasEnded, jobs } from "../../resources/types.ts";
+import { hasEnded, jobs } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
-import { isAlreadyExists } from "../../kube/errors.ts";
 import type { Context } from "../context.ts";
+import { ensureConfigMap } from "../config-maps.ts";
 import { notify, writeStatus } from "../status.ts";
 import {
   createMissingPods,
@@ -61,28 +59,6 @@ export async function stopStrays(step: Step): Promise<number> {
   const isLive = ["starting", "running", "evicting"].includes(step.view.status);
   const strays = isLive ? step.pods.filter((pod) => pod.attempt !== step.view.attempt) : step.pods;
   return stopPods(step.context, strays, step.signal);
-}
-
-async function ensureConfigMap(
-  { context, job, view, signal }: Step,
-  project: Project,
-): Promise<void> {
-  if (view.configHash === undefined) return;
-  const content = await readCommitContent(context.db, view.configHash);
-  const manifest = {
-    metadata: {
-      name: configMapName(view.configHash),
-      namespace: job.namespace,
-      labels: { [labels.project]: project.name, [labels.managedBy]: "rota" },
-    },
-    immutable: true,
-    data: { [configFileName]: content },
-  };
-  context.checkpoint("before-config-map");
-  await context.kube.create(configMaps, manifest, { signal }).catch((error: unknown) => {
-    if (!isAlreadyExists(error)) throw error;
-  });
-  context.checkpoint("config-map-created");
 }
 
 /** Whether no pod of the job holds a node any more, on the word of the API server. */
@@ -234,7 +210,13 @@ async function avoidSlowNodes({ context, view, ...step }: Step): Promise<void> {
 
 async function makePods(step: Step, project: Project): Promise<void> {
   const { context, job, view, signal } = step;
-  await ensureConfigMap(step, project);
+  const { configHash: hash } = view;
+  if (hash !== undefined) {
+    context.checkpoint("before-config-map");
+    const { namespace } = job;
+    await ensureConfigMap(context, { namespace, project: project.name, hash }, signal);
+    context.checkpoint("config-map-created");
+  }
   const existing = ofAttempt(step);
   const created = await createMissingPods(context, job, project, view, existing, signal);
   if (created > 0) context.checkpoint("pods-created");
