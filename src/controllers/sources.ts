@@ -12,6 +12,7 @@ import {
 } from "../db/prune.ts";
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
+import { byAge } from "../resources/meta.ts";
 import type { Pod, Project, ResourcePlan } from "../resources/types.ts";
 import type { Caches, Context, OwnedCaches, TenantsPort } from "./context.ts";
 import { indices, ownerKey } from "./context.ts";
@@ -239,7 +240,10 @@ async function enqueueCommits(
       all.map(({ uid }) => uid),
     ),
   );
-  for (const commit of all) {
+  const inOrder = all.toSorted(
+    (one, other) => Number(saysStored(other)) - Number(saysStored(one)) || byAge(one, other),
+  );
+  for (const commit of inOrder) {
     if (saysStored(commit) && !unknown.has(commit.uid)) continue;
     sinks.commits.enqueue(`${commit.namespace}/${commit.name}`);
   }

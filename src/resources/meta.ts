@@ -22,6 +22,11 @@ export const metaOf = (raw: KubeObject): Meta => ({
   deleting: raw.metadata.deletionTimestamp !== undefined,
 });
 
+/** Who was there first comes first: where two claim one thing, chance and names must not decide. */
+export const byAge = (one: Meta, other: Meta): number =>
+  Date.parse(one.createdAt) - Date.parse(other.createdAt) ||
+  Number(one.resourceVersion) - Number(other.resourceVersion);
+
 /** A field that is an object, or {} where it is absent. */
 export const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

@@ -4,6 +4,7 @@ import type { PlanView } from "../../db/plan-views.ts";
 import { replacePlan } from "../../db/plans.ts";
 import { days } from "../../domain/windows.ts";
 import { RotaError } from "../../errors.ts";
+import { byAge } from "../../resources/meta.ts";
 import { resourcePlans } from "../../resources/types.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
@@ -48,6 +49,9 @@ async function store({ db }: Context, plan: ResourcePlan): Promise<Refused | und
     throw error;
   }
 }
+
+const wasAccepted = ({ status, generation }: ResourcePlan): boolean =>
+  status.acceptedGeneration === generation;
 
 /** Which closes people have been told of, by plan. */
 export type Warned = Map<string, string>;
@@ -97,11 +101,16 @@ class Batch {
     }
   }
 
-  /** One that collides with another's old windows is tried again when those are gone. */
+  /**
+   * One that collides with another's old windows is tried again when those are gone. After a loss of the database's
+   * content, those that were in force come first.
+   */
   async #accept(plans: readonly ResourcePlan[]): Promise<void> {
-    let left = plans.filter(
-      ({ uid, generation }) => this.#views.get(uid)?.generation !== generation,
-    );
+    let left = plans
+      .filter(({ uid, generation }) => this.#views.get(uid)?.generation !== generation)
+      .toSorted(
+        (one, other) => Number(wasAccepted(other)) - Number(wasAccepted(one)) || byAge(one, other),
+      );
     for (let before = Number.POSITIVE_INFINITY; left.length > 0 && left.length < before;) {
       before = left.length;
       for (const plan of left) await this.#tryOne(plan);

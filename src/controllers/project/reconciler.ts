@@ -3,6 +3,7 @@ import type { ProjectStatus } from "../../api/generated.ts";
 import { readProjectViews } from "../../db/project-views.ts";
 import type { ProjectView } from "../../db/project-views.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
+import { byAge } from "../../resources/meta.ts";
 import type { Project } from "../../resources/types.ts";
 import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
 import { again, done, failed } from "../../runtime/controller.ts";
@@ -53,6 +54,9 @@ async function forEach(
     }
   });
 }
+
+/** Of two projects that name one namespace the one that has it keeps it, though the database lost its content. */
+const hasNamespace = ({ status }: Project): boolean => status.namespace !== undefined;
 
 class Batch {
   readonly #context: Context;
@@ -111,7 +115,12 @@ class Batch {
   /** Writes the rows of those that changed, parents first. */
   async #store(projects: readonly Project[]): Promise<void> {
     const { store } = this.#context.caches.projects;
-    const stale = projects.filter((project) => !this.#isStored(project));
+    const stale = projects
+      .filter((project) => !this.#isStored(project))
+      .toSorted(
+        (one, other) =>
+          Number(hasNamespace(other)) - Number(hasNamespace(one)) || byAge(one, other),
+      );
     if (stale.length === 0) return;
     const byDepth = Map.groupBy(stale, (project) => lineOf(store, project).length);
     for (const depth of [...byDepth.keys()].toSorted((one, other) => one - other)) {
