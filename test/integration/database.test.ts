@@ -178,6 +178,10 @@ describe("the database", () => {
       WHERE pg_constraint.connamespace = 'public'::regnamespace AND contype IN ('c', 'f', 'p', 'u', 'x')
         AND relname NOT IN ('migrations', 'counters')
       UNION
+      SELECT pg_class.relname FROM pg_index
+      JOIN pg_class ON pg_class.oid = indexrelid
+      WHERE indisunique AND indpred IS NOT NULL AND relnamespace = 'public'::regnamespace
+      UNION
       SELECT (regexp_matches(prosrc, 'CONSTRAINT = ''(\\w+)''', 'g'))[1] FROM pg_proc WHERE pronamespace = 'public'::regnamespace
       UNION
       SELECT (regexp_matches(pg_get_triggerdef(oid), 'EXECUTE FUNCTION \\w+\\(''(\\w+)''\\)'))[1] FROM pg_trigger WHERE NOT tgisinternal

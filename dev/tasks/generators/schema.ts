@@ -33,15 +33,29 @@ async function readColumns(client: Client): Promise<Column[]> {
   return rows;
 }
 
-/** Constraints but NOT NULL, which stands with its column (and is no constraint before PostgreSQL 18). */
+/**
+ * Constraints but NOT NULL, which stands with its column (and is no constraint before PostgreSQL 18); and unique indexes
+ * over a part of a table, which refuse as constraints do.
+ */
 async function readRules(client: Client): Promise<Rule[]> {
   const { rows } = await client.query<Rule>(`
-    SELECT relation.relname AS relation, rule.conname AS name, pg_get_constraintdef(rule.oid) AS definition
-    FROM pg_constraint AS rule
-    JOIN pg_class AS relation ON relation.oid = rule.conrelid
-    WHERE relation.relnamespace = 'public'::regnamespace AND rule.contype IN ('c', 'f', 'p', 'u', 'x')
-      AND relation.relname <> 'migrations'
-    ORDER BY relation.relname, rule.contype DESC, rule.conname
+    SELECT relation, name, definition
+    FROM (
+      SELECT relation.relname AS relation, rule.conname AS name, rule.contype::text AS kind,
+        pg_get_constraintdef(rule.oid) AS definition
+      FROM pg_constraint AS rule
+      JOIN pg_class AS relation ON relation.oid = rule.conrelid
+      WHERE relation.relnamespace = 'public'::regnamespace AND rule.contype IN ('c', 'f', 'p', 'u', 'x')
+        AND relation.relname <> 'migrations'
+      UNION ALL
+      SELECT relation.relname, index.relname, 'u',
+        regexp_replace(pg_get_indexdef(index.oid), '^CREATE UNIQUE INDEX .* USING \\w+ ', 'UNIQUE INDEX ')
+      FROM pg_index AS part
+      JOIN pg_class AS index ON index.oid = part.indexrelid
+      JOIN pg_class AS relation ON relation.oid = part.indrelid
+      WHERE relation.relnamespace = 'public'::regnamespace AND part.indisunique AND part.indpred IS NOT NULL
+    ) AS rules
+    ORDER BY relation, kind DESC, name
   `);
   return rows;
 }
