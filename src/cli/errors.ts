@@ -37,7 +37,7 @@ function ofKube(error: KubeError, server: string): CliError {
   }
   if (isNotFound(error) && error.objectName.includes("/")) {
     return new CliError(
-      `there is no ${error.resource} ${error.objectName}`,
+      `there is no ${error.resource.replace(/s$/, "")} ${error.objectName}`,
       exitCodes.notFound,
       options,
     );

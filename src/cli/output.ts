@@ -91,7 +91,11 @@ export function ageText(instant: string | null | undefined, now = Date.now()): s
     : `${whole}${unit.name}${rest}${smaller.name}`;
 }
 
-export const hoursText = (seconds: number): string => (seconds / 3600).toFixed(1);
+/** With two decimals where they matter. */
+export function hoursText(seconds: number): string {
+  const hours = seconds / 3600;
+  return hours.toFixed(hours < 10 ? 2 : 1);
+}
 
 const gibibyte = 1024 ** 3;
 export const gibibytesText = (bytes: number): string => `${Math.round(bytes / gibibyte)}Gi`;

@@ -4,7 +4,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "../runtime/logger.ts";
 import type { Clock } from "../runtime/clock.ts";
-import { durationBuckets, type Counter, type Histogram, type Metrics } from "../runtime/metrics.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { createApiMetrics, type ApiMetrics } from "./metrics.ts";
 import { HttpProblem, problemBody, problemOf, problems } from "./problem.ts";
 import type { Answer, Router } from "./router.ts";
 import type { KeyPair } from "./serving-certificate.ts";
@@ -35,32 +36,12 @@ const mostHeaderBytes = 32 * 1024;
 
 class Front {
   readonly #options: ApiServerOptions;
-  readonly #requests: Counter;
-  readonly #seconds: Histogram;
+  readonly #metrics: ApiMetrics;
   #questions = 0;
 
   constructor(options: ApiServerOptions) {
-    const { metrics } = options;
     this.#options = options;
-    this.#requests = metrics.counter({
-      name: "http_requests_total",
-      help: "Requests to the HTTP API by operation and status",
-      labelNames: ["operation", "code"],
-    });
-    this.#seconds = metrics.histogram({
-      name: "http_request_duration_seconds",
-      help: "Duration of requests to the HTTP API",
-      labelNames: ["operation"],
-      buckets: durationBuckets,
-    });
-    metrics.gaugeFunction(
-      {
-        name: "http_requests_in_flight",
-        help: "Requests to the HTTP API that are being answered",
-        labelNames: [],
-      },
-      () => [{ labels: {}, value: this.#questions }],
-    );
+    this.#metrics = createApiMetrics(options.metrics, () => this.#questions);
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -69,8 +50,7 @@ class Front {
     const target = request.url ?? "/";
     const operation = this.#options.router.operationOf(target);
     const status = await this.#answer(request, response, target);
-    this.#requests.add({ operation, code: String(status) });
-    this.#seconds.observe({ operation }, clock.monotonicSeconds() - startSeconds);
+    this.#metrics.answered(operation, status, clock.monotonicSeconds() - startSeconds);
   }
 
   async #answer(

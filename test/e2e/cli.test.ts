@@ -161,7 +161,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(refused.status).to.equal(4);
     const unknown = await as("val", "why", "team/nobody");
     expect(unknown.status).to.equal(5);
-    expect(unknown.stderr).to.contain("there is no jobs team/nobody");
+    expect(unknown.stderr).to.contain("there is no job team/nobody");
   });
 
   it("tree: draws all projects for who may list them, and for members theirs", async () => {
@@ -180,7 +180,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     const text = await ok("admin", "plans", "user:pat");
     expect(text).to.contain("User pat, GPUs of pool blue");
     expect(text).to.match(/^Mon +12 12 12 12 12 12~16 16( 16){14} 12 12$/m);
-    expect(text).to.contain("pat-days: 16 in Mon 06:30-22:00");
+    expect(text).to.contain("pat-days: 16, every day 06:30-22:00");
     expect(text).to.contain("plan pat-crunch is not in force as written: overlaps plan pat-days");
     expect(await ok("val", "plans", "user:pat")).to.match(/^Sun .*~16/m);
     expect((await as("stranger", "plans", "user:pat")).status).to.equal(4);
@@ -218,6 +218,8 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect([no.status, no.stdout.slice(0, 3)]).to.deep.equal([1, "no:"]);
     expect(await ok("ann", "can", "val", "view", "team")).to.contain("yes");
     expect((await as("val", "can", "ann", "view", "team")).status).to.equal(4);
+    const elsewhere = await as("val", "can", "me", "view", "other");
+    expect([elsewhere.status, elsewhere.stdout.slice(0, 3)]).to.deep.equal([1, "no:"]);
     expect((await as("val", "can", "me", "fly", "team")).status).to.equal(2);
   });
 
@@ -231,11 +233,11 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(await ok("robot", "preemptions")).to.contain("No job of yours");
     const usage = await ok("admin", "usage", "--since", "1h", "--by", "project");
     expect(usage).to.match(/^PROJECT +GPU-HOURS +BORROWED +CPU-HOURS +ATTEMPTS$/m);
-    expect(usage).to.match(/^team +\d+\.\d /m);
+    expect(usage).to.match(/^team +\d+\.\d\d /m);
     expect(await ok("val", "usage", "--within", "team")).to.match(/^team +/m);
     const all = await as("val", "usage");
     expect(all.status).to.equal(4);
-    expect(all.stderr).to.contain("name one of yours");
+    expect(all.stderr).to.contain("--within PROJECT");
   });
 
   it("says what is wrong with a cluster, a kubeconfig or a context", async () => {

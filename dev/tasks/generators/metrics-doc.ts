@@ -1,6 +1,7 @@
 /** Makes docs/reference/metrics.md: every metric of the operator, as its parts register them. Nothing is connected to. */
 import { guaranteeGauge } from "../../../src/controllers/guarantees.ts";
 import { createJobCounters } from "../../../src/controllers/job/counters.ts";
+import { createApiMetrics } from "../../../src/http/metrics.ts";
 import { createPool } from "../../../src/db/pool.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
 import type { CredentialSource } from "../../../src/kube/credentials.ts";
@@ -42,6 +43,7 @@ async function registered(): Promise<Described[]> {
     metrics,
   });
   buildInfo(metrics, "");
+  createApiMetrics(metrics, unused);
   statementMetrics(metrics);
   poolMetrics(metrics, db);
   const isLeading = () => false;

@@ -327,12 +327,9 @@ export const preemption = named(
       id: z.uuid(),
       decidedAt: instant,
       pool: z.string(),
-      preemptor: z
-        .string()
-        .nullable()
-        .describe("namespace/name; null when a window closed, or the caller may not see it"),
+      preemptor: z.string().nullable().describe("namespace/name; null when a window closed"),
       rule: z.string(),
-      reason: z.string().nullable().describe("Null when the caller may not see every job in it"),
+      reason: z.string().nullable().describe("Null when the caller sees none of the victims"),
       outcome: z.enum(["Started", "Released", "Ended"]).nullable(),
       settledAt: instant.nullable(),
       victims: z.array(victim),

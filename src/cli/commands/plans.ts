@@ -7,6 +7,7 @@ import { CliError, exitCodes } from "../errors.ts";
 import { styled } from "../output.ts";
 import { listPlans, readyOf, type Plan } from "../resources.ts";
 import type { Session, View } from "../session.ts";
+import { weekText } from "../week-text.ts";
 
 interface Owner {
   readonly kind: "User" | "Group";
@@ -106,7 +107,7 @@ function legend(windows: readonly Window[]): string[] {
   return [...byPlan].map(([plan, of]) => {
     const [first] = of;
     const closes = first?.onWindowClose === "Evict" ? ", evicts when it closes" : "";
-    return `  ${plan}: ${first?.quantity} in ${of.map(rangeText).join(", ")}${closes}`;
+    return `  ${plan}: ${first?.quantity}, ${weekText(of)}${closes}`;
   });
 }
 

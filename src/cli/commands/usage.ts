@@ -27,6 +27,8 @@ const sums: readonly Column<UsageRow>[] = [
   { title: "ATTEMPTS", value: ({ attempts }) => attempts, right: true },
 ];
 
+const toSeconds = (instant: string): string => instant.replace(/\.\d+/, "");
+
 export interface UsageOptions {
   readonly since: string;
   readonly until?: string;
@@ -45,7 +47,7 @@ export const usage =
       within,
       pool,
     });
-    const range = `from ${report.since} to ${report.until}, days in ${report.timeZone}`;
+    const range = `from ${toSeconds(report.since)} to ${toSeconds(report.until)}, days in ${report.timeZone}`;
     return {
       data: report,
       text: () =>

@@ -86,7 +86,7 @@ const verdictWords = {
   wait: "waits",
 } as const;
 
-function verdictText({ verdict, isBeyondClaim }: Why): string[] {
+function verdictText({ verdict, isBeyondClaim }: Why, said: string): string[] {
   if (!verdict) return [];
   const how = verdict.borrowing === true ? ", borrowing" : "";
   const where = verdict.placements.map(({ node, pods }) => `${node} (${pods})`).join(", ");
@@ -94,7 +94,7 @@ function verdictText({ verdict, isBeyondClaim }: Why): string[] {
   return [
     "",
     `Next decision: it ${verdictWords[verdict.kind]}${how}${reason}${where === "" ? "" : ` on ${where}`}`,
-    ...(verdict.message === null ? [] : [printable(verdict.message)]),
+    ...(verdict.message === null || verdict.message === said ? [] : [printable(verdict.message)]),
     ...(isBeyondClaim
       ? ["So many jobs are ahead of it that a cycle does not look at it yet."]
       : []),
@@ -123,7 +123,7 @@ export function whyText(why: Why, job: Job | undefined): string {
     ...headText(why),
     ...(said === "" ? [] : [`${reason}: ${printable(said)}`]),
     ...(placed === "" ? [] : [`on ${placed}`]),
-    ...verdictText(why),
+    ...verdictText(why, said),
     ...section("Plans above it", why.ceilings, why.ceilings.length, ceilingColumns),
     ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
     ...section(

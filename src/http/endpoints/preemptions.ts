@@ -7,16 +7,19 @@ import { isVisible } from "./visible.ts";
 
 const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
 
-/** The sentence names all jobs of the decision; alternatives name jobs that had no part in it. */
+/**
+ * Who sees a victim has read the sentence in its status, with the preemptor's name; who sees the preemptor alone has
+ * not, and it names others' jobs. Alternatives name jobs that had no part in it.
+ */
 function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
   const sees = (job: string) => isVisible(namespaces, job);
-  const seesAll = row.victims.every(({ job }) => sees(job)) && sees(row.preemptor ?? "/");
+  const seesVictim = row.victims.some(({ job }) => sees(job));
   return {
     ...row,
     decidedAt: row.decidedAt.toString(),
     settledAt: row.settledAt?.toString() ?? null,
-    preemptor: row.preemptor !== null && sees(row.preemptor) ? row.preemptor : null,
-    reason: seesAll || row.preemptor === null ? row.reason : null,
+    preemptor: row.preemptor !== null && (seesVictim || sees(row.preemptor)) ? row.preemptor : null,
+    reason: seesVictim ? row.reason : null,
     victims: row.victims.map((victim) => ({
       ...victim,
       job: sees(victim.job) ? victim.job : null,

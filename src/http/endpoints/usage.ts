@@ -17,7 +17,7 @@ async function requireSight(
   if (within === undefined) {
     throw new HttpProblem(
       "Forbidden",
-      `${caller.user} may not see the jobs of all projects: name one of yours (within)`,
+      `${caller.user} may not see the jobs of all projects: name one of yours, with within=PROJECT (kubectl rota usage --within PROJECT)`,
     );
   }
   const { namespace } = await readProject(db, within);

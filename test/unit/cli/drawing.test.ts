@@ -4,6 +4,7 @@ import { drawTree } from "../../../src/cli/commands/tree.ts";
 import { ageText, printable, structured, table } from "../../../src/cli/output.ts";
 import { sinceOf } from "../../../src/cli/since.ts";
 import { CliError } from "../../../src/cli/errors.ts";
+import { weekText } from "../../../src/cli/week-text.ts";
 import { rangesOfWindows } from "../../../src/domain/windows.ts";
 
 describe("the plugin's drawings", () => {
@@ -26,6 +27,27 @@ describe("the plugin's drawings", () => {
       "Sun    ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  ·  · 2k 2k",
     );
     for (const line of lines) expect(line.length).to.be.at.most(80);
+  });
+
+  it("says windows of a week in few words", () => {
+    const text = (...windows: Parameters<typeof rangesOfWindows>[0] & object) =>
+      weekText(rangesOfWindows(windows));
+    const all = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
+    expect(weekText(rangesOfWindows(undefined))).to.equal("the whole week");
+    expect(text({ days: all, start: "19:00", end: "07:00" })).to.equal("every day 19:00-07:00");
+    expect(text({ days: all.slice(0, 5), start: "08:00", end: "18:00" })).to.equal(
+      "Mon-Fri 08:00-18:00",
+    );
+    expect(
+      text(
+        { days: ["Mon", "Wed"], start: "08:30", end: "12:00" },
+        { days: ["Sat"], start: "00:00", end: "24:00" },
+        { days: ["Sun"], start: "22:00", end: "02:00" },
+      ),
+    ).to.equal("Mon, Wed 08:30-12:00, Sat all day, Sun 22:00-02:00");
+    expect(weekText([{ start: 5 * 86_400 + 3600, end: 604_800 }])).to.equal(
+      "Sat 01:00 to Sun 24:00",
+    );
   });
 
   const project = (name: string, parent: string | null) => ({
