@@ -59,7 +59,7 @@ async function furnish(installation: Installation): Promise<void> {
   await view.until("the jobs to run", async () =>
     (await view.jobs()).every(({ status }) => status.state === "Running"),
   );
-  const [large] = view.example("40-low-priority-jobs.yaml").filter(({ kind }) => kind === "Job");
+  const large = view.example("40-low-priority-jobs.yaml").find(({ kind }) => kind === "Job");
   if (!large) throw new Error("the examples have no job");
   await apply(installation, [{ ...large, metadata: { ...large.metadata, name: "train-more" } }]);
   await view.until("a job to wait", async () =>

@@ -63,6 +63,7 @@ describe("the HTTP API with real users of a real control plane", function () {
     });
     const robotName = "system:serviceaccount:default:default";
     for (const object of [
+      priorityClass("lowest", 5),
       priorityClass("low", 10),
       priorityClass("high", 1000),
       project("lab"),
@@ -83,7 +84,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       await teamJobIs(installation, name, "Running");
     }
     await view.apply(job("team", "c", { pool: "blue", gpus: 8, priorityClassName: "low" }));
-    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "low" }));
+    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "lowest" }));
     await teamJobIs(installation, "c", "Pending");
     await view.until("d to queue", async () => (await view.job("other/d")).status.queuePosition);
     admin = withCertificate(certificateOf(cluster.kubeconfig));
