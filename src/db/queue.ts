@@ -203,8 +203,9 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 
 /**
  * The kinds of waiting jobs come from a skip scan of the index: one probe each, however many jobs they have. 50,000
- * blocked jobs of one kind cost a claim nothing: only its first few are read. Where even these are too many, the first
- * of every kind comes before the second of any, up to mostKinds.
+ * blocked jobs of one kind cost a claim nothing: only its first few are read. Half of a claim goes by the order of the
+ * queue, so that much can start at once where there is room; in the rest the first of every kind comes before the second
+ * of any, up to mostKinds.
  */
 function claimPerKind(db: Queryable, claim: Claim, perKind: number): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
@@ -239,11 +240,14 @@ function claimPerKind(db: Queryable, claim: Claim, perKind: number): Promise<Cla
       ) AS head
     ), chosen AS (
       SELECT id, project_id, kind, place
-      FROM heads
+      FROM (
+        SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
+      ) AS head
       WHERE place <= $3
-      -- Tiers: the first, then two more, then four more of each kind.
-      ORDER BY floor(log(2, place::numeric)), priority DESC, created_at, id
-      LIMIT (SELECT greatest($2::bigint, least(count(*), $5::bigint)) FROM waiting)
+      -- Half of a claim in the order of the queue: what starts ends where a kind's next job was not claimed. The
+      -- other half in tiers: the first, then two more, then four more of each kind.
+      ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
+      LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
     ), first AS MATERIALIZED (
       SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
       FROM chosen
