@@ -9,6 +9,7 @@ import {
   type JobOptions,
   owner,
   plan,
+  priorityClass,
   project,
   startInstallation,
   teamIsReady,
@@ -30,6 +31,7 @@ describe("the life of a job", function () {
   before(async () => {
     installation = await startInstallation();
     await installation.view.apply(project("team", { owner }));
+    await installation.view.apply(priorityClass("high", 1000));
     await installation.operate(settings);
     await teamIsReady(installation);
   });
@@ -158,6 +160,28 @@ describe("the life of a job", function () {
     const after = await stateOf("pause", "Running");
     expect(after.status).to.include({ attempt: 2, queuedAt: before.status.queuedAt });
     expect((await row("pause"))?.failures).to.equal(0);
+  });
+
+  it("suspend gives back what is kept for a job whose victims are leaving", async () => {
+    await makePool("regret", 1);
+    await submit("regret-victim", {
+      pool: "regret",
+      gpus: 8,
+      annotations: { "rota.dev/simulate-termination-seconds": "3" },
+    });
+    await stateOf("regret-victim", "Running");
+    await submit("regret", { pool: "regret", gpus: 8, priorityClassName: "high" });
+    await stateOf("regret", "Held");
+    await installation.view.client.patch(
+      { group: "rota.dev", version: "v1alpha1", plural: "jobs", kind: "Job", namespaced: true },
+      "team/regret",
+      { spec: { suspend: true } },
+    );
+    await stateOf("regret", "Suspended");
+    const { rows } = await installation.database.pool.query("SELECT FROM holds");
+    expect(rows).to.deep.equal([]);
+    const back = await until("regret-victim", "run again", ({ status }) => status.attempt === 2);
+    expect(back.status.attempt).to.equal(2);
   });
 
   it("a failure starts the whole gang again, as often as backoffLimit says", async () => {

@@ -9,6 +9,7 @@ import {
   retryJob,
 } from "../../db/job-progress.ts";
 import type { AttemptEnd } from "../../db/job-progress.ts";
+import { releaseHolds } from "../../db/holds.ts";
 import { markEvicted } from "../../db/preemptions.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/controller.ts";
@@ -298,10 +299,22 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
   return again(0);
 }
 
+/** What is kept for a job is given back when its user holds it back: it would not start when its victims have left. */
+async function whileHeld({ context, view }: Step): Promise<ReconcileResult> {
+  if (!view.suspended) return done();
+  const { reason, message } = suspended;
+  const fence = { id: view.id, attempt: view.attempt };
+  await releaseHolds(context.db, [{ ...fence, reason, message }]);
+  context.scheduler.wake(view.pool);
+  return again(0);
+}
+
 export async function advance(step: Step): Promise<ReconcileResult> {
   await stopStrays(step);
   const { status, ending } = step.view;
   switch (status) {
+    case "held":
+      return whileHeld(step);
     case "starting":
       return ending ? endGang(step, ending) : whileStarting(step);
     case "running":
