@@ -64,6 +64,8 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
   const { clock, logger } = context;
   const make = (name: string, slots: number, reconcile: Reconcile) =>
     createController({ name, concurrency: slots, reconcile, clock, logger, metrics });
+  const jobs = make("job", concurrency.jobs, reconcileJob(context));
+  const priorityClasses = reconcilePriorityClass(context, jobs);
   return {
     projects: createBatchController({
       name: "project",
@@ -83,9 +85,9 @@ function createControllers(context: Context, metrics: Metrics): Controllers {
       logger,
       metrics,
     }),
-    jobs: make("job", concurrency.jobs, reconcileJob(context)),
+    jobs,
     commits: make("configcommit", concurrency.commits, reconcileConfigCommit(context)),
-    priorityClasses: make("priorityclass", concurrency.mirrors, reconcilePriorityClass(context)),
+    priorityClasses: make("priorityclass", concurrency.mirrors, priorityClasses),
     nodes: make("node", concurrency.mirrors, reconcileNode(context)),
     configMaps: createBatchController({
       name: "configmap",

@@ -3,6 +3,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
 import type { KubeClient } from "../../src/kube/client.ts";
+import { isInvalid } from "../../src/kube/errors.ts";
 import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
 import { clientFor } from "./kube-client.ts";
 import { projectRoot } from "./paths.ts";
@@ -97,17 +98,29 @@ interface DefinitionSpec {
   readonly versions: readonly { readonly name: string; readonly served: boolean }[];
 }
 
-/** A definition is Established a moment before its resource is found and answers. */
+/** A definition is Established a moment before its resource is found and answers, and before it can be applied. */
 async function waitUntilServed(client: KubeClient, definition: KubeObject): Promise<void> {
   const { group, names, versions } = specOf(definition);
   const version = versions.find(({ served }) => served)?.name;
   const example = { apiVersion: `${group}/${version}`, kind: names.kind, metadata: {} };
-  const probe = async (): Promise<true> => {
-    await client.listPage(await resourceOf(client, example), { pageSize: 1, attempts: 1 });
-    return true;
+  const probe = async (): Promise<boolean> => {
+    const type = await resourceOf(client, example);
+    await client.listPage(type, { pageSize: 1, attempts: 1 });
+    return takesApplied(client, type);
   };
   const what = `the API server to serve ${names.kind}`;
   await waitFor(probe, { what, timeoutMs: serveTimeoutMs });
+}
+
+/** Whether an empty object is refused for what it lacks: until the schema is known to apply, the answer is 503. */
+async function takesApplied(client: KubeClient, type: ResourceName): Promise<boolean> {
+  const metadata = { name: "probe", ...(type.namespaced ? { namespace: "default" } : {}) };
+  try {
+    await client.apply(type, { metadata }, { dryRun: true, attempts: 1 });
+    return true;
+  } catch (error) {
+    return isInvalid(error);
+  }
 }
 
 function specOf(definition: KubeObject): DefinitionSpec {

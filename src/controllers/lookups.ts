@@ -9,16 +9,22 @@ export function projectOfNamespace(context: Context, namespace: string): Project
   return candidates.find((project) => project.status.namespace === namespace);
 }
 
+export type ClassInEffect = Pick<PriorityClass, "name" | "value" | "preemptionPolicy">;
+
+/** Of several defaults the API server's own admission takes the one of least value, too. */
+function defaultClass(context: Context): PriorityClass | undefined {
+  const defaults = [...context.caches.priorityClasses.store.values()].filter(
+    ({ globalDefault }) => globalDefault,
+  );
+  return defaults.toSorted((a, b) => a.value - b.value)[0];
+}
+
 /** The named class, else the cluster's default, else priority 0; undefined when the named one does not exist. */
-export function priorityClassOf(
-  context: Context,
-  job: Job,
-): Pick<PriorityClass, "name" | "value" | "preemptionPolicy"> | undefined {
+export function priorityClassOf(context: Context, job: Job): ClassInEffect | undefined {
   const { store } = context.caches.priorityClasses;
   const { priorityClassName } = job.spec;
   if (priorityClassName !== undefined) return store.get(priorityClassName);
-  const byDefault = [...store.values()].find((candidate) => candidate.globalDefault);
-  return byDefault ?? { name: "", value: 0, preemptionPolicy: "PreemptLowerPriority" };
+  return defaultClass(context) ?? { name: "", value: 0, preemptionPolicy: "PreemptLowerPriority" };
 }
 
 /** The nearest ancestor's list of allowed priority classes; undefined when none names any. */

@@ -1,5 +1,5 @@
 /** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
-import { deleteNode, setForeignUsage, upsertNode } from "../db/nodes.ts";
+import { deleteNode, upsertNode } from "../db/nodes.ts";
 import { hasEnded } from "../resources/types.ts";
 import type { NodeCapacity, Pod } from "../resources/types.ts";
 import { done } from "../runtime/controller.ts";
@@ -28,21 +28,23 @@ export function reconcileNode({ db, caches, scheduler }: Context): Reconcile {
       scheduler.wake(undefined);
       return done();
     }
-    await upsertNode(db, {
+    const { uid, pool, schedulable, labels, taints, allocatable } = node;
+    const foreign = foreignUsage(caches.pods.store.byIndex(indices.podsByNode, name));
+    const change = await upsertNode(db, {
       name,
-      uid: node.uid,
-      pool: node.pool,
-      schedulable: node.schedulable,
-      labels: node.labels,
-      taints: node.taints,
-      allocatable: node.allocatable,
+      uid,
+      pool,
+      schedulable,
+      labels,
+      taints,
+      allocatable,
+      foreign,
     });
-    await setForeignUsage(
-      db,
-      name,
-      foreignUsage(caches.pods.store.byIndex(indices.podsByNode, name)),
-    );
-    scheduler.wake(node.pool);
+    if (change === undefined) return done();
+    scheduler.wake(pool);
+    // A node that was relabelled is missed by the jobs of the pool that it left.
+    if (change.formerPool !== undefined && change.formerPool !== pool)
+      scheduler.wake(change.formerPool);
     return done();
   };
 }

@@ -1,20 +1,37 @@
-/** Mirrors scheduling.k8s.io PriorityClasses into priority_classes. */
-import { deletePriorityClass, upsertPriorityClass } from "../db/priority-classes.ts";
+/** Mirrors scheduling.k8s.io PriorityClasses into priority_classes, and into the jobs that wait with them. */
+import {
+  deletePriorityClass,
+  followPriorityClass,
+  upsertPriorityClass,
+} from "../db/priority-classes.ts";
 import { done } from "../runtime/controller.ts";
 import type { Reconcile } from "../runtime/controller.ts";
 import type { Context } from "./context.ts";
+import type { KeySink } from "./sources.ts";
 
-export function reconcilePriorityClass({ db, caches }: Context): Reconcile {
-  return async (name) => {
+/**
+ * A class that is deleted leaves its jobs the priority they were queued with; made anew, it is followed at once.
+ * @param jobs is told of the jobs whose priority changed, so that their status says so
+ */
+export function reconcilePriorityClass(
+  { db, caches, scheduler }: Context,
+  jobs: KeySink,
+): Reconcile {
+  return async (name, signal) => {
     const found = caches.priorityClasses.store.get(name);
-    if (found === undefined) await deletePriorityClass(db, name);
-    else {
-      await upsertPriorityClass(db, {
-        name,
-        value: found.value,
-        preemptionPolicy: found.preemptionPolicy,
-      });
+    if (found === undefined) {
+      await deletePriorityClass(db, name);
+      return done();
     }
-    return done();
+    const { value, preemptionPolicy } = found;
+    const priorityClass = { name, value, preemptionPolicy };
+    await upsertPriorityClass(db, priorityClass);
+    for (;;) {
+      signal.throwIfAborted();
+      const changed = await followPriorityClass(db, priorityClass);
+      if (changed.length === 0) return done();
+      for (const key of changed) jobs.enqueue(key);
+      scheduler.wake(undefined);
+    }
   };
 }

@@ -80,6 +80,14 @@ function onProjectGone(context: Context, sinks: KeySinks, gone: Project): void {
     });
 }
 
+/** Which class is the default has changed for those that name none. */
+function enqueueJobsOfDefaultClass({ caches }: Context, sinks: KeySinks): void {
+  for (const { namespace, name, spec, status } of caches.jobs.store.values()) {
+    if (spec.priorityClassName === undefined && status.finishedAt === undefined)
+      sinks.jobs.enqueue(`${namespace}/${name}`);
+  }
+}
+
 function onProjectChange(context: Context, sinks: KeySinks, change: Change<Project>): void {
   const { before, after } = change;
   const name = (after ?? before)?.name ?? change.key;
@@ -198,7 +206,11 @@ export function connectSources(context: Context, sinks: KeySinks): void {
     if (job && !isSame) context.tenants.used(job.namespace);
   });
   caches.pods.onChange((change) => onPodChange(sinks, change));
-  caches.priorityClasses.onChange(() => enqueueRefusedJobs(context, sinks));
+  caches.priorityClasses.onChange(({ before, after }) => {
+    enqueueRefusedJobs(context, sinks);
+    if (before?.globalDefault === true || after?.globalDefault === true)
+      enqueueJobsOfDefaultClass(context, sinks);
+  });
   caches.nodes.onChange(({ key, before, after }) => {
     if (after === undefined) {
       // Jobs that ran there have lost pods, which stay for a while as if nothing had happened.

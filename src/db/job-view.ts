@@ -26,6 +26,8 @@ export interface JobView {
   readonly attempt: number;
   readonly priority: number;
   readonly priorityClass: string;
+  /** Whether its class may evict others. */
+  readonly preempts: boolean;
   readonly gpus: number;
   /** Pods of the gang. */
   readonly parallelism: number;
@@ -61,6 +63,7 @@ interface Row {
   readonly attempt: number;
   readonly priority: number;
   readonly priority_class: string;
+  readonly preempts: boolean;
   readonly gpus: number;
   readonly parallelism: number;
   readonly pod_gpus: number;
@@ -92,6 +95,7 @@ const viewOf = (row: Row): JobView => ({
   attempt: row.attempt,
   priority: row.priority,
   priorityClass: row.priority_class,
+  preempts: row.preempts,
   gpus: row.gpus,
   parallelism: row.parallelism,
   perPod: {
@@ -119,7 +123,7 @@ const viewOf = (row: Row): JobView => ({
 });
 
 const selection = `
-  SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.gpus,
+  SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts, job.gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,

@@ -14,34 +14,57 @@ export interface NodeInput {
   readonly labels: object;
   readonly taints: readonly object[];
   readonly allocatable: Resources;
+  /** What pods that are not Rota's request on it. A fact: it may leave the node over-committed. */
+  readonly foreign: Resources;
 }
 
-/** Stores a node as the cluster has it; writes nothing when nothing changed. */
-export async function upsertNode(db: Queryable, node: NodeInput): Promise<void> {
-  const { gpus, cpuMillis, memoryBytes, pods } = node.allocatable;
-  await run(
+export interface NodeChange {
+  /** The pool it was in before; undefined for a node that is new. */
+  readonly formerPool: string | undefined;
+}
+
+const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] => [
+  gpus,
+  cpuMillis,
+  memoryBytes,
+  pods,
+];
+
+/**
+ * Stores a node as the cluster has it, in one statement with what others use of it, so that no decision sees it
+ * empty; writes nothing, and returns undefined, when nothing changed.
+ */
+export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeChange | undefined> {
+  const [changed] = await run<{ former_pool: string | null }>(
     db,
     `
+    WITH former AS (SELECT pool FROM nodes WHERE name = $1)
     INSERT INTO nodes (
       name, uid, pool, schedulable, labels, taints,
-      gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable
+      gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
+      gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     ON CONFLICT (name) DO UPDATE
     SET uid = excluded.uid, pool = excluded.pool, schedulable = excluded.schedulable, present = true,
       labels = excluded.labels, taints = excluded.taints,
       gpus_allocatable = excluded.gpus_allocatable,
       cpu_millis_allocatable = excluded.cpu_millis_allocatable,
       memory_bytes_allocatable = excluded.memory_bytes_allocatable,
-      pods_allocatable = excluded.pods_allocatable
+      pods_allocatable = excluded.pods_allocatable,
+      gpus_foreign = excluded.gpus_foreign, cpu_millis_foreign = excluded.cpu_millis_foreign,
+      memory_bytes_foreign = excluded.memory_bytes_foreign, pods_foreign = excluded.pods_foreign
     WHERE (
       nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
-      nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable
+      nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
+      nodes.gpus_foreign, nodes.cpu_millis_foreign, nodes.memory_bytes_foreign, nodes.pods_foreign
     ) IS DISTINCT FROM (
       excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
       excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
-      excluded.pods_allocatable
+      excluded.pods_allocatable,
+      excluded.gpus_foreign, excluded.cpu_millis_foreign, excluded.memory_bytes_foreign, excluded.pods_foreign
     )
+    RETURNING (SELECT pool FROM former) AS former_pool
     `,
     [
       node.name,
@@ -50,31 +73,11 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<void> 
       node.schedulable,
       JSON.stringify(node.labels),
       JSON.stringify(node.taints),
-      gpus,
-      cpuMillis,
-      memoryBytes,
-      pods,
+      ...amountsOf(node.allocatable),
+      ...amountsOf(node.foreign),
     ],
   );
-}
-
-/** What pods that are not Rota's request on a node. A fact: it may leave the node over-committed. */
-export async function setForeignUsage(
-  db: Queryable,
-  name: string,
-  usage: Resources,
-): Promise<void> {
-  await run(
-    db,
-    `
-    UPDATE nodes
-    SET gpus_foreign = $2, cpu_millis_foreign = $3, memory_bytes_foreign = $4, pods_foreign = $5
-    WHERE name = $1
-      AND (gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign)
-        IS DISTINCT FROM ($2::int, $3::bigint, $4::bigint, $5::int)
-    `,
-    [name, usage.gpus, usage.cpuMillis, usage.memoryBytes, usage.pods],
-  );
+  return changed && { formerPool: changed.former_pool ?? undefined };
 }
 
 async function heldJobsOn(client: PoolClient, name: string) {

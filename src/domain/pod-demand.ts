@@ -1,7 +1,8 @@
 /**
  * What a pod asks of its node, counted as kube-scheduler and the kubelet do: containers and sidecars together, or
  * the largest init container beside the sidecars started before it, whichever is more; pod-level requests in place
- * of that; overhead on top (KEP-753, KEP-2837, KEP-688).
+ * of that; overhead on top (KEP-753, KEP-2837, KEP-688). A container that is resized in place holds the most of what it
+ * asks for, was allocated and has (KEP-1287).
  */
 import { parseBytes, parseCount, parseCpuMillis } from "./quantity.ts";
 
@@ -19,6 +20,8 @@ interface Requirements {
 interface Container {
   readonly restartPolicy?: string;
   readonly resources?: Requirements;
+  /** What its status says that it was allocated and has. */
+  readonly granted?: readonly Readonly<Record<string, string | number>>[];
 }
 
 /** The parts of core/v1 PodSpec that count. */
@@ -41,15 +44,21 @@ function asked(requirements: Requirements | undefined, resource: string): number
   return (parsers[resource] ?? parseCount)(String(value));
 }
 
+const ofContainer = ({ resources, granted = [] }: Container, resource: string): number =>
+  Math.max(
+    asked(resources, resource) ?? 0,
+    ...granted.map((requests) => asked({ requests }, resource) ?? 0),
+  );
+
 function askedOfPod(spec: DemandingPodSpec, resource: string): number {
   const running = (spec.containers ?? []).reduce(
-    (sum, container) => sum + (asked(container.resources, resource) ?? 0),
+    (sum, container) => sum + ofContainer(container, resource),
     0,
   );
   let sidecars = 0;
   let initial = 0;
   for (const container of spec.initContainers ?? []) {
-    const amount = asked(container.resources, resource) ?? 0;
+    const amount = ofContainer(container, resource);
     if (container.restartPolicy === "Always") sidecars += amount;
     initial = Math.max(
       initial,

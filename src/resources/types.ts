@@ -1,5 +1,5 @@
 /** The resources Rota watches, each projected to the fields it needs. */
-import { group, labels, version, defaultPool } from "../api/names.ts";
+import { apiVersion, group, labels, podName, version, defaultPool } from "../api/names.ts";
 import type {
   ConfigCommitSpec,
   ConfigCommitStatus,
@@ -11,10 +11,10 @@ import type {
   ResourcePlanStatus,
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
-import type { PodDemand } from "../domain/pod-demand.ts";
+import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import { parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
-import { fieldsOf, metaOf, textOf } from "./meta.ts";
+import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
 
 export interface Project extends Meta {
@@ -173,6 +173,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
 
 interface RawContainerStatus {
   readonly name?: string;
+  readonly allocatedResources?: Readonly<Record<string, string>>;
+  readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
   readonly state?: {
     readonly terminated?: { readonly exitCode?: number; readonly reason?: string };
   };
@@ -187,6 +189,45 @@ function failureOf(status: Readonly<Record<string, unknown>>): string {
     return `container ${ended.name ?? "?"} exited with code ${terminated.exitCode ?? "?"}`;
   }
   return textOf(status["message"]) || textOf(status["reason"]) || "the pod failed";
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+type DemandingContainers = NonNullable<DemandingPodSpec["containers"]>;
+
+/** The containers with what their statuses say that they hold, which differs while they are resized in place. */
+function withGranted(containers: unknown, statuses: unknown): DemandingContainers {
+  const all = (containers ?? []) as (DemandingContainers[number] & { readonly name?: string })[];
+  const byName = new Map(
+    ((statuses ?? []) as RawContainerStatus[]).map((entry) => [entry.name, entry]),
+  );
+  return all.map((container) => {
+    const { allocatedResources, resources } = byName.get(container.name) ?? {};
+    return { ...container, granted: [allocatedResources ?? {}, resources?.requests ?? {}] };
+  });
+}
+
+const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): PodDemand =>
+  podDemand(
+    {
+      ...spec,
+      containers: withGranted(spec["containers"], status["containerStatuses"]),
+      initContainers: withGranted(spec["initContainers"], status["initContainerStatuses"]),
+    },
+    gpuResource,
+  );
+
+/**
+ * The key of the job that a pod belongs to: its labels, its controller and its name must say the same, so that a label
+ * alone hides no pod from its node's free room.
+ */
+function jobKeyOf(raw: KubeObject): string {
+  const { name, namespace = "", labels: marks = {} } = raw.metadata;
+  const job = marks[labels.job];
+  const controller = controllerOf(raw);
+  if (job === undefined || controller?.kind !== "Job") return "";
+  if (controller.apiVersion !== apiVersion || controller.uid !== marks[labels.jobUid]) return "";
+  const expected = podName(job, Number(marks[labels.attempt]), Number(marks[labels.index]));
+  return name === expected ? `${namespace}/${job}` : "";
 }
 
 /** Set by whoever ends a pod for the cluster's sake: taints, drains, the kubelet under pressure, the pod collector. */
@@ -206,12 +247,10 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
     const spec = fieldsOf(raw["spec"]);
     const status = fieldsOf(raw["status"]);
     const podLabels = raw.metadata.labels ?? {};
-    const job = podLabels[labels.job];
-    const jobUid = podLabels[labels.jobUid] ?? "";
     return {
       ...meta,
-      jobKey: job !== undefined && jobUid !== "" ? `${meta.namespace}/${job}` : "",
-      jobUid,
+      jobKey: jobKeyOf(raw),
+      jobUid: podLabels[labels.jobUid] ?? "",
       attempt: Number(podLabels[labels.attempt] ?? 0),
       index: Number(podLabels[labels.index] ?? 0),
       leavesAt: raw.metadata.deletionTimestamp ?? "",
@@ -220,7 +259,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       ready: isTrue(status["conditions"], "Ready"),
       failure: failureOf(status),
       disruption: disruptionOf(status),
-      demand: podDemand(spec, gpuResource),
+      demand: effectiveDemand(spec, status, gpuResource),
     };
   },
 });

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { holdJobs } from "../../src/db/holds.ts";
-import { upsertNode } from "../../src/db/nodes.ts";
 import { replacePlan } from "../../src/db/plans.ts";
 import { markRunning } from "../../src/db/job-progress.ts";
 import { admitJobs } from "../../src/db/admissions.ts";
@@ -11,7 +10,7 @@ import { adoptJob, insertJob } from "../../src/db/queue.ts";
 import { refreshBorrowing } from "../../src/db/snapshot/refresh-borrowing.ts";
 import type { ResourceType } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addProject, newJob } from "../support/fixtures.ts";
+import { addNode, addProject, newJob } from "../support/fixtures.ts";
 
 const cases = Number(process.env["FC_RUNS"] ?? 60);
 
@@ -136,15 +135,8 @@ describe("borrowing marks", function () {
   /** A pool of its own for each case, with a node that has room for everything. */
   async function newPool(): Promise<string> {
     const name = `pool-${(poolCount += 1)}`;
-    await upsertNode(database.pool, {
-      name,
-      uid: randomUUID(),
-      pool: name,
-      schedulable: true,
-      labels: {},
-      taints: [],
-      allocatable: { gpus: 1000, cpuMillis: 1e6, memoryBytes: 2 ** 40, pods: 1000 },
-    });
+    const allocatable = { gpus: 1000, cpuMillis: 1e6, memoryBytes: 2 ** 40, pods: 1000 };
+    await addNode(database.pool, name, 1000, name, { allocatable });
     return name;
   }
 

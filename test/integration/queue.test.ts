@@ -12,7 +12,7 @@ import {
   markRunning,
   retryJob,
 } from "../../src/db/job-progress.ts";
-import { deleteNode, setForeignUsage } from "../../src/db/nodes.ts";
+import { deleteNode } from "../../src/db/nodes.ts";
 import { withTransaction } from "../../src/db/pool.ts";
 import { markEvicted, preempt } from "../../src/db/preemptions.ts";
 import {
@@ -286,7 +286,8 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
     }
     // A node that is over-committed by facts still takes what asks for none of the scarce resource.
-    await setForeignUsage(pool(), "bounded", { gpus: 9, cpuMillis: 0, memoryBytes: 0, pods: 1 });
+    const foreign = { gpus: 9, cpuMillis: 0, memoryBytes: 0, pods: 1 };
+    await addNode(pool(), "bounded", 8, "default", { foreign });
     const free = await addJob(pool(), project, { perPod: { ...perPod, gpus: 0 } });
     expect(await start(free, 0, "bounded")).to.have.length(1);
     await cancelJob(pool(), { id: free, reason: "Deleted", message: "" });
@@ -321,8 +322,8 @@ describe("the queue", () => {
   });
 
   it("commits no more than a node has, from many connections at once", async () => {
-    await addNode(pool(), "small", 8);
-    await setForeignUsage(pool(), "small", { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 });
+    const foreign = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 };
+    await addNode(pool(), "small", 8, "default", { foreign });
     const ids = await Promise.all(Array.from({ length: 12 }, () => addJob(pool(), project)));
     const outcomes = await Promise.allSettled(ids.map((id) => start(id, 0, "small")));
     const refusals = outcomes.filter((outcome) => outcome.status === "rejected");

@@ -3,6 +3,7 @@ import { replacePlan } from "../../src/db/plans.ts";
 import { upsertNode } from "../../src/db/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/projects.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
+import type { Resources } from "../../src/domain/scheduling/types.ts";
 import type { TimeWindow } from "../../src/domain/windows.ts";
 import type { NaivePlan } from "./naive.ts";
 import type { Random } from "./random.ts";
@@ -88,12 +89,13 @@ export interface NodeChange {
   readonly gpus?: number;
 }
 
-export const writeNode = (
+/** A node that changes has lost the pods of others. */
+export async function writeNode(
   db: DatabasePool,
   node: SimulatedNode,
   change: NodeChange = {},
-): Promise<void> =>
-  upsertNode(db, {
+): Promise<void> {
+  await upsertNode(db, {
     name: node.name,
     uid: node.uid,
     pool: node.pool,
@@ -106,7 +108,25 @@ export const writeNode = (
       memoryBytes: 256 * gibibyte,
       pods: 40,
     },
+    foreign: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
   });
+}
+
+/** What pods of others use of a node, as its mirror writes it. */
+export async function writeForeignUsage(
+  db: DatabasePool,
+  node: string,
+  usage: Resources,
+): Promise<void> {
+  await db.query(
+    `
+    UPDATE nodes
+    SET gpus_foreign = $2, cpu_millis_foreign = $3, memory_bytes_foreign = $4, pods_foreign = $5
+    WHERE name = $1
+    `,
+    [node, usage.gpus, usage.cpuMillis, usage.memoryBytes, usage.pods],
+  );
+}
 
 export const writeProject = (
   db: DatabasePool,

@@ -4,7 +4,7 @@
  * all invariants are checked, and every decision is judged from outside.
  */
 import { cancelJob, endJob, markRunning, retryJob } from "../../src/db/job-progress.ts";
-import { deleteNode, setForeignUsage } from "../../src/db/nodes.ts";
+import { deleteNode } from "../../src/db/nodes.ts";
 import { markEvicted } from "../../src/db/preemptions.ts";
 import { moveSubtree } from "../../src/db/projects.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
@@ -30,6 +30,7 @@ import {
   type SimulatedNode,
   type SimulatedPlan,
   tree,
+  writeForeignUsage,
   writeNode,
   writePlan,
   writeProject,
@@ -318,7 +319,7 @@ export class Simulation {
     if (node === undefined) return;
     this.#mayShrink = true;
     const isThere = this.#random.chance(0.6);
-    await setForeignUsage(this.#db, node, {
+    await writeForeignUsage(this.#db, node, {
       gpus: isThere ? this.#random.whole(0, 2) : 0,
       cpuMillis: isThere ? 4000 : 0,
       memoryBytes: 0,

@@ -1,7 +1,7 @@
 /** Rows that tests begin with, with defaults for whatever a test does not care about. */
 import { randomUUID } from "node:crypto";
 import type { Queryable } from "../../src/db/types.ts";
-import { upsertNode } from "../../src/db/nodes.ts";
+import { type NodeInput, upsertNode } from "../../src/db/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/projects.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { insertJob, type NewJob } from "../../src/db/queue.ts";
@@ -35,6 +35,7 @@ export async function addNode(
   name: string,
   gpus: number,
   pool = "default",
+  input: Partial<NodeInput> = {},
 ): Promise<void> {
   await upsertNode(db, {
     name,
@@ -44,6 +45,8 @@ export async function addNode(
     labels: {},
     taints: [],
     allocatable: { gpus, cpuMillis: 64_000, memoryBytes: 256 * gibibyte, pods: 110 },
+    foreign: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
+    ...input,
   });
 }
 

@@ -12,6 +12,7 @@ import { again, done } from "../../runtime/controller.ts";
 import type { Reconcile, ReconcileResult } from "../../runtime/controller.ts";
 import type { Context } from "../context.ts";
 import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
+import type { ClassInEffect } from "../lookups.ts";
 import { notify, writeStatus } from "../status.ts";
 import { queueJob } from "./admission.ts";
 import { wasQueued } from "./adoption.ts";
@@ -77,7 +78,15 @@ async function cancelDeleted(
   }
 }
 
-/** The two fields that may change: suspend at any time, the priority class while the job does not run. */
+const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffect): boolean =>
+  view.priorityClass === name &&
+  view.priority === value &&
+  view.preempts === (preemptionPolicy === "PreemptLowerPriority");
+
+/**
+ * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
+ * may have been made anew, or another may be the default.
+ */
 async function followSpec(context: Context, job: Job, view: JobView): Promise<boolean> {
   let changed = false;
   if (job.spec.suspend !== view.suspended) {
@@ -85,7 +94,7 @@ async function followSpec(context: Context, job: Job, view: JobView): Promise<bo
     changed = true;
   }
   const wanted = priorityClassOf(context, job);
-  if (wanted && wanted.name !== view.priorityClass && !isLive(view)) {
+  if (wanted && !isLive(view) && !hasClass(view, wanted)) {
     await setPriority(context.db, {
       id: view.id,
       priorityClass: wanted.name,

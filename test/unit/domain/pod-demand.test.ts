@@ -76,6 +76,23 @@ describe("what a pod asks for", () => {
     };
     expect(podDemand(spec, gpu).cpuMillis).to.equal(5250);
   });
+
+  it("counts the most that a container holds while it is resized in place", () => {
+    const container = (granted: Readonly<Record<string, string>>[]) => ({
+      resources: { requests: { cpu: "2", memory: "1Gi" } },
+      granted,
+    });
+    const demand = podDemand(
+      {
+        containers: [
+          container([{ cpu: "4" }, { cpu: "3", memory: "2Gi" }]),
+          container([{ cpu: "1" }]),
+        ],
+      },
+      gpu,
+    );
+    expect(demand).to.deep.equal({ gpus: 0, cpuMillis: 6000, memoryBytes: 3 * 2 ** 30 });
+  });
 });
 
 describe("durations", () => {

@@ -1,0 +1,419 @@
+import { expect } from "chai";
+import type { Operator } from "../../dev/local/operator.ts";
+import { waitFor } from "../../dev/local/wait.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { jobs, nodesOf, podsOf, priorityClasses } from "../../src/resources/types.ts";
+import type { Job } from "../../src/resources/types.ts";
+import {
+  type Installation,
+  job,
+  type JobOptions,
+  owner,
+  plan,
+  priorityClass,
+  project,
+  startInstallation,
+  teamIsReady,
+  teamJobIs,
+} from "../support/installation.ts";
+
+const podType = podsOf("nvidia.com/gpu");
+const nodeType = nodesOf("nvidia.com/gpu");
+/** The controller manager collects pods of a node that is gone after 40 to 60 s. */
+const collectionMs = 150_000;
+
+interface NodeRow {
+  readonly gpus_committed: number;
+  readonly gpus_foreign: number;
+  readonly cpu_millis_foreign: number;
+  readonly memory_bytes_foreign: number;
+  readonly pods_foreign: number;
+  readonly present: boolean;
+}
+
+/** A pod that another scheduler, or a kubelet, has bound. */
+const foreignPod = (
+  name: string,
+  nodeName: string,
+  spec: object = {},
+  metadata: object = {},
+): KubeObject => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name, namespace: "default", ...metadata },
+  spec: { nodeName, containers: [{ name: "main", image: "none.example/none:1" }], ...spec },
+});
+const asking = (requests: Readonly<Record<string, string>>) => ({
+  name: "main",
+  image: "none.example/none:1",
+  resources: { requests, limits: requests },
+});
+
+describe("what the cluster does to nodes, pods and priority classes", function () {
+  let installation: Installation;
+  let operator: Operator;
+
+  before(async () => {
+    installation = await startInstallation();
+    const { view } = installation;
+    for (const object of [
+      priorityClass("low", 10),
+      priorityClass("high", 1000),
+      project("team", { owner }),
+    ]) {
+      await view.apply(object);
+    }
+    operator = await installation.operate();
+    await teamIsReady(installation);
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  const stateOf = (name: string, ...states: string[]): Promise<Job> =>
+    teamJobIs(installation, name, ...states);
+
+  async function makePool(pool: string, nodes = 1, spec: object = {}): Promise<void> {
+    await installation.view.apply(plan(`all-of-${pool}`, { owner, pool }));
+    await installation.cluster.addNodes({
+      count: nodes,
+      gpus: 8,
+      pool,
+      namePrefix: `${pool}-`,
+      ...spec,
+    });
+  }
+
+  const submit = (name: string, options: JobOptions): Promise<void> =>
+    installation.view.apply(job("team", name, options));
+
+  async function run(name: string, options: JobOptions): Promise<Job> {
+    await submit(name, options);
+    return stateOf(name, "Running");
+  }
+
+  const waitingFor = (name: string, words: RegExp): Promise<Job> =>
+    installation.view.until(`job ${name} to wait with ${words}`, async () => {
+      const found = await installation.view.job(`team/${name}`);
+      return found.status.state !== "Running" && words.test(found.status.message ?? "") && found;
+    });
+
+  const patchNode = (name: string, patch: object, subresource = ""): Promise<unknown> =>
+    installation.view.client.raw("PATCH", `/api/v1/nodes/${name}${subresource}`, patch, {
+      contentType: "application/merge-patch+json",
+    });
+
+  async function nodeRow(name: string): Promise<NodeRow | undefined> {
+    const { rows } = await installation.database.pool.query<NodeRow>(
+      `SELECT gpus_committed, gpus_foreign, cpu_millis_foreign::float8, memory_bytes_foreign::float8,
+        pods_foreign, present FROM nodes WHERE name = $1`,
+      [name],
+    );
+    return rows[0];
+  }
+
+  async function failuresOf(name: string): Promise<number> {
+    const { rows } = await installation.database.pool.query<{ failures: number }>(
+      "SELECT failures FROM jobs WHERE name = $1",
+      [name],
+    );
+    return rows[0]?.failures ?? -1;
+  }
+
+  describe("pods that are not Rota's", () => {
+    it("count in all four dimensions, by their effective requests, until they have ended", async () => {
+      const { view } = installation;
+      await makePool("shared");
+      const pod = foreignPod("static", "shared-1", {
+        containers: [asking({ cpu: "2", memory: "3Gi", "nvidia.com/gpu": "3" })],
+        initContainers: [{ ...asking({ cpu: "6", memory: "1Gi" }), name: "first" }],
+      });
+      await view.client.create(podType, pod);
+      await view.until(
+        "the pod to be counted",
+        async () => (await nodeRow("shared-1"))?.gpus_foreign === 3,
+      );
+      expect(await nodeRow("shared-1")).to.include({
+        cpu_millis_foreign: 6000,
+        memory_bytes_foreign: 3 * 2 ** 30,
+        pods_foreign: 1,
+      });
+      await submit("beside", { gpus: 6, pool: "shared" });
+      await waitingFor(
+        "beside",
+        /needs 6 GPUs on one node; the largest that accepts it, shared-1, has 5/,
+      );
+      await view.client.delete(podType, "default/static");
+      await stateOf("beside", "Running");
+      expect(await nodeRow("shared-1")).to.include({ pods_foreign: 0, cpu_millis_foreign: 0 });
+    });
+
+    it("count while they terminate, and not any more once they have ended", async () => {
+      const { view } = installation;
+      await makePool("ending");
+      const slow = { "rota.dev/simulate-termination-seconds": "3600" };
+      const quick = { "rota.dev/simulate-run-seconds": "0" };
+      const gpus = (count: string) => ({ containers: [asking({ "nvidia.com/gpu": count })] });
+      await view.client.create(
+        podType,
+        foreignPod("slow", "ending-1", gpus("2"), { annotations: slow }),
+      );
+      await view.client.create(
+        podType,
+        foreignPod("quick", "ending-1", gpus("4"), { annotations: quick }),
+      );
+      await view.until(
+        "one to end",
+        async () => podType.project(await view.rawPod("default/quick")).phase === "Succeeded",
+      );
+      await view.until(
+        "the other to be counted alone",
+        async () => (await nodeRow("ending-1"))?.gpus_foreign === 2,
+      );
+      await view.client.delete(podType, "default/slow");
+      const { deleting } = podType.project(await view.rawPod("default/slow"));
+      expect(deleting).to.equal(true);
+      await submit("ending", { gpus: 7, pool: "ending" });
+      await waitingFor("ending", /has 6/);
+      await view.client.delete(podType, "default/slow", { gracePeriodSeconds: 0 });
+      await stateOf("ending", "Running");
+    });
+
+    it("count by their number, where a node takes few", async () => {
+      const { view } = installation;
+      await makePool("crowded", 1, { pods: 3 });
+      for (const name of ["first", "second"])
+        await view.client.create(podType, foreignPod(`crowd-${name}`, "crowded-1"));
+      await view.until(
+        "both to be counted",
+        async () => (await nodeRow("crowded-1"))?.pods_foreign === 2,
+      );
+      await run("fits", { gpus: 1, pool: "crowded" });
+      await submit("crowded", { gpus: 1, pool: "crowded" });
+      await waitingFor("crowded", /1 pod slot.*crowded-1/);
+    });
+
+    it("count though they carry labels of a job's", async () => {
+      const { view } = installation;
+      await makePool("forged");
+      const labels = { "rota.dev/job": "beside", "rota.dev/job-uid": "u", "rota.dev/attempt": "1" };
+      const spec = { containers: [asking({ "nvidia.com/gpu": "2" })] };
+      await view.client.create(podType, foreignPod("forged", "forged-1", spec, { labels }));
+      await view.until(
+        "the pod to be counted",
+        async () => (await nodeRow("forged-1"))?.gpus_foreign === 2,
+      );
+    });
+  });
+
+  describe("a node", () => {
+    it("that is cordoned keeps its jobs and takes no more", async () => {
+      await makePool("cordoned");
+      const before = await run("stays", { gpus: 2, pool: "cordoned" });
+      await patchNode("cordoned-1", { spec: { unschedulable: true } });
+      await submit("shut-out", { gpus: 1, pool: "cordoned" });
+      await waitingFor("shut-out", /1 not ready or cordoned/);
+      const after = await installation.view.job("team/stays");
+      expect(after.status).to.include({ state: "Running", attempt: before.status.attempt });
+      await patchNode("cordoned-1", { spec: { unschedulable: false } });
+      await stateOf("shut-out", "Running");
+    });
+
+    it("that is not ready loses its pods to the cluster, and the job does not fail by it", async () => {
+      await makePool("unready");
+      const tolerations = [
+        {
+          key: "node.kubernetes.io/not-ready",
+          operator: "Exists",
+          effect: "NoExecute",
+          tolerationSeconds: 1,
+        },
+      ];
+      const { spec } = job("team", "moved", { gpus: 2, pool: "unready" }) as unknown as {
+        spec: { template: { spec: object } };
+      };
+      const template = { spec: { ...spec.template.spec, tolerations } };
+      await run("moved", { gpus: 2, pool: "unready", spec: { template } });
+      await patchNode("unready-1", {
+        metadata: { annotations: { "rota.dev/simulate-ready": "False" } },
+      });
+      await waitingFor("moved", /1 not ready or cordoned/);
+      expect(await failuresOf("moved")).to.equal(0);
+      expect((await nodeRow("unready-1"))?.gpus_committed).to.equal(0);
+      await patchNode("unready-1", {
+        metadata: { annotations: { "rota.dev/simulate-ready": "True" } },
+      });
+      expect((await stateOf("moved", "Running")).status.attempt).to.equal(2);
+    });
+
+    it("that shrinks below what is committed keeps its jobs and takes no more until there is room", async () => {
+      await makePool("shrunk");
+      await run("large", { gpus: 6, pool: "shrunk" });
+      const capacity = (gpus: string) => ({
+        status: { capacity: { "nvidia.com/gpu": gpus }, allocatable: { "nvidia.com/gpu": gpus } },
+      });
+      await patchNode("shrunk-1", capacity("4"), "/status");
+      await submit("late", { gpus: 1, pool: "shrunk" });
+      await waitingFor("late", /the closest, shrunk-1, has 0 free/);
+      expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(6);
+      expect((await installation.view.job("team/large")).status).to.include({
+        state: "Running",
+        attempt: 1,
+      });
+      await patchNode("shrunk-1", capacity("7"), "/status");
+      await stateOf("late", "Running");
+      expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(7);
+    });
+
+    it("that moves to another pool takes the room of its jobs along, and none of the old pool's", async () => {
+      await makePool("from", 2);
+      await installation.view.apply(plan("all-of-to", { owner, pool: "to" }));
+      const settled = await run("settled", { gpus: 5, pool: "from" });
+      const [node = ""] = settled.status.nodes ?? [];
+      await patchNode(node, { metadata: { labels: { "rota.dev/pool": "to" } } });
+      await installation.view.until("the node to be in its new pool", async () => {
+        const { rows } = await installation.database.pool.query(
+          "SELECT pool FROM nodes WHERE name = $1",
+          [node],
+        );
+        return rows[0]?.pool === "to";
+      });
+      // The new pool has what the job leaves; the old one has its other node only.
+      await submit("too-much", { gpus: 4, pool: "to" });
+      await waitingFor("too-much", /needs 4 GPUs on one node; the closest, .*, has 3 free/);
+      // A job that waits keeps its best node from those behind it.
+      await installation.view.client.delete(jobs, "team/too-much");
+      expect((await run("newcomer", { gpus: 3, pool: "to" })).status.nodes).to.deep.equal([node]);
+      expect((await run("left", { gpus: 8, pool: "from" })).status.nodes).not.to.deep.equal([node]);
+      await submit("behind", { gpus: 1, pool: "from" });
+      await waitingFor("behind", /has 0 free/);
+      expect((await installation.view.job("team/settled")).status).to.include({
+        state: "Running",
+        attempt: 1,
+      });
+      expect((await nodeRow(node))?.gpus_committed).to.equal(8);
+    });
+
+    it("that is gone keeps the room of its job until the pods are collected, and the job does not fail by it", async () => {
+      const { view, cluster } = installation;
+      await makePool("gone");
+      await run("survivor", { gpus: 8, pool: "gone", parallelism: 1 });
+      await view.client.delete(nodeType, "gone-1");
+      await cluster.addNodes({ count: 1, gpus: 8, pool: "gone", namePrefix: "spare-" });
+      await view.until(
+        "the node to be missed",
+        async () => (await nodeRow("gone-1"))?.present === false,
+      );
+      expect((await nodeRow("gone-1"))?.gpus_committed).to.equal(8);
+      expect((await view.job("team/survivor")).status).to.include({ state: "Running", attempt: 1 });
+      const moved = await waitFor(
+        async () => {
+          const found = await view.job("team/survivor");
+          return found.status.state === "Running" && found.status.attempt === 2 && found;
+        },
+        { what: "the job to run elsewhere", timeoutMs: collectionMs },
+      );
+      expect(moved.status.nodes).to.deep.equal(["spare-1"]);
+      expect(await failuresOf("survivor")).to.equal(0);
+      const pods = (await view.pods()).filter(({ jobKey }) => jobKey === "team/survivor");
+      expect(pods.map(({ nodeName }) => nodeName)).to.deep.equal(["spare-1"]);
+      expect(await nodeRow("gone-1")).to.equal(undefined);
+    });
+
+    it("that is drained gives its job back to the queue without a failure, though its pod failed on the way out", async () => {
+      const { view } = installation;
+      await makePool("drained", 2);
+      const annotations = { "rota.dev/simulate-termination-exit-code": "143" };
+      const before = await run("drained", { gpus: 8, pool: "drained", annotations });
+      await view.client.evict("team/drained-1-0");
+      const moved = await view.until("the job to start again", async () => {
+        const found = await view.job("team/drained");
+        return found.status.attempt === 2 && found.status.state === "Running" && found;
+      });
+      expect(before.status.attempt).to.equal(1);
+      expect(moved.status.state).to.equal("Running");
+      expect(await failuresOf("drained")).to.equal(0);
+    });
+  });
+
+  describe("a priority class", () => {
+    const priorityOf = (name: string, priority: number): Promise<Job> =>
+      installation.view.until(`job ${name} to have priority ${priority}`, async () => {
+        const found = await installation.view.job(`team/${name}`);
+        return found.status.priority === priority && found;
+      });
+    const isDefault = (name: string, value: number): KubeObject => ({
+      ...priorityClass(name, value),
+      globalDefault: true,
+    });
+
+    before(async () => {
+      await makePool("ranked");
+      await run("filler", { gpus: 8, pool: "ranked", priorityClassName: "high" });
+    });
+
+    it("that is made anew is followed by the jobs that wait, and not by those that run", async () => {
+      const { view } = installation;
+      await view.apply(priorityClass("shifting", 10));
+      await makePool("other");
+      await run("runs", { gpus: 1, pool: "other", priorityClassName: "shifting" });
+      await view.apply(priorityClass("steady", 100));
+      await submit("first", { gpus: 1, pool: "ranked", priorityClassName: "steady" });
+      await submit("second", { gpus: 1, pool: "ranked", priorityClassName: "shifting" });
+      await view.until("the order of the queue", async () => {
+        const positions = await Promise.all(
+          ["first", "second"].map((name) => view.job(`team/${name}`)),
+        );
+        return positions.map(({ status }) => status.queuePosition).join() === "1,2";
+      });
+
+      await view.client.delete(priorityClasses, "shifting");
+      await view.until("the class to be forgotten", async () => {
+        const { rows } = await installation.database.pool.query(
+          "SELECT FROM priority_classes WHERE name = 'shifting'",
+        );
+        return rows.length === 0;
+      });
+      expect((await view.job("team/second")).status).to.include({ state: "Pending", priority: 10 });
+
+      await view.apply(priorityClass("shifting", 500, "Never"));
+      await priorityOf("second", 500);
+      await view.until("the new order of the queue", async () => {
+        const positions = await Promise.all(
+          ["first", "second"].map((name) => view.job(`team/${name}`)),
+        );
+        return positions.map(({ status }) => status.queuePosition).join() === "2,1";
+      });
+      const { rows } = await installation.database.pool.query(
+        "SELECT name, priority, preempts FROM jobs WHERE name IN ('second', 'runs') ORDER BY name",
+      );
+      expect(rows).to.deep.equal([
+        { name: "runs", priority: 10, preempts: true },
+        { name: "second", priority: 500, preempts: false },
+      ]);
+    });
+
+    it("that becomes the default, or is no more, is followed by the jobs that name none", async () => {
+      const { view } = installation;
+      await submit("unnamed", { gpus: 1, pool: "ranked" });
+      await priorityOf("unnamed", 0);
+      await view.apply(isDefault("normal", 50));
+      await priorityOf("unnamed", 50);
+      await view.client.delete(priorityClasses, "normal");
+      await priorityOf("unnamed", 0);
+    });
+
+    it("that changed while no operator ran is followed by the next", async () => {
+      const { view } = installation;
+      await view.apply(priorityClass("sleeping", 20));
+      await submit("sleeper", { gpus: 1, pool: "ranked", priorityClassName: "sleeping" });
+      await priorityOf("sleeper", 20);
+      await operator.stop();
+      await view.client.delete(priorityClasses, "sleeping");
+      await view.apply(priorityClass("sleeping", 30));
+      operator = await installation.operate();
+      await priorityOf("sleeper", 30);
+    });
+  });
+});

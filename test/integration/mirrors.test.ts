@@ -1,0 +1,133 @@
+/** The mirrors of nodes and priority classes on real PostgreSQL. */
+import { randomUUID } from "node:crypto";
+import { expect } from "chai";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { cancelJob } from "../../src/db/job-progress.ts";
+import { upsertNode } from "../../src/db/nodes.ts";
+import { followPriorityClass } from "../../src/db/priority-classes.ts";
+import { upsertProject } from "../../src/db/projects.ts";
+import { readClaimedJobs } from "../../src/db/snapshot/queue.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+
+const nothing = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
+
+describe("the mirrors", () => {
+  let database: TestDatabase;
+  let project: string;
+
+  before(async () => {
+    database = await createTestDatabase();
+    project = await addProject(database.pool, "team");
+  });
+  after(() => database.drop());
+
+  const admit = (id: string, attempt: number, node: string) =>
+    admitJobs(database.pool, [{ id, attempt, borrowing: false, placements: [{ node, pods: 1 }] }]);
+
+  it("a node is written only when it changed, and tells the pool that it left", async () => {
+    const node = {
+      name: "moving",
+      uid: randomUUID(),
+      pool: "a",
+      schedulable: true,
+      labels: {},
+      taints: [],
+      allocatable: { gpus: 8, cpuMillis: 1, memoryBytes: 1, pods: 1 },
+      foreign: nothing,
+    };
+    expect(await upsertNode(database.pool, node)).to.deep.equal({ formerPool: undefined });
+    expect(await upsertNode(database.pool, node)).to.equal(undefined);
+    const used = { ...node, foreign: { ...nothing, gpus: 1 } };
+    expect(await upsertNode(database.pool, used)).to.deep.equal({ formerPool: "a" });
+    expect(await upsertNode(database.pool, { ...used, pool: "b" })).to.deep.equal({
+      formerPool: "a",
+    });
+  });
+
+  it("a node that shrinks or fills up keeps what is committed, and commits no more", async () => {
+    await addNode(database.pool, "shrinking", 4);
+    const ids = [await addJob(database.pool, project), await addJob(database.pool, project)];
+    const [first = "", second = ""] = ids;
+    await admit(first, 0, "shrinking");
+    for (const [gpus, foreign] of [
+      [0, nothing],
+      [4, { ...nothing, gpus: 5 }],
+    ] as const) {
+      await addNode(database.pool, "shrinking", gpus, "default", { foreign });
+      const { rows } = await database.pool.query(
+        "SELECT gpus_committed FROM nodes WHERE name = 'shrinking'",
+      );
+      expect(rows).to.deep.equal([{ gpus_committed: 1 }]);
+      expect((await rejection(admit(second, 0, "shrinking"))).code).to.equal("NodeOvercommitted");
+    }
+    await addNode(database.pool, "shrinking", 2);
+    await admit(second, 0, "shrinking");
+    for (const id of ids) await cancelJob(database.pool, { id, reason: "Deleted", message: "" });
+  });
+
+  it("a class made anew is followed by the jobs that wait with it, and by no others", async () => {
+    await addNode(database.pool, "ranked", 4);
+    const old = { priorityClass: "shifting", priority: 10, preempts: true };
+    const waiting = await addJob(database.pool, project, { ...old, name: "waiting" });
+    const running = await addJob(database.pool, project, { ...old, name: "running" });
+    const other = await addJob(database.pool, project, { ...old, priorityClass: "steady" });
+    await admit(running, 0, "ranked");
+    const anew = { name: "shifting", value: 500, preemptionPolicy: "Never" } as const;
+    expect(await followPriorityClass(database.pool, anew)).to.deep.equal(["team/waiting"]);
+    expect(await followPriorityClass(database.pool, anew)).to.deep.equal([]);
+    const { rows } = await database.pool.query(
+      "SELECT id, priority, preempts FROM jobs WHERE id = ANY ($1) ORDER BY priority DESC, id = $2",
+      [[waiting, running, other], running],
+    );
+    expect(rows).to.deep.equal([
+      { id: waiting, priority: 500, preempts: false },
+      { id: other, priority: 10, preempts: true },
+      { id: running, priority: 10, preempts: true },
+    ]);
+    for (const id of [waiting, running, other])
+      await cancelJob(database.pool, { id, reason: "Deleted", message: "" });
+  });
+
+  it("a job is read with the nodes that reach its storages, as the project has them at that time", async () => {
+    const terms = (zone: string) => [
+      { matchExpressions: [{ key: "zone", operator: "In", values: [zone] }] },
+    ];
+    const id = randomUUID();
+    const keep = (zone: string) =>
+      upsertProject(database.pool, {
+        id,
+        name: "stored",
+        namespace: "stored",
+        podSecurity: "restricted",
+        members: [],
+        storages: [
+          {
+            name: "data",
+            sizeBytes: 1,
+            accessMode: "ReadWriteMany",
+            affinity: { nodeSelectorTerms: terms(zone) },
+          },
+          { name: "home", sizeBytes: 1, accessMode: "ReadWriteMany", affinity: {} },
+        ],
+      });
+    await keep("a");
+    const storages = [
+      { name: "data", mountPath: "/data" },
+      { name: "home", mountPath: "/home" },
+    ];
+    const mounting = await addJob(database.pool, id, { storages });
+    const plain = await addJob(database.pool, id);
+    const termsOf = async () =>
+      (await readClaimedJobs(database.pool, [mounting, plain])).map(({ job }) => [
+        job.id,
+        job.storageTerms,
+      ]);
+    expect(await termsOf()).to.have.deep.members([
+      [mounting, [terms("a")]],
+      [plain, undefined],
+    ]);
+    await keep("b");
+    expect(await termsOf()).to.deep.include([mounting, [terms("b")]]);
+  });
+});
