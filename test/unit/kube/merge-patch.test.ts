@@ -54,8 +54,10 @@ describe("merge patch", () => {
   });
 });
 
+/** With the fields of objects in one order, so that equal values have equal JSON. */
 function sorted(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value).sort(([one], [other]) => one.localeCompare(other));
-  return entries.map(([name, field]) => [name, sorted(field)]);
+  return Object.fromEntries(entries.map(([name, field]) => [name, sorted(field)]));
 }
