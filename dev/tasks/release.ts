@@ -1,18 +1,10 @@
 /**
  * `npm run release [-- --output=dist/release] [--no-image] [--allow-dirty]`: everything a release consists of, into one folder with
- * checksums. Nothing is pushed and no tag is set; docs/operations/release.md says what a person does then.
+ * checksums. Nothing is pushed and no tag is set; pushing image, chart and package is for a person to do.
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -110,7 +102,6 @@ function operator(): void {
 
 /** The kubectl plugin's npm package. */
 function plugin(): void {
-  if (!existsSync(join(projectRoot, "cli", "package.json"))) return;
   task("bundle-cli");
   capture("npm", "pack", "./cli", `--pack-destination=${output}`);
 }

@@ -35,6 +35,7 @@ describe("a release", () => {
   it("has everything, with checksums", () => {
     const files = readdirSync(folder).filter((name) => name !== "SHA256SUMS");
     expect(files).to.include.members([
+      `kubectl-rota-${version}.tgz`,
       `rota-${version}.cdx.json`,
       `rota-${version}.tgz`,
       `rota-${version}.yaml`,

@@ -63,7 +63,7 @@ async function environmentOf(
   const variables = spec.template.spec.containers[0]?.env ?? [];
   const declared = await Promise.all(
     variables
-      .filter(({ name }) => !name.startsWith("ROTA_HTTP_"))
+      .filter(({ name }) => !/^ROTA_(HTTP|API)_/.test(name))
       .map(async (variable) => [variable.name, await valueOf(cluster, variable)] as const),
   );
   return Object.fromEntries(declared);
