@@ -73,8 +73,9 @@ class Batch {
   async run(names: readonly string[]): Promise<Results> {
     const { store } = this.#context.caches.projects;
     const projects = names.flatMap((name) => store.get(name) ?? []);
-    await this.#remove(projects.filter(({ deleting }) => deleting));
-    const living = projects.filter(({ deleting }) => !deleting);
+    const blocked = await this.#remove(projects.filter(({ deleting }) => deleting));
+    // While its deletion is blocked a project is kept: who loses a role above must lose it here, too.
+    const living = [...projects.filter(({ deleting }) => !deleting), ...blocked];
     if (living.length === 0) return this.#results;
     await this.#claim(living);
     await this.#read(living);
@@ -83,13 +84,17 @@ class Batch {
     return this.#results;
   }
 
-  async #remove(projects: readonly Project[]): Promise<void> {
+  /** Returns those whose deletion is blocked. */
+  async #remove(projects: readonly Project[]): Promise<Project[]> {
+    const blocked: Project[] = [];
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
       const obstacle = await removeProject(this.#context, project, this.#signal);
       if (!obstacle) return done();
-      await writeOutcome(this.#context, project, obstacle, {});
-      return again(recheckSeconds);
+      this.#refusals.set(project.name, obstacle);
+      blocked.push(project);
+      return undefined;
     });
+    return blocked;
   }
 
   /** Nothing is made for a project that could vanish before it is taken down again. */
