@@ -1,7 +1,9 @@
 /** Makes docs/reference/metrics.md: every metric of the operator, as its parts register them. Nothing is connected to. */
 import { guaranteeGauge } from "../../../src/controllers/guarantees.ts";
+import { createCaches } from "../../../src/caches.ts";
 import { createJobCounters } from "../../../src/controllers/job/counters.ts";
 import { createApiMetrics } from "../../../src/http/metrics.ts";
+import { showStuckPods } from "../../../src/controllers/job/stuck-pods.ts";
 import { createPool } from "../../../src/db/pool.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
 import type { CredentialSource } from "../../../src/kube/credentials.ts";
@@ -16,7 +18,9 @@ import { systemClock } from "../../../src/runtime/clock.ts";
 import { createController, done } from "../../../src/runtime/controller.ts";
 import { silentLogger as logger } from "../../../src/runtime/logger.ts";
 import { LeaderElection } from "../../../src/runtime/lease.ts";
+import { noMetrics } from "../../../src/runtime/metrics.ts";
 import { cycleObserver } from "../../../src/scheduler/cycle-metrics.ts";
+import { readSettings } from "../../../src/settings.ts";
 import type { GeneratedFile } from "./types.ts";
 
 const nowhere = "postgres://127.0.0.1/none";
@@ -51,6 +55,10 @@ async function registered(): Promise<Described[]> {
   cycleObserver(metrics);
   createJobCounters(metrics);
   guaranteeGauge(metrics);
+  const settings = readSettings({ DATABASE_URL: nowhere }, false);
+  const { gpuResource } = settings;
+  const caches = createCaches({ kube: client, clock, logger, metrics: noMetrics, gpuResource });
+  showStuckPods({ caches, clock, settings }, metrics);
   createEventRecorder({ client, clock, logger, metrics, controller: "", instance: "" });
   createReflectorMetrics(metrics, jobs, { objects: () => 0, lastEventSeconds: () => 0 });
   const reconcile = () => Promise.resolve(done());
