@@ -161,6 +161,7 @@ describe("the image", function () {
       ...(await inClusterArguments(cluster.kubeconfig)),
       `--env=DATABASE_URL=${database.url}`,
       `--env=ROTA_HTTP_PORT=${port}`,
+      "--env=ROTA_API_PORT=0",
       "--env=NODE_OPTIONS=--max-old-space-size-percentage=75",
       image,
     );
