@@ -313,7 +313,7 @@ name: string
 role: ("admin" | "submitter" | "viewer")
 }[]
 /**
- * Names of the priority classes that jobs of this project and its descendants may use. Inherited; when no project on the way to the root names any, all are allowed.
+ * Names of the priority classes that jobs of this project and its descendants may use. Inherited; when no project on the way to the root names any, all are allowed but Kubernetes' own, whose names begin with system-.
  * 
  * @maxItems 100
  */

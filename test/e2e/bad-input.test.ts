@@ -24,12 +24,18 @@ describe("bad input", function () {
     for (const object of [
       priorityClass("low", 10),
       project("team", { owner, priorityClasses: ["low"] }),
+      project("open", { owner }),
       plan("all", { owner }),
     ]) {
       await view.apply(object);
     }
     await installation.operate();
     await teamIsReady(installation);
+    await view.until("project open to be ready", async () =>
+      (await view.projects()).some(
+        (found) => found.name === "open" && readyOf(found)?.status === "True",
+      ),
+    );
   });
 
   after(async () => {
@@ -129,6 +135,16 @@ describe("bad input", function () {
       }),
       "PriorityClassNotAllowed",
       /allowed: low/,
+    ],
+    [
+      "a priority class of the system where the project names none",
+      job("open", "system", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "system-node-critical",
+      }),
+      "PriorityClassNotAllowed",
+      /allowed: all but system-/,
     ],
     [
       "an unknown pool",

@@ -39,6 +39,9 @@ function checkPool(context: Context, job: Job): Refusal | undefined {
   );
 }
 
+/** Kubernetes keeps classes of this prefix for the cluster's own pods; they rank above every user's. */
+const systemPrefix = "system-";
+
 function checkClass(context: Context, job: Job, project: Project): Refusal | undefined {
   const name = job.spec.priorityClassName;
   if (priorityClassOf(context, job) === undefined) {
@@ -49,10 +52,11 @@ function checkClass(context: Context, job: Job, project: Project): Refusal | und
     );
   }
   const allowed = allowedPriorityClasses(context, project);
-  if (name === undefined || allowed === undefined || allowed.includes(name)) return undefined;
+  const isAllowed = allowed?.includes(name ?? "") ?? !name?.startsWith(systemPrefix);
+  if (name === undefined || isAllowed) return undefined;
   return refuse(
     "PriorityClassNotAllowed",
-    `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed.join(", ")}`,
+    `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed?.join(", ") ?? `all but ${systemPrefix}...`}`,
   );
 }
 
