@@ -4,7 +4,8 @@
  * decision or one statement are tested where these are: test/unit/scheduling (KAI #1750: "impossible" is held against
  * brute force), test/unit/domain/windows.test.ts (Slurm: daylight-saving changes, minute by minute),
  * test/integration/audit.test.ts (Armada #4321: a start on a long history). Seen red with the mechanism taken away: #443
- * (no room kept on nodes), #6143 (nothing known to be leaving), #4340 (victims end), core#660 (plans that grant nothing).
+ * (no room kept on nodes), #6143 (nothing known to be leaving), #4340 (victims end), core#660 (plans that grant nothing),
+ * #6861 (borrowers evict anyone of lower priority), #5984 (greed alone), #5111 (only rows newer than the last start).
  */
 import { expect } from "chai";
 import type { Job, Pod } from "../../src/resources/types.ts";
@@ -149,8 +150,8 @@ describe("failures of peers", function () {
     expect(await victimsIn("leaving")).to.have.lengthOf(1);
   });
 
-  // A borrower may evict only borrowers of lower priority, whatever its own: without that rule the victim, of the
-  // higher priority, takes its preemptor's place in the next cycle, and so on.
+  // A borrower may evict only borrowers of lower priority, whatever its own: without that rule (here and in the finder)
+  // the victim, of the higher priority, evicts its preemptor, is evicted again, and so on.
   it("Kueue PR 13797, #6861: a victim does not evict its preemptor back", async () => {
     await makePool("back", 1, [8, 0]);
     await submit("back-guest", "back", 8, "high", { namespace: "other" });
@@ -163,7 +164,7 @@ describe("failures of peers", function () {
     expect((await installation.view.job("team/back-host")).status.attempt).to.equal(1);
   });
 
-  // The set is inclusion-minimal, and optimal on one node: the youngest first, as preference goes, takes the eight.
+  // The set is optimal on one node: greed alone, the youngest first as preference goes, takes the eight small ones.
   it("Volcano #5984: where one victim is enough, one is evicted", async () => {
     await makePool("one", 2);
     await run("one-large", "one", 8, "low");
@@ -245,7 +246,7 @@ describe("failures of peers", function () {
   });
 
   // The claim reads states, not serial numbers greater than the last one seen: a row that others hold, or commit late,
-  // is passed over and found again.
+  // is passed over and found again. With a claim of only what was written after the last start, it waits for ever.
   it("Armada #5111: a row that could not be seen in time is not missed", async () => {
     await makePool("late", 1);
     const keeper = await installation.database.pool.connect();
