@@ -199,9 +199,9 @@ export async function judgeVictims(
   const preemptor = jobs.find(({ id }) => id === victims[0]?.preemptor);
   if (!preemptor) throw new Error(`the preemptor of ${preemptionId} is not there`);
   if (preemptor.starts > 1) return false;
-  // Free space may be kept for a job that waits before it.
-  if (jobs.some((job) => isWaiting(job) && job.isDue && job.priority >= preemptor.priority))
-    return false;
+  // Free space may be kept for a job that waits before it: of a borrower, that is any that is entitled.
+  const isBefore = ({ priority }: JobRow) => preemptor.borrowing || priority >= preemptor.priority;
+  if (jobs.some((job) => isWaiting(job) && job.isDue && isBefore(job))) return false;
   const own = await ownHolds(db, preemptor.id);
   for (const { victim, allocations } of victims) {
     const fitting = podsThatFit(preemptor, nodes, (node, at) => {
