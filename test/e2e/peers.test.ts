@@ -201,12 +201,13 @@ describe("failures of peers", function () {
   it("Volcano #5011: nobody is evicted for a job that cannot start even then", async () => {
     await makePool("vain", 2);
     await run("vain-a", "vain", 8, "low");
-    await run("vain-b", "vain", 8, "low");
+    await run("vain-b", "vain", 8, "high");
     const before = await uidsOf("vain");
-    await submit("vain-picky", "vain", 8, "high", { parallelism: 3 });
-    const waiting = await explained("vain-picky");
+    await submit("vain-picky", "vain", 8, "middle", { parallelism: 2 });
     await laterCycles("vain", 1);
-    expect(waiting.status.reason).to.equal("TooLargeForPool");
+    expect(await victimsIn("vain")).to.deep.equal([]);
+    const waiting = await explained("vain-picky");
+    expect(waiting.status.message).to.match(/evicting every job it may evict makes no room/);
     expect(await uidsOf("vain")).to.deep.equal(before);
   });
 
