@@ -9,6 +9,7 @@ import { load } from "js-yaml";
 import type { Operator } from "../../dev/local/operator.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
+import { configCommits } from "../../src/resources/types.ts";
 import { tokenOf } from "../support/asking.ts";
 import {
   job,
@@ -107,6 +108,11 @@ describe("kubectl-rota with real users of a real control plane", function () {
     for (const object of commits) {
       await view.until("the commit to be taken", () => view.apply(object).then(() => true));
     }
+    // A commit whose parent is not known yet is looked at again some seconds later.
+    await view.until("the commits to be stored", async () => {
+      const found = (await view.client.list(configCommits)).map(configCommits.project);
+      return found.filter(({ status }) => status.hash !== undefined).length === commits.length;
+    });
     for (const name of ["a", "b"]) {
       await view.apply(job("team", name, { pool: "blue", gpus: 6, priorityClassName: "low" }));
       await teamJobIs(installation, name, "Running");
