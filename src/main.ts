@@ -5,6 +5,7 @@ import { createCaches } from "./caches.ts";
 import { guaranteeGauge, watchGuarantees } from "./controllers/guarantees.ts";
 import type { Refusal } from "./controllers/job/refusal.ts";
 import { Templates } from "./controllers/job/templates.ts";
+import { UnseenPods } from "./controllers/job/unseen-pods.ts";
 import { createWork } from "./work.ts";
 import type { TermSignals } from "./work.ts";
 import { createPool } from "./db/pool.ts";
@@ -137,6 +138,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     kube,
     statuses: new StatusWriter({ client: kube, clock }),
     templates: new Templates<KubeObject | Refusal>(clock, (answer) => "metadata" in answer),
+    unseenPods: new UnseenPods(clock),
     events,
     caches,
     clock,

@@ -30,6 +30,7 @@ import type { Settings } from "../settings.ts";
 import type { Refusal } from "./job/refusal.ts";
 import type { JobCounters } from "./job/counters.ts";
 import type { Templates } from "./job/templates.ts";
+import type { UnseenPods } from "./job/unseen-pods.ts";
 
 export interface Caches {
   readonly projects: Informer<Project>;
@@ -84,6 +85,7 @@ export interface Context {
   readonly tenants: TenantsPort;
   readonly counters: JobCounters;
   readonly templates: Templates<KubeObject | Refusal>;
+  readonly unseenPods: UnseenPods;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

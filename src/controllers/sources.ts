@@ -205,6 +205,10 @@ export function connectSources(context: Context, sinks: KeySinks): void {
       before?.status.state === after?.status.state && before?.status.gpus === after?.status.gpus;
     if (job && !isSame) context.tenants.used(job.namespace);
   });
+  caches.pods.onChange(({ before, after }) => {
+    const pod = after ?? before;
+    if (pod !== undefined) context.unseenPods.forget(pod.jobUid, pod.name);
+  });
   caches.pods.onChange((change) => onPodChange(sinks, change));
   caches.priorityClasses.onChange(({ before, after }) => {
     enqueueRefusedJobs(context, sinks);

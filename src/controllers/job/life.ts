@@ -29,6 +29,7 @@ import {
 } from "./pods.ts";
 import { statusOf } from "./status.ts";
 import { refusalOfPod } from "./template-refusal.ts";
+import { longestLagSeconds } from "./unseen-pods.ts";
 
 export interface Step {
   readonly context: Context;
@@ -209,7 +210,8 @@ async function avoidSlowNodes({ context, view, ...step }: Step): Promise<void> {
   await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
 }
 
-async function makePods(step: Step, project: Project): Promise<void> {
+/** Returns the seconds after which to look again, should the cache never show what was made. */
+async function makePods(step: Step, project: Project): Promise<number> {
   const { context, job, view, signal } = step;
   const { configHash: hash } = view;
   if (hash !== undefined) {
@@ -219,8 +221,9 @@ async function makePods(step: Step, project: Project): Promise<void> {
     context.checkpoint("config-map-created");
   }
   const existing = ofAttempt(step);
-  const created = await createMissingPods(context, job, project, view, existing, signal);
-  if (created > 0) context.checkpoint("pods-created");
+  const pods = await createMissingPods(context, job, project, view, existing, signal);
+  if (pods.asked > 0) context.checkpoint("pods-created");
+  return pods.unseen > 0 ? longestLagSeconds : Number.POSITIVE_INFINITY;
 }
 
 async function whileStarting(step: Step): Promise<ReconcileResult> {
@@ -247,7 +250,8 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
   if (step.project === undefined) return again(projectRecheckSeconds);
   await announce(step);
   try {
-    await makePods(step, step.project);
+    const lookAfterSeconds = await makePods(step, step.project);
+    return again(Math.min(left, lookAfterSeconds));
   } catch (error) {
     const refusal = refusalOfPod(error);
     if (refusal === undefined) throw error;
@@ -255,7 +259,6 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
     const delaySeconds = passes ? refusedRetrySeconds : 0;
     return endGang(step, { reason: "PodsRefused", message, counts: !passes, delaySeconds });
   }
-  return again(left);
 }
 
 async function whileRunning(step: Step): Promise<ReconcileResult> {

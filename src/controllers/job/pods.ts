@@ -33,7 +33,8 @@ export function nodesByIndex(view: JobView): string[] {
 
 /**
  * Makes the pods of the attempt that are not there yet. Names are deterministic, so what was made before a crash is
- * found again: a pod that exists is ours when it carries the job's uid.
+ * found again: a pod that exists is ours when it carries the job's uid. Returns how many it asked for, and how many
+ * of those asked for the cache has yet to show.
  */
 export async function createMissingPods(
   context: Context,
@@ -42,25 +43,30 @@ export async function createMissingPods(
   view: JobView,
   existing: readonly Pod[],
   signal: AbortSignal,
-): Promise<number> {
+): Promise<{ readonly asked: number; readonly unseen: number }> {
+  const { unseenPods } = context;
   const names = new Set(existing.map((pod) => pod.name));
-  const missing = nodesByIndex(view)
-    .map((node, index) => ({ node, index }))
-    .filter(({ index }) => !names.has(podName(job.name, view.attempt, index)))
+  const absent = nodesByIndex(view)
+    .map((node, index) => ({ node, index, name: podName(job.name, view.attempt, index) }))
+    .filter(({ name }) => !names.has(name))
     .filter(({ index }) => !view.completed.includes(index));
-  if (missing.length === 0) return 0;
+  const missing = absent.filter(({ name }) => !unseenPods.has(job.uid, name));
+  const counts = { asked: missing.length, unseen: absent.length };
+  if (missing.length === 0) return counts;
   const template = await templateOf(context, job, signal);
   const type = podsOf(context.settings.gpuResource);
   const surroundings = surroundingsOf(job, project, view.configHash);
   await ensureGangService(context, job, project, signal);
   const made: KubeObject[] = [];
   try {
-    await each(missing, callsAtOnce, async ({ node, index }) => {
+    await each(missing, callsAtOnce, async ({ node, index, name }) => {
       const pod = buildPod(template, { ...surroundings, attempt: view.attempt, index, node });
+      unseenPods.asked(job.uid, name);
       try {
         made.push(await context.kube.create(type, pod, { signal }));
         context.checkpoint("pod-created");
       } catch (error) {
+        unseenPods.forget(job.uid, name);
         if (!isAlreadyExists(error)) throw error;
       }
     });
@@ -68,7 +74,7 @@ export async function createMissingPods(
     if (refusalOfPod(error) !== undefined) await unmakePods(context, made, signal);
     throw error;
   }
-  return missing.length;
+  return counts;
 }
 
 /** A gang that cannot be made whole is not left in parts; the caches have not seen these pods yet. */
