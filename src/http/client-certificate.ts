@@ -4,6 +4,9 @@
  * kube-system/extension-apiserver-authentication. User and groups are read as the API server reads them.
  */
 import { X509Certificate } from "node:crypto";
+// For its effect: toLegacyObject loads one half of a circle of Node's own modules. When node:tls is not there by then,
+// its createSecureContext stays undefined, and no connection of the process can use TLS (Node 26.10).
+import "node:tls";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";

@@ -1,4 +1,5 @@
 import "reflect-metadata";
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync, KeyObject, type webcrypto } from "node:crypto";
 import { expect } from "chai";
 import { SignJWT } from "jose";
@@ -117,6 +118,16 @@ describe("client certificates as proof of who asks", () => {
     expect(caller.groups).to.deep.equal(["system:authenticated"]);
     const newline = await leaf(ca, { subject: String.raw`CN=pat\0AO=system:masters` });
     expect((await verify(await signed(newline))).groups).to.deep.equal(["system:authenticated"]);
+  });
+
+  it("leaves TLS usable in a process that has read a certificate before anything else", () => {
+    const module = import.meta.resolve("../../../src/http/client-certificate.ts");
+    const script = `
+      import { X509Certificate } from "node:crypto";
+      import ${JSON.stringify(module)};
+      new X509Certificate(${JSON.stringify(ca.cert)}).toLegacyObject();
+      process.getBuiltinModule("node:tls").createSecureContext();`;
+    execFileSync(process.execPath, ["--input-type=module", "--eval", script], { stdio: "pipe" });
   });
 
   it("refuses a certificate of another authority, of the same name too", async () => {
