@@ -19,8 +19,7 @@ import {
 } from "../../src/domain/canonical-json.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";
-
-const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
+import { propertyRuns } from "../support/property.ts";
 
 const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
 
@@ -30,7 +29,6 @@ describe("configurations", () => {
   const pool = () => database.pool;
 
   before(async () => {
-    console.log(`      seed ${seed}`);
     database = await createTestDatabase({ maxConnections: 100 });
     project = await addProject(database.pool, "team");
   });
@@ -190,7 +188,7 @@ describe("configurations", () => {
         const back = canonicalizeValue(rows[0].content as JsonValue);
         expect([rows[0].canonical, back.hash]).to.deep.equal([canonical.canonical, canonical.hash]);
       }),
-      { numRuns: Number(process.env["FC_RUNS"] ?? 200), seed },
+      propertyRuns(200),
     );
   });
 });

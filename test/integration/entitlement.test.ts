@@ -11,8 +11,7 @@ import { refreshBorrowing } from "../../src/db/snapshot/refresh-borrowing.ts";
 import type { ResourceType } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addNode, addProject, newJob } from "../support/fixtures.ts";
-
-const cases = Number(process.env["FC_RUNS"] ?? 60);
+import { propertyRuns } from "../support/property.ts";
 
 /** Project, its parent, and its owner; the same owner may stand twice on a way to the root. */
 const tree = [
@@ -203,7 +202,7 @@ describe("borrowing marks", function () {
         }
         expect(await refresh(pool), "a second look changes nothing").to.deep.equal([]);
       }),
-      { numRuns: cases },
+      propertyRuns(60),
     );
   });
 

@@ -28,9 +28,7 @@ import { canonicalizeText } from "../../src/domain/canonical-json.ts";
 import { labelOf } from "../../src/domain/project-path.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addProject, monday, rejection } from "../support/fixtures.ts";
-
-const runs = Number(process.env["FC_RUNS"] ?? 40);
-const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
+import { propertyDraws, propertyRuns } from "../support/property.ts";
 
 /** Parents by name: the tree as anyone would write it. */
 class NaiveTree {
@@ -59,7 +57,6 @@ describe("the project tree", () => {
   const pool = () => database.pool;
 
   before(async () => {
-    console.log(`      seed ${seed}: set FC_SEED to repeat, FC_RUNS for more`);
     database = await createTestDatabase();
   });
   after(() => database.drop());
@@ -108,7 +105,7 @@ describe("the project tree", () => {
           }
         },
       ),
-      { numRuns: runs, seed },
+      propertyRuns(40),
     );
   });
 
@@ -154,7 +151,7 @@ describe("the project tree", () => {
     await pool().query("TRUNCATE projects CASCADE");
     const names = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5"];
     const ids = await Promise.all(names.map((name) => addProject(pool(), name)));
-    const random = fc.sample(fc.tuple(fc.nat(5), fc.nat(5)), { numRuns: 120, seed });
+    const random = fc.sample(fc.tuple(fc.nat(5), fc.nat(5)), propertyDraws(120));
     const work = random.map(async ([child, parent], index) => {
       const id = ids[child] ?? "";
       if (index % 2 === 0) return addProject(pool(), `leaf-${index}`, { parent: names[parent] });

@@ -9,9 +9,7 @@ import {
 } from "../../src/db/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { rejection } from "../support/fixtures.ts";
-
-const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
-const settings = { numRuns: Number(process.env["FC_RUNS"] ?? 300), seed };
+import { propertyRuns } from "../support/property.ts";
 
 const bound = fc.option(fc.integer({ min: -1_000_000, max: 1_000_000 }), { nil: null });
 const range: fc.Arbitrary<IntegerRange> = fc
@@ -37,7 +35,6 @@ function canonical(value: IntegerRange): IntegerRange {
 describe("types between TypeScript and PostgreSQL", () => {
   let database: TestDatabase;
   before(async () => {
-    console.log(`      seed ${seed}`);
     database = await createTestDatabase();
   });
   after(() => database.drop());
@@ -56,7 +53,7 @@ describe("types between TypeScript and PostgreSQL", () => {
         expect(await roundTrip(formatIntegerRange(back), "int4range")).to.deep.equal(back);
         expect(parseIntegerRange(formatIntegerRange(value))).to.deep.equal(value);
       }),
-      settings,
+      propertyRuns(300),
     );
   });
 
@@ -66,7 +63,7 @@ describe("types between TypeScript and PostgreSQL", () => {
         const back = await roundTrip(values.map(formatIntegerRange), "int4range[]");
         expect(back).to.deep.equal(values.map(canonical));
       }),
-      settings,
+      propertyRuns(300),
     );
   });
 
@@ -77,7 +74,7 @@ describe("types between TypeScript and PostgreSQL", () => {
         expect(await roundTrip(formatPath(path), "ltree")).to.deep.equal(path);
         expect(await roundTrip([formatPath(path)], "ltree[]")).to.deep.equal([path]);
       }),
-      settings,
+      propertyRuns(300),
     );
   });
 
@@ -87,7 +84,7 @@ describe("types between TypeScript and PostgreSQL", () => {
         expect(await roundTrip(values, "bigint[]")).to.deep.equal(values);
         expect(await roundTrip(values[0] ?? 0, "bigint")).to.equal(values[0] ?? 0);
       }),
-      settings,
+      propertyRuns(300),
     );
     expect((await rejection(roundTrip("9007199254740993", "bigint"))).code).to.equal(
       "InvalidValue",
@@ -104,7 +101,7 @@ describe("types between TypeScript and PostgreSQL", () => {
           instant.toString(),
         );
       }),
-      settings,
+      propertyRuns(300),
     );
   });
 

@@ -13,11 +13,8 @@ import type { Queryable } from "../../src/db/types.ts";
 import { usageOf, type Usage, type UsageDimension, type UsageQuery } from "../../src/db/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+import { propertyRuns } from "../support/property.ts";
 import { withVirtualTime, type VirtualTime } from "../support/virtual-time.ts";
-
-const runs = Number(process.env["FC_RUNS"] ?? 40);
-const seed = process.env["FC_SEED"];
-const options = { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) };
 
 const owners: readonly Owner[] = [
   { kind: "Group", name: "vision" },
@@ -424,7 +421,7 @@ describe("accounting, against a naive reading", () => {
           }
         }),
       ),
-      options,
+      propertyRuns(40),
     );
   });
 

@@ -10,14 +10,11 @@ import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/vic
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type { LiveJob, Resources, Snapshot, Verdict } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { propertyRuns } from "../support/property.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
 import { type Scenario, scenarios } from "../unit/scheduling/support.ts";
 
-const CASES = Number(process.env["FC_RUNS"] ?? 150);
 const TIGHT: FinderLimits = { closeNodes: 1, nodes: 1, siblings: 1 };
-
-const seed = process.env["FC_SEED"];
-const options = { numRuns: CASES, ...(seed === undefined ? {} : { seed: Number(seed) }) };
 
 const uuid = (kind: number, index: number): string =>
   `00000000-0000-4000-8${String(kind).padStart(3, "0")}-${String(index).padStart(12, "0")}`;
@@ -233,7 +230,7 @@ describe("victim finder, against brute force", () => {
           expect(compareCosts(cost, best)).to.equal(0);
         }),
       ),
-      options,
+      propertyRuns(150),
     );
   });
 
@@ -244,7 +241,7 @@ describe("victim finder, against brute force", () => {
           expect(verdict.kind).to.equal(best ? "preempt" : "wait");
         }),
       ),
-      options,
+      propertyRuns(150),
     );
   });
 
@@ -269,7 +266,7 @@ describe("victim finder, against brute force", () => {
           }
         });
       }),
-      options,
+      propertyRuns(150),
     );
   });
 
@@ -307,7 +304,7 @@ describe("victim finder, against brute force", () => {
           expect(verdict?.kind).to.equal(best ? "preempt" : "wait");
         });
       }),
-      options,
+      propertyRuns(150),
     );
   });
 });

@@ -9,8 +9,7 @@ import {
   parseStrictly,
   type JsonValue,
 } from "../../../src/domain/canonical-json.ts";
-
-const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
+import { propertyRuns } from "../../support/property.ts";
 
 const refuses = (text: string, words: RegExp): void => {
   expect(() => canonicalizeText(text), text)
@@ -19,8 +18,6 @@ const refuses = (text: string, words: RegExp): void => {
 };
 
 describe("canonical JSON", () => {
-  before(() => console.log(`      seed ${seed}`));
-
   it("is what RFC 8785 gives as its example", () => {
     const text = String.raw`{"numbers": [333333333.3333333, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],
       "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}`;
@@ -102,7 +99,7 @@ describe("canonical JSON", () => {
         expect(JSON.parse(first.canonical)).to.deep.equal(JSON.parse(text));
         expect(first.hash).to.equal(createHash("sha256").update(first.canonical).digest("hex"));
       }),
-      { numRuns: Number(process.env["FC_RUNS"] ?? 500), seed },
+      propertyRuns(500),
     );
   });
 

@@ -6,6 +6,7 @@ import {
   nextEvictClose,
 } from "../../../src/domain/window-closes.ts";
 import { instantBefore, rangesOfWindows, weekSeconds } from "../../../src/domain/windows.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 const hour = 3600;
 const day = 24 * hour;
@@ -89,6 +90,7 @@ describe("closes of windows that evict", () => {
         expect(last !== undefined).to.equal(!isOpen(second));
         if (last) expect((last.atSecond + last.seconds) % weekSeconds).to.equal(second);
       }),
+      propertyRuns(500),
     );
   });
 });

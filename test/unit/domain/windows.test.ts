@@ -12,9 +12,7 @@ import {
   weekSeconds,
   type TimeWindow,
 } from "../../../src/domain/windows.ts";
-
-const seed = Number(process.env["FC_SEED"] ?? Date.now() % 2 ** 31);
-const settings = { numRuns: Number(process.env["FC_RUNS"] ?? 200), seed };
+import { propertyRuns } from "../../support/property.ts";
 
 const minuteText = (minute: number): string =>
   `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}`;
@@ -66,8 +64,6 @@ function naiveChanges(
 const second = (text: string, zone: string) => secondOfWeek(Temporal.Instant.from(text), zone);
 
 describe("weekly windows", () => {
-  before(() => console.log(`      seed ${seed}`));
-
   it("cover exactly the minutes that the rule says", () => {
     fc.assert(
       fc.property(fc.array(anyWindow, { minLength: 1, maxLength: 4 }), (windows) => {
@@ -84,7 +80,7 @@ describe("weekly windows", () => {
           if (covered !== naive.has(minute)) expect.fail(`minute ${minute}: ${covered}`);
         }
       }),
-      settings,
+      propertyRuns(200),
     );
   });
 
@@ -169,7 +165,7 @@ describe("weekly windows", () => {
             ).to.deep.equal(naiveChanges(quantities, from, zone));
           },
         ),
-        { ...settings, numRuns: Math.ceil(settings.numRuns / 20) },
+        propertyRuns(10),
       );
     });
   }

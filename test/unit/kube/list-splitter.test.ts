@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { ListSplitter } from "../../../src/kube/list-splitter.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 /** Cuts `text` at random places. */
 function* cut(text: string, lengths: readonly number[]): Generator<Buffer> {
@@ -38,6 +39,7 @@ describe("list splitter", () => {
         expect(result.items).to.deep.equal(plain);
         expect(result.envelope).to.deep.equal(JSON.parse(JSON.stringify({ ...list, items: [] })));
       }),
+      propertyRuns(200),
     );
   });
 

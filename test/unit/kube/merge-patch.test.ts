@@ -2,6 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { mergePatch } from "../../../src/kube/merge-patch.ts";
 import type { JsonObject } from "../../../src/kube/merge-patch.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 /** RFC 7396, section 2, to the letter. */
 function applyPatch(target: unknown, patch: unknown): unknown {
@@ -36,6 +37,7 @@ describe("merge patch", () => {
           JSON.stringify(sorted(from)) === JSON.stringify(sorted(to)),
         );
       }),
+      propertyRuns(500),
     );
   });
 

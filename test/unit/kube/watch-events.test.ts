@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { LineSplitter } from "../../../src/kube/watch-events.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 describe("line splitter", () => {
   it("gives the same lines however the bytes are cut", () => {
@@ -20,6 +21,7 @@ describe("line splitter", () => {
         got.push(...splitter.push(bytes.subarray(at)));
         expect(got).to.deep.equal(lines);
       }),
+      propertyRuns(200),
     );
   });
 

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { Bag } from "../../../src/runtime/bag.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 describe("bag", () => {
   it("holds what a set would hold (model)", () => {
@@ -24,6 +25,7 @@ describe("bag", () => {
           expect(held).to.deep.equal([...model.keys()]);
         });
       }),
+      propertyRuns(200),
     );
   });
 });

@@ -6,6 +6,7 @@ import type { LeaseLock, LeaseRecord, VersionedLease } from "../../../src/runtim
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 import type { ManualClock } from "../../support/manual-clock.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 /** What the network does to one candidate's calls. */
 interface Link {
@@ -257,7 +258,7 @@ describe("leader election", () => {
         expect(new Set(fences).size).to.equal(fences.length);
         await stopAll();
       }),
-      { numRuns: 15 },
+      propertyRuns(15),
     );
   });
 });

@@ -2,6 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { DelayHeap } from "../../../src/runtime/delay-heap.ts";
 import { MemoryStore } from "../../../src/runtime/store.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 describe("store", () => {
   it("answers from its indices what a scan would answer (model)", () => {
@@ -30,6 +31,7 @@ describe("store", () => {
           expect(store.byIndex("tag", tag)).to.have.members(scan);
         }
       }),
+      propertyRuns(200),
     );
   });
 
@@ -66,6 +68,7 @@ describe("delay heap", () => {
         expect(model.size).to.equal(0);
         expect(times).to.deep.equal([...times].sort((one, other) => one - other));
       }),
+      propertyRuns(200),
     );
   });
 });

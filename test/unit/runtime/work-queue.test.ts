@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { WorkQueue } from "../../../src/runtime/work-queue.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 const noJitter = { baseSeconds: 1, maxSeconds: 60, random: () => 1 };
 
@@ -163,7 +164,7 @@ describe("work queue", () => {
         expect(drainNow(queue).sort()).to.deep.equal([...owed].sort());
         queue.close();
       }),
-      { numRuns: 60 },
+      propertyRuns(60),
     );
   });
 });

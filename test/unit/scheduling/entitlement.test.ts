@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { type RankedJob, rankEntitlement } from "../../../src/domain/scheduling/entitlement.ts";
-import { propertyOptions } from "./support.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 type Quantities = Readonly<Record<string, number>>;
 interface Ask {
@@ -105,7 +105,7 @@ describe("entitlement", () => {
           expect(borrowing[id], id).to.equal(isBorrowing(index, all, { c, d }));
         }
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { acceptsPods } from "../../../src/domain/scheduling/node-match.ts";
 import { allOf, mostTerms } from "../../../src/domain/scheduling/node-terms.ts";
 import type { NodeSelectorTerm } from "../../../src/domain/scheduling/types.ts";
+import { propertyRuns } from "../../support/property.ts";
 
 const keys = ["zone", "rack", "disk"];
 const values = ["a", "b", "c"];
@@ -54,7 +55,7 @@ describe("the conjunction of node selector terms", () => {
         const each = given.every((list) => accepts(nodeLabels, list));
         expect(accepts(nodeLabels, product)).to.equal(each);
       }),
-      { numRuns: 2000 },
+      propertyRuns(2000),
     );
   });
 
@@ -65,6 +66,7 @@ describe("the conjunction of node selector terms", () => {
           expect(matchExpressions.length + matchFields.length).to.be.greaterThan(0);
         }
       }),
+      propertyRuns(500),
     );
   });
 

@@ -1,8 +1,9 @@
-/** Decisions against brute force on small clusters. FC_RUNS raises the number of cases, FC_SEED repeats a seed. */
+/** Decisions against brute force on small clusters. */
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { LiveJob, PreemptVerdict, Verdict } from "../../../src/domain/scheduling/types.ts";
+import { propertyRuns } from "../../support/property.ts";
 import {
   bestCost,
   compareCosts,
@@ -11,7 +12,7 @@ import {
   isSufficient,
   podsFitting,
 } from "./brute-force.ts";
-import { propertyOptions, resources, type Scenario, scenarios } from "./support.ts";
+import { resources, type Scenario, scenarios } from "./support.ts";
 
 function verdictOf({ snapshot }: Scenario): Verdict {
   const [verdict] = decide(snapshot).verdicts;
@@ -88,7 +89,7 @@ describe("preemption, against brute force", () => {
         if (verdict.kind !== "preempt" || !best) return;
         expect(compareCosts(costOf(victimsOf(scenario, verdict)), best)).to.equal(0);
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 
@@ -114,7 +115,7 @@ describe("preemption, against brute force", () => {
         const greed = greedyCost(scenario);
         if (greed) expect(compareCosts(costOf(victims), greed)).to.be.at.most(0);
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 
@@ -134,7 +135,7 @@ describe("preemption, against brute force", () => {
           expect(fitting).to.be.at.least(placement.pods);
         }
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 });

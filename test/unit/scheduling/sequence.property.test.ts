@@ -18,7 +18,8 @@ import type {
   Snapshot,
   Verdict,
 } from "../../../src/domain/scheduling/types.ts";
-import { aCeiling, aJob, aNode, propertyOptions, resources } from "./support.ts";
+import { propertyRuns } from "../../support/property.ts";
+import { aCeiling, aJob, aNode, resources } from "./support.ts";
 
 interface Runner {
   readonly job: QueuedJob;
@@ -298,7 +299,7 @@ describe("sequences of decisions", () => {
       fc.property(worlds, ({ nodes, quantities, jobs }) => {
         settle(new World(nodes, quantities, []), jobs);
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 
@@ -310,7 +311,7 @@ describe("sequences of decisions", () => {
         expect(rest.length).to.be.at.least(1);
         settle(world, last ? [{ ...last, id: "late", key: "team/late" }] : []);
       }),
-      propertyOptions(),
+      propertyRuns(2000),
     );
   });
 });

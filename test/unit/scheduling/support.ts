@@ -134,14 +134,6 @@ export const withVictims = (snapshot: Snapshot, live: readonly LiveJob[]): Snaps
   victimsFor: snapshot.queue.map(({ id }) => id),
 });
 
-export const runs = Number(process.env["FC_RUNS"] ?? 2000);
-
-/** The options of every property: as many cases as FC_RUNS says; FC_SEED repeats a printed seed. */
-export const propertyOptions = (): { numRuns: number; seed?: number } => {
-  const seed = process.env["FC_SEED"];
-  return { numRuns: runs, ...(seed === undefined ? {} : { seed: Number(seed) }) };
-};
-
 const perPodOf = (gpus: number, cores: number): Resources => resources(gpus, cores, 1, 0);
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>

@@ -1,0 +1,73 @@
+/**
+ * How random tests run: all alike, so that each can be run for longer and repeated. FC_RUNS sets the number of cases of
+ * every property, FC_SEED their seed; both are printed when a property starts (one that never ends can be repeated,
+ * too) and when it fails.
+ */
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { getCallSites } from "node:util";
+import * as fc from "fast-check";
+
+const projectRoot = fileURLToPath(new URL("../../", import.meta.url));
+const seedsEnd = 2 ** 31;
+
+/** The parameters of one property: `defaultRuns` cases, unless FC_RUNS says otherwise. */
+export function propertyRuns<Values>(defaultRuns: number): fc.Parameters<Values> {
+  const numRuns = Number(process.env["FC_RUNS"] ?? defaultRuns);
+  const { seed, file } = start(`${numRuns} cases`);
+  const again = `FC_SEED=${seed} FC_RUNS=${numRuns} mocha --timeout 600000 ${file}`;
+  return { numRuns, seed, reporter: (details) => report(details, again) };
+}
+
+/** The parameters of fc.sample, for a test that needs so many draws and no more. */
+export const propertyDraws = <Value>(numRuns: number): fc.Parameters<Value> => ({
+  numRuns,
+  seed: start(`${numRuns} draws`).seed,
+});
+
+/** Called by an exported function: the test that called that one is named. */
+function start(what: string): { readonly seed: number; readonly file: string } {
+  const seed = Number(process.env["FC_SEED"] ?? Math.floor(Math.random() * seedsEnd));
+  const { scriptName, lineNumber } = getCallSites(3)[2] ?? { scriptName: "", lineNumber: 0 };
+  const path = scriptName.startsWith("file:") ? fileURLToPath(scriptName) : scriptName;
+  const file = relative(projectRoot, path);
+  console.log(`      seed ${seed}, ${what}: ${file}:${lineNumber}`);
+  return { seed, file };
+}
+
+function report<Values>(details: fc.RunDetails<Values>, again: string): void {
+  if (!details.failed) return;
+  const message = fc.defaultReportMessage(details) ?? "the property failed";
+  throw new Error(`${message}\n\nRepeat it with: ${again}`, { cause: details.errorInstance });
+}
+
+/** Shares are not asserted of fewer cases: chance could fail them. */
+const fewestCases = 500;
+
+/** What the cases of a property reach, so that a generator cannot go dull unnoticed. */
+export class Reached<Kind extends string> {
+  readonly #counts = new Map<Kind, number>();
+  #cases = 0;
+
+  /** Notes one case, with all kinds that it is of. */
+  note(kinds: Readonly<Partial<Record<Kind, boolean>>>): void {
+    this.#cases += 1;
+    for (const [kind, isOne] of Object.entries(kinds) as [Kind, boolean][]) {
+      if (isOne) this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
+    }
+  }
+
+  /** Throws when fewer cases than so many percent were of a kind. */
+  expectPercent(floors: Readonly<Record<Kind, number>>): void {
+    if (this.#cases < fewestCases) return;
+    const kinds = Object.keys(floors) as Kind[];
+    const dull = kinds.filter((kind) => this.#percent(kind) < floors[kind]);
+    if (dull.length === 0) return;
+    const seen = kinds.map((kind) => `${kind} ${this.#percent(kind).toFixed(1)} %`).join(", ");
+    throw new Error(`too few of ${this.#cases} cases reach ${dull.join(", ")}: ${seen}`);
+  }
+
+  #percent(kind: Kind): number {
+    return (100 * (this.#counts.get(kind) ?? 0)) / this.#cases;
+  }
+}
