@@ -76,9 +76,9 @@ async function servesAll(client: KubeClient, objects: readonly KubeObject[]): Pr
 
 /**
  * Policies that mutate answer 503 for a kind whose definition is new, until the API server has read its schema again: a
- * second or two, more when it is busy.
+ * second or two, more when it is busy. Waited for here too, since what comes next may be a user's kubectl, which does not.
  */
-export async function waitUntilStamped(client: KubeClient): Promise<void> {
+async function waitUntilStamped(client: KubeClient): Promise<void> {
   const template = { spec: { containers: [{ name: "main", image: "none.example/none:1" }] } };
   const example = {
     apiVersion: "rota.dev/v1alpha1",

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
 import type { KubeClient } from "../../src/kube/client.ts";
-import { isNotFound } from "../../src/kube/errors.ts";
+import { isNotFound, KubeError } from "../../src/kube/errors.ts";
 import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
 import { keyOf } from "../../src/kube/resource.ts";
 import {
@@ -55,8 +55,24 @@ export class ClusterView {
     return loadAll(text) as KubeObject[];
   }
 
+  /**
+   * Waits as long as the API server answers 503: where it has just started, or a definition is new, its policies that mutate
+   * come to know the kind only after a while ("Resource kind ... not found"). Any other refusal is thrown at once.
+   */
   async apply(object: KubeObject): Promise<void> {
-    await this.client.apply(typeOf(object), object, { fieldManager: "quickstart" });
+    const outcome = await this.until(`the API server to take a ${object.kind}`, () =>
+      this.#tryToApply(object),
+    );
+    if ("refusal" in outcome) throw outcome.refusal;
+  }
+
+  async #tryToApply(object: KubeObject): Promise<object | { readonly refusal: unknown }> {
+    try {
+      return await this.client.apply(typeOf(object), object, { fieldManager: "quickstart" });
+    } catch (error) {
+      if (error instanceof KubeError && error.status === 503) throw error;
+      return { refusal: error };
+    }
   }
 
   /** Deletes the object if it is there, and waits until it is gone. */

@@ -22,11 +22,8 @@ interface Step {
 
 const as = (who: Who, line: string) => ({ who, args: line.split(" ") });
 
-/** Admission policies come to know a new resource a moment after it is served. */
 async function apply({ view }: Installation, objects: readonly KubeObject[]): Promise<void> {
-  for (const object of objects) {
-    await view.until(`${object.kind} to be taken`, () => view.apply(object).then(() => true));
-  }
+  for (const object of objects) await view.apply(object);
 }
 
 async function furnish(installation: Installation): Promise<void> {

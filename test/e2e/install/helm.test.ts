@@ -7,7 +7,6 @@ import { loadAll } from "js-yaml";
 import { type Cluster, startCluster } from "../../../dev/local/cluster.ts";
 import { ensureGoTool, helm as helmTool } from "../../../dev/local/go-tool.ts";
 import type { KubeObject } from "../../../src/kube/resource.ts";
-import { waitUntilStamped } from "../../../dev/local/install-crds.ts";
 import { clientFor } from "../../../dev/local/kube-client.ts";
 import { ClusterView } from "../../../dev/quickstart/cluster-view.ts";
 import {
@@ -94,7 +93,6 @@ describe("the Helm chart", () => {
     const view = new ClusterView(client);
     const objects = [priorityClass("low", 10), project("team", { owner }), plan("all", { owner })];
     try {
-      await waitUntilStamped(client);
       for (const object of objects) await view.apply(object);
       await teamIsReady({ view });
       await view.apply(job("team", name, { pool: "default", gpus: 8, priorityClassName: "low" }));
