@@ -10,21 +10,16 @@ import type { Operator } from "../../dev/local/operator.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { configCommits } from "../../src/resources/types.ts";
-import { tokenOf } from "../support/asking.ts";
 import {
   job,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
-  teamIsReady,
   teamJobIs,
   type Installation,
 } from "../support/installation.ts";
+import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
 import { buildPlugin, writeTokenKubeconfig, type Outcome, type Plugin } from "../support/plugin.ts";
-
-const member = (name: string, role: string) => ({ kind: "User", name, role });
 
 const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
   apiVersion: "rota.dev/v1alpha1",
@@ -55,19 +50,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
   before(async () => {
     [plugin, installation] = await Promise.all([buildPlugin(), startInstallation()]);
     const { view, cluster } = installation;
-    await cluster.addNodes({ count: 2, gpus: 8, pool: "blue", namePrefix: "blue-" });
-    const robotName = "system:serviceaccount:default:default";
-    for (const object of [
-      priorityClass("lowest", 5),
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("lab"),
-      project("team", {
-        parent: "lab",
-        owner,
-        members: [member("val", "viewer"), member("ann", "admin")],
-      }),
-      project("other", { parent: "lab", members: [member(robotName, "viewer")] }),
+    operator = await furnishLab(installation, [
       plan("pat-days", {
         owner,
         pool: "blue",
@@ -80,11 +63,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
         quantity: 12,
         timeWindows: [{ start: "22:00", end: "06:30" }],
       }),
-    ]) {
-      await view.apply(object);
-    }
-    operator = await installation.operate();
-    await teamIsReady(installation);
+    ]);
     await view.until("the plans to be accepted", async () =>
       (await view.plans()).every(({ status }) => status.acceptedGeneration !== undefined),
     );
@@ -104,27 +83,17 @@ describe("kubectl-rota with real users of a real control plane", function () {
         message: "second",
       }),
     ];
-    // Admission policies come to know a new resource a moment after it is served.
-    for (const object of commits) {
-      await view.until("the commit to be taken", () => view.apply(object).then(() => true));
-    }
+    for (const object of commits) await view.apply(object);
     // A commit whose parent is not known yet is looked at again some seconds later.
     await view.until("the commits to be stored", async () => {
       const found = (await view.client.list(configCommits)).map(configCommits.project);
       return found.filter(({ status }) => status.hash !== undefined).length === commits.length;
     });
-    for (const name of ["a", "b"]) {
-      await view.apply(job("team", name, { pool: "blue", gpus: 6, priorityClassName: "low" }));
-      await teamJobIs(installation, name, "Running");
-    }
-    await view.apply(job("team", "c", { pool: "blue", gpus: 4, priorityClassName: "low" }));
-    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "lowest" }));
-    await view.until("d to queue", async () => (await view.job("other/d")).status.queuePosition);
+    await fillLab(installation, { running: 6, waiting: 4 });
     kubeconfigs.set("admin", cluster.kubeconfig);
     for (const user of ["val", "ann", "stranger"]) kubeconfigs.set(user, await cluster.user(user));
     const robot = join(cluster.directory, "robot.kubeconfig");
-    const token = await tokenOf(view.client, { namespace: "default", name: "default" });
-    writeTokenKubeconfig(cluster.kubeconfig, token, robot);
+    writeTokenKubeconfig(cluster.kubeconfig, await robotToken(installation), robot);
     kubeconfigs.set("robot", robot);
   });
 

@@ -24,15 +24,11 @@ import {
   job,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
-  teamIsReady,
   teamJobIs,
   type Installation,
 } from "../support/installation.ts";
-
-const member = (name: string, role: string) => ({ kind: "User", name, role });
+import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
 
 describe("the HTTP API with real users of a real control plane", function () {
   let installation: Installation;
@@ -52,8 +48,7 @@ describe("the HTTP API with real users of a real control plane", function () {
 
   before(async () => {
     installation = await startInstallation();
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 2, gpus: 8, pool: "blue", namePrefix: "blue-" });
+    const { cluster } = installation;
     await cluster.addNodes({
       count: 1,
       gpus: 8,
@@ -61,37 +56,15 @@ describe("the HTTP API with real users of a real control plane", function () {
       namePrefix: "tainted-",
       taints: [{ key: "maintenance", value: "yes", effect: "NoSchedule" }],
     });
-    const robotName = "system:serviceaccount:default:default";
-    for (const object of [
-      priorityClass("lowest", 5),
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("lab"),
-      project("team", {
-        parent: "lab",
-        owner,
-        members: [member("val", "viewer"), member("ann", "admin")],
-      }),
-      project("other", { parent: "lab", members: [member(robotName, "viewer")] }),
+    operator = await furnishLab(installation, [
       plan("pat-blue", { owner, pool: "blue", quantity: 16 }),
-    ]) {
-      await view.apply(object);
-    }
-    operator = await installation.operate();
-    await teamIsReady(installation);
-    for (const name of ["a", "b"]) {
-      await view.apply(job("team", name, { pool: "blue", gpus: 8, priorityClassName: "low" }));
-      await teamJobIs(installation, name, "Running");
-    }
-    await view.apply(job("team", "c", { pool: "blue", gpus: 8, priorityClassName: "low" }));
-    await view.apply(job("other", "d", { pool: "blue", gpus: 4, priorityClassName: "lowest" }));
-    await teamJobIs(installation, "c", "Pending");
-    await view.until("d to queue", async () => (await view.job("other/d")).status.queuePosition);
+    ]);
+    await fillLab(installation, { running: 8, waiting: 8 });
     admin = withCertificate(certificateOf(cluster.kubeconfig));
     val = withCertificate(certificateOf(await cluster.user("val")));
     ann = withCertificate(certificateOf(await cluster.user("ann")));
     stranger = withCertificate(certificateOf(await cluster.user("stranger")));
-    robot = withToken(await tokenOf(view.client, { namespace: "default", name: "default" }));
+    robot = withToken(await robotToken(installation));
   });
 
   after(async () => {
