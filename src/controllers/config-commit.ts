@@ -11,7 +11,7 @@ import { splitKey } from "../kube/resource.ts";
 import { fieldsOf } from "../resources/meta.ts";
 import { configCommits } from "../resources/types.ts";
 import type { ConfigCommit } from "../resources/types.ts";
-import { again, done } from "../runtime/controller.ts";
+import { again, done } from "../runtime/reconcile.ts";
 import type { Reconcile } from "../runtime/controller.ts";
 import type { Context } from "./context.ts";
 import { projectOfNamespace } from "./lookups.ts";

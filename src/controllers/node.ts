@@ -2,7 +2,7 @@
 import { deleteNode, upsertNode } from "../db/nodes.ts";
 import { hasEnded } from "../resources/types.ts";
 import type { NodeCapacity, Pod } from "../resources/types.ts";
-import { done } from "../runtime/controller.ts";
+import { done } from "../runtime/reconcile.ts";
 import type { Reconcile } from "../runtime/controller.ts";
 import { indices } from "./context.ts";
 import type { Context } from "./context.ts";

@@ -4,7 +4,7 @@ import {
   followPriorityClass,
   upsertPriorityClass,
 } from "../db/priority-classes.ts";
-import { done } from "../runtime/controller.ts";
+import { done } from "../runtime/reconcile.ts";
 import type { Reconcile } from "../runtime/controller.ts";
 import type { Context } from "./context.ts";
 import type { KeySink } from "./sources.ts";

@@ -1,15 +1,9 @@
 /** A controller whose reconcile takes many keys at once, for work that costs the same for one as for a thousand. */
-import type { BackoffOptions } from "./backoff.ts";
 import { startTimer } from "./clock.ts";
-import type { Clock } from "./clock.ts";
-import { failed } from "./controller.ts";
-import type { Controller, ReconcileResult } from "./controller.ts";
-import { errorText } from "./logger.ts";
-import type { Logger } from "./logger.ts";
-import { noMetrics } from "./metrics.ts";
-import type { Counter, Metrics } from "./metrics.ts";
-import { WorkQueue } from "./work-queue.ts";
-import type { AddOptions } from "./work-queue.ts";
+import { newRun, QueueWorker } from "./queue-worker.ts";
+import type { Controller, QueueWorkerOptions, Run } from "./queue-worker.ts";
+import { done, failed } from "./reconcile.ts";
+import type { ReconcileResult } from "./reconcile.ts";
 
 /** One result for each key; a key without one counts as done. Throwing fails all of them. */
 export type ReconcileBatch = (
@@ -17,13 +11,8 @@ export type ReconcileBatch = (
   signal: AbortSignal,
 ) => Promise<ReadonlyMap<string, ReconcileResult>>;
 
-export interface BatchControllerOptions {
-  readonly name: string;
+export interface BatchControllerOptions extends QueueWorkerOptions {
   readonly reconcile: ReconcileBatch;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics?: Metrics;
-  readonly backoff?: BackoffOptions;
   /** How long keys are gathered before a batch begins; default 0.05. */
   readonly gatherSeconds?: number;
   /** Keys of one batch; default 5,000. */
@@ -38,85 +27,23 @@ export function createBatchController(options: BatchControllerOptions): Controll
   return new BatchController(options);
 }
 
-interface Run {
-  readonly abort: AbortController;
-  readonly ended: Promise<void>;
-}
-
-class BatchController implements Controller {
-  readonly name: string;
-  readonly queue: WorkQueue;
+class BatchController extends QueueWorker<Run> {
   readonly #options: BatchControllerOptions;
-  readonly #results: Counter;
-  readonly #running = new Set<Run>();
-  #cancelGather: (() => void) | undefined;
-  #started = false;
-  #draining = false;
+  #isGathering = false;
 
   constructor(options: BatchControllerOptions) {
-    const metrics = options.metrics ?? noMetrics;
-    const { name, clock, backoff } = options;
-    this.name = name;
+    super(options);
     this.#options = options;
-    this.queue = new WorkQueue({ name, clock, metrics, ...(backoff ? { backoff } : {}) });
-    this.#results = metrics.counter({
-      name: "controller_reconcile_total",
-      help: "Reconciles by result: done, again, failed, fatal",
-      labelNames: ["controller", "result"],
-    });
-    this.queue.onReady(() => this.#gather());
   }
 
-  enqueue(key: string, options: AddOptions = {}): void {
-    this.queue.add(key, options);
-  }
-
-  enqueueAfter(key: string, seconds: number): void {
-    this.queue.addAfter(key, seconds);
-  }
-
-  start(signal: AbortSignal): void {
-    if (this.#started) throw new Error(`controller ${this.name} was started twice`);
-    this.#started = true;
-    if (signal.aborted) return this.#stop(signal.reason);
-    signal.addEventListener("abort", () => this.#stop(signal.reason), { once: true });
-    this.#gather();
-  }
-
-  async drain(timeoutSeconds: number): Promise<boolean> {
-    this.#close();
-    if (this.#running.size === 0) return true;
-    const allDone = Promise.all([...this.#running].map(({ ended }) => ended)).then(() => true);
-    const tooLate = Promise.withResolvers<boolean>();
-    const cancel = startTimer(this.#options.clock, timeoutSeconds, () => tooLate.resolve(false));
-    const drained = await Promise.race([allDone, tooLate.promise]);
-    cancel();
-    if (!drained) this.#abortAll(new Error(`controller ${this.name} was drained`));
-    return drained;
-  }
-
-  #close(): void {
-    this.#draining = true;
-    this.#cancelGather?.();
-    this.queue.close();
-  }
-
-  #stop(reason: unknown): void {
-    this.#close();
-    this.#abortAll(reason);
-  }
-
-  #abortAll(reason: unknown): void {
-    for (const { abort } of this.#running) abort.abort(reason);
-  }
-
-  #gather(): void {
-    const { clock, batchesAtOnce = 4, gatherSeconds = 0.05 } = this.#options;
-    if (!this.#started || this.#draining || this.#cancelGather) return;
-    if (this.queue.depth === 0 || this.#running.size >= batchesAtOnce) return;
-    this.#cancelGather = startTimer(clock, gatherSeconds, () => {
-      this.#cancelGather = undefined;
-      if (!this.#draining) this.#begin();
+  protected override pump(): void {
+    const { batchesAtOnce = 4, gatherSeconds = 0.05 } = this.#options;
+    if (!this.isOpen || this.#isGathering) return;
+    if (this.queue.depth === 0 || this.running.size >= batchesAtOnce) return;
+    this.#isGathering = true;
+    startTimer(this.clock, gatherSeconds, () => {
+      this.#isGathering = false;
+      if (this.isOpen) this.#begin();
     });
   }
 
@@ -129,31 +56,24 @@ class BatchController implements Controller {
       keys.push(key);
     }
     if (keys.length === 0) return;
-    const abort = new AbortController();
-    const run: Run = { abort, ended: this.#work(keys, abort).then(() => this.#ended(run)) };
-    this.#running.add(run);
-    this.#gather();
-  }
-
-  #ended(run: Run): void {
-    this.#running.delete(run);
-    this.#gather();
+    const run = newRun();
+    this.running.add(run);
+    void this.#work(keys, run);
+    this.pump();
   }
 
   /** Never rejects. */
-  async #work(keys: readonly string[], abort: AbortController): Promise<void> {
-    const { clock, timeoutSeconds = 120 } = this.#options;
-    const cancel = startTimer(clock, timeoutSeconds, () =>
-      abort.abort(new Error(`a batch of ${this.name} took longer than ${timeoutSeconds} s`)),
+  async #work(keys: readonly string[], run: Run): Promise<void> {
+    const { timeoutSeconds = 120 } = this.#options;
+    const cancel = startTimer(this.clock, timeoutSeconds, () =>
+      run.abort.abort(new Error(`a batch of ${this.name} took longer than ${timeoutSeconds} s`)),
     );
-    const results = await this.#reconcile(keys, abort.signal);
+    const results = await this.#reconcile(keys, run.abort.signal);
     cancel();
-    for (const key of keys) {
-      const result = results.get(key) ?? { kind: "done" };
-      this.#results.add({ controller: this.name, result: result.kind });
-      this.#settle(key, result);
-      this.queue.done(key);
-    }
+    for (const key of keys) this.settle(key, results.get(key) ?? done());
+    this.running.remove(run);
+    run.ended.resolve();
+    this.pump();
   }
 
   async #reconcile(
@@ -165,23 +85,5 @@ class BatchController implements Controller {
     } catch (error) {
       return new Map(keys.map((key) => [key, failed(error)]));
     }
-  }
-
-  #settle(key: string, result: ReconcileResult): void {
-    if (result.kind === "failed") return this.#retry(key, result.error);
-    this.queue.forget(key);
-    if (result.kind === "again") this.queue.addAfter(key, Math.max(result.afterSeconds, 0));
-    if (result.kind === "fatal") this.#log("reconcile failed for good", key, result.error);
-  }
-
-  #retry(key: string, error: unknown): void {
-    if (this.#draining) return;
-    const retryInSeconds = this.queue.addRateLimited(key);
-    this.#log("reconcile failed", key, error, { retryInSeconds });
-  }
-
-  #log(message: string, key: string, error: unknown, fields: object = {}): void {
-    const { logger } = this.#options;
-    logger.error(message, { controller: this.name, key, error: errorText(error), ...fields });
   }
 }

@@ -15,7 +15,8 @@ import { metricPrefix, PrometheusMetrics } from "../../../src/observability/metr
 import { stateMetrics } from "../../../src/observability/state-metrics.ts";
 import { jobs } from "../../../src/resources/types.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
-import { createController, done } from "../../../src/runtime/controller.ts";
+import { createController } from "../../../src/runtime/controller.ts";
+import { done } from "../../../src/runtime/reconcile.ts";
 import { silentLogger as logger } from "../../../src/runtime/logger.ts";
 import { LeaderElection } from "../../../src/runtime/lease.ts";
 import { noMetrics } from "../../../src/runtime/metrics.ts";

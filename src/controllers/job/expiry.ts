@@ -2,8 +2,8 @@
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { jobs as jobType } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
-import { again, done } from "../../runtime/controller.ts";
-import type { ReconcileResult } from "../../runtime/controller.ts";
+import { again, done } from "../../runtime/reconcile.ts";
+import type { ReconcileResult } from "../../runtime/reconcile.ts";
 import type { Context } from "../context.ts";
 import { deleteEnded } from "./pods.ts";
 

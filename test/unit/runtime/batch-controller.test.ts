@@ -4,7 +4,7 @@ import type {
   BatchControllerOptions,
   ReconcileBatch,
 } from "../../../src/runtime/batch-controller.ts";
-import { again, failed } from "../../../src/runtime/controller.ts";
+import { again, failed } from "../../../src/runtime/reconcile.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
 import { createManualClock } from "../../support/manual-clock.ts";

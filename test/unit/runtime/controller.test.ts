@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { again, createController, done, fatal } from "../../../src/runtime/controller.ts";
+import { createController } from "../../../src/runtime/controller.ts";
+import { again, done, fatal } from "../../../src/runtime/reconcile.ts";
 import type { ControllerOptions, Reconcile } from "../../../src/runtime/controller.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";

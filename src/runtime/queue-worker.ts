@@ -1,0 +1,145 @@
+/** What all controllers do with their keys, however many of them they work on at once. */
+import { Bag } from "./bag.ts";
+import type { BagItem } from "./bag.ts";
+import type { BackoffOptions } from "./backoff.ts";
+import { sleepUnlessAborted } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { errorText } from "./logger.ts";
+import type { Logger } from "./logger.ts";
+import { noMetrics } from "./metrics.ts";
+import type { Counter, Metrics } from "./metrics.ts";
+import type { ReconcileResult } from "./reconcile.ts";
+import { WorkQueue } from "./work-queue.ts";
+import type { AddOptions } from "./work-queue.ts";
+
+export interface Controller {
+  readonly name: string;
+  readonly queue: WorkQueue;
+  /** May be called before `start`; work begins at `start`. */
+  enqueue(key: string, options?: AddOptions): void;
+  enqueueAfter(key: string, seconds: number): void;
+  /** Works until the signal is aborted, which also aborts the signal every reconcile was given. */
+  start(signal: AbortSignal): void;
+  /** Takes no more keys and waits for those being worked on. Resolves to false when some were still busy at the end. */
+  drain(timeoutSeconds: number): Promise<boolean>;
+}
+
+export interface QueueWorkerOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  readonly backoff?: BackoffOptions;
+}
+
+/** One call of a reconcile. */
+export interface Run extends BagItem {
+  readonly abort: AbortController;
+  readonly ended: PromiseWithResolvers<void>;
+}
+
+export const newRun = (): Run => ({
+  at: 0,
+  abort: new AbortController(),
+  ended: Promise.withResolvers<void>(),
+});
+
+export abstract class QueueWorker<OwnRun extends Run> implements Controller {
+  readonly name: string;
+  readonly queue: WorkQueue;
+  protected readonly running = new Bag<OwnRun>();
+  protected readonly clock: Clock;
+  protected readonly logger: Logger;
+  readonly #results: Counter;
+  #started = false;
+  #closed = false;
+
+  constructor({ name, clock, logger, metrics = noMetrics, backoff }: QueueWorkerOptions) {
+    this.name = name;
+    this.clock = clock;
+    this.logger = logger;
+    this.queue = new WorkQueue({ name, clock, metrics, ...(backoff ? { backoff } : {}) });
+    this.#results = metrics.counter({
+      name: "controller_reconcile_total",
+      help: "Reconciles by result: done, again, failed, fatal",
+      labelNames: ["controller", "result"],
+    });
+    this.queue.onReady(() => this.pump());
+  }
+
+  /** Begins what waits, as far as there is room and the worker is open. */
+  protected abstract pump(): void;
+
+  /** Whether keys may be taken: after the start and before the end. */
+  protected get isOpen(): boolean {
+    return this.#started && !this.#closed;
+  }
+
+  enqueue(key: string, options: AddOptions = {}): void {
+    this.queue.add(key, options);
+  }
+
+  enqueueAfter(key: string, seconds: number): void {
+    this.queue.addAfter(key, seconds);
+  }
+
+  start(signal: AbortSignal): void {
+    if (this.#started) throw new Error(`controller ${this.name} was started twice`);
+    this.#started = true;
+    if (signal.aborted) return this.#stop(signal.reason);
+    signal.addEventListener("abort", () => this.#stop(signal.reason), { once: true });
+    this.pump();
+  }
+
+  async drain(timeoutSeconds: number): Promise<boolean> {
+    this.#close();
+    if (this.running.size === 0) return true;
+    const timer = new AbortController();
+    const allDone = Promise.all([...this.running].map(({ ended }) => ended.promise)).then(
+      () => true,
+    );
+    const tooLate = sleepUnlessAborted(this.clock, timeoutSeconds, timer.signal).then(() => false);
+    const drained = await Promise.race([allDone, tooLate]);
+    timer.abort();
+    if (!drained) this.#abortAll(new Error(`controller ${this.name} was drained`));
+    return drained;
+  }
+
+  /** To be called with each key that a run was about, when it has ended. */
+  protected settle(key: string, result: ReconcileResult): void {
+    this.#results.add({ controller: this.name, result: result.kind });
+    this.#reschedule(key, result);
+    this.queue.done(key);
+  }
+
+  #close(): void {
+    this.#closed = true;
+    this.queue.close();
+  }
+
+  #stop(reason: unknown): void {
+    this.#close();
+    this.#abortAll(reason);
+  }
+
+  #abortAll(reason: unknown): void {
+    for (const { abort } of this.running) abort.abort(reason);
+  }
+
+  #reschedule(key: string, result: ReconcileResult): void {
+    if (result.kind === "failed") return this.#retry(key, result.error);
+    this.queue.forget(key);
+    if (result.kind === "again") this.queue.addAfter(key, Math.max(result.afterSeconds, 0));
+    if (result.kind === "fatal") this.#log("reconcile failed for good", key, result.error);
+  }
+
+  #retry(key: string, error: unknown): void {
+    if (this.#closed) return;
+    const retryInSeconds = this.queue.addRateLimited(key);
+    this.#log("reconcile failed", key, error, { retryInSeconds });
+  }
+
+  #log(message: string, key: string, error: unknown, fields: object = {}): void {
+    this.logger.error(message, { controller: this.name, key, error: errorText(error), ...fields });
+  }
+}
