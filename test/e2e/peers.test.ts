@@ -1,11 +1,29 @@
 /**
  * What went wrong in other schedulers, named by their issue, on a real control plane. Each comment says which of our
- * mechanisms keeps it from happening here, and what the test shows without it. Failures that are a matter of one
- * decision or one statement are tested where these are: test/unit/scheduling (KAI #1750: "impossible" is held against
- * brute force), test/unit/domain/windows.test.ts (Slurm: daylight-saving changes, minute by minute),
- * test/integration/audit.test.ts (Armada #4321: a start on a long history). Seen red with the mechanism taken away: #443
- * (no room kept on nodes), #6143 (nothing known to be leaving), #4340 (victims end), core#660 (plans that grant nothing),
- * #6861 (borrowers evict anyone of lower priority), #5984 (greed alone), #5111 (only rows newer than the last start).
+ * mechanisms keeps it from happening here, and what the test shows without it. Each was seen red with this taken away:
+ *
+ * | failure           | taken away                                                                                    |
+ * |-------------------|-----------------------------------------------------------------------------------------------|
+ * | Kueue #407        | room per node: GangRoom sums it, the finder and the hold ask no node whether a pod fits       |
+ * | Kueue #6143       | what is known to be leaving                                                                   |
+ * | Kueue #6861       | borrowers evict only borrowers                                                                |
+ * | Volcano #5984     | the optimum on one node: greed alone                                                          |
+ * | Volcano #4947     | reclaim takes only borrowers (in reclaim() and in the finder)                                 |
+ * | Volcano #5011     | isPossible in front of the search, and the check in #hold                                     |
+ * | s.-plugins #443   | room kept on nodes                                                                            |
+ * | Armada #4340      | victims wait again: they end                                                                  |
+ * | Armada #5111      | the claim reads states: only rows newer than the last start                                   |
+ * | YuniKorn core#660 | plans: they grant nothing                                                                     |
+ *
+ * Failures of one decision or one statement are tested where these are:
+ *
+ * | failure      | test                                | seen red with                                              |
+ * |--------------|-------------------------------------|------------------------------------------------------------|
+ * | KAI #1750    | test/unit/scheduling/peers.test.ts  | the first 100 candidates only                              |
+ * | Armada #4321 | test/integration/audit.test.ts      | a start that reads by status, not by active_project_id     |
+ * | Slurm        | test/unit/domain/windows.test.ts    | seconds of the week counted with the offset of winter time |
+ *
+ * In test/unit/scheduling/preemption.property.test.ts "impossible" is held against brute force as well.
  */
 import { expect } from "chai";
 import type { Job, Pod } from "../../src/resources/types.ts";
@@ -99,6 +117,13 @@ describe("failures of peers", function () {
       const found = await installation.view.job(`team/${name}`);
       return found.status.queuePosition !== undefined && found;
     });
+  /** The scheduler has decided on it, whatever that was. */
+  const judged = (name: string): Promise<Job> =>
+    installation.view.until(`a decision on job ${name}`, async () => {
+      const found = await installation.view.job(`team/${name}`);
+      const { state = "Pending", queuePosition } = found.status;
+      return (state !== "Pending" || queuePosition !== undefined) && found;
+    });
   /** A job of its own, which needs a node that is not there, is explained only by a later cycle. */
   const laterCycles = async (pool: string, count: number): Promise<void> => {
     for (let turn = 0; turn < count; turn += 1) {
@@ -112,22 +137,23 @@ describe("failures of peers", function () {
     }
   };
 
-  // The finder counts room per node. Summed over nodes, 16 movable GPUs look enough for 8.
+  // Room is counted per node. Summed over nodes, the 8 movable GPUs look enough for 8.
   it("Kueue #407: eight jobs on four nodes are not killed for a job that still would not fit", async () => {
     await makePool("whole", 4);
     for (const node of [1, 2, 3, 4]) {
-      await run(`whole-high-${node}`, "whole", 4, "high");
-      await run(`whole-a-${node}`, "whole", 2, "low");
-      await run(`whole-b-${node}`, "whole", 2, "low");
+      await run(`whole-high-${node}`, "whole", 6, "high");
+      await run(`whole-a-${node}`, "whole", 1, "low");
+      await run(`whole-b-${node}`, "whole", 1, "low");
     }
     const before = await uidsOf("whole");
     expect(before).to.have.lengthOf(12);
     await submit("whole-big", "whole", 8, "middle");
-    const waiting = await explained("whole-big");
+    await judged("whole-big");
     await laterCycles("whole", 1);
-    expect(waiting.status.message).to.match(/needs 8 GPUs on one node/);
-    expect(await uidsOf("whole")).to.deep.equal(before);
     expect(await victimsIn("whole")).to.deep.equal([]);
+    expect(await uidsOf("whole")).to.deep.equal(before);
+    const waiting = await explained("whole-big");
+    expect(waiting.status.message).to.match(/needs 8 GPUs on one node/);
   });
 
   // Evicting jobs keep their allocations, and a node's room knows what is leaving it (`leaving` in the snapshot).
@@ -173,27 +199,27 @@ describe("failures of peers", function () {
     expect(await victimsIn("one")).to.deep.equal(["team/one-large"]);
   });
 
-  // Reclaim takes only what is past the lender's plan, and entitlement does not change with it: without a rank that
-  // stays, both owners take the same GPUs from each other for ever.
-  it("Volcano #4947, #3729: reclaim comes to an end with both owners at what their plans grant", async () => {
-    await makePool("cycle", 1, [4, 4]);
+  // Reclaim takes only what is past the lender's plan. The plans grant more than there is, so that both owners may run
+  // more than they get: without that rule both take the same GPUs from each other for ever.
+  it("Volcano #4947, #3729: reclaim comes to an end when the lender is at what its plan grants", async () => {
+    await makePool("cycle", 1, [6, 6]);
     for (let index = 0; index < 8; index += 1) await run(`cycle-${index}`, "cycle", 1, "low");
     for (let index = 0; index < 6; index += 1)
       await submit(`cycle-${index}`, "cycle", 1, "low", { namespace: "other" });
     // Queue times are whole seconds, so that nobody knows which of six come first.
-    await installation.view.until("four jobs of the other owner to run", async () => {
+    await installation.view.until("jobs of the other owner to run", async () => {
       const all = await installation.view.jobs();
       const running = all.filter(
         ({ namespace, status }) => namespace === "other" && status.state === "Running",
       );
-      return running.filter(({ name }) => name.startsWith("cycle-")).length === 4;
+      return running.filter(({ name }) => name.startsWith("cycle-")).length >= 2;
     });
     await laterCycles("cycle", 3);
     const victims = await victimsIn("cycle");
-    expect(victims).to.have.lengthOf(4);
+    expect(victims).to.have.lengthOf(2);
     expect(victims.every((victim) => victim.startsWith("team/"))).to.equal(true);
     const byTeam = Map.groupBy(await podsOfPool("cycle"), ({ namespace }) => namespace);
-    expect([byTeam.get("team")?.length, byTeam.get("other")?.length]).to.deep.equal([4, 4]);
+    expect([byTeam.get("team")?.length, byTeam.get("other")?.length]).to.deep.equal([6, 2]);
   });
 
   // Victims are chosen for a placement of the whole gang in all dimensions, node filters included: victims that do
@@ -204,6 +230,7 @@ describe("failures of peers", function () {
     await run("vain-b", "vain", 8, "high");
     const before = await uidsOf("vain");
     await submit("vain-picky", "vain", 8, "middle", { parallelism: 2 });
+    await judged("vain-picky");
     await laterCycles("vain", 1);
     expect(await victimsIn("vain")).to.deep.equal([]);
     const waiting = await explained("vain-picky");
@@ -234,6 +261,10 @@ describe("failures of peers", function () {
   it("Armada #4340: what was preempted waits with its old place and runs again", async () => {
     await makePool("again", 1);
     const first = await run("again-first", "again", 8, "low");
+    // Queue times are whole seconds: in the same one, either could be the first.
+    await installation.view.until("a later queue time", () =>
+      Promise.resolve(Date.now() >= Date.parse(first.status.queuedAt ?? "") + 1000),
+    );
     await submit("again-second", "again", 8, "low");
     await explained("again-second");
     await run("again-urgent", "again", 8, "high", {

@@ -286,8 +286,8 @@ describe("audit", () => {
   });
 });
 
-// Armada #4321: without an index on jobs that have not ended, a start read all that ever had.
-describe("a start on a long history", () => {
+// Without an index on jobs that have not ended, a start reads all that ever had.
+describe("a start on a long history (Armada #4321)", () => {
   let database: TestDatabase;
 
   before(async () => {

@@ -131,6 +131,23 @@ describe("weekly windows", () => {
     );
   });
 
+  it("do not overlap when the clocks change (Slurm's recurring reservations do)", () => {
+    const day = rangesOfWindows([{ days: ["Sun"], start: "01:00", end: "02:30" }])[0];
+    const night = rangesOfWindows([{ days: ["Sun"], start: "02:30", end: "04:00" }])[0];
+    const quantities = [day, night].flatMap((range, index) =>
+      range ? [Object.assign(range, { quantity: index + 1 })] : [],
+    );
+    const grantedBetween = (from: string, hours: number) =>
+      Array.from({ length: hours * 4 }, (_, quarter) => {
+        const at = Temporal.Instant.from(from).add({ minutes: 15 * quarter });
+        return quantityAt(quantities, secondOfWeek(at, "Europe/Berlin"));
+      }).join("");
+    // 2026-03-29 01:00 to 04:00 is two hours: the clocks skip from 02:00 to 03:00.
+    expect(grantedBetween("2026-03-29T00:00:00Z", 2)).to.equal("11112222");
+    // 2026-10-25 01:00 to 04:00 is four: the hour from 02:00 comes twice, and grants twice the same.
+    expect(grantedBetween("2026-10-24T23:00:00Z", 4)).to.equal("1111112211222222");
+  });
+
   for (const zone of [
     "UTC",
     "Europe/Berlin",
