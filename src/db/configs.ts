@@ -3,7 +3,7 @@ import { createPatch, type Operation } from "rfc6902";
 import type { CanonicalJson } from "../domain/canonical-json.ts";
 import { RotaError } from "../errors.ts";
 import { run } from "./pool.ts";
-import { pageOf, type Page, type PageRequest } from "./reports/page.ts";
+import { asItIs, readPage, type Page, type PageRequest } from "./reports/page.ts";
 import type { Queryable } from "./types.ts";
 
 export interface CommitInput {
@@ -164,14 +164,13 @@ export function log(db: Queryable, projectId: string, limit: number): Promise<Co
 export type LogKey = readonly [createdAt: string, id: string];
 
 /** A page of a project's commits, newest first. */
-export async function logPage(
+export function logPage(
   db: Queryable,
   projectId: string,
   { limit, after }: PageRequest<LogKey>,
 ): Promise<Page<Commit, LogKey>> {
-  const rows = await run<Commit>(
-    db,
-    `
+  return readPage<Commit, Commit, LogKey>(db, {
+    text: `
     SELECT ${commitColumns}
     FROM config_commits AS entry
     ${commitJoins}
@@ -181,9 +180,11 @@ export async function logPage(
     ORDER BY entry.created_at DESC, entry.id DESC
     LIMIT $4
     `,
-    [projectId, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
-  );
-  return pageOf(rows, limit, (commit) => [commit.createdAt.toString(), commit.id] as const);
+    values: [projectId, after?.[0] ?? null, after?.[1] ?? null],
+    limit,
+    keyOf: ({ createdAt, id }) => [createdAt.toString(), id],
+    show: asItIs,
+  });
 }
 
 /** A commit and those it follows, as git log shows them. */

@@ -1,9 +1,8 @@
 /** The windows of several owners' plans. */
 import { RotaError } from "../../errors.ts";
 import type { Owner } from "../owners.ts";
-import { run } from "../pool.ts";
 import type { IntegerRange, Queryable } from "../types.ts";
-import { pageOf, type Page, type PageRequest } from "./page.ts";
+import { readPage, type Page, type PageRequest } from "./page.ts";
 
 interface Row {
   readonly ownerId: number;
@@ -31,8 +30,6 @@ export interface PlanFilter extends PageRequest<PlanKey> {
   readonly owners: readonly Owner[] | null;
 }
 
-const startOf = ({ plan, range }: Row): number => boundsOf(plan, range).start;
-
 function boundsOf(plan: string, range: IntegerRange): { start: number; end: number } {
   if (range.empty || range.lower === null || range.upper === null) {
     throw new RotaError("InternalError", `plan ${plan} has a window outside the week`);
@@ -46,13 +43,12 @@ const planRow = ({ ownerId: _id, kind, name, range, ...row }: Row): PlanRow => (
   ...boundsOf(row.plan, range),
 });
 
-export async function planPage(
+export function planPage(
   db: Queryable,
   { owners, limit, after }: PlanFilter,
 ): Promise<Page<PlanRow, PlanKey>> {
-  const rows = await run<Row>(
-    db,
-    `
+  return readPage<Row, PlanRow, PlanKey>(db, {
+    text: `
     SELECT owner.id AS "ownerId", owner.kind, owner.name, plan.plan_name AS plan,
       plan.resource_type AS "resourceType", plan.pool, plan.quantity, plan.on_window_close AS "onWindowClose",
       plan.time_window AS range
@@ -66,20 +62,16 @@ export async function planPage(
     ORDER BY owner.id, plan.resource_type, plan.pool, lower(plan.time_window)
     LIMIT $7
     `,
-    [
+    values: [
       owners?.map(({ kind }) => kind) ?? null,
       owners?.map(({ name }) => name) ?? null,
       after?.[0] ?? null,
       after?.[1] ?? null,
       after?.[2] ?? null,
       after?.[3] ?? null,
-      limit + 1,
     ],
-  );
-  const { rows: shown, next } = pageOf(
-    rows,
     limit,
-    (row) => [row.ownerId, row.resourceType, row.pool, startOf(row)] as const,
-  );
-  return { rows: shown.map(planRow), next };
+    keyOf: (row) => [row.ownerId, row.resourceType, row.pool, boundsOf(row.plan, row.range).start],
+    show: planRow,
+  });
 }

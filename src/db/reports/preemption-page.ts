@@ -1,7 +1,6 @@
 /** The ledger of evictions as people ask for it. */
-import { run } from "../pool.ts";
 import type { Queryable } from "../types.ts";
-import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface VictimRow {
   /** namespace/name */
@@ -37,13 +36,12 @@ export interface PreemptionFilter extends PageRequest<PreemptionKey> {
 }
 
 /** A page of decisions, the newest first, in which a job of these namespaces evicts or is evicted. */
-export async function preemptionPage(
+export function preemptionPage(
   db: Queryable,
   { namespaces, since, limit, after }: PreemptionFilter,
 ): Promise<Page<PreemptionRow, PreemptionKey>> {
-  const rows = await run<PreemptionRow>(
-    db,
-    `
+  return readPage<PreemptionRow, PreemptionRow, PreemptionKey>(db, {
+    text: `
     SELECT preemption.id, preemption.decided_at AS "decidedAt", preemption.pool, preemption.preemptor,
       preemption.rule, preemption.reason, preemption.outcome, preemption.settled_at AS "settledAt",
       preemption.alternatives, list.victims
@@ -65,8 +63,9 @@ export async function preemptionPage(
     ORDER BY preemption.decided_at DESC, preemption.id DESC
     LIMIT $5
     `,
-    [namespaces, since ?? null, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
-  );
-  const decisions = rows.map((row) => ({ ...row, victims: row.victims ?? [] }));
-  return pageOf(decisions, limit, (row) => [row.decidedAt.toString(), row.id] as const);
+    values: [namespaces, since ?? null, after?.[0] ?? null, after?.[1] ?? null],
+    limit,
+    keyOf: ({ decidedAt, id }) => [decidedAt.toString(), id],
+    show: (row) => ({ ...row, victims: row.victims ?? [] }),
+  });
 }

@@ -2,7 +2,7 @@
 import { run } from "../pool.ts";
 import type { Owner } from "../owners.ts";
 import { formatPath, type Queryable } from "../types.ts";
-import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 interface Row {
   readonly name: string;
@@ -31,13 +31,12 @@ export interface ProjectFilter extends PageRequest<string> {
 }
 
 /** A page of the tree, in the order of the paths. Jobs are summed per project once, whatever the depth. */
-export async function projectPage(
+export function projectPage(
   db: Queryable,
   { namespaces, root, limit, after, secondOfWeek }: ProjectFilter,
 ): Promise<Page<ProjectRow, string>> {
-  const rows = await run<Row>(
-    db,
-    `
+  return readPage<Row, ProjectRow, string>(db, {
+    text: `
     WITH shown AS MATERIALIZED (
       SELECT project.*
       FROM projects AS project
@@ -45,7 +44,7 @@ export async function projectPage(
         AND ($2::text IS NULL OR project.path <@ (SELECT path FROM projects WHERE name = $2))
         AND ($3::text IS NULL OR project.path > $3::ltree)
       ORDER BY project.path
-      LIMIT $4
+      LIMIT $5
     ), used AS MATERIALIZED (
       SELECT project.path, jobs.*
       FROM (
@@ -64,7 +63,7 @@ export async function projectPage(
     SELECT shown.name, parent.name AS parent, shown.path, shown.namespace,
       CASE WHEN owner.id IS NOT NULL THEN jsonb_build_object('kind', owner.kind, 'name', owner.name) END AS owner,
       (
-        SELECT coalesce(sum(quantity) FILTER (WHERE time_window @> $5::int), 0)::int
+        SELECT coalesce(sum(quantity) FILTER (WHERE time_window @> $4::int), 0)::int
         FROM resource_plans
         WHERE resource_type = 'GPU' AND resource_owner_id = owner.id
         HAVING count(*) > 0
@@ -90,14 +89,11 @@ export async function projectPage(
     ) AS totals
     ORDER BY shown.path
     `,
-    [namespaces, root ?? null, after ?? null, limit + 1, secondOfWeek],
-  );
-  const projects = rows.map((row) => ({
-    ...row,
-    path: formatPath(row.path),
-    depth: row.path.length - 1,
-  }));
-  return pageOf(projects, limit, ({ path }) => path);
+    values: [namespaces, root ?? null, after ?? null, secondOfWeek],
+    limit,
+    keyOf: ({ path }) => formatPath(path),
+    show: (row) => ({ ...row, path: formatPath(row.path), depth: row.path.length - 1 }),
+  });
 }
 
 /** Namespaces of projects, in order; at most so many. */

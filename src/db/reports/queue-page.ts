@@ -1,7 +1,7 @@
 /** The queue as people ask for it: jobs that wait, with their places. */
 import { run } from "../pool.ts";
 import type { Queryable } from "../types.ts";
-import { pageOf, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
+import { asItIs, readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface QueueRow {
   readonly pool: string;
@@ -33,13 +33,12 @@ export interface QueueFilter extends PageRequest<QueueKey> {
  * A page of the waiting jobs. The places come from the queue's index in its order, so that a page costs what lies
  * before its end in the queue; what the scheduler last said of a job is in its custom resource.
  */
-export async function queuePage(
+export function queuePage(
   db: Queryable,
   { namespaces, pool, limit, after }: QueueFilter,
 ): Promise<Page<QueueRow, QueueKey>> {
-  const rows = await run<QueueRow>(
-    db,
-    `
+  return readPage<QueueRow, QueueRow, QueueKey>(db, {
+    text: `
     SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason, message,
       gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
     FROM (
@@ -54,9 +53,11 @@ export async function queuePage(
     ORDER BY pool, position
     LIMIT $5
     `,
-    [pool ?? null, namespaces, after?.[0] ?? null, after?.[1] ?? null, limit + 1],
-  );
-  return pageOf(rows, limit, (row) => [row.pool, row.position] as const);
+    values: [pool ?? null, namespaces, after?.[0] ?? null, after?.[1] ?? null],
+    limit,
+    keyOf: (row) => [row.pool, row.position],
+    show: asItIs,
+  });
 }
 
 /** A waiting job's place in its pool's queue; undefined when it does not wait. One count over the queue's index. */

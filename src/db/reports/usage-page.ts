@@ -1,8 +1,7 @@
 /** What pools and nodes have, and how much of it is used. */
 import type { Resources } from "../../domain/scheduling/types.ts";
-import { run } from "../pool.ts";
 import type { Queryable } from "../types.ts";
-import { pageOf, type Page, type PageRequest } from "./page.ts";
+import { readPage, type Page, type PageRequest } from "./page.ts";
 
 /** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
 type Amounts = readonly (string | number)[];
@@ -42,13 +41,12 @@ export interface PoolRow extends PoolCounts {
   readonly usage: Usage;
 }
 
-export async function poolPage(
+export function poolPage(
   db: Queryable,
   { limit, after }: PageRequest<string>,
 ): Promise<Page<PoolRow, string>> {
-  const rows = await run<PoolCounts & UsageColumns>(
-    db,
-    `
+  return readPage<PoolCounts & UsageColumns, PoolRow, string>(db, {
+    text: `
     WITH capacity AS (
       SELECT pool, count(*) AS nodes, count(*) FILTER (WHERE schedulable) AS schedulable,
         ARRAY[sum(gpus_allocatable), sum(cpu_millis_allocatable), sum(memory_bytes_allocatable),
@@ -89,13 +87,14 @@ export async function poolPage(
     ORDER BY 1
     LIMIT $2
     `,
-    [after ?? null, limit + 1],
-  );
-  const pools = rows.map(({ allocatable, committed, foreign, held, ...row }) => ({
-    ...row,
-    usage: usageOf({ allocatable, committed, foreign, held }),
-  }));
-  return pageOf(pools, limit, ({ pool }) => pool);
+    values: [after ?? null],
+    limit,
+    keyOf: ({ pool }) => pool,
+    show: ({ allocatable, committed, foreign, held, ...row }) => ({
+      ...row,
+      usage: usageOf({ allocatable, committed, foreign, held }),
+    }),
+  });
 }
 
 interface NodeCounts {
@@ -109,13 +108,12 @@ export interface NodeRow extends NodeCounts {
   readonly usage: Usage;
 }
 
-export async function nodePage(
+export function nodePage(
   db: Queryable,
   { pool, limit, after }: PageRequest<string> & { readonly pool?: string | undefined },
 ): Promise<Page<NodeRow, string>> {
-  const rows = await run<NodeCounts & UsageColumns>(
-    db,
-    `
+  return readPage<NodeCounts & UsageColumns, NodeRow, string>(db, {
+    text: `
     WITH shown AS MATERIALIZED (
       SELECT *
       FROM nodes
@@ -139,11 +137,12 @@ export async function nodePage(
     ) AS kept
     ORDER BY node.name
     `,
-    [pool ?? null, after ?? null, limit + 1],
-  );
-  const nodes = rows.map(({ allocatable, committed, foreign, held, ...row }) => ({
-    ...row,
-    usage: usageOf({ allocatable, committed, foreign, held }),
-  }));
-  return pageOf(nodes, limit, ({ node }) => node);
+    values: [pool ?? null, after ?? null],
+    limit,
+    keyOf: ({ node }) => node,
+    show: ({ allocatable, committed, foreign, held, ...row }) => ({
+      ...row,
+      usage: usageOf({ allocatable, committed, foreign, held }),
+    }),
+  });
 }
