@@ -127,6 +127,7 @@ interface UsageFlags {
   readonly by?: UsageKey[];
   readonly within?: string;
   readonly pool?: string;
+  readonly limit: number;
 }
 
 function usageKey(value: string, former: readonly string[] = []): string[] {
@@ -146,6 +147,9 @@ function addUsage(program: Command, runs: Runs): void {
       "only this project and those below; needed unless you may see all",
     )
     .option("--pool <name>", "only this pool")
+    .addOption(
+      new Option("--limit <count>", "at most so many").argParser(wholeNumber).default(5000),
+    )
     .action(({ by = ["subtree"], ...options }: UsageFlags, command: Command) =>
       runs(command, async () => (await import("./commands/usage.ts")).usage({ ...options, by })),
     );

@@ -22,10 +22,17 @@ export interface RotaApiOptions {
 
 export type Query = Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
+export interface Paged {
+  readonly items: readonly unknown[];
+  readonly next: string | null;
+}
+
 export interface RotaApi {
   get<Answer>(path: string, query?: Query): Promise<Answer>;
   /** Every item, page by page; at most so many. */
   all<Item>(path: string, query: Query, most: number): Promise<Item[]>;
+  /** The same with what the first page says beside its items; `next` tells whether there are more. */
+  whole<Answer extends Paged>(path: string, query: Query, most: number): Promise<Answer>;
   close(): Promise<void>;
 }
 
@@ -131,24 +138,29 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
     return JSON.parse(response.text) as Answer;
   };
 
+  const whole = async <Answer extends Paged>(
+    path: string,
+    query: Query,
+    most: number,
+  ): Promise<Answer> => {
+    const read = (wanted: number, cursor?: string) =>
+      get<Answer>(path, { ...query, limit: Math.min(itemsPerPage, wanted), cursor });
+    const first = await read(most);
+    const items = [...first.items];
+    let { next } = first;
+    while (next !== null && items.length < most) {
+      const page: Answer = await read(most - items.length, next);
+      items.push(...page.items);
+      ({ next } = page);
+    }
+    return { ...first, items, next };
+  };
+
   return {
     get,
-    all: async <Item>(path: string, query: Query, most: number): Promise<Item[]> => {
-      const items: Item[] = [];
-      let cursor: string | undefined;
-      while (items.length < most) {
-        const limit = Math.min(itemsPerPage, most - items.length);
-        const page: { items: Item[]; next: string | null } = await get(path, {
-          ...query,
-          limit,
-          cursor,
-        });
-        items.push(...page.items);
-        if (page.next === null) break;
-        cursor = page.next;
-      }
-      return items;
-    },
+    whole,
+    all: async <Item>(path: string, query: Query, most: number) =>
+      (await whole<{ items: Item[]; next: string | null }>(path, query, most)).items,
     close: () => transport.close(),
   };
 }

@@ -12,7 +12,7 @@
 import { RotaError } from "../errors.ts";
 import { labelOf, nameOf } from "../domain/project-path.ts";
 import type { Owner } from "./owners.ts";
-import { run } from "./pool.ts";
+import { readPage, type Page, type PageRequest } from "./reports/page.ts";
 import type { Queryable } from "./types.ts";
 
 /** What sums are made by. `subtree`: each project with all below it, so that a second of use counts at every level. */
@@ -86,7 +86,11 @@ const keyColumns: Readonly<Record<UsageDimension, string>> = {
 
 const order = ["day", "owner", "subtree", "project", "pool", "attempt"] as const;
 
+/** The values of a row's keys, in the order of the answer; an owner is two of them, null where there was none. */
+export type UsageKey = readonly unknown[];
+
 interface Row extends Omit<Usage, "owner"> {
+  readonly key: UsageKey;
   readonly owner_id?: number | null;
   readonly owner_kind?: Owner["kind"] | null;
   readonly owner_name?: string | null;
@@ -98,7 +102,8 @@ function ownerOf({ owner_kind: kind, owner_name: name }: Row): Pick<Usage, "owne
 }
 
 function usage(row: Row): Usage {
-  const { owner_id: _id, owner_kind: _kind, owner_name: _name, project, subtree, ...rest } = row;
+  const { key: _key, owner_id: _id, owner_kind: _kind, owner_name: _name, ...shown } = row;
+  const { project, subtree, ...rest } = shown;
   return {
     ...rest,
     ...(project === undefined ? {} : { project: nameOf(project) }),
@@ -108,22 +113,32 @@ function usage(row: Row): Usage {
 }
 
 /**
- * Sums over a range of time, in one statement whatever is asked: ordered by day, owner, subtree, project, pool and
- * attempt as far as they are keys. What used nothing has no row. Throws RotaError InvalidValue.
+ * A page of sums over a range of time, in one statement whatever is asked: ordered by day, owner (none first), subtree,
+ * project, pool and attempt as far as they are keys. What used nothing has no row. Every page sums anew: the pages fit
+ * together where the range has ended. Throws RotaError InvalidValue.
  */
-export async function usageOf(db: Queryable, query: UsageQuery): Promise<Usage[]> {
+export async function usagePage(
+  db: Queryable,
+  { limit, after, ...query }: UsageQuery & PageRequest<UsageKey>,
+): Promise<Page<Usage, UsageKey>> {
   checkRange(query);
   checkName(query.within);
-  const rows = await run<Row>(db, statement(new Set(query.by)), [
-    query.from.toString(),
-    query.to.toString(),
-    query.timeZone,
-    query.within === undefined ? null : labelOf(query.within),
-    query.owner?.kind ?? null,
-    query.owner?.name ?? null,
-    query.pool ?? null,
-  ]);
-  return rows.map(usage);
+  return readPage<Row, Usage, UsageKey>(db, {
+    text: statement(new Set(query.by)),
+    values: [
+      query.from.toString(),
+      query.to.toString(),
+      query.timeZone,
+      query.within === undefined ? null : labelOf(query.within),
+      query.owner?.kind ?? null,
+      query.owner?.name ?? null,
+      query.pool ?? null,
+      after === undefined ? null : JSON.stringify(after),
+    ],
+    limit,
+    keyOf: ({ key }) => key,
+    show: usage,
+  });
 }
 
 /** The levels of a path, from the asked one down: names of projects are unique in a path. */
@@ -213,9 +228,15 @@ function statement(by: ReadonlySet<UsageDimension>): string {
     WHERE seconds > 0
     ${keys.length === 0 ? "HAVING count(*) > 0" : `GROUP BY ${keys.map((_, index) => index + 1).join(", ")}`}
   )
-  SELECT summed.*${by.has("owner") ? ", owner.kind AS owner_kind, owner.name AS owner_name" : ""}
-  FROM summed
-  ${by.has("owner") ? "LEFT JOIN owners AS owner ON owner.id = summed.owner_id" : ""}
-  ${keys.length === 0 ? "" : `ORDER BY ${keys.map((one) => (one === "owner" ? "owner.kind, owner.name" : one)).join(", ")}`}
+  SELECT keyed.*
+  FROM (
+    SELECT summed.*${by.has("owner") ? ", owner.kind AS owner_kind, owner.name AS owner_name" : ""},
+      jsonb_build_array(${keys.map((one) => (one === "owner" ? "owner.kind, owner.name" : one)).join(", ")}) AS key
+    FROM summed
+    ${by.has("owner") ? "LEFT JOIN owners AS owner ON owner.id = summed.owner_id" : ""}
+  ) AS keyed
+  WHERE $8::jsonb IS NULL OR key > $8
+  ORDER BY key
+  LIMIT $9
 `;
 }

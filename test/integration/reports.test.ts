@@ -4,7 +4,6 @@ import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
 import { replacePlan } from "../../src/db/plans.ts";
 import { preempt } from "../../src/db/preemptions.ts";
-import type { Page, PageRequest } from "../../src/db/reports/page.ts";
 import { planPage, type PlanKey, type PlanRow } from "../../src/db/reports/plan-page.ts";
 import { preemptionPage } from "../../src/db/reports/preemption-page.ts";
 import { ownersAbove, projectPage } from "../../src/db/reports/project-page.ts";
@@ -21,25 +20,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { withTransaction } from "../../src/db/pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, rejection } from "../support/fixtures.ts";
-
-/** Every row, page by page. */
-async function allPages<Row, Key>(
-  read: (request: PageRequest<Key>) => Promise<Page<Row, Key>>,
-  limit = 3,
-): Promise<Row[]> {
-  const rows: Row[] = [];
-  let after: Key | null | undefined;
-  for (let turn = 0; turn < 100; turn += 1) {
-    const page = await read({
-      limit,
-      ...(after === undefined ? {} : { after }),
-    } as PageRequest<Key>);
-    rows.push(...page.rows);
-    after = page.next;
-    if (after === null) return rows;
-  }
-  throw new Error("the pages have no end");
-}
+import { allPages } from "../support/pages.ts";
 
 describe("reports", () => {
   let database: TestDatabase;

@@ -9,7 +9,7 @@ import { markEvicted } from "../../src/db/preemptions.ts";
 import { moveSubtree } from "../../src/db/projects.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { insertJob, setPriority, setSuspended } from "../../src/db/queue.ts";
-import { usageOf } from "../../src/db/usage.ts";
+import { usagePage } from "../../src/db/usage.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
@@ -524,13 +524,14 @@ export class Simulation {
   }
 
   async #checkUsage(): Promise<void> {
-    const [sum] = await usageOf(this.#db, {
+    const { rows } = await usagePage(this.#db, {
       from: start,
       to: this.#now(),
       timeZone: this.#options.timeZone,
       by: [],
+      limit: 1,
     });
-    const told = sum?.gpuSeconds ?? 0;
+    const told = rows[0]?.gpuSeconds ?? 0;
     if (Math.abs(told - this.#gpuSeconds) > 1)
       throw new Error(`accounting says ${told} GPU-seconds, and ${this.#gpuSeconds} were used`);
   }

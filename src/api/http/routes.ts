@@ -119,9 +119,9 @@ export const routes = define({
     summary:
       "GPU- and CPU-seconds that jobs used; of one project and those below, or, for who may list all jobs, of all",
     parameters: none,
-    query: z.object({
+    query: page.extend({
       since: time.describe("In it"),
-      until: time.optional().describe("Not in it; absent: now"),
+      until: time.optional().describe("Not in it; absent: now, on the first page"),
       by: listOf(usageKeys, 3).describe("What sums are made by; may be repeated; absent: subtree"),
       within: dnsLabel.optional().describe("Only what stood at or below the project of this name"),
       pool: poolName.optional(),

@@ -365,9 +365,10 @@ export const usageReport = named(
   "UsageReport",
   z.object({
     since: instant,
-    until: instant,
+    until: instant.describe("The same on all pages"),
     timeZone: z.string().describe("IANA time zone whose calendar days are meant"),
     items: z.array(usageRow).describe("What used nothing has no row"),
+    next,
   }),
 );
 

@@ -35,24 +35,27 @@ export interface UsageOptions {
   readonly by: readonly UsageKey[];
   readonly within?: string;
   readonly pool?: string;
+  /** Rows at most. */
+  readonly limit: number;
 }
 
 export const usage =
-  ({ since, until, by, within, pool }: UsageOptions) =>
+  ({ since, until, by, within, pool, limit }: UsageOptions) =>
   async ({ api }: Session): Promise<View> => {
-    const report = await api.get<UsageReport>("/api/v1/usage", {
-      since: sinceOf(since),
-      until: until && sinceOf(until),
-      by,
-      within,
-      pool,
-    });
+    const query = { since: sinceOf(since), until: until && sinceOf(until), by, within, pool };
+    const report = await api.whole<UsageReport>("/api/v1/usage", query, limit);
     const range = `from ${toSeconds(report.since)} to ${toSeconds(report.until)}, days in ${report.timeZone}`;
     return {
       data: report,
       text: () =>
         report.items.length === 0
           ? `Nothing was used ${range}.`
-          : `${range}\n${table(report.items, [...by.map((key) => keyColumns[key]), ...sums])}`,
+          : [
+              range,
+              table(report.items, [...by.map((key) => keyColumns[key]), ...sums]),
+              ...(report.next === null
+                ? []
+                : [`There are more: --limit shows more than ${limit}.`]),
+            ].join("\n"),
     };
   };

@@ -1,11 +1,15 @@
+import { z } from "zod";
 import { readProject } from "../../db/projects.ts";
-import { usageOf } from "../../db/usage.ts";
+import { usagePage } from "../../db/usage.ts";
 import { listJobs } from "../access.ts";
+import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { Caller } from "../identity.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
-const mostRows = 5000;
+const instant = z.iso.datetime({ offset: true });
+/** Where the range ends, which was "now" for the first page perhaps, and the last row's keys. */
+const key = z.tuple([instant, z.array(z.string().nullable())]);
 
 /** Roles are inherited down the tree: who may see a project's jobs may see those of all below it. */
 async function requireSight(
@@ -27,18 +31,19 @@ async function requireSight(
 
 export const usage =
   (context: ApiContext): Handler<"usage"> =>
-  async ({ caller, query: { since, until, by = ["subtree"], within, pool } }) => {
+  async ({ caller, query: { since, until, by = ["subtree"], limit, cursor, ...filter } }) => {
     const { db, clock, settings } = context;
-    await requireSight(context, caller, within);
+    await requireSight(context, caller, filter.within);
+    const [pinnedUntil, after] = decodeCursor(cursor, key) ?? [until];
     const from = Temporal.Instant.from(since);
-    const to = until === undefined ? clock.now() : Temporal.Instant.from(until);
+    const to = pinnedUntil === undefined ? clock.now() : Temporal.Instant.from(pinnedUntil);
     const { timeZone } = settings;
-    const rows = await usageOf(db, { from, to, timeZone, by, within, pool });
-    if (rows.length > mostRows) {
-      throw new HttpProblem(
-        "InvalidParameter",
-        `by: the answer has ${rows.length} rows, ${mostRows} are given: ask for less at once, with within or a later since`,
-      );
-    }
-    return { since: from.toString(), until: to.toString(), timeZone, items: rows };
+    const { rows, next } = await usagePage(db, { ...filter, from, to, timeZone, by, limit, after });
+    return {
+      since: from.toString(),
+      until: to.toString(),
+      timeZone,
+      items: [...rows],
+      next: nextCursor(next && [to.toString(), next]),
+    };
   };
