@@ -1,7 +1,7 @@
 /** HTTPS for the API: limits on everything a caller can make it do. */
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Metrics } from "../runtime/metrics.ts";
@@ -175,12 +175,10 @@ function openServer(options: ApiServerOptions): Server {
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const server = openServer(options);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.address, () => resolve());
-  });
+  const { address, port } = options;
+  const settings = { address: "ROTA_API_ADDRESS", port: "ROTA_API_PORT" };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: await listen(server, { address, port, settings }),
     close: async (graceSeconds) => {
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());

@@ -1,8 +1,8 @@
 /** /healthz (the process turns), /readyz (caches synced, database answers), /metrics (Prometheus text). */
 import { createServer } from "node:http";
 import type { ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
+import { listen } from "../runtime/listen.ts";
 
 export interface HttpServerOptions {
   readonly address: string;
@@ -50,12 +50,10 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     });
   });
   server.requestTimeout = requestTimeoutMilliseconds;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port, options.address, () => resolve());
-  });
+  const { address, port } = options;
+  const settings = { address: "ROTA_HTTP_ADDRESS", port: "ROTA_HTTP_PORT" };
   return {
-    port: (server.address() as AddressInfo).port,
+    port: await listen(server, { address, port, settings }),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -8,6 +8,7 @@ import type {
   QueuePage,
   RoleAnswer,
   TreePage,
+  UsageReport,
   WhoAmI,
   Why,
 } from "../../src/api/http/schemas.ts";
@@ -28,6 +29,7 @@ import {
   teamJobIs,
   type Installation,
 } from "../support/installation.ts";
+import { rejection } from "../support/fixtures.ts";
 import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
 
 describe("the HTTP API with real users of a real control plane", function () {
@@ -171,6 +173,20 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(body.candidates.items).to.deep.equal([]);
     });
 
+    it("is the usage in pages, whose range ends where it ended for the first", async () => {
+      const since = new Date(Date.now() - 3_600_000).toISOString();
+      const query = `since=${encodeURIComponent(since)}&by=subtree&by=pool&limit=1`;
+      const first = await get<UsageReport>(`/api/v1/usage?${query}`, admin);
+      expect(first.body.items.map(({ subtree, pool }) => [subtree, pool])).to.deep.equal([
+        ["lab", "blue"],
+      ]);
+      const rest = `/api/v1/usage?${query}&cursor=${first.body.next}`;
+      const second = await get<UsageReport>(rest, admin);
+      expect(second.body.items.map(({ subtree }) => subtree)).to.deep.equal(["team"]);
+      expect(second.body.items[0]?.gpuSeconds).to.equal(first.body.items[0]?.gpuSeconds);
+      expect([second.body.until, second.body.next]).to.deep.equal([first.body.until, null]);
+    });
+
     it("shows the tree with what each subtree uses", async () => {
       const { body } = await get<TreePage>("/api/v1/projects", admin);
       expect(
@@ -244,6 +260,12 @@ describe("the HTTP API with real users of a real control plane", function () {
   });
 
   describe("what is refused", () => {
+    it("is a port that is taken, with the setting that changes it", async () => {
+      const { port } = new URL(operator.apiUrl);
+      const message = await rejection(installation.operate({ ROTA_API_PORT: port }));
+      expect(message).to.have.property("message").that.contains("set ROTA_API_PORT to a free one");
+    });
+
     it("is said as problem+json with a stable code", async () => {
       const cases = [
         ["/api/v1/nothing", 404, "NotFound"],

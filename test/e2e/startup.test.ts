@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -64,6 +66,33 @@ describe("an operator that cannot start says in one message what to change", fun
       /ROTA_TIME_ZONE is an IANA time zone such as Europe\/Berlin, not "Mars"/,
     );
     expect(output).to.match(/ROTA_LOG_LEVEL is error, warn, info, debug, not "loud"/);
+  });
+
+  it("when a port is taken: which setting changes it", async () => {
+    const database = await createTestDatabase();
+    const holder = createServer().listen(0, "127.0.0.1");
+    await once(holder, "listening");
+    const { port } = holder.address() as AddressInfo;
+    try {
+      const http = await runOperator({
+        KUBECONFIG: kubeconfig,
+        DATABASE_URL: database.url,
+        ROTA_HTTP_PORT: String(port),
+      });
+      expect(http.status).to.equal(1);
+      expect(http.output).to.contain(
+        `cannot listen on 127.0.0.1:${port}: another process has the port (EADDRINUSE): set ROTA_HTTP_PORT`,
+      );
+      const elsewhere = await runOperator({
+        KUBECONFIG: kubeconfig,
+        DATABASE_URL: database.url,
+        ROTA_HTTP_ADDRESS: "192.0.2.1",
+      });
+      expect(elsewhere.output).to.contain("set ROTA_HTTP_ADDRESS to one it has");
+    } finally {
+      holder.close();
+      await database.drop();
+    }
   });
 
   it("when the database is not there", async () => {
