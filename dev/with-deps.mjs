@@ -33,12 +33,16 @@ function install() {
 
 if (!isInstalled()) install();
 
-const [script, ...args] = process.argv.slice(2);
-if (script === undefined) {
-  console.error("usage: node dev/with-deps.mjs FILE [ARGUMENT ...]");
+const given = process.argv.slice(2);
+const scriptAt = given.findIndex((argument) => !argument.startsWith("-"));
+if (scriptAt === -1) {
+  console.error("usage: node dev/with-deps.mjs [NODE-OPTION ...] FILE [ARGUMENT ...]");
   process.exit(2);
 }
-const child = spawn(nodeBinary, [path.resolve(root, script), ...args], { stdio: "inherit" });
+const nodeOptions = given.slice(0, scriptAt);
+const [script, ...args] = given.slice(scriptAt);
+const command = [...nodeOptions, path.resolve(root, script), ...args];
+const child = spawn(nodeBinary, command, { stdio: "inherit" });
 // A terminal's Ctrl-C reaches the child by itself; signals sent to this process alone are passed on.
 for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 process.on("SIGINT", () => {

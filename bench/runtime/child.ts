@@ -2,6 +2,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { nodeFlags as operatorFlags } from "../../dev/local/operator.ts";
 import { bundle as bundleInto } from "../../dev/tasks/bundler.ts";
 
 export type Figures = Readonly<Record<string, number>>;
@@ -11,7 +12,7 @@ const timeoutMilliseconds = 180_000;
  * A small young generation: what a reflector decodes is garbage at once, and Node's default would keep 48 MB for it.
  * The same flags for everyone measured.
  */
-const nodeFlags = ["--expose-gc", "--max-semi-space-size=2"];
+const nodeFlags = ["--expose-gc", ...operatorFlags];
 
 /** @throws when the child fails, with what it wrote to standard error */
 export async function measure(file: string, args: readonly string[]): Promise<Figures> {

@@ -31,6 +31,9 @@ export interface Operator {
   kill(): Promise<void>;
 }
 
+/** As the image and `npm start` have them; the Dockerfile says why. */
+export const nodeFlags = ["--max-semi-space-size=2"];
+
 const readyTimeoutMs = 60_000;
 const drainMs = 30_000;
 
@@ -38,7 +41,7 @@ function launch(options: OperatorOptions, port: number, apiPort: number): Daemon
   return startDaemon({
     name: "operator",
     command: process.execPath,
-    args: [options.program ?? join(projectRoot, "src", "main.ts")],
+    args: [...nodeFlags, options.program ?? join(projectRoot, "src", "main.ts")],
     logFile: options.logFile,
     background: false,
     env: {
