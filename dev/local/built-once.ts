@@ -1,7 +1,8 @@
-/** Builds a folder of programs once for each content of its sources, and keeps it for all checkouts. */
+/** Builds a folder of programs once for each content of its sources, and keeps it for all checkouts while it is used. */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { buildingFolder, lockOf, markUsed, removeForgotten } from "./built-versions.ts";
 import { formatElapsed } from "./duration.ts";
 import { withLock } from "./lock.ts";
 import { startProgress, type Progress } from "./progress.ts";
@@ -18,21 +19,24 @@ export interface Built {
 
 /** Returns when the folder is there, complete; of several processes one builds and the others wait. */
 export async function builtOnce(folder: string, built: Built): Promise<void> {
-  if (existsSync(folder)) return;
+  if (await markUsed(folder)) return;
   let waiting: Progress | undefined;
   const onWait = (pid: number): void => {
     waiting ??= startProgress(`Waiting for process ${pid}, which builds ${built.name}`);
   };
-  const build = async (): Promise<void> => {
+  const build = async (): Promise<boolean> => {
     waiting?.end();
-    if (!existsSync(folder)) await buildInto(folder, built);
+    if (existsSync(folder)) return false;
+    await buildInto(folder, built);
+    return true;
   };
-  await withLock(`${folder}.lock`, build, { onWait });
+  const hasBuilt = await withLock(lockOf(folder), build, { onWait });
+  if (hasBuilt) await removeForgotten(folder);
 }
 
 /** Built beside its place and renamed, so that a folder that is there is complete. */
 async function buildInto(folder: string, built: Built): Promise<void> {
-  const temporary = `${folder}.building`;
+  const temporary = buildingFolder(folder);
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
   const progress = startProgress(`Building ${built.name} (${built.typicalTime})`);
