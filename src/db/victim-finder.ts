@@ -110,7 +110,7 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
 /** Whether a request's power reaches a job; `power` and the table with the job's marks are in scope. */
 const reaches = (job: string): string => `(
         ${job}.priority < power.priority AND (power.inside OR power.claims OR ${job}.borrowing)
-        OR power.inside AND ${job}.borrowing
+        OR (power.inside OR power.claims) AND ${job}.borrowing
       )`;
 
 /**
@@ -340,13 +340,13 @@ const STATEMENT = `
   ),
   under_ceiling AS (
     SELECT DISTINCT exceeded.preemptor, exceeded.ceiling, exceeded.excess, job.id, job.parallelism AS gang,
-      job.borrowing, job.priority, job.started_at,
+      job.priority, job.started_at,
       CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
     FROM exceeded
     JOIN request USING (preemptor)
     JOIN projects AS owned ON owned.owner_id = exceeded.owner_id
     JOIN projects AS project ON project.path <@ owned.path
-    JOIN jobs AS job ON job.active_project_id = project.id AND job.priority < request.priority
+    JOIN jobs AS job ON job.active_project_id = project.id AND job.priority < request.priority AND NOT job.borrowing
     WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.id <> ALL ($3::uuid[])
   ),
   relieving AS (
@@ -358,11 +358,11 @@ const STATEMENT = `
     WHERE amount > 0
     WINDOW
       preferred AS (
-        PARTITION BY preemptor, ceiling ORDER BY borrowing DESC, priority, started_at DESC, id
+        PARTITION BY preemptor, ceiling ORDER BY priority, started_at DESC, id
         ROWS UNBOUNDED PRECEDING
       ),
       largest AS (
-        PARTITION BY preemptor, ceiling ORDER BY amount::float8 / gang DESC, borrowing DESC, priority, started_at DESC, id
+        PARTITION BY preemptor, ceiling ORDER BY amount::float8 / gang DESC, priority, started_at DESC, id
       )
   ),
   proposed AS MATERIALIZED (

@@ -24,6 +24,7 @@ const ceilingColumns: readonly Column<Ceiling>[] = [
   { title: "PLANS", value: ({ plans }) => plans.join(", ") },
   { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
   { title: "USED", value: ({ usage }) => usage, right: true },
+  { title: "BORROWED", value: ({ borrowed }) => borrowed, right: true },
   { title: "WANTS", value: ({ demand }) => demand, right: true },
   {
     title: "",

@@ -26,6 +26,8 @@ interface UsageRow {
   readonly owner_id: number;
   readonly gpus: number;
   readonly cpu_millis: number;
+  readonly gpus_borrowed: number;
+  readonly cpu_millis_borrowed: number;
 }
 
 export const ceilingId = (ownerId: number, type: ResourceType): string => `${ownerId}/${type}`;
@@ -49,12 +51,18 @@ const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
     db,
     `
     WITH per_project AS (
-      SELECT project_id, sum(gpus)::bigint AS gpus, sum(cpu_millis)::bigint AS cpu_millis
+      SELECT project_id,
+        coalesce(sum(gpus) FILTER (WHERE NOT borrowing), 0) AS gpus,
+        coalesce(sum(cpu_millis) FILTER (WHERE NOT borrowing), 0) AS cpu_millis,
+        coalesce(sum(gpus) FILTER (WHERE borrowing), 0) AS gpus_borrowed,
+        coalesce(sum(cpu_millis) FILTER (WHERE borrowing), 0) AS cpu_millis_borrowed
       FROM jobs
       WHERE pool = $1 AND status IN ('held', 'starting', 'running')
       GROUP BY project_id
     )
-    SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis
+    SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis,
+      sum(used.gpus_borrowed)::bigint AS gpus_borrowed,
+      sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed
     FROM per_project AS used
     JOIN projects AS project ON project.id = used.project_id
     JOIN LATERAL (
@@ -97,7 +105,9 @@ function ceiling(
   const [first] = windows;
   if (!first) return [];
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
-  const used = resource_type === "GPU" ? (usage?.gpus ?? 0) : (usage?.cpu_millis ?? 0) / 1000;
+  const isGpu = resource_type === "GPU";
+  const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
+  const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
   const opens = opensAtText(windows, second);
   const closes = nextEvictClose(windows, second);
   const isShut =
@@ -109,7 +119,8 @@ function ceiling(
       owner: { kind: owner_kind, name: owner_name },
       resourceType: resource_type,
       quantity: quantityAt(windows, second),
-      usage: used,
+      usage: used ?? 0,
+      borrowed: borrowed ?? 0,
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
       ...(closes === undefined ? {} : { evictClosesInSeconds: closes.seconds }),

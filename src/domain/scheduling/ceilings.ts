@@ -1,4 +1,7 @@
-/** Plans while a decision is being made: how much of each ceiling is used. */
+/**
+ * Plans while a decision is being made: how much of each ceiling is used by jobs inside their plans. Borrowers take
+ * nothing from it (docs/decisions/0013).
+ */
 import type { Ceiling, LiveJob, QueuedJob, Resources, ResourceType } from "./types.ts";
 
 /** GPUs, or CPU millicores: whole numbers, so that comparisons are exact. */
@@ -13,6 +16,8 @@ export class CeilingState {
   /** In GPUs or CPU millicores, like `used`. */
   readonly limit: number;
   used: number;
+  /** By jobs past their plans. */
+  borrowed: number;
   /** Earlier jobs in the queue that wait for room under it or for space, by key, with their demand. */
   readonly reservations = new Map<string, number>();
 
@@ -20,6 +25,7 @@ export class CeilingState {
     this.ceiling = ceiling;
     this.limit = exact(ceiling.quantity, ceiling.resourceType);
     this.used = exact(ceiling.usage, ceiling.resourceType);
+    this.borrowed = exact(ceiling.borrowed, ceiling.resourceType);
   }
 
   demandOf(job: QueuedJob): number {
@@ -43,6 +49,11 @@ export class CeilingState {
   usageOf(job: LiveJob): number {
     return amountOf(job.perPod, this.ceiling.resourceType) * podsOf(job);
   }
+
+  /** What the quantity has more when the job is gone. */
+  reliefBy(job: LiveJob): number {
+    return job.borrowing || !job.ceilings.includes(this.ceiling.id) ? 0 : this.usageOf(job);
+  }
 }
 
 export const podsOf = (job: LiveJob): number =>
@@ -51,10 +62,11 @@ export const podsOf = (job: LiveJob): number =>
 export class Ceilings {
   readonly #byId: ReadonlyMap<string, CeilingState>;
   /**
-   * Ceilings of which this decision's evictions freed some: whether jobs under them borrow is not known until the
-   * next snapshot. By id, because victims may stand under ceilings that no queued job has.
+   * Ceilings of which this decision freed some, or under which it started borrowers, who may rank before others: who
+   * is inside them is not known until the next snapshot. By id, because victims may stand under ceilings that no
+   * queued job has.
    */
-  readonly #relieved = new Set<string>();
+  readonly #unsure = new Set<string>();
 
   constructor(ceilings: readonly Ceiling[]) {
     this.#byId = new Map(ceilings.map((ceiling) => [ceiling.id, new CeilingState(ceiling)]));
@@ -70,10 +82,15 @@ export class Ceilings {
   }
 
   /** The job will run: its reservation becomes usage. */
-  charge(job: QueuedJob): void {
+  charge(job: QueuedJob, borrowing: boolean): void {
     for (const state of this.of(job)) {
-      state.used += state.demandOf(job);
       state.reservations.delete(job.key);
+      const demand = state.demandOf(job);
+      if (!borrowing) state.used += demand;
+      else if (demand > 0) {
+        state.borrowed += demand;
+        this.#unsure.add(state.ceiling.id);
+      }
     }
   }
 
@@ -88,12 +105,23 @@ export class Ceilings {
   }
 
   relieve(victim: LiveJob): void {
-    for (const id of victim.ceilings) this.#relieved.add(id);
-    for (const state of this.of(victim)) state.used -= state.usageOf(victim);
+    if (!victim.borrowing) for (const id of victim.ceilings) this.#unsure.add(id);
+    for (const state of this.of(victim)) {
+      if (victim.borrowing) state.borrowed -= state.usageOf(victim);
+      else state.used -= state.usageOf(victim);
+    }
   }
 
   /** Whether the job surely still borrows, given what this decision has evicted already. */
   surelyBorrows(job: LiveJob): boolean {
-    return job.borrowing && !job.ceilings.some((id) => this.#relieved.has(id));
+    return job.borrowing && !job.ceilings.some((id) => this.#unsure.has(id));
+  }
+
+  /** Whether jobs that this decision moved may take from the job what looks free under its ceilings. */
+  mayBeTakenFrom(job: QueuedJob): boolean {
+    return this.of(job).some(
+      (state) =>
+        state.demandOf(job) > 0 && state.borrowed > 0 && this.#unsure.has(state.ceiling.id),
+    );
   }
 }

@@ -162,7 +162,7 @@ class Deciding {
     );
     if (!placements) return this.#blocked(job, borrowing);
     this.#nodes.start(placements, job.perPod);
-    this.#ceilings.charge(job);
+    this.#ceilings.charge(job, borrowing);
     return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
   }
 
@@ -212,6 +212,7 @@ class Deciding {
     if (!job.preempts) {
       return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
     }
+    if (this.#ceilings.mayBeTakenFrom(job)) return notPreempted("; jobs ahead of it go first");
     const inside = !job.unplanned && this.#ceilings.over(job).length === 0;
     const known = this.#known.impossible(job, inside);
     if (known) return cannotPreempt(known.budgets);
@@ -242,7 +243,7 @@ class Deciding {
     this.#live = this.#live.filter(({ id }) => !evicted.has(id));
     this.#known.forget();
     const placements = this.#hold(job);
-    this.#ceilings.charge(job);
+    this.#ceilings.charge(job, plan.borrowing);
     return {
       kind: "preempt",
       jobId: job.id,

@@ -91,12 +91,14 @@ const planNames = ({ ceiling }: CeilingState): string =>
     ? `the plans of ${ceiling.owner.kind} ${ceiling.owner.name}`
     : `${ceiling.plans.length === 1 ? "plan" : "plans"} ${joined(ceiling.plans)}`;
 
-/** "plan vision: 6 of 8 GPUs are in use and it needs 4" */
+/** "plan vision: 6 of 8 GPUs in use, 2 more borrowed, and it needs 4" */
 export function overPlanText(state: CeilingState, job: QueuedJob): string {
-  const { ceiling, limit, used } = state;
+  const { ceiling, limit, used, borrowed } = state;
   const type = ceiling.resourceType;
-  const inUse = type === "GPU" ? String(used) : rounded(used / 1000);
-  return `${planNames(state)}: ${inUse} of ${unitOf(type, limit)} in use and it needs ${unitOf(type, state.demandOf(job))}`;
+  const count = (amount: number): string =>
+    type === "GPU" ? String(amount) : rounded(amount / 1000);
+  const more = borrowed > 0 ? `, ${count(borrowed)} more borrowed,` : "";
+  return `${planNames(state)}: ${count(used)} of ${unitOf(type, limit)} in use${more} and it needs ${unitOf(type, state.demandOf(job))}`;
 }
 
 export function closedText(state: CeilingState): string {

@@ -2,14 +2,14 @@
  * Whom a blocked job may evict, and on which grounds (design section 6).
  *
  * - inside its plans: borrowers of any priority, and jobs of lower priority;
- * - over its ceilings: jobs of lower priority, if that brings it inside its plans;
+ * - over its ceilings: the same, if that brings it inside its plans;
  * - outside its plans and allowed to borrow: borrowers of lower priority.
  *
  * Evictions cannot go in circles: each of them either adds the preemptor to the jobs inside their plans and takes
  * away only borrowers or jobs of lower priority, or leaves the jobs inside their plans alone and puts a borrower in
  * the place of borrowers of lower priority. Ordered by priority, first the jobs inside their plans and then the
  * borrowers, every eviction is a step up, and there are finitely many steps. For this the borrowing flags must be
- * true: jobs under a ceiling that this decision relieved count as inside their plans until the next snapshot.
+ * true: jobs under a ceiling that this decision moved count as inside their plans until the next snapshot.
  */
 import type { Ceilings, CeilingState } from "./ceilings.ts";
 import { podsOf } from "./ceilings.ts";
@@ -67,7 +67,7 @@ function groundsFor({ job, ceilings }: PreemptionInput): Grounds[] {
     return [{ borrowing: false, over: [], rule: (victim) => reclaim(job, victim, ceilings) }];
   const grounds: Grounds[] = [];
   if (!job.unplanned)
-    grounds.push({ borrowing: false, over, rule: (victim) => claim(job, victim, over) });
+    grounds.push({ borrowing: false, over, rule: (victim) => claim(job, victim, ceilings, over) });
   if (job.allowsBorrowing) {
     grounds.push({ borrowing: true, over: [], rule: (victim) => displace(job, victim, ceilings) });
   }
@@ -82,11 +82,11 @@ function reclaim(job: QueuedJob, victim: LiveJob, ceilings: Ceilings): VictimRul
 function claim(
   job: QueuedJob,
   victim: LiveJob,
+  ceilings: Ceilings,
   over: readonly CeilingState[],
 ): VictimRule | undefined {
-  if (victim.priority >= job.priority) return undefined;
-  const sibling = over.some((one) => victim.ceilings.includes(one.ceiling.id));
-  return sibling ? "OwnCeiling" : "LowerPriority";
+  const sibling = over.some((one) => one.reliefBy(victim) > 0);
+  return sibling && victim.priority < job.priority ? "OwnCeiling" : reclaim(job, victim, ceilings);
 }
 
 function displace(job: QueuedJob, victim: LiveJob, ceilings: Ceilings): VictimRule | undefined {

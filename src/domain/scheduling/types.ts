@@ -70,8 +70,13 @@ export interface Ceiling {
   readonly resourceType: ResourceType;
   /** GPUs or cores in effect now; 0 outside every window. */
   readonly quantity: number;
-  /** GPUs or cores (a fraction is possible) of all live jobs under it: held ones count, evicting ones do not. */
+  /**
+   * GPUs or cores (a fraction is possible) of live jobs under it that are inside their plans: held ones count,
+   * evicting ones do not.
+   */
   readonly usage: number;
+  /** The same of those that borrow: they take nothing from the quantity. */
+  readonly borrowed: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];
   /** The next opening in words, e.g. "plan vision-weekdays opens Mon 08:00". */
@@ -268,7 +273,7 @@ export interface VictimRequest {
   readonly parallelism: number;
   /** Inside its plans: it may evict borrowers of any priority and jobs of lower priority. */
   readonly inside: boolean;
-  /** Ceilings it exceeds and may relieve by evicting lower priorities; none when inside or without a plan. */
+  /** Ceilings it exceeds and may relieve by evicting lower priorities inside them; none when inside or without a plan. */
   readonly over: readonly {
     readonly ceilingId: string;
     readonly resourceType: ResourceType;

@@ -142,7 +142,7 @@ function itemsFor(
   target: Target | undefined,
 ): CoverItem[] {
   const underCeilings = input.candidates.filter((candidate) =>
-    input.over.some(({ ceiling }) => candidate.job.ceilings.includes(ceiling.ceiling.id)),
+    input.over.some(({ ceiling }) => ceiling.reliefBy(candidate.job) > 0),
   );
   return [...new Set([...local, ...underCeilings])].map((candidate) => ({
     candidate,
@@ -159,9 +159,7 @@ function freedOn(candidate: Candidate, target: Target | undefined): readonly num
 }
 
 const freedUnder = (candidate: Candidate, over: readonly Excess[]): readonly number[] =>
-  over.map(({ ceiling }) =>
-    candidate.job.ceilings.includes(ceiling.ceiling.id) ? ceiling.usageOf(candidate.job) : 0,
-  );
+  over.map(({ ceiling }) => ceiling.reliefBy(candidate.job));
 
 const deficitsOf = (input: SearchInput, target: Target | undefined): readonly number[] => [
   ...(target ? dimensions(relevant(target.missing, input.demand.perPod)) : []),

@@ -43,6 +43,7 @@ const ceilingAnswer = ({ ceiling, demand, exceeded }: CeilingView): Answer["ceil
   resourceType: ceiling.resourceType,
   quantity: ceiling.quantity,
   usage: ceiling.usage,
+  borrowed: ceiling.borrowed,
   demand,
   exceeded,
   plans: [...ceiling.plans],

@@ -44,7 +44,7 @@ function holdsCeilings(snapshot: Snapshot, job: QueuedJob, victims: readonly Liv
     .filter(({ id }) => job.ceilings.includes(id))
     .every(({ id, quantity, usage }) => {
       const relieved = victims
-        .filter((victim) => victim.ceilings.includes(id))
+        .filter((victim) => victim.ceilings.includes(id) && !victim.borrowing)
         .reduce((sum, victim) => sum + victim.perPod.gpus * podsOf(victim), 0);
       const demand = job.perPod.gpus * job.parallelism;
       return demand === 0 || usage - relieved + demand <= quantity;
@@ -57,10 +57,9 @@ export const isInside = (snapshot: Snapshot, job: QueuedJob): boolean =>
 function allowed(snapshot: Snapshot, job: QueuedJob, victims: readonly LiveJob[]): boolean {
   if (victims.some((victim) => victim.protected)) return false;
   const lower = (victim: LiveJob): boolean => victim.priority < job.priority;
-  if (isInside(snapshot, job)) return victims.every((one) => lower(one) || one.borrowing);
-  if (!victims.every(lower)) return false;
+  if (!victims.every((one) => lower(one) || one.borrowing)) return false;
   if (holdsCeilings(snapshot, job, victims)) return true;
-  return job.allowsBorrowing && victims.every((one) => one.borrowing);
+  return job.allowsBorrowing && victims.every((one) => lower(one) && one.borrowing);
 }
 
 export const isSufficient = (

@@ -136,6 +136,56 @@ describe("decision", () => {
     expect(verdict.reason).to.match(/team\/j \(priority 100, inside its plans\).*1 pod of 1 job/);
   });
 
+  describe("where siblings share their parent's plan", () => {
+    const under = (team: string) => ({ ...gpus(2), ceilings: ["both", team] });
+    const borrowers = [1, 2, 3, 4].map((index) =>
+      aLiveJob(`borrows-${index}`, [{ node: "n2", pods: 1 }], {
+        ...under("a"),
+        priority: 900,
+        borrowing: true,
+        startedAtSeconds: index,
+      }),
+    );
+    const inside = [1, 2, 3, 4].map((index) =>
+      aLiveJob(`inside-${index}`, [{ node: "n1", pods: 1 }], { ...under("a"), priority: 100 }),
+    );
+    const ceilings = [
+      aCeiling("both", 16, 8, { borrowed: 8 }),
+      aCeiling("a", 8, 8, { borrowed: 8 }),
+      aCeiling("b", 8, 0),
+    ];
+    const nodes = [aNode("n1"), aNode("n2")];
+    const decided = (job: Parameters<typeof aJob>[1]) => {
+      const snapshot = aSnapshot({ nodes, ceilings, queue: [aJob("j", job)] });
+      return verdicts(withVictims(snapshot, [...inside, ...borrowers]))["j"];
+    };
+
+    it("takes back what a sibling has borrowed, whatever its priority, and no more than it needs", () => {
+      const verdict = decided({ ...under("b"), priority: 1 });
+      if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
+      expect(verdict.victims.map(({ jobId, rule }) => [jobId, rule])).to.deep.equal([
+        ["borrows-4", "BorrowerReclaimed"],
+      ]);
+      expect(verdict.borrowing).to.equal(false);
+    });
+
+    it("takes nothing back from those that are inside their plans", () => {
+      const verdict = decided({ ...under("b"), perPod: resources(10, 1, 1, 1), priority: 1 });
+      expect(verdict?.kind).to.equal("wait");
+    });
+
+    it("gives a borrower nothing for the borrowers beside it", () => {
+      const verdict = decided({ ...under("a"), priority: 100, allowsBorrowing: false });
+      expect(verdict).to.include({ kind: "wait", reason: "OverPlan" });
+    });
+
+    it("past its plan evicts what is inside it, and borrowers only for the room", () => {
+      const verdict = decided({ ...under("a"), priority: 500 });
+      if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
+      expect(verdict.victims.map(({ rule }) => rule)).to.deep.equal(["OwnCeiling"]);
+    });
+  });
+
   it("gives back a hold whose node is gone or whose time is up", () => {
     const hold = {
       id: "h",

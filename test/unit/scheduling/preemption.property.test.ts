@@ -72,7 +72,8 @@ function greedyCost(scenario: Scenario): number[][] | undefined {
 function isAlwaysAllowed({ snapshot }: Scenario, victim: LiveJob): boolean {
   const [job] = snapshot.queue;
   if (!job || victim.protected) return false;
-  return victim.priority < job.priority || (isInside(snapshot, job) && victim.borrowing);
+  if (victim.priority < job.priority) return true;
+  return victim.borrowing && !job.unplanned;
 }
 
 describe("preemption, against brute force", () => {

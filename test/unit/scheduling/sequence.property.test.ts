@@ -105,8 +105,11 @@ class World {
   #ceilings(): Ceiling[] {
     return [...this.#quantities].map(([id, quantity]) => {
       const under = this.#in("live", "held").filter(({ job }) => job.ceilings.includes(id));
-      const usage = under.reduce((sum, { job }) => sum + job.perPod.gpus * job.parallelism, 0);
-      return aCeiling(id, quantity, usage);
+      const usageOf = (borrowing: boolean): number =>
+        under
+          .filter((one) => one.borrowing === borrowing)
+          .reduce((sum, { job }) => sum + job.perPod.gpus * job.parallelism, 0);
+      return aCeiling(id, quantity, usageOf(false), { borrowed: usageOf(true) });
     });
   }
 

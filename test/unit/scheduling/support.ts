@@ -87,6 +87,7 @@ export function aCeiling(
     resourceType: "GPU",
     quantity,
     usage,
+    borrowed: 0,
     plans: [`plan-${id}`],
     ...changes,
   };
@@ -204,9 +205,9 @@ export interface Scenario {
   readonly live: readonly LiveJob[];
 }
 
-const usageUnder = (id: string, live: readonly LiveJob[]): number =>
+const usageUnder = (id: string, live: readonly LiveJob[], borrowing: boolean): number =>
   live
-    .filter((job) => job.ceilings.includes(id))
+    .filter((job) => job.ceilings.includes(id) && job.borrowing === borrowing)
     .reduce(
       (total, job) =>
         total + job.perPod.gpus * job.allocations.reduce((n, { pods }) => n + pods, 0),
@@ -250,8 +251,9 @@ export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
         }),
       );
       const ceilings = CEILING_IDS.map((id, index) => {
-        const usage = usageUnder(id, live);
-        return aCeiling(id, Math.max(0, usage + (raw.slack[index] ?? 0)), usage);
+        const usage = usageUnder(id, live, false);
+        const borrowed = usageUnder(id, live, true);
+        return aCeiling(id, Math.max(0, usage + (raw.slack[index] ?? 0)), usage, { borrowed });
       });
       const job = aJob("j", {
         priority: raw.priority,
