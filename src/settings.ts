@@ -108,7 +108,8 @@ export const settingsReference: readonly {
   {
     name: "ROTA_API_CERT_FILE",
     default: "(a certificate made for the process)",
-    meaning: "PEM file of the API's certificate, with ROTA_API_KEY_FILE; read at the start",
+    meaning:
+      "PEM file of the API's certificate, with ROTA_API_KEY_FILE; a change is noticed within half a minute",
   },
   {
     name: "ROTA_API_KEY_FILE",

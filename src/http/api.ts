@@ -14,7 +14,12 @@ import { authoritiesOf, createCertificateVerifier } from "./client-certificate.t
 import { createHandlers } from "./endpoints/index.ts";
 import { Router } from "./router.ts";
 import { startApiServer, type ApiServer } from "./server.ts";
-import { makeKeyPair, readKeyPair } from "./serving-certificate.ts";
+import {
+  followKeyPair,
+  makeKeyPair,
+  readKeyPair,
+  type KeyPairFiles,
+} from "./serving-certificate.ts";
 import { TokenBuckets } from "./token-buckets.ts";
 
 export interface ApiOptions {
@@ -28,6 +33,11 @@ export interface ApiOptions {
 const mostConnections = 4;
 const statementTimeoutSeconds = 5;
 const rememberedCallers = 10_000;
+
+function filesOf({ apiCertFile, apiKeyFile }: Settings): KeyPairFiles | undefined {
+  if (apiCertFile === undefined || apiKeyFile === undefined) return undefined;
+  return { certFile: apiCertFile, keyFile: apiKeyFile };
+}
 
 /** Seconds' worth of questions that a caller may ask at once. */
 const burstSeconds = 3;
@@ -58,21 +68,33 @@ export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions
     }),
   });
   let server: ApiServer | undefined;
+  let following: Promise<void> | undefined;
   return {
     name: "api",
-    start: async () => {
+    start: async (stopping) => {
       await db.learnTypes();
-      const { apiCertFile, apiKeyFile } = settings;
-      const keyPair =
-        apiCertFile !== undefined && apiKeyFile !== undefined
-          ? await readKeyPair(apiCertFile, apiKeyFile)
-          : await makeKeyPair(clock.now());
+      const files = filesOf(settings);
+      const keyPair = files ? await readKeyPair(files) : await makeKeyPair(clock.now());
       const { apiAddress: address, apiPort: port } = settings;
-      server = await startApiServer({ address, port, keyPair, router, clock, logger, metrics });
+      const started = await startApiServer({
+        address,
+        port,
+        keyPair,
+        router,
+        clock,
+        logger,
+        metrics,
+      });
+      server = started;
+      if (files) {
+        const use = started.use;
+        following = followKeyPair({ files, first: keyPair, use, clock, logger }, stopping);
+      }
       logger.info("serving the HTTP API", { url: `https://${address}:${server.port}` });
     },
     stop: async (graceSeconds) => {
       await server?.close(graceSeconds / 2);
+      await following;
       await db.end();
     },
   };

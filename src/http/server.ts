@@ -23,6 +23,8 @@ export interface ApiServerOptions {
 
 export interface ApiServer {
   readonly port: number;
+  /** For connections made from now on. */
+  use(keyPair: KeyPair): void;
   /** Finishes what is under way, for so long at most. */
   close(graceSeconds: number): Promise<void>;
 }
@@ -151,12 +153,13 @@ function sendProblem(response: ServerResponse, problem: HttpProblem, target: str
   return status;
 }
 
+const tlsOptions = (keyPair: KeyPair) => ({ ...keyPair, minVersion: "TLSv1.2" as const });
+
 function openServer(options: ApiServerOptions): Server {
   const front = new Front(options);
   const server = createServer(
     {
-      ...options.keyPair,
-      minVersion: "TLSv1.2",
+      ...tlsOptions(options.keyPair),
       maxHeaderSize: mostHeaderBytes,
       requestTimeout: requestTimeoutMilliseconds,
       headersTimeout: requestTimeoutMilliseconds,
@@ -179,6 +182,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const settings = { address: "ROTA_API_ADDRESS", port: "ROTA_API_PORT" };
   return {
     port: await listen(server, { address, port, settings }),
+    use: (keyPair) => server.setSecureContext(tlsOptions(keyPair)),
     close: async (graceSeconds) => {
       const closed = new Promise<void>((resolve) => {
         server.close(() => resolve());

@@ -2,8 +2,11 @@
  * The certificate of the API's port: from files, or made for this process alone. The API server's proxy does not
  * verify it, so a self-made one keeps tokens off the wire as well as any.
  */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { sleepUnlessAborted, type Clock } from "../runtime/clock.ts";
+import { errorText, type Logger } from "../runtime/logger.ts";
 
 /** PEM. */
 export interface KeyPair {
@@ -11,9 +14,58 @@ export interface KeyPair {
   readonly cert: string;
 }
 
-export async function readKeyPair(certFile: string, keyFile: string): Promise<KeyPair> {
+export interface KeyPairFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** Throws when one of the files cannot be read, or they do not belong together. */
+export async function readKeyPair({ certFile, keyFile }: KeyPairFiles): Promise<KeyPair> {
   const [cert, key] = await Promise.all([readFile(certFile, "utf8"), readFile(keyFile, "utf8")]);
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new Error(`${keyFile} is not the key of the certificate in ${certFile}`);
+  }
   return { cert, key };
+}
+
+/** As often as the files of a kubeconfig. */
+const readAgainSeconds = 30;
+
+export interface FollowOptions {
+  readonly files: KeyPairFiles;
+  /** What is in use at the start. */
+  readonly first: KeyPair;
+  readonly use: (renewed: KeyPair) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * Reads the files again until the signal is aborted, and has what is new used. They are not watched: a mounted Secret
+ * changes by a symbolic link above them. Where they do not belong together, one is still to be replaced.
+ */
+export async function followKeyPair(options: FollowOptions, stopping: AbortSignal): Promise<void> {
+  let inUse = options.first;
+  while (await sleepUnlessAborted(options.clock, readAgainSeconds, stopping)) {
+    inUse = await renewed(inUse, options);
+  }
+}
+
+async function renewed(inUse: KeyPair, { files, use, logger }: FollowOptions): Promise<KeyPair> {
+  try {
+    const found = await readKeyPair(files);
+    if (found.cert === inUse.cert && found.key === inUse.key) return inUse;
+    use(found);
+    const { validTo } = new X509Certificate(found.cert);
+    logger.info("the HTTP API has a new certificate", { ...files, validTo });
+    return found;
+  } catch (error) {
+    logger.warn("the HTTP API keeps its former certificate: the new one cannot be used", {
+      error: errorText(error),
+      ...files,
+    });
+    return inUse;
+  }
 }
 
 const validDays = 3650;
