@@ -1,4 +1,6 @@
 /** Environment -> typed settings. All that is wrong is said at once, in one error. */
+import { variables } from "./settings-variables.ts";
+import type { ChoiceForm, Variable, WholeForm } from "./settings-variables.ts";
 
 export interface Settings {
   readonly databaseUrl: string;
@@ -54,150 +56,6 @@ export interface Settings {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What stands in each variable, for messages and the generated reference. */
-export const settingsReference: readonly {
-  readonly name: string;
-  readonly default: string;
-  readonly meaning: string;
-}[] = [
-  {
-    name: "DATABASE_URL",
-    default: "(required)",
-    meaning: "PostgreSQL, as postgres://user:password@host:port/database",
-  },
-  {
-    name: "KUBECONFIG",
-    default: "(in-cluster)",
-    meaning: "The cluster, when the operator runs outside of it",
-  },
-  {
-    name: "ROTA_TIME_ZONE",
-    default: "UTC",
-    meaning: "IANA time zone of the plans' weekly windows",
-  },
-  {
-    name: "ROTA_GPU_RESOURCE",
-    default: "nvidia.com/gpu",
-    meaning: "Extended resource that counts as GPU",
-  },
-  {
-    name: "ROTA_METERED_TYPES",
-    default: "GPU",
-    meaning: "Comma-separated resource types that only plans grant: GPU, CPU",
-  },
-  {
-    name: "ROTA_HTTP_ADDRESS",
-    default: "127.0.0.1",
-    meaning: "Address of /healthz, /readyz and /metrics",
-  },
-  {
-    name: "ROTA_HTTP_PORT",
-    default: "8080",
-    meaning: "Port of /healthz, /readyz and /metrics; 0 takes a free one",
-  },
-  {
-    name: "ROTA_API_ADDRESS",
-    default: "as ROTA_HTTP_ADDRESS",
-    meaning: "Address of the HTTP API",
-  },
-  {
-    name: "ROTA_API_PORT",
-    default: "8443",
-    meaning: "Port of the HTTP API, which speaks TLS; 0 takes a free one",
-  },
-  {
-    name: "ROTA_API_CERT_FILE",
-    default: "(a certificate made for the process)",
-    meaning:
-      "PEM file of the API's certificate, with ROTA_API_KEY_FILE; a change is noticed within half a minute",
-  },
-  {
-    name: "ROTA_API_KEY_FILE",
-    default: "(a key made for the process)",
-    meaning: "PEM file of the key to ROTA_API_CERT_FILE",
-  },
-  {
-    name: "ROTA_API_RATE_PER_SECOND",
-    default: "20",
-    meaning:
-      "Questions a second that one caller may ask the HTTP API; three seconds' worth at once",
-  },
-  { name: "ROTA_LOG_LEVEL", default: "info", meaning: "error, warn, info or debug" },
-  {
-    name: "ROTA_LOG_FORMAT",
-    default: "pretty on a terminal, else json",
-    meaning: "json or pretty",
-  },
-  { name: "ROTA_CLAIM_LIMIT", default: "500", meaning: "Jobs that one scheduling cycle looks at" },
-  {
-    name: "ROTA_HOLD_SECONDS",
-    default: "300",
-    meaning: "How long capacity is kept for a preemptor",
-  },
-  {
-    name: "ROTA_WINDOW_WARNING_SECONDS",
-    default: "900",
-    meaning: "How long before a window closes with onWindowClose Evict jobs are warned",
-  },
-  {
-    name: "ROTA_WINDOW_GRACE_SECONDS",
-    default: "300",
-    meaning: "How long after such a close jobs past the plan's quantity may go on",
-  },
-  {
-    name: "ROTA_START_DEADLINE_SECONDS",
-    default: "300",
-    meaning: "How long a gang may take to run whole",
-  },
-  {
-    name: "ROTA_AVOID_NODE_SECONDS",
-    default: "600",
-    meaning: "How long a job keeps away from a node where it did not start in time",
-  },
-  {
-    name: "ROTA_STUCK_POD_SECONDS",
-    default: "60",
-    meaning: "How long after the end of its grace period a pod that is still there is reported",
-  },
-  {
-    name: "ROTA_FINISHED_JOB_SECONDS",
-    default: "(never)",
-    meaning: "Ended Jobs without ttlSecondsAfterFinished are deleted after this time",
-  },
-  {
-    name: "ROTA_FINISHED_POD_SECONDS",
-    default: "(with their Job)",
-    meaning: "Pods of ended jobs are deleted after this time",
-  },
-  {
-    name: "ROTA_FINISHED_ROW_DAYS",
-    default: "30",
-    meaning: "Rows of ended jobs are deleted after this time; their history stays",
-  },
-  {
-    name: "ROTA_HISTORY_DAYS",
-    default: "(for ever)",
-    meaning: "History of ended jobs and ledger are deleted after this time; accounting ends there",
-  },
-  {
-    name: "ROTA_LEADER_ELECTION",
-    default: "true",
-    meaning: "false for a single operator without a Lease",
-  },
-  {
-    name: "ROTA_LEASE_NAMESPACE",
-    default: "rota-system",
-    meaning: "Namespace of the leader's Lease",
-  },
-  { name: "ROTA_LEASE_SECONDS", default: "15", meaning: "Duration of the leader's Lease" },
-  {
-    name: "ROTA_DRAIN_SECONDS",
-    default: "20",
-    meaning:
-      "Longest wait for work under way on SIGTERM; terminationGracePeriodSeconds is at least 7 more",
-  },
-];
-
 export class SettingsError extends Error {
   constructor(problems: readonly string[]) {
     super(`cannot start:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
@@ -213,31 +71,40 @@ class Reader {
     this.#environment = environment;
   }
 
-  text(name: string, fallback: string): string {
+  text({ name, default: standard }: Variable, fallback = standard): string {
     return this.#environment[name]?.trim() || fallback;
   }
 
-  oneOf<Choice extends string>(name: string, choices: readonly Choice[], fallback: Choice): Choice {
-    const value = this.text(name, fallback);
+  oneOf<Choice extends string>(
+    variable: Variable<ChoiceForm<Choice>>,
+    fallback = variable.default,
+  ): Choice {
+    const { choices } = variable.form;
+    const value = this.text(variable, fallback);
     const found = choices.find((choice) => choice === value);
-    if (found === undefined) this.problems.push(`${name} is ${choices.join(", ")}, not "${value}"`);
-    return found ?? fallback;
+    if (found !== undefined) return found;
+    this.problems.push(`${variable.name} is ${choices.join(", ")}, not "${value}"`);
+    return choices[0];
   }
 
-  whole(name: string, fallback: number, lowest: number, highest: number): number {
-    const text = this.text(name, String(fallback));
+  whole(variable: Variable<WholeForm<number>>): number {
+    return this.wholeIfGiven(variable) ?? variable.form.fallback;
+  }
+
+  wholeIfGiven(variable: Variable<WholeForm>): number | undefined {
+    const { lowest, highest } = variable.form;
+    const text = this.text(variable, "");
+    if (text === "") return undefined;
     const value = Number(text);
     if (Number.isInteger(value) && value >= lowest && value <= highest) return value;
-    this.problems.push(`${name} is a whole number from ${lowest} to ${highest}, not "${text}"`);
-    return fallback;
-  }
-
-  wholeIfGiven(name: string, lowest: number, highest: number): number | undefined {
-    return this.text(name, "") === "" ? undefined : this.whole(name, lowest, lowest, highest);
+    this.problems.push(
+      `${variable.name} is a whole number from ${lowest} to ${highest}, not "${text}"`,
+    );
+    return undefined;
   }
 
   databaseUrl(): string {
-    const text = this.text("DATABASE_URL", "");
+    const text = this.text(variables.databaseUrl, "");
     if (text === "") {
       this.problems.push(
         "DATABASE_URL is not set: give postgres://user:password@host:port/database",
@@ -253,7 +120,7 @@ class Reader {
   }
 
   timeZone(): string {
-    const zone = this.text("ROTA_TIME_ZONE", "UTC");
+    const zone = this.text(variables.timeZone);
     try {
       Temporal.Now.zonedDateTimeISO(zone);
     } catch {
@@ -265,8 +132,8 @@ class Reader {
   }
 
   apiFiles(): Pick<Settings, "apiCertFile" | "apiKeyFile"> {
-    const apiCertFile = this.text("ROTA_API_CERT_FILE", "") || undefined;
-    const apiKeyFile = this.text("ROTA_API_KEY_FILE", "") || undefined;
+    const apiCertFile = this.text(variables.apiCertFile, "") || undefined;
+    const apiKeyFile = this.text(variables.apiKeyFile, "") || undefined;
     if ((apiCertFile === undefined) !== (apiKeyFile === undefined)) {
       this.problems.push("ROTA_API_CERT_FILE and ROTA_API_KEY_FILE go together");
     }
@@ -274,7 +141,7 @@ class Reader {
   }
 
   meteredTypes(): ("GPU" | "CPU")[] {
-    const names = this.text("ROTA_METERED_TYPES", "GPU")
+    const names = this.text(variables.meteredTypes)
       .split(",")
       .map((name) => name.trim());
     const known = names.filter((name) => name === "GPU" || name === "CPU");
@@ -291,31 +158,31 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
   const settings: Settings = {
     databaseUrl: read.databaseUrl(),
     timeZone: read.timeZone(),
-    gpuResource: read.text("ROTA_GPU_RESOURCE", "nvidia.com/gpu"),
+    gpuResource: read.text(variables.gpuResource),
     meteredTypes: read.meteredTypes(),
-    httpAddress: read.text("ROTA_HTTP_ADDRESS", "127.0.0.1"),
-    httpPort: read.whole("ROTA_HTTP_PORT", 8080, 0, 65_535),
-    apiAddress: read.text("ROTA_API_ADDRESS", read.text("ROTA_HTTP_ADDRESS", "127.0.0.1")),
-    apiPort: read.whole("ROTA_API_PORT", 8443, 0, 65_535),
+    httpAddress: read.text(variables.httpAddress),
+    httpPort: read.whole(variables.httpPort),
+    apiAddress: read.text(variables.apiAddress, read.text(variables.httpAddress)),
+    apiPort: read.whole(variables.apiPort),
     ...read.apiFiles(),
-    apiRatePerSecond: read.whole("ROTA_API_RATE_PER_SECOND", 20, 1, 10_000),
-    logLevel: read.oneOf("ROTA_LOG_LEVEL", ["error", "warn", "info", "debug"], "info"),
-    logFormat: read.oneOf("ROTA_LOG_FORMAT", ["json", "pretty"], onTerminal ? "pretty" : "json"),
-    claimLimit: read.whole("ROTA_CLAIM_LIMIT", 500, 1, 100_000),
-    holdSeconds: read.whole("ROTA_HOLD_SECONDS", 300, 1, 86_400),
-    windowWarningSeconds: read.whole("ROTA_WINDOW_WARNING_SECONDS", 900, 0, 604_800),
-    windowGraceSeconds: read.whole("ROTA_WINDOW_GRACE_SECONDS", 300, 0, 86_400),
-    startDeadlineSeconds: read.whole("ROTA_START_DEADLINE_SECONDS", 300, 1, 86_400),
-    avoidNodeSeconds: read.whole("ROTA_AVOID_NODE_SECONDS", 600, 0, 604_800),
-    stuckPodSeconds: read.whole("ROTA_STUCK_POD_SECONDS", 60, 0, 86_400),
-    finishedJobSeconds: read.wholeIfGiven("ROTA_FINISHED_JOB_SECONDS", 0, 366 * 86_400),
-    finishedPodSeconds: read.wholeIfGiven("ROTA_FINISHED_POD_SECONDS", 0, 366 * 86_400),
-    finishedRowDays: read.whole("ROTA_FINISHED_ROW_DAYS", 30, 1, 36_500),
-    historyDays: read.wholeIfGiven("ROTA_HISTORY_DAYS", 7, 36_500),
-    leaderElection: read.oneOf("ROTA_LEADER_ELECTION", ["true", "false"], "true") === "true",
-    leaseNamespace: read.text("ROTA_LEASE_NAMESPACE", "rota-system"),
-    leaseSeconds: read.whole("ROTA_LEASE_SECONDS", 15, 3, 600),
-    drainSeconds: read.whole("ROTA_DRAIN_SECONDS", 20, 1, 600),
+    apiRatePerSecond: read.whole(variables.apiRatePerSecond),
+    logLevel: read.oneOf(variables.logLevel),
+    logFormat: read.oneOf(variables.logFormat, onTerminal ? "pretty" : "json"),
+    claimLimit: read.whole(variables.claimLimit),
+    holdSeconds: read.whole(variables.holdSeconds),
+    windowWarningSeconds: read.whole(variables.windowWarningSeconds),
+    windowGraceSeconds: read.whole(variables.windowGraceSeconds),
+    startDeadlineSeconds: read.whole(variables.startDeadlineSeconds),
+    avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
+    stuckPodSeconds: read.whole(variables.stuckPodSeconds),
+    finishedJobSeconds: read.wholeIfGiven(variables.finishedJobSeconds),
+    finishedPodSeconds: read.wholeIfGiven(variables.finishedPodSeconds),
+    finishedRowDays: read.whole(variables.finishedRowDays),
+    historyDays: read.wholeIfGiven(variables.historyDays),
+    leaderElection: read.oneOf(variables.leaderElection) === "true",
+    leaseNamespace: read.text(variables.leaseNamespace),
+    leaseSeconds: read.whole(variables.leaseSeconds),
+    drainSeconds: read.whole(variables.drainSeconds),
     crashPoint: environment["ROTA_CRASH_POINT"],
   };
   if (read.problems.length > 0) throw new SettingsError(read.problems);

@@ -4,7 +4,8 @@ import { promisify } from "node:util";
 import type { Cluster } from "../../dev/local/cluster.ts";
 import { projectRoot } from "../../dev/local/paths.ts";
 
-const timeoutMs = 120_000;
+/** Above the waits that a command itself is told to make. */
+const timeoutMs = 90_000;
 const maxBuffer = 16 * 1024 * 1024;
 
 export interface Output {
@@ -12,8 +13,24 @@ export interface Output {
   readonly stderr: string;
 }
 
-export const runInProject = (command: string, args: readonly string[]): Promise<Output> =>
-  promisify(execFile)(command, args, { cwd: projectRoot, timeout: timeoutMs, maxBuffer });
+/** Killed with what it wrote so far when it does not end in time. */
+export async function runInProject(command: string, args: readonly string[]): Promise<Output> {
+  try {
+    return await promisify(execFile)(command, args, {
+      cwd: projectRoot,
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+      maxBuffer,
+    });
+  } catch (error) {
+    if (!(error instanceof Error) || !("killed" in error) || error.killed !== true) throw error;
+    const { stdout = "", stderr = "" } = error as Partial<Output>;
+    const line = [command, ...args].join(" ");
+    throw new Error(`no end within ${timeoutMs / 1000} s: ${line}\n${stdout}${stderr}`, {
+      cause: error,
+    });
+  }
+}
 
 export const kubectl = (cluster: Cluster, ...args: readonly string[]): Promise<Output> =>
   runInProject(cluster.kubectl, [`--kubeconfig=${cluster.kubeconfig}`, ...args]);

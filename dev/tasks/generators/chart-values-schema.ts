@@ -1,5 +1,5 @@
 /** The JSON schema of the chart's values: closed, so that a misspelt value is refused and not ignored. */
-import { settingsReference } from "../../../src/settings.ts";
+import { variables, type Variable } from "../../../src/settings-variables.ts";
 
 type Schema = Readonly<Record<string, unknown>>;
 
@@ -19,36 +19,47 @@ const group = (description: string, properties: Readonly<Record<string, Schema>>
   properties,
 });
 
-/** Variables that the Deployment sets itself, or that belong to another way of running the operator. */
-const notSettings = new Set([
-  "DATABASE_URL",
-  "KUBECONFIG",
-  "ROTA_API_ADDRESS",
-  "ROTA_API_PORT",
-  "ROTA_HTTP_ADDRESS",
-  "ROTA_HTTP_PORT",
-  "ROTA_LEASE_NAMESPACE",
+/** What the Deployment sets itself, or what belongs to another way of running the operator. */
+const notSettings: ReadonlySet<string> = new Set<keyof typeof variables>([
+  "databaseUrl",
+  "kubeconfig",
+  "apiAddress",
+  "apiPort",
+  "apiCertFile",
+  "apiKeyFile",
+  "httpAddress",
+  "httpPort",
+  "leaseNamespace",
 ]);
 
-/** ROTA_TIME_ZONE -> timeZone */
-const settingOf = (variable: string): string =>
-  variable
-    .replace(/^ROTA_/, "")
-    .toLowerCase()
-    .replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+/** YAML reads true and false as booleans. */
+const withBooleans = (choices: readonly string[]): readonly (string | boolean)[] => [
+  ...choices,
+  ...choices
+    .filter((choice) => choice === "true" || choice === "false")
+    .map((choice) => choice === "true"),
+];
 
-function settings(): Readonly<Record<string, Schema>> {
-  const settable = settingsReference.filter(({ name }) => !notSettings.has(name));
-  const described = settable.map(({ name, meaning, default: standard }) => {
-    const description = `${meaning}; default ${standard}`;
-    return [settingOf(name), { type: ["string", "integer", "boolean"], description }] as const;
-  });
-  // The grace period is computed from it.
+function formOf({ form }: Variable): Schema {
+  if (form.kind === "whole") {
+    return { type: "integer", minimum: form.lowest, maximum: form.highest };
+  }
+  if (form.kind === "choice") return { enum: withBooleans(form.choices) };
   return {
-    ...Object.fromEntries(described),
-    drainSeconds: { type: "integer", minimum: 1, maximum: 600 },
+    type: "string",
+    ...(form.pattern === undefined ? { minLength: 1 } : { pattern: form.pattern }),
   };
 }
+
+const settings = (): Readonly<Record<string, Schema>> =>
+  Object.fromEntries(
+    Object.entries(variables)
+      .filter(([name]) => !notSettings.has(name))
+      .map(([name, variable]) => [
+        name,
+        { ...formOf(variable), description: `${variable.meaning}; default ${variable.default}` },
+      ]),
+  );
 
 export const valuesSchema = (): Schema => ({
   $schema: "https://json-schema.org/draft/2020-12/schema",
@@ -70,6 +81,11 @@ export const valuesSchema = (): Schema => ({
       secretName: text("A Secret in the release's namespace", { minLength: 1 }),
       urlKey: text("Its key with postgres://…", { minLength: 1 }),
       caKey: text("Its key with the authority's certificate; TLS is verified then"),
+    }),
+    api: group("The HTTP API", {
+      certificateSecret: text(
+        "A Secret of the type kubernetes.io/tls with the API's certificate; default: one is made",
+      ),
     }),
     settings: group("The operator's settings: ROTA_TIME_ZONE is timeZone", settings()),
     resources: passedOn("object", "As in a container"),

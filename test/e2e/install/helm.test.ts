@@ -25,6 +25,7 @@ import {
   namespace,
   startInstalledOperator,
 } from "../../support/installed-operator.ts";
+import { rejection } from "../../support/fixtures.ts";
 import { kubectl, type Output, runInProject } from "../../support/kubectl.ts";
 
 const chart = "charts/rota";
@@ -80,8 +81,14 @@ describe("the Helm chart", () => {
       (error: unknown) => String(error),
     );
 
+  /** Helm's own limit is the shorter one: it says what it waits for. */
   const release = (...args: string[]): Promise<Output> =>
-    runInProject(helm, [...args, `--kubeconfig=${cluster.kubeconfig}`, `--namespace=${namespace}`]);
+    runInProject(helm, [
+      ...args,
+      `--kubeconfig=${cluster.kubeconfig}`,
+      `--namespace=${namespace}`,
+      "--timeout=60s",
+    ]);
 
   const kustomized = async (path: string): Promise<string> =>
     (await kubectl(cluster, "kustomize", path)).stdout;
@@ -165,9 +172,37 @@ describe("the Helm chart", () => {
 
   it("refuses values that it does not know, and values out of range", async () => {
     expect(await refusalOf("--set=settings.timezone=UTC")).to.match(/timezone/);
+    expect(await refusalOf("--set=settings.claimLimit=many")).to.match(/claimLimit/);
+    expect(await refusalOf("--set=settings.claimLimit=0")).to.match(/claimLimit/);
+    expect(await refusalOf("--set=settings.logLevel=loud")).to.match(/logLevel/);
+    expect(await refusalOf("--set=settings.leaderElection=no")).to.match(/leaderElection/);
+    expect(await refusalOf("--set=settings.meteredTypes=TPU")).to.match(/meteredTypes/);
     expect(await refusalOf("--set=replica=3")).to.match(/replica/);
     expect(await refusalOf("--set=replicas=0")).to.match(/replicas/);
     expect(await refusalOf("--set=image.digest=latest")).to.match(/digest/);
+  });
+
+  it("is refused with a misspelt setting by Helm's lint and its installation, before anything is made", async () => {
+    const misspelt = "--set=settings.holdSecond=5";
+    for (const attempt of [
+      runInProject(helm, ["lint", "--strict", chart, misspelt]),
+      release("install", "rota", chart, "--create-namespace", misspelt),
+    ]) {
+      const { message } = await rejection(attempt);
+      expect(message).to.contain("holdSecond");
+    }
+    const { stdout } = await kubectl(cluster, "get", "namespaces", "--output=name");
+    expect(stdout).not.to.contain(namespace);
+  });
+
+  it("mounts the API's certificate", async () => {
+    const rendered = byName(await render("--set=api.certificateSecret=rota-api-tls"));
+    const text = JSON.stringify(rendered["Deployment rota-operator"]);
+    expect(text).to.include('{"name":"ROTA_API_CERT_FILE","value":"/etc/rota/api/tls.crt"}');
+    expect(text).to.include('{"name":"api-certificate","secret":{"secretName":"rota-api-tls"}}');
+    expect(text).to.include(
+      '{"name":"api-certificate","mountPath":"/etc/rota/api","readOnly":true}',
+    );
   });
 
   it("passes settings on", async () => {

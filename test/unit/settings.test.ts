@@ -1,0 +1,61 @@
+import { expect } from "chai";
+import { readSettings, SettingsError } from "../../src/settings.ts";
+import { settingsReference, variables } from "../../src/settings-variables.ts";
+
+const DATABASE_URL = "postgres://rota@127.0.0.1/rota";
+
+const problemsOf = (environment: Readonly<Record<string, string>>): string => {
+  try {
+    readSettings(environment, false);
+    return "none";
+  } catch (error) {
+    return error instanceof SettingsError ? error.message : String(error);
+  }
+};
+
+describe("settings", () => {
+  it("are what the reference says, when nobody says anything", () => {
+    const read: Readonly<Record<string, unknown>> = { ...readSettings({ DATABASE_URL }, false) };
+    for (const [name, { default: standard, form }] of Object.entries(variables)) {
+      if (form.kind === "whole") expect(read[name], name).to.equal(form.fallback);
+      if (form.kind === "choice" && name !== "logFormat") {
+        expect(String(read[name]), name).to.equal(standard);
+      }
+    }
+    expect(read).to.include({ timeZone: "UTC", gpuResource: "nvidia.com/gpu", logFormat: "json" });
+    expect(readSettings({ DATABASE_URL }, true).logFormat).to.equal("pretty");
+    expect(read["apiAddress"]).to.equal(read["httpAddress"]);
+  });
+
+  it("have one variable each, of which the name says which", () => {
+    for (const [name, variable] of Object.entries(variables)) {
+      const words = variable.name
+        .replace(/^ROTA_/, "")
+        .toLowerCase()
+        .split("_");
+      expect(words.join("")).to.equal(name.toLowerCase());
+    }
+    const names = settingsReference.map(({ name }) => name);
+    expect(new Set(names).size).to.equal(names.length);
+  });
+
+  it("are taken within their bounds and refused beyond, all at once", () => {
+    const given = { DATABASE_URL, ROTA_HISTORY_DAYS: "7", ROTA_CLAIM_LIMIT: "100000" };
+    expect(readSettings(given, false)).to.include({ historyDays: 7, claimLimit: 100_000 });
+    const message = problemsOf({
+      DATABASE_URL,
+      ROTA_HISTORY_DAYS: "6",
+      ROTA_CLAIM_LIMIT: "1.5",
+      ROTA_LEADER_ELECTION: "no",
+      ROTA_METERED_TYPES: "GPU,TPU",
+      ROTA_API_CERT_FILE: "tls.crt",
+    });
+    expect(message.split("\n").slice(1)).to.deep.equal([
+      '  - ROTA_METERED_TYPES lists GPU and CPU, not "GPU,TPU"',
+      "  - ROTA_API_CERT_FILE and ROTA_API_KEY_FILE go together",
+      '  - ROTA_CLAIM_LIMIT is a whole number from 1 to 100000, not "1.5"',
+      '  - ROTA_HISTORY_DAYS is a whole number from 7 to 36500, not "6"',
+      '  - ROTA_LEADER_ELECTION is true, false, not "no"',
+    ]);
+  });
+});
