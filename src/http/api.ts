@@ -18,6 +18,7 @@ import {
   followKeyPair,
   makeKeyPair,
   readKeyPair,
+  type KeyPair,
   type KeyPairFiles,
 } from "./serving-certificate.ts";
 import { TokenBuckets } from "./token-buckets.ts";
@@ -87,7 +88,7 @@ export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions
       });
       server = started;
       if (files) {
-        const use = started.use;
+        const use = (renewed: KeyPair): void => started.use(renewed);
         following = followKeyPair({ files, first: keyPair, use, clock, logger }, stopping);
       }
       logger.info("serving the HTTP API", { url: `https://${address}:${server.port}` });
