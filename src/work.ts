@@ -4,8 +4,8 @@ import type { KeySinks } from "./controllers/sources.ts";
 import type { Context, TenantsPort } from "./controllers/context.ts";
 import { reconcileConfigMaps } from "./controllers/config-maps.ts";
 import { reconcileConfigCommit } from "./controllers/config-commit.ts";
-import { wasQueued } from "./controllers/job/adoption.ts";
 import { createJobCounters } from "./controllers/job/counters.ts";
+import { stageOf, wasQueued } from "./controllers/job/standing.ts";
 import { showStuckPods } from "./controllers/job/stuck-pods.ts";
 import { pruneNowAndThen } from "./controllers/pruning.ts";
 import { probeGang } from "./controllers/job/pods.ts";
@@ -14,8 +14,9 @@ import { reconcileNode } from "./controllers/node.ts";
 import { reconcilePriorityClass } from "./controllers/priority-class.ts";
 import { reconcileProjects } from "./controllers/project/reconciler.ts";
 import { reconcilePlans } from "./controllers/plan/reconciler.ts";
-import { unknownJobs } from "./db/job-view.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
+import { laggingJobs } from "./db/standing.ts";
+import type { KnownJob } from "./db/standing.ts";
 import type { RunningCaches } from "./caches.ts";
 import { runCycle } from "./scheduler/cycle.ts";
 import type { CycleDependencies } from "./scheduler/cycle.ts";
@@ -32,6 +33,7 @@ import { createController } from "./runtime/controller.ts";
 import type { Reconcile } from "./runtime/controller.ts";
 import type { Controller } from "./runtime/queue-worker.ts";
 import type { Metrics } from "./runtime/metrics.ts";
+import { limitedLogger } from "./runtime/limited-logger.ts";
 import { errorText } from "./runtime/logger.ts";
 import { resync } from "./runtime/resync.ts";
 
@@ -53,6 +55,8 @@ export interface TermSignals {
 
 const resyncSeconds = 600;
 const longestAdoptionSeconds = 60;
+/** In the log, of those that could not be adopted. */
+const mostNamedJobs = 20;
 const concurrency = { jobs: 64, commits: 4, mirrors: 4 } as const;
 
 /** Of one statement; each may need several writes to the API server. */
@@ -62,7 +66,8 @@ const projectBatchSeconds = 600;
 type Controllers = Readonly<Record<keyof KeySinks, Controller>>;
 
 function createControllers(context: Context, metrics: Metrics): Controllers {
-  const { clock, logger } = context;
+  const { clock } = context;
+  const logger = limitedLogger(context.logger, clock);
   const make = (name: string, slots: number, reconcile: Reconcile) =>
     createController({ name, concurrency: slots, reconcile, clock, logger, metrics });
   const jobs = make("job", concurrency.jobs, reconcileJob(context));
@@ -179,27 +184,38 @@ class Term {
   }
 
   /**
-   * A database that lost its content must know what runs before anything is started beside it. The controllers adopt;
-   * this waits for them, for a while: a job that cannot be adopted must not hold up all others for ever.
+   * A database that lost its content, or was brought back to an earlier state, must know what runs before anything is
+   * started beside it. The controllers adopt; this waits for them, for a while: a job that cannot be adopted must not
+   * hold up all others for ever.
    */
-  async #adoptUnknownJobs(signal: AbortSignal): Promise<void> {
-    const { db, caches, clock, logger } = this.#parts;
-    const queued = [...caches.jobs.store.values()].filter(
-      (job) => wasQueued(job) && job.status.finishedAt === undefined,
-    );
+  async #adoptLaggingJobs(signal: AbortSignal): Promise<void> {
+    const { db, clock, logger } = this.#parts;
     const deadline = clock.monotonicSeconds() + longestAdoptionSeconds;
-    let unknown = await unknownJobs(
-      db,
-      queued.map(({ uid }) => uid),
-    );
-    if (unknown.length > 0)
-      logger.warn("the database does not know jobs that were queued", { jobs: unknown.length });
-    while (unknown.length > 0 && clock.monotonicSeconds() < deadline && !signal.aborted) {
+    let lagging = await laggingJobs(db, this.#knownJobs());
+    if (lagging.length > 0)
+      logger.warn("the database lags behind the cluster", { jobs: lagging.length });
+    while (lagging.length > 0 && clock.monotonicSeconds() < deadline && !signal.aborted) {
       await sleepUnlessAborted(clock, 0.2, signal);
-      unknown = await unknownJobs(db, unknown);
+      const still = new Set(lagging);
+      lagging = await laggingJobs(
+        db,
+        this.#knownJobs().filter(({ id }) => still.has(id)),
+      );
     }
-    if (unknown.length > 0)
-      logger.error("scheduling begins though jobs are not adopted", { jobs: unknown });
+    if (lagging.length > 0)
+      logger.error("scheduling begins though jobs are not adopted", {
+        jobs: lagging.length,
+        first: lagging.slice(0, mostNamedJobs),
+      });
+  }
+
+  /** Jobs by their status, which was written from a row: no row is older than it, unless the database is. */
+  #knownJobs(): KnownJob[] {
+    return [...this.#parts.caches.jobs.store.values()].filter(wasQueued).map((job) => ({
+      id: job.uid,
+      attempt: job.status.attempt ?? 0,
+      stage: stageOf(job),
+    }));
   }
 
   /** Everything is looked at again now and then, spread over time: drift that no change told of is mended. */
@@ -240,7 +256,7 @@ class Term {
       void pruneNowAndThen(this.#parts, until);
       void this.#explaining.run(until);
       this.#parts.logger.info("this operator leads");
-      await this.#adoptUnknownJobs(until);
+      await this.#adoptLaggingJobs(until);
       const scheduling = this.#scheduler.run(until);
       await aborted(until);
       await this.#drain(scheduling);

@@ -269,6 +269,12 @@ export const reasons = {
     meaning: "The room it needs is being freed: pods are on their way out.",
     cure: nothing,
   },
+  Restored: {
+    kinds: ["Job"],
+    meaning:
+      "The database was brought back to an earlier state; what was kept for the job is given back.",
+    cure: nothing,
+  },
   StartDeadlineExceeded: {
     kinds: ["Job"],
     meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",

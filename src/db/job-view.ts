@@ -170,17 +170,3 @@ export async function activeJobKeys(db: Queryable): Promise<string[]> {
   );
   return rows.map((row) => row.key);
 }
-
-/** Which of these jobs the database does not know. */
-export async function unknownJobs(db: Queryable, ids: readonly string[]): Promise<string[]> {
-  const rows = await run<{ id: string }>(
-    db,
-    `
-    SELECT asked.id
-    FROM unnest($1::uuid[]) AS asked (id)
-    WHERE NOT EXISTS (SELECT FROM jobs WHERE jobs.id = asked.id)
-    `,
-    [ids],
-  );
-  return rows.map((row) => row.id);
-}

@@ -2,6 +2,8 @@
 import type { NodeSelectorTerm, Toleration } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
+import { placementOf } from "./standing.ts";
+import type { Standing } from "./standing.ts";
 import type { Queryable } from "./types.ts";
 
 /** Demand of one pod. */
@@ -36,25 +38,6 @@ export interface NewJob {
   readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
   readonly tolerations: readonly Toleration[];
   readonly storages: readonly object[];
-}
-
-/** Where a job stood before the database forgot it. */
-export interface Standing {
-  readonly status:
-    | "pending"
-    | "evicted"
-    | "starting"
-    | "running"
-    | "evicting"
-    | "succeeded"
-    | "failed"
-    | "cancelled";
-  readonly attempt: number;
-  readonly failures: number;
-  /** Where its pods are; for live jobs the whole gang, for others none. */
-  readonly placements: readonly { readonly node: string; readonly pods: number }[];
-  readonly startedAt?: Temporal.Instant | undefined;
-  readonly finishedAt?: Temporal.Instant | undefined;
 }
 
 const fresh: Standing = { status: "pending", attempt: 0, failures: 0, placements: [] };
@@ -132,7 +115,7 @@ const whereabouts = (standing: Standing): unknown[] => [
   standing.failures,
   standing.startedAt?.toString() ?? null,
   standing.finishedAt?.toString() ?? null,
-  standing.placements.length === 0 ? null : JSON.stringify(standing.placements),
+  placementOf(standing),
 ];
 
 const constraints = (job: NewJob): unknown[] => [

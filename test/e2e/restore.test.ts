@@ -2,11 +2,13 @@
 import { expect } from "chai";
 import { Client } from "pg";
 import type { Operator } from "../../dev/local/operator.ts";
-import { jobs } from "../../src/resources/types.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+import { jobs, nodesOf, podsOf } from "../../src/resources/types.ts";
 import { databaseUrl } from "../support/database.ts";
 import {
   type Installation,
   job,
+  type JobOptions,
   owner,
   plan,
   priorityClass,
@@ -15,15 +17,48 @@ import {
   teamIsReady,
   teamJobIs,
 } from "../support/installation.ts";
+import { checkInvariants } from "../support/invariants.ts";
 
-const backup = `rota_backup_${process.pid}`;
+const podType = podsOf("nvidia.com/gpu");
+const nodeType = nodesOf("nvidia.com/gpu");
+const pools = ["default", "again", "swap", "ends", "makes-way"];
+
+const commit: KubeObject = {
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { namespace: "team", name: "first" },
+  spec: { content: { rate: 1 }, tag: "v1" },
+};
 
 describe("restoring an old backup", () => {
   let installation: Installation;
   let operator: Operator;
+  let backups = 0;
+  const backup = (): string => `rota_backup_${process.pid}_${backups}`;
 
-  const submit = (name: string, gpus: number): Promise<void> =>
-    installation.view.apply(job("team", name, { pool: "default", gpus, priorityClassName: "low" }));
+  const submit = (name: string, gpus: number, options: Partial<JobOptions> = {}): Promise<void> =>
+    installation.view.apply(
+      job("team", name, { pool: "default", gpus, priorityClassName: "low", ...options }),
+    );
+  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
+  const runsIn = (name: string, attempt: number): Promise<unknown> =>
+    installation.view.until(`${name} to run in attempt ${attempt}`, async () => {
+      const { status } = await installation.view.job(`team/${name}`);
+      return status.state === "Running" && status.attempt === attempt;
+    });
+  const deleteJob = (name: string) => installation.view.client.delete(jobs, `team/${name}`);
+  const suspend = (name: string, value: boolean) =>
+    installation.view.client.patch(jobs, `team/${name}`, { spec: { suspend: value } });
+  const cordon = (node: string, unschedulable: boolean) =>
+    installation.view.client.patch(nodeType, node, { spec: { unschedulable } });
+  /** Lets the pods end, and removes what is left of them: only the Job can say that it has ended. */
+  async function endWell(name: string): Promise<void> {
+    const { client } = installation.view;
+    const annotations = { "rota.dev/simulate-run-seconds": "0" };
+    await client.patch(podType, `team/${name}-1-0`, { metadata: { annotations } });
+    await stateOf(name, "Succeeded");
+    await client.delete(podType, `team/${name}-1-0`);
+  }
 
   /** Statements that nobody may be connected for. */
   async function administer(...statements: readonly string[]): Promise<void> {
@@ -37,75 +72,164 @@ describe("restoring an old backup", () => {
       await admin.end();
     }
   }
+  const databaseName = (): string => new URL(installation.database.url).pathname.slice(1);
+  const withoutOthers = (name: string): string =>
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`;
 
-  const pods = async (): Promise<string[]> =>
+  /** The operator is away for that: a copy of a database wants it for itself. */
+  async function takeBackup(): Promise<void> {
+    await operator.stop();
+    backups += 1;
+    const name = databaseName();
+    await administer(withoutOthers(name), `CREATE DATABASE ${backup()} TEMPLATE ${name}`);
+    operator = await installation.operate();
+  }
+  async function restore(): Promise<void> {
+    await operator.stop();
+    const name = databaseName();
+    await administer(
+      `DROP DATABASE ${name} WITH (FORCE)`,
+      `CREATE DATABASE ${name} TEMPLATE ${backup()}`,
+    );
+    operator = await installation.operate();
+  }
+
+  const podsThere = async (): Promise<string[]> =>
     (await installation.view.pods()).map(({ name, uid }) => `${name} ${uid}`).toSorted();
+  async function rows(): Promise<Record<string, string>> {
+    const { rows: found } = await installation.database.pool.query<{
+      name: string;
+      status: string;
+      attempt: number;
+    }>("SELECT name, status::text, attempt FROM jobs ORDER BY name");
+    return Object.fromEntries(
+      found.map(({ name, status, attempt }) => [name, `${status} ${attempt}`]),
+    );
+  }
+  /** What the row and the pods of the job are, once the rows say what they are expected to. */
+  const rowsBecome = (expected: Readonly<Record<string, string>>): Promise<unknown> =>
+    installation.view
+      .until("the database to say what the cluster says", async () => {
+        const found = await rows();
+        return Object.entries(expected).every(([name, words]) => found[name] === words);
+      })
+      .catch(async (error: unknown) => {
+        expect(await rows()).to.deep.include(expected);
+        throw error;
+      });
 
   before(async () => {
     installation = await startInstallation();
     const { view, cluster } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8 });
-    const objects = [priorityClass("low", 10), project("team", { owner }), plan("all", { owner })];
+    for (const pool of pools) {
+      const count = pool === "swap" ? 2 : 1;
+      await cluster.addNodes({ count, gpus: 8, pool, namePrefix: `${pool}-` });
+      await view.apply(plan(`all-of-${pool}`, { owner, pool }));
+    }
+    const objects = [
+      priorityClass("low", 10),
+      priorityClass("high", 1000),
+      project("team", { owner }),
+    ];
     for (const object of objects) await view.apply(object);
     operator = await installation.operate();
     await teamIsReady(installation);
+    await view.apply(commit);
   });
 
   after(async () => {
-    await administer(`DROP DATABASE IF EXISTS ${backup} WITH (FORCE)`).catch(() => undefined);
+    const all = Array.from({ length: backups }, (_, at) => `rota_backup_${process.pid}_${at + 1}`);
+    const drops = all.map((name) => `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    await administer(...drops).catch(() => undefined);
     await installation?.stop();
   });
 
-  it("finds what the backup does not know, ends what is gone, and runs nothing twice at once", async () => {
+  it("finds what has started, gone on and ended since; what runs runs on, and nothing is started twice", async () => {
     const { view, database } = installation;
-    const name = new URL(database.url).pathname.slice(1);
-    await submit("ends", 6);
-    await teamJobIs(installation, "ends", "Running");
-    await submit("starts", 4);
-    await teamJobIs(installation, "starts", "Pending");
-    await operator.stop();
-    const ofOthers = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`;
-    await administer(ofOthers, `CREATE DATABASE ${backup} TEMPLATE ${name}`);
-
-    operator = await installation.operate();
-    await view.client.delete(jobs, "team/ends");
-    await teamJobIs(installation, "starts", "Running");
-    await submit("new", 4);
-    await teamJobIs(installation, "new", "Running");
-    await submit("waits", 8);
-    await teamJobIs(installation, "waits", "Pending");
-    const running = await pods();
-    await operator.stop();
-
-    await administer(
-      `DROP DATABASE ${name} WITH (FORCE)`,
-      `ALTER DATABASE ${backup} RENAME TO ${name}`,
+    const gang = { parallelism: 2, spec: { configRef: { tag: "v1" } } };
+    // As the backup knows them: running, or waiting.
+    await submit("leaves", 6);
+    await stateOf("leaves", "Running");
+    await submit("starts", 2, gang);
+    await submit("again", 2, { ...gang, pool: "again" });
+    await submit("swaps-1", 8, { pool: "swap" });
+    await stateOf("swaps-1", "Running");
+    await submit("swaps-2", 8, { pool: "swap" });
+    await submit("ends", 4, { pool: "ends" });
+    await submit("passes", 4, { pool: "ends", spec: { suspend: true } });
+    await submit("victim", 8, { pool: "makes-way" });
+    await Promise.all(
+      ["again", "swaps-2", "ends", "victim"].map((name) => stateOf(name, "Running")),
     );
-    operator = await installation.operate();
-    const rows = await view.until("the database to say what the cluster says", async () => {
-      const { rows: found } = await database.pool.query<{ name: string; status: string }>(
-        "SELECT name, status, attempt FROM jobs ORDER BY name",
-      );
-      const isRunning = (job: string) =>
-        found.some((row) => row.name === job && row.status === "running");
-      const hasEnded = found.every((row) => row.name !== "ends" || row.status === "cancelled");
-      return isRunning("new") && isRunning("starts") && hasEnded && found;
-    });
-    expect(rows.filter(({ name: jobName }) => jobName !== "ends")).to.deep.equal([
-      { name: "new", status: "running", attempt: 1 },
-      { name: "starts", status: "running", attempt: 1 },
-      { name: "waits", status: "pending", attempt: 0 },
-    ]);
-    const { rows: nodes } = await database.pool.query("SELECT gpus_committed FROM nodes");
-    expect(nodes).to.deep.equal([{ gpus_committed: 8 }]);
-    // "starts" waited when the backup was made: it is started anew, while "new", which the backup does not know, runs on.
-    const ofNew = (all: readonly string[]) => all.filter((pod) => pod.startsWith("new-"));
-    const now = await pods();
-    expect(ofNew(now)).to.deep.equal(ofNew(running));
-    expect(now).to.have.lengthOf(2);
+    await stateOf("starts", "Pending");
+    await stateOf("passes", "Suspended");
+    await takeBackup();
 
-    await view.client.delete(jobs, "team/new");
-    await view.client.delete(jobs, "team/starts");
-    await teamJobIs(installation, "waits", "Running");
+    // A job that waited runs, one runs in a later attempt, two have changed places.
+    await deleteJob("leaves");
+    await stateOf("starts", "Running");
+    await view.client.delete(podType, "team/again-1-0");
+    await runsIn("again", 2);
+    const [first = ""] = (await view.job("team/swaps-1")).status.nodes ?? [];
+    const [second = ""] = (await view.job("team/swaps-2")).status.nodes ?? [];
+    for (const name of ["swaps-1", "swaps-2"]) {
+      await suspend(name, true);
+      await stateOf(name, "Suspended");
+    }
+    await cordon(first, true);
+    await suspend("swaps-1", false);
+    await runsIn("swaps-1", 2);
+    await cordon(first, false);
+    await suspend("swaps-2", false);
+    await runsIn("swaps-2", 2);
+    expect((await view.job("team/swaps-1")).status.nodes).to.deep.equal([second]);
+    // One has ended, another has run and ended, one was evicted and waits.
+    await endWell("ends");
+    await suspend("passes", false);
+    await stateOf("passes", "Running");
+    await endWell("passes");
+    await submit("urgent", 8, { pool: "makes-way", priorityClassName: "high" });
+    await stateOf("urgent", "Running");
+    await stateOf("victim", "Evicted");
+    // Two are new.
+    await submit("new", 4);
+    await stateOf("new", "Running");
+    await submit("waits", 8);
+    await stateOf("waits", "Pending");
+    const before = await podsThere();
+    const ended = (await view.job("team/ends")).status;
+    await restore();
+
+    await rowsBecome({
+      again: "running 2",
+      ends: "succeeded 1",
+      leaves: "cancelled 1",
+      new: "running 1",
+      passes: "succeeded 1",
+      starts: "running 1",
+      "swaps-1": "running 2",
+      "swaps-2": "running 2",
+      urgent: "running 1",
+      victim: "evicted 1",
+      waits: "pending 0",
+    });
+    expect(await podsThere(), "the same pods").to.deep.equal(before);
+    await checkInvariants(view, database.pool);
+    expect((await view.job("team/ends")).status).to.deep.include({
+      state: "Succeeded",
+      finishedAt: ended.finishedAt,
+      message: ended.message,
+    });
+    const { rows: ends } = await database.pool.query<{ at: Temporal.Instant }>(
+      "SELECT at FROM job_events WHERE name = 'ends' AND to_status = 'succeeded'",
+    );
+    expect(ends.map(({ at }) => at.round("second").toString())).to.deep.equal([ended.finishedAt]);
+
+    await deleteJob("new");
+    await deleteJob("starts");
+    await deleteJob("urgent");
+    await stateOf("waits", "Running");
+    await runsIn("victim", 2);
+    expect(await rows()).to.deep.include({ again: "running 2", "swaps-1": "running 2" });
   });
 });

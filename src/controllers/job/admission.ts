@@ -1,6 +1,7 @@
 /** Checks a new job and puts it into the queue, or says what has to change. */
 import { insertJob } from "../../db/queue.ts";
 import type { NewJob } from "../../db/queue.ts";
+import type { Standing } from "../../db/standing.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
@@ -13,7 +14,8 @@ import { templateProblems } from "../../resources/pod-template.ts";
 import { podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
-import { adopt, wasQueued } from "./adoption.ts";
+import { adopt } from "./adoption.ts";
+import { wasQueued } from "./standing.ts";
 import {
   allowedPriorityClasses,
   commitOf,
@@ -175,6 +177,7 @@ async function insert(
   project: Project,
   configHash: string | undefined,
   podSpec: Readonly<Record<string, unknown>>,
+  standing: Standing | undefined,
 ): Promise<Refusal | undefined> {
   const priorityClass = priorityClassOf(context, job);
   if (priorityClass === undefined)
@@ -202,7 +205,7 @@ async function insert(
     storages: job.spec.storages ?? [],
   };
   try {
-    if (wasQueued(job)) await adopt(context, job, row);
+    if (standing !== undefined) await adopt(context, job, row, standing);
     else await insertJob(context.db, row);
     return undefined;
   } catch (error) {
@@ -211,10 +214,14 @@ async function insert(
   }
 }
 
-/** Undefined when the job is in the queue now. */
+/**
+ * Undefined when the job is in the queue now.
+ * @param standing where it stands in the cluster, when it was queued before
+ */
 export async function queueJob(
   context: Context,
   job: Job,
+  standing: Standing | undefined,
   signal: AbortSignal,
 ): Promise<Refusal | undefined> {
   const project = projectOfNamespace(context, job.namespace);
@@ -233,5 +240,5 @@ export async function queueJob(
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(context, job, project, configHash, signal);
   if (!("metadata" in pod)) return pod;
-  return insert(context, job, project, configHash, fieldsOf(pod["spec"]));
+  return insert(context, job, project, configHash, fieldsOf(pod["spec"]), standing);
 }

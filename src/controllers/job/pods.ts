@@ -90,11 +90,8 @@ async function unmakePods(
   });
 }
 
-/**
- * The pods of a job that hold their nodes as the API server has them now. Space is given away only on its word: the
- * cache of an operator that has just taken over, or works beside another one, may not know them yet.
- */
-export async function holdingNow(
+/** The pods of a job, of any attempt, as the API server has them now. */
+export async function podsNow(
   context: Context,
   key: string,
   jobUid: string,
@@ -104,7 +101,15 @@ export async function holdingNow(
   const { namespace = "" } = splitKey(key);
   const labelSelector = `${labels.jobUid}=${jobUid}`;
   const found = await context.kube.list(type, { namespace, labelSelector, signal });
-  return found.map((raw) => type.project(raw)).filter((pod) => !hasEnded(pod));
+  return found.map((raw) => type.project(raw));
+}
+
+/**
+ * Those of them that hold their nodes. Space is given away only on the API server's word: the cache of an operator that
+ * has just taken over, or works beside another one, may not know them yet.
+ */
+export async function holdingNow(...asked: Parameters<typeof podsNow>): Promise<Pod[]> {
+  return (await podsNow(...asked)).filter((pod) => !hasEnded(pod));
 }
 
 /** Asks for the deletion of those that run; returns how many pods still hold their node. */

@@ -16,37 +16,42 @@ import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
 import type { ClassInEffect } from "../lookups.ts";
 import { notify, writeStatus } from "../status.ts";
 import { queueJob } from "./admission.ts";
-import { wasQueued } from "./adoption.ts";
+import { catchUp, standingNow } from "./adoption.ts";
 import { expire } from "./expiry.ts";
 import { advance } from "./life.ts";
 import { holdingNow, podsOfJob, stopPods } from "./pods.ts";
+import { isBehind, isLiveStatus, wasQueued } from "./standing.ts";
 import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 const refusedRecheckSeconds = 30;
 /** Creation times have whole seconds: a new job has at least one second. */
 const firstWordsSeconds = 2;
-const isLive = (view: JobView): boolean =>
-  ["starting", "running", "evicting"].includes(view.status);
+/** Pods are leaving of which no change may tell. */
+const leavingSeconds = 1;
 
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
-/** A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. */
+/**
+ * A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. Pods that
+ * the cache never shows go without a word: then it is looked again.
+ */
 async function cancel(
   context: Context,
   key: string,
   view: JobView,
   signal: AbortSignal,
-): Promise<void> {
-  if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return;
+): Promise<ReconcileResult> {
+  if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return done();
   const unseen = await holdingNow(context, key, view.id, signal);
-  if ((await stopPods(context, unseen, signal)) > 0) return;
+  if ((await stopPods(context, unseen, signal)) > 0) return again(leavingSeconds);
   context.checkpoint("before-cancel");
   await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
   context.counters.attemptEnded(view.pool, "cancelled");
   context.scheduler.wake(view.pool);
   const { namespace = "" } = splitKey(key);
   context.tenants.used(namespace);
+  return done();
 }
 
 /** Asks the API server: the cache may not know a new job yet that another operator has queued. */
@@ -70,13 +75,15 @@ async function cancelDeleted(
   key: string,
   presentUid: string | undefined,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<ReconcileResult> {
   const { namespace = "", name } = splitKey(key);
   const active = await readActiveJobsNamed(context.db, namespace, name);
+  let result = done();
   for (const view of active) {
     if (view.id !== presentUid && (await isDeleted(context, key, view, signal)))
-      await cancel(context, key, view, signal);
+      result = sooner(result, await cancel(context, key, view, signal));
   }
+  return result;
 }
 
 const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffect): boolean =>
@@ -95,7 +102,7 @@ async function followSpec(context: Context, job: Job, view: JobView): Promise<bo
     changed = true;
   }
   const wanted = priorityClassOf(context, job);
-  if (wanted && !isLive(view) && !hasClass(view, wanted)) {
+  if (wanted && !isLiveStatus(view.status) && !hasClass(view, wanted)) {
     await setPriority(context.db, {
       id: view.id,
       priorityClass: wanted.name,
@@ -114,7 +121,9 @@ async function enqueue(
   key: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const refusal = await queueJob(context, job, signal);
+  const standing = wasQueued(job) ? await standingNow(context, job, signal) : undefined;
+  if (wasQueued(job) && standing === undefined) return again(leavingSeconds);
+  const refusal = await queueJob(context, job, standing, signal);
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
   if (refusal && wasQueued(job)) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
   if (refusal) {
@@ -195,20 +204,41 @@ async function follow(
   return sooner(look, await expire(context, job, pods, view.finishedAt, signal));
 }
 
+/** The status says so, or pods of a later attempt do, whose status the cache has not shown yet. */
+function mayBeBehind(context: Context, key: string, job: Job, view: JobView): boolean {
+  if (view.finishedAt !== undefined) return false;
+  if (isBehind(view, job)) return true;
+  return podsOfJob(context, key, job.uid).some(({ attempt }) => attempt > view.attempt);
+}
+
 async function reconcile(
   context: Context,
   key: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const job = context.caches.jobs.store.get(key);
-  await cancelDeleted(context, key, job?.deleting === false ? job.uid : undefined, signal);
-  if (job === undefined || job.deleting) return done();
+  const cached = context.caches.jobs.store.get(key);
+  const job = cached?.deleting === true ? undefined : cached;
+  const cancelling = await cancelDeleted(context, key, job?.uid, signal);
+  if (job === undefined) return cancelling;
+  return sooner(await reconcilePresent(context, job, key, signal), cancelling);
+}
+
+async function reconcilePresent(
+  context: Context,
+  job: Job,
+  key: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
   const view = await readJobView(context.db, job.uid);
   if (view === undefined && job.status.finishedAt !== undefined) {
     const finishedAt = Temporal.Instant.from(job.status.finishedAt);
     return expire(context, job, podsOfJob(context, key, job.uid), finishedAt, signal);
   }
   if (view === undefined) return enqueue(context, job, key, signal);
+  if (mayBeBehind(context, key, job, view)) {
+    const result = await catchUp(context, key, job.uid, signal);
+    if (result !== undefined) return result;
+  }
   return follow(context, job, view, key, signal);
 }
 

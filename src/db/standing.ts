@@ -1,0 +1,99 @@
+/** Where jobs stood before the database forgot it, and how it is told. */
+import type { Fence } from "./admissions.ts";
+import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
+import type { Queryable } from "./types.ts";
+
+/** Where a job stood before the database forgot it. */
+export interface Standing {
+  readonly status:
+    | "pending"
+    | "evicted"
+    | "starting"
+    | "running"
+    | "evicting"
+    | "succeeded"
+    | "failed"
+    | "cancelled";
+  readonly attempt: number;
+  readonly failures: number;
+  /** Where its pods are; for live jobs the whole gang, for others none. */
+  readonly placements: readonly { readonly node: string; readonly pods: number }[];
+  readonly startedAt?: Temporal.Instant | undefined;
+  readonly finishedAt?: Temporal.Instant | undefined;
+}
+
+export const placementOf = ({ placements }: Standing): string | null =>
+  placements.length === 0 ? null : JSON.stringify(placements);
+
+export interface Restatement extends Omit<Standing, "failures"> {
+  /** Since when it stands so, for accounting. */
+  readonly since: Temporal.Instant;
+  /** CamelCase */
+  readonly reason?: string | undefined;
+  readonly message?: string | undefined;
+}
+
+/**
+ * Puts a job where the cluster has it, after the database was brought back to an earlier state: attempts count on from
+ * there, and a live one gets its allocations. A live job is put back into the queue before it is live in a later attempt.
+ * True when it was where the fence says. Throws RotaError: NodeUnknown, NodeOvercommitted, AllocationInvalid, and
+ * JobTransitionRefused for a job that has ended, is held, or would go back.
+ */
+export async function restateJob(
+  db: Queryable,
+  known: Fence & { readonly status: string },
+  restated: Restatement,
+): Promise<boolean> {
+  const [row] = await run<{ is_restated: boolean }>(
+    db,
+    "SELECT restate_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS is_restated",
+    [
+      known.id,
+      known.status,
+      known.attempt,
+      restated.status,
+      restated.attempt,
+      placementOf({ ...restated, failures: 0 }),
+      restated.startedAt?.toString() ?? null,
+      restated.finishedAt?.toString() ?? null,
+      restated.reason ?? null,
+      restated.message ?? null,
+      restated.since.toString(),
+    ],
+  );
+  return row?.is_restated ?? false;
+}
+
+/** Within an attempt a job goes from live to waiting or ended, and never back. */
+export type JobStage = "live" | "waiting" | "ended";
+
+export interface KnownJob {
+  readonly id: string;
+  readonly attempt: number;
+  readonly stage: JobStage;
+}
+
+/** Which of these jobs the database does not know, or knows as they were before. */
+export async function laggingJobs(db: Queryable, known: readonly KnownJob[]): Promise<string[]> {
+  const rows = await run<{ id: string }>(
+    db,
+    prepared("lagging_jobs")`
+    SELECT known.id
+    FROM unnest($1::uuid[], $2::int[], $3::text[]) AS known (id, attempt, stage)
+    LEFT JOIN jobs AS job ON job.id = known.id
+    WHERE CASE
+      WHEN job.id IS NULL THEN known.stage <> 'ended'
+      WHEN job.active_project_id IS NULL THEN false
+      ELSE known.stage = 'ended' OR known.attempt > job.attempt
+        OR known.attempt = job.attempt AND known.stage = 'waiting' AND job_is_live(job.status)
+    END
+    `,
+    [
+      known.map(({ id }) => id),
+      known.map(({ attempt }) => attempt),
+      known.map(({ stage }) => stage),
+    ],
+  );
+  return rows.map(({ id }) => id);
+}
