@@ -4,6 +4,7 @@ import { issueUser } from "./certificates.ts";
 import type { ComponentName } from "./components.ts";
 import {
   attachControlPlane,
+  compactHistory,
   type ControlPlane,
   restartComponent,
   signalComponent,
@@ -46,6 +47,8 @@ export interface Cluster {
   kill(component: ComponentName, signal: NodeJS.Signals): Promise<void>;
   /** Ends the component if it runs, and starts it with the same data and ports; fulfils when the API answers. */
   restart(component: ComponentName): Promise<void>;
+  /** Makes etcd forget all former versions, as the API server has it do every five minutes. */
+  compact(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -97,6 +100,7 @@ const clusterOf = (plane: ControlPlane): Cluster => ({
   user: (name, groups = []) => addUser(plane, name, groups),
   kill: (component, signal) => signalComponent(plane, component, signal),
   restart: (component) => restartComponent(plane, component),
+  compact: () => compactHistory(plane),
   stop: () => stopControlPlane(plane),
 });
 

@@ -37,7 +37,8 @@ interface Picked {
 
 const priorities: readonly Priority[] = ["interactive", "resync"];
 
-const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 300 };
+/** The longest pause is what an outage of hours may still cost once it is over. */
+const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 30 };
 
 /** One resync key after this many interactive ones, so that a busy cluster cannot starve the resync. */
 const interactiveInARow = 16;

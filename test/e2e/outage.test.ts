@@ -1,14 +1,16 @@
 /** PostgreSQL, then the API server, is killed and away for a while; everything converges without help. */
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
 import { type Postgres, removePostgresData, startPostgres } from "../../dev/local/postgres.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import { createPool, type DatabasePool } from "../../src/db/pool.ts";
-import { podsOf } from "../../src/resources/types.ts";
+import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
+import { samplesOf } from "../support/operator-metrics.ts";
 import {
   type Installation,
   job,
@@ -27,7 +29,16 @@ const settings = ["synchronous_commit=on"];
 
 const podType = podsOf("nvidia.com/gpu");
 
+/** How long each outage lasts; pauses between tries grow meanwhile. */
+const outageSeconds = Number(process.env["ROTA_OUTAGE_SECONDS"] ?? "20");
+/** Jobs that change during an outage, so that many keys fail. */
+const waitingJobs = 100;
+/** Many keys may fail, and the log must not fill the disk: at 100 jobs it was 20 lines a second without a limit. */
+const mostLogLines = 200 + 6 * outageSeconds;
+const mostGrowthBytes = 96 * 1024 ** 2;
+
 describe("an outage", function () {
+  this.timeout((outageSeconds + 280) * 1000);
   let installation: Installation;
   let operator: Operator;
   let postgres: Postgres;
@@ -79,12 +90,42 @@ describe("an outage", function () {
     );
   };
 
+  const waitingJob = (index: number): string => `waits-${index}`;
+  const eachWaiting = (action: (name: string) => Promise<unknown>): Promise<unknown> =>
+    Promise.all(Array.from({ length: waitingJobs }, (_, index) => action(waitingJob(index))));
+
+  interface Vitals {
+    readonly logLines: number;
+    readonly memoryBytes: number;
+  }
+  const vitals = async (): Promise<Vitals> => {
+    const [memory] = await samplesOf(operator, "process_resident_memory_bytes");
+    const logLines = readFileSync(operator.logFile, "utf8").split("\n").length;
+    return { logLines, memoryBytes: memory?.value ?? 0 };
+  };
+  /** What the outage has cost the operator, who is still the same process. */
+  const checkVitals = async (before: Vitals, startMs: number): Promise<void> => {
+    const after = await vitals();
+    const logLines = after.logLines - before.logLines;
+    const growthBytes = after.memoryBytes - before.memoryBytes;
+    const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+    const memory = [before, after].map(({ memoryBytes }) => Math.round(memoryBytes / 1024 ** 2));
+    console.log(
+      `      ${outageSeconds} s away: all well ${seconds} s after the return; ${logLines} log lines, RSS ${memory.join(" to ")} MiB`,
+    );
+    expect(before.memoryBytes).to.be.above(0);
+    expect(logLines, "log lines").to.be.at.most(mostLogLines);
+    expect(growthBytes, "growth of memory").to.be.at.most(mostGrowthBytes);
+  };
+
   it("of PostgreSQL loses nothing of what happened meanwhile, and starts nothing twice", async () => {
     const { view } = installation;
     for (const name of ["ends", "loses", "stays", "goes"]) {
       await submit(name, 2);
       await stateOf(name, "Running");
     }
+    const before = await vitals();
+    const awayMs = performance.now();
     process.kill(postgres.pid, "SIGKILL");
     await waitFor(
       async () => /database/.test(await (await fetch(`${operator.url}/readyz`)).text()),
@@ -95,11 +136,9 @@ describe("an outage", function () {
     );
     await complete("ends-1-0");
     await view.client.delete(podType, "team/loses-1-0");
-    await view.client.delete(
-      { group: "rota.dev", version: "v1alpha1", plural: "jobs", kind: "Job", namespaced: true },
-      "team/goes",
-    );
+    await view.client.delete(jobs, "team/goes");
     await submit("arrives", 2);
+    await eachWaiting((name) => submit(name, 16));
     await view.until("the pods to be gone", async () => {
       const pods = await view.pods();
       return !pods.some(({ name }) => name === "loses-1-0" || name === "ends-1-0");
@@ -108,6 +147,8 @@ describe("an outage", function () {
       process.kill(pid, 0),
     );
 
+    await delay(outageSeconds * 1000 - (performance.now() - awayMs));
+    const returnMs = performance.now();
     postgres = await startPostgres({ directory, settings });
     await Promise.all([stateOf("ends", "Succeeded"), stateOf("arrives", "Running")]);
     await view.until("the job that lost its pod to run again", async () => {
@@ -117,7 +158,18 @@ describe("an outage", function () {
     await view.until("the deleted job to be cancelled", async () => {
       return (await attempts())["goes"] === "cancelled 1";
     });
-    expect(await attempts()).to.deep.equal({
+    await view.until("all jobs that arrived to say why they wait", async () => {
+      const waiting = (await view.jobs()).filter(({ status }) => status.reason === "NoSpace");
+      return waiting.length === waitingJobs;
+    });
+    await checkVitals(before, returnMs);
+    await eachWaiting((name) => view.client.delete(jobs, `team/${name}`));
+    await view.until("the waiting jobs to be cancelled", async () => {
+      const { rows } = await db.query("SELECT FROM jobs WHERE status = 'pending'");
+      return rows.length === 0;
+    });
+    const others = Object.entries(await attempts()).filter(([name]) => !name.startsWith("waits-"));
+    expect(Object.fromEntries(others)).to.deep.equal({
       arrives: "running 1",
       ends: "succeeded 1",
       goes: "cancelled 1",
@@ -138,6 +190,8 @@ describe("an outage", function () {
     await stateOf("victim", "Running");
     await submit("urgent", 8, { pool: "edge", priorityClassName: "high" });
     await stateOf("urgent", "Held");
+    const before = await vitals();
+    const awayMs = performance.now();
     await cluster.kill("kube-apiserver", "SIGKILL");
     await waitFor(
       () =>
@@ -147,7 +201,11 @@ describe("an outage", function () {
         ),
       { what: "the API server to be away", timeoutMs: 30_000 },
     );
+    // Nobody can go on watching from where they were.
+    await cluster.compact();
+    await delay(outageSeconds * 1000 - (performance.now() - awayMs));
     await cluster.restart("kube-apiserver");
+    const returnMs = performance.now();
     await stateOf("urgent", "Running");
     const victims = await db.query(
       "SELECT victim, outcome::text FROM preemption_victims ORDER BY victim",
@@ -155,6 +213,9 @@ describe("an outage", function () {
     expect(victims.rows).to.deep.equal([{ victim: "team/victim", outcome: "Evicted" }]);
     await submit("after", 1, { annotations: { "rota.dev/simulate-run-seconds": "0" } });
     await stateOf("after", "Succeeded");
+    await checkVitals(before, returnMs);
+    const relists = await samplesOf(operator, "rota_reflector_lists_total");
+    expect(relists.find(({ labels }) => labels["resource"] === "pods")?.value).to.be.at.least(2);
     await checkInvariants(view, db);
     expect((await attempts())["urgent"]).to.equal("running 1");
   });
