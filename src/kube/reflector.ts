@@ -32,7 +32,7 @@ export interface InformerOptions<T> {
   readonly silentSeconds?: number;
   /** How long the server keeps one watch open, drawn from [1, 2) times this; default 300. */
   readonly watchSeconds?: number;
-  /** Pause after a failure: base doubling to max, jittered; default 0.25 to 30. */
+  /** Pause after a failure: base doubling to max, jittered; default 0.25 to 10. */
   readonly backoff?: { readonly baseSeconds: number; readonly maxSeconds: number };
   /** False lists in pages even where the server serves WatchList; default true. */
   readonly watchList?: boolean;
@@ -42,7 +42,8 @@ export interface InformerOptions<T> {
 
 /** For the answer's first byte: WatchList lets the server take a moment to be up to date. */
 const openTimeoutSeconds = 30;
-const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 30 };
+/** The longest pause is what an outage of hours may still cost once it is over. */
+const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 10 };
 /** A watch that lived this long was a good one: what ends it is no failure of the server's. */
 const healthySeconds = 5;
 
@@ -152,7 +153,7 @@ class Reflector<T> implements Informer<T> {
   }
 
   async #pauseAfter(error: unknown, wasHealthy: boolean, signal: AbortSignal): Promise<void> {
-    if (meansRelist(error)) this.#position.resourceVersion = undefined;
+    if (meansRelist(error)) this.#forgetPosition();
     this.#failures += 1;
     this.#metrics.failed(error instanceof KubeError ? error.reason : "Unknown");
     const backoff = this.#options.backoff ?? defaultBackoff;
@@ -166,6 +167,12 @@ class Reflector<T> implements Informer<T> {
       retryInSeconds,
     });
     await sleepUnlessAborted(this.#clock, retryInSeconds, signal);
+  }
+
+  /** A server that knows it to be old is well again: what it failed of before is no reason to wait with the list. */
+  #forgetPosition(): void {
+    if (this.#position.resourceVersion !== undefined) this.#failures = 0;
+    this.#position.resourceVersion = undefined;
   }
 
   async #list(signal: AbortSignal): Promise<void> {

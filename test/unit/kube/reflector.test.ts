@@ -3,6 +3,7 @@ import { createInformer } from "../../../src/kube/reflector.ts";
 import type { InformerOptions } from "../../../src/kube/reflector.ts";
 import type { KubeObject, ResourceType } from "../../../src/kube/resource.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
+import type { Clock } from "../../../src/runtime/clock.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
 import { failure, json, never, reset, startFakeApiServer, stream } from "./fake-api-server.ts";
@@ -109,6 +110,29 @@ describe("reflector", () => {
     expect(metrics.total("reflector_lists_total")).to.equal(1);
     expect(metrics.total("reflector_objects")).to.equal(1);
     expect(informer.lastEventSeconds()).to.be.below(10);
+  });
+
+  it("lists at once after an outage, when the server that is back knows the version to be old", async () => {
+    const pauses: number[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      sleep: (seconds) => {
+        pauses.push(seconds);
+        return systemClock.sleep(0);
+      },
+    };
+    const outage = Array.from({ length: 9 }, () => failure(403, "Forbidden"));
+    server.answer(
+      stream([event("ADDED", "a", 1), initialEnd(5)], true),
+      ...outage,
+      expired,
+      stream([event("ADDED", "b", 20), initialEnd(21)], false),
+    );
+    const { until } = start({ clock, backoff: { baseSeconds: 0.25, maxSeconds: 10 } });
+    await until(3);
+    expect(pauses).to.have.lengthOf(10);
+    expect(pauses.at(-2)).to.be.within(5, 10);
+    expect(pauses.at(-1)).to.be.at.most(0.25);
   });
 
   it("is synced only when the collection is complete", async () => {
