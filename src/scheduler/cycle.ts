@@ -14,12 +14,13 @@ import { secondsToNextWindowEdge } from "../db/snapshot/next-window-edge.ts";
 import { readPositions } from "../db/snapshot/positions.ts";
 import { readNodes } from "../db/snapshot/nodes.ts";
 import { readClaimedJobs, readHeldJobs } from "../db/snapshot/queue.ts";
-import type { ClaimedJob } from "../db/snapshot/queue.ts";
+import type { ClaimedJob, HeldRead } from "../db/snapshot/queue.ts";
 import { refreshBorrowing } from "../db/snapshot/refresh-borrowing.ts";
 import { decide } from "../domain/scheduling/decide.ts";
 import type {
   Ceiling,
   Decision,
+  HeldJob,
   LiveJob,
   QueuedJob,
   ResourceType,
@@ -94,7 +95,7 @@ const longestRestSeconds = 60;
 /** Blocked jobs of one kind must leave room for the others' in a claim. */
 const claimPerKind = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
-const asks = (job: ClaimedJob["job"], type: ResourceType): boolean =>
+const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
 /** Which ceilings count for a job: those of the owners above it, for the types it asks for. */
@@ -112,6 +113,14 @@ function queuedJob(
     unplanned: types.some((type) => meteredTypes.includes(type) && ofType(type).length === 0),
   };
 }
+
+/** Those without a plan do no harm: nobody counts under them. */
+const heldJob = ({ job, ownerIds }: HeldRead): HeldJob => ({
+  ...job,
+  ceilings: (["GPU", "CPU"] as const)
+    .filter((type) => asks(job, type))
+    .flatMap((type) => ownerIds.map((ownerId) => ceilingId(ownerId, type))),
+});
 
 export interface SnapshotOptions extends Pick<
   CycleDependencies,
@@ -149,7 +158,7 @@ export async function readSnapshot(
     nodes: await readNodes(client, pool),
     ceilings,
     queue,
-    held: await readHeldJobs(client, pool, readOnly),
+    held: (await readHeldJobs(client, pool, readOnly)).map(heldJob),
   };
 }
 

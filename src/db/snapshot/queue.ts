@@ -128,6 +128,13 @@ interface HeldRow {
   readonly pod_memory_bytes: number;
   readonly expires_at: number;
   readonly placements: readonly Placement[];
+  readonly owner_ids: readonly number[];
+}
+
+/** A held job, and the owners on its project's way to the root. */
+export interface HeldRead {
+  readonly job: Omit<HeldJob, "ceilings">;
+  readonly ownerIds: readonly number[];
 }
 
 /**
@@ -138,12 +145,18 @@ export async function readHeldJobs(
   db: Queryable,
   pool: string,
   readOnly = false,
-): Promise<HeldJob[]> {
+): Promise<HeldRead[]> {
   const rows = await run<HeldRow>(
     db,
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority, job.attempt, job.borrowing,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements,
+      ARRAY(
+        SELECT DISTINCT ancestor.owner_id
+        FROM projects AS project
+        JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
+        WHERE project.id = job.project_id
+      ) AS owner_ids
     FROM jobs AS job
     JOIN LATERAL (
       SELECT extract(epoch FROM min(hold.expires_at))::float8 AS expires_at,
@@ -157,7 +170,12 @@ export async function readHeldJobs(
     `,
     [pool],
   );
-  return rows.map((row) => ({
+  return rows.map(heldJob);
+}
+
+const heldJob = (row: HeldRow): HeldRead => ({
+  ownerIds: row.owner_ids,
+  job: {
     id: row.id,
     key: row.key,
     priority: row.priority,
@@ -171,5 +189,5 @@ export async function readHeldJobs(
     },
     borrowing: row.borrowing,
     expiresAtSeconds: row.expires_at,
-  }));
-}
+  },
+});

@@ -46,7 +46,7 @@ export class CeilingState {
     return this.used + reserved + demand > this.limit ? others[0]?.[0] : undefined;
   }
 
-  usageOf(job: LiveJob): number {
+  usageOf(job: Occupant): number {
     return amountOf(job.perPod, this.ceiling.resourceType) * podsOf(job);
   }
 
@@ -56,7 +56,10 @@ export class CeilingState {
   }
 }
 
-export const podsOf = (job: LiveJob): number =>
+/** What counts under ceilings: a job that runs, or one for which capacity is kept. */
+export type Occupant = Pick<LiveJob, "borrowing" | "ceilings" | "perPod" | "allocations">;
+
+export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, one) => sum + one.pods, 0);
 
 export class Ceilings {
@@ -104,15 +107,16 @@ export class Ceilings {
     for (const state of states) state.reservations.set(job.key, state.demandOf(job));
   }
 
-  relieve(victim: LiveJob): void {
-    if (!victim.borrowing) for (const id of victim.ceilings) this.#unsure.add(id);
-    for (const state of this.of(victim)) {
-      if (victim.borrowing) state.borrowed -= state.usageOf(victim);
-      else state.used -= state.usageOf(victim);
+  /** A victim leaves, or a hold is given back. */
+  relieve(job: Occupant): void {
+    if (!job.borrowing) for (const id of job.ceilings) this.#unsure.add(id);
+    for (const state of this.of(job)) {
+      if (job.borrowing) state.borrowed -= state.usageOf(job);
+      else state.used -= state.usageOf(job);
     }
   }
 
-  /** Whether the job surely still borrows, given what this decision has evicted already. */
+  /** Whether the job surely still borrows, given what this decision has relieved already. */
   surelyBorrows(job: LiveJob): boolean {
     return job.borrowing && !job.ceilings.some((id) => this.#unsure.has(id));
   }

@@ -73,7 +73,7 @@ class Deciding {
   }
 
   run(): Decision {
-    const holds = settleHolds(this.#snapshot, this.#nodes);
+    const holds = settleHolds(this.#snapshot, this.#nodes, this.#ceilings);
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
     const requests = [...this.#wants.values()];

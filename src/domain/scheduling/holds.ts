@@ -1,4 +1,5 @@
 /** Held jobs: started when their victims have left, given back when they wait in vain. */
+import type { Ceilings } from "./ceilings.ts";
 import type { Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
 import type { ActivateVerdict, HeldJob, ReleaseVerdict, Snapshot } from "./types.ts";
@@ -6,9 +7,20 @@ import type { ActivateVerdict, HeldJob, ReleaseVerdict, Snapshot } from "./types
 export function settleHolds(
   snapshot: Snapshot,
   nodes: Nodes,
+  ceilings: Ceilings,
 ): (ActivateVerdict | ReleaseVerdict)[] {
   nameHolders(snapshot.held, nodes);
-  return snapshot.held.flatMap((job) => settle(job, snapshot.nowSeconds, nodes) ?? []);
+  return snapshot.held.flatMap((job) => {
+    const verdict = settle(job, snapshot.nowSeconds, nodes);
+    if (verdict?.kind === "release") giveBack(job, nodes, ceilings);
+    return verdict ?? [];
+  });
+}
+
+/** Nodes and plans have the room again, for whoever comes next. */
+function giveBack(job: HeldJob, nodes: Nodes, ceilings: Ceilings): void {
+  nodes.giveBack(job.placements, job.perPod);
+  ceilings.relieve({ ...job, allocations: job.placements });
 }
 
 function nameHolders(held: readonly HeldJob[], nodes: Nodes): void {
@@ -24,7 +36,6 @@ function settle(
 ): ActivateVerdict | ReleaseVerdict | undefined {
   const lost = job.placements.find(({ node }) => !nodes.get(node)?.snapshot.schedulable);
   if (lost) {
-    nodes.giveBack(job.placements, job.perPod);
     const message = `${lost.node}, on which capacity was kept, is gone, not ready or cordoned`;
     return {
       kind: "release",
@@ -42,7 +53,6 @@ function settle(
   }
   if (nowSeconds < job.expiresAtSeconds) return undefined;
   const avoidNodes = occupied(job, nodes);
-  nodes.giveBack(job.placements, job.perPod);
   const message = `the victims on ${avoidNodes.slice(0, 5).join(", ")} did not leave in time; the capacity kept for it was given back`;
   const { id: jobId, attempt } = job;
   return { kind: "release", jobId, attempt, reason: "HoldExpired", message, avoidNodes };

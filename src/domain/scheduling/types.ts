@@ -138,6 +138,8 @@ export interface HeldJob {
   readonly placements: readonly Placement[];
   readonly perPod: Resources;
   readonly borrowing: boolean;
+  /** Ids of the ceilings it counts under. */
+  readonly ceilings: readonly string[];
   readonly expiresAtSeconds: number;
 }
 

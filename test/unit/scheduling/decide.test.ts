@@ -195,6 +195,7 @@ describe("decision", () => {
       placements: [{ node: "n1", pods: 1 }],
       ...gpus(8),
       borrowing: false,
+      ceilings: [],
       expiresAtSeconds: 500,
     };
     const full = aNode("n1", used(8));
@@ -208,6 +209,30 @@ describe("decision", () => {
     });
     const later = { ...hold, expiresAtSeconds: 5000 };
     expect(verdicts(aSnapshot({ nodes: [full], held: [later] }))["h"]).to.equal(undefined);
+  });
+
+  it("has the room under a plan again that a hold gives back, before anyone is evicted for it", () => {
+    const hold = {
+      id: "h",
+      key: "team/h",
+      priority: 1000,
+      attempt: 2,
+      placements: [{ node: "n1", pods: 1 }],
+      ...gpus(4),
+      borrowing: false,
+      ceilings: ["c"],
+      expiresAtSeconds: 500,
+    };
+    const sibling = aLiveJob("sibling", [{ node: "n2", pods: 1 }], { ...gpus(4), ceilings: ["c"] });
+    const snapshot = aSnapshot({
+      nodes: [aNode("n1", used(8)), aNode("n2")],
+      ceilings: [aCeiling("c", 8, 8)],
+      queue: [aJob("j", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false })],
+      held: [hold],
+    });
+    const result = verdicts(withVictims(snapshot, [sibling]));
+    expect(result["h"]).to.include({ kind: "release", reason: "HoldExpired" });
+    expect(result["j"]).to.include({ kind: "admit", borrowing: false });
   });
 
   it("plans around a PodDisruptionBudget and names it when there is no way around", () => {

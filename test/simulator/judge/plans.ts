@@ -1,0 +1,149 @@
+/** Section 4 of the design read naively: plans as they were written, projects by their parents, jobs one after the other. */
+import type { TimeWindow } from "../../../src/domain/windows.ts";
+
+export interface NaivePlan {
+  readonly owner: string;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+  readonly quantity: number;
+  readonly windows: readonly TimeWindow[];
+  readonly onWindowClose?: "Finish" | "Evict";
+}
+
+/** What a clock on the wall shows. */
+type Wall = Pick<Temporal.PlainDateTime, "hour" | "minute" | "dayOfWeek">;
+
+export interface NaiveProject {
+  readonly id: string;
+  readonly parentId: string | null;
+  readonly owner: string | null;
+}
+
+export interface NaiveJob {
+  readonly id: string;
+  readonly projectId: string;
+  readonly pool: string;
+  readonly priority: number;
+  readonly held: boolean;
+  readonly admittedAtSeconds: number;
+  readonly gpus: number;
+  readonly cpuMillis: number;
+}
+
+const days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
+const minutesOf = (text: string): number => {
+  const [hours = 0, minutes = 0] = text.split(":").map(Number);
+  return hours * 60 + minutes;
+};
+
+/** Whether the wall clock is in the window: on its day after its start, or on the day after before its end. */
+function isOpen(window: TimeWindow, local: Wall): boolean {
+  const minute = local.hour * 60 + local.minute;
+  const today = days[local.dayOfWeek - 1] ?? "Mon";
+  const yesterday = days[(local.dayOfWeek + 5) % 7] ?? "Mon";
+  const start = minutesOf(window.start);
+  const end = minutesOf(window.end);
+  if (end > start) return window.days.includes(today) && minute >= start && minute < end;
+  return (
+    (window.days.includes(today) && minute >= start) ||
+    (window.days.includes(yesterday) && minute < end)
+  );
+}
+
+const isInEffect = ({ windows }: NaivePlan, local: Wall): boolean =>
+  windows.length === 0 || windows.some((window) => isOpen(window, local));
+
+export const quantityNow = (plan: NaivePlan, local: Wall): number =>
+  isInEffect(plan, local) ? plan.quantity : 0;
+
+export function ownersAbove(id: string, projects: ReadonlyMap<string, NaiveProject>): Set<string> {
+  const project = projects.get(id);
+  if (!project) return new Set();
+  const above = project.parentId === null ? [] : ownersAbove(project.parentId, projects);
+  return new Set([...above, ...(project.owner === null ? [] : [project.owner])]);
+}
+
+export interface NaiveCeiling {
+  readonly id: string;
+  /** GPUs or millicores. */
+  readonly limit: number;
+  readonly demand: number;
+}
+
+/** The ceilings over a job, and whether it asks for GPUs that no plan grants. */
+export function ceilingsOver(
+  job: Pick<NaiveJob, "projectId" | "pool" | "gpus" | "cpuMillis">,
+  projects: ReadonlyMap<string, NaiveProject>,
+  plans: readonly NaivePlan[],
+  local: Temporal.ZonedDateTime,
+): { readonly ceilings: readonly NaiveCeiling[]; readonly unplanned: boolean } {
+  const owners = ownersAbove(job.projectId, projects);
+  const ceilings = new Map<string, NaiveCeiling>();
+  for (const plan of plans) {
+    const isGpu = plan.resourceType === "GPU";
+    const demand = isGpu ? job.gpus : job.cpuMillis;
+    if (demand === 0 || plan.pool !== job.pool || !owners.has(plan.owner)) continue;
+    const id = `${plan.owner}/${plan.resourceType}`;
+    const more = quantityNow(plan, local) * (isGpu ? 1 : 1000);
+    ceilings.set(id, { id, demand, limit: (ceilings.get(id)?.limit ?? 0) + more });
+  }
+  const isPlanned = [...ceilings.keys()].some((id) => id.endsWith("/GPU"));
+  return { ceilings: [...ceilings.values()], unplanned: job.gpus > 0 && !isPlanned };
+}
+
+/** Which jobs borrow: in order of priority and start, whoever does not fit takes nothing. */
+export function borrowers(
+  jobs: readonly NaiveJob[],
+  projects: ReadonlyMap<string, NaiveProject>,
+  plans: readonly NaivePlan[],
+  local: Temporal.ZonedDateTime,
+): Set<string> {
+  const start = (job: NaiveJob): number => (job.held ? Infinity : job.admittedAtSeconds);
+  const ranked = jobs.toSorted(
+    (one, other) =>
+      other.priority - one.priority ||
+      (start(one) === start(other) ? 0 : start(one) - start(other)) ||
+      (one.id < other.id ? -1 : 1),
+  );
+  const taken = new Map<string, number>();
+  const borrowing = new Set<string>();
+  for (const job of ranked) {
+    const { ceilings, unplanned } = ceilingsOver(job, projects, plans, local);
+    const fits = ceilings.every(({ id, limit, demand }) => (taken.get(id) ?? 0) + demand <= limit);
+    if (unplanned || !fits) borrowing.add(job.id);
+    else for (const { id, demand } of ceilings) taken.set(id, (taken.get(id) ?? 0) + demand);
+  }
+  return borrowing;
+}
+
+const minutesOfWeek = 7 * 24 * 60;
+
+/** Seconds on the wall since the last window of these plans closed, if it evicts and none is open now. */
+export function secondsShut(
+  plans: readonly NaivePlan[],
+  local: Temporal.ZonedDateTime,
+): number | undefined {
+  const wall = local.toPlainDateTime().with({ second: 0, millisecond: 0 });
+  for (let minutes = 0; minutes <= minutesOfWeek; minutes += 1) {
+    const then = wall.subtract({ minutes });
+    const open = plans.find((plan) => isInEffect(plan, then));
+    if (open && (minutes === 0 || open.onWindowClose !== "Evict")) return undefined;
+    if (open) return (minutes - 1) * 60 + local.second;
+  }
+  return undefined;
+}
+
+/** Whether a plan that is open now and evicts at its close does so before so many seconds have passed on the wall. */
+export function evictsWithin(
+  plan: NaivePlan,
+  seconds: number,
+  local: Temporal.ZonedDateTime,
+): boolean {
+  if (plan.onWindowClose !== "Evict" || !isInEffect(plan, local)) return false;
+  const wall = local.toPlainDateTime().with({ second: 0, millisecond: 0 });
+  for (let minutes = 1; minutes * 60 - local.second < seconds; minutes += 1) {
+    if (minutes > minutesOfWeek) return false;
+    if (!isInEffect(plan, wall.add({ minutes }))) return true;
+  }
+  return false;
+}
