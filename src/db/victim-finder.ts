@@ -399,6 +399,7 @@ const STATEMENT = `
       SELECT json_agg(planned.owner_id || '/' || planned.resource_type ORDER BY planned.owner_id, planned.resource_type)
       FROM planned
       WHERE planned.project_id = job.project_id
+        AND CASE planned.resource_type WHEN 'GPU' THEN job.gpus > 0 ELSE job.cpu_millis > 0 END
     ), '[]') AS ceilings
   FROM jobs AS job
   -- As an array, because the planner cannot know that few are proposed and would read all jobs.

@@ -36,13 +36,13 @@ const projectOf = (ceilings: readonly string[]): string =>
     PROJECTS.findIndex((one) => one.ceilings === [...ceilings].sort().join(" ")),
   );
 
-/** The scenario with the database's names for jobs and ceilings. */
+/** The scenario with the database's names for jobs and ceilings; only those of a type that a job asks for are its own. */
 function forDatabase({ snapshot, live }: Scenario): Scenario {
   const jobs = live.map((job, index) =>
     Object.assign({}, job, {
       id: uuid(2, index),
       key: `ns/l${index}`,
-      ceilings: renamed(job.ceilings),
+      ceilings: job.perPod.gpus > 0 ? renamed(job.ceilings) : [],
       allocations: job.allocations.toSorted((a, b) => (a.node < b.node ? -1 : 1)),
     }),
   );
@@ -119,7 +119,10 @@ async function writeLeaving(client: PoolClient, { nodes }: Snapshot): Promise<vo
 async function writeJobs(client: PoolClient, live: readonly LiveJob[]): Promise<void> {
   for (const [index, job] of live.entries()) {
     const pods = job.allocations.reduce((sum, one) => sum + one.pods, 0);
-    const ceilings = Object.entries(CEILINGS).filter(([, id]) => job.ceilings.includes(id));
+    // One without GPUs runs below all plans of GPUs, and counts under none.
+    const ceilings = Object.entries(CEILINGS).filter(
+      ([, id]) => job.perPod.gpus === 0 || job.ceilings.includes(id),
+    );
     await client.query(
       `INSERT INTO jobs (
          id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism, pod_gpus,

@@ -154,6 +154,7 @@ export interface LiveJob {
   readonly borrowing: boolean;
   readonly perPod: Resources;
   readonly allocations: readonly Placement[];
+  /** Ids of the ceilings it counts under: of the types it asks for. */
   readonly ceilings: readonly string[];
   /** Name of a PodDisruptionBudget that forbids its eviction for now. */
   readonly protected?: string;
