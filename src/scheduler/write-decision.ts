@@ -1,4 +1,7 @@
-/** Writes a decision in bulk, fenced on what was read: what has moved on since is left alone. */
+/**
+ * Writes a decision in bulk, fenced on what was read: what has moved on since is left alone. Whatever was decided after
+ * an eviction that the API server has not agreed to yet leans on it, by room or under a plan: it is decided again.
+ */
 import { admitJobs } from "../db/admissions.ts";
 import { activateHolds, releaseHolds } from "../db/holds.ts";
 import { preempt } from "../db/preemptions.ts";
@@ -47,6 +50,16 @@ const insideFirst = (
 /** The rule that the ledger shows for the whole set: that of its first victim, which is the dearest. */
 const ruleOf = (victims: readonly Victim[]) => victims[0]?.rule ?? "LowerPriority";
 
+const unknownVictims = ({ victims }: PreemptVerdict, probe: EvictionProbe): readonly Victim[] =>
+  victims.filter((victim) => !probe.isAllowed(victim));
+
+/** The jobs decided before the first eviction that nobody has agreed to. */
+function certainJobs({ order }: Decision, doubtful: readonly PreemptVerdict[]): Set<string> {
+  const ids = new Set(doubtful.map(({ jobId }) => jobId));
+  const first = order.findIndex((id) => ids.has(id));
+  return new Set(first < 0 ? order : order.slice(0, first));
+}
+
 async function writePreemption(
   db: Queryable,
   pool: string,
@@ -74,7 +87,10 @@ export async function writeDecision(
   const keys = new Map([...snapshot.queue, ...snapshot.held].map(({ id, key }) => [id, key]));
   const changedIds: string[] = [];
   const victimKeys: string[] = [];
-  const toProbe: Candidate[] = [];
+  const preemptions = ofKind(decision, "preempt");
+  const toProbe = preemptions.flatMap((verdict) => unknownVictims(verdict, probe));
+  const doubtful = preemptions.filter((verdict) => unknownVictims(verdict, probe).length > 0);
+  const certain = certainJobs(decision, doubtful);
 
   const releases = ofKind(decision, "release");
   if (releases.length > 0) {
@@ -98,7 +114,9 @@ export async function writeDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  const admissions = ofKind(decision, "admit").toSorted(insideFirst);
+  const admissions = ofKind(decision, "admit")
+    .filter(({ jobId }) => certain.has(jobId))
+    .toSorted(insideFirst);
   if (admissions.length > 0) {
     const written = await admitJobs(
       db,
@@ -110,12 +128,8 @@ export async function writeDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  for (const verdict of ofKind(decision, "preempt")) {
-    const unknown = verdict.victims.filter((victim) => !probe.isAllowed(victim));
-    if (unknown.length > 0) {
-      toProbe.push(...unknown.map(({ jobId, key, attempt }) => ({ jobId, key, attempt })));
-      continue;
-    }
+  for (const verdict of preemptions) {
+    if (!certain.has(verdict.jobId)) continue;
     if (!(await writePreemption(db, snapshot.pool, verdict, holdSeconds))) continue;
     changedIds.push(verdict.jobId);
     victimKeys.push(...verdict.victims.map(({ key }) => key));
@@ -124,7 +138,7 @@ export async function writeDecision(
   return {
     changedIds,
     changedKeys: [...changedKeys, ...victimKeys],
-    toProbe,
+    toProbe: toProbe.map(({ jobId, key, attempt }) => ({ jobId, key, attempt })),
     progressed: changedIds.length > 0,
   };
 }

@@ -54,6 +54,7 @@ class Deciding {
   readonly #ceilings: Ceilings;
   readonly #head = new HeadOfLine();
   readonly #asked: ReadonlySet<string>;
+  /** In the order of the decision. */
   readonly #outcomes = new Map<string, Outcome>();
   readonly #wants = new Map<string, VictimRequest>();
   #live: readonly LiveJob[];
@@ -79,6 +80,7 @@ class Deciding {
     const requests = [...this.#wants.values()];
     return {
       verdicts: [...holds, ...this.#verdicts()],
+      order: [...this.#outcomes.keys()],
       wantsVictims: requests.map(({ jobId }) => jobId),
       requests,
     };

@@ -293,6 +293,8 @@ export interface VictimRequest {
 
 export interface Decision {
   readonly verdicts: readonly Verdict[];
+  /** Ids of the queue's jobs in the order in which they were decided: each leans on what became of those before it. */
+  readonly order: readonly string[];
   /**
    * Jobs that are blocked, may preempt, and about which the finder was not asked: a few, one of each kind, in
    * the order of the decision. Ask it about them, add them to `victimsFor`, and decide again on the same snapshot.

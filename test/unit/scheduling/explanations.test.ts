@@ -127,6 +127,7 @@ describe("what a cycle says", () => {
       },
       { kind: "admit" as const, jobId: "started", attempt: 0, borrowing: false, placements: [] },
     ],
+    order: [],
     wantsVictims: [],
     requests: [],
   };

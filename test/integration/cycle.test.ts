@@ -1,0 +1,99 @@
+/** Cycles on a real database, with an API server that answers dry runs as the test says. */
+import { expect } from "chai";
+import { admitJobs } from "../../src/db/admissions.ts";
+import { replacePlan } from "../../src/db/plans.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { silentLogger } from "../../src/runtime/logger.ts";
+import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
+import { EvictionProbe, type ProbeGang } from "../../src/scheduler/eviction-probe.ts";
+import { PositionPace } from "../../src/scheduler/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { addJob, addNode, addProject } from "../support/fixtures.ts";
+
+const owner = { kind: "Group", name: "vision" } as const;
+const gpus = (count: number) => ({ gpus: count, cpuMillis: 1000, memoryBytes: 2 ** 30 });
+
+describe("cycle", () => {
+  let database: TestDatabase;
+
+  beforeEach(async () => {
+    database = await createTestDatabase();
+  });
+  afterEach(() => database.drop());
+
+  const dependencies = (probe: ProbeGang): CycleDependencies => ({
+    db: database.pool,
+    clock: systemClock,
+    logger: silentLogger,
+    timeZone: "UTC",
+    meteredTypes: ["GPU"],
+    claimLimit: 100,
+    holdSeconds: 300,
+    avoidNodeSeconds: 600,
+    windowWarningSeconds: 900,
+    windowGraceSeconds: 300,
+    notices: new WindowNotices(),
+    probe: new EvictionProbe(probe, systemClock),
+    explain: () => {},
+    positions: new PositionPace(systemClock),
+    onChanged: () => {},
+    observe: () => {},
+    checkpoint: () => {},
+  });
+
+  const statuses = async (): Promise<Record<string, string>> => {
+    const { rows } = await database.pool.query<{ name: string; status: string }>(
+      "SELECT name, status FROM jobs",
+    );
+    return Object.fromEntries(rows.map(({ name, status }) => [name, status]));
+  };
+
+  /** A plan of four GPUs, all of them used; the first in the queue may evict for one, and one of no rank waits behind. */
+  const aFullPlan = async (): Promise<void> => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addNode(pool, "n1", 8);
+    await replacePlan(pool, {
+      uid: "00000000-0000-4000-8000-000000000001",
+      name: "vision",
+      owner,
+      resourceType: "GPU",
+      pool: "default",
+      quantity: 4,
+      onWindowClose: "Finish",
+      generation: 1,
+    });
+    const runner = await addJob(pool, project, { name: "runner", perPod: gpus(4) });
+    const placements = [{ node: "n1", pods: 1 }];
+    await admitJobs(pool, [{ id: runner, attempt: 0, borrowing: false, placements }]);
+    const strict = { perPod: gpus(1), allowsBorrowing: false };
+    await addJob(pool, project, { name: "first", priority: 100, preempts: true, ...strict });
+    await addJob(pool, project, { name: "behind", ...strict });
+  };
+
+  it("starts nobody on the strength of evictions that the API server does not allow", async () => {
+    await aFullPlan();
+    const deps = dependencies(() => Promise.resolve("PodDisruptionBudget guard"));
+    const first = await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const second = await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect([first.isUnfinished, second.isUnfinished]).to.deep.equal([true, false]);
+    expect(await statuses()).to.deep.equal({
+      runner: "starting",
+      first: "pending",
+      behind: "pending",
+    });
+  });
+
+  it("starts them when it does", async () => {
+    await aFullPlan();
+    const deps = dependencies(() => Promise.resolve(undefined));
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.deep.equal({
+      runner: "evicting",
+      first: "held",
+      behind: "starting",
+    });
+  });
+});
