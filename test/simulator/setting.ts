@@ -3,12 +3,13 @@ import { replacePlan } from "../../src/db/plans.ts";
 import { upsertNode } from "../../src/db/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/projects.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
+import type { Queryable } from "../../src/db/types.ts";
 import type { Resources } from "../../src/domain/scheduling/types.ts";
 import type { TimeWindow } from "../../src/domain/windows.ts";
-import type { NaivePlan } from "./naive.ts";
+import type { NaivePlan } from "./judge/plans.ts";
 import type { Random } from "./random.ts";
 
-const gibibyte = 2 ** 30;
+export const gibibyte = 2 ** 30;
 export const pools = ["train", "serve"] as const;
 export type PoolName = (typeof pools)[number];
 
@@ -91,7 +92,7 @@ export interface NodeChange {
 
 /** A node that changes has lost the pods of others. */
 export async function writeNode(
-  db: DatabasePool,
+  db: Queryable,
   node: SimulatedNode,
   change: NodeChange = {},
 ): Promise<void> {

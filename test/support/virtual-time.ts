@@ -10,8 +10,10 @@ import type { TestDatabase } from "./database.ts";
 export interface VirtualTime {
   /** Connections that live in virtual time. */
   readonly pool: DatabasePool;
+  /** Others, which give up on a lock that somebody else holds. */
+  readonly impatient: DatabasePool;
   setNow(instant: Temporal.Instant): Promise<void>;
-  /** Closes the pool; the database is the caller's. */
+  /** Closes the pools; the database is the caller's. */
   close(): Promise<void>;
 }
 
@@ -49,15 +51,21 @@ const install = `
 export async function withVirtualTime({ url, pool }: TestDatabase): Promise<VirtualTime> {
   await pool.query(install);
   const virtual = createPool(url, { maxConnections: 8 });
+  const impatient = createPool(url, { maxConnections: 2, lockTimeoutSeconds: 0.1 });
   await virtual.learnTypes();
+  await impatient.learnTypes();
   return {
     pool: virtual,
+    impatient,
     setNow: async (instant) => {
       await virtual.query(
         "WITH moved AS (UPDATE virtual_time.clock SET instant = $1) SELECT setval('virtual_time.looks', 1)",
         [instant.toString()],
       );
     },
-    close: () => virtual.end(),
+    close: async () => {
+      await impatient.end();
+      await virtual.end();
+    },
   };
 }

@@ -1,0 +1,57 @@
+/** How much of each ceiling is used, and kept for those that wait, while the judge goes through a cycle. */
+import type { NaiveCeiling } from "./plans.ts";
+import { occupies, type World, type WorldJob } from "./world.ts";
+
+export class Ceilings {
+  readonly #used = new Map<string, number>();
+  /** By ceiling: what waiting jobs ask for, by their id. */
+  readonly #kept = new Map<string, Map<string, number>>();
+
+  constructor(world: World) {
+    for (const job of world.jobs.values()) if (occupies(job)) this.#add(job, 1);
+  }
+
+  /** The ceilings it would break when others have gone. */
+  over(job: WorldJob, gone: readonly WorldJob[] = []): readonly NaiveCeiling[] {
+    return job.ceilings.filter(({ id, demand, limit }) => {
+      const relieved = gone
+        .flatMap(({ ceilings }) => ceilings)
+        .filter((ceiling) => ceiling.id === id)
+        .reduce((sum, ceiling) => sum + ceiling.demand, 0);
+      return this.#of(id) - relieved + demand > limit;
+    });
+  }
+
+  /** Whether it would take what is kept for a job before it. */
+  isBehind(job: WorldJob): boolean {
+    return job.ceilings.some(({ id, demand, limit }) => {
+      const others = [...(this.#kept.get(id) ?? [])].filter(([other]) => other !== job.id);
+      const kept = others.reduce((sum, [, amount]) => sum + amount, 0);
+      return others.length > 0 && this.#of(id) + kept + demand > limit;
+    });
+  }
+
+  /** Nothing is kept for a job that is larger than the plans themselves. */
+  reserve(job: WorldJob): void {
+    if (job.unplanned || job.ceilings.some(({ demand, limit }) => demand > limit)) return;
+    for (const { id, demand } of job.ceilings)
+      this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, demand));
+  }
+
+  charge(job: WorldJob): void {
+    this.#add(job, 1);
+    for (const { id } of job.ceilings) this.#kept.get(id)?.delete(job.id);
+  }
+
+  relieve(job: WorldJob): void {
+    this.#add(job, -1);
+  }
+
+  #of(id: string): number {
+    return this.#used.get(id) ?? 0;
+  }
+
+  #add(job: WorldJob, sign: 1 | -1): void {
+    for (const { id, demand } of job.ceilings) this.#used.set(id, this.#of(id) + sign * demand);
+  }
+}

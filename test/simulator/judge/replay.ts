@@ -1,0 +1,321 @@
+/**
+ * A cycle gone through as the design tells it: holds first, then the queue, jobs inside their plans before borrowers.
+ * For each job the plainest reading says what should have become of it; the witnesses say what did. What a job did is
+ * then taken as given for those behind it: what started, what is held, and what is kept for jobs that wait.
+ */
+import { bestFit, empty, fitting, later, nearest, now, podsIn, type Room } from "./capacity.ts";
+import { type Effect, type Effects, outcomeOf } from "./effects.ts";
+import { evictsWithin, secondsShut } from "./plans.ts";
+import { Scene } from "./scene.ts";
+import { Preempting } from "./victims.ts";
+import { inQueueOrder, isWaiting, type Places, type World, type WorldJob } from "./world.ts";
+
+export interface Told {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** What the cycle said of the pool's waiting jobs. */
+export interface Heard {
+  readonly explained: ReadonlyMap<string, Told>;
+  readonly settled: ReadonlySet<string>;
+}
+
+export interface Cycle {
+  readonly before: World;
+  readonly after: World;
+  readonly effects: Effects;
+  readonly heard: Heard;
+  /** Nothing changed and nothing is left to ask: every job that waits does so for good. */
+  readonly isQuiet: boolean;
+  readonly isProtected: (jobId: string) => boolean;
+  readonly windowGraceSeconds: number;
+}
+
+export interface Findings {
+  /** Preemptions whose victims were tried one by one. */
+  readonly preemptions: number;
+  /** Of these, those for which every cheaper set on one node was tried. */
+  readonly proved: number;
+  /** Waiting jobs that may preempt, for which no set of victims is enough. */
+  readonly refusals: number;
+  readonly verdicts: number;
+  /** Jobs for which room is kept at the head of the line, or until evicted pods have left. */
+  readonly protectedJobs: number;
+}
+
+type Pass = "inside" | "borrowing";
+const spaceReasons = ["NoSpace", "SpaceIsKept", "VictimsProtected"];
+
+/** Throws what is wrong with a cycle. */
+export const judgeCycle = (cycle: Cycle): Findings => new Replay(cycle).run();
+
+class Replay {
+  readonly #cycle: Cycle;
+  readonly #scene: Scene;
+  /** Nodes on which a job at the head waits already. */
+  readonly #claimed = new Set<Room>();
+  /** By ceiling, as far as anybody asked. */
+  readonly #shut = new Map<string, number | undefined>();
+  /** A job before evicts others that the API server is yet to be asked about: nobody knows which. */
+  #isUncertain = false;
+  #preemptions = 0;
+  #proved = 0;
+  #refusals = 0;
+  #verdicts = 0;
+  #protectedJobs = 0;
+
+  constructor(cycle: Cycle) {
+    this.#cycle = cycle;
+    this.#scene = new Scene(cycle.before);
+  }
+
+  run(): Findings {
+    const waiting = inQueueOrder([
+      ...[...this.#cycle.before.jobs.values()].filter((job) => isWaiting(job) && job.isDue),
+      ...this.#closeWindows(),
+    ]);
+    this.#settleHolds();
+    const borrowing = waiting.filter((job) => !this.#consider(job, "inside"));
+    for (const job of borrowing) this.#consider(job, "borrowing");
+    if (this.#cycle.isQuiet) this.#judgeMarks();
+    return {
+      preemptions: this.#preemptions,
+      proved: this.#proved,
+      refusals: this.#refusals,
+      verdicts: this.#verdicts,
+      protectedJobs: this.#protectedJobs,
+    };
+  }
+
+  #judgeMarks(): void {
+    for (const { id, key, borrowing, status } of this.#cycle.after.jobs.values()) {
+      const isCounted = ["held", "starting", "running"].includes(status);
+      if (isCounted && this.#scene.marked.has(id) !== borrowing)
+        throw new Error(`${key} is marked ${borrowing ? "borrowing" : "entitled"}, and is not`);
+    }
+  }
+
+  /** Jobs past a closed plan leave; holds that would start past it are given back, and their jobs wait again. */
+  #closeWindows(): WorldJob[] {
+    const { before, effects, windowGraceSeconds } = this.#cycle;
+    for (const id of effects.closed) {
+      const job = before.jobs.get(id);
+      if (!job) throw new Error(`${id} leaves at a close, and was not there`);
+      const shut = job.ceilings.map((ceiling) => this.#secondsShut(ceiling.id) ?? -1);
+      const isDue = shut.some(
+        (seconds) =>
+          seconds >= windowGraceSeconds && job.admittedAtSeconds < before.nowSeconds - seconds,
+      );
+      if (!isDue || !this.#scene.marked.has(id))
+        throw new Error(`${job.key} leaves at the close of a window, and need not`);
+    }
+    for (const id of effects.closed) {
+      const job = before.jobs.get(id);
+      if (job) this.#scene.close(job);
+    }
+    const released = [...before.jobs.values()].filter(({ id }) =>
+      effects.ofJob
+        .get(id)
+        ?.some((effect) => effect.kind === "release" && effect.reason === "WindowClosed"),
+    );
+    for (const job of released) this.#scene.giveBack(job);
+    return released.filter(({ isDue }) => isDue);
+  }
+
+  #settleHolds(): void {
+    const { before, after, effects } = this.#cycle;
+    for (const job of before.jobs.values()) {
+      if (job.status !== "held") continue;
+      const [effect] = effects.ofJob.get(job.id) ?? [];
+      if (effect?.kind === "release" && effect.reason === "WindowClosed") continue;
+      if (effect?.kind === "activate") {
+        this.#expectRoom(job, job.kept, (room) => room.free);
+        this.#scene.startHeld(job);
+        const started = after.jobs.get(job.id)?.allocated ?? {};
+        if (!samePlaces(started, job.kept))
+          throw new Error(`${job.key} starts elsewhere than where it is held`);
+        continue;
+      }
+      this.#judgeHold(job, effect);
+      if (effect?.kind === "release") this.#scene.release(job);
+    }
+  }
+
+  /** A hold that does not start: it waits for its victims, until its time is up or its node is gone. */
+  #judgeHold(job: WorldJob, effect: Effect | undefined): void {
+    const rooms = Object.keys(job.kept).map((node) => this.#scene.capacity.room(node));
+    const isLost = rooms.some((room) => !room?.node.usable);
+    const isOver = (job.keptUntilSeconds ?? 0) <= this.#cycle.before.nowSeconds;
+    if ((effect?.kind === "release") !== (isLost || isOver))
+      throw new Error(
+        `the hold of ${job.key} is ${effect ? "given back" : "kept"}, and should not be`,
+      );
+    const isFree = Object.entries(job.kept).every(([node, pods]) => {
+      const room = this.#scene.capacity.room(node);
+      return room !== undefined && podsIn(room.free, job.perPod) >= pods;
+    });
+    if (isFree && !isLost && job.isDue)
+      throw new Error(`${job.key} is held, and could start: its room is free`);
+  }
+
+  /** False when the job is left for the second pass. */
+  #consider(job: WorldJob, pass: Pass): boolean {
+    if (this.#isUncertain) return this.#expectNothing(job);
+    const rooms = this.#scene.capacity.accepting(job);
+    if (rooms.length === 0) return this.#waits(job, "NoMatchingNode");
+    if (fitting(job, rooms, empty) < job.parallelism) return this.#waits(job, "TooLargeForPool");
+    if (this.#closesTooSoon(job)) return this.#waits(job, "WindowClosesTooSoon");
+    if (this.#scene.ceilings.isBehind(job))
+      return pass === "borrowing" && this.#waits(job, "BehindBlockedJob");
+    const over = this.#scene.ceilings.over(job);
+    if (!job.unplanned && over.length === 0) return this.#start(job, rooms, false);
+    if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
+      return this.#waits(job, "WindowClosed");
+    this.#scene.ceilings.reserve(job);
+    if (job.mayBorrow) return pass === "borrowing" && this.#start(job, rooms, true);
+    if (over.length > 0 && this.#preempts(job)) return true;
+    return this.#waits(job, "WindowClosed", "OverPlan", "NoPlan");
+  }
+
+  #start(job: WorldJob, rooms: readonly Room[], borrowing: boolean): true {
+    if (fitting(job, rooms, now) >= job.parallelism) return this.#starts(job, borrowing);
+    const places = bestFit(job, rooms, later);
+    if (places) {
+      this.#waits(job, "SpaceIsLeaving");
+      this.#keep(job, places);
+      return true;
+    }
+    if (this.#preempts(job)) return true;
+    this.#waits(job, ...spaceReasons);
+    this.#protect(job, rooms);
+    return true;
+  }
+
+  #starts(job: WorldJob, borrowing: boolean): true {
+    const outcome = outcomeOf(this.#cycle.effects, job);
+    if (outcome?.kind !== "admit")
+      throw new Error(`${job.key} fits and waits: ${this.#words(job)}`);
+    if (outcome.borrowing !== borrowing)
+      throw new Error(`${job.key} starts ${outcome.borrowing ? "borrowing" : "entitled"}`);
+    const places = this.#cycle.after.jobs.get(job.id)?.allocated ?? {};
+    this.#expectRoom(job, places, now);
+    this.#scene.start(job, places);
+    this.#verdicts += 1;
+    return true;
+  }
+
+  /** Whether it evicts others; else it must not be able to. */
+  #preempts(job: WorldJob): boolean {
+    const outcome = outcomeOf(this.#cycle.effects, job);
+    const { isProtected, heard, isQuiet } = this.#cycle;
+    const preempting = new Preempting(job, this.#scene, isProtected);
+    if (outcome?.kind === "preempt") {
+      this.#preemptions += 1;
+      this.#proved += Number(preempting.judge(outcome));
+      this.#evict(job, outcome);
+      this.#verdicts += 1;
+      return true;
+    }
+    if (outcome === undefined && heard.settled.has(job.id)) {
+      this.#isUncertain = true;
+      return true;
+    }
+    if (isQuiet && job.preempts) {
+      this.#refusals += 1;
+      if (preempting.isPossible())
+        throw new Error(`${job.key} could evict others, and waits: ${this.#words(job)}`);
+    }
+    return false;
+  }
+
+  #waits(job: WorldJob, ...reasons: readonly string[]): true {
+    const outcome = outcomeOf(this.#cycle.effects, job);
+    if (outcome) throw new Error(`${job.key} should wait (${reasons.join(", ")}): ${outcome.kind}`);
+    const told = this.#cycle.heard.explained.get(job.id);
+    if (told === undefined || told.message === "")
+      throw new Error(`${job.key} waits and is not told why (${reasons.join(", ")})`);
+    if (!reasons.includes(told.reason))
+      throw new Error(
+        `${job.key} waits for ${reasons.join(", ")}, and is told ${told.reason}: ${told.message}`,
+      );
+    this.#verdicts += 1;
+    return true;
+  }
+
+  /** Behind a job of which nobody knows whom it evicts nothing may happen: it would lean on that. */
+  #expectNothing(job: WorldJob): true {
+    const outcome = outcomeOf(this.#cycle.effects, job);
+    if (outcome)
+      throw new Error(`${job.key} (${outcome.kind}) leans on evictions that nobody agreed to`);
+    return true;
+  }
+
+  #evict(job: WorldJob, { victims }: Extract<Effect, { kind: "preempt" }>): void {
+    const { before, after } = this.#cycle;
+    for (const { id } of victims) {
+      const victim = before.jobs.get(id);
+      if (victim) this.#scene.evict(victim);
+    }
+    const places = after.jobs.get(job.id)?.kept ?? {};
+    this.#expectRoom(job, places, later);
+    this.#scene.hold(job, places);
+  }
+
+  #keep(job: WorldJob, places: Places): void {
+    this.#scene.capacity.keep(job, places);
+    this.#scene.ceilings.reserve(job);
+    this.#protectedJobs += 1;
+  }
+
+  /** Room on its nearest nodes is kept for a blocked job, where no other waits at the head already. */
+  #protect(job: WorldJob, rooms: readonly Room[]): void {
+    if (rooms.some((room) => this.#claimed.has(room))) return;
+    const places = nearest(job, rooms);
+    if (!places) return;
+    for (const room of rooms) this.#claimed.add(room);
+    this.#keep(job, places);
+  }
+
+  #expectRoom(job: WorldJob, places: Places, view: (room: Room) => readonly number[]): void {
+    const accepting = this.#scene.capacity.accepting(job);
+    const pods = Object.values(places).reduce((sum, count) => sum + count, 0);
+    if (pods !== job.parallelism) throw new Error(`${job.key} has room for ${pods} pods`);
+    for (const [node, count] of Object.entries(places)) {
+      const room = accepting.find((one) => one.node.name === node);
+      if (!room) throw new Error(`${job.key} is on ${node}, which does not accept it`);
+      if (podsIn(view(room), job.perPod) < count)
+        throw new Error(
+          `${job.key} takes room on ${node} that is not there, or is kept for others`,
+        );
+    }
+  }
+
+  #closesTooSoon({ maxRuntimeSeconds, ceilings }: WorldJob): boolean {
+    if (maxRuntimeSeconds === null) return false;
+    const { local } = this.#cycle.before;
+    return ceilings.some(({ id }) =>
+      this.#plansOf(id).some((plan) => evictsWithin(plan, maxRuntimeSeconds, local)),
+    );
+  }
+
+  #secondsShut(ceiling: string): number | undefined {
+    if (!this.#shut.has(ceiling))
+      this.#shut.set(ceiling, secondsShut(this.#plansOf(ceiling), this.#cycle.before.local));
+    return this.#shut.get(ceiling);
+  }
+
+  #plansOf(ceiling: string) {
+    const { plans, pool } = this.#cycle.before;
+    return plans.filter(
+      (plan) => plan.pool === pool && `${plan.owner}/${plan.resourceType}` === ceiling,
+    );
+  }
+
+  #words({ id }: WorldJob): string {
+    return this.#cycle.heard.explained.get(id)?.message ?? "";
+  }
+}
+
+const samePlaces = (one: Places, other: Places): boolean =>
+  Object.keys({ ...one, ...other }).every((node) => one[node] === other[node]);

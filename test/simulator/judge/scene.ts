@@ -1,0 +1,91 @@
+/** The pool as it stands at one point of a cycle's decision: what ran before, and what the cycle did so far. */
+import { Capacity } from "./capacity.ts";
+import { Ceilings } from "./ceilings.ts";
+import { borrowers } from "./plans.ts";
+import { isLive, occupies, type Places, type World, type WorldJob } from "./world.ts";
+
+export class Scene {
+  readonly world: World;
+  readonly capacity: Capacity;
+  readonly ceilings: Ceilings;
+  /** Who borrows as the cycle begins. */
+  readonly marked: ReadonlySet<string>;
+  /** What may be evicted: it ran before the cycle, and has not been evicted in it. */
+  readonly #evictable: Map<string, WorldJob>;
+  readonly #occupying: Map<string, WorldJob>;
+  /** Ceilings of jobs that this cycle evicted for others, or whose holds it gave back. */
+  readonly #relieved = new Set<string>();
+  #starts = 0;
+
+  constructor(world: World) {
+    this.world = world;
+    this.capacity = new Capacity(world);
+    this.ceilings = new Ceilings(world);
+    const jobs = [...world.jobs.values()];
+    this.#evictable = new Map(jobs.filter(isLive).map((job) => [job.id, job]));
+    this.#occupying = new Map(jobs.filter(occupies).map((job) => [job.id, job]));
+    this.marked = this.borrowersNow();
+  }
+
+  get evictable(): readonly WorldJob[] {
+    return [...this.#evictable.values()];
+  }
+
+  borrowersNow(): Set<string> {
+    const { projects, plans, local } = this.world;
+    return borrowers([...this.#occupying.values()], projects, plans, local);
+  }
+
+  /** It borrows whatever the cycle itself has changed: jobs under ceilings that it relieved may not. */
+  surelyBorrows({ id, ceilings }: WorldJob): boolean {
+    return this.marked.has(id) && !ceilings.some((ceiling) => this.#relieved.has(ceiling.id));
+  }
+
+  start(job: WorldJob, places: Places): void {
+    this.capacity.start(job, places);
+    this.ceilings.charge(job);
+    this.#enter(job, false);
+  }
+
+  startHeld(job: WorldJob): void {
+    this.capacity.startHeld(job, job.kept);
+    this.#enter(job, false);
+  }
+
+  hold(job: WorldJob, places: Places): void {
+    this.capacity.keep(job, places);
+    this.ceilings.charge(job);
+    this.#enter(job, true);
+  }
+
+  /** A hold whose time is up or whose node is gone. */
+  release(job: WorldJob): void {
+    this.giveBack(job);
+    for (const { id } of job.ceilings) this.#relieved.add(id);
+  }
+
+  giveBack(job: WorldJob): void {
+    this.capacity.giveBack(job, job.kept);
+    this.ceilings.relieve(job);
+    this.#occupying.delete(job.id);
+  }
+
+  /** A window closed over it. */
+  close(job: WorldJob): void {
+    this.capacity.vacate(job);
+    this.ceilings.relieve(job);
+    this.#occupying.delete(job.id);
+    this.#evictable.delete(job.id);
+  }
+
+  evict(job: WorldJob): void {
+    this.close(job);
+    for (const { id } of job.ceilings) this.#relieved.add(id);
+  }
+
+  #enter(job: WorldJob, held: boolean): void {
+    this.#starts += 1;
+    const admittedAtSeconds = this.world.nowSeconds + this.#starts / 1000;
+    this.#occupying.set(job.id, { ...job, held, admittedAtSeconds });
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Section 6 of the design read naively, for one preemption: was each victim allowed, is the set enough, is nobody in it
+ * who need not go, and is there nothing cheaper? Sets are tried one by one.
+ */
+import { fitting, later, podsIn, type Room } from "./capacity.ts";
+import type { Effect } from "./effects.ts";
+import type { Scene } from "./scene.ts";
+import type { WorldJob } from "./world.ts";
+
+type Preemption = Extract<Effect, { kind: "preempt" }>;
+type Victims = readonly WorldJob[];
+
+/** Sets tried on all nodes together for one preemption; beyond, the optimum is not proved. */
+const mostSets = 60_000;
+
+export class Preempting {
+  readonly #job: WorldJob;
+  readonly #scene: Scene;
+  readonly #rooms: readonly Room[];
+  /** Outside every budget, and by the first of the rules that allows it. */
+  readonly #candidates: Victims;
+  readonly #isInside: boolean;
+  #setsTried = 0;
+
+  constructor(job: WorldJob, scene: Scene, isProtected: (jobId: string) => boolean) {
+    this.#job = job;
+    this.#scene = scene;
+    this.#rooms = scene.capacity.accepting(job);
+    this.#isInside = !job.unplanned && scene.ceilings.over(job).length === 0;
+    this.#candidates = scene.evictable.filter(
+      (victim) => !isProtected(victim.id) && this.#mayEvict(victim),
+    );
+  }
+
+  /** Whether everybody it may evict would make room: then it need not wait. */
+  isPossible(): boolean {
+    const borrowing = this.#candidates.filter((one) => this.#scene.surelyBorrows(one));
+    return this.#isEnough(this.#candidates) || this.#isEnough(borrowing);
+  }
+
+  /** Throws what is wrong; false when there were too many sets to prove the optimum. */
+  judge(preemption: Preemption): boolean {
+    const { jobs } = this.#scene.world;
+    const victims = preemption.victims.flatMap(({ id }) => jobs.get(id) ?? []);
+    if (victims.length !== preemption.victims.length || victims.length === 0)
+      throw new Error(`${this.#job.key} evicts what is not there`);
+    if (!this.#job.preempts) throw new Error(`${this.#job.key} evicts, and its class never does`);
+    this.#judgeRules(preemption, victims);
+    this.#judgeNeed(victims);
+    this.#judgeStanding(preemption, victims);
+    return this.#judgeCost(victims);
+  }
+
+  #judgeRules({ victims: effects }: Preemption, victims: Victims): void {
+    const borrowers = this.#scene.borrowersNow();
+    for (const [index, victim] of victims.entries()) {
+      const rule = effects[index]?.rule ?? "";
+      if (!this.#candidates.includes(victim))
+        throw new Error(`${this.#job.key} may not evict ${victim.key} (${rule})`);
+      const isLower = victim.priority < this.#job.priority;
+      if (!isLower && !borrowers.has(victim.id))
+        throw new Error(`${victim.key} is evicted as a borrower, and is none`);
+      const over = this.#exceeded();
+      const isTrue: Readonly<Record<string, boolean>> = {
+        BorrowerReclaimed: this.#isInside && borrowers.has(victim.id),
+        LowerPriority: isLower,
+        OwnCeiling: isLower && victim.ceilings.some(({ id }) => over.has(id)),
+      };
+      if (isTrue[rule] !== true)
+        throw new Error(`${victim.key} is evicted by the rule ${rule}, which is not true of it`);
+    }
+  }
+
+  #judgeNeed(victims: Victims): void {
+    const names = victims.map(({ key }) => key).join(", ");
+    if (!this.#isEnough(victims))
+      throw new Error(`${this.#job.key} evicts ${names}, which is not enough`);
+    for (const victim of victims) {
+      if (this.#isEnough(victims.filter((one) => one !== victim)))
+        throw new Error(`${victim.key} is evicted for ${this.#job.key}, which fits without that`);
+    }
+  }
+
+  #judgeStanding({ borrowing }: Preemption, victims: Victims): void {
+    if (borrowing && (this.#isInside || !this.#job.mayBorrow))
+      throw new Error(`${this.#job.key} is held as a borrower, which it is not`);
+    if (!borrowing && !this.#holdsCeilings(victims))
+      throw new Error(`${this.#job.key} is held as entitled, and is outside its plans`);
+  }
+
+  #judgeCost(victims: Victims): boolean {
+    for (const greedy of [this.#greedy(() => true), this.#greedy((one) => this.#borrows(one))]) {
+      if (greedy && this.#compare(greedy, victims) < 0)
+        throw new Error(`${this.#job.key} evicts more than plain greed: ${namesOf(greedy)}`);
+    }
+    const cheaper = this.#cheaperOnOneNode(victims);
+    if (cheaper)
+      throw new Error(
+        `${this.#job.key} evicts ${namesOf(victims)}, and ${namesOf(cheaper)} would be cheaper`,
+      );
+    return this.#setsTried < mostSets;
+  }
+
+  #exceeded(): ReadonlySet<string> {
+    return new Set(this.#scene.ceilings.over(this.#job).map(({ id }) => id));
+  }
+
+  #borrows(victim: WorldJob): boolean {
+    return this.#scene.surelyBorrows(victim);
+  }
+
+  #mayEvict(victim: WorldJob): boolean {
+    const isLower = victim.priority < this.#job.priority;
+    if (this.#isInside) return isLower || this.#borrows(victim);
+    return isLower && (!this.#job.unplanned || (this.#job.mayBorrow && this.#borrows(victim)));
+  }
+
+  #holdsCeilings(gone: Victims): boolean {
+    return !this.#job.unplanned && this.#scene.ceilings.over(this.#job, gone).length === 0;
+  }
+
+  /** Those of lower priority may go when that brings it inside its plans; else only borrowers. */
+  #isAllowed(gone: Victims): boolean {
+    if (this.#isInside || this.#holdsCeilings(gone)) return true;
+    return this.#job.mayBorrow && gone.every((victim) => this.#borrows(victim));
+  }
+
+  #isEnough(gone: Victims): boolean {
+    if (!this.#isAllowed(gone)) return false;
+    return fitting(this.#job, this.#rooms, later, gone) >= this.#job.parallelism;
+  }
+
+  /** Borrowers, lowest priority, youngest first, until it is enough. */
+  #greedy(isConsidered: (victim: WorldJob) => boolean): Victims | undefined {
+    const ordered = this.#candidates.filter(isConsidered).toSorted((one, other) => {
+      const marks = Number(this.#isMarked(other)) - Number(this.#isMarked(one));
+      if (marks !== 0) return marks;
+      return one.priority - other.priority || other.startedAtSeconds - one.startedAtSeconds;
+    });
+    for (let count = 1; count <= ordered.length; count += 1) {
+      const set = ordered.slice(0, count);
+      if (this.#isEnough(set)) return set;
+    }
+    return undefined;
+  }
+
+  /** Any set that costs less and makes room for all its pods on one node. */
+  #cheaperOnOneNode(victims: Victims): Victims | undefined {
+    const over = this.#exceeded();
+    for (const room of this.#rooms) {
+      const useful = this.#candidates.filter(
+        ({ allocated, ceilings }) =>
+          allocated[room.node.name] !== undefined || ceilings.some(({ id }) => over.has(id)),
+      );
+      const found = this.#cheaperOn(room, useful, [], victims);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  #cheaperOn(room: Room, useful: Victims, set: Victims, victims: Victims): Victims | undefined {
+    this.#setsTried += 1;
+    if (this.#setsTried >= mostSets || podsOf(set) > podsOf(victims)) return undefined;
+    if (this.#isEnoughOn(room, set)) return this.#compare(set, victims) < 0 ? set : undefined;
+    for (const [index, one] of useful.entries()) {
+      const found = this.#cheaperOn(room, useful.slice(index + 1), [...set, one], victims);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  #isEnoughOn(room: Room, gone: Victims): boolean {
+    if (!this.#isAllowed(gone)) return false;
+    const freed = room.future.map((amount, dimension) =>
+      gone.reduce(
+        (sum, one) => sum + (one.perPod[dimension] ?? 0) * (one.allocated[room.node.name] ?? 0),
+        amount,
+      ),
+    );
+    return podsIn(freed, this.#job.perPod) >= this.#job.parallelism;
+  }
+
+  #isMarked({ id }: WorldJob): boolean {
+    return this.#scene.marked.has(id);
+  }
+
+  /** Fewest pods, then fewest inside their plans, then the lowest priorities, then the youngest. */
+  #compare(one: Victims, other: Victims): number {
+    const inside = (set: Victims) => set.filter((victim) => !this.#isMarked(victim)).length;
+    const cost = (set: Victims) => [[podsOf(set)], [inside(set)], priorities(set), ages(set)];
+    const others = cost(other);
+    const differences = cost(one).map((list, index) => compareLists(list, others[index] ?? []));
+    return differences.find((difference) => difference !== 0) ?? 0;
+  }
+}
+
+const namesOf = (set: Victims): string => set.map(({ key }) => key).join(", ");
+const podsOf = (set: Victims): number => set.reduce((sum, { parallelism }) => sum + parallelism, 0);
+const descending = (numbers: readonly number[]) => numbers.toSorted((a, b) => b - a);
+const priorities = (set: Victims) => descending(set.map(({ priority }) => priority));
+const ages = (set: Victims) => descending(set.map(({ startedAtSeconds }) => -startedAtSeconds));
+
+/** The first that differ count; of two lists that begin alike the shorter is less. */
+function compareLists(one: readonly number[], other: readonly number[]): number {
+  const differences = one.map((left, index) => left - (other[index] ?? -Infinity));
+  return differences.find((difference) => difference !== 0) ?? one.length - other.length;
+}

@@ -1,0 +1,81 @@
+/** The engine under test: its own cycle, with what an operator remembers between cycles and loses when it dies. */
+import type { DatabasePool } from "../../src/db/pool.ts";
+import type { Clock } from "../../src/runtime/clock.ts";
+import { silentLogger } from "../../src/runtime/logger.ts";
+import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
+import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import type { Round } from "../../src/scheduler/explanations.ts";
+import type { CycleReport } from "../../src/scheduler/pool-loop.ts";
+import { PositionPace } from "../../src/scheduler/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import type { Heard } from "./judge/replay.ts";
+import type { Timeline } from "./timeline.ts";
+
+export const windowGraceSeconds = 300;
+const longestCycleMilliseconds = 60_000;
+
+export interface OperatorOptions {
+  readonly db: DatabasePool;
+  readonly timeline: Timeline;
+  readonly timeZone: string;
+  /** A disruption budget forbids the job's eviction. */
+  readonly isProtected: (jobId: string) => boolean;
+  /** Named points of a cycle; may throw. */
+  readonly checkpoint: (name: string) => void;
+}
+
+export interface Ran extends CycleReport {
+  readonly heard: Heard;
+  readonly isChanged: boolean;
+}
+
+export class Operator {
+  readonly #deps: CycleDependencies;
+  #round: Round | undefined;
+  #isChanged = false;
+
+  constructor({ db, timeline, timeZone, isProtected, checkpoint }: OperatorOptions) {
+    const clock: Clock = {
+      now: () => timeline.now(),
+      monotonicSeconds: () => timeline.nowSeconds,
+      sleep: () => Promise.reject(new Error("nothing sleeps in virtual time")),
+    };
+    const refusal = (jobId: string) =>
+      Promise.resolve(isProtected(jobId) ? "budget of a simulated team" : undefined);
+    this.#deps = {
+      db,
+      clock,
+      logger: silentLogger,
+      timeZone,
+      meteredTypes: ["GPU"],
+      claimLimit: 10_000,
+      holdSeconds: 300,
+      avoidNodeSeconds: 600,
+      windowWarningSeconds: 900,
+      windowGraceSeconds,
+      notices: new WindowNotices(),
+      probe: new EvictionProbe(refusal, clock),
+      explain: (_pool, round) => {
+        this.#round = round;
+      },
+      positions: new PositionPace(clock),
+      onChanged: (keys) => {
+        this.#isChanged ||= keys.length > 0;
+      },
+      observe: () => {},
+      checkpoint,
+    };
+  }
+
+  async cycle(pool: string): Promise<Ran> {
+    this.#isChanged = false;
+    const signal = AbortSignal.timeout(longestCycleMilliseconds);
+    const report = await runCycle(this.#deps, pool, signal);
+    return { ...report, isChanged: this.#isChanged, heard: heardIn(this.#round) };
+  }
+}
+
+const heardIn = (round: Round | undefined): Heard => ({
+  explained: new Map(round?.explained.map((one) => [one.jobId, one])),
+  settled: new Set(round?.settled),
+});
