@@ -1,4 +1,7 @@
-/** How much of each ceiling is used, and kept for those that wait, while the judge goes through a cycle. */
+/**
+ * How much of each ceiling jobs inside their plans use, and what is kept for those that wait, while the judge goes
+ * through a cycle. Borrowers take nothing from a quantity.
+ */
 import type { NaiveCeiling } from "./plans.ts";
 import { occupies, type World, type WorldJob } from "./world.ts";
 
@@ -7,14 +10,18 @@ export class Ceilings {
   /** By ceiling: what waiting jobs ask for, by their id. */
   readonly #kept = new Map<string, Map<string, number>>();
 
-  constructor(world: World) {
-    for (const job of world.jobs.values()) if (occupies(job)) this.#add(job, 1);
+  readonly #borrows: (job: WorldJob) => boolean;
+
+  constructor(world: World, borrows: (job: WorldJob) => boolean) {
+    this.#borrows = borrows;
+    for (const job of world.jobs.values()) if (occupies(job) && !borrows(job)) this.#add(job, 1);
   }
 
   /** The ceilings it would break when others have gone. */
   over(job: WorldJob, gone: readonly WorldJob[] = []): readonly NaiveCeiling[] {
     return job.ceilings.filter(({ id, demand, limit }) => {
       const relieved = gone
+        .filter((one) => !this.#borrows(one))
         .flatMap(({ ceilings }) => ceilings)
         .filter((ceiling) => ceiling.id === id)
         .reduce((sum, ceiling) => sum + ceiling.demand, 0);
@@ -38,13 +45,13 @@ export class Ceilings {
       this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, demand));
   }
 
-  charge(job: WorldJob): void {
-    this.#add(job, 1);
+  charge(job: WorldJob, borrowing: boolean): void {
+    if (!borrowing) this.#add(job, 1);
     for (const { id } of job.ceilings) this.#kept.get(id)?.delete(job.id);
   }
 
   relieve(job: WorldJob): void {
-    this.#add(job, -1);
+    if (!this.#borrows(job)) this.#add(job, -1);
   }
 
   #of(id: string): number {

@@ -200,7 +200,7 @@ class Replay {
       throw new Error(`${job.key} starts ${outcome.borrowing ? "borrowing" : "entitled"}`);
     const places = this.#cycle.after.jobs.get(job.id)?.allocated ?? {};
     this.#expectRoom(job, places, now);
-    this.#scene.start(job, places);
+    this.#scene.start(job, places, borrowing);
     this.#verdicts += 1;
     return true;
   }
@@ -251,7 +251,7 @@ class Replay {
     return true;
   }
 
-  #evict(job: WorldJob, { victims }: Extract<Effect, { kind: "preempt" }>): void {
+  #evict(job: WorldJob, { victims, borrowing }: Extract<Effect, { kind: "preempt" }>): void {
     const { before, after } = this.#cycle;
     for (const { id } of victims) {
       const victim = before.jobs.get(id);
@@ -259,7 +259,7 @@ class Replay {
     }
     const places = after.jobs.get(job.id)?.kept ?? {};
     this.#expectRoom(job, places, later);
-    this.#scene.hold(job, places);
+    this.#scene.hold(job, places, borrowing);
   }
 
   #keep(job: WorldJob, places: Places): void {

@@ -13,18 +13,18 @@ export class Scene {
   /** What may be evicted: it ran before the cycle, and has not been evicted in it. */
   readonly #evictable: Map<string, WorldJob>;
   readonly #occupying: Map<string, WorldJob>;
-  /** Ceilings of jobs that this cycle evicted for others, or whose holds it gave back. */
-  readonly #relieved = new Set<string>();
+  /** Ceilings that this cycle freed some of, or under which it started borrowers: others may be inside them now. */
+  readonly #moved = new Set<string>();
   #starts = 0;
 
   constructor(world: World) {
     this.world = world;
     this.capacity = new Capacity(world);
-    this.ceilings = new Ceilings(world);
     const jobs = [...world.jobs.values()];
     this.#evictable = new Map(jobs.filter(isLive).map((job) => [job.id, job]));
     this.#occupying = new Map(jobs.filter(occupies).map((job) => [job.id, job]));
     this.marked = this.borrowersNow();
+    this.ceilings = new Ceilings(world, ({ id }) => this.marked.has(id));
   }
 
   get evictable(): readonly WorldJob[] {
@@ -36,14 +36,14 @@ export class Scene {
     return borrowers([...this.#occupying.values()], projects, plans, local);
   }
 
-  /** It borrows whatever the cycle itself has changed: jobs under ceilings that it relieved may not. */
+  /** It borrows whatever the cycle itself has changed: jobs under ceilings that it moved may not. */
   surelyBorrows({ id, ceilings }: WorldJob): boolean {
-    return this.marked.has(id) && !ceilings.some((ceiling) => this.#relieved.has(ceiling.id));
+    return this.marked.has(id) && !ceilings.some((ceiling) => this.#moved.has(ceiling.id));
   }
 
-  start(job: WorldJob, places: Places): void {
+  start(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.start(job, places);
-    this.ceilings.charge(job);
+    this.#charge(job, borrowing);
     this.#enter(job, false);
   }
 
@@ -52,16 +52,16 @@ export class Scene {
     this.#enter(job, false);
   }
 
-  hold(job: WorldJob, places: Places): void {
+  hold(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.keep(job, places);
-    this.ceilings.charge(job);
+    this.#charge(job, borrowing);
     this.#enter(job, true);
   }
 
   /** A hold whose time is up or whose node is gone. */
   release(job: WorldJob): void {
     this.giveBack(job);
-    for (const { id } of job.ceilings) this.#relieved.add(id);
+    this.#move(job);
   }
 
   giveBack(job: WorldJob): void {
@@ -80,7 +80,16 @@ export class Scene {
 
   evict(job: WorldJob): void {
     this.close(job);
-    for (const { id } of job.ceilings) this.#relieved.add(id);
+    this.#move(job);
+  }
+
+  #move(job: WorldJob): void {
+    if (!this.marked.has(job.id)) for (const { id } of job.ceilings) this.#moved.add(id);
+  }
+
+  #charge(job: WorldJob, borrowing: boolean): void {
+    this.ceilings.charge(job, borrowing);
+    if (borrowing) for (const { id } of job.ceilings) this.#moved.add(id);
   }
 
   #enter(job: WorldJob, held: boolean): void {

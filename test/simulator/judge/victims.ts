@@ -34,8 +34,10 @@ export class Preempting {
 
   /** Whether everybody it may evict would make room: then it need not wait. */
   isPossible(): boolean {
-    const borrowing = this.#candidates.filter((one) => this.#scene.surelyBorrows(one));
-    return this.#isEnough(this.#candidates) || this.#isEnough(borrowing);
+    return (
+      this.#isEnough(this.#candidates) ||
+      this.#isEnough(this.#candidates.filter((one) => this.#mayBeDisplaced(one)))
+    );
   }
 
   /** Throws what is wrong; false when there were too many sets to prove the optimum. */
@@ -62,9 +64,10 @@ export class Preempting {
         throw new Error(`${victim.key} is evicted as a borrower, and is none`);
       const over = this.#exceeded();
       const isTrue: Readonly<Record<string, boolean>> = {
-        BorrowerReclaimed: this.#isInside && borrowers.has(victim.id),
+        BorrowerReclaimed: borrowers.has(victim.id),
         LowerPriority: isLower,
-        OwnCeiling: isLower && victim.ceilings.some(({ id }) => over.has(id)),
+        OwnCeiling:
+          isLower && !this.#isMarked(victim) && victim.ceilings.some(({ id }) => over.has(id)),
       };
       if (isTrue[rule] !== true)
         throw new Error(`${victim.key} is evicted by the rule ${rule}, which is not true of it`);
@@ -89,7 +92,8 @@ export class Preempting {
   }
 
   #judgeCost(victims: Victims): boolean {
-    for (const greedy of [this.#greedy(() => true), this.#greedy((one) => this.#borrows(one))]) {
+    for (const isConsidered of [() => true, (one: WorldJob) => this.#mayBeDisplaced(one)]) {
+      const greedy = this.#greedy(isConsidered);
       if (greedy && this.#compare(greedy, victims) < 0)
         throw new Error(`${this.#job.key} evicts more than plain greed: ${namesOf(greedy)}`);
     }
@@ -110,19 +114,23 @@ export class Preempting {
   }
 
   #mayEvict(victim: WorldJob): boolean {
-    const isLower = victim.priority < this.#job.priority;
-    if (this.#isInside) return isLower || this.#borrows(victim);
-    return isLower && (!this.#job.unplanned || (this.#job.mayBorrow && this.#borrows(victim)));
+    if (this.#job.unplanned) return this.#job.mayBorrow && this.#mayBeDisplaced(victim);
+    return victim.priority < this.#job.priority || this.#borrows(victim);
   }
 
   #holdsCeilings(gone: Victims): boolean {
     return !this.#job.unplanned && this.#scene.ceilings.over(this.#job, gone).length === 0;
   }
 
-  /** Those of lower priority may go when that brings it inside its plans; else only borrowers. */
+  /** A borrower of lower priority, in whose place a borrower may come. */
+  #mayBeDisplaced(victim: WorldJob): boolean {
+    return victim.priority < this.#job.priority && this.#borrows(victim);
+  }
+
+  /** Lower priorities and borrowers may go for a job that is or comes inside its plans. */
   #isAllowed(gone: Victims): boolean {
     if (this.#isInside || this.#holdsCeilings(gone)) return true;
-    return this.#job.mayBorrow && gone.every((victim) => this.#borrows(victim));
+    return this.#job.mayBorrow && gone.every((victim) => this.#mayBeDisplaced(victim));
   }
 
   #isEnough(gone: Victims): boolean {
