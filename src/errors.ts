@@ -293,9 +293,13 @@ export function mapDatabaseError(error: unknown, deleting = false): RotaError {
   const known = mappingOf(error, deleting);
   if (known) return new RotaError(known.code, known.message, { cause: error });
   if (isConnectionLoss(error)) {
-    return new RotaError("DatabaseUnavailable", `the database does not answer: ${error.message}`, {
-      cause: error,
-    });
+    return new RotaError(
+      "DatabaseUnavailable",
+      `the database does not answer: ${error.message || error.code}`,
+      {
+        cause: error,
+      },
+    );
   }
   return new RotaError("InternalError", error.message, { cause: error });
 }

@@ -22,6 +22,7 @@ import { KubeLeaseLock } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
 import { buildInfo } from "./observability/build-info.ts";
 import { poolMetrics, statementMetrics } from "./observability/database-metrics.ts";
+import { exitWhenLogged, loggedProcess } from "./observability/last-words.ts";
 import { createLogger } from "./observability/logs.ts";
 import { startHttpServer } from "./observability/http-server.ts";
 import type { HttpServer } from "./observability/http-server.ts";
@@ -124,6 +125,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     clock,
     logger,
     graceSeconds: settings.drainSeconds + farewellSeconds,
+    process: loggedProcess,
   });
   const events = createEventRecorder({
     client: kube,
@@ -272,7 +274,7 @@ async function main(): Promise<number> {
 
 try {
   // Exits though something may still run: what did not stop in time must not go on, least of all renewing the lease.
-  process.exit(await main());
+  exitWhenLogged(await main());
 } catch (error) {
   console.error(errorText(error));
   process.exitCode = 1;

@@ -27,7 +27,10 @@ export interface Daemon<Name extends string = string> extends ProcessRecord {
 
 // The program starts only once its pid is guarded: a shell waits for a line and then becomes the
 // program. When we die before that line, the shell reads the end of the pipe and ends.
-const gate = 'read -r go && exec "$@" </dev/null';
+const gate = `
+read -r go || { echo "whoever starts $1 left before it began" >&2; exit 1; }
+exec "$@" </dev/null
+`;
 
 export function startDaemon<Name extends string>(options: DaemonOptions<Name>): Daemon<Name> {
   const child = options.background ? spawnInBackground(options) : spawnGuarded(options);

@@ -12,6 +12,11 @@ const ignore = (): void => {};
 
 export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-/** The words of an unknown thrown value, for a log field or a message. */
-export const errorText = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
+/** The words of an unknown thrown value, for a log field or a message. Node gives some errors none of their own. */
+export function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.message !== "") return error.message;
+  if (error instanceof AggregateError && error.errors.length > 0)
+    return error.errors.map(errorText).join("; ");
+  return error.name;
+}
