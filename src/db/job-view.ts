@@ -20,6 +20,7 @@ export type JobStatusName =
 
 export interface JobView {
   readonly id: string;
+  readonly namespace: string;
   readonly name: string;
   readonly pool: string;
   readonly status: JobStatusName;
@@ -51,12 +52,20 @@ export interface JobView {
   readonly completed: readonly number[];
   /** Why the present attempt is being ended; undefined when it is not. */
   readonly ending: AttemptEnd | undefined;
-  /** Who it makes way for, in words; only while evicting or evicted. */
-  readonly evictedFor: string | undefined;
+  /** The ledger's entry; only while evicting or evicted. */
+  readonly eviction: EvictionEntry | undefined;
+}
+
+export interface EvictionEntry {
+  /** Who it makes way for and who else does, in words. */
+  readonly reason: string;
+  /** The jobs that the words name, as namespace/name. */
+  readonly jobs: readonly string[];
 }
 
 interface Row {
   readonly id: string;
+  readonly namespace: string;
   readonly name: string;
   readonly pool: string;
   readonly status: JobStatusName;
@@ -84,11 +93,12 @@ interface Row {
   readonly placements: readonly Placement[] | null;
   readonly completed: readonly number[];
   readonly ending: AttemptEnd | null;
-  readonly evicted_for: string | null;
+  readonly eviction: EvictionEntry | null;
 }
 
 const viewOf = (row: Row): JobView => ({
   id: row.id,
+  namespace: row.namespace,
   name: row.name,
   pool: row.pool,
   status: row.status,
@@ -119,11 +129,11 @@ const viewOf = (row: Row): JobView => ({
   placements: row.placements ?? [],
   completed: row.completed,
   ending: row.ending ?? undefined,
-  evictedFor: row.evicted_for ?? undefined,
+  eviction: row.eviction ?? undefined,
 });
 
 const selection = `
-  SELECT job.id, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts, job.gpus,
+  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts, job.gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
@@ -135,11 +145,16 @@ const selection = `
     ) AS placements,
     ARRAY(SELECT pod_index FROM pod_completions WHERE job_id = job.id AND attempt = job.attempt) AS completed,
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
-      SELECT preemption.reason || '; rule ' || victim.rule
+      SELECT json_build_object(
+        'reason', preemption.reason || '; rule ' || victim.rule,
+        'jobs', array_remove(
+          preemption.preemptor || ARRAY(SELECT victim FROM preemption_victims WHERE preemption_id = preemption.id), NULL
+        )
+      )
       FROM preemption_victims AS victim
       JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
       WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt
-    ) END AS evicted_for
+    ) END AS eviction
   FROM jobs AS job`;
 
 export async function readJobView(db: Queryable, jobId: string): Promise<JobView | undefined> {

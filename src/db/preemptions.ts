@@ -60,7 +60,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
         borrowing = CASE WHEN jobs.id = $4 THEN $6 ELSE jobs.borrowing END,
         not_before = NULL,
         reason = CASE WHEN jobs.id = $4 THEN 'Held' WHEN $4 IS NULL THEN 'WindowClosed' ELSE 'Preempted' END,
-        message = $7
+        message = NULL
       FROM locked, verdict
       WHERE jobs.id = locked.id AND verdict.valid
       RETURNING jobs.*

@@ -37,7 +37,7 @@ interface Row {
   readonly ceilings: readonly string[];
 }
 
-/** Proposed victims for all requests together. `budgets` names, by job id, the PodDisruptionBudget that protects it. */
+/** Proposed victims for all requests together. `budgets` names, by job id, the PodDisruptionBudget (namespace/name) that protects it. */
 export async function findVictims(
   db: Queryable,
   pool: string,

@@ -81,6 +81,15 @@ export const isExpired = (error: unknown): boolean =>
 /** No answer came: the call may or may not have had its effect. */
 export const isUnanswered = (error: unknown): boolean => isKubeError(error) && error.status === 0;
 
+const budgetPattern = /^The disruption budget (\S+) needs /;
+
+/** Name of the PodDisruptionBudget that refused an eviction; undefined where the API server does not name one. */
+export function disruptionBudgetOf(error: unknown): string | undefined {
+  if (!isDisruptionBudget(error)) return undefined;
+  const { causes } = error as KubeError;
+  return causes.map(({ message }) => budgetPattern.exec(message)?.[1]).find(Boolean);
+}
+
 /** An eviction refused for now by a PodDisruptionBudget (policy/v1 Eviction answers 429 with this cause). */
 export const isDisruptionBudget = (error: unknown): boolean =>
   isKubeError(error) &&

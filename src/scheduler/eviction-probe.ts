@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../runtime/clock.ts";
 
-/** Evicts nothing. Undefined when all pods of the attempt may go, else what is in the way, in words. */
+/** Evicts nothing. Undefined when all pods of the attempt may go, else the budget in the way, as namespace/name. */
 export type ProbeGang = (
   jobId: string,
   key: string,

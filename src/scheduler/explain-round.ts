@@ -1,5 +1,6 @@
 /** What a cycle says of every waiting job, of those too that it did not look at. */
 import type { QueuePlace } from "../db/snapshot/positions.ts";
+import { sameProjectAs, shownTo } from "../domain/mentions.ts";
 import type { Decision, Snapshot, WaitVerdict } from "../domain/scheduling/types.ts";
 import type { ExplainedJob, Round } from "./explanations.ts";
 
@@ -21,9 +22,10 @@ export function roundOf(
   const waits = decision.verdicts.filter(
     (verdict): verdict is WaitVerdict => verdict.kind === "wait",
   );
-  const seen = waits.map(({ jobId, reason, message, position }): ExplainedJob => {
+  const seen = waits.map(({ jobId, reason, message, mentions, position }): ExplainedJob => {
     const key = keys.get(jobId) ?? "";
-    return { jobId, key, reason, message, position: positions.get(jobId) ?? position };
+    const shown = shownTo(sameProjectAs(key), message, mentions);
+    return { jobId, key, reason, message: shown, position: positions.get(jobId) ?? position };
   });
   const judged = new Set(decision.verdicts.map(({ jobId }) => jobId));
   const others = (places ?? [])

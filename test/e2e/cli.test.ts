@@ -127,7 +127,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     const text = await ok("val", "why", "c", "-n", "team");
     expect(text).to.contain("team/c  Pending  pool blue, position 1");
     expect(text).to.contain("Next decision: it waits");
-    expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +4 +(fits|exceeded)/);
+    expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +0 +4 +(fits|exceeded)/);
     expect(text).to.match(/blue-\d +0 +2 +/);
     expect(text).to.contain("Full: has 2 of 4 GPUs free");
     const answer = load(await ok("robot", "why", "other/d", "-o", "yaml")) as { state: string };

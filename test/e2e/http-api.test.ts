@@ -51,6 +51,7 @@ describe("the HTTP API with real users of a real control plane", function () {
   before(async () => {
     installation = await startInstallation();
     const { cluster } = installation;
+    await cluster.addNodes({ count: 1, gpus: 8, pool: "red", namePrefix: "red-" });
     await cluster.addNodes({
       count: 1,
       gpus: 8,
@@ -256,6 +257,52 @@ describe("the HTTP API with real users of a real control plane", function () {
       );
       const named = await get<Problem>("/api/v1/preemptions?namespace=team", robot);
       expect(named.status).to.equal(403);
+    });
+  });
+
+  describe("who is named", () => {
+    it("is left out of what a project reads of another's jobs, in status, events and reports, but not of the ledger", async () => {
+      const { view, database } = installation;
+      await view.apply(plan("pat-red", { owner, pool: "red", quantity: 8 }));
+      await view.apply(job("other", "guest", { pool: "red", gpus: 8, priorityClassName: "low" }));
+      await view.until("guest to run", async () => {
+        return (await view.job("other/guest")).status.state === "Running";
+      });
+      await view.apply(job("team", "host", { pool: "red", gpus: 8, priorityClassName: "high" }));
+      await teamJobIs(installation, "host", "Running");
+      const { status } = await view.until("guest to say why it waits", async () => {
+        const guest = await view.job("other/guest");
+        return guest.status.queuePosition !== undefined && guest;
+      });
+      expect(status.message).to.match(
+        /^evicted: a job of another project \(priority 1000, inside its plans\) needs 8 GPUs/,
+      );
+      expect(status.message).to.contain("other/guest (borrowing, priority 10)");
+      const d = await view.job("other/d");
+      const events = await view.until("the event to be written", async () => {
+        const path = "/apis/events.k8s.io/v1/namespaces/other/events";
+        const text = JSON.stringify(await view.client.raw("GET", path));
+        return text.includes("a job of another project (priority 1000") && text;
+      });
+      for (const text of [status.message, d.status.message, events]) {
+        expect(text).to.not.contain("team/");
+      }
+
+      const ofGuest = async (identity: Identity) => {
+        const { body } = await get<PreemptionPage>("/api/v1/preemptions", identity);
+        return body.items.find(({ pool }) => pool === "red")?.reason ?? "";
+      };
+      expect(await ofGuest(robot))
+        .to.contain("other/guest")
+        .and.to.not.contain("team/host");
+      expect(await ofGuest(val))
+        .to.contain("team/host")
+        .and.to.not.contain("other/guest");
+      const { rows } = await database.pool.query<{ reason: string }>(
+        "SELECT reason FROM preemptions WHERE pool = 'red'",
+      );
+      expect(rows.map(({ reason }) => reason)).to.deep.equal([await ofGuest(admin)]);
+      expect(rows[0]?.reason).to.contain("team/host").and.to.contain("other/guest");
     });
   });
 

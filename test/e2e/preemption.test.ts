@@ -168,5 +168,14 @@ describe("preemption on a real control plane", function () {
       "team/budget-high",
       "team/guarded",
     ]);
+
+    await installation.view.apply(
+      job("team", "budget-next", { pool, gpus: 8, priorityClassName: "high" }),
+    );
+    await installation.view.until("the job to name the budget", async () => {
+      const { status } = await installation.view.job("team/budget-next");
+      const isNamed = status.message?.endsWith("protected by PodDisruptionBudget team/guard");
+      return status.reason === "VictimsProtected" && isNamed === true;
+    });
   });
 });

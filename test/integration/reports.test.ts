@@ -1,9 +1,11 @@
 /** The questions of the HTTP API against rows that were put there, and against brute force. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
+import { evictionText } from "../../src/controllers/job/status.ts";
 import { admitJobs } from "../../src/db/admissions.ts";
 import { replacePlan } from "../../src/db/plans.ts";
 import { preempt } from "../../src/db/preemptions.ts";
+import { readJobView } from "../../src/db/job-view.ts";
 import { planPage, type PlanKey, type PlanRow } from "../../src/db/reports/plan-page.ts";
 import { preemptionPage } from "../../src/db/reports/preemption-page.ts";
 import { ownersAbove, projectPage } from "../../src/db/reports/project-page.ts";
@@ -15,12 +17,22 @@ import {
 } from "../../src/db/reports/queue-page.ts";
 import { nodePage, poolPage, type NodeRow, type PoolRow } from "../../src/db/reports/usage-page.ts";
 import type { AccessPort, ApiContext, Question } from "../../src/http/endpoints/types.ts";
+import { preemptions } from "../../src/http/endpoints/preemptions.ts";
 import { why } from "../../src/http/endpoints/why.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { withTransaction } from "../../src/db/pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, rejection } from "../support/fixtures.ts";
 import { allPages } from "../support/pages.ts";
+
+/** What a caller may see: jobs of these namespaces; null: of all. */
+const access = (visible: readonly string[] | null): AccessPort => ({
+  may: () => Promise.resolve(true),
+  require: () => Promise.resolve(),
+  visibleNamespaces: () => Promise.resolve(visible),
+  visibleAround: () => Promise.resolve(visible),
+  namespacesFor: () => Promise.resolve(visible),
+});
 
 describe("reports", () => {
   let database: TestDatabase;
@@ -201,13 +213,6 @@ describe("reports", () => {
   });
 
   describe("why", () => {
-    const access = (visible: readonly string[] | null): AccessPort => ({
-      may: () => Promise.resolve(true),
-      require: () => Promise.resolve(),
-      visibleNamespaces: () => Promise.resolve(visible),
-      visibleAround: () => Promise.resolve(visible),
-      namespacesFor: () => Promise.resolve(visible),
-    });
     const ask = (namespace: string, name: string, visible: readonly string[] | null = null) => {
       const context: ApiContext = {
         db: database.pool,
@@ -263,9 +268,12 @@ describe("reports", () => {
     });
 
     it("names no job of a project that the caller may not see", async () => {
-      const { candidates } = await ask("team", "waits-7", ["team"]);
-      expect(candidates.items.map(({ job }) => job)).to.include(null);
-      expect(JSON.stringify(candidates)).to.not.contain("other/");
+      const answer = await ask("team", "waits-7", ["team"]);
+      expect(answer.candidates.items.map(({ job }) => job)).to.include(null);
+      expect(answer.verdict?.message).to.match(/1 job: a job of another project \(borrowing/);
+      expect(JSON.stringify(answer)).to.not.contain("other/");
+      const whole = await ask("team", "waits-7");
+      expect(whole.verdict?.message).to.contain("1 job: other/runs-2 (borrowing");
     });
 
     it("looks at a job that is too far back for a cycle, and says so", async () => {
@@ -298,7 +306,7 @@ describe("reports", () => {
         pool: "default",
         preemptor,
         rule: "BorrowerReclaimed",
-        reason: "because",
+        reason: "team/waits-7 (priority 1) needs 8 GPUs; it evicts other/runs-2 (priority 0).",
         alternatives: [{ description: "others", pods: 4 }],
         victims: [{ id: idOf.get("runs-2") ?? "", attempt: 1, rule: "BorrowerReclaimed" }],
       });
@@ -312,6 +320,36 @@ describe("reports", () => {
       expect((await preemptionPage(pool, { limit: 5, namespaces: ["lab"] })).rows).to.deep.equal(
         [],
       );
+      const told = async (namespaces: readonly string[] | null) => {
+        const context = {
+          db: database.pool,
+          access: access(namespaces),
+          clock: systemClock,
+          settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 100 },
+        } as const;
+        const caller = { user: "pat", groups: [], by: "token" } as const;
+        const { items } = await preemptions(context)({
+          parameters: {},
+          query: { limit: 5 },
+          caller,
+        });
+        return items.map(({ preemptor: by, reason, victims }) => [by, reason, victims[0]?.job]);
+      };
+      const [hidden, guest] = ["a job of another project", "other/runs-2"];
+      const words = (by: string, victim: string) =>
+        `${by} (priority 1) needs 8 GPUs; it evicts ${victim} (priority 0).`;
+      expect(await told(null)).to.deep.equal([
+        ["team/waits-7", words("team/waits-7", guest), guest],
+      ]);
+      expect(await told(["team"])).to.deep.equal([
+        ["team/waits-7", words("team/waits-7", hidden), null],
+      ]);
+      expect(await told(["other"])).to.deep.equal([[null, words(hidden, guest), guest]]);
+      const victim = await readJobView(pool, idOf.get("runs-2") ?? "");
+      expect(victim && evictionText(victim)).to.equal(
+        `${words(hidden, guest)}; rule BorrowerReclaimed`,
+      );
+      expect(victim?.message).to.equal(undefined);
       const later = Temporal.Now.instant().add({ hours: 1 }).toString();
       const none = await preemptionPage(pool, { limit: 5, namespaces: null, since: later });
       expect(none.rows).to.deep.equal([]);

@@ -328,9 +328,12 @@ export const preemption = named(
       id: z.uuid(),
       decidedAt: instant,
       pool: z.string(),
-      preemptor: z.string().nullable().describe("namespace/name; null when a window closed"),
+      preemptor: z
+        .string()
+        .nullable()
+        .describe("namespace/name; null when a window closed, or when the caller may not see it"),
       rule: z.string(),
-      reason: z.string().nullable().describe("Null when the caller sees none of the victims"),
+      reason: z.string().describe("Names the jobs that the caller may see"),
       outcome: z.enum(["Started", "Released", "Ended"]).nullable(),
       settledAt: instant.nullable(),
       victims: z.array(victim),

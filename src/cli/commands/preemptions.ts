@@ -35,7 +35,7 @@ const reasonsText = (entries: readonly Preemption[]): string =>
   entries
     .map(({ decidedAt, reason, alternatives }) =>
       [
-        `${ageText(decidedAt)} ago: ${printable(reason ?? "it evicts jobs of other projects")}`,
+        `${ageText(decidedAt)} ago: ${printable(reason)}`,
         ...alternatives.map(
           ({ description, pods }) => `  not taken: ${printable(description ?? `${pods} pods`)}`,
         ),

@@ -102,6 +102,14 @@ function verdictText({ verdict, isBeyondClaim }: Why, said: string): string[] {
   ];
 }
 
+/** Budgets are known to the leader alone, which asks the API server; the verdict above is made without them. */
+const budgetNote = ({ verdict }: Why, job: Job | undefined): string[] =>
+  job?.status.reason === "VictimsProtected" && verdict?.kind === "preempt"
+    ? [
+        "Lately the API server refused these evictions for the PodDisruptionBudget that the message names: the job waits until it allows them.",
+      ]
+    : [];
+
 function section<Row>(
   title: string,
   rows: readonly Row[],
@@ -125,6 +133,7 @@ export function whyText(why: Why, job: Job | undefined): string {
     ...(said === "" ? [] : [`${reason}: ${printable(said)}`]),
     ...(placed === "" ? [] : [`on ${placed}`]),
     ...verdictText(why, said),
+    ...budgetNote(why, job),
     ...section("Plans above it", why.ceilings, why.ceilings.length, ceilingColumns),
     ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
     ...section(

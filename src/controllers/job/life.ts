@@ -27,7 +27,7 @@ import {
   nodesByIndex,
   stopPods,
 } from "./pods.ts";
-import { statusOf } from "./status.ts";
+import { evictionText, statusOf } from "./status.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 import { longestLagSeconds } from "./unseen-pods.ts";
 
@@ -295,7 +295,7 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
     return again(unseenPodsSeconds);
   context.checkpoint("before-evicted");
   if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return again(0);
-  const note = view.evictedFor ?? "makes way for another job";
+  const note = evictionText(view) ?? "makes way for another job";
   const reason = view.reason ?? "Preempted";
   notify(context, jobs, step.job, { type: "Warning", reason, action: "Evict", note });
   context.scheduler.wake(view.pool);

@@ -3,7 +3,13 @@ import type { Context } from "../context.ts";
 import { indices } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
 import type { JobView } from "../../db/job-view.ts";
-import { isAlreadyExists, isConflict, isDisruptionBudget, isNotFound } from "../../kube/errors.ts";
+import {
+  disruptionBudgetOf,
+  isAlreadyExists,
+  isConflict,
+  isDisruptionBudget,
+  isNotFound,
+} from "../../kube/errors.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
@@ -190,7 +196,7 @@ export async function evictPods(
   return { holding: holding.length, refused };
 }
 
-/** Whether the API server would evict all pods of the job now: its words when it would not. Evicts nothing. */
+/** Whether the API server would evict all pods of the job now: the budget when it would not. Evicts nothing. */
 export function probeGang(context: Context) {
   return async (jobUid: string, key: string, signal: AbortSignal): Promise<string | undefined> => {
     let refused: string | undefined;
@@ -200,7 +206,7 @@ export function probeGang(context: Context) {
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
         .catch((error: unknown) => {
           if (!isDisruptionBudget(error)) return ignoreGone(error);
-          refused = (error as Error).message;
+          refused = `${pod.namespace}/${disruptionBudgetOf(error) ?? "(without a name)"}`;
         });
     });
     return refused;

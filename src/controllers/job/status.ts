@@ -4,6 +4,7 @@ import type { Condition } from "../../api/conditions.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import type { JobStatusName, JobView } from "../../db/job-view.ts";
+import { mentionOfJob, sameProjectAs, shownTo } from "../../domain/mentions.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/explanations.ts";
@@ -39,12 +40,20 @@ function backOffWords({ notBefore, reason, message }: JobView): Words | undefine
   return { reason: reason ?? "Queued", message: `${message ?? "failed"}; tried again at ${at}` };
 }
 
+/** Why the job is or was evicted, as everybody may read who may see it; undefined when it is not. */
+export function evictionText({ eviction, namespace }: JobView): string | undefined {
+  if (eviction === undefined) return undefined;
+  const maySee = sameProjectAs(`${namespace}/`);
+  return shownTo(maySee, eviction.reason, eviction.jobs.map(mentionOfJob));
+}
+
 function waitingWords(view: JobView, explanation: Explanation | undefined): Words {
   if (view.suspended) return { reason: "Suspended", message: "spec.suspend is true" };
   const waits = explanation ??
     backOffWords(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
-  if (view.status !== "evicted" || view.evictedFor === undefined) return waits;
-  return { reason: waits.reason, message: `evicted: ${view.evictedFor}; ${waits.message}` };
+  const eviction = evictionText(view);
+  if (view.status !== "evicted" || eviction === undefined) return waits;
+  return { reason: waits.reason, message: `evicted: ${eviction}; ${waits.message}` };
 }
 
 function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
@@ -69,7 +78,7 @@ function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
   if (status === "evicting") {
     return {
       reason: "Evicting",
-      message: view.message ?? view.evictedFor ?? "makes way for another job",
+      message: evictionText(view) ?? "makes way for another job",
     };
   }
   return {

@@ -39,7 +39,9 @@ export function queuePage(
 ): Promise<Page<QueueRow, QueueKey>> {
   return readPage<QueueRow, QueueRow, QueueKey>(db, {
     text: `
-    SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason, message,
+    SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason,
+      -- Releases before 0.2 left the ledger's sentence there, which names others' jobs.
+      CASE WHEN reason <> 'Evicted' THEN message END AS message,
       gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
     FROM (
       SELECT job.*, row_number() OVER (

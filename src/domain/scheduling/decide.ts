@@ -5,6 +5,7 @@
  * ceiling keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
  * both cases smaller jobs behind it would otherwise starve it.
  */
+import { mentionOfBudget, mentionOfJob, type Mention } from "../mentions.ts";
 import { Ceilings, type CeilingState } from "./ceilings.ts";
 import { totalPods } from "./cost.ts";
 import {
@@ -34,10 +35,11 @@ import type {
   Verdict,
   VictimRequest,
   WaitReason,
+  WaitVerdict,
 } from "./types.ts";
 import { victimRequest } from "./victim-request.ts";
 
-type Waiting = { readonly kind: "wait"; readonly reason: WaitReason; readonly message: string };
+type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
 
@@ -155,7 +157,8 @@ class Deciding {
     const why = outsideText(job, over);
     const preempted = over.length > 0 ? this.#preempt(job, why.message) : undefined;
     if (preempted?.kind === "preempt") return preempted;
-    return waiting(why.reason, `${why.message}; it may not borrow${preempted?.message ?? ""}`);
+    const message = `${why.message}; it may not borrow${preempted?.message ?? ""}`;
+    return waiting(why.reason, message, preempted?.mentions);
   }
 
   #start(job: QueuedJob, borrowing: boolean): Outcome {
@@ -170,17 +173,18 @@ class Deciding {
 
   #blocked(job: QueuedJob, borrowing: boolean): Outcome {
     const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
-    const space = this.#known.text("space", job, () =>
+    const space = this.#known.told("space", job, () =>
       spaceText(job, this.#nodes.accepting(job), startableRoom),
     );
     const leaving = this.#waitForLeaving(job, `${outside}${space}`);
     if (leaving) return leaving;
     const preempted = this.#preempt(job, space);
     if (preempted.kind === "preempt") return preempted;
-    const kept = this.#known.text("kept", job, () => this.#keptFor(job));
+    const kept = this.#known.told("kept", job, () => this.#keptFor(job));
     if (this.#head.protect(job, this.#nodes)) this.#ceilings.reserve(job);
     const reason = preempted.protected ? "VictimsProtected" : kept ? "SpaceIsKept" : "NoSpace";
-    return waiting(reason, `${outside}${space}${kept}${preempted.message}`);
+    const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
+    return waiting(reason, message, [...(kept?.mentions ?? []), ...preempted.mentions]);
   }
 
   #whyOutside(job: QueuedJob): string {
@@ -201,13 +205,17 @@ class Deciding {
   }
 
   /** Names the jobs for which the space is kept that would be enough otherwise. */
-  #keptFor(job: QueuedJob): string {
+  #keptFor(job: QueuedJob): Told | undefined {
     const nodes = this.#nodes.accepting(job);
     const free = placeGang(nodes, job, (node) => node.free);
-    if (!free) return "";
-    const keys = free.flatMap(({ node }) => this.#nodes.get(node)?.keptFor ?? []);
-    const names = [...new Set(keys)].slice(0, 3).join(", ");
-    return `; ${free[0]?.node ?? "a node"} has room, kept for ${names || "a job with a hold"}`;
+    if (!free) return undefined;
+    const holders = free.flatMap(({ node }) => this.#nodes.get(node)?.keptFor ?? []);
+    const keys = [...new Set(holders)].slice(0, 3);
+    const names = keys.join(", ") || "a job with a hold";
+    return {
+      message: `; ${free[0]?.node ?? "a node"} has room, kept for ${names}`,
+      mentions: keys.map(mentionOfJob),
+    };
   }
 
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
@@ -281,29 +289,44 @@ class Deciding {
   }
 }
 
-interface NotPreempted {
-  readonly kind: "not preempted";
-  /** Continues the sentence that says why the job waits. */
+/** Continues the sentence that says why the job waits. */
+interface Told {
   readonly message: string;
+  readonly mentions: readonly Mention[];
+}
+
+interface NotPreempted extends Told {
+  readonly kind: "not preempted";
   readonly protected: boolean;
 }
 
-const notPreempted = (message: string, isProtected = false): NotPreempted => ({
+const notPreempted = (message: string): NotPreempted => ({
   kind: "not preempted",
   message,
-  protected: isProtected,
+  mentions: [],
+  protected: false,
 });
 
 function cannotPreempt(budgets: readonly string[]): NotPreempted {
   if (budgets.length === 0) return notPreempted("; evicting every job it may evict makes no room");
-  const names = budgets.slice(0, 3).join(", ");
-  return notPreempted(`; jobs it could evict are protected by PodDisruptionBudget ${names}`, true);
+  const named = budgets.slice(0, 3);
+  return {
+    kind: "not preempted",
+    message: `; jobs it could evict are protected by PodDisruptionBudget ${named.join(", ")}`,
+    mentions: named.map(mentionOfBudget),
+    protected: true,
+  };
 }
 
-const waiting = (reason: WaitReason, message: string): Waiting => ({
+const waiting = (
+  reason: WaitReason,
+  message: string,
+  mentions: readonly Mention[] = [],
+): Waiting => ({
   kind: "wait",
   reason,
   message,
+  ...(mentions.length === 0 ? {} : { mentions }),
 });
 
 function behindAnother(job: QueuedJob, ceilings: readonly CeilingState[]): Waiting | undefined {
@@ -311,7 +334,7 @@ function behindAnother(job: QueuedJob, ceilings: readonly CeilingState[]): Waiti
     const ahead = state.reservedAgainst(job);
     if (ahead === undefined) continue;
     const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
-    return waiting("BehindBlockedJob", message);
+    return waiting("BehindBlockedJob", message, [mentionOfJob(ahead)]);
   }
   return undefined;
 }

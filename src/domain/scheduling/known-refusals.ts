@@ -16,14 +16,14 @@ type Placed = readonly Placement[] | undefined;
 export class KnownRefusals {
   readonly #shapes = new WeakMap<QueuedJob, string>();
   readonly #refused = new Set<string>();
-  readonly #texts = new Map<string, string>();
+  readonly #told = new Map<string, unknown>();
   readonly #permanent = new Map<string, unknown>();
   readonly #impossible = new Map<string, Impossible>();
 
   /** Evictions made room: what was refused may be possible now. */
   forget(): void {
     this.#refused.clear();
-    this.#texts.clear();
+    this.#told.clear();
     this.#impossible.clear();
   }
 
@@ -36,8 +36,8 @@ export class KnownRefusals {
   }
 
   /** An explanation that is the same for all jobs of the shape. */
-  text(about: "space" | "kept", job: QueuedJob, explain: () => string): string {
-    return remember(this.#texts, `${about}|${this.#shape(job)}`, explain);
+  told<T>(about: "space" | "kept", job: QueuedJob, explain: () => T): T {
+    return remember(this.#told as Map<string, T>, `${about}|${this.#shape(job)}`, explain);
   }
 
   /** An answer that no placement and no eviction changes. */

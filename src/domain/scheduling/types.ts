@@ -3,6 +3,8 @@
  * Everything here is data; the decision itself has no clock, no database and no API server.
  */
 
+import type { Mention } from "../mentions.ts";
+
 /** An amount of each resource. Whole numbers, so that sums are exact. */
 export interface Resources {
   readonly gpus: number;
@@ -156,7 +158,7 @@ export interface LiveJob {
   readonly allocations: readonly Placement[];
   /** Ids of the ceilings it counts under: of the types it asks for. */
   readonly ceilings: readonly string[];
-  /** Name of a PodDisruptionBudget that forbids its eviction for now. */
+  /** A PodDisruptionBudget that forbids its eviction for now, as namespace/name. */
   readonly protected?: string;
 }
 
@@ -251,6 +253,8 @@ export interface WaitVerdict {
   readonly jobId: string;
   readonly reason: WaitReason;
   readonly message: string;
+  /** What the message names beside the job itself. */
+  readonly mentions?: readonly Mention[];
   /** 1 is the next in line among those that wait. */
   readonly position: number;
 }

@@ -1,25 +1,26 @@
 import { z } from "zod";
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { preemptionPage, type PreemptionRow } from "../../db/reports/preemption-page.ts";
+import { mentionOfJob, shownTo } from "../../domain/mentions.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
-import { isVisible } from "./visible.ts";
+import { seenBy } from "./visible.ts";
 
 const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
 
-/**
- * Who sees a victim has read the sentence in its status, with the preemptor's name; who sees the preemptor alone has
- * not, and it names others' jobs. Alternatives name jobs that had no part in it.
- */
+/** With the names that the caller may see. Alternatives name jobs that had no part in it. */
 function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
-  const sees = (job: string) => isVisible(namespaces, job);
-  const seesVictim = row.victims.some(({ job }) => sees(job));
+  const sees = seenBy(namespaces);
+  const jobs = [
+    ...(row.preemptor === null ? [] : [row.preemptor]),
+    ...row.victims.map(({ job }) => job),
+  ];
   return {
     ...row,
     decidedAt: row.decidedAt.toString(),
     settledAt: row.settledAt?.toString() ?? null,
-    preemptor: row.preemptor !== null && (seesVictim || sees(row.preemptor)) ? row.preemptor : null,
-    reason: seesVictim ? row.reason : null,
+    preemptor: row.preemptor !== null && sees(row.preemptor) ? row.preemptor : null,
+    reason: shownTo(sees, row.reason, jobs.map(mentionOfJob)),
     victims: row.victims.map((victim) => ({
       ...victim,
       job: sees(victim.job) ? victim.job : null,

@@ -1,7 +1,9 @@
 /** What callers see of jobs that are not theirs. */
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
+import { namespaceOf, type MaySee } from "../../domain/mentions.ts";
 
 /** Whether a job, as namespace/name, is in a namespace that the caller may see. */
-export function isVisible(namespaces: VisibleNamespaces, job: string): boolean {
-  return namespaces === null || namespaces.includes(job.slice(0, job.indexOf("/")));
-}
+export const seenBy =
+  (namespaces: VisibleNamespaces): MaySee =>
+  (job) =>
+    namespaces === null || namespaces.includes(namespaceOf(job));

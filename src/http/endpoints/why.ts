@@ -4,7 +4,6 @@ import type { AnswerOf } from "../../api/http/routes.ts";
 import { readActiveJobsNamed, type JobStatusName, type JobView } from "../../db/job-view.ts";
 import { withTransaction } from "../../db/pool.ts";
 import { queuePosition } from "../../db/reports/queue-page.ts";
-import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { findVictims } from "../../db/victim-finder.ts";
 import type { Candidate } from "../../domain/scheduling/cost.ts";
 import {
@@ -15,11 +14,12 @@ import {
   type NodeView,
 } from "../../domain/scheduling/inspect.ts";
 import type { Decision, QueuedJob, Snapshot, Verdict } from "../../domain/scheduling/types.ts";
+import { mentionOfJob, shownTo, type MaySee } from "../../domain/mentions.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/cycle.ts";
 import { listJobs } from "../access.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler, Question } from "./types.ts";
-import { isVisible } from "./visible.ts";
+import { seenBy } from "./visible.ts";
 
 type Answer = AnswerOf<"why">;
 
@@ -59,12 +59,22 @@ const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
   message: view.message ?? null,
 });
 
-function verdictAnswer(verdict: Verdict): NonNullable<Answer["verdict"]> {
+/** The sentence with the names that the caller may see. */
+function messageOf(verdict: Verdict, maySee: MaySee): string | null {
+  if (verdict.kind === "preempt") {
+    const mentions = verdict.victims.map(({ key }) => mentionOfJob(key));
+    return shownTo(maySee, verdict.reason, mentions);
+  }
+  if (verdict.kind === "wait") return shownTo(maySee, verdict.message, verdict.mentions);
+  return "message" in verdict ? verdict.message : null;
+}
+
+function verdictAnswer(verdict: Verdict, maySee: MaySee): NonNullable<Answer["verdict"]> {
   const { kind } = verdict;
   return {
     kind,
     reason: "reason" in verdict && kind !== "preempt" ? verdict.reason : null,
-    message: kind === "preempt" ? verdict.reason : "message" in verdict ? verdict.message : null,
+    message: messageOf(verdict, maySee),
     borrowing: "borrowing" in verdict ? verdict.borrowing : null,
     placements: "placements" in verdict ? [...verdict.placements] : [],
   };
@@ -107,7 +117,7 @@ async function judge(
 
 function candidateAnswers(
   { candidates, verdict }: Judged,
-  visible: VisibleNamespaces,
+  maySee: MaySee,
 ): Answer["candidates"]["items"] {
   const chosen = new Set(
     verdict?.kind === "preempt" ? verdict.victims.map(({ jobId }) => jobId) : [],
@@ -116,7 +126,7 @@ function candidateAnswers(
     .toSorted((a, b) => Number(chosen.has(b.job.id)) - Number(chosen.has(a.job.id)))
     .slice(0, mostCandidates)
     .map(({ job, pods, rule }) => ({
-      job: isVisible(visible, job.key) ? job.key : null,
+      job: maySee(job.key) ? job.key : null,
       priority: job.priority,
       borrowing: job.borrowing,
       gpus: job.perPod.gpus * pods,
@@ -127,7 +137,7 @@ function candidateAnswers(
     }));
 }
 
-function detailsOf(judged: Judged | undefined, visible: VisibleNamespaces) {
+function detailsOf(judged: Judged | undefined, maySee: MaySee) {
   if (!judged) {
     const none = { total: 0, items: [] };
     return {
@@ -145,12 +155,12 @@ function detailsOf(judged: Judged | undefined, visible: VisibleNamespaces) {
   );
   return {
     isBeyondClaim: judged.isBeyondClaim,
-    verdict: judged.verdict ? verdictAnswer(judged.verdict) : null,
+    verdict: judged.verdict ? verdictAnswer(judged.verdict, maySee) : null,
     ceilings: ceilings.map(ceilingAnswer),
     nodes: { total: nodesTotal, accepting: nodesAccepting, items: nodes.map(nodeAnswer) },
     candidates: {
       total: judged.candidates.length,
-      items: candidateAnswers(judged, visible),
+      items: candidateAnswers(judged, maySee),
     },
   };
 }
@@ -158,12 +168,15 @@ function detailsOf(judged: Judged | undefined, visible: VisibleNamespaces) {
 const isWaiting = ({ status, suspended }: JobView): boolean =>
   (status === "pending" || status === "evicted") && !suspended;
 
+const evictionText = ({ eviction }: JobView, maySee: MaySee): string | undefined =>
+  eviction && shownTo(maySee, eviction.reason, eviction.jobs.map(mentionOfJob));
+
 /** Undefined when no job of this name waits or runs. */
 async function answerFrom(
   client: PoolClient,
   context: ApiContext,
   { namespace, name }: Question<"why">["parameters"],
-  visible: VisibleNamespaces,
+  maySee: MaySee,
 ): Promise<Answer | undefined> {
   const now = context.clock.now();
   const [view] = await readActiveJobsNamed(client, namespace, name);
@@ -175,7 +188,7 @@ async function answerFrom(
     pool: view.pool,
     state: states[view.status],
     reason: view.reason ?? null,
-    message: view.evictedFor ?? view.message ?? null,
+    message: evictionText(view, maySee) ?? view.message ?? null,
     priority: view.priority,
     priorityClass: view.priorityClass,
     attempt: view.attempt,
@@ -187,7 +200,7 @@ async function answerFrom(
     startedAt: view.startedAt?.toString() ?? null,
     placements: [...view.placements],
     position: (await queuePosition(client, view.id)) ?? null,
-    ...detailsOf(judged, visible),
+    ...detailsOf(judged, maySee),
     decidedAt: now.toString(),
   };
 }
@@ -198,10 +211,10 @@ export const why =
     const { db, access } = context;
     const { namespace, name } = parameters;
     await access.require(caller, listJobs(namespace));
-    const visible = await access.visibleAround(caller, namespace);
+    const maySee = seenBy(await access.visibleAround(caller, namespace));
     const answer = await withTransaction(
       db,
-      (client) => answerFrom(client, context, parameters, visible),
+      (client) => answerFrom(client, context, parameters, maySee),
       { isolation: "REPEATABLE READ", readOnly: true },
     );
     if (answer) return answer;

@@ -1,5 +1,6 @@
 /** The decision case by case: order, borrowing, protection of the head, holds, and the sentences people read. */
 import { expect } from "chai";
+import { sameProjectAs, shownTo } from "../../../src/domain/mentions.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { Snapshot, Verdict, WaitVerdict } from "../../../src/domain/scheduling/types.ts";
 import { aCeiling, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
@@ -41,6 +42,44 @@ describe("decision", () => {
     const wait = waits("b", aSnapshot({ nodes: [aNode("n1")], ceilings, queue: queue.slice(1) }));
     expect(wait.reason).to.equal("OverPlan");
     expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use and it needs 4 GPUs");
+  });
+
+  it("says of others' jobs no more than their being there, to who sees one project alone", () => {
+    const shown = (key: string, { message, mentions }: WaitVerdict) =>
+      shownTo(sameProjectAs(key), message, mentions);
+    const large = aJob("large", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false });
+    const queue = [
+      { ...large, key: "vision/large", preempts: false },
+      { ...aJob("sibling", { ...gpus(1), ceilings: ["c"], priority: 1 }), key: "vision/sibling" },
+      { ...aJob("other", { ...gpus(1), ceilings: ["c"], priority: 1 }), key: "speech/other" },
+    ];
+    const ceilings = [aCeiling("c", 8, 6)];
+    const blocked = aSnapshot({ nodes: [aNode("n1")], ceilings, queue });
+    expect(shown("vision/sibling", waits("sibling", blocked))).to.match(/^vision\/large is ahead/);
+    expect(shown("speech/other", waits("other", blocked))).to.match(
+      /^a job of another project is ahead of it under the same plan and waits \(plan plan-c: 6 of 8 GPUs/,
+    );
+
+    const hold = {
+      id: "h",
+      key: "vision/held",
+      priority: 1,
+      attempt: 2,
+      placements: ["n1", "n2"].map((node) => ({ node, pods: 1 })),
+      ...gpus(8),
+      ceilings: [],
+      borrowing: false,
+      expiresAtSeconds: 5000,
+    };
+    const small = aJob("small", { ...gpus(8), preempts: false });
+    const nodes = [aNode("n1", { held: resources(8, 1, 1, 1) }), aNode("n2", used(8))];
+    const other = { ...small, key: "speech/small" };
+    const kept = waits("small", aSnapshot({ nodes, held: [hold], queue: [other] }));
+    expect(kept.message).to.contain("n1 has room, kept for vision/held");
+    expect(shown("speech/small", kept)).to.contain(
+      "n1 has room, kept for a job of another project",
+    );
+    expect(shown("vision/small", kept)).to.equal(kept.message);
   });
 
   it("keeps room under a ceiling for the first job that waits for it", () => {
@@ -238,7 +277,7 @@ describe("decision", () => {
   it("plans around a PodDisruptionBudget and names it when there is no way around", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),
-      protected: "keep-two",
+      protected: "team/keep-two",
     });
     const dearer = aLiveJob("dearer", [{ node: "n2", pods: 2 }], { ...gpus(4), priority: 50 });
     const queue = [aJob("j", gpus(8))];
@@ -246,7 +285,9 @@ describe("decision", () => {
     expect(verdicts(withVictims(two, [guarded, dearer]))["j"]).to.include({ kind: "preempt" });
     const wait = waits("j", withVictims(aSnapshot({ nodes: [aNode("n1")], queue }), [guarded]));
     expect(wait.reason).to.equal("VictimsProtected");
-    expect(wait.message).to.include("PodDisruptionBudget keep-two");
+    expect(wait.message).to.include("PodDisruptionBudget team/keep-two");
+    const hidden = shownTo(() => false, wait.message, wait.mentions);
+    expect(hidden).to.match(/protected by PodDisruptionBudget \(of another project\)$/);
   });
 });
 

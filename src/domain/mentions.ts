@@ -1,0 +1,43 @@
+/**
+ * Sentences that name what belongs to a project, a job or a budget. They are made and kept whole; whoever shows one
+ * leaves out the names that its readers may not see, and keeps the numbers.
+ */
+
+export interface Mention {
+  /** namespace/name, as it stands in the sentence. */
+  readonly key: string;
+  /** What stands there for those who may not see it. */
+  readonly instead: string;
+}
+
+export type MaySee = (key: string) => boolean;
+
+export const mentionOfJob = (key: string): Mention => ({
+  key,
+  instead: "a job of another project",
+});
+
+export const mentionOfBudget = (key: string): Mention => ({
+  key,
+  instead: "(of another project)",
+});
+
+export const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
+
+/** What everybody who may see the job may see as well: roles of one project do not reach into another beside it. */
+export const sameProjectAs =
+  (key: string): MaySee =>
+  (other) =>
+    namespaceOf(other) === namespaceOf(key);
+
+/** A name ends where no character of a name follows; a full stop may be the sentence's. */
+const whole = (key: string): string => `(?<![\\w./-])${RegExp.escape(key)}(?![\\w/-]|\\.\\w)`;
+
+export function shownTo(maySee: MaySee, text: string, mentions: readonly Mention[] = []): string {
+  const hidden = new Map(
+    mentions.filter(({ key }) => !maySee(key)).map(({ key, instead }) => [key, instead]),
+  );
+  if (hidden.size === 0) return text;
+  const names = new RegExp([...hidden.keys()].map(whole).join("|"), "g");
+  return text.replaceAll(names, (key) => hidden.get(key) ?? "");
+}

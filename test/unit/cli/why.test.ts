@@ -1,0 +1,63 @@
+import { expect } from "chai";
+import type { Why } from "../../../src/api/http/schemas.ts";
+import { whyText } from "../../../src/cli/commands/why.ts";
+import type { Job } from "../../../src/cli/resources.ts";
+
+const at = "2026-11-24T12:00:00Z";
+
+const answer: Why = {
+  namespace: "team",
+  name: "train",
+  pool: "blue",
+  state: "Pending",
+  reason: null,
+  message: null,
+  priority: 1000,
+  priorityClass: "high",
+  attempt: 0,
+  borrowing: false,
+  suspended: false,
+  parallelism: 1,
+  perPod: { gpus: 8, cpuMillis: 1000, memoryBytes: 1024 ** 3, pods: 1 },
+  queuedAt: at,
+  startedAt: null,
+  placements: [],
+  position: 1,
+  isBeyondClaim: false,
+  verdict: {
+    kind: "preempt",
+    reason: null,
+    message: "team/train evicts team/guarded",
+    borrowing: false,
+    placements: [{ node: "n1", pods: 1 }],
+  },
+  ceilings: [],
+  nodes: { total: 1, accepting: 1, items: [] },
+  candidates: { total: 0, items: [] },
+  decidedAt: at,
+};
+
+const jobWith = (reason: string, message: string): Job =>
+  ({
+    metadata: { namespace: "team", name: "train", generation: 1, creationTimestamp: at },
+    spec: { pool: "blue" },
+    status: { state: "Pending", reason, message },
+  }) as unknown as Job;
+
+describe("kubectl rota why", () => {
+  const note = "Lately the API server refused these evictions for the PodDisruptionBudget";
+
+  it("says of a decision that would evict that a budget has forbidden it lately", () => {
+    const said = "jobs it could evict are protected by PodDisruptionBudget team/guard";
+    const text = whyText(answer, jobWith("VictimsProtected", said));
+    expect(text).to.contain(`VictimsProtected: ${said}`);
+    expect(text).to.contain("Next decision: it evicts others");
+    expect(text).to.contain(note);
+  });
+
+  it("says nothing of budgets where none is in the way", () => {
+    expect(whyText(answer, jobWith("NoSpace", "needs 8 GPUs"))).to.not.contain(note);
+    const waits = { ...answer, verdict: { ...answer.verdict, kind: "wait" } } as Why;
+    expect(whyText(waits, jobWith("VictimsProtected", "protected"))).to.not.contain(note);
+  });
+});
