@@ -13,7 +13,7 @@
  * | s.-plugins #443   | room kept on nodes                                                                            |
  * | Armada #4340      | victims wait again: they end                                                                  |
  * | Armada #5111      | the claim reads states: only rows newer than the last start                                   |
- * | YuniKorn core#660 | plans: they grant nothing                                                                     |
+ * | YuniKorn core#660 | plans: they grant nothing; siblings: borrowers count as usage of a plan                       |
  *
  * Failures of one decision or one statement are tested where these are:
  *
@@ -318,5 +318,38 @@ describe("failures of peers", function () {
     expect(
       (await podsOfPool("floor")).filter(({ namespace }) => namespace === "team").length,
     ).to.equal(4);
+  });
+
+  // Borrowers use nothing of a plan's quantity, or the parent's plan would be used up by what one team borrowed.
+  it("YuniKorn core#660: a team gets back what its plan grants though a sibling borrowed all of their parent's", async () => {
+    const { view } = installation;
+    const owners = {
+      org: { kind: "Group", name: "org" },
+      "org-a": { kind: "User", name: "ann" },
+      "org-b": { kind: "User", name: "bob" },
+    };
+    for (const [name, owner] of Object.entries(owners)) {
+      const parent = name === "org" ? {} : { parent: "org" };
+      await view.apply(project(name, { owner, ...parent }));
+      const quantity = name === "org" ? 8 : 4;
+      await view.apply(plan(`siblings-of-${name}`, { owner, pool: "siblings", quantity }));
+    }
+    await makePool("siblings", 1, []);
+    await view.until("the projects to be ready", async () => {
+      const ready = (await view.projects()).filter(({ status }) => status.namespace !== undefined);
+      return ready.filter(({ name }) => name in owners).length === 3;
+    });
+    const runs = (name: string) =>
+      view.until(
+        `job ${name} to run`,
+        async () => (await view.job(name)).status.state === "Running",
+      );
+    for (let index = 0; index < 4; index += 1) {
+      await submit(`takes-${index}`, "siblings", 2, "low", { namespace: "org-a" });
+      await runs(`org-a/takes-${index}`);
+    }
+    await submit("wants", "siblings", 2, "low", { namespace: "org-b" });
+    await runs("org-b/wants");
+    expect(await victimsIn("siblings")).to.deep.equal(["org-a/takes-3"]);
   });
 });
