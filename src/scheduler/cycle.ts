@@ -190,12 +190,15 @@ function secondsToExpiry(snapshot: Snapshot): number {
 }
 
 /**
- * A borrower of high priority takes the entitlement of jobs below it as soon as it runs, and victims leave theirs to
- * others: said in the same transaction, so that no mark is ever wrong outside of one.
+ * A borrower of high priority takes the entitlement of jobs below it as soon as it runs, victims and holds that are
+ * given back leave theirs to others: said in the same transaction, so that no mark is ever wrong outside of one.
  */
 const movesRanks = ({ verdicts }: Decision): boolean =>
   verdicts.some(
-    (verdict) => verdict.kind === "preempt" || (verdict.kind === "admit" && verdict.borrowing),
+    (verdict) =>
+      verdict.kind === "preempt" ||
+      verdict.kind === "release" ||
+      (verdict.kind === "admit" && verdict.borrowing),
   );
 
 async function decideAndWrite(

@@ -1,6 +1,7 @@
 /** Cycles on a real database, with an API server that answers dry runs as the test says. */
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
+import { holdJobs } from "../../src/db/holds.ts";
 import { replacePlan } from "../../src/db/plans.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
@@ -49,21 +50,25 @@ describe("cycle", () => {
     return Object.fromEntries(rows.map(({ name, status }) => [name, status]));
   };
 
-  /** A plan of four GPUs, all of them used; the first in the queue may evict for one, and one of no rank waits behind. */
-  const aFullPlan = async (): Promise<void> => {
-    const { pool } = database;
-    const project = await addProject(pool, "vision", { owner });
-    await addNode(pool, "n1", 8);
-    await replacePlan(pool, {
+  const addPlan = async (quantity: number): Promise<void> => {
+    await replacePlan(database.pool, {
       uid: "00000000-0000-4000-8000-000000000001",
       name: "vision",
       owner,
       resourceType: "GPU",
       pool: "default",
-      quantity: 4,
+      quantity,
       onWindowClose: "Finish",
       generation: 1,
     });
+  };
+
+  /** A plan of four GPUs, all of them used; the first in the queue may evict for one, and one of no rank waits behind. */
+  const aFullPlan = async (): Promise<void> => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addNode(pool, "n1", 8);
+    await addPlan(4);
     const runner = await addJob(pool, project, { name: "runner", perPod: gpus(4) });
     const placements = [{ node: "n1", pods: 1 }];
     await admitJobs(pool, [{ id: runner, attempt: 0, borrowing: false, placements }]);
@@ -83,6 +88,29 @@ describe("cycle", () => {
       first: "pending",
       behind: "pending",
     });
+  });
+
+  it("tells at once who is inside the plan when a hold is given back", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(8);
+    await addNode(pool, "n1", 8);
+    await addNode(pool, "n2", 8, "default", {
+      foreign: { gpus: 8, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+    });
+    const waiting = await addJob(pool, project, { name: "held", priority: 200, perPod: gpus(8) });
+    const hold = { id: waiting, attempt: 0, borrowing: false };
+    await holdJobs(pool, [{ ...hold, placements: [{ node: "n2", pods: 1 }] }], -1);
+    const runner = await addJob(pool, project, { name: "runner", perPod: gpus(1) });
+    const start = { id: runner, attempt: 0, borrowing: true };
+    await admitJobs(pool, [{ ...start, placements: [{ node: "n1", pods: 1 }] }]);
+    const deps = dependencies(() => Promise.resolve(undefined));
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const { rows } = await pool.query("SELECT name, status, borrowing FROM jobs ORDER BY name");
+    expect(rows).to.deep.equal([
+      { name: "held", status: "pending", borrowing: false },
+      { name: "runner", status: "starting", borrowing: false },
+    ]);
   });
 
   it("starts them when it does", async () => {
