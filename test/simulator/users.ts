@@ -61,11 +61,11 @@ export class Users {
     const isHurried = kind === "hurry";
     const id = random.uuid();
     const project = random.of(isHurried ? hurriedTeams : teams);
-    const isGang = random.chance(isHurried ? 0.2 : 0.3);
+    const isGang = random.chance(isHurried ? 0.35 : 0.3);
     const priority = isHurried ? random.of([50, 200, 1000]) : random.of([0, 0, 0, 10, 10, 20, 100]);
     // Some fit nowhere, and wait for ever behind all others.
     const single = priority === 0 ? ([0, 1, 2, 4, 8, 9] as const) : ([0, 1, 1, 2, 4, 8] as const);
-    const gpus = random.of(isHurried ? [1, 2, 4] : isGang ? [0, 1, 1, 2, 2] : single);
+    const gpus = random.of(isHurried ? [1, 2, 4, 8] : isGang ? [0, 1, 1, 2, 2] : single);
     await insertJob(db, {
       id,
       projectId: this.#projects.get(project) ?? "",
@@ -75,7 +75,7 @@ export class Users {
       priority,
       priorityClass: `p${priority}`,
       preempts: priority > 0,
-      parallelism: isGang ? random.whole(2, isHurried ? 2 : 4) : 1,
+      parallelism: isGang ? random.whole(2, isHurried ? 3 : 4) : 1,
       perPod: {
         gpus,
         cpuMillis: random.of([500, 2000, 8000, 24_000]),
@@ -93,7 +93,7 @@ export class Users {
       storages: [],
     });
     this.#submitted.add(id);
-    if (random.chance(0.05)) this.#protected.add(id);
+    if (random.chance(0.15)) this.#protected.add(id);
   }
 
   async #someJob(db: Queryable, statuses: readonly string[]): Promise<JobRow | undefined> {

@@ -121,6 +121,16 @@ export class Ceilings {
     return job.borrowing && !job.ceilings.some((id) => this.#unsure.has(id));
   }
 
+  /** A ceiling under which the job is inside only if none of the borrowers ranks before it. */
+  contested(job: QueuedJob): CeilingState | undefined {
+    return this.of(job).find(
+      (state) =>
+        state.demandOf(job) > 0 &&
+        this.#unsure.has(state.ceiling.id) &&
+        state.excess(job) + state.borrowed > 0,
+    );
+  }
+
   /** Whether jobs that this decision moved may take from the job what looks free under its ceilings. */
   mayBeTakenFrom(job: QueuedJob): boolean {
     return this.of(job).some(

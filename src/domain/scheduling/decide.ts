@@ -123,7 +123,7 @@ class Deciding {
     const behind = behindAnother(job, this.#ceilings.of(job));
     if (behind) return pass === "entitled" ? undefined : behind;
     const over = this.#ceilings.over(job);
-    if (!job.unplanned && over.length === 0) return this.#start(job, false);
+    if (!job.unplanned && over.length === 0) return this.#contested(job) ?? this.#start(job, false);
     const shut = over.find(({ ceiling }) => ceiling.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
     this.#ceilings.reserve(job);
@@ -151,6 +151,15 @@ class Deciding {
       .filter((one) => one.demandOf(job) > 0)
       .find((one) => runtime > (one.ceiling.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
     return closing && waiting("WindowClosesTooSoon", closesTooSoonText(closing, runtime));
+  }
+
+  /** Jobs of a higher rank may be found inside the plan instead, at the next look: that starts nobody who may not borrow. */
+  #contested(job: QueuedJob): Waiting | undefined {
+    const state = job.allowsBorrowing ? undefined : this.#ceilings.contested(job);
+    if (!state) return undefined;
+    this.#ceilings.reserve(job);
+    const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
+    return waiting("OverPlan", message);
   }
 
   #refusedBorrowing(job: QueuedJob, over: readonly CeilingState[]): Outcome {

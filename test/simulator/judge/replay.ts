@@ -5,10 +5,17 @@
  */
 import { bestFit, empty, fitting, later, nearest, now, podsIn, type Room } from "./capacity.ts";
 import { type Effect, type Effects, outcomeOf } from "./effects.ts";
-import { evictsWithin, secondsShut } from "./plans.ts";
+import { borrowers, evictsWithin, secondsShut } from "./plans.ts";
 import { Scene } from "./scene.ts";
 import { Preempting } from "./victims.ts";
-import { inQueueOrder, isWaiting, type Places, type World, type WorldJob } from "./world.ts";
+import {
+  inQueueOrder,
+  isWaiting,
+  occupies,
+  type Places,
+  type World,
+  type WorldJob,
+} from "./world.ts";
 
 export interface Told {
   readonly reason: string;
@@ -78,7 +85,7 @@ class Replay {
     this.#settleHolds();
     const borrowing = waiting.filter((job) => !this.#consider(job, "inside"));
     for (const job of borrowing) this.#consider(job, "borrowing");
-    if (this.#cycle.isQuiet) this.#judgeMarks();
+    this.#judgeMarks();
     return {
       preemptions: this.#preemptions,
       proved: this.#proved,
@@ -88,11 +95,18 @@ class Replay {
     };
   }
 
+  /** No mark is wrong once a cycle is committed. */
   #judgeMarks(): void {
-    for (const { id, key, borrowing, status } of this.#cycle.after.jobs.values()) {
-      const isCounted = ["held", "starting", "running"].includes(status);
-      if (isCounted && this.#scene.marked.has(id) !== borrowing)
+    const { jobs, projects, plans, local } = this.#cycle.after;
+    const counted = [...jobs.values()].filter(occupies);
+    const expected = borrowers(counted, projects, plans, local);
+    for (const { id, key, borrowing } of counted) {
+      if (expected.has(id) !== borrowing)
         throw new Error(`${key} is marked ${borrowing ? "borrowing" : "entitled"}, and is not`);
+    }
+    for (const job of counted) {
+      if (!job.mayBorrow && expected.has(job.id) && outcomeOf(this.#cycle.effects, job))
+        throw new Error(`${job.key} may not borrow, and does from the start`);
     }
   }
 
@@ -169,13 +183,22 @@ class Replay {
     if (this.#scene.ceilings.isBehind(job))
       return pass === "borrowing" && this.#waits(job, "BehindBlockedJob");
     const over = this.#scene.ceilings.over(job);
-    if (!job.unplanned && over.length === 0) return this.#start(job, rooms, false);
+    if (!job.unplanned && over.length === 0)
+      return this.#givesWay(job) || this.#start(job, rooms, false);
     if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
       return this.#waits(job, "WindowClosed");
     this.#scene.ceilings.reserve(job);
     if (job.mayBorrow) return pass === "borrowing" && this.#start(job, rooms, true);
     if (over.length > 0 && this.#preempts(job)) return true;
     return this.#waits(job, "WindowClosed", "OverPlan", "NoPlan");
+  }
+
+  /** One that may not borrow need not start where borrowers do; that none starts wrongly is seen by the marks. */
+  #givesWay(job: WorldJob): boolean {
+    if (job.mayBorrow || !this.#scene.isContested(job)) return false;
+    if (this.#cycle.heard.explained.get(job.id)?.reason !== "OverPlan") return false;
+    this.#scene.ceilings.reserve(job);
+    return this.#waits(job, "OverPlan");
   }
 
   #start(job: WorldJob, rooms: readonly Room[], borrowing: boolean): true {

@@ -41,6 +41,11 @@ export class Scene {
     return this.marked.has(id) && !ceilings.some((ceiling) => this.#moved.has(ceiling.id));
   }
 
+  /** Whether jobs that the cycle moved may take its place under a plan at the next look. */
+  isContested({ ceilings }: WorldJob): boolean {
+    return ceilings.some(({ id }) => this.#moved.has(id));
+  }
+
   start(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.start(job, places);
     this.#charge(job, borrowing);

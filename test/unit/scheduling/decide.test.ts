@@ -82,6 +82,24 @@ describe("decision", () => {
     expect(shown("vision/small", kept)).to.equal(kept.message);
   });
 
+  it("starts no job that may not borrow where a borrower, just started, takes its place", () => {
+    const queue = [
+      aJob("large", { ...gpus(4), ceilings: ["c"], priority: 100 }),
+      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1, allowsBorrowing: false }),
+    ];
+    const full = aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 8, 5)], queue });
+    expect(verdicts(full)["large"]).to.include({ kind: "admit", borrowing: true });
+    const { reason, message } = waits("small", full);
+    expect(reason).to.equal("OverPlan");
+    expect(message).to.equal(
+      "plan plan-c: 5 of 8 GPUs in use, 4 more borrowed, and it needs 1 GPU; borrowers start before it, and it may not borrow",
+    );
+    const wide = aSnapshot({ ...full, ceilings: [aCeiling("c", 8, 3), aCeiling("d", 8, 8)] });
+    const [large, ...others] = queue;
+    const under = large ? [{ ...large, ceilings: ["c", "d"] }, ...others] : [];
+    expect(verdicts({ ...wide, queue: under })["small"]).to.include({ kind: "admit" });
+  });
+
   it("keeps room under a ceiling for the first job that waits for it", () => {
     const queue = [
       aJob("large", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false, preempts: false }),
