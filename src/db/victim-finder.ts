@@ -245,14 +245,18 @@ const STATEMENT = `
   -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
   bounded AS MATERIALIZED (
     SELECT preemptor, power, name, parallelism, could_fit - fits AS gain,
-      greatest(0, (fits + 1) * pod_gpus - gpus) AS missing_gpus,
-      greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) AS missing_cpu_millis,
-      greatest(0, (fits + 1) * pod_memory_bytes - memory_bytes) AS missing_memory_bytes,
+      -- What is not asked for is not missing, even where more of it is kept than there is.
+      CASE WHEN pod_gpus > 0 THEN greatest(0, (fits + 1) * pod_gpus - gpus) ELSE 0 END AS missing_gpus,
+      CASE WHEN pod_cpu_millis > 0 THEN greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) ELSE 0 END
+        AS missing_cpu_millis,
+      CASE WHEN pod_memory_bytes > 0 THEN greatest(0, (fits + 1) * pod_memory_bytes - memory_bytes) ELSE 0 END
+        AS missing_memory_bytes,
       greatest(0, fits + 1 - pods) AS missing_pods,
       ceil(greatest(
-        ((fits + 1) * pod_gpus - gpus) / nullif(gpus_per_pod, 0),
-        ((fits + 1) * pod_cpu_millis - cpu_millis) / nullif(cpu_millis_per_pod, 0),
-        ((fits + 1) * pod_memory_bytes - memory_bytes) / nullif(memory_bytes_per_pod, 0),
+        CASE WHEN pod_gpus > 0 THEN ((fits + 1) * pod_gpus - gpus) / nullif(gpus_per_pod, 0) END,
+        CASE WHEN pod_cpu_millis > 0 THEN ((fits + 1) * pod_cpu_millis - cpu_millis) / nullif(cpu_millis_per_pod, 0) END,
+        CASE WHEN pod_memory_bytes > 0
+          THEN ((fits + 1) * pod_memory_bytes - memory_bytes) / nullif(memory_bytes_per_pod, 0) END,
         (fits + 1 - pods) / nullif(pods_per_pod, 0), 0
       ) - 1e-9) AS fewest_pods
     FROM counted

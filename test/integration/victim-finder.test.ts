@@ -12,7 +12,15 @@ import type { LiveJob, Resources, Snapshot, Verdict } from "../../src/domain/sch
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { propertyRuns } from "../support/property.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
-import { type Scenario, scenarios } from "../unit/scheduling/support.ts";
+import {
+  aJob,
+  aLiveJob,
+  aNode,
+  aSnapshot,
+  type Scenario,
+  scenarios,
+  withVictims,
+} from "../unit/scheduling/support.ts";
 
 const TIGHT: FinderLimits = { closeNodes: 1, nodes: 1, siblings: 1 };
 
@@ -235,6 +243,20 @@ describe("victim finder, against brute force", () => {
       ),
       propertyRuns(150),
     );
+  });
+
+  it("does not miss GPUs that nobody asks for, on a node where more are kept than there are", async () => {
+    const perPod = { gpus: 0, cpuMillis: 16_000, memoryBytes: 0, pods: 1 };
+    const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod })];
+    const node = aNode("n0", {
+      allocatable: { gpus: 1, cpuMillis: 16_000, memoryBytes: 0, pods: 12 },
+      held: { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+    });
+    const queue = [aJob("j", { perPod: { ...perPod, cpuMillis: 8000 } })];
+    const snapshot = withVictims(aSnapshot({ nodes: [node], queue }), live);
+    await check(forDatabase({ snapshot, live }), DEFAULT_LIMITS, (verdict, best) => {
+      expect([verdict.kind, best !== undefined]).to.deep.equal(["preempt", true]);
+    });
   });
 
   it("never proposes too little, however tight its limits, for gangs", async () => {
