@@ -99,6 +99,7 @@ const rules: readonly Rule[] = [
         AND job.status IS DISTINCT FROM 'held'`,
   },
   {
+    // As it was decided: later its user may give the preemptor another priority, or a plan may change.
     name: "a victim makes way by a rule that is true of it",
     query: `
       SELECT preemption.preemptor, victim.victim, victim.rule
@@ -106,7 +107,7 @@ const rules: readonly Rule[] = [
       JOIN preemption_victims AS victim ON victim.preemption_id = preemption.id
       JOIN jobs AS job ON job.id = victim.victim_job_id
       JOIN jobs AS preemptor ON preemptor.id = preemption.preemptor_job_id
-      WHERE victim.outcome IS NULL AND preemptor.status = 'held' AND CASE victim.rule
+      WHERE victim.outcome IS NULL AND preemptor.status = 'held' AND preemption.decided_at = now() AND CASE victim.rule
         WHEN 'BorrowerReclaimed' THEN NOT job.borrowing
         WHEN 'WindowClosed' THEN true
         ELSE job.priority >= preemptor.priority END`,
