@@ -1,4 +1,4 @@
-/** `npm run check`: types, lint, format, layering, licences, generated files; runs all of them and fails when any fails. */
+/** `npm run check`: types, lint, format, layering, licences, migrations, generated files; runs all of them and fails when any fails. */
 import { run } from "./shell.ts";
 
 const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -7,6 +7,7 @@ const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
   format: ["oxfmt", "--check", "src", "test", "dev", "bench"],
   layering: ["depcruise", "--config", ".dependency-cruiser.mjs", "src"],
   licences: ["node", "dev/tasks/licences.ts"],
+  migrations: ["node", "dev/tasks/migrations.ts"],
   "generated files": ["node", "dev/tasks/generate.ts", "--check"],
 };
 
