@@ -3,7 +3,7 @@ import { createPrivateKey, randomUUID, X509Certificate, type KeyObject } from "n
 import { SignJWT } from "jose";
 
 export interface ClientCertificate {
-  /** PEM; what follows the first certificate is ignored. */
+  /** PEM; behind the first certificate those of its intermediate authorities, if there are any. */
   readonly cert: string;
   /** PEM */
   readonly key: string;
@@ -28,15 +28,20 @@ function algorithmOf(key: KeyObject): string {
   return algorithm;
 }
 
+const pemPattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/** As x5c wants it: base64 of DER, the leaf first. */
+const chainOf = (pem: string): string[] =>
+  [...pem.matchAll(pemPattern)].map(([one]) => new X509Certificate(one).raw.toString("base64"));
+
 /** @param target path and query, as they are sent */
 export function signRequest(
   { cert, key }: ClientCertificate,
   { method, target, audience }: { method: string; target: string; audience: string },
 ): Promise<string> {
   const privateKey = createPrivateKey(key);
-  const leaf = new X509Certificate(cert);
   return new SignJWT({ request: `${method} ${target}` })
-    .setProtectedHeader({ alg: algorithmOf(privateKey), x5c: [leaf.raw.toString("base64")] })
+    .setProtectedHeader({ alg: algorithmOf(privateKey), x5c: chainOf(cert) })
     .setAudience(audience)
     .setIssuedAt()
     .setExpirationTime(`${lifeSeconds} s`)

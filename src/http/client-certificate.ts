@@ -10,6 +10,7 @@ import "node:tls";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { judgeChain, mostIntermediates, type Presented } from "./certificate-chain.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import type { Caller, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
@@ -64,8 +65,9 @@ export function createCertificateVerifier(
     verify: async (request) => {
       const token = request.token ?? "";
       const now = new Date(clock.now().epochMilliseconds);
-      const leaf = leafOf(token);
-      checkIssued(leaf, await authorities(), now);
+      const presented = presentedIn(token);
+      const { leaf } = presented;
+      await checkIssued(presented, await authorities(), now);
       const caller = subjectOf(leaf);
       const claims = await signedClaims(token, leaf, options.audience, now);
       checkRequest(claims, request);
@@ -82,33 +84,43 @@ const pemPattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 const certificatesOf = (pem: string): X509Certificate[] =>
   [...pem.matchAll(pemPattern)].map(([text]) => new X509Certificate(text));
 
-function leafOf(token: string): X509Certificate {
+function presentedIn(token: string): Presented {
   try {
-    const [der] = decodeProtectedHeader(token).x5c ?? [];
-    if (der === undefined) throw new Error("no certificate");
-    return new X509Certificate(Buffer.from(der, "base64"));
+    const { x5c = [] } = decodeProtectedHeader(token);
+    if (x5c.length > 1 + mostIntermediates) throw new Error(`${x5c.length} certificates`);
+    const [leaf, ...intermediates] = x5c.map(
+      (der) => new X509Certificate(Buffer.from(der, "base64")),
+    );
+    if (leaf === undefined) throw new Error("no certificate");
+    return { leaf, intermediates };
   } catch (error) {
-    throw new HttpProblem("CertificateRefused", "x5c holds no certificate", { cause: error });
+    throw new HttpProblem(
+      "CertificateRefused",
+      `x5c holds no certificate, or more than ${mostIntermediates} behind the first`,
+      { cause: error },
+    );
   }
 }
 
-/** Issued by one of the authorities itself: intermediate ones are not followed. */
-function checkIssued(
-  leaf: X509Certificate,
+async function checkIssued(
+  presented: Presented,
   authorities: readonly X509Certificate[],
   now: Date,
-): void {
+): Promise<void> {
   if (authorities.length === 0) {
     throw refused("the cluster publishes no authority for client certificates: use a token");
   }
-  const issuer = authorities.find(
-    (authority) => authority.ca && leaf.checkIssued(authority) && leaf.verify(authority.publicKey),
-  );
-  if (!issuer) throw refused("the certificate was not issued by the cluster's client authority");
-  for (const certificate of [leaf, issuer]) {
-    if (now < certificate.validFromDate || now > certificate.validToDate) {
-      throw refused(`the certificate is valid until ${leaf.validToDate.toISOString()} only`);
-    }
+  const { leaf } = presented;
+  const verdict = await judgeChain(presented, authorities, now);
+  if (verdict === "unknown") {
+    throw refused(
+      "the certificate was not issued by the cluster's client authority, nor by an intermediate authority that was sent along and may issue certificates for clients",
+    );
+  }
+  if (verdict === "expired") {
+    throw refused(
+      `the certificate is valid until ${leaf.validToDate.toISOString()} only, or one of its authorities is not valid now`,
+    );
   }
   const usages = leaf.keyUsage as readonly string[] | undefined;
   if (usages !== undefined && !usages.includes(clientAuthentication)) {

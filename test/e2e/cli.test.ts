@@ -19,7 +19,7 @@ import {
   type Installation,
 } from "../support/installation.ts";
 import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
-import { buildPlugin, writeTokenKubeconfig, type Outcome, type Plugin } from "../support/plugin.ts";
+import { buildPlugin, writeUserKubeconfig, type Outcome, type Plugin } from "../support/plugin.ts";
 
 const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
   apiVersion: "rota.dev/v1alpha1",
@@ -93,7 +93,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     kubeconfigs.set("admin", cluster.kubeconfig);
     for (const user of ["val", "ann", "stranger"]) kubeconfigs.set(user, await cluster.user(user));
     const robot = join(cluster.directory, "robot.kubeconfig");
-    writeTokenKubeconfig(cluster.kubeconfig, await robotToken(installation), robot);
+    writeUserKubeconfig(cluster.kubeconfig, { token: await robotToken(installation) }, robot);
     kubeconfigs.set("robot", robot);
   });
 

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
 import type {
   NodePage,
@@ -12,7 +14,9 @@ import type {
   WhoAmI,
   Why,
 } from "../../src/api/http/schemas.ts";
+import { clientFor } from "../../dev/local/kube-client.ts";
 import type { Operator } from "../../dev/local/operator.ts";
+import { along, authorityFrom, intermediate, leaf } from "../support/authorities.ts";
 import {
   ask,
   certificateOf,
@@ -31,6 +35,7 @@ import {
 } from "../support/installation.ts";
 import { rejection } from "../support/fixtures.ts";
 import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
+import { writeUserKubeconfig } from "../support/plugin.ts";
 
 describe("the HTTP API with real users of a real control plane", function () {
   let installation: Installation;
@@ -80,6 +85,38 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(body).to.deep.equal({
         user: "admin",
         groups: ["system:masters", "system:authenticated"],
+        by: "certificate",
+      });
+    });
+
+    it("is the same to the API server and to Rota where an intermediate authority has issued the certificate", async () => {
+      const { cluster } = installation;
+      const pem = (file: string) =>
+        readFileSync(join(cluster.directory, "certificates", file), "utf8");
+      const below = await intermediate(authorityFrom(pem("ca.crt"), pem("ca.key")));
+      const ivy = along(await leaf(below, { subject: "CN=ivy,O=vision" }), below);
+      const base64 = (text: string) => Buffer.from(text).toString("base64");
+      const file = join(cluster.directory, "ivy.kubeconfig");
+      const user = { certData: base64(ivy.cert), keyData: base64(ivy.key) };
+      writeUserKubeconfig(cluster.kubeconfig, user, file);
+      const client = clientFor(file);
+      try {
+        const review = await client.raw(
+          "POST",
+          "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+          { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" },
+        );
+        expect(review).to.have.nested.property("status.userInfo.username", "ivy");
+        expect(review)
+          .to.have.nested.property("status.userInfo.groups")
+          .that.has.members(["vision", "system:authenticated"]);
+      } finally {
+        await client.close();
+      }
+      const { body } = await get<WhoAmI>("/api/v1/whoami", withCertificate(certificateOf(file)));
+      expect(body).to.deep.equal({
+        user: "ivy",
+        groups: ["vision", "system:authenticated"],
         by: "certificate",
       });
     });

@@ -49,14 +49,17 @@ export async function buildPlugin(): Promise<Plugin> {
   };
 }
 
-/** A kubeconfig with a token instead of the administrator's certificate. */
-export function writeTokenKubeconfig(admin: string, token: string, file: string): void {
+/** Another user's token, or certificate and key as base64 of PEM. */
+type User = { readonly token: string } | { readonly certData: string; readonly keyData: string };
+
+/** A kubeconfig with another user instead of the administrator. */
+export function writeUserKubeconfig(admin: string, user: User, file: string): void {
   const cluster = loadKubeconfig(admin).getCurrentCluster();
   if (cluster === null) throw new Error(`${admin} has no current cluster`);
   const config = loadKubeconfig(admin);
   config.loadFromOptions({
     clusters: [cluster],
-    users: [{ name: "holder", token }],
+    users: [{ name: "holder", ...user }],
     contexts: [{ name: "local", cluster: cluster.name, user: "holder", namespace: "other" }],
     currentContext: "local",
   });

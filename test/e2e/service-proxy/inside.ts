@@ -19,7 +19,7 @@ import {
   type Installation,
 } from "../../support/installation.ts";
 import { addLocalAddress } from "../../support/network-namespace.ts";
-import { buildPlugin, writeTokenKubeconfig, type Plugin } from "../../support/plugin.ts";
+import { buildPlugin, writeUserKubeconfig, type Plugin } from "../../support/plugin.ts";
 
 const core = (plural: string, kind: string): ResourceName => ({
   group: "",
@@ -104,7 +104,7 @@ describe("inside the network namespace", function () {
     kubeconfigs.set("stranger", await cluster.user("stranger"));
     const robot = join(cluster.directory, "robot.kubeconfig");
     const token = await tokenOf(client, { namespace: "default", name: "default" });
-    writeTokenKubeconfig(cluster.kubeconfig, token, robot);
+    writeUserKubeconfig(cluster.kubeconfig, { token }, robot);
     kubeconfigs.set("robot", robot);
     await waitFor(async () => (await run("val", "top")).status === 0, {
       what: "the Service to have the operator's endpoint",

@@ -1,13 +1,13 @@
 import "reflect-metadata";
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync, KeyObject, type webcrypto } from "node:crypto";
+import { generateKeyPairSync } from "node:crypto";
 import { expect } from "chai";
 import { SignJWT } from "jose";
 import {
-  BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
-  X509CertificateGenerator,
-  type X509Certificate,
+  Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
 } from "@peculiar/x509";
 import { signRequest } from "../../../src/cli/signature.ts";
 import type { Caller } from "../../../src/http/identity.ts";
@@ -17,66 +17,18 @@ import {
 } from "../../../src/http/client-certificate.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
+import {
+  along,
+  authority,
+  clientAuthentication,
+  type Holder,
+  intermediate,
+  leaf,
+  serverAuthentication,
+} from "../../support/authorities.ts";
 
-const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
-const clientAuthentication = "1.3.6.1.5.5.7.3.2";
-const serverAuthentication = "1.3.6.1.5.5.7.3.1";
-const hour = 3_600_000;
 const audience = "rota.dev";
 const target = "/api/v1/queue?pool=blue";
-
-interface Holder {
-  readonly certificate: X509Certificate;
-  readonly keys: webcrypto.CryptoKeyPair;
-  /** PEM */
-  readonly cert: string;
-  readonly key: string;
-}
-
-const holder = (certificate: X509Certificate, keys: webcrypto.CryptoKeyPair): Holder => ({
-  certificate,
-  keys,
-  cert: certificate.toString("pem"),
-  key: KeyObject.from(keys.privateKey).export({ type: "pkcs8", format: "pem" }),
-});
-
-const newKeys = () => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-const around = (from = -1, to = 1) => ({
-  notBefore: new Date(Date.now() + from * hour),
-  notAfter: new Date(Date.now() + to * hour),
-});
-
-async function authority(name: string, isAuthority = true): Promise<Holder> {
-  const keys = await newKeys();
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    name: `CN=${name}`,
-    ...around(),
-    signingAlgorithm: algorithm,
-    keys,
-    extensions: [new BasicConstraintsExtension(isAuthority, undefined, true)],
-  });
-  return holder(certificate, keys);
-}
-
-interface LeafOptions {
-  readonly subject?: string;
-  readonly usage?: string;
-  readonly days?: readonly [from: number, to: number];
-}
-
-async function leaf(by: Holder, options: LeafOptions = {}): Promise<Holder> {
-  const keys = await newKeys();
-  const certificate = await X509CertificateGenerator.create({
-    subject: options.subject ?? "CN=pat,O=vision,O=admins",
-    issuer: by.certificate.subject,
-    ...around(...(options.days ?? [-1, 1])),
-    signingAlgorithm: algorithm,
-    publicKey: keys.publicKey,
-    signingKey: by.keys.privateKey,
-    extensions: [new ExtendedKeyUsageExtension([options.usage ?? clientAuthentication])],
-  });
-  return holder(certificate, keys);
-}
 
 describe("client certificates as proof of who asks", () => {
   let ca: Holder;
@@ -136,8 +88,100 @@ describe("client certificates as proof of who asks", () => {
   });
 
   it("refuses a certificate that a client certificate has issued", async () => {
-    const child = await leaf(await leaf(ca), { subject: "CN=admin,O=system:masters" });
+    const parent = await leaf(ca);
+    const child = await leaf(parent, { subject: "CN=admin,O=system:masters" });
     expect(await refusal(await signed(child))).to.contain("not issued by the cluster's");
+    expect(await refusal(await signed(along(child, parent)))).to.contain("not issued by");
+    const noAuthority = await intermediate(ca, { isAuthority: false });
+    const under = along(await leaf(noAuthority), noAuthority);
+    expect(await refusal(await signed(under))).to.contain("not issued by");
+  });
+
+  it("follows intermediate authorities that come along, in any order, and not without them", async () => {
+    const first = await intermediate(ca);
+    const second = await intermediate(first);
+    const own = await leaf(second);
+    for (const authorities of [
+      [second, first],
+      [first, second],
+      [second, first, ca],
+    ]) {
+      const { user, groups } = await verify(await signed(along(own, ...authorities)));
+      expect([user, groups[0]]).to.deep.equal(["pat", "vision"]);
+    }
+    for (const authorities of [[], [second], [first]]) {
+      const token = await signed(along(own, ...authorities));
+      expect(await refusal(token)).to.contain("not issued by the cluster's");
+    }
+  });
+
+  it("takes an intermediate authority that the cluster itself names as the last one", async () => {
+    const named = await intermediate(await authority("elsewhere"));
+    const trusting = createCertificateVerifier({
+      clock: systemClock,
+      audience,
+      authorities: () => Promise.resolve(named.cert),
+    });
+    const token = await signed(await leaf(named));
+    expect((await trusting.verify({ token, method: "GET", target })).user).to.equal("pat");
+  });
+
+  it("refuses a chain of somebody else's root, that comes along too", async () => {
+    const root = await authority("cluster");
+    const forged = await intermediate(root);
+    const token = await signed(along(await leaf(forged), forged, root));
+    expect(await refusal(token)).to.contain("not issued by the cluster's");
+  });
+
+  it("heeds what an intermediate authority may issue", async () => {
+    const last = await intermediate(ca, { pathLength: 0 });
+    const beyond = await intermediate(last);
+    expect(await refusal(await signed(along(await leaf(beyond), beyond, last)))).to.contain(
+      "not issued by",
+    );
+    expect((await verify(await signed(along(await leaf(last), last)))).user).to.equal("pat");
+
+    const forServers = await intermediate(ca, {
+      extensions: [new ExtendedKeyUsageExtension([serverAuthentication])],
+    });
+    // Of no permitted or excluded names: what matters is that it is there.
+    const constrained = await intermediate(ca, {
+      extensions: [new Extension("2.5.29.30", false, new Uint8Array([0x30, 0x00]))],
+    });
+    const unknown = await intermediate(ca, {
+      extensions: [new Extension("1.2.3.4", true, new Uint8Array([0x05, 0x00]))],
+    });
+    const harmless = await intermediate(ca, {
+      extensions: [
+        new Extension("1.2.3.4", false, new Uint8Array([0x05, 0x00])),
+        new ExtendedKeyUsageExtension([serverAuthentication, clientAuthentication]),
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+      ],
+    });
+    const noSigner = await intermediate(ca, {
+      extensions: [new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true)],
+    });
+    for (const by of [forServers, constrained, unknown, noSigner]) {
+      const token = await signed(along(await leaf(by), by));
+      expect(await refusal(token)).to.contain("not issued by");
+    }
+    expect((await verify(await signed(along(await leaf(harmless), harmless)))).user).to.equal(
+      "pat",
+    );
+  });
+
+  it("refuses a chain with an authority that is old, and more authorities than it follows", async () => {
+    const old = await intermediate(ca, { days: [-2, -1] });
+    const late = await signed(along(await leaf(old), old));
+    expect(await refusal(late)).to.contain("one of its authorities is not valid now");
+    const chain = [ca];
+    for (let depth = 0; depth < 5; depth += 1) {
+      chain.unshift(await intermediate(chain[0] ?? ca));
+    }
+    const [nearest = ca] = chain;
+    const own = await leaf(nearest);
+    const tooLong = await signed(along(own, ...chain.slice(0, 5)));
+    expect(await refusal(tooLong)).to.contain("more than 4");
   });
 
   it("refuses certificates that are old, of the future, or for servers", async () => {
@@ -177,7 +221,7 @@ describe("client certificates as proof of who asks", () => {
   });
 
   it("refuses a signature that is valid for long, or says not when it was made", async () => {
-    const { certificate, keys } = await leaf(ca);
+    const { certificate, privateKey } = await leaf(ca);
     const x5c = [Buffer.from(certificate.rawData).toString("base64")];
     const make = () =>
       new SignJWT({ request: `GET ${target}` })
@@ -189,8 +233,8 @@ describe("client certificates as proof of who asks", () => {
       .setIssuedAt(now - 3600)
       .setExpirationTime(now + 3600);
     const undated = make().setExpirationTime(now + 60);
-    expect(await refusal(await old.sign(keys.privateKey))).to.contain("too old");
-    expect(await refusal(await undated.sign(keys.privateKey))).to.contain("too old");
+    expect(await refusal(await old.sign(privateKey))).to.contain("too old");
+    expect(await refusal(await undated.sign(privateKey))).to.contain("too old");
   });
 
   it("signs with RSA keys, too", async () => {
