@@ -6,9 +6,14 @@
  * proposed, evicting everybody would not help. Of the others the best are kept, by a lower bound of the pods to be
  * evicted there and by the set that taking jobs in order of preference would give; always so many that the whole
  * gang fits. Jobs under an exceeded ceiling are proposed in order of preference until the ceiling holds.
+ *
+ * Where GPUs alone are short, few nodes are looked at: those that lack least and those with the largest pods. Any
+ * other lacks no less and frees no more per pod, which bounds it from below without a look at its jobs. Only when too
+ * few of the nodes looked at are as good as that bound, all are.
  */
 import type { LiveJob, Placement, VictimRequest } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
+import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 export interface FinderLimits {
@@ -46,10 +51,11 @@ export async function findVictims(
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
   if (requests.length === 0) return [];
-  const powers = [...new Set(requests.map(powerOf))];
-  const rows = await run<Row>(db, STATEMENT, [
+  const asked = requests.flatMap(eachWay);
+  const powers = [...new Set(asked.map(powerOf))];
+  const rows = await run<Row>(db, budgets.size === 0 ? FIND : FIND_SPARING, [
     pool,
-    JSON.stringify(requests.map((request, index) => parameter(request, index, powers))),
+    JSON.stringify(asked.map((request, index) => parameter(request, index, powers))),
     [...budgets.keys()],
     limits.closeNodes,
     limits.nodes,
@@ -57,6 +63,18 @@ export async function findVictims(
   ]);
   return rows.map((row) => liveJob(row, budgets.get(row.id)));
 }
+
+/**
+ * A job past its ceiling may come to run inside it or as a borrower, and evicts others for the one than for the other:
+ * nodes that are good for the first must not hide those that are for the second.
+ */
+const eachWay = (request: VictimRequest): VictimRequest[] =>
+  request.over.length > 0 && request.borrows
+    ? [
+        { ...request, borrows: false },
+        { ...request, over: [] },
+      ]
+    : [request];
 
 /** Requests of one power may evict the same jobs: these are looked up once for all of them. */
 const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
@@ -107,10 +125,10 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
   ...(budget === undefined ? {} : { protected: budget }),
 });
 
-/** Whether a request's power reaches a job; `power` and the table with the job's marks are in scope. */
-const reaches = (job: string): string => `(
-        ${job}.priority < power.priority AND (power.inside OR power.claims OR ${job}.borrowing)
-        OR (power.inside OR power.claims) AND ${job}.borrowing
+/** Whether a power reaches a job; both are tables in scope. */
+const reaches = (job: string, power = "power"): string => `(
+        ${job}.priority < ${power}.priority AND (${power}.inside OR ${power}.claims OR ${job}.borrowing)
+        OR (${power}.inside OR ${power}.claims) AND ${job}.borrowing
       )`;
 
 /**
@@ -120,53 +138,92 @@ const reaches = (job: string): string => `(
 const reached = (columns: string, where: string): string => `
       SELECT ${columns}
       FROM allocations AS own
-      WHERE short.gpus AND own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
+      WHERE power.lacks_gpus AND own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
       UNION ALL
       SELECT ${columns}
       FROM allocations AS own
-      WHERE (short.cpu_millis OR short.memory_bytes OR short.pods) AND own.pool = $1 AND own.evictable
-        AND (own.gpus = 0 OR NOT short.gpus)
-        AND (short.cpu_millis AND own.cpu_millis > 0 OR short.memory_bytes AND own.memory_bytes > 0 OR short.pods)
+      WHERE (power.lacks_cpu_millis OR power.lacks_memory_bytes OR power.lacks_pods) AND own.pool = $1
+        AND own.evictable AND (own.gpus = 0 OR NOT power.lacks_gpus) AND (
+          power.lacks_cpu_millis AND own.cpu_millis > 0 OR power.lacks_memory_bytes AND own.memory_bytes > 0
+          OR power.lacks_pods
+        )
         AND ${reaches("own")} ${where}`;
 
-const STATEMENT = `
+/**
+ * For a `request` in scope: nodes that could take one of its pods if everybody left, and their room as its decision
+ * sees it. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and over, and what the
+ * planner guesses of the conditions makes it nest loops.
+ */
+const rooms = (where = ""): string => `
+        SELECT name, gpus, cpu_millis, memory_bytes, pods, most_gpus
+        FROM (
+          SELECT room.name, coalesce(changed.gpus, room.gpus) AS gpus,
+            coalesce(changed.cpu_millis, room.cpu_millis) AS cpu_millis,
+            coalesce(changed.memory_bytes, room.memory_bytes) AS memory_bytes,
+            coalesce(changed.pods, room.pods) AS pods,
+            most_gpus, most_cpu_millis, most_memory_bytes, most_pods
+          FROM room
+          LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = room.name
+          ${where}
+          OFFSET 0
+        ) AS everywhere
+        WHERE least(
+            most_gpus - nullif(request.gpus, 0), most_cpu_millis - nullif(request.cpu_millis, 0),
+            most_memory_bytes - nullif(request.memory_bytes, 0), most_pods - 1
+          ) >= 0
+          AND (request.is_anywhere OR (request.preemptor, name) IN (SELECT preemptor, name FROM accepting))`;
+
+/** The same where GPUs alone are short: what is missing for one more pod, and how many would fit on an empty node. */
+const shortOfGpus = (where = ""): string => `
+        SELECT name, gpus, fits, most_fits, (fits + 1) * request.gpus - gpus AS missing
+        FROM (
+          SELECT name, gpus, greatest(0, floor(gpus / request.gpus)) AS fits,
+            least(request.parallelism, floor(most_gpus / request.gpus)) AS most_fits
+          FROM (${rooms(where)}
+          ) AS seen
+          OFFSET 0
+        ) AS counted
+        WHERE most_fits > fits`;
+
+/** How many nodes are listed by each of the two orders; `one` is a request or a power. */
+const listed = (one: string): string => `greatest(($4::integer + 1) / 2, ${one}.parallelism)`;
+
+/** `spared` is a condition on allocations, as `own`, that leaves out the jobs that budgets protect. */
+const statement = (spared: string): string => `
   WITH request AS MATERIALIZED (
-    SELECT *
+    SELECT *, jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
     FROM jsonb_to_recordset($2::jsonb) AS (
       preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
       gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb
     )
   ),
-  power AS MATERIALIZED (
-    SELECT DISTINCT power, priority, inside, claims, borrows FROM request
-  ),
-  leaving AS (
+  reserved AS (
     SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
       sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
-    FROM allocations
-    WHERE pool = $1 AND NOT evictable
+    FROM (
+      SELECT node_name, -gpus AS gpus, -cpu_millis AS cpu_millis, -memory_bytes AS memory_bytes, -pods AS pods
+      FROM allocations
+      WHERE pool = $1 AND NOT evictable
+      UNION ALL
+      SELECT node_name, gpus, cpu_millis, memory_bytes, pods FROM holds
+    ) AS leaving_or_held
     GROUP BY node_name
   ),
-  held AS (
-    SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
-      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
-    FROM holds
-    GROUP BY node_name
-  ),
-  -- Free once evicting pods have left and holds are used, as in the decision.
+  -- Free once evicting pods have left and holds are used, as in the decision; and what it could be at most.
   room AS MATERIALIZED (
     SELECT node.name,
-      gpus_allocatable - gpus_foreign - gpus_committed
-        + coalesce(leaving.gpus, 0) - coalesce(held.gpus, 0) AS gpus,
+      gpus_allocatable - gpus_foreign - gpus_committed - coalesce(reserved.gpus, 0) AS gpus,
       cpu_millis_allocatable - cpu_millis_foreign - cpu_millis_committed
-        + coalesce(leaving.cpu_millis, 0) - coalesce(held.cpu_millis, 0) AS cpu_millis,
+        - coalesce(reserved.cpu_millis, 0) AS cpu_millis,
       memory_bytes_allocatable - memory_bytes_foreign - memory_bytes_committed
-        + coalesce(leaving.memory_bytes, 0) - coalesce(held.memory_bytes, 0) AS memory_bytes,
-      pods_allocatable - pods_foreign - pods_committed
-        + coalesce(leaving.pods, 0) - coalesce(held.pods, 0) AS pods
+        - coalesce(reserved.memory_bytes, 0) AS memory_bytes,
+      pods_allocatable - pods_foreign - pods_committed - coalesce(reserved.pods, 0) AS pods,
+      (gpus_allocatable - gpus_foreign)::float8 AS most_gpus,
+      (cpu_millis_allocatable - cpu_millis_foreign)::float8 AS most_cpu_millis,
+      (memory_bytes_allocatable - memory_bytes_foreign)::float8 AS most_memory_bytes,
+      (pods_allocatable - pods_foreign)::float8 AS most_pods
     FROM nodes AS node
-    LEFT JOIN leaving ON leaving.node_name = node.name
-    LEFT JOIN held ON held.node_name = node.name
+    LEFT JOIN reserved ON reserved.node_name = node.name
     WHERE node.pool = $1 AND node.present AND node.schedulable
   ),
   changed AS MATERIALIZED (
@@ -178,93 +235,164 @@ const STATEMENT = `
   accepting AS MATERIALIZED (
     SELECT request.preemptor, name
     FROM request, jsonb_array_elements_text(request.nodes) AS name
-    WHERE jsonb_typeof(request.nodes) = 'array'
+    WHERE NOT request.is_anywhere
   ),
-  seen AS MATERIALIZED (
-    SELECT request.preemptor, room.name,
-      coalesce(changed.gpus, room.gpus) AS gpus, coalesce(changed.cpu_millis, room.cpu_millis) AS cpu_millis,
-      coalesce(changed.memory_bytes, room.memory_bytes) AS memory_bytes, coalesce(changed.pods, room.pods) AS pods
+  -- What each of these nodes has enough of for the whole gang, or nobody asks for, is not short, and null from here
+  -- on: it drops out of every least and greatest. Of 100,000 pods this leaves the GPU pods, as a rule.
+  lacking AS MATERIALIZED (
+    SELECT request.*, short.*,
+      short_gpus IS NOT NULL AND num_nonnulls(short_cpu_millis, short_memory_bytes, short_pods) = 0 AS only_gpus
     FROM request
-    CROSS JOIN room
-    LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = room.name
-    WHERE jsonb_typeof(request.nodes) IS DISTINCT FROM 'array'
-      OR EXISTS (SELECT FROM accepting WHERE accepting.preemptor = request.preemptor AND accepting.name = room.name)
+    CROSS JOIN LATERAL (
+      SELECT
+        CASE WHEN min(gpus) < request.gpus * request.parallelism THEN nullif(request.gpus, 0) END AS short_gpus,
+        CASE WHEN min(cpu_millis) < request.cpu_millis * request.parallelism
+          THEN nullif(request.cpu_millis, 0) END AS short_cpu_millis,
+        CASE WHEN min(memory_bytes) < request.memory_bytes * request.parallelism
+          THEN nullif(request.memory_bytes, 0) END AS short_memory_bytes,
+        CASE WHEN min(pods) < request.parallelism THEN 1::float8 END AS short_pods
+      FROM (${rooms()}
+      ) AS seen
+    ) AS short
   ),
-  -- Jobs that free only what is nowhere short are no use: of 100,000 pods this leaves the GPU pods, as a rule.
-  short AS MATERIALIZED (
-    SELECT request.power,
-      bool_or(least.gpus < request.gpus * request.parallelism) AS gpus,
-      bool_or(least.cpu_millis < request.cpu_millis * request.parallelism) AS cpu_millis,
-      bool_or(least.memory_bytes < request.memory_bytes * request.parallelism) AS memory_bytes,
-      bool_or(least.pods < request.parallelism) AS pods
-    FROM request
-    JOIN (
-      SELECT preemptor, min(gpus) AS gpus, min(cpu_millis) AS cpu_millis, min(memory_bytes) AS memory_bytes,
-        min(pods) AS pods
-      FROM seen
-      GROUP BY preemptor
-    ) AS least USING (preemptor)
-    GROUP BY request.power
+  power AS MATERIALIZED (
+    SELECT power, priority, inside, claims, borrows, max(parallelism) AS parallelism, bool_or(only_gpus) AS only_gpus,
+      bool_or(short_gpus IS NOT NULL) AS lacks_gpus, bool_or(short_cpu_millis IS NOT NULL) AS lacks_cpu_millis,
+      bool_or(short_memory_bytes IS NOT NULL) AS lacks_memory_bytes, bool_or(short_pods IS NOT NULL) AS lacks_pods
+    FROM lacking
+    GROUP BY power, priority, inside, claims, borrows
+  ),
+  -- Where GPUs alone are short, the nodes that lack least and those with the largest pods are looked at first.
+  nearest AS MATERIALIZED (
+    SELECT request.preemptor, node.*
+    FROM lacking AS request
+    CROSS JOIN LATERAL (
+      SELECT name, missing
+      FROM (${shortOfGpus()}
+      ) AS short
+      ORDER BY missing, most_fits - fits DESC, name COLLATE "C"
+      LIMIT ${listed("request")}
+    ) AS node
+    WHERE request.only_gpus
+  ),
+  largest AS MATERIALIZED (
+    SELECT power.power, pod.*
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT node_name AS name, gpus_per_pod
+      FROM allocations AS own
+      WHERE own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")}
+      ORDER BY own.gpus_per_pod DESC, own.node_name
+      LIMIT ${listed("power")}
+    ) AS pod
+    WHERE power.only_gpus
+  ),
+  near AS MATERIALIZED (
+    SELECT request.preemptor, short.name, could_fit - fits AS gain, missing AS missing_gpus,
+      ceil(missing / gpus_per_pod - 1e-9) AS fewest_pods
+    FROM lacking AS request
+    CROSS JOIN LATERAL (${shortOfGpus(`
+          WHERE (request.preemptor, room.name) IN (SELECT preemptor, name FROM nearest)
+            OR (request.power, room.name) IN (SELECT power, name FROM largest)`)}
+    ) AS short
+    CROSS JOIN LATERAL (
+      SELECT least(request.parallelism, floor((short.gpus + sum(own.gpus)) / request.gpus)) AS could_fit,
+        max(own.gpus_per_pod) AS gpus_per_pod
+      FROM allocations AS own
+      WHERE own.pool = $1 AND own.evictable AND own.gpus > 0 AND own.node_name = short.name
+        AND ${reaches("own", "request")} ${spared}
+    ) AS freed
+    WHERE request.only_gpus AND could_fit > fits
+  ),
+  -- Any other node lacks no less, and none of its pods frees more: so many pods at least must go there. Where enough
+  -- of these nodes are as good, the others need no look.
+  proven AS MATERIALIZED (
+    SELECT request.preemptor
+    FROM lacking AS request
+    JOIN power USING (power)
+    CROSS JOIN LATERAL (
+      SELECT count(*) < ${listed("request")} AS is_all, max(missing) AS missing
+      FROM nearest
+      WHERE nearest.preemptor = request.preemptor
+    ) AS beyond
+    CROSS JOIN LATERAL (
+      SELECT count(*) < ${listed("power")} AS is_all, min(gpus_per_pod) AS gpus_per_pod
+      FROM largest
+      WHERE largest.power = request.power
+    ) AS smaller
+    WHERE request.only_gpus AND (
+      beyond.is_all OR smaller.is_all OR (
+        SELECT count(*) >= greatest($5::integer, request.parallelism)
+        FROM near
+        WHERE near.preemptor = request.preemptor
+          AND fewest_pods <= ceil(beyond.missing / smaller.gpus_per_pod - 1e-9)
+      )
+    )
+  ),
+  unproven AS MATERIALIZED (
+    SELECT * FROM lacking WHERE preemptor NOT IN (SELECT preemptor FROM proven)
   ),
   freed AS MATERIALIZED (
-    SELECT short.power, sums.*
-    FROM short
-    JOIN power USING (power)
+    SELECT power.power, sums.*
+    FROM power
     CROSS JOIN LATERAL (
       SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
         sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
-        max(gpus::float8 / gang) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
+        max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
         max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod
       FROM (${reached(
-        "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang",
-        "AND (cardinality($3::uuid[]) = 0 OR own.job_id <> ALL ($3::uuid[]))",
+        "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang, own.gpus_per_pod",
+        spared,
       )}
       ) AS reached
       GROUP BY node_name
     ) AS sums
-  ),
-  -- Stages are kept apart: pulled into one, their expressions would be computed over and over.
-  counted AS MATERIALIZED (
-    SELECT seen.*, request.power, request.parallelism,
-      request.gpus AS pod_gpus, request.cpu_millis AS pod_cpu_millis, request.memory_bytes AS pod_memory_bytes,
-      gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
-      greatest(0, least(
-        floor(seen.gpus / nullif(request.gpus, 0)), floor(seen.cpu_millis / nullif(request.cpu_millis, 0)),
-        floor(seen.memory_bytes / nullif(request.memory_bytes, 0)), seen.pods
-      )) AS fits,
-      greatest(0, least(
-        floor((seen.gpus + freed.gpus) / nullif(request.gpus, 0)),
-        floor((seen.cpu_millis + freed.cpu_millis) / nullif(request.cpu_millis, 0)),
-        floor((seen.memory_bytes + freed.memory_bytes) / nullif(request.memory_bytes, 0)),
-        seen.pods + freed.pods
-      )) AS could_fit
-    FROM seen
-    JOIN request USING (preemptor)
-    JOIN freed ON freed.power = request.power AND freed.node_name = seen.name
+    WHERE power.power IN (SELECT power FROM unproven)
   ),
   -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
   bounded AS MATERIALIZED (
-    SELECT preemptor, power, name, parallelism, could_fit - fits AS gain,
-      -- What is not asked for is not missing, even where more of it is kept than there is.
-      CASE WHEN pod_gpus > 0 THEN greatest(0, (fits + 1) * pod_gpus - gpus) ELSE 0 END AS missing_gpus,
-      CASE WHEN pod_cpu_millis > 0 THEN greatest(0, (fits + 1) * pod_cpu_millis - cpu_millis) ELSE 0 END
-        AS missing_cpu_millis,
-      CASE WHEN pod_memory_bytes > 0 THEN greatest(0, (fits + 1) * pod_memory_bytes - memory_bytes) ELSE 0 END
-        AS missing_memory_bytes,
-      greatest(0, fits + 1 - pods) AS missing_pods,
-      ceil(greatest(
-        CASE WHEN pod_gpus > 0 THEN ((fits + 1) * pod_gpus - gpus) / nullif(gpus_per_pod, 0) END,
-        CASE WHEN pod_cpu_millis > 0 THEN ((fits + 1) * pod_cpu_millis - cpu_millis) / nullif(cpu_millis_per_pod, 0) END,
-        CASE WHEN pod_memory_bytes > 0
-          THEN ((fits + 1) * pod_memory_bytes - memory_bytes) / nullif(memory_bytes_per_pod, 0) END,
-        (fits + 1 - pods) / nullif(pods_per_pod, 0), 0
-      ) - 1e-9) AS fewest_pods
-    FROM counted
-    WHERE could_fit > fits
+    SELECT request.preemptor, bounds.*
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT name, could_fit - fits AS gain, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods,
+        ceil(greatest(
+          missing_gpus / nullif(gpus_per_pod, 0), missing_cpu_millis / nullif(cpu_millis_per_pod, 0),
+          missing_memory_bytes / nullif(memory_bytes_per_pod, 0), missing_pods / nullif(pods_per_pod, 0)
+        ) - 1e-9) AS fewest_pods
+      FROM (
+        SELECT counted.*, (fits + 1) * request.short_gpus - gpus AS missing_gpus,
+          (fits + 1) * request.short_cpu_millis - cpu_millis AS missing_cpu_millis,
+          (fits + 1) * request.short_memory_bytes - memory_bytes AS missing_memory_bytes,
+          (fits + 1) * request.short_pods - pods AS missing_pods
+        FROM (
+          SELECT seen.*, gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
+            greatest(0, least(
+              floor(seen.gpus / request.short_gpus), floor(seen.cpu_millis / request.short_cpu_millis),
+              floor(seen.memory_bytes / request.short_memory_bytes), seen.pods * request.short_pods
+            )) AS fits,
+            least(
+              request.parallelism, floor((seen.gpus + freed.gpus) / request.short_gpus),
+              floor((seen.cpu_millis + freed.cpu_millis) / request.short_cpu_millis),
+              floor((seen.memory_bytes + freed.memory_bytes) / request.short_memory_bytes),
+              (seen.pods + freed.pods) * request.short_pods
+            ) AS could_fit
+          FROM (${rooms()}
+          ) AS seen
+          JOIN freed ON freed.power = request.power AND freed.node_name = seen.name
+          OFFSET 0
+        ) AS counted
+        WHERE could_fit > fits
+        OFFSET 0
+      ) AS missing
+    ) AS bounds
+    UNION ALL
+    SELECT preemptor, name, gain, missing_gpus, NULL, NULL, NULL, fewest_pods
+    FROM near
+    WHERE preemptor IN (SELECT preemptor FROM proven)
   ),
   -- Each gains one pod at least: as many nodes as the gang has pods are enough, or all are there.
   roughly AS MATERIALIZED (
-    SELECT best.*
+    SELECT best.*, request.power, request.parallelism
     FROM request
     CROSS JOIN LATERAL (
       SELECT *
@@ -281,13 +409,12 @@ const STATEMENT = `
     FROM roughly
   ),
   placed AS MATERIALIZED (
-    SELECT short.power, reached.*
-    FROM short
-    JOIN power USING (power)
+    SELECT power.power, reached.*
+    FROM power
     CROSS JOIN LATERAL (${reached(
       `own.node_name, own.job_id AS id, own.gang, own.borrowing, own.priority, own.started_at,
         own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
-      "AND own.job_id <> ALL ($3::uuid[]) AND own.node_name = ANY (ARRAY(SELECT name FROM close))",
+      `AND own.node_name = ANY (ARRAY(SELECT name FROM close WHERE close.power = power.power)) ${spared}`,
     )}
     ) AS reached
   ),
@@ -297,10 +424,10 @@ const STATEMENT = `
       placed.priority, placed.started_at,
       sum(placed.gang) OVER preferred AS pods_so_far,
       count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
-      sum(placed.gpus) OVER preferred >= missing_gpus
-        AND sum(placed.cpu_millis) OVER preferred >= missing_cpu_millis
-        AND sum(placed.memory_bytes) OVER preferred >= missing_memory_bytes
-        AND sum(placed.pods) OVER preferred >= missing_pods AS is_enough
+      sum(placed.gpus) OVER preferred >= coalesce(missing_gpus, 0)
+        AND sum(placed.cpu_millis) OVER preferred >= coalesce(missing_cpu_millis, 0)
+        AND sum(placed.memory_bytes) OVER preferred >= coalesce(missing_memory_bytes, 0)
+        AND sum(placed.pods) OVER preferred >= coalesce(missing_pods, 0) AS is_enough
     FROM close
     JOIN placed ON placed.power = close.power AND placed.node_name = close.name
     WINDOW preferred AS (
@@ -386,7 +513,7 @@ const STATEMENT = `
     JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
     WHERE project.id IN (SELECT project_id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM proposed)))
   ),
-  planned AS (
+  planned AS MATERIALIZED (
     SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
     FROM chains
     JOIN resource_plans AS plan ON plan.resource_owner_id = chains.owner_id AND plan.pool = $1
@@ -410,3 +537,9 @@ const STATEMENT = `
   WHERE job.id = ANY (ARRAY(SELECT id FROM proposed))
   ORDER BY job.id
 `;
+
+const FIND = prepared("find_victims")`${statement("")}`;
+/** A condition on job_id, even one that is always true, keeps the planner from reading the indexes alone. */
+const FIND_SPARING = prepared(
+  "find_victims_sparing",
+)`${statement("AND own.job_id <> ALL ($3::uuid[])")}`;

@@ -8,7 +8,14 @@ import type { PoolClient } from "pg";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/victim-finder.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
-import type { LiveJob, Resources, Snapshot, Verdict } from "../../src/domain/scheduling/types.ts";
+import type {
+  LiveJob,
+  NodeSnapshot,
+  Resources,
+  Snapshot,
+  Verdict,
+  VictimRequest,
+} from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { propertyRuns } from "../support/property.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
@@ -86,14 +93,15 @@ async function writeTree(client: PoolClient): Promise<void> {
 const amounts = (one: Resources): number[] => [one.gpus, one.cpuMillis, one.memoryBytes, one.pods];
 
 async function writeNodes(client: PoolClient, { nodes }: Snapshot): Promise<void> {
-  for (const { name, allocatable, committed, held } of nodes) {
+  for (const { name, allocatable, committed, foreign, held } of nodes) {
     await client.query(
       `INSERT INTO nodes (
          name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable,
-         pods_allocatable, gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed
+         pods_allocatable, gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed,
+         gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign
        )
-       VALUES ($1, gen_random_uuid(), 'default', true, $2, $3, $4, $5, $6, $7, $8, $9)`,
-      [name, ...amounts(allocatable), ...amounts(committed)],
+       VALUES ($1, gen_random_uuid(), 'default', true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+      [name, ...amounts(allocatable), ...amounts(committed), ...amounts(foreign)],
     );
     await client.query(
       `INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
@@ -206,6 +214,39 @@ async function answer(
   return { verdict, proposed };
 }
 
+const dimensions = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
+
+const mayEvict = ({ priority, inside, over, borrows }: VictimRequest, job: LiveJob): boolean => {
+  const claims = over.length > 0;
+  if (job.borrowing && (inside || claims)) return true;
+  return job.priority < priority && (inside || claims || (borrows && job.borrowing));
+};
+
+/** Read naively: the jobs of a node whose leaving helps, and how many pods at least must for one more of the preemptor's. */
+function boundOn(node: NodeSnapshot, request: VictimRequest, live: readonly LiveJob[]) {
+  const podsOn = (job: LiveJob): number =>
+    job.allocations.filter((one) => one.node === node.name).reduce((n, { pods }) => n + pods, 0);
+  const gang = (job: LiveJob): number => job.allocations.reduce((n, { pods }) => n + pods, 0);
+  const jobs = live.filter((job) => podsOn(job) > 0 && mayEvict(request, job));
+  const lacking = dimensions
+    .filter((one) => request.perPod[one] > 0)
+    .map((one) => {
+      const free = node.allocatable[one] - node.foreign[one] - node.committed[one];
+      return { one, lacks: request.perPod[one] - (free + node.leaving[one] - node.held[one]) };
+    })
+    .filter(({ lacks }) => lacks > 0);
+  const missing = lacking.map(({ one, lacks }) => {
+    const freed = jobs.map((job) => podsOn(job) * job.perPod[one]);
+    const perPod = jobs.map((job, index) => (freed[index] ?? 0) / gang(job));
+    if (freed.reduce((sum, amount) => sum + amount, 0) < lacks) return Infinity;
+    return Math.ceil(lacks / Math.max(...perPod) - 1e-9);
+  });
+  return {
+    jobs: jobs.filter((job) => lacking.some(({ one }) => job.perPod[one] > 0)),
+    fewestPods: missing.length > 0 ? Math.max(...missing) : Infinity,
+  };
+}
+
 describe("victim finder, against brute force", () => {
   let database: TestDatabase;
   before(async () => {
@@ -259,6 +300,20 @@ describe("victim finder, against brute force", () => {
     });
   });
 
+  it("sees a node whose GPUs, which nobody asks for, others use past what it has", async () => {
+    const perPod = { gpus: 0, cpuMillis: 16_000, memoryBytes: 0, pods: 1 };
+    const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod })];
+    const node = aNode("n0", {
+      allocatable: { gpus: 1, cpuMillis: 16_000, memoryBytes: 0, pods: 12 },
+      foreign: { gpus: 2, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+    });
+    const queue = [aJob("j", { perPod: { ...perPod, cpuMillis: 8000 } })];
+    const snapshot = withVictims(aSnapshot({ nodes: [node], queue }), live);
+    await check(forDatabase({ snapshot, live }), DEFAULT_LIMITS, (verdict, best) => {
+      expect([verdict.kind, best !== undefined]).to.deep.equal(["preempt", true]);
+    });
+  });
+
   it("never proposes too little, however tight its limits, for gangs", async () => {
     await fc.assert(
       fc.asyncProperty(scenarios(4).map(forDatabase), (scenario) =>
@@ -267,6 +322,26 @@ describe("victim finder, against brute force", () => {
         }),
       ),
       propertyRuns(150),
+    );
+  });
+
+  it("never misses the node where the fewest pods can be enough, however tight its limits", async () => {
+    await fc.assert(
+      fc.asyncProperty(scenarios(1).map(forDatabase), async (scenario) => {
+        const { requests, wantsVictims } = decide(scenario.snapshot);
+        const [request] = requests;
+        if (!request || wantsVictims.length === 0) return;
+        const bounds = scenario.snapshot.nodes.map((node) => boundOn(node, request, scenario.live));
+        const least = Math.min(...bounds.map(({ fewestPods }) => fewestPods));
+        const proposed = await inDatabase(database.pool, scenario, (client) =>
+          findVictims(client, "default", requests, new Map(), TIGHT),
+        );
+        const ids = new Set(proposed.map(({ id }) => id));
+        const best = bounds.filter(({ fewestPods }) => fewestPods === least);
+        if (least === Infinity) return;
+        expect(best.some(({ jobs }) => jobs.every(({ id }) => ids.has(id)))).to.equal(true);
+      }),
+      propertyRuns(300),
     );
   });
 
