@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
-import { endJobs } from "../../src/db/job-progress.ts";
+import { endJobs, forgetJobs } from "../../src/db/job-progress.ts";
 import { quantityInEffect } from "../../src/db/plans.ts";
 import { readProjectViews } from "../../src/db/project-views.ts";
 import {
@@ -306,6 +306,12 @@ describe("a start on a long history (Armada #4321)", () => {
   });
 
   after(() => database.drop());
+
+  it("forgets the oldest by the time they ended", async () => {
+    const forget = (db: Queryable) => forgetJobs(db, monday, 100);
+    const plan = await plansOf(database.pool, forget);
+    expect(plan).to.include("jobs_finished_idx").and.not.include("Seq Scan on jobs");
+  });
 
   it("reads only the jobs that have not ended", async () => {
     for (const read of [activeJobKeys, readPools]) {
