@@ -2,7 +2,7 @@
 import { createPool, type DatabasePool } from "../../src/db/pool.ts";
 import { findVictims } from "../../src/db/victim-finder.ts";
 import type { VictimRequest } from "../../src/domain/scheduling/types.ts";
-import { type ClusterSize, fillCluster } from "./cluster.ts";
+import { type ClusterSize, fillCluster, type PodSizes } from "./cluster.ts";
 import { withDatabase } from "./database.ts";
 import { measure, type Measurement } from "./measure.ts";
 
@@ -20,20 +20,48 @@ const request = (changes: Partial<VictimRequest>, gpus: number): VictimRequest =
 
 interface Case {
   readonly name: string;
-  readonly request: VictimRequest;
+  readonly requests: readonly VictimRequest[];
   readonly found: boolean;
 }
 
-const cases: readonly Case[] = [
-  { name: "positive: 2 GPUs, every job may go", request: request({}, 2), found: true },
-  { name: "positive: 8 GPUs, every job may go", request: request({}, 8), found: true },
-  { name: "positive: 4 GPUs, half of them", request: request({ priority: 3 }, 4), found: true },
-  { name: "positive: gang of 16 x 8 GPUs", request: request({ parallelism: 16 }, 8), found: true },
-  { name: "negative: 9 GPUs, no node has them", request: request({}, 9), found: false },
+const several = Array.from({ length: 16 }, (_, index) =>
+  request({ priority: 1 + (index % 8), parallelism: 1 + (index % 3) }, 2 ** (index % 4)),
+);
+
+const one = (changes: Partial<VictimRequest>, gpus: number): VictimRequest[] => [
+  request(changes, gpus),
+];
+
+const alike: readonly Case[] = [
+  { name: "positive: 2 GPUs, every job may go", requests: one({}, 2), found: true },
+  { name: "positive: 8 GPUs, every job may go", requests: one({}, 8), found: true },
+  { name: "positive: 4 GPUs, half of them", requests: one({ priority: 3 }, 4), found: true },
+  { name: "positive: gang of 16 x 8 GPUs", requests: one({ parallelism: 16 }, 8), found: true },
+  { name: "negative: 9 GPUs, no node has them", requests: one({}, 9), found: false },
   {
     name: "negative: a borrower of lowest priority",
-    request: request({ priority: 0, inside: false, borrows: true }, 8),
+    requests: one({ priority: 0, inside: false, borrows: true }, 8),
     found: false,
+  },
+  { name: "positive: 16 jobs in one statement", requests: several, found: true },
+];
+
+/** Nodes whose pods have one GPU each, while pods of 8 are elsewhere: no bound helps, all nodes are looked at. */
+const withSmallPods = (nodes: number): string[] =>
+  Array.from({ length: nodes / 4 }, (_, index) => `node-${String(4 * index).padStart(5, "0")}`);
+
+const mixed = ({ nodes }: ClusterSize): readonly Case[] => [
+  { name: "mixed, positive: 8 GPUs, every job may go", requests: one({}, 8), found: true },
+  { name: "mixed, positive: 8 GPUs, half of them", requests: one({ priority: 3 }, 8), found: true },
+  {
+    name: "mixed, positive: 8 GPUs, on a quarter of the nodes",
+    requests: one({ nodes: withSmallPods(nodes) }, 8),
+    found: true,
+  },
+  {
+    name: "mixed, positive: 100 cores, CPUs are short",
+    requests: one({ perPod: { gpus: 0, cpuMillis: 100_000, memoryBytes: 0, pods: 1 } }, 0),
+    found: true,
   },
 ];
 
@@ -50,18 +78,37 @@ function inDatabase<T>(work: (pool: DatabasePool) => Promise<T>): Promise<T> {
 }
 
 /** Throws when a case finds what it should not, or nothing where it should: a fast wrong answer is no result. */
-export function measureFinder(size: ClusterSize, rounds: number): Promise<Measurement[]> {
-  return inDatabase(async (pool) => {
-    await fillCluster(pool, size);
-    const measurements: Measurement[] = [];
-    for (const one of cases) {
-      measurements.push(
-        await measure(`finder, ${one.name}`, rounds, async () => {
-          const victims = await findVictims(pool, "bench", [one.request]);
-          if (victims.length > 0 !== one.found) throw new Error(`${one.name}: ${victims.length}`);
-        }),
-      );
-    }
-    return measurements;
+async function measureCases(
+  pool: DatabasePool,
+  cases: readonly Case[],
+  rounds: number,
+): Promise<Measurement[]> {
+  const measurements: Measurement[] = [];
+  for (const { name, requests, found } of cases) {
+    measurements.push(
+      await measure(`finder, ${name}`, rounds, async () => {
+        const victims = await findVictims(pool, "bench", requests);
+        if (victims.length > 0 !== found) throw new Error(`${name}: ${victims.length}`);
+      }),
+    );
+  }
+  return measurements;
+}
+
+const measureCluster = (
+  size: ClusterSize,
+  sizes: PodSizes,
+  cases: readonly Case[],
+  rounds: number,
+): Promise<Measurement[]> =>
+  inDatabase(async (pool) => {
+    await fillCluster(pool, size, sizes);
+    return measureCases(pool, cases, rounds);
   });
+
+export async function measureFinder(size: ClusterSize, rounds: number): Promise<Measurement[]> {
+  return [
+    ...(await measureCluster(size, "alike", alike, rounds)),
+    ...(await measureCluster(size, "mixed", mixed(size), rounds)),
+  ];
 }

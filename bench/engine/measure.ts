@@ -12,14 +12,16 @@ const percentile = (sorted: readonly number[], share: number): number =>
 
 const rounded = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;
 
-/** The first two rounds warm up and do not count. */
+/** Warming up does not count: PostgreSQL plans a prepared statement anew for its first five executions. */
+const warmUpRounds = 6;
+
 export async function measure(
   name: string,
   rounds: number,
   operation: () => unknown,
 ): Promise<Measurement> {
   const times: number[] = [];
-  for (let round = -2; round < rounds; round += 1) {
+  for (let round = -warmUpRounds; round < rounds; round += 1) {
     const started = performance.now();
     await operation();
     if (round >= 0) times.push(performance.now() - started);

@@ -20,6 +20,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { propertyRuns } from "../support/property.ts";
 import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
 import {
+  aCeiling,
   aJob,
   aLiveJob,
   aNode,
@@ -343,6 +344,45 @@ describe("victim finder, against brute force", () => {
       }),
       propertyRuns(300),
     );
+  });
+
+  it("looks further when neither the nearest node nor the one with the largest pod is as good as their bound", async () => {
+    const pod = (gpus: number) => ({ perPod: { gpus, cpuMillis: 0, memoryBytes: 0, pods: 1 } });
+    const on = (node: string) => ({ node, pods: 1 });
+    const live = [
+      aLiveJob("gang", [on("n0"), on("n3")], pod(1)),
+      aLiveJob("large", [on("n1")], pod(7)),
+      aLiveJob("beside", [on("n1")], pod(1)),
+      aLiveJob("best", [on("n2")], pod(4)),
+    ];
+    const nodes = ["n0", "n1", "n2"].map((name) => aNode(name));
+    const small = aNode("n3", { allocatable: { gpus: 1, cpuMillis: 0, memoryBytes: 0, pods: 9 } });
+    const snapshot = withVictims(
+      aSnapshot({ nodes: [...nodes, small], queue: [aJob("j", pod(8))] }),
+      live,
+    );
+    await check(forDatabase({ snapshot, live }), TIGHT, (verdict) => {
+      const victims = verdict.kind === "preempt" ? verdict.victims : [];
+      expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
+    });
+  });
+
+  it("does not hide borrowers that may go behind jobs that only a relieved ceiling would let go", async () => {
+    const pod = (gpus: number) => ({ perPod: { gpus, cpuMillis: 0, memoryBytes: 0, pods: 1 } });
+    const live = [
+      aLiveJob("inside", [{ node: "n0", pods: 1 }], pod(2)),
+      aLiveJob("beside", [{ node: "n1", pods: 1 }], pod(1)),
+      aLiveJob("borrower", [{ node: "n1", pods: 1 }], { ...pod(1), borrowing: true }),
+    ];
+    const allocatable = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 9 };
+    const nodes = ["n0", "n1"].map((name) => aNode(name, { allocatable }));
+    const queue = [aJob("j", { ...pod(2), ceilings: ["c0"] })];
+    const ceilings = [aCeiling("c0", 0, 0)];
+    const snapshot = withVictims(aSnapshot({ nodes, ceilings, queue }), live);
+    await check(forDatabase({ snapshot, live }), TIGHT, (verdict) => {
+      const victims = verdict.kind === "preempt" ? verdict.victims : [];
+      expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 2)]);
+    });
   });
 
   it("proposes for several jobs at once what it proposes for each alone", async () => {
