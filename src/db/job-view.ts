@@ -1,22 +1,12 @@
 /** One job as its controller sees it: the row and where its pods are. */
 import { jobReasonOf } from "../api/reasons.ts";
+import type { JobStatusName } from "../api/job-states.ts";
 import type { JobReason } from "../api/reasons.ts";
 import type { Placement, Resources } from "../domain/scheduling/types.ts";
 import type { AttemptEnd } from "./job-progress.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
-
-export type JobStatusName =
-  | "pending"
-  | "held"
-  | "starting"
-  | "running"
-  | "evicting"
-  | "evicted"
-  | "succeeded"
-  | "failed"
-  | "cancelled";
 
 export interface JobView {
   readonly id: string;

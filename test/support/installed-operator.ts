@@ -1,8 +1,19 @@
 /** The operator of an installed Deployment, as a process: its ServiceAccount's own token and the environment it declares. */
 import { join } from "node:path";
 import type { Cluster } from "../../dev/local/cluster.ts";
+import { clientFor } from "../../dev/local/kube-client.ts";
 import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
 import { type Operator, startOperator } from "../../dev/local/operator.ts";
+import { ClusterView } from "../../dev/quickstart/cluster-view.ts";
+import {
+  job,
+  owner,
+  plan,
+  priorityClass,
+  project,
+  teamIsReady,
+  teamJobIs,
+} from "./installation.ts";
 import { kubectl, read } from "./kubectl.ts";
 
 interface Variable {
@@ -75,4 +86,23 @@ export async function startInstalledOperator(cluster: Cluster, logFile: string):
   const kubeconfig = join(cluster.directory, "operator.kubeconfig");
   await writeOperatorKubeconfig(cluster.kubeconfig, kubeconfig);
   return startOperator({ kubeconfig, databaseUrl, logFile, env });
+}
+
+/** The installed operator, as its Deployment says it, until a job of this name runs; and its end, which is in order. */
+export async function runsJob(cluster: Cluster, folder: string, name: string): Promise<void> {
+  const operator = await startInstalledOperator(cluster, join(folder, `operator-${name}.log`));
+  const client = clientFor(cluster.kubeconfig);
+  const view = new ClusterView(client);
+  const objects = [priorityClass("low", 10), project("team", { owner }), plan("all", { owner })];
+  try {
+    for (const object of objects) await view.apply(object);
+    await teamIsReady({ view });
+    await view.apply(job("team", name, { pool: "default", gpus: 8, priorityClassName: "low" }));
+    await teamJobIs({ view }, name, "Running");
+  } finally {
+    await client.close();
+    await operator.stop();
+  }
+  const how = await operator.ended;
+  if (how !== "status 0") throw new Error(`the operator ended with ${how}`);
 }

@@ -3,25 +3,14 @@ import { ready, withCondition } from "../../api/conditions.ts";
 import type { Condition } from "../../api/conditions.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
-import type { JobStatusName, JobView } from "../../db/job-view.ts";
+import { jobStates, type JobStatusName } from "../../api/job-states.ts";
+import type { JobView } from "../../db/job-view.ts";
 import { mentionOfJob, sameProjectAs, shownTo } from "../../domain/mentions.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/explanations.ts";
 import type { Notice } from "../../scheduler/window-notices.ts";
 import type { Refusal } from "./refusal.ts";
-
-const states: Readonly<Record<JobStatusName, NonNullable<JobStatus["state"]>>> = {
-  pending: "Pending",
-  held: "Held",
-  starting: "Starting",
-  running: "Running",
-  evicting: "Evicting",
-  evicted: "Evicted",
-  succeeded: "Succeeded",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
 
 interface Words {
   readonly reason: JobReason;
@@ -177,7 +166,7 @@ export function statusOf(
   const suspended = view.suspended && isWaiting(view.status);
   return {
     observedGeneration: job.generation,
-    state: suspended ? "Suspended" : states[view.status],
+    state: suspended ? "Suspended" : jobStates[view.status],
     ...words,
     ...(isWaiting(view.status) && explanation !== undefined && !suspended
       ? { queuePosition: explanation.position }

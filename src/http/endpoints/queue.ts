@@ -1,15 +1,14 @@
 import { z } from "zod";
+import { jobStates } from "../../api/job-states.ts";
 import { queuePage, type QueueRow } from "../../db/reports/queue-page.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
 const key = z.tuple([z.string(), z.int()]);
 
-const states = { pending: "Pending", evicted: "Evicted" } as const;
-
 const queuedJob = ({ status, parallelism, queuedAt, notBefore, ...row }: QueueRow) => ({
   ...row,
-  state: states[status],
+  state: jobStates[status],
   pods: parallelism,
   queuedAt: queuedAt.toString(),
   notBefore: notBefore?.toString() ?? null,

@@ -1,7 +1,8 @@
 /** Why a job is where it is: the scheduler's own snapshot and decision, in a transaction that cannot write. */
 import type { PoolClient } from "pg";
 import type { AnswerOf } from "../../api/http/routes.ts";
-import { readActiveJobsNamed, type JobStatusName, type JobView } from "../../db/job-view.ts";
+import { jobStates } from "../../api/job-states.ts";
+import { readActiveJobsNamed, type JobView } from "../../db/job-view.ts";
 import { withTransaction } from "../../db/pool.ts";
 import { queuePosition } from "../../db/reports/queue-page.ts";
 import { findVictims } from "../../db/victim-finder.ts";
@@ -25,18 +26,6 @@ type Answer = AnswerOf<"why">;
 
 const mostNodes = 50;
 const mostCandidates = 50;
-
-const states: Readonly<Record<JobStatusName, Answer["state"]>> = {
-  pending: "Pending",
-  held: "Held",
-  starting: "Starting",
-  running: "Running",
-  evicting: "Evicting",
-  evicted: "Evicted",
-  succeeded: "Succeeded",
-  failed: "Failed",
-  cancelled: "Cancelled",
-};
 
 const ceilingAnswer = ({ ceiling, demand, exceeded }: CeilingView): Answer["ceilings"][number] => ({
   owner: ceiling.owner,
@@ -186,7 +175,7 @@ async function answerFrom(
     namespace,
     name,
     pool: view.pool,
-    state: states[view.status],
+    state: jobStates[view.status],
     reason: view.reason ?? null,
     message: evictionText(view, maySee) ?? view.message ?? null,
     priority: view.priority,

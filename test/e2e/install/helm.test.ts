@@ -7,23 +7,12 @@ import { loadAll } from "js-yaml";
 import { type Cluster, startCluster } from "../../../dev/local/cluster.ts";
 import { ensureGoTool, helm as helmTool } from "../../../dev/local/go-tool.ts";
 import type { KubeObject } from "../../../src/kube/resource.ts";
-import { clientFor } from "../../../dev/local/kube-client.ts";
-import { ClusterView } from "../../../dev/quickstart/cluster-view.ts";
-import {
-  job,
-  owner,
-  plan,
-  priorityClass,
-  project,
-  teamIsReady,
-  teamJobIs,
-} from "../../support/installation.ts";
 import { createEmptyDatabase, type TestDatabase } from "../../support/database.ts";
 import {
   createDatabaseSecret,
   deployment,
   namespace,
-  startInstalledOperator,
+  runsJob,
 } from "../../support/installed-operator.ts";
 import { rejection } from "../../support/fixtures.ts";
 import { kubectl, type Output, runInProject } from "../../support/kubectl.ts";
@@ -92,23 +81,6 @@ describe("the Helm chart", () => {
 
   const kustomized = async (path: string): Promise<string> =>
     (await kubectl(cluster, "kustomize", path)).stdout;
-
-  /** As the installed Deployment says it, until the job has its pods. */
-  async function runsJob(name: string): Promise<void> {
-    const operator = await startInstalledOperator(cluster, join(folder, `operator-${name}.log`));
-    const client = clientFor(cluster.kubeconfig);
-    const view = new ClusterView(client);
-    const objects = [priorityClass("low", 10), project("team", { owner }), plan("all", { owner })];
-    try {
-      for (const object of objects) await view.apply(object);
-      await teamIsReady({ view });
-      await view.apply(job("team", name, { pool: "default", gpus: 8, priorityClassName: "low" }));
-      await teamJobIs({ view }, name, "Running");
-    } finally {
-      await client.close();
-      await operator.stop();
-    }
-  }
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "rota-helm-"));
@@ -221,7 +193,7 @@ describe("the Helm chart", () => {
   it("is installed by Helm, and gives the operator what it needs", async () => {
     await release("install", "rota", chart, "--create-namespace");
     await createDatabaseSecret(cluster, database.url);
-    await runsJob("first");
+    await runsJob(cluster, folder, "first");
   });
 
   it("is upgraded", async () => {
@@ -270,7 +242,7 @@ describe("the Helm chart", () => {
     const args = ["apply", "--server-side", "--validate=strict", `--filename=${file}`];
     const { stderr } = await kubectl(cluster, ...args);
     expect(stderr).to.equal("");
-    await runsJob("second");
+    await runsJob(cluster, folder, "second");
     const { rows } = await database.pool.query("SELECT name, status FROM jobs ORDER BY name");
     expect(rows).to.deep.equal([
       { name: "first", status: "running" },

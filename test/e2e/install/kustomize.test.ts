@@ -4,25 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { type Cluster, startCluster } from "../../../dev/local/cluster.ts";
-import { clientFor } from "../../../dev/local/kube-client.ts";
 import { waitFor } from "../../../dev/local/wait.ts";
-import { ClusterView } from "../../../dev/quickstart/cluster-view.ts";
 import { createEmptyDatabase, type TestDatabase } from "../../support/database.ts";
 import {
   createDatabaseSecret,
   deployment,
   namespace,
-  startInstalledOperator,
+  runsJob,
 } from "../../support/installed-operator.ts";
-import {
-  job,
-  owner,
-  plan,
-  priorityClass,
-  project,
-  teamIsReady,
-  teamJobIs,
-} from "../../support/installation.ts";
 import { kubectl, read } from "../../support/kubectl.ts";
 
 const apply = ["apply", "--server-side", "--validate=strict"];
@@ -72,25 +61,7 @@ describe("installation by kustomize", () => {
   });
 
   it("gives the operator what it needs: it runs a job under its own ServiceAccount", async () => {
-    const operator = await startInstalledOperator(cluster, join(folder, "operator.log"));
-    const client = clientFor(cluster.kubeconfig);
-    const view = new ClusterView(client);
-    try {
-      for (const object of [
-        priorityClass("low", 10),
-        project("team", { owner }),
-        plan("all", { owner }),
-      ]) {
-        await view.apply(object);
-      }
-      await teamIsReady({ view });
-      await view.apply(job("team", "one", { pool: "default", gpus: 8, priorityClassName: "low" }));
-      await teamJobIs({ view }, "one", "Running");
-    } finally {
-      await client.close();
-      await operator.stop();
-    }
-    expect(await operator.ended).to.equal("status 0");
+    await runsJob(cluster, folder, "one");
   });
 
   for (const overlay of ["development", "production"]) {

@@ -6,7 +6,8 @@ import {
   standingSince,
 } from "../../../src/controllers/job/standing.ts";
 import type { JobStatus } from "../../../src/api/generated.ts";
-import type { JobStatusName, JobView } from "../../../src/db/job-view.ts";
+import type { JobStatusName } from "../../../src/api/job-states.ts";
+import type { JobView } from "../../../src/db/job-view.ts";
 import type { Job, Pod } from "../../../src/resources/types.ts";
 
 const at = "2026-06-01T08:00:00Z";
