@@ -8,6 +8,8 @@ export interface Notice {
 }
 
 interface Kept extends Notice {
+  /** namespace/name of the job */
+  readonly key: string;
   readonly attempt: number;
   readonly sinceSeconds: number;
 }
@@ -24,16 +26,17 @@ export class WindowNotices {
     return kept?.attempt === attempt ? kept.sinceSeconds : undefined;
   }
 
-  /** Replaces the pool's notices; returns the jobs (namespace/name) that have another one, or a first. */
+  /** Replaces the pool's notices; returns the jobs (namespace/name) that have another one, a first, or none any more. */
   replace(pool: string, notices: readonly WindowNotice[], nowSeconds: number): string[] {
     const before = this.#byPool.get(pool);
     const kept = notices.map(({ job, reason, message }): [string, Kept] => {
       const sinceSeconds = this.since(pool, job) ?? nowSeconds;
-      return [job.id, { reason, message, attempt: job.attempt, sinceSeconds }];
+      return [job.id, { key: job.key, reason, message, attempt: job.attempt, sinceSeconds }];
     });
-    this.#byPool.set(pool, new Map(kept));
-    return notices
-      .filter(({ job, message }) => before?.get(job.id)?.message !== message)
-      .map(({ job }) => job.key);
+    const after = new Map(kept);
+    this.#byPool.set(pool, after);
+    const changed = kept.filter(([id, { message }]) => before?.get(id)?.message !== message);
+    const ended = [...(before ?? [])].filter(([id]) => !after.has(id));
+    return [...changed, ...ended].map(([, { key }]) => key);
   }
 }

@@ -112,7 +112,9 @@ describe("notices of windows", () => {
     expect(notices.since("p", past("a", { attempt: 2 }))).to.equal(undefined);
     expect(notices.replace("p", [{ ...notice, message: "closed" }], 30)).to.deep.equal(["team/a"]);
     expect(notices.since("p", past("a"))).to.equal(10);
-    notices.replace("p", [], 40);
+    // The plan changed, or the job is inside again: its status must not go on to warn.
+    expect(notices.replace("p", [], 40)).to.deep.equal(["team/a"]);
+    expect(notices.replace("p", [], 50)).to.deep.equal([]);
     expect(notices.get("p", "a")).to.equal(undefined);
   });
 });
