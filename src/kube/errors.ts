@@ -81,7 +81,7 @@ export const isExpired = (error: unknown): boolean =>
 /** No answer came: the call may or may not have had its effect. */
 export const isUnanswered = (error: unknown): boolean => isKubeError(error) && error.status === 0;
 
-const budgetPattern = /^The disruption budget (\S+) needs /;
+const budgetPattern = /^The disruption budget (\S+) /;
 
 /** Name of the PodDisruptionBudget that refused an eviction; undefined where the API server does not name one. */
 export function disruptionBudgetOf(error: unknown): string | undefined {

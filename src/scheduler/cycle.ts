@@ -30,6 +30,7 @@ import type {
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
+import { refusedForSeconds } from "./eviction-probe.ts";
 import type { Candidate } from "./eviction-probe.ts";
 import { roundOf } from "./explain-round.ts";
 import type { Round } from "./explanations.ts";
@@ -184,6 +185,10 @@ export async function decideWithVictims(
   return decision;
 }
 
+/** Nobody tells of a budget that has room again. */
+const secondsToProbe = ({ probe }: CycleDependencies): number =>
+  probe.refusals().size > 0 ? refusedForSeconds : longestRestSeconds;
+
 function secondsToExpiry(snapshot: Snapshot): number {
   const expiries = snapshot.held.map((job) => job.expiresAtSeconds - snapshot.nowSeconds);
   return Math.max(1, Math.min(longestRestSeconds, ...expiries));
@@ -249,6 +254,7 @@ async function decideAndWrite(
       retry,
       closes.nextInstantSeconds ?? longestRestSeconds,
       secondsToExpiry(snapshot),
+      secondsToProbe(deps),
     ),
   };
 }
@@ -322,8 +328,10 @@ export async function runCycle(
   deps.observe(observationOf(written, deps.clock.monotonicSeconds() - started));
   if (written.toProbe.length > 0) await deps.probe.ask(written.toProbe, signal);
   const isCut = written.snapshot.queue.some(({ hasMore }) => hasMore);
+  // A job whose hold was given back was no part of the queue when this cycle read it.
+  const isBackInQueue = written.decision.verdicts.some(({ kind }) => kind === "release");
   return {
-    isUnfinished: written.toProbe.length > 0 || (isCut && written.progressed),
+    isUnfinished: written.toProbe.length > 0 || ((isCut || isBackInQueue) && written.progressed),
     nextInstantSeconds: written.nextInstantSeconds,
   };
 }

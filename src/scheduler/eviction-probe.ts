@@ -17,7 +17,8 @@ interface Answer {
 }
 
 const allowedForSeconds = 10;
-const refusedForSeconds = 15;
+/** After that, those who wait for a budget look again. */
+export const refusedForSeconds = 15;
 const probesAtOnce = 8;
 
 export interface Candidate {

@@ -15,6 +15,7 @@ import type {
 import { lastEvictClose, nextEvictClose } from "../domain/window-closes.ts";
 import type { ClosingWindow } from "../domain/window-closes.ts";
 import { instantBefore, secondOfWeek } from "../domain/windows.ts";
+import { refusedForSeconds } from "./eviction-probe.ts";
 import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
 import type { WindowNotices } from "./window-notices.ts";
 
@@ -50,8 +51,6 @@ const nothing: ClosesReport = {
 const mostEvictions = 200;
 /** Different closes that one cycle looks ahead to: bounds its statements. */
 const mostLookedAhead = 4;
-/** After a refusal by a disruption budget. */
-const refusedAgainSeconds = 15;
 
 interface Scene {
   readonly db: Queryable;
@@ -161,7 +160,10 @@ const withRefusal = (notice: WindowNotice, refusals: ReadonlyMap<string, string>
   const refusal = refusals.get(notice.job.id);
   return refusal === undefined
     ? notice
-    : { ...notice, message: `${notice.message}; it stays for now: ${refusal}` };
+    : {
+        ...notice,
+        message: `${notice.message}; it stays for now, protected by PodDisruptionBudget ${refusal}`,
+      };
 };
 
 const earliest = (instants: readonly (number | undefined)[]): number | undefined => {
@@ -199,7 +201,7 @@ export async function closeWindows(
     nextInstantSeconds: earliest([
       decision.nextInstantSeconds,
       secondsToWarning(scene, windows),
-      done.some(({ isRefused }) => isRefused) ? refusedAgainSeconds : undefined,
+      done.some(({ isRefused }) => isRefused) ? refusedForSeconds : undefined,
     ]),
   };
 }

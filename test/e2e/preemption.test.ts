@@ -178,4 +178,39 @@ describe("preemption on a real control plane", function () {
       return status.reason === "VictimsProtected" && isNamed === true;
     });
   });
+
+  it("evicts no part of a gang that a PodDisruptionBudget does not let go whole, and names the budget", async () => {
+    const { view } = installation;
+    const pool = "gang-budget";
+    await makePool(pool, 2);
+    const gang = { pool, gpus: 8, parallelism: 2, priorityClassName: "low" };
+    await view.apply(job("team", "gang-kept", gang));
+    await stateOf("gang-kept", "Running");
+    const budgets = "/apis/policy/v1/namespaces/team/poddisruptionbudgets";
+    await view.client.raw("POST", budgets, {
+      apiVersion: "policy/v1",
+      kind: "PodDisruptionBudget",
+      metadata: { name: "keep-one" },
+      spec: { minAvailable: 1, selector: { matchLabels: { "rota.dev/job": "gang-kept" } } },
+    });
+    await view.until("the budget to let one of two go", async () => {
+      const budget = (await view.client.raw("GET", `${budgets}/keep-one`)) as {
+        status?: { disruptionsAllowed?: number };
+      };
+      return budget.status?.disruptionsAllowed === 1;
+    });
+    const before = uids(await podsOfPool(pool));
+
+    await view.apply(job("team", "gang-high", { pool, gpus: 8, priorityClassName: "high" }));
+    const waiting = await view.until("the job to say why it waits", async () => {
+      const found = await view.job("team/gang-high");
+      return found.status.reason === "VictimsProtected" && found;
+    });
+
+    expect(waiting.status.message).to.match(/protected by PodDisruptionBudget team\/keep-one$/);
+    expect(uids(await podsOfPool(pool))).to.deep.equal(before);
+    await view.client.raw("DELETE", `${budgets}/keep-one`);
+    await stateOf("gang-high", "Running");
+    await stateOf("gang-kept", "Evicted");
+  });
 });

@@ -6,7 +6,11 @@ import { replacePlan } from "../../src/db/plans.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
-import { EvictionProbe, type ProbeGang } from "../../src/scheduler/eviction-probe.ts";
+import {
+  EvictionProbe,
+  type ProbeGang,
+  refusedForSeconds,
+} from "../../src/scheduler/eviction-probe.ts";
 import { PositionPace } from "../../src/scheduler/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/window-notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -83,6 +87,8 @@ describe("cycle", () => {
     const first = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const second = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect([first.isUnfinished, second.isUnfinished]).to.deep.equal([true, false]);
+    // The API server's answer is good for so long: then it is asked again.
+    expect(second.nextInstantSeconds).to.be.at.most(refusedForSeconds);
     expect(await statuses()).to.deep.equal({
       runner: "starting",
       first: "pending",
@@ -111,6 +117,20 @@ describe("cycle", () => {
       { name: "held", status: "pending", borrowing: false },
       { name: "runner", status: "starting", borrowing: false },
     ]);
+  });
+
+  it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {
+    await aFullPlan();
+    const deps = dependencies(() => Promise.resolve(undefined));
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    await database.pool.query("UPDATE nodes SET pool = 'elsewhere' WHERE name = 'n1'");
+    const release = await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect((await statuses())["first"]).to.equal("pending");
+    expect(release.isUnfinished).to.equal(true);
+    expect((await runCycle(deps, "default", AbortSignal.timeout(10_000))).isUnfinished).to.equal(
+      false,
+    );
   });
 
   it("starts them when it does", async () => {

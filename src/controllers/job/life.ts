@@ -283,9 +283,12 @@ async function whileEvicting(step: Step): Promise<ReconcileResult> {
   const { context, view } = step;
   if (allAre(step, hasSucceeded)) return succeed(step);
   context.checkpoint("before-eviction");
-  const { holding, refused } = await evictPods(context, ofAttempt(step), step.signal);
+  const { holding, refused, left } = await evictPods(context, ofAttempt(step), step.signal);
   if (refused !== undefined) {
     context.logger.warn("a disruption budget holds an eviction up", { job: view.name, refused });
+    // The budget has closed since it was asked. Gangs leave whole: what is left of one is of no use to anybody.
+    const isBroken = left > 0 || !allAre(step, (pod) => !isLost(pod));
+    if (isBroken) await stopPods(context, ofAttempt(step), step.signal);
     return again(evictionRetrySeconds);
   }
   context.checkpoint("after-eviction");

@@ -12,6 +12,7 @@ import {
 } from "../../kube/errors.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
+import { budgetAgainst, disruptionBudgets } from "../../resources/disruption-budgets.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
@@ -160,11 +161,17 @@ function ignoreGone(error: unknown): void {
   if (!isNotFound(error) && !isConflict(error)) throw error;
 }
 
+/** namespace/name of the budget that refused the pod's eviction. */
+const budgetKey = (error: unknown, { namespace }: Pod): string =>
+  `${namespace}/${disruptionBudgetOf(error) ?? "(without a name)"}`;
+
 export interface EvictionProgress {
   /** Pods that still hold their node. */
   readonly holding: number;
-  /** What the API server said about a PodDisruptionBudget that is in the way. */
+  /** The PodDisruptionBudget (namespace/name) that is in the way. */
   readonly refused: string | undefined;
+  /** Pods that were asked to leave now, or are gone. */
+  readonly left: number;
 }
 
 /** Evicts those that have not been asked to leave yet. The uid makes a second eviction of a new pod impossible. */
@@ -175,6 +182,7 @@ export async function evictPods(
 ): Promise<EvictionProgress> {
   const holding = pods.filter((pod) => !hasEnded(pod));
   let refused: string | undefined;
+  let left = 0;
   await each(
     holding.filter((pod) => !pod.deleting),
     callsAtOnce,
@@ -182,21 +190,49 @@ export async function evictPods(
       try {
         await context.kube.evict(podKey(pod), { uid: pod.uid, signal });
         context.counters.evictionAsked("accepted");
+        left += 1;
       } catch (error) {
         if (!isDisruptionBudget(error)) {
           ignoreGone(error);
           context.counters.evictionAsked("gone");
+          left += 1;
           return;
         }
         context.counters.evictionAsked("refused");
-        refused = (error as Error).message;
+        refused = budgetKey(error, pod);
       }
     },
   );
-  return { holding: holding.length, refused };
+  return { holding: holding.length, refused, left };
 }
 
-/** Whether the API server would evict all pods of the job now: the budget when it would not. Evicts nothing. */
+/** The PodDisruptionBudget that lets pods of the gang go, and not all of them together. */
+async function budgetAgainstGang(
+  context: Context,
+  jobUid: string,
+  key: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { namespace = "" } = splitKey(key);
+  const found = await context.kube.list(disruptionBudgets, { namespace, signal });
+  if (found.length === 0) return undefined;
+  const type = podsOf(context.settings.gpuResource);
+  const labelSelector = `${labels.jobUid}=${jobUid}`;
+  const pods = await context.kube.list(type, { namespace, labelSelector, signal });
+  const healthy = pods.filter((raw) => {
+    const pod = type.project(raw);
+    return pod.ready && !hasEnded(pod) && !pod.deleting;
+  });
+  return budgetAgainst(
+    found.map((raw) => disruptionBudgets.project(raw)),
+    healthy.map((raw) => raw.metadata.labels ?? {}),
+  );
+}
+
+/**
+ * Whether the API server would evict all pods of the job now: the PodDisruptionBudget (namespace/name) that would not.
+ * Evicts nothing.
+ */
 export function probeGang(context: Context) {
   return async (jobUid: string, key: string, signal: AbortSignal): Promise<string | undefined> => {
     let refused: string | undefined;
@@ -206,9 +242,10 @@ export function probeGang(context: Context) {
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
         .catch((error: unknown) => {
           if (!isDisruptionBudget(error)) return ignoreGone(error);
-          refused = `${pod.namespace}/${disruptionBudgetOf(error) ?? "(without a name)"}`;
+          refused = budgetKey(error, pod);
         });
     });
-    return refused;
+    if (refused !== undefined || pods.length < 2) return refused;
+    return budgetAgainstGang(context, jobUid, key, signal);
   };
 }

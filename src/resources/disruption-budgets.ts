@@ -1,0 +1,66 @@
+/** PodDisruptionBudgets: which pods they select, and whether they let all of some pods go together. Pure. */
+import type { KubeObject, ResourceType } from "../kube/resource.ts";
+import { fieldsOf } from "./meta.ts";
+
+export interface DisruptionBudget {
+  /** namespace/name */
+  readonly key: string;
+  readonly disruptionsAllowed: number;
+  /** A metav1.LabelSelector; undefined selects nothing, {} everything. */
+  readonly selector: Readonly<Record<string, unknown>> | undefined;
+}
+
+export const disruptionBudgets: ResourceType<DisruptionBudget> = {
+  group: "policy",
+  version: "v1",
+  plural: "poddisruptionbudgets",
+  kind: "PodDisruptionBudget",
+  namespaced: true,
+  project: (raw: KubeObject) => {
+    const { selector } = fieldsOf(raw["spec"]);
+    const { disruptionsAllowed } = fieldsOf(raw["status"]);
+    return {
+      key: `${raw.metadata.namespace ?? ""}/${raw.metadata.name ?? ""}`,
+      disruptionsAllowed: typeof disruptionsAllowed === "number" ? disruptionsAllowed : 0,
+      selector: selector === undefined ? undefined : fieldsOf(selector),
+    };
+  },
+};
+
+type Labels = Readonly<Record<string, string>>;
+
+interface Requirement {
+  readonly key: string;
+  readonly operator: string;
+  readonly values?: readonly string[];
+}
+
+function meets(labels: Labels, { key, operator, values = [] }: Requirement): boolean {
+  const value = labels[key];
+  if (operator === "In") return value !== undefined && values.includes(value);
+  if (operator === "NotIn") return value === undefined || !values.includes(value);
+  return (operator === "Exists") === (value !== undefined);
+}
+
+function selects({ selector }: DisruptionBudget, labels: Labels): boolean {
+  if (selector === undefined) return false;
+  const equal = Object.entries(fieldsOf(selector["matchLabels"]));
+  const requirements = (selector["matchExpressions"] ?? []) as readonly Requirement[];
+  return (
+    equal.every(([key, value]) => labels[key] === value) &&
+    requirements.every((requirement) => meets(labels, requirement))
+  );
+}
+
+/**
+ * The budget (namespace/name) that does not let all of these pods go together; undefined when each does. A dry run asks
+ * about one pod, and counts the others as if they stayed.
+ */
+export const budgetAgainst = (
+  budgets: readonly DisruptionBudget[],
+  healthyPods: readonly Labels[],
+): string | undefined =>
+  budgets.find(
+    (budget) =>
+      healthyPods.filter((labels) => selects(budget, labels)).length > budget.disruptionsAllowed,
+  )?.key;
