@@ -2,6 +2,15 @@
  * Days of a cluster's life in seconds: the engine's own cycle and database functions on real PostgreSQL, with virtual
  * time. What the rest of the world does (users, kubelets, administrators, machines, faults) comes by chance, from a seed.
  * After every step all invariants are checked, and every cycle is judged from outside (judge/).
+ *
+ * The night that CI runs was seen red with each of these put into the engine, one at a time:
+ * - victims: one more than needed, one too few, the borrowers, the highest priorities or the oldest first, jobs of equal
+ *   priority, budgets not respected, the first node's set rather than the cheapest, more than six candidates given up on;
+ * - room: holds not honoured, the GPUs of all nodes summed, nothing kept for the head of the line, nodes not avoided,
+ *   others evicted although evicted pods are about to leave enough;
+ * - plans: a ceiling ignored, nothing reserved under it for those that wait, holds that are given back still counted,
+ *   marks left as they were before the cycle;
+ * - the cycle: what leans on evictions nobody has agreed to is written.
  */
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { usagePage } from "../../src/db/usage.ts";
