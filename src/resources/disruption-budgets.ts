@@ -52,15 +52,12 @@ function selects({ selector }: DisruptionBudget, labels: Labels): boolean {
   );
 }
 
-/**
- * The budget (namespace/name) that does not let all of these pods go together; undefined when each does. A dry run asks
- * about one pod, and counts the others as if they stayed.
- */
-export const budgetAgainst = (
-  budgets: readonly DisruptionBudget[],
-  healthyPods: readonly Labels[],
-): string | undefined =>
-  budgets.find(
-    (budget) =>
-      healthyPods.filter((labels) => selects(budget, labels)).length > budget.disruptionsAllowed,
-  )?.key;
+/** How many of these pods each budget counts; those that count none are left out. */
+export const budgetUses = (budgets: readonly DisruptionBudget[], healthyPods: readonly Labels[]) =>
+  budgets
+    .map((budget) => ({
+      budget: budget.key,
+      pods: healthyPods.filter((labels) => selects(budget, labels)).length,
+      allowed: budget.disruptionsAllowed,
+    }))
+    .filter(({ pods }) => pods > 0);

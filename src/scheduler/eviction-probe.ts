@@ -4,15 +4,29 @@
  */
 import type { Clock } from "../runtime/clock.ts";
 
-/** Evicts nothing. Undefined when all pods of the attempt may go, else the budget in the way, as namespace/name. */
+/** How much of a PodDisruptionBudget the eviction of a gang takes. */
+export interface BudgetUse {
+  /** namespace/name */
+  readonly budget: string;
+  /** Pods of the gang that it counts. */
+  readonly pods: number;
+  /** Pods that it lets go in all. */
+  readonly allowed: number;
+}
+
+/**
+ * Evicts nothing. The budget in the way, as namespace/name; undefined or the budgets that are used when all pods of the
+ * attempt may go.
+ */
 export type ProbeGang = (
   jobId: string,
   key: string,
   signal: AbortSignal,
-) => Promise<string | undefined>;
+) => Promise<string | readonly BudgetUse[] | undefined>;
 
 interface Answer {
   readonly refusedBy: string | undefined;
+  readonly uses: readonly BudgetUse[];
   readonly untilSeconds: number;
 }
 
@@ -57,6 +71,33 @@ export class EvictionProbe {
     return new Map(refused);
   }
 
+  /**
+   * Each of these may go; some budgets may not let all of them go together. Those that are too many count as refused for
+   * a while, so that the decision chooses others.
+   */
+  refuseBeyondBudgets(candidates: readonly Candidate[]): void {
+    const left = new Map<string, number>();
+    for (const candidate of candidates) {
+      const uses = this.#answer(candidate)?.uses ?? [];
+      const over = uses.find(({ budget, pods, allowed }) => pods > (left.get(budget) ?? allowed));
+      if (over !== undefined) {
+        this.#keep(candidate, over.budget);
+        continue;
+      }
+      for (const { budget, pods, allowed } of uses)
+        left.set(budget, (left.get(budget) ?? allowed) - pods);
+    }
+  }
+
+  /** These will be evicted: what was heard of the budgets that they use is not true any more. */
+  spend(candidates: readonly Candidate[]): void {
+    const spent = new Set(
+      candidates.flatMap((one) => this.#answer(one)?.uses.map(({ budget }) => budget) ?? []),
+    );
+    for (const [key, { uses }] of this.#answers)
+      if (uses.some(({ budget }) => spent.has(budget))) this.#answers.delete(key);
+  }
+
   /** Asks about the candidates whose answer is not known. */
   async ask(candidates: readonly Candidate[], signal: AbortSignal): Promise<void> {
     this.#forgetOld();
@@ -69,11 +110,17 @@ export class EvictionProbe {
     await Promise.all(Array.from({ length: probesAtOnce }, worker));
   }
 
-  async #askOne({ jobId, key, attempt }: Candidate, signal: AbortSignal): Promise<void> {
-    const refusedBy = await this.#probe(jobId, key, signal);
+  async #askOne(candidate: Candidate, signal: AbortSignal): Promise<void> {
+    this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
+  }
+
+  #keep({ jobId, attempt }: Candidate, answer: string | readonly BudgetUse[] | undefined): void {
+    const refusedBy = typeof answer === "string" ? answer : undefined;
+    const uses = typeof answer === "string" ? [] : (answer ?? []);
     const seconds = refusedBy === undefined ? allowedForSeconds : refusedForSeconds;
     this.#answers.set(`${jobId}/${attempt}`, {
       refusedBy,
+      uses,
       untilSeconds: this.#clock.monotonicSeconds() + seconds,
     });
   }

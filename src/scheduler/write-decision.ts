@@ -88,6 +88,7 @@ export async function writeDecision(
   const changedIds: string[] = [];
   const victimKeys: string[] = [];
   const preemptions = ofKind(decision, "preempt");
+  probe.refuseBeyondBudgets(preemptions.flatMap(({ victims }) => victims));
   const toProbe = preemptions.flatMap((verdict) => unknownVictims(verdict, probe));
   const doubtful = preemptions.filter((verdict) => unknownVictims(verdict, probe).length > 0);
   const certain = certainJobs(decision, doubtful);
@@ -131,6 +132,7 @@ export async function writeDecision(
   for (const verdict of preemptions) {
     if (!certain.has(verdict.jobId)) continue;
     if (!(await writePreemption(db, snapshot.pool, verdict, holdSeconds))) continue;
+    probe.spend(verdict.victims);
     changedIds.push(verdict.jobId);
     victimKeys.push(...verdict.victims.map(({ key }) => key));
   }

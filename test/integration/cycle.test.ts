@@ -119,6 +119,31 @@ describe("cycle", () => {
     ]);
   });
 
+  it("evicts no more of a budget's pods than it lets go together, though it lets each go", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(8);
+    await addNode(pool, "n1", 8);
+    for (const name of ["one", "other"]) {
+      const id = await addJob(pool, project, { name, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+    }
+    await addJob(pool, project, { name: "large", priority: 100, preempts: true, perPod: gpus(8) });
+    let allowed = 1;
+    const deps = dependencies(() => Promise.resolve([{ budget: "vision/b", pods: 1, allowed }]));
+    const cycle = () => runCycle(deps, "default", AbortSignal.timeout(10_000));
+    for (let count = 0; count < 3; count += 1) await cycle();
+    const before = { one: "starting", other: "starting", large: "pending" };
+    expect(await statuses()).to.deep.equal(before);
+
+    allowed = 2;
+    const patient = dependencies(() => Promise.resolve([{ budget: "vision/b", pods: 1, allowed }]));
+    for (let count = 0; count < 2; count += 1)
+      await runCycle(patient, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.deep.equal({ one: "evicting", other: "evicting", large: "held" });
+  });
+
   it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(undefined));

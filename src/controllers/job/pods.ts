@@ -12,11 +12,12 @@ import {
 } from "../../kube/errors.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
-import { budgetAgainst, disruptionBudgets } from "../../resources/disruption-budgets.ts";
+import { budgetUses, disruptionBudgets } from "../../resources/disruption-budgets.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import { each } from "../../runtime/each.ts";
+import type { BudgetUse } from "../../scheduler/eviction-probe.ts";
 import { ensureGangService, surroundingsOf } from "./surroundings.ts";
 import { templateOf } from "./template-of.ts";
 import { refusalOfPod } from "./template-refusal.ts";
@@ -206,16 +207,16 @@ export async function evictPods(
   return { holding: holding.length, refused, left };
 }
 
-/** The PodDisruptionBudget that lets pods of the gang go, and not all of them together. */
-async function budgetAgainstGang(
+/** What the gang takes of the PodDisruptionBudgets of its namespace: dry runs ask about one pod, as if the others stayed. */
+async function usesOfGang(
   context: Context,
   jobUid: string,
   key: string,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<readonly BudgetUse[]> {
   const { namespace = "" } = splitKey(key);
   const found = await context.kube.list(disruptionBudgets, { namespace, signal });
-  if (found.length === 0) return undefined;
+  if (found.length === 0) return [];
   const type = podsOf(context.settings.gpuResource);
   const labelSelector = `${labels.jobUid}=${jobUid}`;
   const pods = await context.kube.list(type, { namespace, labelSelector, signal });
@@ -223,18 +224,22 @@ async function budgetAgainstGang(
     const pod = type.project(raw);
     return pod.ready && !hasEnded(pod) && !pod.deleting;
   });
-  return budgetAgainst(
+  return budgetUses(
     found.map((raw) => disruptionBudgets.project(raw)),
     healthy.map((raw) => raw.metadata.labels ?? {}),
   );
 }
 
 /**
- * Whether the API server would evict all pods of the job now: the PodDisruptionBudget (namespace/name) that would not.
- * Evicts nothing.
+ * Whether the API server would evict all pods of the job now: the PodDisruptionBudget (namespace/name) that would not,
+ * or what is used of those that would. Evicts nothing.
  */
 export function probeGang(context: Context) {
-  return async (jobUid: string, key: string, signal: AbortSignal): Promise<string | undefined> => {
+  return async (
+    jobUid: string,
+    key: string,
+    signal: AbortSignal,
+  ): Promise<string | readonly BudgetUse[]> => {
     let refused: string | undefined;
     const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
     await each(pods, callsAtOnce, async (pod) => {
@@ -245,7 +250,8 @@ export function probeGang(context: Context) {
           refused = budgetKey(error, pod);
         });
     });
-    if (refused !== undefined || pods.length < 2) return refused;
-    return budgetAgainstGang(context, jobUid, key, signal);
+    if (refused !== undefined) return refused;
+    const uses = await usesOfGang(context, jobUid, key, signal);
+    return uses.find(({ pods: own, allowed }) => own > allowed)?.budget ?? uses;
   };
 }

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { budgetAgainst, disruptionBudgets } from "../../../src/resources/disruption-budgets.ts";
+import { budgetUses, disruptionBudgets } from "../../../src/resources/disruption-budgets.ts";
 
 const budget = (selector: object | undefined, disruptionsAllowed: number) =>
   disruptionBudgets.project({
@@ -11,24 +11,26 @@ const budget = (selector: object | undefined, disruptionsAllowed: number) =>
 describe("disruption budgets", () => {
   const gang = [{ app: "train" }, { app: "train" }, { app: "train" }];
 
-  it("stand against a gang of which they let only some pods go", () => {
+  it("say how many pods of a gang they count, and how many they let go", () => {
     const selector = { matchLabels: { app: "train" } };
-    expect(budgetAgainst([budget(selector, 2)], gang)).to.equal("team/guard");
-    expect(budgetAgainst([budget(selector, 3)], gang)).to.equal(undefined);
+    expect(budgetUses([budget(selector, 2)], gang)).to.deep.equal([
+      { budget: "team/guard", pods: 3, allowed: 2 },
+    ]);
   });
 
   it("count the pods that they select", () => {
     const expressions = (operator: string, values?: readonly string[]) => ({
       matchExpressions: [{ key: "app", operator, ...(values === undefined ? {} : { values }) }],
     });
-    const against = (selector: object | undefined) => budgetAgainst([budget(selector, 0)], gang);
+    const count = (selector: object | undefined) =>
+      budgetUses([budget(selector, 0)], gang).map(({ pods }) => pods);
     for (const selector of [
       {},
       expressions("Exists"),
       expressions("In", ["train"]),
       expressions("NotIn", ["serve"]),
     ]) {
-      expect(against(selector), JSON.stringify(selector)).to.equal("team/guard");
+      expect(count(selector), JSON.stringify(selector)).to.deep.equal([3]);
     }
     for (const selector of [
       undefined,
@@ -37,7 +39,7 @@ describe("disruption budgets", () => {
       expressions("In", ["serve"]),
       expressions("NotIn", ["train"]),
     ]) {
-      expect(against(selector), JSON.stringify(selector)).to.equal(undefined);
+      expect(count(selector), JSON.stringify(selector)).to.deep.equal([]);
     }
   });
 });
