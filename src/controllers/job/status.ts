@@ -84,6 +84,24 @@ const activePods = (view: JobView, pods: readonly Pod[]): number =>
     ? view.parallelism - new Set(pods.filter(hasEnded).map(({ index }) => index)).size
     : pods.filter((pod) => !hasEnded(pod)).length;
 
+/** Pods of an ended job may have been deleted since they were counted. */
+const keepCounts = (
+  { status }: Job,
+  view: JobView,
+  counts: NonNullable<JobStatus["pods"]>,
+): NonNullable<JobStatus["pods"]> => {
+  if (view.finishedAt === undefined) return counts;
+  const former = status.attempt === view.attempt ? status.pods : undefined;
+  const most = (one: number | undefined, other: number | undefined): number =>
+    Math.max(one ?? 0, other ?? 0);
+  return {
+    ...counts,
+    succeeded:
+      view.status === "succeeded" ? view.parallelism : most(former?.succeeded, counts.succeeded),
+    failed: most(former?.failed, counts.failed),
+  };
+};
+
 const podCounts = (
   view: JobView,
   pods: readonly Pod[],
@@ -177,10 +195,14 @@ export function statusOf(
     attempt: view.attempt,
     ...(nodes === undefined ? {} : { nodes }),
     ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
-    pods: podCounts(
+    pods: keepCounts(
+      job,
       view,
-      pods.filter((pod) => pod.attempt === view.attempt),
-      view.completed,
+      podCounts(
+        view,
+        pods.filter((pod) => pod.attempt === view.attempt),
+        view.completed,
+      ),
     ),
     queuedAt: view.queuedAt.round("second").toString(),
     ...(view.startedAt === undefined
