@@ -90,9 +90,14 @@ async function checkCluster(kube: KubeClient, server: URL, logger: Logger): Prom
   );
 }
 
-function crashPoints(settings: Settings, logger: Logger): (name: string) => void {
+/** "name" or "name:hit": killed when the point is reached, or reached for that time. */
+function crashPoints({ crashPoint = "" }: Settings, logger: Logger): (name: string) => void {
+  const [point, hit = "1"] = crashPoint.split(":");
+  let hits = 0;
   return (name) => {
-    if (settings.crashPoint !== name) return;
+    if (name !== point) return;
+    hits += 1;
+    if (hits < Number(hit)) return;
     logger.warn("crash point reached", { name });
     process.kill(process.pid, "SIGKILL");
   };

@@ -1,7 +1,6 @@
 /** Plans whose windows close a minute ahead on the real clock: what evicts, what runs on, what waits. */
 import { expect } from "chai";
-import { waitFor } from "../../dev/local/wait.ts";
-import { secondOfWeek } from "../../src/domain/windows.ts";
+import { closes, closingSoon, type ClosingWindow } from "../support/closing-window.ts";
 import {
   type Installation,
   job,
@@ -13,24 +12,12 @@ import {
   teamJobIs,
 } from "../support/installation.ts";
 
-const dayNames = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const minute = 60_000;
-/** Windows have whole minutes; what is set up before the close takes some seconds. */
+/** What is set up before the close takes some seconds. */
 const leastMilliseconds = 40_000;
-
-/** A window of two hours that closes at a whole minute soon. */
-function closingSoon(now: number): { readonly closesAt: number; readonly windows: object[] } {
-  const closesAt = Math.ceil((now + leastMilliseconds) / minute) * minute;
-  const text = (at: number) => new Date(at).toISOString().slice(11, 16);
-  const opens = closesAt - 120 * minute;
-  const second = secondOfWeek(Temporal.Instant.fromEpochMilliseconds(opens), "UTC");
-  const day = dayNames[Math.floor(second / 86_400)];
-  return { closesAt, windows: [{ days: [day], start: text(opens), end: text(closesAt) }] };
-}
 
 describe("windows on a real control plane", function () {
   let installation: Installation;
-  let closesAt: number;
+  let soon: ClosingWindow;
 
   before(async () => {
     installation = await startInstallation();
@@ -48,8 +35,7 @@ describe("windows on a real control plane", function () {
     });
     await teamIsReady(installation);
     const owner = { kind: "User", name: "pat" };
-    const soon = closingSoon(Date.now());
-    closesAt = soon.closesAt;
+    soon = closingSoon(leastMilliseconds);
     for (const [pool, onWindowClose] of [
       ["strict", "Evict"],
       ["lenient", "Finish"],
@@ -77,13 +63,6 @@ describe("windows on a real control plane", function () {
     );
   const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
 
-  const windowsAreClosed = () =>
-    waitFor(() => Promise.resolve(Date.now() >= closesAt), {
-      what: "the windows to close",
-      timeoutMs: 2 * minute,
-      intervalMs: 200,
-    });
-
   it("warn, evict after the grace period, and keep out what was evicted; Finish lets jobs run on", async () => {
     const { view, database } = installation;
     await submit("evicted", "strict", 2, { parallelism: 2 });
@@ -109,11 +88,11 @@ describe("windows on a real control plane", function () {
       return condition?.reason === "WindowClosesSoon" && condition;
     });
     expect(warned.message).to.match(/^plan plan-of-strict closes \w{3} \d\d:\d\d and evicts/);
-    expect(Date.now(), "warned before the close").to.be.below(closesAt);
+    expect(Date.now(), "warned before the close").to.be.below(soon.closesAt);
 
-    await windowsAreClosed();
+    await closes(soon);
     const { status } = await stateOf("evicted", "Evicted");
-    expect(Date.now(), "evicted after the grace period").to.be.at.least(closesAt + 4000);
+    expect(Date.now(), "evicted after the grace period").to.be.at.least(soon.closesAt + 4000);
     expect(status.attempt).to.equal(1);
     const waiting = await view.until("the evicted job to say when its plan opens", async () => {
       const found = await view.job("team/evicted");
@@ -157,7 +136,7 @@ describe("windows on a real control plane", function () {
   });
 
   it("start a job as a borrower under a closed plan with Finish, but not under one with Evict", async () => {
-    await windowsAreClosed();
+    await closes(soon);
     await submit("borrows", "lenient", 1);
     const borrower = await stateOf("borrows", "Running");
     expect(borrower.status.borrowing).to.equal(true);
