@@ -41,6 +41,35 @@ function report<Values>(details: fc.RunDetails<Values>, again: string): void {
   throw new Error(`${message}\n\nRepeat it with: ${again}`, { cause: details.errorInstance });
 }
 
+/**
+ * fc.assert for cases that are cheap together and dear one by one. All are drawn, then tried a batch at a time; only a
+ * batch that fails is tried one by one, so that the case that fails is told, and shrunk.
+ */
+export async function assertInBatches<Value>(
+  values: fc.Arbitrary<Value>,
+  size: number,
+  parameters: fc.Parameters<[Value]>,
+  tryAll: (batch: readonly Value[]) => Promise<void>,
+): Promise<void> {
+  const drawn: Value[] = [];
+  const draw = fc.property(values, (value) => {
+    drawn.push(value);
+  });
+  fc.assert(draw, parameters);
+  const alone = fc.asyncProperty(values, (value) => tryAll([value]));
+  for (let at = 0; at < drawn.length; at += size) {
+    const batch = drawn.slice(at, at + size);
+    const failed = await tryAll(batch).then(
+      () => false,
+      () => true,
+    );
+    if (!failed) continue;
+    await fc.assert(alone, { ...parameters, path: String(at), numRuns: batch.length });
+    // None of them fails alone.
+    await tryAll(batch);
+  }
+}
+
 /** Shares are not asserted of fewer cases: chance could fail them. */
 const fewestCases = 500;
 

@@ -1,12 +1,19 @@
-/** Design section 6 read naively: every subset of the live jobs, tried one by one. Shares no code with the engine. */
+/**
+ * Design sections 4 to 6 read naively, for one job on a small cluster: every subset of the live jobs, tried one by one.
+ * Shares no code with the engine, only the types of what it reads and writes.
+ */
 import type {
+  Ceiling,
   LiveJob,
+  NodeSelectorRequirement,
+  NodeSnapshot,
   QueuedJob,
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/types.ts";
 
-const podsOf = (job: LiveJob): number => job.allocations.reduce((sum, { pods }) => sum + pods, 0);
+export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
+  job.allocations.reduce((sum, { pods }) => sum + pods, 0);
 
 /** Bit by bit: set number n has the items whose bits are set in n. */
 export const subsets = <T>(items: readonly T[]): T[][] =>
@@ -14,18 +21,58 @@ export const subsets = <T>(items: readonly T[]): T[][] =>
     items.filter((_, index) => Math.floor(bits / 2 ** index) % 2 === 1),
   );
 
-const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
+export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
 
-/** Pods of the job that fit when the victims are gone, evicting pods have left and holds are kept. */
+/** Whether a node takes the job's pods: of the operators, those that the scenarios use. */
+export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
+  if (!node.schedulable || job.avoidNodes.includes(node.name)) return false;
+  for (const [key, value] of Object.entries(job.nodeSelector)) {
+    if (node.labels[key] !== value) return false;
+  }
+  for (const { key, effect } of node.taints) {
+    const isHard = effect !== "PreferNoSchedule";
+    if (isHard && !job.tolerations.some((one) => one.key === key)) return false;
+  }
+  for (const terms of [job.affinityTerms, ...(job.storageTerms ?? [])]) {
+    if (terms === undefined) continue;
+    const holds = terms.some(({ matchExpressions = [] }) =>
+      matchExpressions.every((one) => meets(node, one)),
+    );
+    if (!holds) return false;
+  }
+  return true;
+}
+
+function meets({ labels }: NodeSnapshot, requirement: NodeSelectorRequirement): boolean {
+  const { key, operator, values = [] } = requirement;
+  if (operator === "Exists") return key in labels;
+  const isIn = values.includes(labels[key] ?? "");
+  if (operator === "In") return isIn;
+  if (operator === "NotIn") return !isIn;
+  throw new Error(`${operator} is not drawn`);
+}
+
+/** What is free: now, once evicting pods have left and holds are used, or for whoever starts now. */
+export type When = "free" | "later" | "now";
+
+function roomOn(node: NodeSnapshot, one: keyof Resources, when: When): number {
+  const free = node.allocatable[one] - node.foreign[one] - node.committed[one];
+  const later = free + node.leaving[one] - node.held[one];
+  if (when === "free") return free;
+  return when === "later" ? later : Math.min(free, later);
+}
+
+/** Pods of the job that fit when the victims are gone. */
 export function podsFitting(
   snapshot: Snapshot,
   job: QueuedJob,
   victims: readonly LiveJob[],
+  when: When = "later",
 ): number {
   return snapshot.nodes.reduce((total, node) => {
+    if (!accepts(node, job)) return total;
     const counts = DIMENSIONS.filter((one) => job.perPod[one] > 0).map((one) => {
-      let room = node.allocatable[one] - node.foreign[one] - node.committed[one];
-      room += node.leaving[one] - node.held[one];
+      let room = roomOn(node, one, when);
       for (const victim of victims) room += freed(victim, node.name, one);
       return Math.floor(room / job.perPod[one]);
     });
@@ -38,29 +85,84 @@ const freed = (victim: LiveJob, node: string, dimension: keyof Resources): numbe
     .filter((one) => one.node === node)
     .reduce((sum, { pods }) => sum + pods * victim.perPod[dimension], 0);
 
-function holdsCeilings(snapshot: Snapshot, job: QueuedJob, victims: readonly LiveJob[]): boolean {
-  if (job.unplanned) return false;
-  return snapshot.ceilings
+/** Pods that would fit if nothing but other people's pods were there. */
+const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {
+  const nothing = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
+  const nodes = snapshot.nodes.map((node) =>
+    Object.assign({}, node, { committed: nothing, leaving: nothing, held: nothing }),
+  );
+  return podsFitting({ ...snapshot, nodes }, job, []);
+};
+
+/** In GPUs or cores. */
+const amountOf = (perPod: Resources, pods: number, { resourceType }: Ceiling): number =>
+  pods * (resourceType === "GPU" ? perPod.gpus : perPod.cpuMillis / 1000);
+
+/** What a ceiling has more without the victim: borrowers use nothing of it. */
+const reliefOf = (victim: LiveJob, ceiling: Ceiling): number =>
+  victim.borrowing || !victim.ceilings.includes(ceiling.id)
+    ? 0
+    : amountOf(victim.perPod, podsOf(victim), ceiling);
+
+/** The ceilings under which the job would not fit when the victims are gone. */
+export const exceeded = (
+  snapshot: Snapshot,
+  job: QueuedJob,
+  victims: readonly LiveJob[] = [],
+): Ceiling[] =>
+  snapshot.ceilings
     .filter(({ id }) => job.ceilings.includes(id))
-    .every(({ id, quantity, usage }) => {
+    .filter((ceiling) => {
+      const demand = amountOf(job.perPod, job.parallelism, ceiling);
       const relieved = victims
-        .filter((victim) => victim.ceilings.includes(id) && !victim.borrowing)
-        .reduce((sum, victim) => sum + victim.perPod.gpus * podsOf(victim), 0);
-      const demand = job.perPod.gpus * job.parallelism;
-      return demand === 0 || usage - relieved + demand <= quantity;
+        .reduce((sum, victim) => sum + reliefOf(victim, ceiling), 0);
+      return demand > 0 && ceiling.usage - relieved + demand > ceiling.quantity;
     });
-}
+
+const isInsideWithout = (
+  snapshot: Snapshot,
+  job: QueuedJob,
+  victims: readonly LiveJob[],
+): boolean => !job.unplanned && exceeded(snapshot, job, victims).length === 0;
 
 export const isInside = (snapshot: Snapshot, job: QueuedJob): boolean =>
-  holdsCeilings(snapshot, job, []);
+  isInsideWithout(snapshot, job, []);
+
+/** Why no eviction would help, and none is looked for. */
+export function refusalOf(snapshot: Snapshot, job: QueuedJob): string | undefined {
+  if (!snapshot.nodes.some((node) => accepts(node, job))) return "NoMatchingNode";
+  if (podsFittingEmpty(snapshot, job) < job.parallelism) return "TooLargeForPool";
+  const closing = snapshot.ceilings.some(
+    (one) =>
+      job.ceilings.includes(one.id) &&
+      amountOf(job.perPod, job.parallelism, one) > 0 &&
+      (job.maxRuntimeSeconds ?? 0) > (one.evictClosesInSeconds ?? Infinity),
+  );
+  if (closing) return "WindowClosesTooSoon";
+  const isShut = exceeded(snapshot, job).some((one) => one.isShut);
+  return isShut ? "WindowClosed" : undefined;
+}
+
+/** Why a job that may not borrow is not inside its plans. */
+export function outsideReason(snapshot: Snapshot, job: QueuedJob): string {
+  const over = exceeded(snapshot, job);
+  if (over.some(({ quantity }) => quantity === 0)) return "WindowClosed";
+  return over.length > 0 ? "OverPlan" : "NoPlan";
+}
+
+export const mayRun = (snapshot: Snapshot, job: QueuedJob): boolean =>
+  isInside(snapshot, job) || job.allowsBorrowing;
 
 function allowed(snapshot: Snapshot, job: QueuedJob, victims: readonly LiveJob[]): boolean {
   if (victims.some((victim) => victim.protected)) return false;
   const lower = (victim: LiveJob): boolean => victim.priority < job.priority;
   if (!victims.every((one) => lower(one) || one.borrowing)) return false;
-  if (holdsCeilings(snapshot, job, victims)) return true;
+  if (isInsideWithout(snapshot, job, victims)) return true;
   return job.allowsBorrowing && victims.every((one) => lower(one) && one.borrowing);
 }
+
+/** Whether the job is inside its plans once the victims are gone. */
+export const becomesInside = isInsideWithout;
 
 export const isSufficient = (
   snapshot: Snapshot,
@@ -68,6 +170,14 @@ export const isSufficient = (
   victims: readonly LiveJob[],
 ): boolean =>
   allowed(snapshot, job, victims) && podsFitting(snapshot, job, victims) >= job.parallelism;
+
+/** The rule by which a job may be evicted for one that starts as a borrower, or inside its plans. */
+export function ruleOf(snapshot: Snapshot, job: QueuedJob, victim: LiveJob, borrowing: boolean) {
+  if (borrowing) return "LowerPriority";
+  const isSibling = exceeded(snapshot, job).some((one) => reliefOf(victim, one) > 0);
+  if (isSibling && victim.priority < job.priority) return "OwnCeiling";
+  return victim.borrowing ? "BorrowerReclaimed" : "LowerPriority";
+}
 
 /** Pods, jobs inside their plans, priorities from the highest, ages from the oldest. */
 export function costOf(victims: readonly LiveJob[]): number[][] {
@@ -107,3 +217,15 @@ export function bestCost(
     .sort(compareCosts);
   return costs[0];
 }
+
+/** Whether some set would do if no budget protected it. */
+export const isPossibleUnprotected = (
+  snapshot: Snapshot,
+  job: QueuedJob,
+  live: readonly LiveJob[],
+): boolean =>
+  bestCost(
+    snapshot,
+    job,
+    live.map(({ protected: _budget, ...rest }) => rest),
+  ) !== undefined;

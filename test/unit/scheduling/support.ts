@@ -1,5 +1,4 @@
-/** Builders and generators of small clusters. */
-import * as fc from "fast-check";
+/** Builders of small clusters. */
 import type {
   Ceiling,
   LiveJob,
@@ -93,7 +92,8 @@ export function aCeiling(
   };
 }
 
-const sum = (a: Resources, b: Resources, times: number): Resources => ({
+/** The first and so many times the second. */
+export const sum = (a: Resources, b: Resources, times: number): Resources => ({
   gpus: a.gpus + b.gpus * times,
   cpuMillis: a.cpuMillis + b.cpuMillis * times,
   memoryBytes: a.memoryBytes + b.memoryBytes * times,
@@ -134,135 +134,3 @@ export const withVictims = (snapshot: Snapshot, live: readonly LiveJob[]): Snaps
   victims: live,
   victimsFor: snapshot.queue.map(({ id }) => id),
 });
-
-const perPodOf = (gpus: number, cores: number): Resources => resources(gpus, cores, 1, 0);
-
-const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
-  fc
-    .uniqueArray(fc.nat({ max: nodeCount - 1 }), {
-      minLength: 1,
-      maxLength: Math.min(3, nodeCount),
-    })
-    .chain((indexes) =>
-      fc.tuple(
-        ...indexes.map((index) =>
-          fc.integer({ min: 1, max: 2 }).map((pods) => ({ node: `n${index}`, pods })),
-        ),
-      ),
-    );
-
-const CEILING_IDS = ["c0", "c1"] as const;
-const someCeilings = fc.subarray([...CEILING_IDS]);
-
-const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
-  fc
-    .record({
-      allocations: anAllocation(nodeCount),
-      priority: fc.integer({ min: 0, max: 3 }),
-      startedAtSeconds: fc.integer({ min: 0, max: 5 }),
-      borrowing: fc.boolean(),
-      gpus: fc.integer({ min: 0, max: 3 }),
-      cores: fc.integer({ min: 1, max: 3 }),
-      ceilings: someCeilings,
-      protected: fc.oneof(
-        { weight: 12, arbitrary: fc.constant(undefined) },
-        { weight: 1, arbitrary: fc.constant("pdb") },
-      ),
-    })
-    .map(({ gpus, cores, allocations, protected: budget, ...rest }) =>
-      aLiveJob("", allocations, {
-        ...rest,
-        perPod: perPodOf(gpus, cores),
-        ...(budget === undefined ? {} : { protected: budget }),
-      }),
-    );
-
-/** Live jobs that fit on their nodes: those that would not are left out. */
-function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]): LiveJob[] {
-  const kept: LiveJob[] = [];
-  for (const [index, job] of jobs.entries()) {
-    const named: LiveJob = { ...job, id: `l${index}`, key: `other/l${index}` };
-    const after = occupied(nodes, [...kept, named]);
-    const fits = after.every(
-      ({ committed, allocatable }) =>
-        committed.gpus <= allocatable.gpus && committed.cpuMillis <= allocatable.cpuMillis,
-    );
-    if (fits) kept.push(named);
-  }
-  return kept;
-}
-
-/** Evicting pods with a GPU each, as many as there is room for. */
-const withLeaving = (nodes: readonly NodeSnapshot[], wanted: readonly number[]): NodeSnapshot[] =>
-  nodes.map((node, index) => {
-    const gpus = Math.min(wanted[index] ?? 0, node.allocatable.gpus - node.committed.gpus);
-    const leaving = resources(gpus, 0, 0);
-    return Object.assign({}, node, { leaving, committed: sum(node.committed, leaving, 1) });
-  });
-
-export interface Scenario {
-  readonly snapshot: Snapshot;
-  readonly live: readonly LiveJob[];
-}
-
-const usageUnder = (id: string, live: readonly LiveJob[], borrowing: boolean): number =>
-  live
-    .filter((job) => job.ceilings.includes(id) && job.borrowing === borrowing)
-    .reduce(
-      (total, job) =>
-        total + job.perPod.gpus * job.allocations.reduce((n, { pods }) => n + pods, 0),
-      0,
-    );
-
-/** One preemptor on a few nodes, some room already leaving or held, up to eight live jobs. */
-export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
-  fc
-    .integer({ min: 1, max: 4 })
-    .chain((nodeCount) =>
-      fc.record({
-        gpus: fc.array(fc.integer({ min: 3, max: 8 }), {
-          minLength: nodeCount,
-          maxLength: nodeCount,
-        }),
-        held: fc.array(fc.integer({ min: 0, max: 1 }), {
-          minLength: nodeCount,
-          maxLength: nodeCount,
-        }),
-        leaving: fc.array(fc.nat({ max: 3 }), { minLength: nodeCount, maxLength: nodeCount }),
-        jobs: fc.array(aRandomLiveJob(nodeCount), { minLength: 2, maxLength: 8, size: "max" }),
-        need: fc.integer({ min: 1, max: 5 }),
-        cores: fc.integer({ min: 1, max: 8 }),
-        parallelism: fc.integer({ min: 1, max: parallelism }),
-        priority: fc.integer({ min: 1, max: 4 }),
-        ceilings: someCeilings,
-        slack: fc.tuple(fc.integer({ min: -3, max: 8 }), fc.integer({ min: -3, max: 8 })),
-        allowsBorrowing: fc.boolean(),
-        unplanned: fc.integer({ min: 0, max: 7 }).map((dice) => dice === 0),
-      }),
-    )
-    .map((raw) => {
-      const empty = raw.gpus.map((gpus, index) =>
-        aNode(`n${index}`, { allocatable: resources(gpus, 16, 12, 0) }),
-      );
-      const live = thoseThatFit(raw.jobs, empty);
-      const nodes = empty.map((node, index) =>
-        Object.assign({}, node, {
-          held: resources(Math.min(raw.held[index] ?? 0, node.allocatable.gpus)),
-        }),
-      );
-      const ceilings = CEILING_IDS.map((id, index) => {
-        const usage = usageUnder(id, live, false);
-        const borrowed = usageUnder(id, live, true);
-        return aCeiling(id, Math.max(0, usage + (raw.slack[index] ?? 0)), usage, { borrowed });
-      });
-      const job = aJob("j", {
-        priority: raw.priority,
-        parallelism: raw.parallelism,
-        perPod: perPodOf(raw.need, raw.cores),
-        ceilings: raw.ceilings,
-        allowsBorrowing: raw.allowsBorrowing,
-        unplanned: raw.unplanned,
-      });
-      const snapshot = withVictims(aSnapshot({ nodes, ceilings, queue: [job] }), live);
-      return { snapshot: { ...snapshot, nodes: withLeaving(snapshot.nodes, raw.leaving) }, live };
-    });

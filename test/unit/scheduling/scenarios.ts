@@ -1,0 +1,297 @@
+/** Random small clusters with one job that wants to start: for brute force, and as rows for the finder. */
+import * as fc from "fast-check";
+import type {
+  Ceiling,
+  LiveJob,
+  NodeConstraints,
+  NodeSnapshot,
+  Placement,
+  QueuedJob,
+  Resources,
+  Snapshot,
+} from "../../../src/domain/scheduling/types.ts";
+import { podsOf } from "./brute-force.ts";
+import {
+  aCeiling,
+  aJob,
+  aLiveJob,
+  aNode,
+  aSnapshot,
+  resources,
+  sum,
+  withVictims,
+} from "./support.ts";
+
+/**
+ * Projects, as paths of the tree, and the owners that count for each, with their ceilings: three levels, CPU beside GPU,
+ * and an owner who stands in two places.
+ */
+export const PROJECTS = [
+  { path: "free", owner: undefined, ceilings: [] },
+  { path: "top", owner: 1, ceilings: ["1/GPU", "1/CPU"] },
+  { path: "top.middle", owner: 2, ceilings: ["1/GPU", "1/CPU", "2/GPU"] },
+  { path: "top.middle.low", owner: 3, ceilings: ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] },
+  { path: "elsewhere", owner: 2, ceilings: ["2/GPU"] },
+] as const;
+
+export const CEILINGS = ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] as const;
+
+export interface Scenario {
+  readonly snapshot: Snapshot;
+  readonly live: readonly LiveJob[];
+}
+
+const sometimes = (oneIn: number): fc.Arbitrary<boolean> =>
+  fc.integer({ min: 1, max: oneIn }).map((dice) => dice === 1);
+
+/** What one pod takes, or nothing. */
+const orNothing = (
+  oneIn: number,
+  most: { readonly gpus: number; readonly cores: number; readonly gib: number },
+): fc.Arbitrary<Resources> =>
+  fc
+    .tuple(
+      sometimes(oneIn),
+      fc.nat({ max: most.gpus }),
+      fc.nat({ max: most.cores }),
+      fc.nat({ max: most.gib }),
+    )
+    .map(([isThere, gpus, cores, gib]) =>
+      isThere ? resources(gpus, cores, 1, gib) : resources(0),
+    );
+
+const taint = { key: "dedicated", value: "team", effect: "NoSchedule" };
+
+interface DrawnNode {
+  readonly node: NodeSnapshot;
+  /** Evicting pods, as far as there is room for them. */
+  readonly leaving: Resources;
+}
+
+const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
+  fc
+    .record({
+      gpus: fc.integer({ min: 3, max: 8 }),
+      cores: fc.integer({ min: 8, max: 16 }),
+      gib: fc.integer({ min: 8, max: 20 }),
+      slots: fc.integer({ min: 3, max: 9 }),
+      foreign: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
+      held: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
+      leaving: orNothing(2, { gpus: 3, cores: 3, gib: 4 }),
+      isFast: fc.boolean(),
+      isTainted: sometimes(10),
+      isDown: sometimes(15),
+    })
+    .map(({ gpus, cores, gib, slots, foreign, held, leaving, isFast, isTainted, isDown }) => ({
+      node: aNode(`n${index}`, {
+        allocatable: resources(gpus, cores, slots, gib),
+        foreign,
+        held,
+        labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
+        taints: isTainted ? [taint] : [],
+        schedulable: !isDown,
+      }),
+      leaving,
+    }));
+
+const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
+  fc
+    .uniqueArray(fc.nat({ max: nodeCount - 1 }), {
+      minLength: 1,
+      maxLength: Math.min(3, nodeCount),
+    })
+    .chain((indexes) =>
+      fc.tuple(
+        ...indexes.map((index) =>
+          fc.constantFrom(1, 1, 2).map((pods) => ({ node: `n${index}`, pods })),
+        ),
+      ),
+    );
+
+const someCeilings: fc.Arbitrary<readonly string[]> = fc.constantFrom(
+  ...PROJECTS.map(({ ceilings }) => ceilings),
+);
+
+const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
+  fc
+    .record({
+      allocations: anAllocation(nodeCount),
+      priority: fc.integer({ min: 0, max: 3 }),
+      startedAtSeconds: fc.nat({ max: 5 }),
+      borrowing: fc.boolean(),
+      gpus: fc.integer({ min: 0, max: 3 }),
+      cores: fc.integer({ min: 1, max: 3 }),
+      gib: fc.integer({ min: 0, max: 4 }),
+      ceilings: someCeilings,
+      isProtected: sometimes(12),
+    })
+    .map(({ gpus, cores, gib, allocations, isProtected, ...rest }) =>
+      aLiveJob("", allocations, {
+        ...rest,
+        perPod: resources(gpus, cores, 1, gib),
+        ...(isProtected ? { protected: "pdb" } : {}),
+      }),
+    );
+
+const least = (a: Resources, b: Resources): Resources => ({
+  gpus: Math.max(0, Math.min(a.gpus, b.gpus)),
+  cpuMillis: Math.max(0, Math.min(a.cpuMillis, b.cpuMillis)),
+  memoryBytes: Math.max(0, Math.min(a.memoryBytes, b.memoryBytes)),
+  pods: Math.max(0, Math.min(a.pods, b.pods)),
+});
+
+const free = ({ allocatable, foreign, committed }: NodeSnapshot): Resources =>
+  sum(sum(allocatable, foreign, -1), committed, -1);
+
+const isOvercommitted = (node: NodeSnapshot): boolean =>
+  Object.values(free(node)).some((amount: number) => amount < 0);
+
+/** Live jobs that fit on their nodes: those that would not are left out. */
+function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]): LiveJob[] {
+  const kept: LiveJob[] = [];
+  for (const [index, job] of jobs.entries()) {
+    const named: LiveJob = { ...job, id: `l${index}`, key: `other/l${index}` };
+    const after = withVictims(aSnapshot({ nodes }), [...kept, named]).nodes;
+    if (!after.some(isOvercommitted)) kept.push(named);
+  }
+  return kept;
+}
+
+/** An evicting pod, as large as there is room for. */
+const withLeaving = (node: NodeSnapshot, wanted: Resources): NodeSnapshot => {
+  const room = least(wanted, free(node));
+  const leaving = room.pods === 0 ? resources(0) : room;
+  return { ...node, leaving, committed: sum(node.committed, leaving, 1) };
+};
+
+const constraints: fc.Arbitrary<Partial<NodeConstraints>> = fc.oneof(
+  { weight: 14, arbitrary: fc.constant({}) },
+  { weight: 2, arbitrary: fc.constant({ tolerations: [{ ...taint, operator: "Equal" }] }) },
+  { weight: 1, arbitrary: fc.constant({ nodeSelector: { disk: "fast" } }) },
+  { weight: 1, arbitrary: fc.constant({ avoidNodes: ["n0"] }) },
+  { weight: 1, arbitrary: fc.constant({ affinityTerms: [terms("disk", "NotIn", "fast")] }) },
+  {
+    weight: 1,
+    arbitrary: fc.constant({
+      affinityTerms: [terms("disk", "In", "fast"), terms("rack", "Exists")],
+      storageTerms: [[terms("disk", "In", "slow", "other")]],
+    }),
+  },
+);
+
+function terms(key: string, operator: string, ...values: string[]) {
+  return { matchExpressions: [{ key, operator, values }] };
+}
+
+/** How much of a ceiling is left: often plenty, else about as much as a job asks for. */
+const slack = fc.oneof(
+  { weight: 3, arbitrary: fc.constant(30) },
+  { weight: 2, arbitrary: fc.integer({ min: -3, max: 9 }) },
+);
+
+interface DrawnCeiling {
+  readonly slack: number;
+  /** Of held jobs, which are no victims. */
+  readonly more: number;
+  readonly isShut: boolean;
+  readonly isClosing: boolean;
+}
+
+const aDrawnCeiling: fc.Arbitrary<DrawnCeiling> = fc.record({
+  slack,
+  more: fc.nat({ max: 2 }),
+  isShut: sometimes(12),
+  isClosing: sometimes(12),
+});
+
+function ceilingOf(id: string, drawn: DrawnCeiling, live: readonly LiveJob[]): Ceiling {
+  const isGpu = id.endsWith("GPU");
+  const usageOf = (borrowing: boolean): number =>
+    live
+      .filter((job) => job.ceilings.includes(id) && job.borrowing === borrowing)
+      .reduce(
+        (sum, job) => sum + podsOf(job) * (isGpu ? job.perPod.gpus : job.perPod.cpuMillis / 1000),
+        0,
+      );
+  const usage = usageOf(false) + drawn.more;
+  return aCeiling(id, Math.max(0, usage + drawn.slack), usage, {
+    resourceType: isGpu ? "GPU" : "CPU",
+    borrowed: usageOf(true),
+    ...(drawn.isShut ? { isShut: true } : {}),
+    ...(drawn.isClosing ? { evictClosesInSeconds: 1800 } : {}),
+  });
+}
+
+/** A job in the queue; `most` pods in its gang. */
+export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
+  fc
+    .integer({ min: 1, max: most })
+    .chain((parallelism) =>
+      fc.record({
+        parallelism: fc.constant(parallelism),
+        // Pods of a gang are smaller: it would be too large for the pool too often.
+        gpus: fc.integer({ min: 0, max: Math.ceil(6 / parallelism) }),
+        cores: fc.integer({ min: 1, max: Math.ceil(9 / parallelism) }),
+        gib: fc.integer({ min: 0, max: Math.ceil(9 / parallelism) }),
+        priority: fc.integer({ min: 1, max: 4 }),
+        ceilings: someCeilings,
+        allowsBorrowing: fc.boolean(),
+        unplanned: sometimes(8),
+        isMeek: sometimes(12),
+        runtime: fc.constantFrom(undefined, undefined, 900, 3600),
+        constraints,
+      }),
+    )
+    .map(({ gpus, cores, gib, isMeek, runtime, constraints: limits, ...rest }) =>
+      aJob("j", {
+        ...rest,
+        ...limits,
+        perPod: resources(gpus, cores, 1, gib),
+        preempts: !isMeek,
+        ...(runtime === undefined ? {} : { maxRuntimeSeconds: runtime }),
+      }),
+    );
+
+/** A cluster of 1 to 4 nodes with up to nine live jobs, on which the jobs in the queue want to start. */
+const clusterFor = (queue: fc.Arbitrary<readonly QueuedJob[]>): fc.Arbitrary<Scenario> =>
+  fc
+    .constantFrom(1, 2, 2, 3, 3, 4)
+    .chain((nodeCount) =>
+      fc.record({
+        nodes: fc.tuple(...Array.from({ length: nodeCount }, (_, index) => aDrawnNode(index))),
+        jobs: fc.array(aRandomLiveJob(nodeCount), { minLength: 3, maxLength: 9, size: "max" }),
+        ceilings: fc.tuple(...CEILINGS.map(() => aDrawnCeiling)),
+        queue,
+      }),
+    )
+    .map((drawn) => {
+      const empty = drawn.nodes.map(({ node }) => node);
+      const live = thoseThatFit(drawn.jobs, empty);
+      const ceilings = drawn.ceilings.map((one, index) =>
+        ceilingOf(CEILINGS[index] ?? "", one, live),
+      );
+      const snapshot = withVictims(aSnapshot({ nodes: empty, ceilings, queue: drawn.queue }), live);
+      const nodes = snapshot.nodes.map((node, index) =>
+        withLeaving(node, drawn.nodes[index]?.leaving ?? resources(0)),
+      );
+      return { snapshot: { ...snapshot, nodes }, live };
+    });
+
+/** One job in the queue, with at most so many pods. */
+export const scenarios = (parallelism: number): fc.Arbitrary<Scenario> =>
+  clusterFor(aRandomJob(parallelism).map((job) => [job]));
+
+/** Up to five jobs in the queue, in its order. */
+export const queues: fc.Arbitrary<Scenario> = clusterFor(
+  fc.array(aRandomJob(3), { minLength: 2, maxLength: 5, size: "max" }).map((jobs) =>
+    jobs
+      .map((job, index) =>
+        Object.assign({}, job, {
+          id: `j${index}`,
+          key: `team/j${index}`,
+          queuedAtSeconds: index,
+        }),
+      )
+      .sort((a, b) => b.priority - a.priority || a.queuedAtSeconds - b.queuedAtSeconds),
+  ),
+);
