@@ -53,15 +53,24 @@ export async function findVictims(
   if (requests.length === 0) return [];
   const asked = requests.flatMap(eachWay);
   const powers = [...new Set(asked.map(powerOf))];
-  const rows = await run<Row>(db, budgets.size === 0 ? FIND : FIND_SPARING, [
-    pool,
-    JSON.stringify(asked.map((request, index) => parameter(request, index, powers))),
-    [...budgets.keys()],
-    limits.closeNodes,
-    limits.nodes,
-    limits.siblings,
-  ]);
-  return rows.map((row) => liveJob(row, budgets.get(row.id)));
+  const described = JSON.stringify(
+    asked.map((request, index) => parameter(request, index, powers)),
+  );
+  const propose = (statement: typeof FIND, spared: readonly string[]): Promise<Row[]> =>
+    run<Row>(db, statement, [
+      pool,
+      described,
+      spared,
+      limits.closeNodes,
+      limits.nodes,
+      limits.siblings,
+    ]);
+  const anyone = await propose(FIND, []);
+  if (budgets.size === 0) return anyone.map((row) => liveJob(row, undefined));
+  // Whoever may go, and those who could without the budgets: where these are in the way, the decision says so.
+  const rows = [...anyone, ...(await propose(FIND_SPARING, [...budgets.keys()]))];
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
 
 /**

@@ -3,216 +3,266 @@
  * the optimum, and nothing may be proposed too little even when the limits are as tight as can be.
  */
 import { expect } from "chai";
-import * as fc from "fast-check";
+import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
+import { holdJobs } from "../../src/db/holds.ts";
 import type { DatabasePool } from "../../src/db/pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/victim-finder.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type {
   LiveJob,
   NodeSnapshot,
+  Placement,
   Resources,
   Snapshot,
   Verdict,
   VictimRequest,
 } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { propertyRuns } from "../support/property.ts";
-import { bestCost, compareCosts, costOf, podsFitting } from "../unit/scheduling/brute-force.ts";
+import { assertInBatches, propertyRuns, Reached } from "../support/property.ts";
+import { accepts } from "../unit/scheduling/brute-force.ts";
+import {
+  jobOf,
+  judge,
+  type Kind,
+  kindsOf,
+  leastPercent,
+  leastPercentOfGangs,
+} from "../unit/scheduling/judgement.ts";
+import {
+  CEILINGS,
+  ceilingsOf,
+  PROJECTS,
+  type Scenario,
+  scenarios,
+} from "../unit/scheduling/scenarios.ts";
 import {
   aCeiling,
   aJob,
   aLiveJob,
   aNode,
   aSnapshot,
-  type Scenario,
-  scenarios,
+  resources,
+  sum,
   withVictims,
 } from "../unit/scheduling/support.ts";
 
 const TIGHT: FinderLimits = { closeNodes: 1, nodes: 1, siblings: 1 };
+/** Scenarios in the database at once, each a pool of its own. */
+const BATCH = 50;
 
 const uuid = (kind: number, index: number): string =>
   `00000000-0000-4000-8${String(kind).padStart(3, "0")}-${String(index).padStart(12, "0")}`;
 
-/** One project per set of ceilings: owner 1 above, owner 2 below or alone. */
-const PROJECTS = [
-  { ceilings: "", path: "none", owner: null },
-  { ceilings: "c0", path: "one", owner: 1 },
-  { ceilings: "c1", path: "two", owner: 2 },
-  { ceilings: "c0 c1", path: "one.both", owner: 2 },
-] as const;
+const projectId = (index: number): string => uuid(1, index);
 
-const CEILINGS: Readonly<Record<string, string>> = { c0: "1/GPU", c1: "2/GPU" };
-const renamed = (ids: readonly string[]): string[] => ids.map((id) => CEILINGS[id] ?? id);
-
-const projectOf = (ceilings: readonly string[]): string =>
-  uuid(
-    1,
-    PROJECTS.findIndex((one) => one.ceilings === [...ceilings].sort().join(" ")),
+/** The first project, if there are several, under whose ceilings the job is. */
+const projectOf = ({ ceilings, perPod }: LiveJob): string =>
+  projectId(
+    PROJECTS.findIndex((one) => ceilingsOf(one.ceilings, perPod).join() === ceilings.join()),
   );
 
-/** The scenario with the database's names for jobs and ceilings; only those of a type that a job asks for are its own. */
-function forDatabase({ snapshot, live }: Scenario): Scenario {
-  const jobs = live.map((job, index) =>
+/** The scenario as pool number `index`, with the names that it has in the database. */
+function asPool({ snapshot, live }: Scenario, index: number): Scenario {
+  const pool = `p${index}`;
+  const renamed = (node: string): string => `${pool}-${node}`;
+  const jobs = live.map((job, at) =>
     Object.assign({}, job, {
-      id: uuid(2, index),
-      key: `ns/l${index}`,
-      ceilings: job.perPod.gpus > 0 ? renamed(job.ceilings) : [],
-      allocations: job.allocations.toSorted((a, b) => (a.node < b.node ? -1 : 1)),
+      id: uuid(2, index * 100 + at),
+      key: `${pool}/l${at}`,
+      allocations: job.allocations
+        .map(({ node, pods }) => ({ node: renamed(node), pods }))
+        .toSorted((a, b) => (a.node < b.node ? -1 : 1)),
     }),
   );
-  const queue = snapshot.queue.map((job) =>
-    Object.assign({}, job, { id: uuid(3, 0), ceilings: renamed(job.ceilings) }),
+  const queue = snapshot.queue.map((job, at) =>
+    Object.assign({}, job, {
+      id: uuid(3, index * 100 + at),
+      avoidNodes: job.avoidNodes.map(renamed),
+    }),
   );
-  const ceilings = snapshot.ceilings.map((one) =>
-    Object.assign({}, one, { id: CEILINGS[one.id] ?? one.id }),
-  );
+  const nodes = snapshot.nodes.map((node) => Object.assign({}, node, { name: renamed(node.name) }));
   const { victims: _victims, victimsFor: _asked, ...rest } = snapshot;
-  return { live: jobs, snapshot: { ...rest, queue, ceilings } };
+  return { live: jobs, snapshot: { ...rest, pool, nodes, queue } };
+}
+
+/** Rows of one table, named by column; the other columns have their defaults. */
+async function insert(client: PoolClient, table: string, rows: readonly object[]): Promise<void> {
+  const [first] = rows;
+  if (first === undefined) return;
+  const columns = Object.keys(first).join(", ");
+  await client.query(
+    `INSERT INTO ${table} (${columns}) OVERRIDING SYSTEM VALUE
+     SELECT ${columns} FROM jsonb_populate_recordset(NULL::${table}, $1)`,
+    [JSON.stringify(rows)],
+  );
 }
 
 async function writeTree(client: PoolClient): Promise<void> {
-  await client.query(
-    `INSERT INTO resource_owners (id, kind) OVERRIDING SYSTEM VALUE VALUES (1, 'Group'), (2, 'Group')`,
+  await insert(
+    client,
+    "resource_owners",
+    [1, 2, 3].map((id) => ({ id, kind: "Group" })),
   );
   for (const [index, { path, owner }] of PROJECTS.entries()) {
-    const name = path.split(".").at(-1);
-    const parent = path.includes(".") ? uuid(1, 1) : null;
+    const parent = PROJECTS.findIndex((one) => `${one.path}.${nameOf(path)}` === path);
     await client.query(
-      `INSERT INTO projects (id, name, namespace, parent_id, path, owner_id) VALUES ($1, $2, $2, $3, $4, $5)`,
-      [uuid(1, index), name, parent, path, owner],
+      "INSERT INTO projects (id, name, namespace, parent_id, owner_id) VALUES ($1, $2, $2, $3, $4)",
+      [projectId(index), nameOf(path), parent < 0 ? null : projectId(parent), owner ?? null],
     );
   }
-  await client.query(
+}
+
+const nameOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+
+/** What they grant is in the snapshot; the finder asks only for whom there are plans. */
+const writePlans = (client: PoolClient, pools: readonly string[]) =>
+  client.query(
     `INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
-     SELECT gen_random_uuid(), 'plan-' || owner, owner, 'GPU', 'default', 1, int4range(0, 604800), 1
-     FROM generate_series(1, 2) AS owner`,
+     SELECT gen_random_uuid(), 'plan', split_part(ceiling, '/', 1)::bigint, split_part(ceiling, '/', 2)::resource_type,
+       pool, 1, int4range(0, 604800), 1
+     FROM unnest($1::text[]) AS ceiling, unnest($2::text[]) AS pool`,
+    [CEILINGS, pools],
   );
+
+/** Commitments follow from the jobs. */
+const nodeRows = ({ pool, nodes }: Snapshot): object[] =>
+  nodes.map(({ name, schedulable, allocatable, foreign }) => ({
+    name,
+    uid: uuid(5, 0),
+    pool,
+    schedulable,
+    gpus_allocatable: allocatable.gpus,
+    cpu_millis_allocatable: allocatable.cpuMillis,
+    memory_bytes_allocatable: allocatable.memoryBytes,
+    pods_allocatable: allocatable.pods,
+    gpus_foreign: foreign.gpus,
+    cpu_millis_foreign: foreign.cpuMillis,
+    memory_bytes_foreign: foreign.memoryBytes,
+    pods_foreign: foreign.pods,
+  }));
+
+interface RowOptions {
+  readonly id: string;
+  readonly pool: string;
+  readonly status: "pending" | "running" | "evicting";
+  readonly perPod: Resources;
+  readonly placements: readonly Placement[];
+  readonly live?: LiveJob;
 }
 
-const amounts = (one: Resources): number[] => [one.gpus, one.cpuMillis, one.memoryBytes, one.pods];
+const jobRow = ({ id, pool, status, perPod, placements, live }: RowOptions): object => {
+  const since = new Date((live?.startedAtSeconds ?? 0) * 1000).toISOString();
+  return {
+    id,
+    project_id: live ? projectOf(live) : projectId(0),
+    namespace: pool,
+    name: live ? live.key.slice(pool.length + 1) : id,
+    pool,
+    priority: live?.priority ?? 0,
+    priority_class: "p",
+    status,
+    attempt: status === "pending" ? 0 : 1,
+    parallelism: placements.reduce((sum, { pods }) => sum + pods, 0),
+    pod_gpus: perPod.gpus,
+    pod_cpu_millis: perPod.cpuMillis,
+    pod_memory_bytes: perPod.memoryBytes,
+    created_at: since,
+    started_at: since,
+    admitted_at: since,
+    borrowing: live?.borrowing ?? false,
+    allows_borrowing: true,
+    preempts: true,
+    backoff_limit: 0,
+    placement: status === "pending" ? null : placements,
+  };
+};
 
-async function writeNodes(client: PoolClient, { nodes }: Snapshot): Promise<void> {
-  for (const { name, allocatable, committed, foreign, held } of nodes) {
-    await client.query(
-      `INSERT INTO nodes (
-         name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable,
-         pods_allocatable, gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed,
-         gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign
-       )
-       VALUES ($1, gen_random_uuid(), 'default', true, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-      [name, ...amounts(allocatable), ...amounts(committed), ...amounts(foreign)],
-    );
-    await client.query(
-      `INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
-       SELECT gen_random_uuid(), $1, 1, $2, 0, 0, now()`,
-      [name, held.gpus],
-    );
-  }
+/** A pod for each node of which something is held or leaving. */
+const podsOfNodes = (
+  { pool, nodes }: Snapshot,
+  kind: number,
+  what: "held" | "leaving",
+): Pick<RowOptions, "id" | "pool" | "perPod" | "placements">[] =>
+  nodes
+    .filter((node) => node[what].pods > 0)
+    .map((node, index) => ({
+      id: uuid(kind, Number(pool.slice(1)) * 100 + index),
+      pool,
+      perPod: node[what],
+      placements: [{ node: node.name, pods: 1 }],
+    }));
+
+/** The scenarios as the operator writes them, by the database's own rules. */
+async function write(client: PoolClient, scenarios: readonly Scenario[]): Promise<void> {
+  const snapshots = scenarios.map(({ snapshot }) => snapshot);
+  await writeTree(client);
+  await writePlans(
+    client,
+    snapshots.map(({ pool }) => pool),
+  );
+  await insert(client, "nodes", snapshots.flatMap(nodeRows));
+  const running = scenarios.flatMap(({ snapshot, live }) =>
+    live.map((job): RowOptions => {
+      const { id, perPod, allocations: placements } = job;
+      return { id, pool: snapshot.pool, status: "running", perPod, placements, live: job };
+    }),
+  );
+  const leaving = snapshots
+    .flatMap((snapshot) => podsOfNodes(snapshot, 4, "leaving"))
+    .map((one): RowOptions => ({ ...one, status: "evicting" }));
+  const held = snapshots
+    .flatMap((snapshot) => podsOfNodes(snapshot, 6, "held"))
+    .map((one): RowOptions => ({ ...one, status: "pending" }));
+  await insert(client, "jobs", [...running, ...leaving, ...held].map(jobRow));
+  const holds = held.map(({ id, placements }) => ({
+    id,
+    attempt: 0,
+    borrowing: false,
+    placements,
+  }));
+  expect(await holdJobs(client, holds, 60)).to.have.length(holds.length);
 }
 
-/** Jobs on their way out, one per node: what they leave counts as free in the future. */
-async function writeLeaving(client: PoolClient, { nodes }: Snapshot): Promise<void> {
-  for (const [index, { name, leaving }] of nodes.entries()) {
-    await client.query(
-      `WITH job AS (
-         INSERT INTO jobs (
-           id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism, pod_gpus,
-           pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit, started_at
-         )
-         VALUES ($1, $2, 'ns', $3, 'default', 0, 'p', 'evicting', 1, 1, $5, 0, 0, now(), true, true, 0, now())
-         RETURNING id
-       )
-       INSERT INTO allocations (
-         job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes, pool, gang, priority, borrowing, evictable
-       )
-       SELECT id, 1, $4, 1, $5, 0, 0, 'default', 1, 0, false, false FROM job`,
-      [uuid(4, index), uuid(1, 0), `leaving-${index}`, name, leaving.gpus],
-    );
-  }
-}
-
-async function writeJobs(client: PoolClient, live: readonly LiveJob[]): Promise<void> {
-  for (const [index, job] of live.entries()) {
-    const pods = job.allocations.reduce((sum, one) => sum + one.pods, 0);
-    // One without GPUs runs below all plans of GPUs, and counts under none.
-    const ceilings = Object.entries(CEILINGS).filter(
-      ([, id]) => job.perPod.gpus === 0 || job.ceilings.includes(id),
-    );
-    await client.query(
-      `INSERT INTO jobs (
-         id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism, pod_gpus,
-         pod_cpu_millis, pod_memory_bytes, created_at, borrowing, allows_borrowing, preempts, backoff_limit, started_at
-       )
-       VALUES ($1, $2, 'ns', $3, 'default', $4, 'p', 'running', 1, $5, $6, $7, 0, now(), $8, true, true, 0,
-         to_timestamp($9))`,
-      [
-        job.id,
-        projectOf(ceilings.map(([id]) => id)),
-        `l${index}`,
-        job.priority,
-        pods,
-        job.perPod.gpus,
-        job.perPod.cpuMillis,
-        job.borrowing,
-        job.startedAtSeconds,
-      ],
-    );
-    for (const { node, pods: count } of job.allocations) {
-      await client.query(
-        `INSERT INTO allocations (
-           job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
-           pool, gang, priority, borrowing, started_at, evictable
-         )
-         SELECT id, 1, $2, $3, $4, $5, 0, pool, parallelism, priority, borrowing, started_at, true
-         FROM jobs WHERE id = $1`,
-        [job.id, node, count, job.perPod.gpus * count, job.perPod.cpuMillis * count],
-      );
-    }
-  }
-}
-
-/** The scenario as rows, without triggers, gone when `work` is done. */
-async function inDatabase<T>(
+/** The scenarios as rows, gone when `work` is done. */
+async function inDatabase(
   pool: DatabasePool,
-  scenario: Scenario,
-  work: (client: PoolClient) => Promise<T>,
-): Promise<T> {
+  scenarios: readonly Scenario[],
+  work: (client: PoolClient) => Promise<void>,
+): Promise<void> {
   const client = await pool.connect();
   try {
     await client.query("BEGIN");
-    await client.query("SET LOCAL session_replication_role = replica");
-    await writeTree(client);
-    await writeNodes(client, scenario.snapshot);
-    await writeLeaving(client, scenario.snapshot);
-    await writeJobs(client, scenario.live);
-    return await work(client);
+    await write(client, scenarios);
+    await work(client);
   } finally {
     await client.query("ROLLBACK");
     client.release();
   }
 }
 
-interface Answer {
-  readonly verdict: Verdict;
-  readonly proposed: readonly LiveJob[];
-}
+const budgetsOf = (live: readonly LiveJob[]): Map<string, string> =>
+  new Map(live.flatMap((job) => (job.protected ? [[job.id, job.protected]] : [])));
 
 /** As the cycle does it: decide, ask the finder, decide again. */
-async function answer(
+async function decideWithFinder(
   client: PoolClient,
   { snapshot, live }: Scenario,
   limits: FinderLimits,
-): Promise<Answer | undefined> {
-  const { requests, wantsVictims } = decide(snapshot);
-  if (wantsVictims.length === 0) return undefined;
-  const budgets = new Map(live.flatMap((job) => (job.protected ? [[job.id, job.protected]] : [])));
-  const proposed = await findVictims(client, "default", requests, budgets, limits);
-  const again = decide({ ...snapshot, victims: proposed, victimsFor: wantsVictims });
-  const [verdict] = again.verdicts;
+): Promise<readonly Verdict[]> {
+  const { verdicts, requests, wantsVictims } = decide(snapshot);
+  if (wantsVictims.length === 0) return verdicts;
+  const victims = await findVictims(client, snapshot.pool, requests, budgetsOf(live), limits);
+  for (const job of victims) {
+    expect(job).to.deep.equal(live.find(({ id }) => id === job.id));
+  }
+  return decide({ ...snapshot, victims, victimsFor: wantsVictims }).verdicts;
+}
+
+function firstOf(verdicts: readonly Verdict[]): Verdict {
+  const [verdict] = verdicts;
   if (!verdict) throw new Error("no verdict");
-  return { verdict, proposed };
+  return verdict;
 }
 
 const dimensions = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
@@ -255,99 +305,148 @@ describe("victim finder, against brute force", () => {
   });
   after(() => database.drop());
 
-  const check = async (
-    scenario: Scenario,
-    limits: FinderLimits,
-    judge: (verdict: Verdict, best: number[][] | undefined) => void,
-  ): Promise<void> => {
-    const found = await inDatabase(database.pool, scenario, (client) =>
-      answer(client, scenario, limits),
-    );
-    if (!found) return;
-    for (const job of found.proposed) {
-      expect(job).to.deep.equal(scenario.live.find(({ id }) => id === job.id));
-    }
-    const [job] = scenario.snapshot.queue;
-    if (!job) throw new Error("no job");
-    judge(found.verdict, bestCost(scenario.snapshot, job, scenario.live));
-  };
+  /** Tries each of many scenarios, many at once in the database. */
+  const tryAll = (
+    values: fc.Arbitrary<Scenario>,
+    cases: fc.Parameters<[Scenario]>,
+    tryOne: (client: PoolClient, scenario: Scenario) => Promise<void>,
+  ): Promise<void> =>
+    assertInBatches(values, BATCH, cases, async (batch) => {
+      const pools = batch.map(asPool);
+      await inDatabase(database.pool, pools, async (client) => {
+        for (const scenario of pools) await tryOne(client, scenario);
+      });
+    });
 
-  it("proposes what makes the optimum for a single pod", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenarios(1).map(forDatabase), (scenario) =>
-        check(scenario, DEFAULT_LIMITS, (verdict, best) => {
-          expect(verdict.kind).to.equal(best ? "preempt" : "wait");
-          if (verdict.kind !== "preempt" || !best) return;
-          const chosen = new Set(verdict.victims.map(({ jobId }) => jobId));
-          const cost = costOf(scenario.live.filter(({ id }) => chosen.has(id)));
-          expect(compareCosts(cost, best)).to.equal(0);
-        }),
-      ),
-      propertyRuns(150),
-    );
+  /** Judges what is decided with the finder's help. */
+  async function judgeAll(
+    parallelism: number,
+    cases: fc.Parameters<[Scenario]>,
+    limits: FinderLimits,
+    floors: Readonly<Record<Kind, number>>,
+  ): Promise<void> {
+    const reached = new Reached<Kind>();
+    await tryAll(scenarios(parallelism), cases, async (client, scenario) => {
+      const verdict = firstOf(await decideWithFinder(client, scenario, limits));
+      judge(scenario, verdict, limits === DEFAULT_LIMITS);
+      reached.note(kindsOf(scenario, verdict));
+    });
+    reached.expectPercent(floors);
+  }
+
+  it("proposes what makes the optimum for a single pod", () =>
+    judgeAll(1, propertyRuns(1000), DEFAULT_LIMITS, leastPercent));
+
+  it("proposes what makes sufficient, inclusion-minimal sets for gangs, not worse than greed", () =>
+    judgeAll(4, propertyRuns(1000), DEFAULT_LIMITS, leastPercentOfGangs));
+
+  it("never proposes too little, however tight its limits", () =>
+    judgeAll(4, propertyRuns(1000), TIGHT, leastPercentOfGangs));
+
+  it("proposes for several jobs at once what it proposes for each alone", () =>
+    tryAll(scenarios(3), propertyRuns(300), async (client, { snapshot }) => {
+      const [request] = decide(snapshot).requests;
+      if (!request) return;
+      const { perPod } = request;
+      const requests = [
+        request,
+        { ...request, priority: request.priority + 1 },
+        { ...request, perPod: { ...perPod, gpus: perPod.gpus + 1 } },
+        { ...request, nodes: [`${snapshot.pool}-n0`] },
+      ];
+      const together = await findVictims(client, snapshot.pool, requests);
+      const ids = together.map(({ id }) => id);
+      for (const one of requests) {
+        const alone = await findVictims(client, snapshot.pool, [one]);
+        expect(ids).to.include.members(alone.map(({ id }) => id));
+      }
+    }));
+
+  it("sees the room that the decision took before it was written", async () => {
+    const reached = new Reached<"asked" | "preemption">();
+    await tryAll(scenarios(2), propertyRuns(1000), async (client, { snapshot, live }) => {
+      const job = jobOf({ snapshot, live });
+      const first = aJob(uuid(7, 0), { priority: 99, perPod: resources(2, 2, 1, 2) });
+      const both = { ...snapshot, queue: [first, job] };
+      const [taken] = decide(both).verdicts;
+      if (taken?.kind !== "admit") return;
+      const [, verdict] = await decideWithFinder(client, { snapshot: both, live }, DEFAULT_LIMITS);
+      if (!verdict) throw new Error("no verdict");
+      const nodes = snapshot.nodes.map((node) =>
+        taken.placements.some((one) => one.node === node.name)
+          ? { ...node, committed: sum(node.committed, first.perPod, 1) }
+          : node,
+      );
+      judge({ snapshot: { ...snapshot, nodes }, live }, verdict);
+      const asked = decide(both).wantsVictims.includes(job.id);
+      reached.note({ asked, preemption: verdict.kind === "preempt" });
+    });
+    reached.expectPercent({ asked: 20, preemption: 10 });
   });
 
-  it("does not miss GPUs that nobody asks for, on a node where more are kept than there are", async () => {
-    const perPod = { gpus: 0, cpuMillis: 16_000, memoryBytes: 0, pods: 1 };
-    const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod })];
-    const node = aNode("n0", {
-      allocatable: { gpus: 1, cpuMillis: 16_000, memoryBytes: 0, pods: 12 },
-      held: { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+  const verdictOn = async (scenario: Scenario, limits = DEFAULT_LIMITS): Promise<Verdict> => {
+    const pool = asPool(scenario, 0);
+    let verdict: Verdict | undefined;
+    await inDatabase(database.pool, [pool], async (client) => {
+      verdict = firstOf(await decideWithFinder(client, pool, limits));
+      judge(pool, verdict, limits === DEFAULT_LIMITS);
     });
-    const queue = [aJob("j", { perPod: { ...perPod, cpuMillis: 8000 } })];
-    const snapshot = withVictims(aSnapshot({ nodes: [node], queue }), live);
-    await check(forDatabase({ snapshot, live }), DEFAULT_LIMITS, (verdict, best) => {
-      expect([verdict.kind, best !== undefined]).to.deep.equal(["preempt", true]);
-    });
+    if (!verdict) throw new Error("no verdict");
+    return verdict;
+  };
+
+  it("does not count as missing what is not asked for, where a node has lost it", async () => {
+    const live = [
+      aLiveJob("gpus", [{ node: "n0", pods: 1 }], { perPod: resources(2, 1, 1), priority: 999 }),
+      aLiveJob("cores", [{ node: "n0", pods: 1 }], { perPod: resources(0, 6, 1) }),
+    ];
+    const nodes = [aNode("n0", { allocatable: resources(2, 8, 9, 9), held: resources(1, 0, 1) })];
+    const queue = [aJob("j", { perPod: resources(0, 6, 1) })];
+    const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
+    expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
+  });
+
+  it("lets the decision name a budget that is in the way together with jobs that are not", async () => {
+    const live = [
+      aLiveJob("guarded", [{ node: "n0", pods: 1 }], {
+        perPod: resources(4, 0, 1),
+        protected: "keep",
+      }),
+      aLiveJob("other", [{ node: "n0", pods: 1 }], { perPod: resources(4, 0, 1) }),
+    ];
+    const nodes = [aNode("n0", { allocatable: resources(8, 8, 9, 9) })];
+    const queue = [aJob("j", { perPod: resources(8, 0, 1) })];
+    const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
+    expect(await verdictOn({ snapshot, live })).to.include({ reason: "VictimsProtected" });
   });
 
   it("sees a node whose GPUs, which nobody asks for, others use past what it has", async () => {
-    const perPod = { gpus: 0, cpuMillis: 16_000, memoryBytes: 0, pods: 1 };
-    const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod })];
+    const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod: resources(0, 16, 1) })];
     const node = aNode("n0", {
-      allocatable: { gpus: 1, cpuMillis: 16_000, memoryBytes: 0, pods: 12 },
-      foreign: { gpus: 2, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+      allocatable: resources(1, 16, 12),
+      foreign: resources(2, 0, 1),
     });
-    const queue = [aJob("j", { perPod: { ...perPod, cpuMillis: 8000 } })];
+    const queue = [aJob("j", { perPod: resources(0, 8, 1) })];
     const snapshot = withVictims(aSnapshot({ nodes: [node], queue }), live);
-    await check(forDatabase({ snapshot, live }), DEFAULT_LIMITS, (verdict, best) => {
-      expect([verdict.kind, best !== undefined]).to.deep.equal(["preempt", true]);
-    });
+    expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
   });
 
-  it("never proposes too little, however tight its limits, for gangs", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenarios(4).map(forDatabase), (scenario) =>
-        check(scenario, TIGHT, (verdict, best) => {
-          expect(verdict.kind).to.equal(best ? "preempt" : "wait");
-        }),
-      ),
-      propertyRuns(150),
-    );
-  });
-
-  it("never misses the node where the fewest pods can be enough, however tight its limits", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenarios(1).map(forDatabase), async (scenario) => {
-        const { requests, wantsVictims } = decide(scenario.snapshot);
-        const [request] = requests;
-        if (!request || wantsVictims.length === 0) return;
-        const bounds = scenario.snapshot.nodes.map((node) => boundOn(node, request, scenario.live));
-        const least = Math.min(...bounds.map(({ fewestPods }) => fewestPods));
-        const proposed = await inDatabase(database.pool, scenario, (client) =>
-          findVictims(client, "default", requests, new Map(), TIGHT),
-        );
-        const ids = new Set(proposed.map(({ id }) => id));
-        const best = bounds.filter(({ fewestPods }) => fewestPods === least);
-        if (least === Infinity) return;
-        expect(best.some(({ jobs }) => jobs.every(({ id }) => ids.has(id)))).to.equal(true);
-      }),
-      propertyRuns(300),
-    );
-  });
+  it("never misses the node where the fewest pods can be enough, however tight its limits", () =>
+    tryAll(scenarios(1), propertyRuns(1000), async (client, { snapshot, live }) => {
+      const [request] = decide(snapshot).requests;
+      if (!request) return;
+      const usable = snapshot.nodes.filter((node) => accepts(node, jobOf({ snapshot, live })));
+      const bounds = usable.map((node) => boundOn(node, request, live));
+      const least = Math.min(...bounds.map(({ fewestPods }) => fewestPods));
+      const proposed = await findVictims(client, snapshot.pool, [request], new Map(), TIGHT);
+      const ids = new Set(proposed.map(({ id }) => id));
+      const best = bounds.filter(({ fewestPods }) => fewestPods === least);
+      if (least === Infinity) return;
+      expect(best.some(({ jobs }) => jobs.every(({ id }) => ids.has(id)))).to.equal(true);
+    }));
 
   it("looks further when neither the nearest node nor the one with the largest pod is as good as their bound", async () => {
-    const pod = (gpus: number) => ({ perPod: { gpus, cpuMillis: 0, memoryBytes: 0, pods: 1 } });
+    const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
     const on = (node: string) => ({ node, pods: 1 });
     const live = [
       aLiveJob("gang", [on("n0"), on("n3")], pod(1)),
@@ -356,95 +455,29 @@ describe("victim finder, against brute force", () => {
       aLiveJob("best", [on("n2")], pod(4)),
     ];
     const nodes = ["n0", "n1", "n2"].map((name) => aNode(name));
-    const small = aNode("n3", { allocatable: { gpus: 1, cpuMillis: 0, memoryBytes: 0, pods: 9 } });
-    const snapshot = withVictims(
-      aSnapshot({ nodes: [...nodes, small], queue: [aJob("j", pod(8))] }),
-      live,
-    );
-    await check(forDatabase({ snapshot, live }), TIGHT, (verdict) => {
-      const victims = verdict.kind === "preempt" ? verdict.victims : [];
-      expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
-    });
+    const small = aNode("n3", { allocatable: resources(1, 0, 9) });
+    const queue = [aJob("j", pod(8))];
+    const snapshot = withVictims(aSnapshot({ nodes: [...nodes, small], queue }), live);
+    const verdict = await verdictOn({ snapshot, live }, TIGHT);
+    const victims = verdict.kind === "preempt" ? verdict.victims : [];
+    expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
   });
 
   it("does not hide borrowers that may go behind jobs that only a relieved ceiling would let go", async () => {
-    const pod = (gpus: number) => ({ perPod: { gpus, cpuMillis: 0, memoryBytes: 0, pods: 1 } });
+    const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
     const live = [
       aLiveJob("inside", [{ node: "n0", pods: 1 }], pod(2)),
       aLiveJob("beside", [{ node: "n1", pods: 1 }], pod(1)),
       aLiveJob("borrower", [{ node: "n1", pods: 1 }], { ...pod(1), borrowing: true }),
     ];
-    const allocatable = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 9 };
-    const nodes = ["n0", "n1"].map((name) => aNode(name, { allocatable }));
-    const queue = [aJob("j", { ...pod(2), ceilings: ["c0"] })];
-    const ceilings = [aCeiling("c0", 0, 0)];
-    const snapshot = withVictims(aSnapshot({ nodes, ceilings, queue }), live);
-    await check(forDatabase({ snapshot, live }), TIGHT, (verdict) => {
-      const victims = verdict.kind === "preempt" ? verdict.victims : [];
-      expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 2)]);
-    });
-  });
-
-  it("proposes for several jobs at once what it proposes for each alone", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenarios(3).map(forDatabase), async (scenario) => {
-        const [request] = decide(scenario.snapshot).requests;
-        if (!request) return;
-        const { perPod } = request;
-        const requests = [
-          request,
-          { ...request, priority: request.priority + 1 },
-          { ...request, perPod: { ...perPod, gpus: perPod.gpus + 1 } },
-          { ...request, nodes: ["n0"] },
-        ];
-        await inDatabase(database.pool, scenario, async (client) => {
-          const together = await findVictims(client, "default", requests);
-          const ids = together.map(({ id }) => id);
-          for (const one of requests) {
-            const alone = await findVictims(client, "default", [one]);
-            expect(ids).to.include.members(alone.map(({ id }) => id));
-          }
-        });
-      }),
-      propertyRuns(150),
+    const nodes = ["n0", "n1"].map((name) => aNode(name, { allocatable: resources(3, 0, 9) }));
+    const queue = [aJob("j", { ...pod(2), ceilings: ["1/GPU"] })];
+    const snapshot = withVictims(
+      aSnapshot({ nodes, ceilings: [aCeiling("1/GPU", 0, 0)], queue }),
+      live,
     );
-  });
-
-  it("sees the room that the decision took before it was written", async () => {
-    await fc.assert(
-      fc.asyncProperty(scenarios(2).map(forDatabase), fc.nat({ max: 3 }), (scenario, gpus) => {
-        const [job] = scenario.snapshot.queue;
-        if (!job) throw new Error("no job");
-        const first = { ...job, id: uuid(3, 1), key: "ns/first", priority: 99, parallelism: 1 };
-        const perPod = { gpus, cpuMillis: 1000, memoryBytes: 0, pods: 1 };
-        const queue = [{ ...first, perPod, ceilings: [], unplanned: false }, job];
-        const [taken] = decide({ ...scenario.snapshot, queue }).verdicts;
-        if (taken?.kind !== "admit") return Promise.resolve();
-        const nodes = scenario.snapshot.nodes.map((node) => {
-          const here = taken.placements.some((one) => one.node === node.name);
-          const { committed } = node;
-          const more = {
-            gpus: committed.gpus + gpus,
-            cpuMillis: committed.cpuMillis + 1000,
-            memoryBytes: 0,
-            pods: committed.pods + 1,
-          };
-          return here ? { ...node, committed: more } : node;
-        });
-        return inDatabase(database.pool, scenario, async (client) => {
-          const after = { ...scenario.snapshot, nodes };
-          const { requests, wantsVictims } = decide({ ...scenario.snapshot, queue });
-          if (!wantsVictims.includes(job.id)) return;
-          const victims = await findVictims(client, "default", requests);
-          const asked = { ...scenario.snapshot, queue, victims, victimsFor: wantsVictims };
-          const verdict = decide(asked).verdicts[1];
-          const unprotected = scenario.live.map(({ protected: _budget, ...rest }) => rest);
-          const best = bestCost(after, job, unprotected);
-          expect(podsFitting(after, job, [])).to.be.at.least(0);
-          expect(verdict?.kind).to.equal(best ? "preempt" : "wait");
-        });
-      }),
-      propertyRuns(150),
-    );
+    const verdict = await verdictOn({ snapshot, live }, TIGHT);
+    const victims = verdict.kind === "preempt" ? verdict.victims : [];
+    expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 2)]);
   });
 });

@@ -114,8 +114,7 @@ export const exceeded = (
     .filter(({ id }) => job.ceilings.includes(id))
     .filter((ceiling) => {
       const demand = amountOf(job.perPod, job.parallelism, ceiling);
-      const relieved = victims
-        .reduce((sum, victim) => sum + reliefOf(victim, ceiling), 0);
+      const relieved = victims.reduce((sum, victim) => sum + reliefOf(victim, ceiling), 0);
       return demand > 0 && ceiling.usage - relieved + demand > ceiling.quantity;
     });
 

@@ -34,6 +34,10 @@ export const PROJECTS = [
   { path: "elsewhere", owner: 2, ceilings: ["2/GPU"] },
 ] as const;
 
+/** The ceilings of a project that count for a running job: of what its pods use. */
+export const ceilingsOf = (project: readonly string[], perPod: Resources): readonly string[] =>
+  project.filter((id) => (id.endsWith("GPU") ? perPod.gpus > 0 : perPod.cpuMillis > 0));
+
 export const CEILINGS = ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] as const;
 
 export interface Scenario {
@@ -125,13 +129,15 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       ceilings: someCeilings,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, allocations, isProtected, ...rest }) =>
-      aLiveJob("", allocations, {
+    .map(({ gpus, cores, gib, allocations, isProtected, ceilings, ...rest }) => {
+      const perPod = resources(gpus, cores, 1, gib);
+      return aLiveJob("", allocations, {
         ...rest,
-        perPod: resources(gpus, cores, 1, gib),
+        perPod,
+        ceilings: ceilingsOf(ceilings, perPod),
         ...(isProtected ? { protected: "pdb" } : {}),
-      }),
-    );
+      });
+    });
 
 const least = (a: Resources, b: Resources): Resources => ({
   gpus: Math.max(0, Math.min(a.gpus, b.gpus)),
