@@ -160,7 +160,8 @@ describe("failures of peers", function () {
   // Without the latter the second job does not see that space is on its way, and evicts a second victim.
   it("Kueue #6143, #6489: pods that are terminating count once, over many cycles", async () => {
     await makePool("leaving", 2);
-    const slow = { annotations: { "rota.dev/simulate-termination-seconds": "8" } };
+    // Longer than all that follows takes on a slow machine: once it has left, it starts again.
+    const slow = { annotations: { "rota.dev/simulate-termination-seconds": "20" } };
     await run("leaving-a", "leaving", 8, "low", slow);
     await run("leaving-b", "leaving", 8, "low", slow);
     await submit("leaving-high", "leaving", 8, "high");
