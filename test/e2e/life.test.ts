@@ -1,5 +1,6 @@
 /** What can happen to a job between its start and its end. */
 import { expect } from "chai";
+import { fieldsOf } from "../../src/resources/meta.ts";
 import type { Job } from "../../src/resources/types.ts";
 import { nodesOf, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
@@ -107,6 +108,60 @@ describe("the life of a job", function () {
        ORDER BY reason`,
     );
     expect(rows).to.deep.equal([{ reason: "NodeLost" }, { reason: "PodsLost" }]);
+  });
+
+  it("a node that is not ready gets no new pods; what the cluster takes from it runs again, and has not failed", async () => {
+    const { view } = installation;
+    await makePool("sick", 2);
+    const patient = { key: "node.kubernetes.io/not-ready", effect: "NoExecute" };
+    const sickJob = job("team", "sick", { pool: "sick", gpus: 8 });
+    const spec = fieldsOf(sickJob["spec"]);
+    const template = fieldsOf(fieldsOf(spec["template"])["spec"]);
+    const tolerations = [{ ...patient, operator: "Exists", tolerationSeconds: 3 }];
+    await submit("sick", {
+      pool: "sick",
+      gpus: 8,
+      spec: { template: { spec: { ...template, tolerations } } },
+    });
+    const first = await stateOf("sick", "Running");
+    const node = first.status.nodes?.[0] ?? "";
+    const makeReady = (value: string) =>
+      view.client.patch(nodeType, node, {
+        metadata: { annotations: { "rota.dev/simulate-ready": value } },
+      });
+    await makeReady("False");
+    await view.until("the node to be left out", async () => {
+      const { rows } = await installation.database.pool.query(
+        "SELECT schedulable FROM nodes WHERE name = $1",
+        [node],
+      );
+      return rows[0]?.schedulable === false;
+    });
+    expect((await view.job("team/sick")).status).to.include({ state: "Running", attempt: 1 });
+    // The other node is full: there is no room but on the one that is not ready.
+    const again = await until(
+      "sick",
+      "run on the other node",
+      ({ status }) => status.attempt === 2 && status.state === "Running",
+    );
+    expect(again.status.nodes).to.not.include(node);
+    await submit("next", { pool: "sick" });
+    const waiting = await until(
+      "next",
+      "say why it waits",
+      ({ status }) => status.queuePosition !== undefined,
+    );
+    expect(waiting.status.message).to.match(/the closest, sick-\d, has 0 free/);
+    expect(waiting.status.message).to.include(again.status.nodes?.[0]);
+    expect(await row("sick")).to.deep.equal({ status: "running", attempt: 2, failures: 0 });
+    const { rows } = await installation.database.pool.query<{ reason: string }>(
+      "SELECT reason FROM job_events WHERE name = 'sick' AND to_status = 'pending' AND from_status IS NOT NULL",
+    );
+    // The second when the pod is gone before it was seen on its way out.
+    expect(rows).to.have.lengthOf(1);
+    expect(rows[0]?.reason).to.be.oneOf(["PodDisrupted", "PodsLost"]);
+    await makeReady("True");
+    expect((await stateOf("next", "Running")).status.nodes).to.deep.equal([node]);
   });
 
   it("a pod stuck terminating is told with its node, and counts once until it is gone", async () => {
