@@ -208,7 +208,11 @@ describe("an outage", function () {
     await delay(outageSeconds * 1000 - (performance.now() - awayMs));
     await cluster.restart("kube-apiserver");
     const returnMs = performance.now();
-    await stateOf("urgent", "Running");
+    // The simulated kubelet, kube-scheduler and the operator come back one after the other, each after its own back-off.
+    await waitFor(async () => (await view.job("team/urgent")).status.state === "Running", {
+      what: "urgent to run after the outage",
+      timeoutMs: 180_000,
+    });
     const victims = await db.query(
       "SELECT victim, outcome::text FROM preemption_victims ORDER BY victim",
     );
