@@ -1,6 +1,7 @@
 /** Proves who a user with a client certificate is: each request signed with its key, the certificate in x5c. */
-import { createPrivateKey, randomUUID, X509Certificate, type KeyObject } from "node:crypto";
+import { createPrivateKey, randomUUID, type KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
+import { certificatesOf } from "../runtime/pem.ts";
 
 export interface ClientCertificate {
   /** PEM; behind the first certificate those of its intermediate authorities, if there are any. */
@@ -28,11 +29,9 @@ function algorithmOf(key: KeyObject): string {
   return algorithm;
 }
 
-const pemPattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
 /** As x5c wants it: base64 of DER, the leaf first. */
 const chainOf = (pem: string): string[] =>
-  [...pem.matchAll(pemPattern)].map(([one]) => new X509Certificate(one).raw.toString("base64"));
+  certificatesOf(pem).map(({ raw }) => raw.toString("base64"));
 
 /** @param target path and query, as they are sent */
 export function signRequest(

@@ -174,9 +174,14 @@ export function tenantsOf(
   };
 }
 
-function onPodChange(sinks: KeySinks, { before, after }: Change<Pod>): void {
+function onPodChange(
+  { unseenPods }: Context,
+  sinks: KeySinks,
+  { before, after }: Change<Pod>,
+): void {
   const pod = after ?? before;
   if (pod === undefined) return;
+  unseenPods.forget(pod.jobUid, pod.name);
   if (pod.jobKey !== "") sinks.jobs.enqueue(pod.jobKey);
   else if (pod.nodeName !== "") sinks.nodes.enqueue(pod.nodeName);
 }
@@ -205,11 +210,7 @@ export function connectSources(context: Context, sinks: KeySinks): void {
       before?.status.state === after?.status.state && before?.status.gpus === after?.status.gpus;
     if (job && !isSame) context.tenants.used(job.namespace);
   });
-  caches.pods.onChange(({ before, after }) => {
-    const pod = after ?? before;
-    if (pod !== undefined) context.unseenPods.forget(pod.jobUid, pod.name);
-  });
-  caches.pods.onChange((change) => onPodChange(sinks, change));
+  caches.pods.onChange((change) => onPodChange(context, sinks, change));
   caches.priorityClasses.onChange(({ before, after }) => {
     enqueueRefusedJobs(context, sinks);
     if (before?.globalDefault === true || after?.globalDefault === true)

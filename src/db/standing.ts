@@ -23,7 +23,7 @@ export interface Standing {
   readonly finishedAt?: Temporal.Instant | undefined;
 }
 
-export const placementOf = ({ placements }: Standing): string | null =>
+export const placementOf = ({ placements }: Pick<Standing, "placements">): string | null =>
   placements.length === 0 ? null : JSON.stringify(placements);
 
 export interface Restatement extends Omit<Standing, "failures"> {
@@ -54,7 +54,7 @@ export async function restateJob(
       known.attempt,
       restated.status,
       restated.attempt,
-      placementOf({ ...restated, failures: 0 }),
+      placementOf(restated),
       restated.startedAt?.toString() ?? null,
       restated.finishedAt?.toString() ?? null,
       restated.reason ?? null,

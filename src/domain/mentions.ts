@@ -33,6 +33,10 @@ export const sameProjectAs =
 /** A name ends where no character of a name follows; a full stop may be the sentence's. */
 const whole = (key: string): string => `(?<![\\w./-])${RegExp.escape(key)}(?![\\w/-]|\\.\\w)`;
 
+/** Of a sentence that names jobs alone. */
+export const shownJobs = (maySee: MaySee, text: string, keys: readonly string[]): string =>
+  shownTo(maySee, text, keys.map(mentionOfJob));
+
 export function shownTo(maySee: MaySee, text: string, mentions: readonly Mention[] = []): string {
   const hidden = new Map(
     mentions.filter(({ key }) => !maySee(key)).map(({ key, instead }) => [key, instead]),

@@ -10,6 +10,7 @@ import "node:tls";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
+import { certificatesOf } from "../runtime/pem.ts";
 import { judgeChain, mostIntermediates, type Presented } from "./certificate-chain.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import type { Caller, SignedRequest } from "./identity.ts";
@@ -78,11 +79,6 @@ export function createCertificateVerifier(
     },
   };
 }
-
-const pemPattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-const certificatesOf = (pem: string): X509Certificate[] =>
-  [...pem.matchAll(pemPattern)].map(([text]) => new X509Certificate(text));
 
 function presentedIn(token: string): Presented {
   try {

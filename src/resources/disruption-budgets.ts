@@ -1,4 +1,5 @@
 /** PodDisruptionBudgets: which pods they select, and whether they let all of some pods go together. Pure. */
+import { keyOf } from "../kube/resource.ts";
 import type { KubeObject, ResourceType } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
 
@@ -20,7 +21,7 @@ export const disruptionBudgets: ResourceType<DisruptionBudget> = {
     const { selector } = fieldsOf(raw["spec"]);
     const { disruptionsAllowed } = fieldsOf(raw["status"]);
     return {
-      key: `${raw.metadata.namespace ?? ""}/${raw.metadata.name ?? ""}`,
+      key: keyOf(raw),
       disruptionsAllowed: typeof disruptionsAllowed === "number" ? disruptionsAllowed : 0,
       selector: selector === undefined ? undefined : fieldsOf(selector),
     };

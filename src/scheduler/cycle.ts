@@ -99,28 +99,32 @@ const claimPerKind = (claimLimit: number): number => Math.max(1, Math.floor(clai
 const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
-/** Which ceilings count for a job: those of the owners above it, for the types it asks for. */
+/** Which ceilings count for a job, those of the owners above it, by the types it asks for. */
+const ceilingsOf = ({ job, ownerIds }: ClaimedJob | HeldRead) =>
+  (["GPU", "CPU"] as const)
+    .filter((type) => asks(job, type))
+    .map((type) => ({ type, ids: ownerIds.map((ownerId) => ceilingId(ownerId, type)) }));
+
 function queuedJob(
-  { job, ownerIds }: ClaimedJob,
+  claimed: ClaimedJob,
   known: ReadonlySet<string>,
   meteredTypes: readonly ResourceType[],
 ): QueuedJob {
-  const ofType = (type: ResourceType) =>
-    ownerIds.map((ownerId) => ceilingId(ownerId, type)).filter((id) => known.has(id));
-  const types = (["GPU", "CPU"] as const).filter((type) => asks(job, type));
+  const planned = ceilingsOf(claimed).map(({ type, ids }) => ({
+    type,
+    ids: ids.filter((id) => known.has(id)),
+  }));
   return {
-    ...job,
-    ceilings: types.flatMap(ofType),
-    unplanned: types.some((type) => meteredTypes.includes(type) && ofType(type).length === 0),
+    ...claimed.job,
+    ceilings: planned.flatMap(({ ids }) => ids),
+    unplanned: planned.some(({ type, ids }) => meteredTypes.includes(type) && ids.length === 0),
   };
 }
 
-/** Those without a plan do no harm: nobody counts under them. */
-const heldJob = ({ job, ownerIds }: HeldRead): HeldJob => ({
-  ...job,
-  ceilings: (["GPU", "CPU"] as const)
-    .filter((type) => asks(job, type))
-    .flatMap((type) => ownerIds.map((ownerId) => ceilingId(ownerId, type))),
+/** Ceilings without a plan do no harm: nobody counts under them. */
+const heldJob = (read: HeldRead): HeldJob => ({
+  ...read.job,
+  ceilings: ceilingsOf(read).flatMap(({ ids }) => ids),
 });
 
 export interface SnapshotOptions extends Pick<

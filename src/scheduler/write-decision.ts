@@ -50,9 +50,6 @@ const insideFirst = (
 /** The rule that the ledger shows for the whole set: that of its first victim, which is the dearest. */
 const ruleOf = (victims: readonly Victim[]) => victims[0]?.rule ?? "LowerPriority";
 
-const unknownVictims = ({ victims }: PreemptVerdict, probe: EvictionProbe): readonly Victim[] =>
-  victims.filter((victim) => !probe.isAllowed(victim));
-
 /** The jobs decided before the first eviction that nobody has agreed to. */
 function certainJobs({ order }: Decision, doubtful: readonly PreemptVerdict[]): Set<string> {
   const ids = new Set(doubtful.map(({ jobId }) => jobId));
@@ -89,8 +86,10 @@ export async function writeDecision(
   const victimKeys: string[] = [];
   const preemptions = ofKind(decision, "preempt");
   probe.refuseBeyondBudgets(preemptions.flatMap(({ victims }) => victims));
-  const toProbe = preemptions.flatMap((verdict) => unknownVictims(verdict, probe));
-  const doubtful = preemptions.filter((verdict) => unknownVictims(verdict, probe).length > 0);
+  const doubtful = preemptions.filter(({ victims }) =>
+    victims.some((one) => !probe.isAllowed(one)),
+  );
+  const toProbe = doubtful.flatMap(({ victims }) => victims.filter((one) => !probe.isAllowed(one)));
   const certain = certainJobs(decision, doubtful);
 
   const releases = ofKind(decision, "release");

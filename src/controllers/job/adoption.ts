@@ -14,11 +14,8 @@ import type { Job } from "../../resources/types.ts";
 import { again } from "../../runtime/reconcile.ts";
 import type { ReconcileResult } from "../../runtime/reconcile.ts";
 import type { Context } from "../context.ts";
-import { podsNow, stopPods } from "./pods.ts";
+import { podsNow, stopPods, unseenPodsSeconds } from "./pods.ts";
 import { isBehind, isLiveStatus, standingOf, standingSince } from "./standing.ts";
-
-/** Pods that are no part of where the job stands are leaving. */
-const leavingSeconds = 1;
 
 /**
  * Where the job stands, on the word of the API server, whose answer the caches may not know yet. Undefined while pods
@@ -78,7 +75,7 @@ export async function catchUp(
   signal: AbortSignal,
 ): Promise<ReconcileResult | undefined> {
   const job = jobType.project(await context.kube.get(jobType, key, { signal }));
-  if (job.uid !== jobUid || job.deleting) return again(leavingSeconds);
+  if (job.uid !== jobUid || job.deleting) return again(unseenPodsSeconds);
   const view = await readJobView(context.db, jobUid);
   if (view === undefined || !isBehind(view, job)) return undefined;
   if (view.status === "held") {
@@ -86,10 +83,10 @@ export async function catchUp(
     return again(0);
   }
   const standing = await standingNow(context, job, signal);
-  if (standing === undefined) return again(leavingSeconds);
+  if (standing === undefined) return again(unseenPodsSeconds);
   const next = nextStep(view, standing);
   const since = standingSince(job, standing) ?? context.clock.now();
-  const { reason, message } = hasFinished(next) ? job.status : {};
+  const { reason, message } = next.finishedAt === undefined ? {} : job.status;
   await restateJob(context.db, view, { ...next, since, reason, message });
   context.logger.warn("the database lagged behind the cluster: a job is where its pods are", {
     job: key,
@@ -99,5 +96,3 @@ export async function catchUp(
   context.scheduler.wake(view.pool);
   return again(0);
 }
-
-const hasFinished = ({ finishedAt }: Standing): boolean => finishedAt !== undefined;

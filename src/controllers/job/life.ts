@@ -26,7 +26,9 @@ import {
   isOnLostNode,
   nodesByIndex,
   stopPods,
+  unseenPodsSeconds,
 } from "./pods.ts";
+import { isLiveStatus } from "./standing.ts";
 import { evictionText, statusOf } from "./status.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 import { longestLagSeconds } from "./unseen-pods.ts";
@@ -44,8 +46,6 @@ export interface Step {
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
 const evictionRetrySeconds = 5;
-/** Pods that the API server has and the cache has not: they are seen soon. */
-const unseenPodsSeconds = 1;
 const projectRecheckSeconds = 5;
 /** A quota that is exhausted may have room again. */
 const refusedRetrySeconds = 30;
@@ -58,7 +58,7 @@ const elapsedSeconds = ({ context, view }: Step): number =>
 
 /** Pods that should not be there: of former attempts, or of a job that does not run. */
 export async function stopStrays(step: Step): Promise<number> {
-  const isLive = ["starting", "running", "evicting"].includes(step.view.status);
+  const isLive = isLiveStatus(step.view.status);
   const strays = isLive ? step.pods.filter((pod) => pod.attempt !== step.view.attempt) : step.pods;
   return stopPods(step.context, strays, step.signal);
 }

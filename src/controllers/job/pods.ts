@@ -22,6 +22,9 @@ import { ensureGangService, surroundingsOf } from "./surroundings.ts";
 import { templateOf } from "./template-of.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 
+/** Pods that the API server has and the cache has not yet, or that leave without a word: looked at again after this. */
+export const unseenPodsSeconds = 1;
+
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
 const callsAtOnce = 16;
 
@@ -98,18 +101,23 @@ async function unmakePods(
   });
 }
 
-/** The pods of a job, of any attempt, as the API server has them now. */
-export async function podsNow(
-  context: Context,
+/** The pods of a job, of any attempt, as the API server has them now; whole. */
+async function listPods(
+  { kube, settings }: Context,
   key: string,
   jobUid: string,
   signal: AbortSignal,
-): Promise<Pod[]> {
-  const type = podsOf(context.settings.gpuResource);
+): Promise<KubeObject[]> {
   const { namespace = "" } = splitKey(key);
   const labelSelector = `${labels.jobUid}=${jobUid}`;
-  const found = await context.kube.list(type, { namespace, labelSelector, signal });
-  return found.map((raw) => type.project(raw));
+  return kube.list(podsOf(settings.gpuResource), { namespace, labelSelector, signal });
+}
+
+/** The same, with what the caches keep of them. */
+export async function podsNow(...asked: Parameters<typeof listPods>): Promise<Pod[]> {
+  const [{ settings }] = asked;
+  const type = podsOf(settings.gpuResource);
+  return (await listPods(...asked)).map((raw) => type.project(raw));
 }
 
 /**
@@ -218,8 +226,7 @@ async function usesOfGang(
   const found = await context.kube.list(disruptionBudgets, { namespace, signal });
   if (found.length === 0) return [];
   const type = podsOf(context.settings.gpuResource);
-  const labelSelector = `${labels.jobUid}=${jobUid}`;
-  const pods = await context.kube.list(type, { namespace, labelSelector, signal });
+  const pods = await listPods(context, key, jobUid, signal);
   const healthy = pods.filter((raw) => {
     const pod = type.project(raw);
     return pod.ready && !hasEnded(pod) && !pod.deleting;

@@ -19,7 +19,7 @@ import { queueJob } from "./admission.ts";
 import { catchUp, standingNow } from "./adoption.ts";
 import { expire } from "./expiry.ts";
 import { advance } from "./life.ts";
-import { holdingNow, podsOfJob, stopPods } from "./pods.ts";
+import { holdingNow, podsOfJob, stopPods, unseenPodsSeconds } from "./pods.ts";
 import { isBehind, isLiveStatus, wasQueued } from "./standing.ts";
 import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
@@ -27,8 +27,6 @@ import { stuckPods } from "./stuck-pods.ts";
 const refusedRecheckSeconds = 30;
 /** Creation times have whole seconds: a new job has at least one second. */
 const firstWordsSeconds = 2;
-/** Pods are leaving of which no change may tell. */
-const leavingSeconds = 1;
 
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
@@ -44,7 +42,7 @@ async function cancel(
 ): Promise<ReconcileResult> {
   if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return done();
   const unseen = await holdingNow(context, key, view.id, signal);
-  if ((await stopPods(context, unseen, signal)) > 0) return again(leavingSeconds);
+  if ((await stopPods(context, unseen, signal)) > 0) return again(unseenPodsSeconds);
   context.checkpoint("before-cancel");
   await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
   context.counters.attemptEnded(view.pool, "cancelled");
@@ -121,11 +119,12 @@ async function enqueue(
   key: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const standing = wasQueued(job) ? await standingNow(context, job, signal) : undefined;
-  if (wasQueued(job) && standing === undefined) return again(leavingSeconds);
+  const isKnown = wasQueued(job);
+  const standing = isKnown ? await standingNow(context, job, signal) : undefined;
+  if (isKnown && standing === undefined) return again(unseenPodsSeconds);
   const refusal = await queueJob(context, job, standing, signal);
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
-  if (refusal && wasQueued(job)) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
+  if (refusal && isKnown) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
   if (refusal) {
     if (job.status.message !== refusal.message) {
       const { reason, message: note } = refusal;

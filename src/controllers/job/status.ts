@@ -5,7 +5,7 @@ import type { JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/job-view.ts";
-import { mentionOfJob, sameProjectAs, shownTo } from "../../domain/mentions.ts";
+import { sameProjectAs, shownJobs } from "../../domain/mentions.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/explanations.ts";
@@ -32,8 +32,7 @@ function backOffWords({ notBefore, reason, message }: JobView): Words | undefine
 /** Why the job is or was evicted, as everybody may read who may see it; undefined when it is not. */
 export function evictionText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
-  const maySee = sameProjectAs(`${namespace}/`);
-  return shownTo(maySee, eviction.reason, eviction.jobs.map(mentionOfJob));
+  return shownJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
 }
 
 function waitingWords(view: JobView, explanation: Explanation | undefined): Words {

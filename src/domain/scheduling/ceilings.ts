@@ -123,19 +123,17 @@ export class Ceilings {
 
   /** A ceiling under which the job is inside only if none of the borrowers ranks before it. */
   contested(job: QueuedJob): CeilingState | undefined {
-    return this.of(job).find(
-      (state) =>
-        state.demandOf(job) > 0 &&
-        this.#unsure.has(state.ceiling.id) &&
-        state.excess(job) + state.borrowed > 0,
-    );
+    return this.#unsureOf(job).find((state) => state.excess(job) + state.borrowed > 0);
   }
 
   /** Whether jobs that this decision moved may take from the job what looks free under its ceilings. */
   mayBeTakenFrom(job: QueuedJob): boolean {
-    return this.of(job).some(
-      (state) =>
-        state.demandOf(job) > 0 && state.borrowed > 0 && this.#unsure.has(state.ceiling.id),
+    return this.#unsureOf(job).some(({ borrowed }) => borrowed > 0);
+  }
+
+  #unsureOf(job: QueuedJob): readonly CeilingState[] {
+    return this.of(job).filter(
+      (state) => state.demandOf(job) > 0 && this.#unsure.has(state.ceiling.id),
     );
   }
 }

@@ -83,8 +83,12 @@ export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeSta
   return details.length > 0 ? `${looked} (${joined(details)})` : looked;
 }
 
+/** GPUs or cores as people write them, of GPUs or CPU millicores. */
+const numberOf = (type: ResourceType, amount: number): string =>
+  type === "GPU" ? String(amount) : rounded(amount / 1000);
+
 const unitOf = (type: ResourceType, amount: number): string =>
-  type === "GPU" ? `${amount} ${amount === 1 ? "GPU" : "GPUs"}` : `${rounded(amount / 1000)} cores`;
+  `${numberOf(type, amount)} ${type === "CPU" ? "cores" : amount === 1 ? "GPU" : "GPUs"}`;
 
 const planNames = ({ ceiling }: CeilingState): string =>
   ceiling.plans.length === 0
@@ -95,10 +99,8 @@ const planNames = ({ ceiling }: CeilingState): string =>
 export function overPlanText(state: CeilingState, job: QueuedJob): string {
   const { ceiling, limit, used, borrowed } = state;
   const type = ceiling.resourceType;
-  const count = (amount: number): string =>
-    type === "GPU" ? String(amount) : rounded(amount / 1000);
-  const more = borrowed > 0 ? `, ${count(borrowed)} more borrowed,` : "";
-  return `${planNames(state)}: ${count(used)} of ${unitOf(type, limit)} in use${more} and it needs ${unitOf(type, state.demandOf(job))}`;
+  const more = borrowed > 0 ? `, ${numberOf(type, borrowed)} more borrowed,` : "";
+  return `${planNames(state)}: ${numberOf(type, used)} of ${unitOf(type, limit)} in use${more} and it needs ${unitOf(type, state.demandOf(job))}`;
 }
 
 export function closedText(state: CeilingState): string {

@@ -15,7 +15,7 @@ import {
   type NodeView,
 } from "../../domain/scheduling/inspect.ts";
 import type { Decision, QueuedJob, Snapshot, Verdict } from "../../domain/scheduling/types.ts";
-import { mentionOfJob, shownTo, type MaySee } from "../../domain/mentions.ts";
+import { shownJobs, shownTo, type MaySee } from "../../domain/mentions.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/cycle.ts";
 import { listJobs } from "../access.ts";
 import { HttpProblem } from "../problem.ts";
@@ -51,8 +51,8 @@ const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
 /** The sentence with the names that the caller may see. */
 function messageOf(verdict: Verdict, maySee: MaySee): string | null {
   if (verdict.kind === "preempt") {
-    const mentions = verdict.victims.map(({ key }) => mentionOfJob(key));
-    return shownTo(maySee, verdict.reason, mentions);
+    const victims = verdict.victims.map(({ key }) => key);
+    return shownJobs(maySee, verdict.reason, victims);
   }
   if (verdict.kind === "wait") return shownTo(maySee, verdict.message, verdict.mentions);
   return "message" in verdict ? verdict.message : null;
@@ -158,7 +158,7 @@ const isWaiting = ({ status, suspended }: JobView): boolean =>
   (status === "pending" || status === "evicted") && !suspended;
 
 const evictionText = ({ eviction }: JobView, maySee: MaySee): string | undefined =>
-  eviction && shownTo(maySee, eviction.reason, eviction.jobs.map(mentionOfJob));
+  eviction && shownJobs(maySee, eviction.reason, eviction.jobs);
 
 /** Undefined when no job of this name waits or runs. */
 async function answerFrom(
