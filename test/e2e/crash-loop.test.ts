@@ -13,12 +13,11 @@ import { closes, closingSoon, type ClosingWindow } from "../support/closing-wind
 import { crashPoints } from "../support/crash-points.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
 } from "../support/installation.ts";
@@ -56,12 +55,7 @@ describe("operators that are killed again and again", function () {
     console.log(`      seed ${seed}, ${kills} kills`);
     installation = await startInstallation();
     const { view, cluster } = installation;
-    const objects = [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ];
-    for (const object of objects) await view.apply(object);
+    await applyTeam(installation);
     const first = await installation.operate(settings);
     await teamIsReady(installation);
     closing = closingSoon(leastMilliseconds);

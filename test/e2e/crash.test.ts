@@ -7,13 +7,12 @@ import type { KubeObject } from "../../src/kube/resource.ts";
 import { crashPoints } from "../support/crash-points.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   type JobOptions,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -35,13 +34,7 @@ describe("an operator that is killed", function () {
   before(async () => {
     installation = await startInstallation();
     const { view } = installation;
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ]) {
-      await view.apply(object);
-    }
+    await applyTeam(installation);
     const first = await installation.operate();
     await teamIsReady(installation);
     await view.apply(commit);

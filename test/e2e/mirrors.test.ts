@@ -5,13 +5,13 @@ import type { KubeObject } from "../../src/kube/resource.ts";
 import { jobs, nodesOf, podsOf, priorityClasses } from "../../src/resources/types.ts";
 import type { Job } from "../../src/resources/types.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   type JobOptions,
   owner,
   plan,
   priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -55,14 +55,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
 
   before(async () => {
     installation = await startInstallation();
-    const { view } = installation;
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ]) {
-      await view.apply(object);
-    }
+    await applyTeam(installation);
     operator = await installation.operate();
     await teamIsReady(installation);
   });

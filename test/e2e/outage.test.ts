@@ -12,13 +12,12 @@ import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   type JobOptions,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -51,14 +50,8 @@ describe("an outage", function () {
     installation = await startInstallation({ mayBeRefused: true });
     const { view, cluster } = installation;
     await cluster.addNodes({ count: 2, gpus: 8, namePrefix: "n-" });
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-      plan("all", { owner }),
-    ]) {
-      await view.apply(object);
-    }
+    await applyTeam(installation);
+    await view.apply(plan("all", { owner }));
     operator = await installation.operate({ DATABASE_URL: postgres.url });
     // Connections are lost on purpose: the pool opens others.
     db = createPool(postgres.url, { onError: () => undefined });

@@ -1,11 +1,11 @@
 import { expect } from "chai";
 import type { Job, Pod } from "../../src/resources/types.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   plan,
   priorityClass,
-  project,
   startInstallation,
   owner,
   teamIsReady,
@@ -17,15 +17,8 @@ describe("preemption on a real control plane", function () {
 
   before(async () => {
     installation = await startInstallation();
-    const { view } = installation;
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      priorityClass("polite", 1000, "Never"),
-      project("team", { owner }),
-    ]) {
-      await view.apply(object);
-    }
+    await applyTeam(installation);
+    await installation.view.apply(priorityClass("polite", 1000, "Never"));
     await installation.operate();
     await teamIsReady(installation);
   });

@@ -6,13 +6,12 @@ import type { KubeObject } from "../../src/kube/resource.ts";
 import { jobs, nodesOf, podsOf } from "../../src/resources/types.ts";
 import { databaseUrl } from "../support/database.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   type JobOptions,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -126,12 +125,7 @@ describe("restoring an old backup", () => {
       await cluster.addNodes({ count, gpus: 8, pool, namePrefix: `${pool}-` });
       await view.apply(plan(`all-of-${pool}`, { owner, pool }));
     }
-    const objects = [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ];
-    for (const object of objects) await view.apply(object);
+    await applyTeam(installation);
     operator = await installation.operate();
     await teamIsReady(installation);
     await view.apply(commit);

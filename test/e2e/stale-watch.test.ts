@@ -7,13 +7,12 @@ import type { Operator } from "../../dev/local/operator.ts";
 import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   type JobOptions,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -33,13 +32,8 @@ describe("an operator whose watches lag", function () {
 
   before(async () => {
     installation = await startInstallation();
-    const { view, cluster } = installation;
-    const objects = [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ];
-    for (const object of objects) await view.apply(object);
+    const { cluster } = installation;
+    await applyTeam(installation);
     proxy = await startWatchProxy(cluster);
     lagging = await installation.operate({ ...alone, KUBECONFIG: proxy.kubeconfig });
     await teamIsReady(installation);

@@ -2,12 +2,11 @@
 import { expect } from "chai";
 import { checkInvariants } from "../support/invariants.ts";
 import {
+  applyTeam,
   type Installation,
   job,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
   teamIsReady,
   teamJobIs,
@@ -24,13 +23,7 @@ describe("two operators that act at once", function () {
   before(async () => {
     installation = await startInstallation();
     const { view, cluster } = installation;
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner }),
-    ]) {
-      await view.apply(object);
-    }
+    await applyTeam(installation);
     for (const pool of pools) {
       await view.apply(plan(`all-of-${pool}`, { owner, pool, quantity: 12 }));
       await cluster.addNodes({ count: 2, gpus: 8, pool, namePrefix: `${pool}-` });

@@ -95,6 +95,17 @@ async function refusedCalls({ url }: Operator): Promise<string[]> {
 /** The user whose plans the tests' project "team" runs on. */
 export const owner = { kind: "User", name: "pat" };
 
+/** Project "team", and the priority classes low and high for its jobs. */
+export async function applyTeam({ view }: Pick<Installation, "view">): Promise<void> {
+  for (const object of [
+    priorityClass("low", 10),
+    priorityClass("high", 1000),
+    project("team", { owner }),
+  ]) {
+    await view.apply(object);
+  }
+}
+
 /** Waits until project "team" is ready. */
 export function teamIsReady({ view }: Pick<Installation, "view">): Promise<unknown> {
   return view.until("the project to be ready", async () => {
