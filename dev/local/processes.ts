@@ -19,8 +19,10 @@ function identityFromProc(pid: number): string | undefined {
   const stat = readIfThere(`/proc/${pid}/stat`);
   // The command name (field 2, in parentheses) may hold spaces: count from behind it.
   const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [state, startTicks] = [fields?.[0], fields?.[19]];
-  if (!startTicks || state === "Z" || state === "X") return undefined;
+  const [state, threads, startTicks] = [fields?.[0], fields?.[17], fields?.[19]];
+  // The first thread may be gone while others still end: until then the process has its ports.
+  const isZombie = state === "Z" && Number(threads) <= 1;
+  if (!startTicks || isZombie || state === "X") return undefined;
   const bootId = readIfThere("/proc/sys/kernel/random/boot_id")?.trim() ?? "";
   return `${bootId}:${startTicks}`;
 }
