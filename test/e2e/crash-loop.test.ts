@@ -60,8 +60,7 @@ describe("operators that are killed again and again", function () {
     await teamIsReady(installation);
     closing = closingSoon(leastMilliseconds);
     for (const pool of pools) {
-      const count = pool === "closing" ? 1 : 2;
-      await cluster.addNodes({ count, gpus: 8, pool, namePrefix: `${pool}-` });
+      await cluster.addNodes({ count: 2, gpus: 8, pool, namePrefix: `${pool}-` });
       const window = { onWindowClose: "Evict", timeWindows: closing.windows };
       const options = pool === "closing" ? window : {};
       await view.apply(plan(`all-of-${pool}`, { owner, pool, ...options }));
