@@ -3,7 +3,7 @@ import { createPool, type DatabasePool } from "../../src/db/pool.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
-import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { EvictionProbe, mayAllGo } from "../../src/scheduler/eviction-probe.ts";
 import { PositionPace } from "../../src/scheduler/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/window-notices.ts";
 import { type ClusterSize, fillCluster } from "./cluster.ts";
@@ -59,7 +59,7 @@ const dependencies = (db: DatabasePool, claimLimit: number): CycleDependencies =
   windowWarningSeconds: 900,
   windowGraceSeconds: 300,
   notices: new WindowNotices(),
-  probe: new EvictionProbe(() => Promise.resolve(undefined), systemClock),
+  probe: new EvictionProbe(() => Promise.resolve(mayAllGo), systemClock),
   explain: () => {},
   positions: new PositionPace(systemClock),
   onChanged: () => {},

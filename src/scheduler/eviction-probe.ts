@@ -14,19 +14,20 @@ export interface BudgetUse {
   readonly allowed: number;
 }
 
-/**
- * Evicts nothing. The budget in the way, as namespace/name; undefined or the budgets that are used when all pods of the
- * attempt may go.
- */
-export type ProbeGang = (
-  jobId: string,
-  key: string,
-  signal: AbortSignal,
-) => Promise<string | readonly BudgetUse[] | undefined>;
-
-interface Answer {
+/** What the API server says of the eviction of a gang. */
+export interface GangAnswer {
+  /** The budget in the way, as namespace/name; undefined when all pods of the attempt may go. */
   readonly refusedBy: string | undefined;
+  /** The budgets that it uses, where it may go. */
   readonly uses: readonly BudgetUse[];
+}
+
+export const mayAllGo: GangAnswer = { refusedBy: undefined, uses: [] };
+
+/** Evicts nothing. */
+export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Promise<GangAnswer>;
+
+interface Answer extends GangAnswer {
   readonly untilSeconds: number;
 }
 
@@ -39,6 +40,14 @@ export interface Candidate {
   readonly jobId: string;
   readonly key: string;
   readonly attempt: number;
+}
+
+/** Who of some candidates may leave now. */
+export interface Leaving<One extends Candidate> {
+  /** These may, all together. */
+  readonly allowed: readonly One[];
+  /** Nobody has asked about these lately. */
+  readonly unknown: readonly One[];
 }
 
 export class EvictionProbe {
@@ -72,21 +81,32 @@ export class EvictionProbe {
   }
 
   /**
-   * Each of these may go; some budgets may not let all of them go together. Those that are too many count as refused for
-   * a while, so that the decision chooses others.
+   * Which of these may leave together now. A budget may let each of them go and not all: who comes first goes first, and
+   * the others count as refused for a while, so that the decision chooses others.
    */
-  refuseBeyondBudgets(candidates: readonly Candidate[]): void {
+  together<One extends Candidate>(candidates: readonly One[]): Leaving<One> {
+    const allowed: One[] = [];
+    const unknown: One[] = [];
     const left = new Map<string, number>();
     for (const candidate of candidates) {
-      const uses = this.#answer(candidate)?.uses ?? [];
-      const over = uses.find(({ budget, pods, allowed }) => pods > (left.get(budget) ?? allowed));
-      if (over !== undefined) {
-        this.#keep(candidate, over.budget);
-        continue;
-      }
-      for (const { budget, pods, allowed } of uses)
-        left.set(budget, (left.get(budget) ?? allowed) - pods);
+      const answer = this.#answer(candidate);
+      if (answer === undefined) unknown.push(candidate);
+      else if (answer.refusedBy === undefined && this.#take(candidate, answer.uses, left))
+        allowed.push(candidate);
     }
+    return { allowed, unknown };
+  }
+
+  /** Whether what the others `left` of the budgets is enough for this one, too. */
+  #take(candidate: Candidate, uses: readonly BudgetUse[], left: Map<string, number>): boolean {
+    const over = uses.find(({ budget, pods, allowed }) => pods > (left.get(budget) ?? allowed));
+    if (over !== undefined) {
+      this.#keep(candidate, { refusedBy: over.budget, uses: [] });
+      return false;
+    }
+    for (const { budget, pods, allowed } of uses)
+      left.set(budget, (left.get(budget) ?? allowed) - pods);
+    return true;
   }
 
   /** These will be evicted: what was heard of the budgets that they use is not true any more. */
@@ -114,9 +134,7 @@ export class EvictionProbe {
     this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
   }
 
-  #keep({ jobId, attempt }: Candidate, answer: string | readonly BudgetUse[] | undefined): void {
-    const refusedBy = typeof answer === "string" ? answer : undefined;
-    const uses = typeof answer === "string" ? [] : (answer ?? []);
+  #keep({ jobId, attempt }: Candidate, { refusedBy, uses }: GangAnswer): void {
     const seconds = refusedBy === undefined ? allowedForSeconds : refusedForSeconds;
     this.#answers.set(`${jobId}/${attempt}`, {
       refusedBy,

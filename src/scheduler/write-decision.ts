@@ -85,11 +85,9 @@ export async function writeDecision(
   const changedIds: string[] = [];
   const victimKeys: string[] = [];
   const preemptions = ofKind(decision, "preempt");
-  probe.refuseBeyondBudgets(preemptions.flatMap(({ victims }) => victims));
-  const doubtful = preemptions.filter(({ victims }) =>
-    victims.some((one) => !probe.isAllowed(one)),
-  );
-  const toProbe = doubtful.flatMap(({ victims }) => victims.filter((one) => !probe.isAllowed(one)));
+  const leaving = probe.together(preemptions.flatMap(({ victims }) => victims));
+  const allowed = new Set(leaving.allowed);
+  const doubtful = preemptions.filter(({ victims }) => victims.some((one) => !allowed.has(one)));
   const certain = certainJobs(decision, doubtful);
 
   const releases = ofKind(decision, "release");
@@ -139,7 +137,7 @@ export async function writeDecision(
   return {
     changedIds,
     changedKeys: [...changedKeys, ...victimKeys],
-    toProbe: toProbe.map(({ jobId, key, attempt }) => ({ jobId, key, attempt })),
+    toProbe: doubtful.flatMap(({ victims }) => victims.filter((one) => !allowed.has(one))),
     progressed: changedIds.length > 0,
   };
 }

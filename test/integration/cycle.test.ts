@@ -8,6 +8,7 @@ import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import {
   EvictionProbe,
+  mayAllGo,
   type ProbeGang,
   refusedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
@@ -83,7 +84,7 @@ describe("cycle", () => {
 
   it("starts nobody on the strength of evictions that the API server does not allow", async () => {
     await aFullPlan();
-    const deps = dependencies(() => Promise.resolve("PodDisruptionBudget guard"));
+    const deps = dependencies(() => Promise.resolve({ refusedBy: "vision/guard", uses: [] }));
     const first = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const second = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect([first.isUnfinished, second.isUnfinished]).to.deep.equal([true, false]);
@@ -110,7 +111,7 @@ describe("cycle", () => {
     const runner = await addJob(pool, project, { name: "runner", perPod: gpus(1) });
     const start = { id: runner, attempt: 0, borrowing: true };
     await admitJobs(pool, [{ ...start, placements: [{ node: "n1", pods: 1 }] }]);
-    const deps = dependencies(() => Promise.resolve(undefined));
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const { rows } = await pool.query("SELECT name, status, borrowing FROM jobs ORDER BY name");
     expect(rows).to.deep.equal([
@@ -130,15 +131,17 @@ describe("cycle", () => {
       await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
     }
     await addJob(pool, project, { name: "large", priority: 100, preempts: true, perPod: gpus(8) });
-    let allowed = 1;
-    const deps = dependencies(() => Promise.resolve([{ budget: "vision/b", pods: 1, allowed }]));
+    const oneOf = (allowed: number): ProbeGang => {
+      const uses = [{ budget: "vision/b", pods: 1, allowed }];
+      return () => Promise.resolve({ refusedBy: undefined, uses });
+    };
+    const deps = dependencies(oneOf(1));
     const cycle = () => runCycle(deps, "default", AbortSignal.timeout(10_000));
     for (let count = 0; count < 3; count += 1) await cycle();
     const before = { one: "starting", other: "starting", large: "pending" };
     expect(await statuses()).to.deep.equal(before);
 
-    allowed = 2;
-    const patient = dependencies(() => Promise.resolve([{ budget: "vision/b", pods: 1, allowed }]));
+    const patient = dependencies(oneOf(2));
     for (let count = 0; count < 2; count += 1)
       await runCycle(patient, "default", AbortSignal.timeout(10_000));
     expect(await statuses()).to.deep.equal({ one: "evicting", other: "evicting", large: "held" });
@@ -146,7 +149,7 @@ describe("cycle", () => {
 
   it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {
     await aFullPlan();
-    const deps = dependencies(() => Promise.resolve(undefined));
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     await database.pool.query("UPDATE nodes SET pool = 'elsewhere' WHERE name = 'n1'");
@@ -160,7 +163,7 @@ describe("cycle", () => {
 
   it("starts them when it does", async () => {
     await aFullPlan();
-    const deps = dependencies(() => Promise.resolve(undefined));
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect(await statuses()).to.deep.equal({

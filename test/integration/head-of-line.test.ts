@@ -8,7 +8,7 @@ import { endJob, markRunning } from "../../src/db/job-progress.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
-import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { EvictionProbe, mayAllGo } from "../../src/scheduler/eviction-probe.ts";
 import { PositionPace } from "../../src/scheduler/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/window-notices.ts";
 import { Random } from "../simulator/random.ts";
@@ -75,7 +75,7 @@ describe("protection of the head, on a full cluster", function () {
       windowWarningSeconds: 900,
       windowGraceSeconds: 300,
       notices: new WindowNotices(),
-      probe: new EvictionProbe(() => Promise.resolve(undefined), clock),
+      probe: new EvictionProbe(() => Promise.resolve(mayAllGo), clock),
       explain: () => {},
       positions: new PositionPace(clock),
       onChanged: () => {},

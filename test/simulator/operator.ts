@@ -3,7 +3,7 @@ import type { DatabasePool } from "../../src/db/pool.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
-import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { EvictionProbe, mayAllGo, type ProbeGang } from "../../src/scheduler/eviction-probe.ts";
 import type { Round } from "../../src/scheduler/explanations.ts";
 import type { CycleReport } from "../../src/scheduler/pool-loop.ts";
 import { PositionPace } from "../../src/scheduler/position-pace.ts";
@@ -40,8 +40,10 @@ export class Operator {
       monotonicSeconds: () => timeline.nowSeconds,
       sleep: () => Promise.reject(new Error("nothing sleeps in virtual time")),
     };
-    const refusal = (jobId: string) =>
-      Promise.resolve(isProtected(jobId) ? "budget of a simulated team" : undefined);
+    const ask: ProbeGang = (jobId) =>
+      Promise.resolve(
+        isProtected(jobId) ? { refusedBy: "budget of a simulated team", uses: [] } : mayAllGo,
+      );
     this.#deps = {
       db,
       clock,
@@ -54,7 +56,7 @@ export class Operator {
       windowWarningSeconds: 900,
       windowGraceSeconds,
       notices: new WindowNotices(),
-      probe: new EvictionProbe(refusal, clock),
+      probe: new EvictionProbe(ask, clock),
       explain: (_pool, round) => {
         this.#round = round;
       },

@@ -17,7 +17,7 @@ import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import { each } from "../../runtime/each.ts";
-import type { BudgetUse } from "../../scheduler/eviction-probe.ts";
+import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
 import { ensureGangService, surroundingsOf } from "./surroundings.ts";
 import { templateOf } from "./template-of.ts";
 import { refusalOfPod } from "./template-refusal.ts";
@@ -237,28 +237,21 @@ async function usesOfGang(
   );
 }
 
-/**
- * Whether the API server would evict all pods of the job now: the PodDisruptionBudget (namespace/name) that would not,
- * or what is used of those that would. Evicts nothing.
- */
-export function probeGang(context: Context) {
-  return async (
-    jobUid: string,
-    key: string,
-    signal: AbortSignal,
-  ): Promise<string | readonly BudgetUse[]> => {
-    let refused: string | undefined;
+/** What the API server would say now of the eviction of all pods of the job. Evicts nothing. */
+export function probeGang(context: Context): ProbeGang {
+  return async (jobUid, key, signal): Promise<GangAnswer> => {
+    let refusedBy: string | undefined;
     const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
     await each(pods, callsAtOnce, async (pod) => {
       await context.kube
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
         .catch((error: unknown) => {
           if (!isDisruptionBudget(error)) return ignoreGone(error);
-          refused = budgetKey(error, pod);
+          refusedBy = budgetKey(error, pod);
         });
     });
-    if (refused !== undefined) return refused;
+    if (refusedBy !== undefined) return { refusedBy, uses: [] };
     const uses = await usesOfGang(context, jobUid, key, signal);
-    return uses.find(({ pods: own, allowed }) => own > allowed)?.budget ?? uses;
+    return { refusedBy: uses.find(({ pods: own, allowed }) => own > allowed)?.budget, uses };
   };
 }
