@@ -42,6 +42,8 @@ export interface Candidate {
   readonly attempt: number;
 }
 
+const answerKey = ({ jobId, attempt }: Candidate): string => `${jobId}/${attempt}`;
+
 /** Who of some candidates may leave now. */
 export interface Leaving<One extends Candidate> {
   /** These may, all together. */
@@ -60,15 +62,9 @@ export class EvictionProbe {
     this.#clock = clock;
   }
 
-  #answer({ jobId, attempt }: { jobId: string; attempt: number }): Answer | undefined {
-    const answer = this.#answers.get(`${jobId}/${attempt}`);
+  #answer(candidate: Candidate): Answer | undefined {
+    const answer = this.#answers.get(answerKey(candidate));
     return answer && answer.untilSeconds > this.#clock.monotonicSeconds() ? answer : undefined;
-  }
-
-  /** Whether the answer for this gang is known and is yes. */
-  isAllowed(candidate: Candidate): boolean {
-    const answer = this.#answer(candidate);
-    return answer !== undefined && answer.refusedBy === undefined;
   }
 
   /** Jobs whose eviction was refused lately, with what refused it: the decision must not choose them. */
@@ -99,23 +95,35 @@ export class EvictionProbe {
 
   /** Whether what the others `left` of the budgets is enough for this one, too. */
   #take(candidate: Candidate, uses: readonly BudgetUse[], left: Map<string, number>): boolean {
-    const over = uses.find(({ budget, pods, allowed }) => pods > (left.get(budget) ?? allowed));
+    const room = ({ budget, allowed }: BudgetUse): number =>
+      Math.min(allowed, left.get(budget) ?? allowed);
+    const over = uses.find((use) => use.pods > room(use));
     if (over !== undefined) {
       this.#keep(candidate, { refusedBy: over.budget, uses: [] });
       return false;
     }
-    for (const { budget, pods, allowed } of uses)
-      left.set(budget, (left.get(budget) ?? allowed) - pods);
+    for (const use of uses) left.set(use.budget, room(use) - use.pods);
     return true;
   }
 
-  /** These will be evicted: what was heard of the budgets that they use is not true any more. */
+  /**
+   * These will be evicted: what they take of their budgets is not there for others any more, though the API server may
+   * go on saying so until their pods are asked to leave.
+   */
   spend(candidates: readonly Candidate[]): void {
-    const spent = new Set(
-      candidates.flatMap((one) => this.#answer(one)?.uses.map(({ budget }) => budget) ?? []),
-    );
-    for (const [key, { uses }] of this.#answers)
-      if (uses.some(({ budget }) => spent.has(budget))) this.#answers.delete(key);
+    const spent = new Map<string, number>();
+    for (const candidate of candidates) {
+      for (const { budget, pods } of this.#answer(candidate)?.uses ?? [])
+        spent.set(budget, (spent.get(budget) ?? 0) + pods);
+      this.#answers.delete(answerKey(candidate));
+    }
+    for (const [key, answer] of this.#answers) {
+      const uses = answer.uses.map((use) => ({
+        ...use,
+        allowed: use.allowed - (spent.get(use.budget) ?? 0),
+      }));
+      this.#answers.set(key, { ...answer, uses });
+    }
   }
 
   /** Asks about the candidates whose answer is not known. */
@@ -134,9 +142,9 @@ export class EvictionProbe {
     this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
   }
 
-  #keep({ jobId, attempt }: Candidate, { refusedBy, uses }: GangAnswer): void {
+  #keep(candidate: Candidate, { refusedBy, uses }: GangAnswer): void {
     const seconds = refusedBy === undefined ? allowedForSeconds : refusedForSeconds;
-    this.#answers.set(`${jobId}/${attempt}`, {
+    this.#answers.set(answerKey(candidate), {
       refusedBy,
       uses,
       untilSeconds: this.#clock.monotonicSeconds() + seconds,

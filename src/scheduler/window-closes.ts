@@ -118,26 +118,32 @@ function secondsToWarning(
 
 const candidateOf = ({ id: jobId, key, attempt }: PastJob): Candidate => ({ jobId, key, attempt });
 
-/** Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. */
+/**
+ * Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. Where a
+ * budget does not let all of them go together, the first in rank stay.
+ */
 async function evict(
   { db, pool, options: { probe } }: Scene,
   eviction: WindowEviction,
-): Promise<Pick<ClosesReport, "changedKeys" | "toProbe"> & { readonly isRefused: boolean }> {
+): Promise<Pick<ClosesReport, "changedKeys" | "toProbe">> {
   const refused = probe.refusals();
-  const open = eviction.jobs.filter(({ id }) => !refused.has(id)).slice(0, mostEvictions);
-  const allowed = open.filter((job) => probe.isAllowed(candidateOf(job)));
-  const toProbe = open.filter((job) => !allowed.includes(job)).map(candidateOf);
-  const isRefused = open.length < eviction.jobs.length;
-  if (allowed.length === 0) return { changedKeys: [], toProbe, isRefused };
+  const open = eviction.jobs
+    .toReversed()
+    .filter(({ id }) => !refused.has(id))
+    .slice(0, mostEvictions);
+  const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf));
+  if (allowed.length === 0) return { changedKeys: [], toProbe };
   const isWritten = await preempt(db, {
     id: crypto.randomUUID(),
     pool,
     rule: "WindowClosed",
     reason: eviction.reason,
     alternatives: [],
-    victims: allowed.map(({ id, attempt }) => ({ id, attempt, rule: "WindowClosed" as const })),
+    victims: allowed.map(({ jobId, attempt }) => ({ id: jobId, attempt, rule: "WindowClosed" })),
   });
-  return { changedKeys: isWritten ? allowed.map(({ key }) => key) : [], toProbe, isRefused };
+  if (!isWritten) return { changedKeys: [], toProbe };
+  probe.spend(allowed);
+  return { changedKeys: allowed.map(({ key }) => key), toProbe };
 }
 
 async function release({ db }: Scene, { releases }: ClosesDecision): Promise<string[]> {
@@ -193,6 +199,9 @@ export async function closeWindows(
   const done = [];
   for (const eviction of decision.evictions) done.push(await evict(scene, eviction));
   const refusals = options.probe.refusals();
+  const isAnyRefused = decision.evictions.some(({ jobs }) =>
+    jobs.some(({ id }) => refusals.has(id)),
+  );
   return {
     notices: decision.notices.map((notice) => withRefusal(notice, refusals)),
     changedKeys: [...released, ...done.flatMap(({ changedKeys }) => changedKeys)],
@@ -201,7 +210,7 @@ export async function closeWindows(
     nextInstantSeconds: earliest([
       decision.nextInstantSeconds,
       secondsToWarning(scene, windows),
-      done.some(({ isRefused }) => isRefused) ? refusedForSeconds : undefined,
+      isAnyRefused ? refusedForSeconds : undefined,
     ]),
   };
 }

@@ -2,8 +2,8 @@
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
 import { holdJobs } from "../../src/db/holds.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { systemClock } from "../../src/runtime/clock.ts";
+import { type PlanInput, replacePlan } from "../../src/db/plans.ts";
+import { type Clock, systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import {
@@ -28,9 +28,9 @@ describe("cycle", () => {
   });
   afterEach(() => database.drop());
 
-  const dependencies = (probe: ProbeGang): CycleDependencies => ({
+  const dependencies = (probe: ProbeGang, clock: Clock = systemClock): CycleDependencies => ({
     db: database.pool,
-    clock: systemClock,
+    clock,
     logger: silentLogger,
     timeZone: "UTC",
     meteredTypes: ["GPU"],
@@ -40,7 +40,7 @@ describe("cycle", () => {
     windowWarningSeconds: 900,
     windowGraceSeconds: 300,
     notices: new WindowNotices(),
-    probe: new EvictionProbe(probe, systemClock),
+    probe: new EvictionProbe(probe, clock),
     explain: () => {},
     positions: new PositionPace(systemClock),
     onChanged: () => {},
@@ -55,7 +55,7 @@ describe("cycle", () => {
     return Object.fromEntries(rows.map(({ name, status }) => [name, status]));
   };
 
-  const addPlan = async (quantity: number): Promise<void> => {
+  const addPlan = async (quantity: number, close: Partial<PlanInput> = {}): Promise<void> => {
     await replacePlan(database.pool, {
       uid: "00000000-0000-4000-8000-000000000001",
       name: "vision",
@@ -65,8 +65,15 @@ describe("cycle", () => {
       quantity,
       onWindowClose: "Finish",
       generation: 1,
+      ...close,
     });
   };
+
+  /** Lets so many pods go that are all under it, whichever they are. */
+  const letsGo =
+    (allowed: number): ProbeGang =>
+    () =>
+      Promise.resolve({ refusedBy: undefined, uses: [{ budget: "vision/b", pods: 1, allowed }] });
 
   /** A plan of four GPUs, all of them used; the first in the queue may evict for one, and one of no rank waits behind. */
   const aFullPlan = async (): Promise<void> => {
@@ -131,20 +138,66 @@ describe("cycle", () => {
       await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
     }
     await addJob(pool, project, { name: "large", priority: 100, preempts: true, perPod: gpus(8) });
-    const oneOf = (allowed: number): ProbeGang => {
-      const uses = [{ budget: "vision/b", pods: 1, allowed }];
-      return () => Promise.resolve({ refusedBy: undefined, uses });
-    };
-    const deps = dependencies(oneOf(1));
+    const deps = dependencies(letsGo(1));
     const cycle = () => runCycle(deps, "default", AbortSignal.timeout(10_000));
     for (let count = 0; count < 3; count += 1) await cycle();
     const before = { one: "starting", other: "starting", large: "pending" };
     expect(await statuses()).to.deep.equal(before);
 
-    const patient = dependencies(oneOf(2));
+    const patient = dependencies(letsGo(2));
     for (let count = 0; count < 2; count += 1)
       await runCycle(patient, "default", AbortSignal.timeout(10_000));
     expect(await statuses()).to.deep.equal({ one: "evicting", other: "evicting", large: "held" });
+  });
+
+  it("evicts at a window's close no more of a budget's pods than it lets go together", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(8, {
+      windows: [{ days: ["Mon"], start: "08:00", end: "10:00" }],
+      onWindowClose: "Evict",
+    });
+    await addNode(pool, "n1", 8);
+    for (const [name, priority] of [
+      ["dear", 10],
+      ["cheap", 5],
+    ] as const) {
+      const id = await addJob(pool, project, { name, priority, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+    }
+    // A Monday after the admission, whenever this is run.
+    let now = Temporal.Instant.from("2040-01-02T10:00:01Z");
+    const clock: Clock = {
+      ...systemClock,
+      now: () => now,
+      monotonicSeconds: () => now.epochMilliseconds / 1000,
+    };
+    const deps = dependencies(letsGo(1), clock);
+    const cycle = () => runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const notices = async () => {
+      const { rows } = await pool.query<{ id: string; name: string }>("SELECT id, name FROM jobs");
+      return Object.fromEntries(
+        rows.map(({ id, name }) => [name, deps.notices.get("default", id)?.message]),
+      );
+    };
+    await cycle();
+    expect((await notices())["dear"]).to.match(/leaves after a grace period of 5 min$/);
+    now = now.add({ seconds: deps.windowGraceSeconds });
+    expect((await cycle()).isUnfinished).to.equal(true);
+    expect(await statuses()).to.deep.equal({ dear: "starting", cheap: "starting" });
+
+    const { nextInstantSeconds } = await cycle();
+    expect(await statuses()).to.deep.equal({ dear: "starting", cheap: "evicting" });
+    expect((await notices())["dear"]).to.match(
+      /; it stays for now, protected by PodDisruptionBudget vision\/b$/,
+    );
+    expect(nextInstantSeconds).to.be.at.most(refusedForSeconds);
+
+    now = now.add({ seconds: refusedForSeconds });
+    await cycle();
+    await cycle();
+    expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
   });
 
   it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {

@@ -1,0 +1,64 @@
+import { expect } from "chai";
+import { systemClock } from "../../../src/runtime/clock.ts";
+import {
+  type BudgetUse,
+  type Candidate,
+  EvictionProbe,
+  type GangAnswer,
+} from "../../../src/scheduler/eviction-probe.ts";
+
+const signal = new AbortController().signal;
+
+const candidate = (jobId: string): Candidate => ({ jobId, key: `team/${jobId}`, attempt: 1 });
+const uses = (...of: readonly BudgetUse[]): GangAnswer => ({ refusedBy: undefined, uses: of });
+const ids = (candidates: readonly Candidate[]): string[] => candidates.map(({ jobId }) => jobId);
+
+describe("eviction probe", () => {
+  /** Has asked about all of these. */
+  async function asked(answers: Readonly<Record<string, GangAnswer>>): Promise<EvictionProbe> {
+    const probe = new EvictionProbe(
+      (jobId) => Promise.resolve(answers[jobId] ?? uses()),
+      systemClock,
+    );
+    await probe.ask(Object.keys(answers).map(candidate), signal);
+    return probe;
+  }
+
+  it("lets those go together that each of their budgets lets go, first come first", async () => {
+    const shared = { budget: "team/shared", pods: 1, allowed: 2 };
+    const own = { budget: "team/own", pods: 3, allowed: 3 };
+    const probe = await asked({
+      a: uses(shared),
+      b: uses(own, shared),
+      c: uses(shared),
+      d: uses(),
+    });
+    const { allowed, unknown } = probe.together(["a", "b", "c", "d"].map(candidate));
+    expect(ids(allowed)).to.deep.equal(["a", "b", "d"]);
+    expect(unknown).to.deep.equal([]);
+    expect([...probe.refusals()]).to.deep.equal([["c", "team/shared"]]);
+  });
+
+  it("takes nothing of a budget for a gang that another budget keeps", async () => {
+    const shared = { budget: "team/shared", pods: 1, allowed: 1 };
+    const tight = { budget: "team/tight", pods: 2, allowed: 1 };
+    const probe = await asked({ a: uses(shared, tight), b: uses(shared) });
+    expect(ids(probe.together(["a", "b"].map(candidate)).allowed)).to.deep.equal(["b"]);
+  });
+
+  it("names those it has not asked about, and neither those that were refused", async () => {
+    const probe = await asked({ a: { refusedBy: "team/guard", uses: [] }, b: uses() });
+    const { allowed, unknown } = probe.together(["a", "b", "new"].map(candidate));
+    expect([ids(allowed), ids(unknown)]).to.deep.equal([["b"], ["new"]]);
+  });
+
+  it("does not give the same room twice: what some have taken is not there for others", async () => {
+    const shared = { budget: "team/shared", pods: 1, allowed: 1 };
+    const probe = await asked({ a: uses(shared), b: uses(shared), c: uses() });
+    const [a, b, c] = ["a", "b", "c"].map(candidate) as [Candidate, Candidate, Candidate];
+    expect(ids(probe.together([a]).allowed)).to.deep.equal(["a"]);
+    probe.spend([a]);
+    expect(ids(probe.together([b, c]).allowed)).to.deep.equal(["c"]);
+    expect([...probe.refusals()]).to.deep.equal([["b", "team/shared"]]);
+  });
+});
