@@ -55,7 +55,7 @@ export class Capacity {
   readonly rooms: readonly Room[];
   readonly #byName: ReadonlyMap<string, Room>;
 
-  constructor(world: World) {
+  constructor(world: Pick<World, "nodes" | "jobs">) {
     this.rooms = world.nodes.map((node) => new Room(node));
     this.#byName = new Map(this.rooms.map((room) => [room.node.name, room]));
     for (const job of world.jobs.values()) {
@@ -95,7 +95,7 @@ export class Capacity {
     this.#each(job, places, { free: -1, potential: 1 });
   }
 
-  vacate(job: WorldJob): void {
+  vacate(job: Demand & Pick<WorldJob, "allocated">): void {
     this.#each(job, job.allocated, { future: 1 });
   }
 
@@ -132,17 +132,12 @@ export function fitting(
 const inOrder = (...differences: readonly number[]): number =>
   differences.find((difference) => difference !== 0) ?? 0;
 
-/** What would be left: GPUs, then cores and memory as shares of the node. */
-const leftover = (room: Room, view: View): readonly [number, number] => {
-  const [gpus = 0, cpu = 0, memory = 0] = view(room);
-  const [, wholeCpu = 1, wholeMemory = 1] = room.node.allocatable;
-  return [gpus, cpu / wholeCpu + memory / wholeMemory];
-};
-
-const tighter = (one: Room, other: Room, view: View): number => {
-  const [gpus, share] = leftover(one, view);
-  const [otherGpus, otherShare] = leftover(other, view);
-  return inOrder(gpus - otherGpus, share - otherShare);
+/** What so many pods leave: GPUs, then cores and memory as shares of the node. */
+const leftover = (room: Room, view: View, perPod: Amounts, pods: number): [number, number] => {
+  const [gpus = 0, cpu = 0, memory = 0] = plus(view(room), perPod, -pods);
+  const [, wholeCpu = 0, wholeMemory = 0] = room.node.allocatable;
+  const shareOf = (amount: number, whole: number): number => (whole > 0 ? amount / whole : 0);
+  return [gpus, shareOf(cpu, wholeCpu) + shareOf(memory, wholeMemory)];
 };
 
 /**
@@ -152,13 +147,20 @@ const tighter = (one: Room, other: Room, view: View): number => {
 export function bestFit(job: Demand, rooms: readonly Room[], view: View): Places | undefined {
   if (fitting(job, rooms, view) < job.parallelism) return undefined;
   const fits = (room: Room): number => Math.min(job.parallelism, podsIn(view(room), job.perPod));
+  const tighter = (one: Room, other: Room, pods: number): number => {
+    const [gpus, share] = leftover(one, view, job.perPod, pods);
+    const [otherGpus, otherShare] = leftover(other, view, job.perPod, pods);
+    return inOrder(gpus - otherGpus, share - otherShare);
+  };
   const places: Record<string, number> = {};
   let missing = job.parallelism;
-  let open = rooms.toSorted((a, b) => inOrder(fits(b) - fits(a), tighter(a, b, view)));
+  let open = rooms
+    .filter((room) => fits(room) > 0)
+    .toSorted((a, b) => inOrder(fits(b) - fits(a), tighter(a, b, fits(a))));
   while (missing > 0) {
     const wanted = missing;
     const enough = open.filter((room) => fits(room) >= wanted);
-    const [chosen] = enough.length > 0 ? enough.toSorted((a, b) => tighter(a, b, view)) : open;
+    const [chosen] = enough.length > 0 ? enough.toSorted((a, b) => tighter(a, b, wanted)) : open;
     if (!chosen) return undefined;
     places[chosen.node.name] = Math.min(missing, fits(chosen));
     missing -= places[chosen.node.name] ?? 0;

@@ -401,30 +401,20 @@ const heldJob = (job: WorldJob): HeldJob => ({
   expiresAtSeconds: job.keptUntilSeconds ?? 0,
 });
 
-function effectOf(verdict: Verdict): Effect | undefined {
-  switch (verdict.kind) {
-    case "wait":
-      return undefined;
-    case "release":
-      return { kind: "release", reason: verdict.reason };
-    case "activate":
-      return { kind: "activate" };
-    case "admit":
-      return { kind: "admit", borrowing: verdict.borrowing };
-    case "preempt": {
-      const victims = verdict.victims.map(({ jobId: id, rule }) => ({ id, rule }));
-      return { kind: "preempt", borrowing: verdict.borrowing, victims };
-    }
-  }
+function effectOf(verdict: Exclude<Verdict, { kind: "wait" }>): Effect {
+  if (verdict.kind === "release") return { kind: "release", reason: verdict.reason };
+  if (verdict.kind === "activate") return { kind: "activate" };
+  const { kind, borrowing } = verdict;
+  if (kind === "admit") return { kind, borrowing };
+  return { kind, borrowing, victims: verdict.victims.map(({ jobId: id, rule }) => ({ id, rule })) };
 }
 
 const effectsOf = (verdicts: readonly Verdict[]): Effects => ({
   closed: [],
   ofJob: new Map(
-    verdicts.flatMap((verdict) => {
-      const effect = effectOf(verdict);
-      return effect ? [[verdict.jobId, [effect]]] : [];
-    }),
+    verdicts.flatMap((verdict) =>
+      verdict.kind === "wait" ? [] : [[verdict.jobId, [effectOf(verdict)]]],
+    ),
   ),
 });
 
