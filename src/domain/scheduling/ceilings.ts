@@ -11,6 +11,23 @@ export const amountOf = (resources: Resources, type: ResourceType): number =>
 const exact = (quantity: number, type: ResourceType): number =>
   type === "GPU" ? quantity : Math.round(quantity * 1000);
 
+/** Room that is kept for a job that waits for it, or for space. */
+interface Reservation {
+  readonly amount: number;
+  readonly turn: Turn;
+}
+
+export interface Turn {
+  /** In the queue. */
+  readonly place: number;
+  /** Inside its plans, or not known to be past them yet. */
+  readonly inside: boolean;
+}
+
+/** Whom nothing is taken from: jobs before in the queue, and to one past its plans also those inside theirs. */
+const comesBefore = (one: Turn, other: Turn): boolean =>
+  one.place < other.place || (one.inside && !other.inside);
+
 export class CeilingState {
   readonly ceiling: Ceiling;
   /** In GPUs or CPU millicores, like `used`. */
@@ -19,7 +36,7 @@ export class CeilingState {
   /** By jobs past their plans. */
   borrowed: number;
   /** Earlier jobs in the queue that wait for room under it or for space, by key, with their demand. */
-  readonly reservations = new Map<string, number>();
+  readonly reservations = new Map<string, Reservation>();
 
   constructor(ceiling: Ceiling) {
     this.ceiling = ceiling;
@@ -38,11 +55,13 @@ export class CeilingState {
   }
 
   /** Key of an earlier job that would no longer fit under the ceiling if this one started. */
-  reservedAgainst(job: QueuedJob): string | undefined {
+  reservedAgainst(job: QueuedJob, turn: Turn): string | undefined {
     const demand = this.demandOf(job);
     if (demand === 0 || this.reservations.size === 0) return undefined;
-    const others = [...this.reservations].filter(([key]) => key !== job.key);
-    const reserved = others.reduce((sum, [, amount]) => sum + amount, 0);
+    const others = [...this.reservations].filter(
+      ([key, reserved]) => key !== job.key && comesBefore(reserved.turn, turn),
+    );
+    const reserved = others.reduce((sum, [, { amount }]) => sum + amount, 0);
     return this.used + reserved + demand > this.limit ? others[0]?.[0] : undefined;
   }
 
@@ -101,10 +120,11 @@ export class Ceilings {
    * Keeps room under its ceilings for a waiting job, so that smaller jobs behind it cannot starve it. Not for one
    * that is larger than what the plans grant now: it would stop the others for nothing.
    */
-  reserve(job: QueuedJob): void {
+  reserve(job: QueuedJob, turn: Turn): void {
     const states = this.of(job).filter((state) => state.demandOf(job) > 0);
     if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
-    for (const state of states) state.reservations.set(job.key, state.demandOf(job));
+    for (const state of states)
+      state.reservations.set(job.key, { amount: state.demandOf(job), turn });
   }
 
   /** A victim leaves, or a hold is given back. */

@@ -6,7 +6,7 @@
  * both cases smaller jobs behind it would otherwise starve it.
  */
 import { mentionOfBudget, mentionOfJob, type Mention } from "../mentions.ts";
-import { Ceilings, type CeilingState } from "./ceilings.ts";
+import { Ceilings, type CeilingState, type Turn } from "./ceilings.ts";
 import { totalPods } from "./cost.ts";
 import {
   closedText,
@@ -59,6 +59,8 @@ class Deciding {
   /** In the order of the decision. */
   readonly #outcomes = new Map<string, Outcome>();
   readonly #wants = new Map<string, VictimRequest>();
+  /** In the queue, by id. */
+  readonly #places: ReadonlyMap<string, number>;
   #live: readonly LiveJob[];
   /** The rest of the queue is the next cycle's. */
   #isCut = false;
@@ -72,6 +74,7 @@ class Deciding {
     this.#nodes = new Nodes(snapshot.nodes);
     this.#ceilings = new Ceilings(snapshot.ceilings);
     this.#asked = new Set(snapshot.victimsFor);
+    this.#places = new Map(snapshot.queue.map(({ id }, place) => [id, place]));
     this.#live = snapshot.victims ?? [];
   }
 
@@ -120,15 +123,30 @@ class Deciding {
   #judge(job: QueuedJob, pass: Pass): Outcome | undefined {
     const early = this.#unplaceable(job) ?? this.#closesTooSoon(job);
     if (early) return early;
-    const behind = behindAnother(job, this.#ceilings.of(job));
+    const behind = this.#behindAnother(job, pass === "entitled");
     if (behind) return pass === "entitled" ? undefined : behind;
     const over = this.#ceilings.over(job);
     if (!job.unplanned && over.length === 0) return this.#contested(job) ?? this.#start(job, false);
     const shut = over.find(({ ceiling }) => ceiling.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
-    this.#ceilings.reserve(job);
+    this.#ceilings.reserve(job, this.#turn(job, false));
     if (!job.allowsBorrowing) return this.#refusedBorrowing(job, over);
     return pass === "entitled" ? undefined : this.#start(job, true);
+  }
+
+  #turn(job: QueuedJob, inside: boolean): Turn {
+    return { place: this.#places.get(job.id) ?? 0, inside };
+  }
+
+  #behindAnother(job: QueuedJob, inside: boolean): Waiting | undefined {
+    const turn = this.#turn(job, inside);
+    for (const state of this.#ceilings.of(job)) {
+      const ahead = state.reservedAgainst(job, turn);
+      if (ahead === undefined) continue;
+      const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
+      return waiting("BehindBlockedJob", message, [mentionOfJob(ahead)]);
+    }
+    return undefined;
   }
 
   /** No node accepts it, or not even empty nodes would be enough. */
@@ -157,7 +175,7 @@ class Deciding {
   #contested(job: QueuedJob): Waiting | undefined {
     const state = job.allowsBorrowing ? undefined : this.#ceilings.contested(job);
     if (!state) return undefined;
-    this.#ceilings.reserve(job);
+    this.#ceilings.reserve(job, this.#turn(job, true));
     const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
     return waiting("OverPlan", message);
   }
@@ -185,12 +203,13 @@ class Deciding {
     const space = this.#known.told("space", job, () =>
       spaceText(job, this.#nodes.accepting(job), startableRoom),
     );
-    const leaving = this.#waitForLeaving(job, `${outside}${space}`);
+    const leaving = this.#waitForLeaving(job, borrowing, `${outside}${space}`);
     if (leaving) return leaving;
     const preempted = this.#preempt(job, space);
     if (preempted.kind === "preempt") return preempted;
     const kept = this.#known.told("kept", job, () => this.#keptFor(job));
-    if (this.#head.protect(job, this.#nodes)) this.#ceilings.reserve(job);
+    if (this.#head.protect(job, this.#nodes))
+      this.#ceilings.reserve(job, this.#turn(job, !borrowing));
     const reason = preempted.protected ? "VictimsProtected" : kept ? "SpaceIsKept" : "NoSpace";
     const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
     return waiting(reason, message, [...(kept?.mentions ?? []), ...preempted.mentions]);
@@ -201,13 +220,13 @@ class Deciding {
   }
 
   /** Room that evicting pods are about to leave is waited for instead of evicting more. */
-  #waitForLeaving(job: QueuedJob, obstacle: string): Waiting | undefined {
+  #waitForLeaving(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
     const placements = this.#known.place(job, "later", () =>
       placeGang(this.#nodes.accepting(job), job, futureRoom),
     );
     if (!placements) return undefined;
     this.#nodes.keep(placements, job.perPod, job.key);
-    this.#ceilings.reserve(job);
+    this.#ceilings.reserve(job, this.#turn(job, !borrowing));
     const where = placements.map(({ node }) => node).slice(0, 5);
     const message = `${obstacle}; evicted pods are leaving ${where.join(", ")}, then it fits`;
     return waiting("SpaceIsLeaving", message);
@@ -337,16 +356,6 @@ const waiting = (
   message,
   ...(mentions.length === 0 ? {} : { mentions }),
 });
-
-function behindAnother(job: QueuedJob, ceilings: readonly CeilingState[]): Waiting | undefined {
-  for (const state of ceilings) {
-    const ahead = state.reservedAgainst(job);
-    if (ahead === undefined) continue;
-    const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
-    return waiting("BehindBlockedJob", message, [mentionOfJob(ahead)]);
-  }
-  return undefined;
-}
 
 /** Why the job is not inside its plans. */
 function outsideText(job: QueuedJob, over: readonly CeilingState[]): Waiting {

@@ -5,10 +5,17 @@
 import type { NaiveCeiling } from "./plans.ts";
 import { occupies, type World, type WorldJob } from "./world.ts";
 
+interface Kept {
+  readonly demand: number;
+  /** In the queue. */
+  readonly place: number;
+  readonly inside: boolean;
+}
+
 export class Ceilings {
   readonly #used = new Map<string, number>();
   /** By ceiling: what waiting jobs ask for, by their id. */
-  readonly #kept = new Map<string, Map<string, number>>();
+  readonly #kept = new Map<string, Map<string, Kept>>();
 
   readonly #borrows: (job: WorldJob) => boolean;
 
@@ -29,20 +36,22 @@ export class Ceilings {
     });
   }
 
-  /** Whether it would take what is kept for a job before it. */
-  isBehind(job: WorldJob): boolean {
+  /** Whether it would take what is kept for a job before it; those inside their plans come before borrowers. */
+  isBehind(job: WorldJob, place: number, inside: boolean): boolean {
     return job.ceilings.some(({ id, demand, limit }) => {
-      const others = [...(this.#kept.get(id) ?? [])].filter(([other]) => other !== job.id);
-      const kept = others.reduce((sum, [, amount]) => sum + amount, 0);
+      const others = [...(this.#kept.get(id) ?? [])]
+        .filter(([other]) => other !== job.id)
+        .filter(([, one]) => one.place < place || (one.inside && !inside));
+      const kept = others.reduce((sum, [, one]) => sum + one.demand, 0);
       return others.length > 0 && this.#of(id) + kept + demand > limit;
     });
   }
 
   /** Nothing is kept for a job that is larger than the plans themselves. */
-  reserve(job: WorldJob): void {
+  reserve(job: WorldJob, place: number, inside: boolean): void {
     if (job.unplanned || job.ceilings.some(({ demand, limit }) => demand > limit)) return;
     for (const { id, demand } of job.ceilings)
-      this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, demand));
+      this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, { demand, place, inside }));
   }
 
   charge(job: WorldJob, borrowing: boolean): void {

@@ -66,6 +66,7 @@ class Replay {
   readonly #shut = new Map<string, number | undefined>();
   /** A job before evicts others that the API server is yet to be asked about: nobody knows which. */
   #isUncertain = false;
+  #places: ReadonlyMap<string, number> = new Map();
   #preemptions = 0;
   #proved = 0;
   #refusals = 0;
@@ -82,6 +83,7 @@ class Replay {
       ...[...this.#cycle.before.jobs.values()].filter((job) => isWaiting(job) && job.isDue),
       ...this.#closeWindows(),
     ]);
+    this.#places = new Map(waiting.map(({ id }, place) => [id, place]));
     this.#settleHolds();
     const borrowing = waiting.filter((job) => !this.#consider(job, "inside"));
     for (const job of borrowing) this.#consider(job, "borrowing");
@@ -180,24 +182,32 @@ class Replay {
     if (rooms.length === 0) return this.#waits(job, "NoMatchingNode");
     if (fitting(job, rooms, empty) < job.parallelism) return this.#waits(job, "TooLargeForPool");
     if (this.#closesTooSoon(job)) return this.#waits(job, "WindowClosesTooSoon");
-    if (this.#scene.ceilings.isBehind(job))
+    if (this.#scene.ceilings.isBehind(job, this.#placeOf(job), pass === "inside"))
       return pass === "borrowing" && this.#waits(job, "BehindBlockedJob");
     const over = this.#scene.ceilings.over(job);
     if (!job.unplanned && over.length === 0)
       return this.#givesWay(job) || this.#start(job, rooms, false);
     if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
       return this.#waits(job, "WindowClosed");
-    this.#scene.ceilings.reserve(job);
+    this.#reserve(job, false);
     if (job.mayBorrow) return pass === "borrowing" && this.#start(job, rooms, true);
     if (over.length > 0 && this.#preempts(job)) return true;
     return this.#waits(job, "WindowClosed", "OverPlan", "NoPlan");
+  }
+
+  #placeOf({ id }: WorldJob): number {
+    return this.#places.get(id) ?? 0;
+  }
+
+  #reserve(job: WorldJob, inside: boolean): void {
+    this.#scene.ceilings.reserve(job, this.#placeOf(job), inside);
   }
 
   /** One that may not borrow need not start where borrowers do; that none starts wrongly is seen by the marks. */
   #givesWay(job: WorldJob): boolean {
     if (job.mayBorrow || !this.#scene.isContested(job)) return false;
     if (this.#cycle.heard.explained.get(job.id)?.reason !== "OverPlan") return false;
-    this.#scene.ceilings.reserve(job);
+    this.#reserve(job, true);
     return this.#waits(job, "OverPlan");
   }
 
@@ -206,12 +216,12 @@ class Replay {
     const places = bestFit(job, rooms, later);
     if (places) {
       this.#waits(job, "SpaceIsLeaving");
-      this.#keep(job, places);
+      this.#keep(job, places, borrowing);
       return true;
     }
     if (this.#preempts(job)) return true;
     this.#waits(job, ...spaceReasons);
-    this.#protect(job, rooms);
+    this.#protect(job, rooms, borrowing);
     return true;
   }
 
@@ -285,19 +295,19 @@ class Replay {
     this.#scene.hold(job, places, borrowing);
   }
 
-  #keep(job: WorldJob, places: Places): void {
+  #keep(job: WorldJob, places: Places, borrowing: boolean): void {
     this.#scene.capacity.keep(job, places);
-    this.#scene.ceilings.reserve(job);
+    this.#reserve(job, !borrowing);
     this.#protectedJobs += 1;
   }
 
   /** Room on its nearest nodes is kept for a blocked job, where no other waits at the head already. */
-  #protect(job: WorldJob, rooms: readonly Room[]): void {
+  #protect(job: WorldJob, rooms: readonly Room[], borrowing: boolean): void {
     if (rooms.some((room) => this.#claimed.has(room))) return;
     const places = nearest(job, rooms);
     if (!places) return;
     for (const room of rooms) this.#claimed.add(room);
-    this.#keep(job, places);
+    this.#keep(job, places, borrowing);
   }
 
   #expectRoom(job: WorldJob, places: Places, view: (room: Room) => readonly number[]): void {

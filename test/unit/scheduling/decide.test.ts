@@ -112,6 +112,35 @@ describe("decision", () => {
     expect(result["elsewhere"]?.kind).to.equal("admit");
   });
 
+  it("lets a borrower past its own small plan go before those behind it that wait for a plan above", () => {
+    const own = { ...gpus(8), ceilings: ["own", "above"] };
+    const ceilings = [aCeiling("own", 4, 0), aCeiling("above", 20, 20)];
+    const behind = { ...gpus(6), ceilings: ["above"], priority: 1, preempts: false };
+    for (const allowsBorrowing of [true, false]) {
+      const queue = [
+        aJob("first", { ...own, priority: 900 }),
+        aJob("second", { ...behind, allowsBorrowing }),
+      ];
+      const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
+      expect(result["first"], JSON.stringify(result)).to.include({ kind: "admit", borrowing: true });
+      expect(result["second"]?.kind).to.equal("wait");
+      const full = aSnapshot({ nodes: [aNode("n1", used(8))], ceilings, queue });
+      expect(waits("first", full).reason).to.equal("NoSpace");
+    }
+  });
+
+  it("keeps room under a ceiling from borrowers for one inside its plans that waits for space", () => {
+    const queue = [
+      aJob("borrower", { ...gpus(6), ceilings: ["own", "above"], priority: 900 }),
+      aJob("inside", { ...gpus(8), ceilings: ["above"], priority: 1, preempts: false }),
+    ];
+    const ceilings = [aCeiling("own", 4, 0), aCeiling("above", 12, 0)];
+    const nodes = [aNode("n1", used(4)), aNode("n2", used(2))];
+    expect(waits("borrower", aSnapshot({ nodes, ceilings, queue })).message).to.match(
+      /^team\/inside is ahead of it under the same plan/,
+    );
+  });
+
   it("starts nobody behind a job of which more wait that it has not seen", () => {
     const queue = [
       aJob("first"),
