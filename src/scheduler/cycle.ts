@@ -300,7 +300,8 @@ function observationOf(written: Written, seconds: number): CycleObservation {
 function logWritten({ logger }: CycleDependencies, written: Written): void {
   if (!written.progressed) return;
   const { pool } = written.snapshot;
-  for (const verdict of written.decision.verdicts) {
+  const changed = new Set(written.changedIds);
+  for (const verdict of written.decision.verdicts.filter(({ jobId }) => changed.has(jobId))) {
     if (verdict.kind === "preempt")
       logger.info("preemption decided", { pool, reason: verdict.reason });
     if (verdict.kind === "release")

@@ -210,6 +210,7 @@ describe("operators that are killed again and again", function () {
     const expected = new Set([
       "held HoldExpired",
       "held NodeUnavailable",
+      "held OverPlan",
       "held Suspended",
       "held WindowClosed",
       "starting Suspended",

@@ -200,6 +200,37 @@ describe("cycle", () => {
     expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
   });
 
+  it("starts no held job past a plan that has shrunk, if it may not borrow", async () => {
+    await aFullPlan();
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
+    for (let count = 0; count < 2; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ runner: "evicting", first: "held" });
+    await addPlan(0);
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const { rows } = await database.pool.query(
+      "SELECT status, reason FROM jobs WHERE name = 'first'",
+    );
+    expect(rows).to.deep.equal([{ status: "pending", reason: "OverPlan" }]);
+  });
+
+  it("tells the log of no preemption that it has not written", async () => {
+    await aFullPlan();
+    const [project] = (await database.pool.query<{ id: string }>("SELECT id FROM projects")).rows;
+    if (!project) throw new Error("no project");
+    const told: string[] = [];
+    const logger = { ...silentLogger, info: (message: string) => told.push(message) };
+    const deps = { ...dependencies(() => Promise.resolve(mayAllGo)), logger };
+    const early = { name: "early", priority: 200, perPod: gpus(0) };
+    await addJob(database.pool, project.id, early);
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ early: "starting", first: "pending" });
+    expect(told).to.deep.equal(["jobs changed"]);
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ first: "held" });
+    expect(told).to.include("preemption decided");
+  });
+
   it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));

@@ -123,6 +123,7 @@ interface HeldRow {
   readonly priority: number;
   readonly attempt: number;
   readonly borrowing: boolean;
+  readonly allows_borrowing: boolean;
   readonly pod_gpus: number;
   readonly pod_cpu_millis: number;
   readonly pod_memory_bytes: number;
@@ -150,6 +151,14 @@ export async function readHeldJobs(
     db,
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority, job.attempt, job.borrowing,
+      job.allows_borrowing AND coalesce((
+        SELECT ancestor.borrowing
+        FROM projects AS project
+        JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.borrowing IS NOT NULL
+        WHERE project.id = job.project_id
+        ORDER BY nlevel(ancestor.path) DESC
+        LIMIT 1
+      ), 'Allow') = 'Allow' AS allows_borrowing,
       job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements,
       ARRAY(
         SELECT DISTINCT ancestor.owner_id
@@ -188,6 +197,7 @@ const heldJob = (row: HeldRow): HeldRead => ({
       pods: 1,
     },
     borrowing: row.borrowing,
+    allowsBorrowing: row.allows_borrowing,
     expiresAtSeconds: row.expires_at,
   },
 });

@@ -1,8 +1,8 @@
-/** Held jobs: started when their victims have left, given back when they wait in vain. */
+/** Held jobs: started when their victims have left, given back when they wait in vain or may start no more. */
 import type { Ceilings } from "./ceilings.ts";
 import type { Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
-import type { ActivateVerdict, HeldJob, ReleaseVerdict, Snapshot } from "./types.ts";
+import type { ActivateVerdict, HeldJob, ReleaseReason, ReleaseVerdict, Snapshot } from "./types.ts";
 
 export function settleHolds(
   snapshot: Snapshot,
@@ -34,29 +34,33 @@ function settle(
   nowSeconds: number,
   nodes: Nodes,
 ): ActivateVerdict | ReleaseVerdict | undefined {
-  const lost = job.placements.find(({ node }) => !nodes.get(node)?.snapshot.schedulable);
+  const { id: jobId, attempt, borrowing, placements } = job;
+  const lost = placements.find(({ node }) => !nodes.get(node)?.snapshot.schedulable);
   if (lost) {
     const message = `${lost.node}, on which capacity was kept, is gone, not ready or cordoned`;
-    return {
-      kind: "release",
-      jobId: job.id,
-      attempt: job.attempt,
-      reason: "NodeUnavailable",
-      message,
-      avoidNodes: [],
-    };
+    return release(job, "NodeUnavailable", message);
   }
-  if (occupied(job, nodes).length === 0) {
-    nodes.startHeld(job.placements, job.perPod);
-    const { id: jobId, attempt, borrowing, placements } = job;
+  if (borrowing && !job.allowsBorrowing) {
+    const message =
+      "the plans grant it no longer what was kept for it, and it may not borrow: the capacity was given back";
+    return release(job, "OverPlan", message);
+  }
+  const avoidNodes = occupied(job, nodes);
+  if (avoidNodes.length === 0) {
+    nodes.startHeld(placements, job.perPod);
     return { kind: "activate", jobId, attempt, borrowing, placements };
   }
   if (nowSeconds < job.expiresAtSeconds) return undefined;
-  const avoidNodes = occupied(job, nodes);
   const message = `the victims on ${avoidNodes.slice(0, 5).join(", ")} did not leave in time; the capacity kept for it was given back`;
-  const { id: jobId, attempt } = job;
-  return { kind: "release", jobId, attempt, reason: "HoldExpired", message, avoidNodes };
+  return release(job, "HoldExpired", message, avoidNodes);
 }
+
+const release = (
+  { id: jobId, attempt }: HeldJob,
+  reason: ReleaseReason,
+  message: string,
+  avoidNodes: readonly string[] = [],
+): ReleaseVerdict => ({ kind: "release", jobId, attempt, reason, message, avoidNodes });
 
 /** The nodes on which there is no room yet. */
 const occupied = (job: HeldJob, nodes: Nodes): string[] =>

@@ -140,6 +140,7 @@ export interface HeldJob {
   readonly placements: readonly Placement[];
   readonly perPod: Resources;
   readonly borrowing: boolean;
+  readonly allowsBorrowing: boolean;
   /** Ids of the ceilings it counts under. */
   readonly ceilings: readonly string[];
   readonly expiresAtSeconds: number;
@@ -205,7 +206,7 @@ export type WaitReason =
   | "BehindBlockedJob"
   | "VictimsProtected";
 
-export type ReleaseReason = "HoldExpired" | "NodeUnavailable";
+export type ReleaseReason = "HoldExpired" | "NodeUnavailable" | "OverPlan";
 
 export interface AdmitVerdict {
   readonly kind: "admit";
@@ -225,7 +226,7 @@ export interface ActivateVerdict {
   readonly placements: readonly Placement[];
 }
 
-/** A hold to be given back: its deadline passed or its node is gone. */
+/** A hold to be given back: its deadline passed, its node is gone, or its plans grant it no more. */
 export interface ReleaseVerdict {
   readonly kind: "release";
   readonly jobId: string;

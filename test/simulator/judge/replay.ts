@@ -146,6 +146,7 @@ class Replay {
       const [effect] = effects.ofJob.get(job.id) ?? [];
       if (effect?.kind === "release" && effect.reason === "WindowClosed") continue;
       if (effect?.kind === "activate") {
+        if (this.#isPast(job)) throw new Error(`${job.key} may not borrow, and starts past its plans`);
         this.#expectRoom(job, job.kept, (room) => room.free);
         this.#scene.startHeld(job);
         const started = after.jobs.get(job.id)?.allocated ?? {};
@@ -158,12 +159,17 @@ class Replay {
     }
   }
 
+  /** The plans granted what is kept for it, and do no longer. */
+  #isPast(job: WorldJob): boolean {
+    return !job.mayBorrow && this.#scene.marked.has(job.id);
+  }
+
   /** A hold that does not start: it waits for its victims, until its time is up or its node is gone. */
   #judgeHold(job: WorldJob, effect: Effect | undefined): void {
     const rooms = Object.keys(job.kept).map((node) => this.#scene.capacity.room(node));
     const isLost = rooms.some((room) => !room?.node.usable);
     const isOver = (job.keptUntilSeconds ?? 0) <= this.#cycle.before.nowSeconds;
-    if ((effect?.kind === "release") !== (isLost || isOver))
+    if ((effect?.kind === "release") !== (isLost || isOver || this.#isPast(job)))
       throw new Error(
         `the hold of ${job.key} is ${effect ? "given back" : "kept"}, and should not be`,
       );
@@ -171,7 +177,7 @@ class Replay {
       const room = this.#scene.capacity.room(node);
       return room !== undefined && podsIn(room.free, job.perPod) >= pods;
     });
-    if (isFree && !isLost && job.isDue)
+    if (isFree && !isLost && !this.#isPast(job) && job.isDue)
       throw new Error(`${job.key} is held, and could start: its room is free`);
   }
 

@@ -69,6 +69,7 @@ describe("decision", () => {
       ...gpus(8),
       ceilings: [],
       borrowing: false,
+      allowsBorrowing: true,
       expiresAtSeconds: 5000,
     };
     const small = aJob("small", { ...gpus(8), preempts: false });
@@ -281,6 +282,7 @@ describe("decision", () => {
       placements: [{ node: "n1", pods: 1 }],
       ...gpus(8),
       borrowing: false,
+      allowsBorrowing: true,
       ceilings: [],
       expiresAtSeconds: 500,
     };
@@ -297,6 +299,25 @@ describe("decision", () => {
     expect(verdicts(aSnapshot({ nodes: [full], held: [later] }))["h"]).to.equal(undefined);
   });
 
+  it("gives back a hold that its plans grant no longer, where the job may not borrow", () => {
+    const hold = {
+      id: "h",
+      key: "team/h",
+      priority: 1,
+      attempt: 0,
+      placements: [{ node: "n1", pods: 1 }],
+      ...gpus(8),
+      borrowing: true,
+      ceilings: ["c"],
+      expiresAtSeconds: 5000,
+    };
+    const nodes = [aNode("n1", { held: resources(8, 1, 1, 1) })];
+    const settled = (allowsBorrowing: boolean) =>
+      verdicts(aSnapshot({ nodes, held: [{ ...hold, allowsBorrowing }] }))["h"];
+    expect(settled(true)).to.include({ kind: "activate", borrowing: true });
+    expect(settled(false)).to.include({ kind: "release", reason: "OverPlan" });
+  });
+
   it("has the room under a plan again that a hold gives back, before anyone is evicted for it", () => {
     const hold = {
       id: "h",
@@ -306,6 +327,7 @@ describe("decision", () => {
       placements: [{ node: "n1", pods: 1 }],
       ...gpus(4),
       borrowing: false,
+      allowsBorrowing: true,
       ceilings: ["c"],
       expiresAtSeconds: 500,
     };

@@ -140,6 +140,7 @@ describe("failures of peers", () => {
       placements: [{ node: "n1", pods: 1 }],
       perPod: resources(8, 1, 1, 1),
       borrowing: false,
+      allowsBorrowing: true,
       ceilings: [],
       expiresAtSeconds: 2000,
     };

@@ -396,6 +396,7 @@ const heldJob = (job: WorldJob): HeldJob => ({
   attempt: job.attempt,
   placements: placementsOf(job.kept),
   perPod: toResources(job.perPod),
+  allowsBorrowing: job.mayBorrow,
   borrowing: job.borrowing,
   ceilings: job.ceilings.map(({ id }) => id),
   expiresAtSeconds: job.keptUntilSeconds ?? 0,
