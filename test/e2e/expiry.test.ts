@@ -1,6 +1,7 @@
 /** What is deleted of ended jobs by settings, also where they ended, or became due, while no operator ran. */
 import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
+import { labels } from "../../src/api/names.ts";
 import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
@@ -42,13 +43,20 @@ describe("ended jobs expire", function () {
   const submit = (name: string, options: Partial<JobOptions> = {}): Promise<void> =>
     installation.view.apply(job("team", name, { pool: "default", gpus: 1, ...options }));
   const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
-  /** Ended ones as well. */
-  const podsThere = async (): Promise<string[]> =>
-    (await installation.view.client.list(podType))
-      .map(({ metadata }) => metadata.name ?? "")
-      .toSorted();
   const jobsThere = async (): Promise<string[]> =>
     (await installation.view.jobs()).map(({ name }) => name).toSorted();
+  /**
+   * Ended ones as well. The pods of a deleted Job are left to Kubernetes' garbage collector, which looks for new kinds
+   * twice a minute only: on a young cluster they stay for so long.
+   */
+  const podsThere = async (): Promise<string[]> => {
+    const pods = await installation.view.client.list(podType);
+    const owners = new Set(await jobsThere());
+    return pods
+      .filter(({ metadata }) => owners.has(metadata.labels?.[labels.job] ?? ""))
+      .map(({ metadata }) => metadata.name ?? "")
+      .toSorted();
+  };
   const podsBecome = (...names: string[]): Promise<unknown> =>
     installation.view.until(`the pods to be ${names.join(", ")}`, async () => {
       return (await podsThere()).join() === names.join();
