@@ -20,8 +20,10 @@ export interface WorkQueueOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly metrics?: Metrics;
-  /** Per-key back-off of retries; default 0.1 s doubling to 300 s. */
+  /** Per-key back-off of retries; default 0.1 s doubling to 30 s. */
   readonly backoff?: BackoffOptions;
+  /** Retries of all keys together, those of keys that failed for the first times left out; default 50. */
+  readonly retriesPerSecond?: number;
 }
 
 /**
@@ -37,8 +39,17 @@ interface Picked {
 
 const priorities: readonly Priority[] = ["interactive", "resync"];
 
-/** The longest pause is what an outage of hours may still cost once it is over. */
+/** The longest pause of few keys is what an outage of hours may still cost once it is over. */
 const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 30 };
+
+/** Many keys that fail share so many retries a second, lest 50,000 of them make 2,000. */
+const defaultRetriesPerSecond = 50;
+
+/** Retries of a key that nobody else's failures put off: most of what fails once is well the next time. */
+const freeRetries = 2;
+
+/** Of those whose retry is put off so many are tried at once when one has succeeded: an outage is over within seconds. */
+const pulledBySuccess = 2;
 
 /** One resync key after this many interactive ones, so that a busy cluster cannot starve the resync. */
 const interactiveInARow = 16;
@@ -62,6 +73,9 @@ export class WorkQueue {
   readonly #working = new Map<string, number>();
   readonly #addedWhileWorking = new Map<string, Priority>();
   readonly #failures = new Map<string, number>();
+  /** Keys that wait for their retry, the longest waiting first. */
+  readonly #retrying = new Set<string>();
+  readonly #retriesPerSecond: number;
   readonly #delayed = new DelayHeap();
   #cancelTimer: (() => void) | undefined;
   #timerDueSeconds = Number.POSITIVE_INFINITY;
@@ -72,6 +86,7 @@ export class WorkQueue {
   constructor(options: WorkQueueOptions) {
     this.#clock = options.clock;
     this.#backoff = options.backoff ?? defaultBackoff;
+    this.#retriesPerSecond = options.retriesPerSecond ?? defaultRetriesPerSecond;
     this.#metrics = createQueueMetrics(options.metrics ?? noMetrics, options.name, {
       depth: () => this.depth,
       workingSinceSeconds: () => [...this.#working.values()],
@@ -122,14 +137,25 @@ export class WorkQueue {
     if (this.#delayed.set(key, dueSeconds)) this.#armTimer();
   }
 
-  /** Adds the key after its own back-off, which grows with every call until `forget`. Returns the delay in seconds. */
+  /**
+   * Adds the key after its own back-off, which grows with every call until `forget`, or later where many keys fail.
+   * Returns the delay in seconds.
+   */
   addRateLimited(key: string): number {
     const failures = (this.#failures.get(key) ?? 0) + 1;
     this.#failures.set(key, failures);
     this.#metrics.retried();
-    const seconds = backoffSeconds(failures, this.#backoff);
+    const own = backoffSeconds(failures, this.#backoff);
+    const seconds = failures > freeRetries ? Math.max(own, this.#ownShare()) : own;
+    if (!this.#closed) this.#retrying.add(key);
     this.addAfter(key, seconds);
     return seconds;
+  }
+
+  /** A pause that on average is the key's share of the retries; by chance, so that they do not come all at once. */
+  #ownShare(): number {
+    const { random = Math.random } = this.#backoff;
+    return (2 * random() * this.#failures.size) / this.#retriesPerSecond;
   }
 
   /** How often the key has failed since it was last forgotten. */
@@ -137,9 +163,19 @@ export class WorkQueue {
     return this.#failures.get(key) ?? 0;
   }
 
-  /** Ends the key's back-off: it succeeded, or is given up. */
+  /** Ends the key's back-off: it succeeded, or is given up. What made it fail may be over for others, too. */
   forget(key: string): void {
-    this.#failures.delete(key);
+    this.#retrying.delete(key);
+    if (this.#failures.delete(key)) this.#pullRetries();
+  }
+
+  #pullRetries(): void {
+    const pulled = [...this.#retrying.values().take(pulledBySuccess)];
+    for (const key of pulled) {
+      this.#retrying.delete(key);
+      this.#delayed.delete(key);
+      this.add(key);
+    }
   }
 
   /** Takes the next key, or undefined when none waits. Whoever takes a key must call `done` with it. */
@@ -178,6 +214,7 @@ export class WorkQueue {
     }
     this.#addedWhileWorking.clear();
     this.#failures.clear();
+    this.#retrying.clear();
   }
 
   #addLater(key: string, priority: Priority): void {
@@ -237,6 +274,7 @@ export class WorkQueue {
     this.#timerDueSeconds = Number.POSITIVE_INFINITY;
     const nowSeconds = this.#clock.monotonicSeconds();
     for (let key = this.#delayed.takeDue(nowSeconds); key !== undefined;) {
+      this.#retrying.delete(key);
       this.add(key);
       key = this.#delayed.takeDue(nowSeconds);
     }

@@ -66,6 +66,66 @@ describe("work queue", () => {
     expect(drainNow(queue).indexOf("resync")).to.equal(16);
   });
 
+  /** Works on whatever may be taken; returns how many keys that were. */
+  function attempt(queue: WorkQueue, succeeds: (key: string) => boolean): number {
+    let count = 0;
+    for (let key = queue.take(); key !== undefined; key = queue.take()) {
+      if (succeeds(key)) queue.forget(key);
+      else queue.addRateLimited(key);
+      queue.done(key);
+      count += 1;
+    }
+    return count;
+  }
+
+  const manyFailing = async (count: number) => {
+    const clock = createManualClock();
+    const queue = new WorkQueue({ name: "test", clock });
+    for (let index = 0; index < count; index += 1) queue.add(`k${index}`);
+    // Long enough for each to have failed as often as it is free to.
+    for (let second = 0; second < 60; second += 1) {
+      attempt(queue, () => false);
+      await clock.advance(1);
+    }
+    return { clock, queue };
+  };
+
+  it("shares the retries of very many failing keys among them", async () => {
+    const count = 10_000;
+    const { clock, queue } = await manyFailing(count);
+    let tries = 0;
+    for (let second = 0; second < 400; second += 1) {
+      tries += attempt(queue, () => false);
+      await clock.advance(1);
+    }
+    expect(queue.delayed + queue.depth).to.equal(count);
+    // 50 a second; with back-off alone it would be 400 and more.
+    expect(tries / 400).to.be.within(40, 60);
+  });
+
+  it("tries all of them soon when one has succeeded, and those that fail still no oftener", async () => {
+    const { clock, queue } = await manyFailing(10_000);
+    const isBad = (key: string) => key.endsWith("7");
+    let seconds = 0;
+    for (; queue.delayed > 1_000; seconds += 1) {
+      attempt(queue, (key) => !isBad(key));
+      await clock.advance(1);
+    }
+    expect(seconds, "until all that can have succeeded").to.be.below(10);
+    let tries = 0;
+    for (let second = 0; second < 100; second += 1) {
+      tries += attempt(queue, (key) => !isBad(key));
+      await clock.advance(1);
+    }
+    expect(tries / 100).to.be.below(60);
+  });
+
+  it("does not put off a key that fails for the first times", async () => {
+    const { queue } = await manyFailing(10_000);
+    expect(queue.addRateLimited("new")).to.be.below(1);
+    expect(queue.addRateLimited("new")).to.be.below(1);
+  });
+
   it("adds after a delay; the shortest of several counts", async () => {
     const { clock, queue } = createQueue();
     queue.addAfter("a", 10);
