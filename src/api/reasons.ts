@@ -207,6 +207,12 @@ export const reasons = {
     meaning: "Pods of the gang were deleted by somebody else; the gang queues again.",
     cure: "Nothing; find out who deletes pods if it happens again.",
   },
+  PodsPending: {
+    kinds: ["Job"],
+    meaning:
+      "The job has its nodes, and some of its pods have not run for a while; the message names them and what they wait for.",
+    cure: "Look at the pods and nodes that the message names: images, volumes and kube-scheduler's words are the usual causes.",
+  },
   PodsStuck: {
     kinds: ["Job"],
     meaning:

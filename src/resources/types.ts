@@ -68,6 +68,8 @@ export interface Pod extends Meta {
   readonly leavesAt: string;
   readonly phase: string;
   readonly ready: boolean;
+  /** Why it does not run yet, as the cluster says; empty otherwise. */
+  readonly obstacle: string;
   /** Why it failed, in words; empty otherwise. */
   readonly failure: string;
   /** Why the cluster ended it, in words; empty when it did not. */
@@ -177,7 +179,33 @@ interface RawContainerStatus {
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
   readonly state?: {
     readonly terminated?: { readonly exitCode?: number; readonly reason?: string };
+    readonly waiting?: { readonly reason?: string; readonly message?: string };
   };
+}
+
+/** Longer words are cut: they go into statuses. */
+const longestObstacle = 200;
+
+/** Of a pod that has no node, or whose containers are not up. */
+function obstacleOf(status: Readonly<Record<string, unknown>>): string {
+  if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";
+  const told = (...words: readonly (string | undefined)[]): string =>
+    words
+      .filter((word) => word !== undefined && word !== "")
+      .join(": ")
+      .slice(0, longestObstacle);
+  const conditions = (status["conditions"] ?? []) as RawCondition[];
+  const unscheduled = conditions.find(
+    (entry) => entry.type === "PodScheduled" && entry.status === "False",
+  );
+  if (unscheduled) return told(unscheduled.reason, unscheduled.message);
+  const containers = ["initContainerStatuses", "containerStatuses"].flatMap(
+    (field) => (status[field] ?? []) as RawContainerStatus[],
+  );
+  const waiting = containers.find(({ state }) => state?.waiting !== undefined);
+  if (!waiting) return "";
+  const { reason, message } = waiting.state?.waiting ?? {};
+  return told(`container ${waiting.name ?? "?"}`, reason, message);
 }
 
 function failureOf(status: Readonly<Record<string, unknown>>): string {
@@ -257,6 +285,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
+      obstacle: obstacleOf(status),
       failure: failureOf(status),
       disruption: disruptionOf(status),
       demand: effectiveDemand(spec, status, gpuResource),

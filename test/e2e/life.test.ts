@@ -74,7 +74,13 @@ describe("the life of a job", function () {
       pool: "slow",
       annotations: { "rota.dev/simulate-start-seconds": "3600" },
     });
-    const first = await until("slow", "have a node", ({ status }) => status.nodes !== undefined);
+    const first = await until("slow", "say what it waits for", ({ status }) => {
+      return status.reason === "PodsPending";
+    });
+    expect(first.status).to.include({ state: "Starting", attempt: 1 });
+    expect(first.status.message).to.match(
+      /^0 of 1 pods run, pending: slow-1-0 on slow-\d \(its node has not started it\); unless all run by \S+ it is placed anew$/,
+    );
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);
     const waiting = await until("slow", "avoid both nodes", ({ status }) =>

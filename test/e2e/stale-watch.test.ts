@@ -126,12 +126,43 @@ describe("an operator whose watches lag", function () {
     await checkInvariants(installation.view, installation.database.pool);
   });
 
+  const reconciled = async (): Promise<number> =>
+    (await samplesOf(lagging, "rota_controller_reconcile_total"))
+      .filter(({ labels }) => labels["controller"] === "job" && labels["result"] === "done")
+      .reduce((sum, { value }) => sum + value, 0);
+  const statusesOf = async (name: string): Promise<string[]> => {
+    const { rows } = await installation.database.pool.query<{ status: string }>(
+      "SELECT DISTINCT to_status::text AS status FROM job_events WHERE name = $1 ORDER BY 1",
+      [name],
+    );
+    return rows.map(({ status }) => status);
+  };
+
+  it("does not take a gang for lost whose pods it has not seen, and another operator has", async () => {
+    await makePool("whole");
+    proxy.hold("pods");
+    const other = await installation.operate(alone);
+    await submit("whole", "whole", { parallelism: 2, gpus: 2 });
+    await stateOf("whole", "Running");
+    const before = await reconciled();
+    await installation.view.client.patch(jobs, "team/whole", {
+      metadata: { annotations: { look: "again" } },
+    });
+    await installation.view.until("the lagging operator to look at the job", async () => {
+      return (await reconciled()) > before;
+    });
+    expect(await statusesOf("whole")).to.deep.equal(["pending", "running", "starting"]);
+    expect((await installation.view.job("team/whole")).status).to.include({
+      state: "Running",
+      attempt: 1,
+    });
+    await other.stop();
+    proxy.release("pods");
+    await checkInvariants(installation.view, installation.database.pool);
+  });
+
   it("does not cancel a job of which it has not heard, and another operator has", async () => {
     await makePool("unheard");
-    const reconciled = async (): Promise<number> =>
-      (await samplesOf(lagging, "rota_controller_reconcile_total"))
-        .filter(({ labels }) => labels["controller"] === "job" && labels["result"] === "done")
-        .reduce((sum, { value }) => sum + value, 0);
     proxy.hold("jobs");
     const other = await installation.operate(alone);
     const before = await reconciled();
@@ -142,10 +173,7 @@ describe("an operator whose watches lag", function () {
     });
     await other.stop();
     proxy.release("jobs");
-    const { rows } = await installation.database.pool.query(
-      "SELECT DISTINCT to_status::text AS status FROM job_events WHERE name = 'unheard' ORDER BY 1",
-    );
-    expect(rows.map(({ status }) => status)).to.deep.equal(["pending", "running", "starting"]);
+    expect(await statusesOf("unheard")).to.deep.equal(["pending", "running", "starting"]);
     expect((await podOf("unheard"))?.phase).to.equal("Running");
     await checkInvariants(installation.view, installation.database.pool);
   });

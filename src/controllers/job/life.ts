@@ -25,6 +25,7 @@ import {
   holdingNow,
   isOnLostNode,
   nodesByIndex,
+  podsNow,
   stopPods,
   unseenPodsSeconds,
 } from "./pods.ts";
@@ -77,8 +78,13 @@ async function allHaveLeft({ context, job, view, signal }: Step): Promise<boolea
  */
 async function announce({ context, job, view, pods }: Step): Promise<void> {
   if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
-  const words = { explanation: undefined, notice: undefined, stuck: undefined };
-  const status = statusOf(job, view, pods, words, context.clock.now());
+  const silence = {
+    explanation: undefined,
+    notice: undefined,
+    stuck: undefined,
+    slowStart: undefined,
+  };
+  const status = statusOf(job, view, pods, silence, context.clock.now());
   await writeStatus(context, jobs, job, status);
 }
 
@@ -261,13 +267,25 @@ async function whileStarting(step: Step): Promise<ReconcileResult> {
   }
 }
 
-async function whileRunning(step: Step): Promise<ReconcileResult> {
+const isMissingPods = (step: Step): boolean =>
+  !allAre(step, (pod) => !isLost(pod) && !isStranded(step, pod));
+
+/**
+ * A gang that misses pods is looked at as the API server has it: the cache of an operator that works beside another one,
+ * or has just taken over, may not know them yet.
+ */
+async function whileRunning(cached: Step): Promise<ReconcileResult> {
+  const { context, job, signal } = cached;
+  const key = `${job.namespace}/${job.name}`;
+  const step = isMissingPods(cached)
+    ? { ...cached, pods: await podsNow(context, key, cached.view.id, signal) }
+    : cached;
   const { view } = step;
   if (view.suspended) return endGang(step, suspended);
   const failed = failedPod(step);
   if (failed) return endFailed(step, failed);
   if (allAre(step, hasSucceeded)) return succeed(step);
-  if (!allAre(step, (pod) => !isLost(pod) && !isStranded(step, pod))) return endLost(step);
+  if (isMissingPods(step)) return endLost(step);
   await noteCompletions(step);
   if (view.maxRuntimeSeconds === undefined) return done();
   const left = view.maxRuntimeSeconds - elapsedSeconds(step);

@@ -20,6 +20,7 @@ import { catchUp, standingNow } from "./adoption.ts";
 import { expire } from "./expiry.ts";
 import { advance } from "./life.ts";
 import { holdingNow, podsOfJob, stopPods, unseenPodsSeconds } from "./pods.ts";
+import { slowStart } from "./slow-start.ts";
 import { isBehind, isLiveStatus, wasQueued } from "./standing.ts";
 import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
@@ -158,6 +159,9 @@ function sooner(one: ReconcileResult, other: ReconcileResult): ReconcileResult {
   return one.afterSeconds <= other.afterSeconds ? one : other;
 }
 
+const lookIn = (seconds: number | undefined): ReconcileResult =>
+  seconds === undefined ? done() : again(seconds);
+
 /**
  * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
  * and a write is saved.
@@ -196,9 +200,10 @@ async function follow(
     message === undefined ? undefined : { reason: "PodsStuck", message },
   );
   const explanation = context.scheduler.explanation(job.uid);
-  const status = statusOf(job, view, pods, { explanation, notice, stuck: message }, now);
-  await writeStatus(context, jobType, job, status);
-  const look = stuck.nextSeconds === undefined ? done() : again(stuck.nextSeconds);
+  const start = slowStart(view, pods, now, context.settings.startDeadlineSeconds);
+  const remarks = { explanation, notice, stuck: message, slowStart: start.message };
+  await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
+  const look = sooner(lookIn(stuck.nextSeconds), lookIn(start.nextSeconds));
   if (view.finishedAt === undefined) return sooner(result, look);
   return sooner(look, await expire(context, job, pods, view.finishedAt, signal));
 }

@@ -1,7 +1,7 @@
 /** What a Job's status says, from its row, its pods and what the scheduler last said of it. Pure. */
 import { ready, withCondition } from "../../api/conditions.ts";
 import type { Condition } from "../../api/conditions.ts";
-import type { JobReason } from "../../api/reasons.ts";
+import { jobReasonOf, type JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/job-view.ts";
@@ -36,7 +36,8 @@ export function evictionText({ eviction, namespace }: JobView): string | undefin
 }
 
 function waitingWords(view: JobView, explanation: Explanation | undefined): Words {
-  if (view.suspended) return { reason: "Suspended", message: "spec.suspend is true" };
+  if (view.suspended)
+    return { reason: "Suspended", message: "spec.suspend is true: it waits until that is false" };
   const waits = explanation ??
     backOffWords(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
   const eviction = evictionText(view);
@@ -44,9 +45,18 @@ function waitingWords(view: JobView, explanation: Explanation | undefined): Word
   return { reason: waits.reason, message: `evicted: ${eviction}; ${waits.message}` };
 }
 
-function wordsOf(view: JobView, explanation: Explanation | undefined): Words {
+/** Why the attempt ends, while its pods still leave. */
+function endingWords({ ending }: JobView): Words | undefined {
+  const reason = ending && jobReasonOf(ending.reason);
+  return reason && { reason, message: `${ending?.message ?? ""}; its pods are being stopped` };
+}
+
+function wordsOf(view: JobView, { explanation, slowStart }: Remarks): Words {
   const { status } = view;
   if (status === "pending" || status === "evicted") return waitingWords(view, explanation);
+  const ending = status === "starting" || status === "running" ? endingWords(view) : undefined;
+  if (ending) return ending;
+  if (slowStart !== undefined) return { reason: "PodsPending", message: slowStart };
   const fixed = fixedWords[status];
   if (fixed) return fixed;
   if (status === "running") {
@@ -168,16 +178,19 @@ export interface Remarks {
   readonly notice: Notice | undefined;
   /** Names the pods that do not end. */
   readonly stuck: string | undefined;
+  /** How far a gang is that takes a while to start. */
+  readonly slowStart: string | undefined;
 }
 
 export function statusOf(
   job: Job,
   view: JobView,
   pods: readonly Pod[],
-  { explanation, notice, stuck }: Remarks,
+  remarks: Remarks,
   now: Temporal.Instant,
 ): JobStatus {
-  const words = wordsOf(view, explanation);
+  const { explanation, notice, stuck } = remarks;
+  const words = wordsOf(view, remarks);
   const { nodes: formerNodes } = job.status;
   const nodes = view.placements.length > 0 && view.status !== "held" ? nodesOf(view) : formerNodes;
   const suspended = view.suspended && isWaiting(view.status);
@@ -212,7 +225,7 @@ export function statusOf(
       : { finishedAt: view.finishedAt.round("second").toString() }),
     conditions: withWarning(
       withWarning(
-        conditionsOf(job, isUp(view.status), words, now),
+        conditionsOf(job, isUp(view.status) && view.ending === undefined, words, now),
         windowClosing,
         job,
         notice,

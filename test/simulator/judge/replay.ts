@@ -146,7 +146,8 @@ class Replay {
       const [effect] = effects.ofJob.get(job.id) ?? [];
       if (effect?.kind === "release" && effect.reason === "WindowClosed") continue;
       if (effect?.kind === "activate") {
-        if (this.#isPast(job)) throw new Error(`${job.key} may not borrow, and starts past its plans`);
+        if (this.#isPast(job))
+          throw new Error(`${job.key} may not borrow, and starts past its plans`);
         this.#expectRoom(job, job.kept, (room) => room.free);
         this.#scene.startHeld(job);
         const started = after.jobs.get(job.id)?.allocated ?? {};

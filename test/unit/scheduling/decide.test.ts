@@ -123,7 +123,10 @@ describe("decision", () => {
         aJob("second", { ...behind, allowsBorrowing }),
       ];
       const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
-      expect(result["first"], JSON.stringify(result)).to.include({ kind: "admit", borrowing: true });
+      expect(result["first"], JSON.stringify(result)).to.include({
+        kind: "admit",
+        borrowing: true,
+      });
       expect(result["second"]?.kind).to.equal("wait");
       const full = aSnapshot({ nodes: [aNode("n1", used(8))], ceilings, queue });
       expect(waits("first", full).reason).to.equal("NoSpace");

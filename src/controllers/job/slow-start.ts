@@ -1,0 +1,65 @@
+/** A gang that takes a while to start: how many of its pods run, and what the others wait for. */
+import { podName } from "../../api/names.ts";
+import type { JobView } from "../../db/job-view.ts";
+import { hasEnded } from "../../resources/types.ts";
+import type { Pod } from "../../resources/types.ts";
+import { nodesByIndex } from "./pods.ts";
+
+export interface SlowStart {
+  readonly message: string | undefined;
+  /** When the gang becomes one; undefined when it is, or is not starting. */
+  readonly nextSeconds: number | undefined;
+}
+
+/** Most gangs run by then, and a write of their status is saved. */
+const quietSeconds = 10;
+const namedPods = 3;
+
+/** "train-1-0 and 2 more on node-1 (container main: ImagePullBackOff)" */
+function groupText(node: string, obstacle: string, names: readonly string[]): string {
+  const shown = names.slice(0, namedPods).join(", ");
+  const more = names.length > namedPods ? ` and ${names.length - namedPods} more` : "";
+  return `${shown}${more} on ${node} (${obstacle})`;
+}
+
+function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): string[] {
+  const nodes = nodesByIndex(view);
+  const found = new Map(pods.map((pod) => [pod.index, pod]));
+  const waiting = nodes.flatMap((node, index) => {
+    const pod = found.get(index);
+    if (view.completed.includes(index) || (pod && pod.phase !== "Pending")) return [];
+    const obstacle = pod ? pod.obstacle || "its node has not started it" : "yet to be created";
+    return [{ name: podName(jobName, view.attempt, index), node, obstacle }];
+  });
+  const groups = Map.groupBy(waiting, ({ node, obstacle }) => JSON.stringify([node, obstacle]));
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    const names = group.map(({ name }) => name);
+    return first ? [groupText(first.node, first.obstacle, names)] : [];
+  });
+}
+
+/** `pods` are all of the job's, of any attempt. */
+export function slowStart(
+  view: JobView,
+  pods: readonly Pod[],
+  now: Temporal.Instant,
+  startDeadlineSeconds: number,
+): SlowStart {
+  if (view.status !== "starting" || view.startedAt === undefined)
+    return { message: undefined, nextSeconds: undefined };
+  const quiet = Math.min(quietSeconds, startDeadlineSeconds / 2);
+  const left = quiet - now.since(view.startedAt).total("seconds");
+  if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
+  const own = pods.filter(({ attempt }) => attempt === view.attempt);
+  const up = own.filter((pod) => pod.phase === "Running" || hasEnded(pod));
+  const upCount = new Set([...up.map(({ index }) => index), ...view.completed]).size;
+  const texts = pendingTexts(view, view.name, own);
+  const more = texts.length > namedPods ? [`others on ${texts.length - namedPods} nodes`] : [];
+  const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
+  const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
+  return {
+    message: `${upCount} of ${view.parallelism} pods run, pending: ${waiting}; unless all run by ${deadline.toString()} it is placed anew`,
+    nextSeconds: undefined,
+  };
+}
