@@ -22,14 +22,19 @@ function groupText(node: string, obstacle: string, names: readonly string[]): st
   return `${shown}${more} on ${node} (${obstacle})`;
 }
 
+function obstacleOf(pod: Pod | undefined): string {
+  if (pod === undefined) return "yet to be created";
+  if (pod.obstacle !== "") return pod.obstacle;
+  return pod.nodeName === "" ? "no scheduler has assigned it" : "its node has not started it";
+}
+
 function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): string[] {
   const nodes = nodesByIndex(view);
   const found = new Map(pods.map((pod) => [pod.index, pod]));
   const waiting = nodes.flatMap((node, index) => {
     const pod = found.get(index);
     if (view.completed.includes(index) || (pod && pod.phase !== "Pending")) return [];
-    const obstacle = pod ? pod.obstacle || "its node has not started it" : "yet to be created";
-    return [{ name: podName(jobName, view.attempt, index), node, obstacle }];
+    return [{ name: podName(jobName, view.attempt, index), node, obstacle: obstacleOf(pod) }];
   });
   const groups = Map.groupBy(waiting, ({ node, obstacle }) => JSON.stringify([node, obstacle]));
   return [...groups.values()].flatMap((group) => {

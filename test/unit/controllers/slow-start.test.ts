@@ -23,7 +23,14 @@ const viewOf = (changes: Partial<JobView> = {}): JobView =>
     ...changes,
   }) as unknown as JobView;
 const podOf = (index: number, changes: Partial<Pod> = {}): Pod =>
-  ({ index, attempt: 2, phase: "Pending", obstacle: "", ...changes }) as unknown as Pod;
+  ({
+    index,
+    attempt: 2,
+    phase: "Pending",
+    nodeName: "",
+    obstacle: "",
+    ...changes,
+  }) as unknown as Pod;
 
 describe("a gang that takes a while to start", () => {
   const saidOf = (view: JobView, pods: readonly Pod[], seconds = 30) =>
@@ -44,9 +51,12 @@ describe("a gang that takes a while to start", () => {
       podOf(0, { phase: "Running" }),
       podOf(1, image),
       podOf(2, image),
-      podOf(3),
+      podOf(3, { nodeName: "n1" }),
       podOf(4, { attempt: 1 }),
     ];
+    expect(saidOf(viewOf(), [podOf(0)]).message).to.include(
+      "train-2-0 on n1 (no scheduler has assigned it)",
+    );
     expect(saidOf(viewOf({ completed: [5] }), pods).message).to.equal(
       "2 of 6 pods run, pending: train-2-1, train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (its node has not started it); train-2-4 on n2 (yet to be created); unless all run by 2026-06-01T08:05:00Z it is placed anew",
     );
@@ -66,7 +76,7 @@ describe("a gang that takes a while to start", () => {
 describe("what keeps a pod from running", () => {
   const type = podsOf("nvidia.com/gpu");
   const obstacleOf = (status: object): string =>
-    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status } as never).obstacle;
+    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
 
   it("is the scheduler's word, or that of the first container that waits", () => {
     const unscheduled = {
