@@ -85,6 +85,12 @@ export const reasons = {
     meaning: "The job's pods are asked to leave for the job that the message names.",
     cure: nothing,
   },
+  EvictionHeldUp: {
+    kinds: ["Job"],
+    meaning:
+      "The job is to make way, and a PodDisruptionBudget that has closed since does not let its pods go.",
+    cure: "Nothing, if the budget is meant: the eviction is asked for again. Else change or delete the budget that the message names.",
+  },
   Failed: {
     kinds: ["Job"],
     meaning: "The job failed more often than spec.backoffLimit allows.",
@@ -279,6 +285,12 @@ export const reasons = {
     kinds: ["Job"],
     meaning:
       "The database was brought back to an earlier state; what was kept for the job is given back.",
+    cure: nothing,
+  },
+  Spared: {
+    kinds: ["Job"],
+    meaning:
+      "The job was to make way; nobody needs its room any more, and none of its pods had left: it runs on.",
     cure: nothing,
   },
   StartDeadlineExceeded: {

@@ -51,6 +51,10 @@ export interface EvictionEntry {
   readonly reason: string;
   /** The jobs that the words name, as namespace/name. */
   readonly jobs: readonly string[];
+  /** Since the decision. */
+  readonly ageSeconds: number;
+  /** Nobody needs its room any more: who did has started elsewhere, has ended, or has given its hold back. */
+  readonly isSettled: boolean;
 }
 
 interface Row {
@@ -137,6 +141,8 @@ const selection = `
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
       SELECT json_build_object(
         'reason', preemption.reason || '; rule ' || victim.rule,
+        'ageSeconds', extract(epoch FROM now() - preemption.decided_at),
+        'isSettled', preemption.outcome IS NOT NULL,
         'jobs', array_remove(
           preemption.preemptor || ARRAY(SELECT victim FROM preemption_victims WHERE preemption_id = preemption.id), NULL
         )
@@ -144,6 +150,7 @@ const selection = `
       FROM preemption_victims AS victim
       JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
       WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt
+        AND (victim.outcome IS NULL OR victim.outcome <> 'Spared')
     ) END AS eviction
   FROM jobs AS job`;
 

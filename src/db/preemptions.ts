@@ -138,3 +138,34 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
   );
   return rows.length === 1;
 }
+
+/**
+ * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
+ * has started elsewhere, has ended, or has given its hold back. False when somebody does, or a window closed.
+ */
+export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    WITH spared AS (
+      UPDATE jobs
+      SET status = 'running', reason = 'Spared', message = NULL
+      WHERE id = $1 AND attempt = $2 AND status = 'evicting' AND EXISTS (
+        SELECT FROM preemption_victims AS victim
+        JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
+        WHERE victim.victim_job_id = $1 AND victim.victim_attempt = $2 AND victim.outcome IS NULL
+          AND preemption.outcome IS NOT NULL
+      )
+      RETURNING id, attempt
+    ), settled AS (
+      UPDATE preemption_victims
+      SET evicted_at = now(), outcome = 'Spared'
+      FROM spared
+      WHERE victim_job_id = spared.id AND victim_attempt = spared.attempt AND outcome IS NULL
+    )
+    SELECT id FROM spared
+    `,
+    [victim.id, victim.attempt],
+  );
+  return rows.length === 1;
+}

@@ -90,8 +90,12 @@ export function disruptionBudgetOf(error: unknown): string | undefined {
   return causes.map(({ message }) => budgetPattern.exec(message)?.[1]).find(Boolean);
 }
 
-/** An eviction refused for now by a PodDisruptionBudget (policy/v1 Eviction answers 429 with this cause). */
+/** Of a pod under several budgets the API server answers 500, without a reason or a cause, and names none of them. */
+const severalBudgets = "more than one PodDisruptionBudget";
+
+/** An eviction refused by a PodDisruptionBudget: for now (429 with this cause), or as long as the pod is under several. */
 export const isDisruptionBudget = (error: unknown): boolean =>
   isKubeError(error) &&
-  error.status === 429 &&
-  error.causes.some((cause) => cause.reason === "DisruptionBudget");
+  (error.status === 429
+    ? error.causes.some((cause) => cause.reason === "DisruptionBudget")
+    : error.status === 500 && error.explanation.includes(severalBudgets));

@@ -14,7 +14,8 @@ import {
 } from "../../src/db/job-progress.ts";
 import { deleteNode } from "../../src/db/nodes.ts";
 import { withTransaction } from "../../src/db/pool.ts";
-import { markEvicted, preempt } from "../../src/db/preemptions.ts";
+import { readJobView } from "../../src/db/job-view.ts";
+import { markEvicted, preempt, spareVictim } from "../../src/db/preemptions.ts";
 import {
   adoptJob,
   fetchNextJobs,
@@ -347,6 +348,75 @@ describe("the queue", () => {
     expect((await rejection(admitJobs(pool(), both))).code).to.equal("NodeOvercommitted");
     expect((await row(ids[0] ?? "")).status).to.equal("pending");
     for (const id of ids) await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("spares a victim nobody needs the room of, which may then be evicted in the same attempt", async () => {
+    await addNode(pool(), "wanted", 1);
+    const victim = await addJob(pool(), project);
+    const preemptor = await addJob(pool(), project, { priority: 10, preempts: true });
+    await start(victim, 0, "wanted");
+    const fence = { id: victim, attempt: 1 };
+    const evict = (): Promise<boolean> =>
+      preempt(pool(), {
+        id: randomUUID(),
+        pool: "default",
+        preemptor: {
+          id: preemptor,
+          attempt: 0,
+          borrowing: false,
+          placements: [{ node: "wanted", pods: 1 }],
+          holdSeconds: 60,
+        },
+        rule: "LowerPriority",
+        reason: "job needs 1 GPU",
+        alternatives: [],
+        victims: [{ ...fence, rule: "LowerPriority" }],
+      });
+    const standing = async () => {
+      const { rows } = await pool().query(
+        `SELECT job.status, job.attempt, own.evictable FROM jobs AS job
+         JOIN allocations AS own ON own.job_id = job.id WHERE job.id = $1`,
+        [victim],
+      );
+      return rows[0] as object;
+    };
+    const giveBack = () =>
+      releaseHolds(pool(), [{ id: preemptor, attempt: 0, reason: "HoldExpired", message: "" }]);
+
+    expect(await evict()).to.equal(true);
+    expect(await spareVictim(pool(), fence), "while its room is kept").to.equal(false);
+    expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(false);
+    await giveBack();
+    expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(true);
+    expect(await standing()).to.deep.equal({ status: "evicting", attempt: 1, evictable: false });
+    expect(await spareVictim(pool(), fence)).to.equal(true);
+    expect(await standing()).to.deep.equal({ status: "running", attempt: 1, evictable: true });
+    expect(await spareVictim(pool(), fence), "twice").to.equal(false);
+
+    expect(await evict()).to.equal(true);
+    expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(false);
+    await giveBack();
+    expect(await markEvicted(pool(), fence)).to.equal(true);
+    const { rows } = await pool().query(
+      "SELECT outcome FROM preemption_victims WHERE victim_job_id = $1 ORDER BY evicted_at",
+      [victim],
+    );
+    expect(rows).to.deep.equal([{ outcome: "Spared" }, { outcome: "Evicted" }]);
+    for (const id of [victim, preemptor])
+      await cancelJob(pool(), { id, reason: "Deleted", message: "" });
+  });
+
+  it("spares nobody who leaves because a window closed", async () => {
+    await addNode(pool(), "closing", 1);
+    const victim = await addJob(pool(), project);
+    await start(victim, 0, "closing");
+    const fence = { id: victim, attempt: 1 };
+    const closed = { id: randomUUID(), pool: "default", rule: "WindowClosed" as const };
+    const victims = [{ ...fence, rule: closed.rule }];
+    await preempt(pool(), { ...closed, reason: "plan p closed", alternatives: [], victims });
+    expect(await spareVictim(pool(), fence)).to.equal(false);
+    expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(false);
+    await cancelJob(pool(), { id: victim, reason: "Deleted", message: "" });
   });
 
   it("evicts, holds and writes the ledger together, or not at all", async () => {

@@ -316,7 +316,7 @@ const victim = named(
       gpus: count,
       nodes: z.array(z.string()),
       rule: z.string(),
-      outcome: z.enum(["Evicted", "Finished", "Cancelled"]).nullable(),
+      outcome: z.enum(["Evicted", "Finished", "Cancelled", "Spared"]).nullable(),
       evictedAt: instant.nullable(),
     })
     .describe("A job that was evicted, or is being evicted"),

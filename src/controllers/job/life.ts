@@ -1,5 +1,4 @@
 /** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
-import type { JobView } from "../../db/job-view.ts";
 import { avoidNodes } from "../../db/avoided-nodes.ts";
 import {
   beginEnding,
@@ -10,49 +9,32 @@ import {
 } from "../../db/job-progress.ts";
 import type { AttemptEnd } from "../../db/job-progress.ts";
 import { releaseHolds } from "../../db/holds.ts";
-import { markEvicted } from "../../db/preemptions.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { again, done } from "../../runtime/reconcile.ts";
 import type { ReconcileResult } from "../../runtime/reconcile.ts";
 import { hasEnded, jobs } from "../../resources/types.ts";
-import type { Job, Pod, Project } from "../../resources/types.ts";
-import type { Context } from "../context.ts";
+import type { Pod, Project } from "../../resources/types.ts";
 import { ensureConfigMap } from "../config-maps.ts";
 import { notify, writeStatus } from "../status.ts";
+import { evict, type Progress } from "./eviction.ts";
 import {
   createMissingPods,
-  evictPods,
   holdingNow,
   isOnLostNode,
   nodesByIndex,
-  podsNow,
   stopPods,
   unseenPodsSeconds,
 } from "./pods.ts";
 import { isLiveStatus } from "./standing.ts";
-import { evictionText, statusOf } from "./status.ts";
+import { noRemarks, statusOf } from "./status.ts";
+import { allAre, asItIs, hasSucceeded, isLost, ofAttempt, sizeOf, type Step } from "./step.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 import { longestLagSeconds } from "./unseen-pods.ts";
 
-export interface Step {
-  readonly context: Context;
-  readonly job: Job;
-  /** Absent when the namespace's project is gone, or not known yet: then nothing is started. */
-  readonly project: Project | undefined;
-  readonly view: JobView;
-  /** All pods of the job, of any attempt. */
-  readonly pods: readonly Pod[];
-  readonly signal: AbortSignal;
-}
-
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
-const evictionRetrySeconds = 5;
 const projectRecheckSeconds = 5;
 /** A quota that is exhausted may have room again. */
 const refusedRetrySeconds = 30;
-
-const ofAttempt = ({ pods, view }: Step): Pod[] =>
-  pods.filter((pod) => pod.attempt === view.attempt);
 
 const elapsedSeconds = ({ context, view }: Step): number =>
   view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
@@ -78,13 +60,7 @@ async function allHaveLeft({ context, job, view, signal }: Step): Promise<boolea
  */
 async function announce({ context, job, view, pods }: Step): Promise<void> {
   if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
-  const silence = {
-    explanation: undefined,
-    notice: undefined,
-    stuck: undefined,
-    slowStart: undefined,
-  };
-  const status = statusOf(job, view, pods, silence, context.clock.now());
+  const status = statusOf(job, view, pods, noRemarks, context.clock.now());
   await writeStatus(context, jobs, job, status);
 }
 
@@ -145,23 +121,9 @@ function failedPod(step: Step): Pod | undefined {
   );
 }
 
-const isLost = (pod: Pod): boolean =>
-  pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
-
 /** It is still there, and its node is not. */
 const isStranded = ({ context }: Step, pod: Pod): boolean =>
   !hasEnded(pod) && isOnLostNode(context, pod);
-
-/** How many of the gang are so, or ended well before: those may be gone already. */
-function sizeOf(step: Step, is: (pod: Pod) => boolean): number {
-  const counted = ofAttempt(step).filter(is);
-  return new Set([...step.view.completed, ...counted.map(({ index }) => index)]).size;
-}
-
-const allAre = (step: Step, is: (pod: Pod) => boolean): boolean =>
-  sizeOf(step, is) === step.job.spec.parallelism;
-
-const hasSucceeded = (pod: Pod): boolean => pod.phase === "Succeeded";
 
 /** The gang has lost pods through no fault of its own. */
 function endLost(step: Step): Promise<ReconcileResult> {
@@ -275,11 +237,7 @@ const isMissingPods = (step: Step): boolean =>
  * or has just taken over, may not know them yet.
  */
 async function whileRunning(cached: Step): Promise<ReconcileResult> {
-  const { context, job, signal } = cached;
-  const key = `${job.namespace}/${job.name}`;
-  const step = isMissingPods(cached)
-    ? { ...cached, pods: await podsNow(context, key, cached.view.id, signal) }
-    : cached;
+  const step = isMissingPods(cached) ? await asItIs(cached) : cached;
   const { view } = step;
   if (view.suspended) return endGang(step, suspended);
   const failed = failedPod(step);
@@ -297,32 +255,6 @@ async function whileRunning(cached: Step): Promise<ReconcileResult> {
   });
 }
 
-async function whileEvicting(step: Step): Promise<ReconcileResult> {
-  const { context, view } = step;
-  if (allAre(step, hasSucceeded)) return succeed(step);
-  context.checkpoint("before-eviction");
-  const { holding, refused, left } = await evictPods(context, ofAttempt(step), step.signal);
-  if (refused !== undefined) {
-    context.logger.warn("a disruption budget holds an eviction up", { job: view.name, refused });
-    // The budget has closed since it was asked. Gangs leave whole: what is left of one is of no use to anybody.
-    const isBroken = left > 0 || !allAre(step, (pod) => !isLost(pod));
-    if (isBroken) await stopPods(context, ofAttempt(step), step.signal);
-    return again(evictionRetrySeconds);
-  }
-  context.checkpoint("after-eviction");
-  if (holding > 0) return done();
-  const key = `${step.job.namespace}/${step.job.name}`;
-  if ((await holdingNow(context, key, view.id, step.signal)).length > 0)
-    return again(unseenPodsSeconds);
-  context.checkpoint("before-evicted");
-  if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return again(0);
-  const note = evictionText(view) ?? "makes way for another job";
-  const reason = view.reason ?? "Preempted";
-  notify(context, jobs, step.job, { type: "Warning", reason, action: "Evict", note });
-  context.scheduler.wake(view.pool);
-  return again(0);
-}
-
 /** What is kept for a job is given back when its user holds it back: it would not start when its victims have left. */
 async function whileHeld({ context, view }: Step): Promise<ReconcileResult> {
   if (!view.suspended) return done();
@@ -333,8 +265,7 @@ async function whileHeld({ context, view }: Step): Promise<ReconcileResult> {
   return again(0);
 }
 
-export async function advance(step: Step): Promise<ReconcileResult> {
-  await stopStrays(step);
+async function whileNotEvicting(step: Step): Promise<ReconcileResult> {
   const { status, ending } = step.view;
   switch (status) {
     case "held":
@@ -343,9 +274,14 @@ export async function advance(step: Step): Promise<ReconcileResult> {
       return ending ? endGang(step, ending) : whileStarting(step);
     case "running":
       return ending ? endGang(step, ending) : whileRunning(step);
-    case "evicting":
-      return whileEvicting(step);
     default:
       return done();
   }
+}
+
+export async function advance(step: Step): Promise<Progress> {
+  await stopStrays(step);
+  if (step.view.status !== "evicting") return { result: await whileNotEvicting(step) };
+  if (allAre(step, hasSucceeded)) return { result: await succeed(step) };
+  return evict(step);
 }

@@ -13,6 +13,7 @@ import {
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { budgetUses, disruptionBudgets } from "../../resources/disruption-budgets.ts";
+import type { DisruptionBudget } from "../../resources/disruption-budgets.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
@@ -170,9 +171,24 @@ function ignoreGone(error: unknown): void {
   if (!isNotFound(error) && !isConflict(error)) throw error;
 }
 
-/** namespace/name of the budget that refused the pod's eviction. */
-const budgetKey = (error: unknown, { namespace }: Pod): string =>
-  `${namespace}/${disruptionBudgetOf(error) ?? "(without a name)"}`;
+/** namespace/name of the budget that refused the pod's eviction, or of the several that do. */
+async function refusingBudget(
+  context: Context,
+  error: unknown,
+  pod: Pod,
+  signal: AbortSignal,
+): Promise<string> {
+  const { namespace } = pod;
+  const name = disruptionBudgetOf(error);
+  if (name !== undefined) return `${namespace}/${name}`;
+  const type = podsOf(context.settings.gpuResource);
+  const { metadata } = await context.kube.get(type, podKey(pod), { signal });
+  const budgets = await budgetsOf(context, namespace, signal);
+  const uses = budgetUses(budgets, [metadata.labels ?? {}]);
+  if (uses.length === 0) return `${namespace}/(without a name)`;
+  const names = uses.map(({ budget }) => budget).toSorted();
+  return `${names.join(", ")} (Kubernetes evicts no pod under several)`;
+}
 
 export interface EvictionProgress {
   /** Pods that still hold their node. */
@@ -208,11 +224,20 @@ export async function evictPods(
           return;
         }
         context.counters.evictionAsked("refused");
-        refused = budgetKey(error, pod);
+        refused ??= await refusingBudget(context, error, pod, signal);
       }
     },
   );
   return { holding: holding.length, refused, left };
+}
+
+async function budgetsOf(
+  { kube }: Context,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<DisruptionBudget[]> {
+  const found = await kube.list(disruptionBudgets, { namespace, signal });
+  return found.map((raw) => disruptionBudgets.project(raw));
 }
 
 /** What the gang takes of the PodDisruptionBudgets of its namespace: dry runs ask about one pod, as if the others stayed. */
@@ -223,8 +248,8 @@ async function usesOfGang(
   signal: AbortSignal,
 ): Promise<readonly BudgetUse[]> {
   const { namespace = "" } = splitKey(key);
-  const found = await context.kube.list(disruptionBudgets, { namespace, signal });
-  if (found.length === 0) return [];
+  const budgets = await budgetsOf(context, namespace, signal);
+  if (budgets.length === 0) return [];
   const type = podsOf(context.settings.gpuResource);
   const pods = await listPods(context, key, jobUid, signal);
   const healthy = pods.filter((raw) => {
@@ -232,9 +257,20 @@ async function usesOfGang(
     return pod.ready && !hasEnded(pod) && !pod.deleting;
   });
   return budgetUses(
-    found.map((raw) => disruptionBudgets.project(raw)),
+    budgets,
     healthy.map((raw) => raw.metadata.labels ?? {}),
   );
+}
+
+/** The PodDisruptionBudget (namespace/name) of those `uses` that does not let all of a gang's pods go. */
+const tooTight = (uses: readonly BudgetUse[]): string | undefined =>
+  uses.find(({ pods, allowed }) => pods > allowed)?.budget;
+
+/** The same, on the API server's word of now. */
+export async function budgetAgainst(
+  ...asked: Parameters<typeof usesOfGang>
+): Promise<string | undefined> {
+  return tooTight(await usesOfGang(...asked));
 }
 
 /** What the API server would say now of the eviction of all pods of the job. Evicts nothing. */
@@ -245,13 +281,13 @@ export function probeGang(context: Context): ProbeGang {
     await each(pods, callsAtOnce, async (pod) => {
       await context.kube
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
-        .catch((error: unknown) => {
+        .catch(async (error: unknown) => {
           if (!isDisruptionBudget(error)) return ignoreGone(error);
-          refusedBy = budgetKey(error, pod);
+          refusedBy ??= await refusingBudget(context, error, pod, signal);
         });
     });
     if (refusedBy !== undefined) return { refusedBy, uses: [] };
     const uses = await usesOfGang(context, jobUid, key, signal);
-    return { refusedBy: uses.find(({ pods: own, allowed }) => own > allowed)?.budget, uses };
+    return { refusedBy: tooTight(uses), uses };
   };
 }

@@ -183,7 +183,7 @@ async function follow(
   if (view.finishedAt === undefined && (await followSpec(context, job, view))) return again(0);
   const pods = podsOfJob(context, key, job.uid);
   const project = projectOfNamespace(context, job.namespace);
-  const result = await advance({ context, job, project, view, pods, signal });
+  const { result, heldUpBy } = await advance({ context, job, project, view, pods, signal });
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;
   const patience = untilFirstWords(context, job, view);
@@ -201,7 +201,7 @@ async function follow(
   );
   const explanation = context.scheduler.explanation(job.uid);
   const start = slowStart(view, pods, now, context.settings.startDeadlineSeconds);
-  const remarks = { explanation, notice, stuck: message, slowStart: start.message };
+  const remarks = { explanation, notice, stuck: message, slowStart: start.message, heldUpBy };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
   const look = sooner(lookIn(stuck.nextSeconds), lookIn(start.nextSeconds));
   if (view.finishedAt === undefined) return sooner(result, look);

@@ -51,7 +51,17 @@ function endingWords({ ending }: JobView): Words | undefined {
   return reason && { reason, message: `${ending?.message ?? ""}; its pods are being stopped` };
 }
 
-function wordsOf(view: JobView, { explanation, slowStart }: Remarks): Words {
+/** Whom it makes way for, and what keeps its pods from leaving. */
+function leavingWords(view: JobView, heldUpBy: string | undefined): Words {
+  const message = evictionText(view) ?? "makes way for another job";
+  if (heldUpBy === undefined) return { reason: "Evicting", message };
+  return {
+    reason: "EvictionHeldUp",
+    message: `${message}; held up by PodDisruptionBudget ${heldUpBy}, and asked for again until it allows`,
+  };
+}
+
+function wordsOf(view: JobView, { explanation, slowStart, heldUpBy }: Remarks): Words {
   const { status } = view;
   if (status === "pending" || status === "evicted") return waitingWords(view, explanation);
   const ending = status === "starting" || status === "running" ? endingWords(view) : undefined;
@@ -73,12 +83,7 @@ function wordsOf(view: JobView, { explanation, slowStart }: Remarks): Words {
       message: `capacity is kept on ${nodesOf(view).join(", ")} while its victims leave`,
     };
   }
-  if (status === "evicting") {
-    return {
-      reason: "Evicting",
-      message: evictionText(view) ?? "makes way for another job",
-    };
-  }
+  if (status === "evicting") return leavingWords(view, heldUpBy);
   return {
     reason: view.reason ?? (status === "failed" ? "Failed" : "Cancelled"),
     message: view.message ?? "",
@@ -180,7 +185,17 @@ export interface Remarks {
   readonly stuck: string | undefined;
   /** How far a gang is that takes a while to start. */
   readonly slowStart: string | undefined;
+  /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
+  readonly heldUpBy: string | undefined;
 }
+
+export const noRemarks: Remarks = {
+  explanation: undefined,
+  notice: undefined,
+  stuck: undefined,
+  slowStart: undefined,
+  heldUpBy: undefined,
+};
 
 export function statusOf(
   job: Job,

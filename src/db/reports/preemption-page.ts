@@ -10,7 +10,7 @@ export interface VictimRow {
   readonly gpus: number;
   readonly nodes: readonly string[];
   readonly rule: string;
-  readonly outcome: "Evicted" | "Finished" | "Cancelled" | null;
+  readonly outcome: "Evicted" | "Finished" | "Cancelled" | "Spared" | null;
   readonly evictedAt: string | null;
 }
 

@@ -55,6 +55,15 @@ describe("kubectl rota why", () => {
     expect(text).to.contain(note);
   });
 
+  it("shows an evicting job what holds its eviction up, in the words of its status", () => {
+    const said =
+      "team/big needs 8 GPUs; held up by PodDisruptionBudget team/guard, and asked for again until it allows";
+    const evicting = { ...answer, state: "Evicting", verdict: null } as Why;
+    expect(whyText(evicting, jobWith("EvictionHeldUp", said))).to.contain(
+      `EvictionHeldUp: ${said}`,
+    );
+  });
+
   it("says nothing of budgets where none is in the way", () => {
     expect(whyText(answer, jobWith("NoSpace", "needs 8 GPUs"))).to.not.contain(note);
     const waits = { ...answer, verdict: { ...answer.verdict, kind: "wait" } } as Why;

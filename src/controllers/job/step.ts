@@ -1,0 +1,41 @@
+/** What a step in the life of a job goes by, and what may be said of its gang. */
+import type { JobView } from "../../db/job-view.ts";
+import type { Job, Pod, Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { podsNow } from "./pods.ts";
+
+export interface Step {
+  readonly context: Context;
+  readonly job: Job;
+  /** Absent when the namespace's project is gone, or not known yet: then nothing is started. */
+  readonly project: Project | undefined;
+  readonly view: JobView;
+  /** All pods of the job, of any attempt. */
+  readonly pods: readonly Pod[];
+  readonly signal: AbortSignal;
+}
+
+export const ofAttempt = ({ pods, view }: Step): Pod[] =>
+  pods.filter((pod) => pod.attempt === view.attempt);
+
+export const keyOfJob = ({ job }: Step): string => `${job.namespace}/${job.name}`;
+
+/** The same with the pods as the API server has them: the cache may not know the latest yet. */
+export async function asItIs(step: Step): Promise<Step> {
+  const pods = await podsNow(step.context, keyOfJob(step), step.view.id, step.signal);
+  return { ...step, pods };
+}
+
+export const isLost = (pod: Pod): boolean =>
+  pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
+
+/** How many of the gang are so, or ended well before: those may be gone already. */
+export function sizeOf(step: Step, is: (pod: Pod) => boolean): number {
+  const counted = ofAttempt(step).filter(is);
+  return new Set([...step.view.completed, ...counted.map(({ index }) => index)]).size;
+}
+
+export const allAre = (step: Step, is: (pod: Pod) => boolean): boolean =>
+  sizeOf(step, is) === step.job.spec.parallelism;
+
+export const hasSucceeded = (pod: Pod): boolean => pod.phase === "Succeeded";
