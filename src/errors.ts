@@ -7,6 +7,8 @@ export const errorMeanings = {
   ConfigurationImmutable: "Stored configuration does not change.",
   ConfigurationInvalid: "A configuration has no canonical form, or its hash is wrong.",
   ConfigurationParentUnknown: "A commit follows one that its project does not have.",
+  DatabaseReplaced:
+    "The database was restarted, restored or replaced: it is compared with the cluster before anything is started.",
   DatabaseTooNew: "A newer operator has migrated the schema: start that one.",
   DatabaseUnavailable: "The database does not answer; tried again.",
   ExtensionMissing:

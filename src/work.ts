@@ -14,10 +14,13 @@ import { reconcileNode } from "./controllers/node.ts";
 import { reconcilePriorityClass } from "./controllers/priority-class.ts";
 import { reconcileProjects } from "./controllers/project/reconciler.ts";
 import { reconcilePlans } from "./controllers/plan/reconciler.ts";
+import { expectSameDatabase, readDatabaseIdentity } from "./db/database-identity.ts";
+import { migrate } from "./db/migrate.ts";
 import { readPools } from "./db/snapshot/lock-pool.ts";
 import { laggingJobs } from "./db/standing.ts";
 import type { KnownJob } from "./db/standing.ts";
 import type { RunningCaches } from "./caches.ts";
+import { RotaError } from "./errors.ts";
 import { runCycle } from "./scheduler/cycle.ts";
 import type { CycleDependencies } from "./scheduler/cycle.ts";
 import { cycleObserver } from "./scheduler/cycle-metrics.ts";
@@ -25,6 +28,7 @@ import { EvictionProbe } from "./scheduler/eviction-probe.ts";
 import { ExplanationLoop } from "./scheduler/explanation-loop.ts";
 import { Explanations } from "./scheduler/explanations.ts";
 import { PositionPace } from "./scheduler/position-pace.ts";
+import type { CycleReport } from "./scheduler/pool-loop.ts";
 import { Scheduler } from "./scheduler/scheduler.ts";
 import { WindowNotices } from "./scheduler/window-notices.ts";
 import { createBatchController } from "./runtime/batch-controller.ts";
@@ -129,6 +133,10 @@ class Term {
   readonly #scheduler: Scheduler;
   readonly #explaining: ExplanationLoop;
   readonly #signals: TermSignals;
+  /** The database that was compared with the cluster. */
+  #identity = "";
+  /** Cycles wait for it. */
+  #comparing: Promise<void> | undefined;
   /** Ends reconciles and cycles: when the term ends, or when the drain has run out of time. */
   readonly #end = new AbortController();
 
@@ -142,8 +150,7 @@ class Term {
       clock,
       logger,
       pools: () => readPools(db),
-      // Not the scheduler's own signal, which says that no further cycle begins.
-      cycle: (pool) => runCycle(dependencies, pool, this.#end.signal),
+      cycle: (pool) => this.#cycle(dependencies, pool),
     });
     this.#context = {
       ...parts,
@@ -180,7 +187,38 @@ class Term {
       positions: new PositionPace(clock),
       onChanged: enqueueJobs,
       observe: cycleObserver(parts.metrics),
+      expectSameDatabase: (client) => expectSameDatabase(client, this.#identity),
     };
+  }
+
+  async #cycle(dependencies: CycleDependencies, pool: string): Promise<CycleReport> {
+    try {
+      await this.#comparing;
+      // Not the scheduler's own signal, which says that no further cycle begins.
+      return await runCycle(dependencies, pool, this.#end.signal);
+    } catch (error) {
+      if (!(error instanceof RotaError) || error.code !== "DatabaseReplaced") throw error;
+      this.#comparing ??= this.#compareAgain().finally(() => {
+        this.#comparing = undefined;
+      });
+      await this.#comparing;
+      return { isUnfinished: true, nextInstantSeconds: 0 };
+    }
+  }
+
+  /** As at the start of a term: a server that took over, or a backup, may be older than the cluster, in its schema too. */
+  async #compareAgain(): Promise<void> {
+    const { db, logger, settings } = this.#parts;
+    logger.warn(
+      "the database was restarted, restored or replaced: all is compared with the cluster",
+    );
+    await migrate(settings.databaseUrl);
+    await db.learnTypes();
+    const identity = await readDatabaseIdentity(db);
+    await enqueueAll(this.#context, this.controllers);
+    const { signal, stopping } = this.#signals;
+    await this.#adoptLaggingJobs(AbortSignal.any([signal, stopping]));
+    this.#identity = identity;
   }
 
   /**
@@ -250,6 +288,7 @@ class Term {
     signal.addEventListener("abort", stop, { once: true });
     if (signal.aborted) stop();
     try {
+      this.#identity = await readDatabaseIdentity(this.#parts.db);
       await enqueueAll(this.#context, this.controllers);
       for (const controller of this.#all) controller.start(this.#end.signal);
       this.#startResyncs(until);

@@ -6,6 +6,7 @@ import type { PoolClient } from "pg";
 import { findVictims } from "../db/victim-finder.ts";
 import { withTransaction } from "../db/pool.ts";
 import type { DatabasePool } from "../db/pool.ts";
+import type { Queryable } from "../db/types.ts";
 import { fetchNextJobs } from "../db/queue.ts";
 import { ceilingId, readCeilings } from "../db/snapshot/ceilings.ts";
 import { lockPool } from "../db/snapshot/lock-pool.ts";
@@ -54,6 +55,8 @@ export interface CycleDependencies extends WindowOptions {
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
   readonly observe: (report: CycleObservation) => void;
+  /** Throws when the database is another one than before, and may lag behind the cluster. */
+  readonly expectSameDatabase?: (db: Queryable) => Promise<void>;
   readonly checkpoint: (name: string) => void;
 }
 
@@ -215,6 +218,7 @@ async function decideAndWrite(
   client: PoolClient,
   pool: string,
 ): Promise<Written> {
+  await deps.expectSameDatabase?.(client);
   const now = deps.clock.now();
   const second = secondOfWeek(now, deps.timeZone);
   await lockPool(client, pool);

@@ -226,4 +226,42 @@ describe("restoring an old backup", () => {
     await runsIn("victim", 2);
     expect(await rows()).to.deep.include({ again: "running 2", "swaps-1": "running 2" });
   });
+
+  it("is noticed by an operator that works on meanwhile: nothing is started beside what runs", async () => {
+    const { database, view } = installation;
+    const nodes = async (): Promise<string[]> =>
+      (await view.client.list(nodeType))
+        .filter(({ metadata }) => metadata.labels?.["rota.dev/pool"] === "under")
+        .map(({ metadata }) => metadata.name ?? "");
+    await installation.cluster.addNodes({ count: 2, gpus: 8, pool: "under", namePrefix: "under-" });
+    await view.apply(plan("all-of-under", { owner, pool: "under" }));
+    for (const node of await nodes()) await cordon(node, true);
+    await submit("under-first", 8, { pool: "under" });
+    await view.until("under-first to say why it waits", async () => {
+      const { status } = await view.job("team/under-first");
+      return status.reason === "NoMatchingNode";
+    });
+    await takeBackup();
+    for (const node of await nodes()) await cordon(node, false);
+    await stateOf("under-first", "Running");
+    await submit("under-late", 8, { pool: "under" });
+    await stateOf("under-late", "Running");
+    const before = await podsThere();
+
+    const name = databaseName();
+    await administer(
+      `DROP DATABASE ${name} WITH (FORCE)`,
+      `CREATE DATABASE ${name} TEMPLATE ${backup()}`,
+    );
+    await rowsBecome({ "under-first": "running 1", "under-late": "running 1" });
+    expect(await podsThere(), "the same pods").to.deep.equal(before);
+    await submit("under-next", 8, { pool: "under" });
+    await view.until("under-next to say why it waits", async () => {
+      const { status } = await view.job("team/under-next");
+      return status.reason === "NoSpace";
+    });
+    await deleteJob("under-first");
+    await stateOf("under-next", "Running");
+    await checkInvariants(view, database.pool);
+  });
 });
