@@ -107,6 +107,16 @@ export function secondText(second: number): string {
   return `${day} ${timeText(second % daySeconds)}`;
 }
 
+/**
+ * A second of the week that comes after another one, in words: "Mon 08:00", and "next Mon 08:00" where today's is past.
+ * It is less than a week ahead.
+ */
+export function comingText(second: number, from: number): string {
+  const day = (at: number): number => Math.floor(at / daySeconds) % days.length;
+  const isPast = day(second) === day(from) && second % weekSeconds <= from;
+  return `${isPast ? "next " : ""}${secondText(second)}`;
+}
+
 /** A range in words: "Mon 08:00-18:00", "Fri 20:00-Sat 06:00", "the whole week". */
 export function rangeText(range: WeekRange): string {
   if (range.end - range.start === weekSeconds) return "the whole week";

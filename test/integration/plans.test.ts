@@ -10,7 +10,9 @@ import {
   weekOf,
   type PlanInput,
 } from "../../src/db/plans.ts";
-import { days, type Day, type TimeWindow } from "../../src/domain/windows.ts";
+import { days, secondOfWeek, type Day, type TimeWindow } from "../../src/domain/windows.ts";
+import { ensureOwner } from "../../src/db/owners.ts";
+import { readCeilings } from "../../src/db/snapshot/ceilings.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
 
@@ -59,6 +61,23 @@ describe("resource plans", () => {
     (await weekOf(pool(), scope(owner).owner)).map(
       ({ plan, start, end }) => `${plan} ${start}-${end}`,
     );
+
+  it("says when it opens: next week's time as such, and not a window's second half after Sunday", async () => {
+    const opensAt = async (owner: string, local: string): Promise<string | undefined> => {
+      const ownerId = await ensureOwner(pool(), "Group", owner);
+      const second = secondOfWeek(at(local), berlin);
+      const [ceiling] = await readCeilings(pool(), "default", [ownerId], second);
+      return ceiling?.opensAtText;
+    };
+    await replacePlan(pool(), plan("early", "early", [windowOf("Mon", "08:00", "09:00")]));
+    expect(await opensAt("early", "2026-06-01T07:00")).to.equal("plan early opens Mon 08:00");
+    expect(await opensAt("early", "2026-06-01T10:00")).to.equal("plan early opens next Mon 08:00");
+    expect(await opensAt("early", "2026-06-07T10:00")).to.equal("plan early opens Mon 08:00");
+    await replacePlan(pool(), plan("late", "late", [windowOf("Sun", "22:00", "06:00")]));
+    expect(await opensAt("late", "2026-06-07T23:00"), "while it is open").to.equal(undefined);
+    expect(await opensAt("late", "2026-06-06T23:00")).to.equal("plan late opens Sun 22:00");
+    expect(await opensAt("late", "2026-06-01T05:00")).to.equal("plan late opens Sun 22:00");
+  });
 
   it("names the colliding plan and its window, and leaves the accepted version in force", async () => {
     await replacePlan(

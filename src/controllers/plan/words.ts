@@ -2,7 +2,7 @@
 import type { Owner } from "../../db/owners.ts";
 import type { PlanView } from "../../db/plan-views.ts";
 import { durationText } from "../../domain/scheduling/explain.ts";
-import { rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
+import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
 import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 
@@ -22,20 +22,28 @@ export function windowsText(windows: readonly WeekRange[]): string {
   return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
 }
 
-const momentText = (at: Temporal.Instant, timeZone: string): string =>
-  secondText(secondOfWeek(at, timeZone));
+/** Within a day no weekday is meant that is past, also where the clock is put back. */
+function momentText(at: Temporal.Instant, now: Temporal.Instant, timeZone: string): string {
+  const second = secondOfWeek(at, timeZone);
+  const isSoon = at.since(now).total("hours") < 24;
+  return isSoon ? secondText(second) : comingText(second, secondOfWeek(now, timeZone));
+}
 
 /** "in force: 8 GPUs now, 0 from Fri 18:00", with what keeps anybody from using it. */
 export function inForceText(
   plan: ResourcePlan,
   view: PlanView,
-  now: number,
+  quantityNow: number,
   next: QuantityChange | undefined,
-  facts: { readonly timeZone: string; readonly poolHasNodes: boolean },
+  facts: {
+    readonly now: Temporal.Instant;
+    readonly timeZone: string;
+    readonly poolHasNodes: boolean;
+  },
 ): string {
-  const amount = amountText(now, view.resourceType);
+  const amount = amountText(quantityNow, view.resourceType);
   const then = next
-    ? ` now, ${next.quantity} from ${momentText(next.at, facts.timeZone)}`
+    ? ` now, ${next.quantity} from ${momentText(next.at, facts.now, facts.timeZone)}`
     : ", the whole week";
   const hints = [
     ...(view.projects === 0 ? [`no project has ${ownerText(plan.spec.owner)} as its owner`] : []),
@@ -66,7 +74,7 @@ export function closesSoonText(
 ): string {
   const inSeconds = next.at.since(at.now).total("seconds");
   return (
-    `grants ${next.quantity} from ${momentText(next.at, at.timeZone)}, in ${durationText(inSeconds)}; ` +
+    `grants ${next.quantity} from ${momentText(next.at, at.now, at.timeZone)}, in ${durationText(inSeconds)}; ` +
     `${amountText(view.used, view.resourceType)} in use; ${fates[plan.spec.onWindowClose]}`
   );
 }

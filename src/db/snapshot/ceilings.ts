@@ -2,7 +2,7 @@
 import type { Ceiling, OwnerRef, ResourceType } from "../../domain/scheduling/types.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-closes.ts";
 import type { ClosingWindow } from "../../domain/window-closes.ts";
-import { quantityAt, secondText, weekSeconds } from "../../domain/windows.ts";
+import { comingText, quantityAt, weekSeconds } from "../../domain/windows.ts";
 import { run } from "../pool.ts";
 import type { IntegerRange, Queryable } from "../types.ts";
 
@@ -89,12 +89,18 @@ const isOpen = ({ start, end }: PlanWindow, second: number): boolean =>
 const secondsUntil = (second: number, from: number): number =>
   (second - from + weekSeconds) % weekSeconds;
 
+/** What goes on over Sunday midnight is two ranges, of which the second does not open. */
+const goesOn = (window: PlanWindow, windows: readonly PlanWindow[]): boolean =>
+  windows.some(({ plan, end }) => plan === window.plan && end % weekSeconds === window.start);
+
 function opensAtText(windows: readonly PlanWindow[], second: number): string | undefined {
-  const closed = windows.filter((window) => window.quantity > 0 && !isOpen(window, second));
+  const closed = windows.filter(
+    (window) => window.quantity > 0 && !isOpen(window, second) && !goesOn(window, windows),
+  );
   const [next] = closed.toSorted(
     (one, other) => secondsUntil(one.start, second) - secondsUntil(other.start, second),
   );
-  return next && `plan ${next.row.plan_name} opens ${secondText(next.start)}`;
+  return next && `plan ${next.row.plan_name} opens ${comingText(next.start, second)}`;
 }
 
 function ceiling(

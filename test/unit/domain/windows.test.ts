@@ -8,6 +8,7 @@ import {
   rangeText,
   rangesOfWindows,
   secondOfWeek,
+  comingText,
   secondText,
   weekSeconds,
   type TimeWindow,
@@ -118,6 +119,16 @@ describe("weekly windows", () => {
     );
     expect(rangeText({ start: 0, end: weekSeconds })).to.equal("the whole week");
     expect(secondText(weekSeconds)).to.equal("Mon 00:00");
+  });
+
+  it("tell next week's time from today's", () => {
+    const [monday8, monday9, sunday23] = [8 * 3600, 9 * 3600, 6 * 86_400 + 23 * 3600];
+    expect(comingText(monday9, monday8)).to.equal("Mon 09:00");
+    expect(comingText(monday8, monday9)).to.equal("next Mon 08:00");
+    expect(comingText(monday8, sunday23)).to.equal("Mon 08:00");
+    expect(comingText(weekSeconds, sunday23)).to.equal("Mon 00:00");
+    expect(comingText(weekSeconds, monday8)).to.equal("next Mon 00:00");
+    expect(comingText(sunday23, monday8)).to.equal("Sun 23:00");
   });
 
   it("take the second of the week from the wall clock", () => {
