@@ -7,9 +7,10 @@
  * evicted there and by the set that taking jobs in order of preference would give; always so many that the whole
  * gang fits. Jobs under an exceeded ceiling are proposed in order of preference until the ceiling holds.
  *
- * Where GPUs alone are short, few nodes are looked at: those that lack least and those with the largest pods. Any
- * other lacks no less and frees no more per pod, which bounds it from below without a look at its jobs. Only when too
- * few of the nodes looked at are as good as that bound, all are.
+ * The jobs of few nodes are looked at: of those with the largest pods, and of those where the fewest pods must go when
+ * none is larger than the largest elsewhere. Any other node is no better than that, by its GPUs alone, without a look at
+ * its jobs. Only when too few of the nodes looked at are as good as this bound, or lack more than GPUs, the jobs of all
+ * are.
  */
 import type { LiveJob, Placement, VictimRequest } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
@@ -17,7 +18,7 @@ import { prepared } from "./prepared.ts";
 import type { Queryable } from "./types.ts";
 
 export interface FinderLimits {
-  /** Nodes looked at closely per blocked job, after the rough bound. */
+  /** Nodes looked at closely per blocked job, after the rough bound: one half as the nearest, one for the largest pods. */
   readonly closeNodes: number;
   /** Nodes proposed per blocked job, besides those its gang cannot do without. */
   readonly nodes: number;
@@ -25,7 +26,7 @@ export interface FinderLimits {
   readonly siblings: number;
 }
 
-export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 256, nodes: 32, siblings: 32 };
+export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 128, nodes: 32, siblings: 32 };
 
 interface Row {
   readonly id: string;
@@ -134,106 +135,155 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
   ...(budget === undefined ? {} : { protected: budget }),
 });
 
+/**
+ * Parameters as the statement uses them. In a sub-select, where the planner does not see their values: it then plans once
+ * instead of anew for each set of them, which took 5 ms, and none of them is worth another plan.
+ */
+const POOL = "(SELECT $1::text)";
+const SPARED = "(SELECT $3::uuid[])::uuid[]";
+const CLOSE_NODES = "(SELECT $4::integer)";
+const NODES = "(SELECT $5::integer)";
+const SIBLINGS = "(SELECT $6::integer)";
+
 /** Whether a power reaches a job; both are tables in scope. */
 const reaches = (job: string, power = "power"): string => `(
         ${job}.priority < ${power}.priority AND (${power}.inside OR ${power}.claims OR ${job}.borrowing)
         OR (${power}.inside OR ${power}.claims) AND ${job}.borrowing
       )`;
 
-/**
- * Allocations of jobs that a power reaches and that free something short, one scan for each power. In two parts, so
- * that the first is read from the index of GPU pods alone, and the second not at all when GPUs alone are short.
- */
-const reached = (columns: string, where: string): string => `
-      SELECT ${columns}
-      FROM allocations AS own
-      WHERE power.lacks_gpus AND own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
-      UNION ALL
-      SELECT ${columns}
-      FROM allocations AS own
-      WHERE (power.lacks_cpu_millis OR power.lacks_memory_bytes OR power.lacks_pods) AND own.pool = $1
-        AND own.evictable AND (own.gpus = 0 OR NOT power.lacks_gpus) AND (
-          power.lacks_cpu_millis AND own.cpu_millis > 0 OR power.lacks_memory_bytes AND own.memory_bytes > 0
-          OR power.lacks_pods
-        )
-        AND ${reaches("own")} ${where}`;
+interface Reading {
+  readonly columns: string;
+  /** On a power in scope: when pods without GPUs free something that is short, too. */
+  readonly takesOthers: string;
+  /** On the allocation, as `own`. */
+  readonly where: string;
+}
 
 /**
- * For a `request` in scope: nodes that could take one of its pods if everybody left, and their room as its decision
- * sees it. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and over, and what the
- * planner guesses of the conditions makes it nest loops.
+ * Allocations of jobs that a power reaches. In two parts, so that the first is read from the index of GPU pods alone,
+ * and the second not at all when GPUs alone are short.
+ */
+const reached = ({ columns, takesOthers, where }: Reading): string => `
+        SELECT ${columns}
+        FROM allocations AS own
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
+        UNION ALL
+        SELECT ${columns}
+        FROM allocations AS own
+        WHERE (${takesOthers}) AND own.pool = ${POOL} AND own.evictable AND own.gpus = 0 AND ${reaches("own")} ${where}`;
+
+const amounts = ["gpus", "cpu_millis", "memory_bytes", "pods"] as const;
+
+const free = (one: string): string => `${one}_allocatable - ${one}_foreign - ${one}_committed`;
+
+const onNode = (room: (one: string) => string, from: string, where: string): string => `
+            SELECT node.name, ${amounts.map((one) => `${room(one)} AS ${one}`).join(", ")},
+              gpus_allocatable - gpus_foreign AS most_gpus
+            FROM ${from}
+            WHERE node.pool = ${POOL} AND node.present AND node.schedulable
+              AND (
+                gpus_allocatable - gpus_foreign < request.gpus
+                OR cpu_millis_allocatable - cpu_millis_foreign < request.cpu_millis
+                OR memory_bytes_allocatable - memory_bytes_foreign < request.memory_bytes
+                OR pods_allocatable - pods_foreign < 1
+              ) IS NOT TRUE
+              AND (request.is_anywhere OR (request.preemptor, node.name) IN (SELECT preemptor, name FROM accepting)) ${where}`;
+
+/**
+ * For a `request` in scope: nodes that could take one of its pods if everybody left, their room as its decision sees it,
+ * once evicting pods have left and holds are used, and how many of its pods fit. In two parts, because on most nodes
+ * nothing is leaving, held or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
+ * over, and what the planner guesses of the conditions makes it nest loops.
  */
 const rooms = (where = ""): string => `
-        SELECT name, gpus, cpu_millis, memory_bytes, pods, most_gpus
-        FROM (
-          SELECT room.name, coalesce(changed.gpus, room.gpus) AS gpus,
-            coalesce(changed.cpu_millis, room.cpu_millis) AS cpu_millis,
-            coalesce(changed.memory_bytes, room.memory_bytes) AS memory_bytes,
-            coalesce(changed.pods, room.pods) AS pods,
-            most_gpus, most_cpu_millis, most_memory_bytes, most_pods
-          FROM room
-          LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = room.name
-          ${where}
+        SELECT *,
+          CASE
+            WHEN gpus < request.gpus OR cpu_millis < request.cpu_millis OR memory_bytes < request.memory_bytes OR pods < 1
+              THEN 0
+            ELSE least(
+              floor(gpus / request.gpus), floor(cpu_millis / request.cpu_millis),
+              floor(memory_bytes / request.memory_bytes), pods
+            )
+          END AS fits
+        FROM (${onNode(
+          (one) => `(${free(one)})::float8`,
+          "nodes AS node",
+          `
+              AND node.name NOT IN (SELECT name FROM unsettled) ${where}`,
+        )}
+            UNION ALL${onNode(
+              (one) => `coalesce(changed.${one}, ${free(one)} - unsettled.${one})`,
+              `nodes AS node
+            JOIN unsettled USING (name)
+            LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = node.name`,
+              where,
+            )}
           OFFSET 0
-        ) AS everywhere
-        WHERE least(
-            most_gpus - nullif(request.gpus, 0), most_cpu_millis - nullif(request.cpu_millis, 0),
-            most_memory_bytes - nullif(request.memory_bytes, 0), most_pods - 1
-          ) >= 0
-          AND (request.is_anywhere OR (request.preemptor, name) IN (SELECT preemptor, name FROM accepting))`;
+        ) AS room
+        OFFSET 0`;
 
-/** The same where GPUs alone are short: what is missing for one more pod, and how many would fit on an empty node. */
-const shortOfGpus = (where = ""): string => `
-        SELECT name, gpus, fits, most_fits, (fits + 1) * request.gpus - gpus AS missing
-        FROM (
-          SELECT name, gpus, greatest(0, floor(gpus / request.gpus)) AS fits,
-            least(request.parallelism, floor(most_gpus / request.gpus)) AS most_fits
-          FROM (${rooms(where)}
-          ) AS seen
-          OFFSET 0
-        ) AS counted
-        WHERE most_fits > fits`;
+/**
+ * What is missing on a node for one more pod of a `request` in scope. Of what it has enough for the whole gang, or
+ * nobody asks for, nothing is, and null from here on: it drops out of every least and greatest.
+ */
+const missing = (node: string): string =>
+  ["gpus", "cpu_millis", "memory_bytes"]
+    .map(
+      (one) => `CASE WHEN ${node}.${one} < request.${one} * request.parallelism
+            THEN (${node}.fits + 1) * request.${one} - ${node}.${one} END AS missing_${one}`,
+    )
+    .join(", ").concat(`,
+          CASE WHEN ${node}.pods < request.parallelism THEN ${node}.fits + 1 - ${node}.pods END AS missing_pods`);
 
-/** How many nodes are listed by each of the two orders; `one` is a request or a power. */
-const listed = (one: string): string => `greatest(($4::integer + 1) / 2, ${one}.parallelism)`;
+/** What all the jobs that a power reaches hold of a node, of allocations in scope; and the most that one pod of them frees. */
+const FREED = `sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+          sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
+          max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
+          max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod`;
+const FREEING =
+  "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang, own.gpus_per_pod";
+
+/**
+ * At least so many pods must go from a `node` in scope for one more to fit, as if gangs could be evicted in part; and how
+ * many more fit when all go. Tables in scope: request, node with what is missing, freed.
+ */
+const BOUND = `
+      CROSS JOIN LATERAL (
+        SELECT
+          least(
+            request.parallelism,
+            CASE WHEN missing_gpus IS NOT NULL THEN floor((node.gpus + freed.gpus) / request.gpus) END,
+            CASE WHEN missing_cpu_millis IS NOT NULL
+              THEN floor((node.cpu_millis + freed.cpu_millis) / request.cpu_millis) END,
+            CASE WHEN missing_memory_bytes IS NOT NULL
+              THEN floor((node.memory_bytes + freed.memory_bytes) / request.memory_bytes) END,
+            CASE WHEN missing_pods IS NOT NULL THEN node.pods + freed.pods END
+          ) - node.fits AS gain,
+          ceil(greatest(
+            missing_gpus / nullif(gpus_per_pod, 0), missing_cpu_millis / nullif(cpu_millis_per_pod, 0),
+            missing_memory_bytes / nullif(memory_bytes_per_pod, 0), missing_pods / nullif(pods_per_pod, 0)
+          ) - 1e-9) AS fewest_pods
+        OFFSET 0
+      ) AS bound`;
+
+/** How many nodes are listed by each of the orders; `one` is a request or a power. */
+const listed = (one: string): string => `greatest((${CLOSE_NODES} + 1) / 2, ${one}.parallelism)`;
 
 /** `spared` is a condition on allocations, as `own`, that leaves out the jobs that budgets protect. */
 const statement = (spared: string): string => `
-  WITH request AS MATERIALIZED (
-    SELECT *, jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
+  WITH RECURSIVE request AS MATERIALIZED (
+    SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
+      nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed,
+      jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
     FROM jsonb_to_recordset($2::jsonb) AS (
       preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
       gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb
     )
   ),
-  reserved AS (
-    SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
-      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
-    FROM (
-      SELECT node_name, -gpus AS gpus, -cpu_millis AS cpu_millis, -memory_bytes AS memory_bytes, -pods AS pods
-      FROM allocations
-      WHERE pool = $1 AND NOT evictable AND coalesce(leaves_by > now(), true)
-      UNION ALL
-      SELECT node_name, gpus, cpu_millis, memory_bytes, pods FROM holds
-    ) AS leaving_or_held
-    GROUP BY node_name
-  ),
-  -- Free once evicting pods have left and holds are used, as in the decision; and what it could be at most.
-  room AS MATERIALIZED (
-    SELECT node.name,
-      gpus_allocatable - gpus_foreign - gpus_committed - coalesce(reserved.gpus, 0) AS gpus,
-      cpu_millis_allocatable - cpu_millis_foreign - cpu_millis_committed
-        - coalesce(reserved.cpu_millis, 0) AS cpu_millis,
-      memory_bytes_allocatable - memory_bytes_foreign - memory_bytes_committed
-        - coalesce(reserved.memory_bytes, 0) AS memory_bytes,
-      pods_allocatable - pods_foreign - pods_committed - coalesce(reserved.pods, 0) AS pods,
-      (gpus_allocatable - gpus_foreign)::float8 AS most_gpus,
-      (cpu_millis_allocatable - cpu_millis_foreign)::float8 AS most_cpu_millis,
-      (memory_bytes_allocatable - memory_bytes_foreign)::float8 AS most_memory_bytes,
-      (pods_allocatable - pods_foreign)::float8 AS most_pods
-    FROM nodes AS node
-    LEFT JOIN reserved ON reserved.node_name = node.name
-    WHERE node.pool = $1 AND node.present AND node.schedulable
+  power AS MATERIALIZED (
+    SELECT power, priority, inside, claims, borrows, max(parallelism) AS parallelism
+    FROM request
+    GROUP BY power, priority, inside, claims, borrows
   ),
   changed AS MATERIALIZED (
     SELECT request.preemptor, change.*
@@ -241,196 +291,235 @@ const statement = (spared: string): string => `
       node text, gpus float8, cpu_millis float8, memory_bytes float8, pods float8
     )
   ),
+  -- Nodes whose room is not what is free, and how much of it is kept for others; less than none where pods are leaving.
+  unsettled AS MATERIALIZED (
+    SELECT node_name AS name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
+    FROM (
+      SELECT node_name, -gpus AS gpus, -cpu_millis AS cpu_millis, -memory_bytes AS memory_bytes, -pods AS pods
+      FROM allocations
+      WHERE pool = ${POOL} AND NOT evictable
+      UNION ALL
+      SELECT node_name, gpus, cpu_millis, memory_bytes, pods FROM holds
+      UNION ALL
+      SELECT node, 0, 0, 0, 0 FROM changed
+    ) AS leaving_or_held
+    GROUP BY node_name
+  ),
   accepting AS MATERIALIZED (
     SELECT request.preemptor, name
     FROM request, jsonb_array_elements_text(request.nodes) AS name
     WHERE NOT request.is_anywhere
   ),
-  -- What each of these nodes has enough of for the whole gang, or nobody asks for, is not short, and null from here
-  -- on: it drops out of every least and greatest. Of 100,000 pods this leaves the GPU pods, as a rule.
-  lacking AS MATERIALIZED (
-    SELECT request.*, short.*,
-      short_gpus IS NOT NULL AND num_nonnulls(short_cpu_millis, short_memory_bytes, short_pods) = 0 AS only_gpus
-    FROM request
+  -- Every pair of borrowing and priority among those with GPUs that could be evicted, one look at the index for each.
+  class AS (
+    (
+      SELECT borrowing, priority
+      FROM allocations
+      WHERE pool = ${POOL} AND evictable AND gpus > 0
+      ORDER BY borrowing, priority
+      LIMIT 1
+    )
+    UNION ALL
+    SELECT next.borrowing, next.priority
+    FROM class
     CROSS JOIN LATERAL (
-      SELECT
-        CASE WHEN min(gpus) < request.gpus * request.parallelism THEN nullif(request.gpus, 0) END AS short_gpus,
-        CASE WHEN min(cpu_millis) < request.cpu_millis * request.parallelism
-          THEN nullif(request.cpu_millis, 0) END AS short_cpu_millis,
-        CASE WHEN min(memory_bytes) < request.memory_bytes * request.parallelism
-          THEN nullif(request.memory_bytes, 0) END AS short_memory_bytes,
-        CASE WHEN min(pods) < request.parallelism THEN 1::float8 END AS short_pods
-      FROM (${rooms()}
-      ) AS seen
-    ) AS short
-  ),
-  power AS MATERIALIZED (
-    SELECT power, priority, inside, claims, borrows, max(parallelism) AS parallelism, bool_or(only_gpus) AS only_gpus,
-      bool_or(short_gpus IS NOT NULL) AS lacks_gpus, bool_or(short_cpu_millis IS NOT NULL) AS lacks_cpu_millis,
-      bool_or(short_memory_bytes IS NOT NULL) AS lacks_memory_bytes, bool_or(short_pods IS NOT NULL) AS lacks_pods
-    FROM lacking
-    GROUP BY power, priority, inside, claims, borrows
-  ),
-  -- Where GPUs alone are short, the nodes that lack least and those with the largest pods are looked at first.
-  nearest AS MATERIALIZED (
-    SELECT request.preemptor, node.*
-    FROM lacking AS request
-    CROSS JOIN LATERAL (
-      SELECT name, missing
-      FROM (${shortOfGpus()}
-      ) AS short
-      ORDER BY missing, most_fits - fits DESC, name COLLATE "C"
-      LIMIT ${listed("request")}
-    ) AS node
-    WHERE request.only_gpus
+      SELECT borrowing, priority
+      FROM allocations AS own
+      WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0
+        AND (own.borrowing, own.priority) > (class.borrowing, class.priority)
+      ORDER BY own.borrowing, own.priority
+      LIMIT 1
+    ) AS next
   ),
   largest AS MATERIALIZED (
     SELECT power.power, pod.*
     FROM power
     CROSS JOIN LATERAL (
-      SELECT node_name AS name, gpus_per_pod
-      FROM allocations AS own
-      WHERE own.pool = $1 AND own.evictable AND own.gpus > 0 AND ${reaches("own")}
-      ORDER BY own.gpus_per_pod DESC, own.node_name
+      SELECT own.*
+      FROM class
+      CROSS JOIN LATERAL (
+        SELECT node_name AS name, gpus_per_pod
+        FROM allocations
+        WHERE pool = ${POOL} AND evictable AND gpus > 0 AND borrowing = class.borrowing AND priority = class.priority
+        ORDER BY gpus_per_pod DESC, node_name
+        LIMIT ${listed("power")}
+      ) AS own
+      WHERE ${reaches("class")}
+      ORDER BY gpus_per_pod DESC, name
       LIMIT ${listed("power")}
     ) AS pod
-    WHERE power.only_gpus
+  ),
+  -- No pod elsewhere frees more: so many pods at least must go for each GPU that is missing.
+  smaller AS MATERIALIZED (
+    SELECT power.power, least.pods_per_gpu
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) < ${listed("power")} THEN 'Infinity' ELSE 1 / min(gpus_per_pod) END AS pods_per_gpu
+      FROM largest
+      WHERE largest.power = power.power
+    ) AS least
+  ),
+  -- The nodes where the fewest must go as far as that is known, and those with the largest pods.
+  nearest AS MATERIALIZED (
+    SELECT request.preemptor, request.power, node.*
+    FROM request
+    JOIN smaller USING (power)
+    CROSS JOIN LATERAL (
+      SELECT name, gpus, cpu_millis, memory_bytes, pods, fits, least_pods
+      FROM (
+        SELECT room.*,
+          CASE WHEN request.parallelism > 1 THEN least(
+            request.parallelism, floor(most_gpus / request.gpus)
+          ) - fits END AS most_gain,
+          CASE WHEN gpus < (fits + 1) * request.gpus THEN ((fits + 1) * request.gpus - gpus) * pods_per_gpu ELSE 0 END
+            AS least_pods
+        FROM (${rooms()}
+        ) AS room
+        OFFSET 0
+      ) AS every
+      WHERE fits < request.parallelism AND least_pods < 'Infinity'
+      ORDER BY least_pods, most_gain DESC, name COLLATE "C"
+      LIMIT ${listed("request")}
+    ) AS node
+    WHERE request.gpus IS NOT NULL
+  ),
+  looked AS MATERIALIZED (
+    SELECT node.*, ${missing("node")}
+    FROM request
+    JOIN (
+      SELECT * FROM nearest
+      UNION ALL
+      SELECT request.preemptor, request.power, room.name, room.gpus, room.cpu_millis, room.memory_bytes, pods, fits, NULL::float8
+      FROM request
+      CROSS JOIN LATERAL (${rooms("AND node.name = ANY (ARRAY(SELECT name FROM largest WHERE largest.power = request.power))")}
+      ) AS room
+      WHERE request.gpus IS NOT NULL AND fits < request.parallelism AND (preemptor, name) NOT IN (SELECT preemptor, name FROM nearest)
+    ) AS node USING (preemptor)
   ),
   near AS MATERIALIZED (
-    SELECT request.preemptor, short.name, could_fit - fits AS gain, missing AS missing_gpus,
-      ceil(missing / gpus_per_pod - 1e-9) AS fewest_pods
-    FROM lacking AS request
-    CROSS JOIN LATERAL (${shortOfGpus(`
-          WHERE (request.preemptor, room.name) IN (SELECT preemptor, name FROM nearest)
-            OR (request.power, room.name) IN (SELECT power, name FROM largest)`)}
-    ) AS short
+    SELECT node.*, gain, fewest_pods
+    FROM request
+    JOIN looked AS node USING (preemptor)
     CROSS JOIN LATERAL (
-      SELECT least(request.parallelism, floor((short.gpus + sum(own.gpus)) / request.gpus)) AS could_fit,
-        max(own.gpus_per_pod) AS gpus_per_pod
-      FROM allocations AS own
-      WHERE own.pool = $1 AND own.evictable AND own.gpus > 0 AND own.node_name = short.name
-        AND ${reaches("own", "request")} ${spared}
+      SELECT ${FREED}
+      FROM (
+        SELECT ${FREEING}
+        FROM allocations AS own
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND own.node_name = node.name
+          AND ${reaches("own", "request")} ${spared}
+      ) AS own
+      OFFSET 0
     ) AS freed
-    WHERE request.only_gpus AND could_fit > fits
+    ${BOUND}
+    WHERE gain > 0
   ),
-  -- Any other node lacks no less, and none of its pods frees more: so many pods at least must go there. Where enough
-  -- of these nodes are as good, the others need no look.
+  -- Of the nodes not looked at none is better than the last that was. Where enough are as good, the others need no look.
   proven AS MATERIALIZED (
     SELECT request.preemptor
-    FROM lacking AS request
-    JOIN power USING (power)
+    FROM request
     CROSS JOIN LATERAL (
-      SELECT count(*) < ${listed("request")} AS is_all, max(missing) AS missing
+      SELECT count(*) AS nodes, max(least_pods) AS least_pods
       FROM nearest
       WHERE nearest.preemptor = request.preemptor
-    ) AS beyond
-    CROSS JOIN LATERAL (
-      SELECT count(*) < ${listed("power")} AS is_all, min(gpus_per_pod) AS gpus_per_pod
-      FROM largest
-      WHERE largest.power = request.power
-    ) AS smaller
-    WHERE request.only_gpus AND (
-      beyond.is_all OR smaller.is_all OR (
-        SELECT count(*) >= greatest($5::integer, request.parallelism)
-        FROM near
-        WHERE near.preemptor = request.preemptor
-          AND fewest_pods <= ceil(beyond.missing / smaller.gpus_per_pod - 1e-9)
+    ) AS last
+    WHERE request.gpus IS NOT NULL
+      AND NOT EXISTS (
+        SELECT
+        FROM looked
+        WHERE looked.preemptor = request.preemptor
+          AND num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0
       )
-    )
+      AND (
+        last.nodes < ${listed("request")} OR (
+          SELECT count(*)
+          FROM near
+          WHERE near.preemptor = request.preemptor AND fewest_pods <= ceil(last.least_pods - 1e-9)
+        ) >= greatest(${NODES}, request.parallelism)
+      )
   ),
   unproven AS MATERIALIZED (
-    SELECT * FROM lacking WHERE preemptor NOT IN (SELECT preemptor FROM proven)
+    SELECT * FROM request WHERE preemptor NOT IN (SELECT preemptor FROM proven)
+  ),
+  lacking AS MATERIALIZED (
+    SELECT power, bool_or(lacks_others) AS lacks_others
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT bool_or(
+        cpu_millis < request.cpu_millis * request.parallelism OR memory_bytes < request.memory_bytes * request.parallelism
+        OR pods < request.parallelism
+      ) AS lacks_others
+      FROM (${rooms()}
+      ) AS room
+    ) AS short
+    GROUP BY power
   ),
   freed AS MATERIALIZED (
     SELECT power.power, sums.*
     FROM power
+    JOIN lacking USING (power)
     CROSS JOIN LATERAL (
-      SELECT node_name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
-        sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
-        max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
-        max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod
-      FROM (${reached(
-        "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang, own.gpus_per_pod",
-        spared,
-      )}
-      ) AS reached
+      SELECT node_name, ${FREED}
+      FROM (${reached({ columns: FREEING, takesOthers: "lacking.lacks_others", where: spared })}
+      ) AS own
       GROUP BY node_name
     ) AS sums
-    WHERE power.power IN (SELECT power FROM unproven)
   ),
-  -- At least so many pods must go for one more to fit: as if gangs could be evicted in part.
   bounded AS MATERIALIZED (
-    SELECT request.preemptor, bounds.*
+    SELECT request.preemptor, request.power, bounds.*
     FROM unproven AS request
     CROSS JOIN LATERAL (
-      SELECT name, could_fit - fits AS gain, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods,
-        ceil(greatest(
-          missing_gpus / nullif(gpus_per_pod, 0), missing_cpu_millis / nullif(cpu_millis_per_pod, 0),
-          missing_memory_bytes / nullif(memory_bytes_per_pod, 0), missing_pods / nullif(pods_per_pod, 0)
-        ) - 1e-9) AS fewest_pods
+      SELECT node.name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
       FROM (
-        SELECT counted.*, (fits + 1) * request.short_gpus - gpus AS missing_gpus,
-          (fits + 1) * request.short_cpu_millis - cpu_millis AS missing_cpu_millis,
-          (fits + 1) * request.short_memory_bytes - memory_bytes AS missing_memory_bytes,
-          (fits + 1) * request.short_pods - pods AS missing_pods
-        FROM (
-          SELECT seen.*, gpus_per_pod, cpu_millis_per_pod, memory_bytes_per_pod, pods_per_pod,
-            greatest(0, least(
-              floor(seen.gpus / request.short_gpus), floor(seen.cpu_millis / request.short_cpu_millis),
-              floor(seen.memory_bytes / request.short_memory_bytes), seen.pods * request.short_pods
-            )) AS fits,
-            least(
-              request.parallelism, floor((seen.gpus + freed.gpus) / request.short_gpus),
-              floor((seen.cpu_millis + freed.cpu_millis) / request.short_cpu_millis),
-              floor((seen.memory_bytes + freed.memory_bytes) / request.short_memory_bytes),
-              (seen.pods + freed.pods) * request.short_pods
-            ) AS could_fit
-          FROM (${rooms()}
-          ) AS seen
-          JOIN freed ON freed.power = request.power AND freed.node_name = seen.name
-          OFFSET 0
-        ) AS counted
-        WHERE could_fit > fits
-        OFFSET 0
-      ) AS missing
+        SELECT room.*, ${missing("room")}
+        FROM (${rooms()}
+        ) AS room
+      ) AS node
+      JOIN freed ON freed.power = request.power AND freed.node_name = node.name
+      ${BOUND}
+      WHERE gain > 0
+      OFFSET 0
     ) AS bounds
     UNION ALL
-    SELECT preemptor, name, gain, missing_gpus, NULL, NULL, NULL, fewest_pods
+    SELECT preemptor, power, name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
     FROM near
     WHERE preemptor IN (SELECT preemptor FROM proven)
   ),
   -- Each gains one pod at least: as many nodes as the gang has pods are enough, or all are there.
   roughly AS MATERIALIZED (
-    SELECT best.*, request.power, request.parallelism
+    SELECT best.*, request.parallelism
     FROM request
     CROSS JOIN LATERAL (
       SELECT *
       FROM bounded
       WHERE bounded.preemptor = request.preemptor
       ORDER BY fewest_pods, gain DESC, name COLLATE "C"
-      LIMIT greatest($4::integer, request.parallelism)
+      LIMIT greatest(${CLOSE_NODES}, request.parallelism)
     ) AS best
   ),
   close AS MATERIALIZED (
-    SELECT roughly.*, sum(gain) OVER (
-      PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name COLLATE "C" ROWS UNBOUNDED PRECEDING
-    ) - gain AS gained_before
+    SELECT roughly.*, num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0 AS lacks_others,
+      sum(gain) OVER (
+        PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name COLLATE "C" ROWS UNBOUNDED PRECEDING
+      ) - gain AS gained_before
     FROM roughly
   ),
   placed AS MATERIALIZED (
     SELECT power.power, reached.*
     FROM power
-    CROSS JOIN LATERAL (${reached(
-      `own.node_name, own.job_id AS id, own.gang, own.borrowing, own.priority, own.started_at,
-        own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
-      `AND own.node_name = ANY (ARRAY(SELECT name FROM close WHERE close.power = power.power)) ${spared}`,
-    )}
+    CROSS JOIN LATERAL (${reached({
+      columns: `own.node_name, own.job_id AS id, own.gang, own.borrowing, own.priority, own.started_at,
+          own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
+      takesOthers:
+        "EXISTS (SELECT FROM close WHERE close.power = power.power AND close.lacks_others)",
+      where: `AND own.node_name = ANY (ARRAY(SELECT name FROM close WHERE close.power = power.power)) ${spared}`,
+    })}
     ) AS reached
   ),
   -- Taking jobs in order of preference: how far must one go on each of these nodes?
-  running AS (
-    SELECT close.preemptor, close.name, close.power, close.parallelism, close.gained_before, close.fewest_pods,
-      placed.priority, placed.started_at,
+  running AS MATERIALIZED (
+    SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_pods,
+      placed.id, placed.priority, placed.started_at,
       sum(placed.gang) OVER preferred AS pods_so_far,
       count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
       sum(placed.gpus) OVER preferred >= coalesce(missing_gpus, 0)
@@ -438,7 +527,10 @@ const statement = (spared: string): string => `
         AND sum(placed.memory_bytes) OVER preferred >= coalesce(missing_memory_bytes, 0)
         AND sum(placed.pods) OVER preferred >= coalesce(missing_pods, 0) AS is_enough
     FROM close
-    JOIN placed ON placed.power = close.power AND placed.node_name = close.name
+    JOIN placed ON placed.power = close.power AND placed.node_name = close.name AND (
+      missing_gpus IS NOT NULL AND placed.gpus > 0 OR missing_cpu_millis IS NOT NULL AND placed.cpu_millis > 0
+      OR missing_memory_bytes IS NOT NULL AND placed.memory_bytes > 0 OR missing_pods IS NOT NULL
+    )
     WINDOW preferred AS (
       PARTITION BY close.preemptor, close.name
       ORDER BY placed.borrowing DESC, placed.priority, placed.started_at DESC, placed.id
@@ -452,7 +544,7 @@ const statement = (spared: string): string => `
     ORDER BY preemptor, name, pods_so_far
   ),
   ordered AS (
-    SELECT power, name, parallelism, gained_before,
+    SELECT preemptor, name, parallelism, gained_before,
       row_number() OVER (
         PARTITION BY preemptor
         ORDER BY pods_so_far, inside_so_far, priority, started_at DESC, name COLLATE "C"
@@ -464,14 +556,12 @@ const statement = (spared: string): string => `
     FROM prefix
   ),
   chosen AS MATERIALIZED (
-    SELECT DISTINCT power, name
+    SELECT preemptor, name
     FROM ordered
-    WHERE by_preference <= $5::integer OR by_bound <= $5::integer OR gained_before < parallelism
+    WHERE by_preference <= ${NODES} OR by_bound <= ${NODES} OR gained_before < parallelism
   ),
   on_nodes AS (
-    SELECT DISTINCT placed.id
-    FROM placed
-    JOIN chosen ON chosen.power = placed.power AND chosen.name = placed.node_name
+    SELECT DISTINCT id FROM running JOIN chosen USING (preemptor, name)
   ),
   exceeded AS MATERIALIZED (
     SELECT request.preemptor, over.ceiling, split_part(over.ceiling, '/', 1)::bigint AS owner_id,
@@ -487,7 +577,7 @@ const statement = (spared: string): string => `
     JOIN projects AS owned ON owned.owner_id = exceeded.owner_id
     JOIN projects AS project ON project.path <@ owned.path
     JOIN jobs AS job ON job.active_project_id = project.id AND job.priority < request.priority AND NOT job.borrowing
-    WHERE job.pool = $1 AND job.status IN ('starting', 'running') AND job.id <> ALL ($3::uuid[])
+    WHERE job.pool = ${POOL} AND job.status IN ('starting', 'running') AND job.id <> ALL (${SPARED})
   ),
   relieving AS (
     SELECT id, excess,
@@ -509,12 +599,12 @@ const statement = (spared: string): string => `
     SELECT id FROM on_nodes
     UNION
     SELECT id FROM relieving
-    WHERE relieved_before < excess OR by_preference <= $6::integer OR by_amount <= $6::integer
+    WHERE relieved_before < excess OR by_preference <= ${SIBLINGS} OR by_amount <= ${SIBLINGS}
     UNION
     SELECT job.id
     FROM power
     JOIN jobs AS job ON ${reaches("job")}
-    WHERE job.id = ANY ($3::uuid[]) AND job.pool = $1 AND job.status IN ('starting', 'running')
+    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job.status IN ('starting', 'running')
   ),
   chains AS (
     SELECT DISTINCT project.id AS project_id, ancestor.owner_id
@@ -525,7 +615,7 @@ const statement = (spared: string): string => `
   planned AS MATERIALIZED (
     SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
     FROM chains
-    JOIN resource_plans AS plan ON plan.resource_owner_id = chains.owner_id AND plan.pool = $1
+    JOIN resource_plans AS plan ON plan.resource_owner_id = chains.owner_id AND plan.pool = ${POOL}
   )
   SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.priority, job.status,
     extract(epoch FROM job.started_at)::float8 AS started_at, job.borrowing,
@@ -551,4 +641,4 @@ const FIND = prepared("find_victims")`${statement("")}`;
 /** A condition on job_id, even one that is always true, keeps the planner from reading the indexes alone. */
 const FIND_SPARING = prepared(
   "find_victims_sparing",
-)`${statement("AND own.job_id <> ALL ($3::uuid[])")}`;
+)`${statement(`AND own.job_id <> ALL (${SPARED})`)}`;

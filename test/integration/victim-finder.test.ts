@@ -480,4 +480,56 @@ describe("victim finder, against brute force", () => {
     const victims = verdict.kind === "preempt" ? verdict.victims : [];
     expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 2)]);
   });
+
+  /** `large` frees all that is missing with one pod, on a node that is not among the nearest; those of the others do not. */
+  const withLargePodAway = (pod: (amount: number) => Partial<LiveJob>): LiveJob[] => [
+    aLiveJob("n0-a", [{ node: "n0", pods: 1 }], pod(4)),
+    aLiveJob("n0-b", [{ node: "n0", pods: 1 }], pod(3)),
+    aLiveJob("n1-a", [{ node: "n1", pods: 1 }], pod(4)),
+    aLiveJob("n1-b", [{ node: "n1", pods: 1 }], pod(3)),
+    aLiveJob("large", [{ node: "n2", pods: 1 }], pod(8)),
+  ];
+
+  for (const [what, of] of Object.entries({
+    GPUs: (amount: number) => resources(amount, 0, 1),
+    CPUs: (amount: number) => resources(0, amount, 1),
+  })) {
+    it(`finds the one large pod that is enough behind nearer nodes, where ${what} are short`, async () => {
+      const live = withLargePodAway((amount) => ({ perPod: of(amount) }));
+      const nodes = ["n0", "n1", "n2"].map((name) =>
+        aNode(name, { allocatable: resources(8, 8, 9) }),
+      );
+      const queue = [aJob("j", { perPod: of(8) })];
+      const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
+      const verdict = await verdictOn({ snapshot, live }, TIGHT);
+      const victims = verdict.kind === "preempt" ? verdict.victims : [];
+      expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 4)]);
+    });
+  }
+
+  it("is planned once for all parameters, not anew for each", async () => {
+    const request = (priority: number): VictimRequest => ({
+      jobId: uuid(3, 0),
+      priority,
+      perPod: resources(1, 1, 1),
+      parallelism: 1,
+      inside: true,
+      over: [],
+      borrows: false,
+      changed: [],
+    });
+    const client = await database.pool.connect();
+    try {
+      for (let turn = 0; turn < 8; turn += 1) await findVictims(client, "p0", [request(turn)]);
+      const { rows } = await client.query<{ anew: number; once: number }>(
+        `SELECT custom_plans::int AS anew, generic_plans::int AS once
+         FROM pg_prepared_statements WHERE name = 'find_victims'`,
+      );
+      // PostgreSQL compares the two by itself, after five.
+      expect(rows[0]?.anew).to.equal(5);
+      expect(rows[0]?.once).to.be.at.least(3);
+    } finally {
+      client.release(true);
+    }
+  });
 });
