@@ -298,7 +298,7 @@ const statement = (spared: string): string => `
     FROM (
       SELECT node_name, -gpus AS gpus, -cpu_millis AS cpu_millis, -memory_bytes AS memory_bytes, -pods AS pods
       FROM allocations
-      WHERE pool = ${POOL} AND NOT evictable
+      WHERE pool = ${POOL} AND NOT evictable AND coalesce(leaves_by > now(), true)
       UNION ALL
       SELECT node_name, gpus, cpu_millis, memory_bytes, pods FROM holds
       UNION ALL

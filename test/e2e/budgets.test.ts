@@ -21,8 +21,8 @@ import {
 
 const budgets = "/apis/policy/v1/namespaces/team/poddisruptionbudgets";
 const graceSeconds = 4;
-/** What is set up before the close takes some seconds. */
-const leastMilliseconds = 40_000;
+/** What is set up before the close takes some seconds, more on a busy machine. */
+const leastMilliseconds = 60_000;
 
 describe("disruption budgets", function () {
   let installation: Installation;
@@ -231,6 +231,14 @@ describe("disruption budgets", function () {
         ),
       );
 
+    it("of two jobs that share a budget the one of lower priority leaves", async () => {
+      await stateOf("pair-cheap", "Evicted");
+      const dear = await stays("pair-dear", "keep-one");
+      expect(dear.status).to.include({ state: "Running", attempt: 1 });
+      await unprotect("keep-one");
+      await stateOf("pair-dear", "Evicted");
+    });
+
     it("a protected job stays, says which budget protects it, and leaves once that is gone", async () => {
       const before = await uidsOfJob("kept");
       const kept = await stays("kept", "keep-kept");
@@ -240,14 +248,6 @@ describe("disruption budgets", function () {
       await unprotect("keep-kept");
       await stateOf("kept", "Evicted");
       expect(await podsOfJob("kept")).to.deep.equal([]);
-    });
-
-    it("of two jobs that share a budget the one of lower priority leaves", async () => {
-      await stateOf("pair-cheap", "Evicted");
-      const dear = await stays("pair-dear", "keep-one");
-      expect(dear.status).to.include({ state: "Running", attempt: 1 });
-      await unprotect("keep-one");
-      await stateOf("pair-dear", "Evicted");
     });
   });
 });

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { jobs, podsOf } from "../../src/resources/types.ts";
 import type { Job, Pod } from "../../src/resources/types.ts";
 import {
   applyTeam,
@@ -11,6 +12,8 @@ import {
   teamIsReady,
   teamJobIs,
 } from "../support/installation.ts";
+
+const podType = podsOf("nvidia.com/gpu");
 
 describe("preemption on a real control plane", function () {
   let installation: Installation;
@@ -73,6 +76,42 @@ describe("preemption on a real control plane", function () {
     const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
     expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
     expect(victim.status.queuePosition).to.equal(1);
+  });
+
+  it("waits for the pods of a job that was deleted, and evicts nobody in their stead", async () => {
+    const pool = "leaving";
+    await makePool(pool, 2);
+    const stays = await run("leaving-stays", pool, 8, "low");
+    const annotations = { "rota.dev/simulate-termination-seconds": "3600" };
+    await installation.view.apply(
+      job("team", "leaving-goes", { pool, gpus: 8, priorityClassName: "low", annotations }),
+    );
+    const goes = await stateOf("leaving-goes", "Running");
+    const before = await podsOfPool(pool);
+    await installation.view.client.delete(jobs, "team/leaving-goes");
+    await installation.view.until("the database to know that it leaves", async () => {
+      const { rows } = await installation.database.pool.query(
+        "SELECT FROM jobs WHERE name = 'leaving-goes' AND ending IS NOT NULL",
+      );
+      return rows.length === 1;
+    });
+    await installation.view.apply(
+      job("team", "leaving-high", { pool, gpus: 8, priorityClassName: "high" }),
+    );
+    const waiting = await installation.view.until("the job to say why it waits", async () => {
+      const found = await installation.view.job("team/leaving-high");
+      return found.status.reason !== undefined && found;
+    });
+    expect(waiting.status.reason).to.equal("SpaceIsLeaving");
+    expect(waiting.status.message).to.include(`pods are leaving ${goes.status.nodes?.[0]}, then`);
+    expect(uids(await podsOfPool(pool))).to.deep.equal(uids(before));
+
+    const podKey = "team/leaving-goes-1-0";
+    await installation.view.client.delete(podType, podKey, { gracePeriodSeconds: 0 });
+    const high = await stateOf("leaving-high", "Running");
+    expect(high.status.nodes).to.deep.equal(goes.status.nodes);
+    expect((await stateOf("leaving-stays", "Running")).status.attempt).to.equal(1);
+    expect(stays.status.nodes).to.not.deep.equal(goes.status.nodes);
   });
 
   it("evicts nobody for a class with preemptionPolicy Never, and the job says why it waits", async () => {

@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/admissions.ts";
 import { holdJobs } from "../../src/db/holds.ts";
+import { beginEnding } from "../../src/db/job-progress.ts";
 import { type PlanInput, replacePlan } from "../../src/db/plans.ts";
 import { type Clock, systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
@@ -212,6 +213,48 @@ describe("cycle", () => {
       "SELECT status, reason FROM jobs WHERE name = 'first'",
     );
     expect(rows).to.deep.equal([{ status: "pending", reason: "OverPlan" }]);
+  });
+
+  it("waits for the room of an attempt that is being ended, for a while, and evicts nobody meanwhile", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(24);
+    for (const [node, name] of [
+      ["n1", "ends"],
+      ["n2", "runs"],
+    ] as const) {
+      await addNode(pool, node, 8);
+      const id = await addJob(pool, project, { name, perPod: gpus(8) });
+      await admitJobs(pool, [
+        { id, attempt: 0, borrowing: false, placements: [{ node, pods: 1 }] },
+      ]);
+    }
+    const { rows } = await pool.query<{ id: string }>("SELECT id FROM jobs WHERE name = 'ends'");
+    const end = { reason: "Suspended", message: "", counts: false } as const;
+    await beginEnding(pool, { id: rows[0]?.id ?? "", attempt: 1 }, end);
+    const urgent = { name: "urgent", priority: 100, preempts: true, perPod: gpus(8) };
+    await addJob(pool, project, urgent);
+    const told: string[] = [];
+    const deps: CycleDependencies = {
+      ...dependencies(() => Promise.resolve(mayAllGo)),
+      explain: (_, { explained }) => told.push(...explained.map(({ reason }) => reason)),
+    };
+    const cycles = async (): Promise<void> => {
+      for (let count = 0; count < 2; count += 1)
+        await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    };
+    await cycles();
+    expect(await statuses()).to.include({ runs: "starting", urgent: "pending" });
+    expect(new Set(told)).to.deep.equal(new Set(["SpaceIsLeaving"]));
+    // Its mark changes: still it is no victim.
+    await pool.query("UPDATE jobs SET borrowing = true WHERE name = 'ends'");
+    await cycles();
+    expect(await statuses()).to.include({ ends: "starting", urgent: "pending" });
+
+    await pool.query("ALTER TABLE allocations DISABLE TRIGGER allocations_not_changed");
+    await pool.query("UPDATE allocations SET leaves_by = now() WHERE leaves_by IS NOT NULL");
+    await cycles();
+    expect(await statuses()).to.deep.equal({ ends: "starting", runs: "evicting", urgent: "held" });
   });
 
   it("tells the log of no preemption that it has not written", async () => {

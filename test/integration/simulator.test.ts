@@ -15,17 +15,24 @@ describe("days of a simulated cluster", function () {
   let database: TestDatabase;
   let time: VirtualTime;
 
-  before(async () => {
+  beforeEach(async () => {
     database = await createTestDatabase();
     time = await withVirtualTime(database);
   });
-  after(async () => {
+  afterEach(async () => {
     await time.close();
     await database.drop();
   });
 
   it(`keeps every invariant at every step (SIMULATION_SEED=${seed})`, async () => {
-    const simulation = { time, seed, days, jobsPerDay: 110, timeZone: "Europe/Berlin" };
+    const simulation = {
+      time,
+      seed,
+      days,
+      jobsPerDay: 110,
+      timeZone: "Europe/Berlin",
+      spares: false,
+    };
     const report = await new Simulation(simulation).run();
     expect(report.byStatus).to.include.keys("succeeded", "running");
     // A judge that looks away passes everything: nearly every preemption must have been tried, and there must be some.
@@ -34,5 +41,12 @@ describe("days of a simulated cluster", function () {
     expect(report.proved / report.preemptions).to.be.at.least(0.9);
     expect(report.judgedCycles / report.cycles).to.be.at.least(0.9);
     if (seed === usualSeed) expect(report.preemptions).to.be.at.least(25);
+  });
+
+  it("keeps them also where victims that a budget holds up run on when nobody needs their room", async () => {
+    const simulation = { time, seed: 5, days: 0.25, jobsPerDay: 200, timeZone: "Europe/Berlin" };
+    const report = await new Simulation({ ...simulation, spares: true }).run();
+    expect(report.spared).to.be.at.least(1);
+    expect(report.preemptions).to.be.at.least(10);
   });
 });

@@ -3,11 +3,15 @@
  * in the rows: while it is down nothing of that happens, and what it left undone is done when it is back.
  */
 import { endJob, markRunning, retryJob } from "../../src/db/job-progress.ts";
-import { markEvicted } from "../../src/db/preemptions.ts";
+import { markEvicted, spareVictim } from "../../src/db/preemptions.ts";
 import type { Queryable } from "../../src/db/types.ts";
 import { type JobRow, jobsIn, type Stage } from "./stage.ts";
 
 const startDeadlineSeconds = 300;
+/** A victim that a budget holds up, longer than a hold lasts: it has lost nothing by then. */
+const heldUpSeconds = 400;
+
+const keyOf = ({ id, attempt, status }: JobRow): string => `${id}/${attempt}/${status}`;
 
 export async function retry(
   db: Queryable,
@@ -35,8 +39,12 @@ export class Kubelets {
 
   #downUntilSeconds = 0;
 
-  constructor(stage: Stage) {
+  /** Whether victims that have lost nothing run on when nobody needs their room any more. */
+  readonly #spares: boolean;
+
+  constructor(stage: Stage, spares: boolean) {
     this.#stage = stage;
+    this.#spares = spares;
   }
 
   /** Nobody is there to look at pods for so long. */
@@ -51,7 +59,7 @@ export class Kubelets {
   /** Plans what becomes of attempts that nobody has thought of yet. */
   async look(): Promise<void> {
     for (const job of await jobsIn(this.#stage.db, ["starting", "running", "evicting"])) {
-      const key = `${job.id}/${job.attempt}/${job.status}`;
+      const key = keyOf(job);
       if (this.#planned.has(key)) continue;
       this.#planned.add(key);
       if (job.status === "starting") this.#planStart(job);
@@ -95,6 +103,11 @@ export class Kubelets {
       this.#plan(20, "a victim finishes first", () => succeed(db, job));
       return;
     }
-    this.#plan(random.of([0, 30, 60, 120, 400]), "a victim has left", () => markEvicted(db, job));
+    const seconds = random.of([0, 30, 60, 120, heldUpSeconds]);
+    this.#plan(seconds, "a victim has left or is spared", async () => {
+      const isHeldUp = this.#spares && seconds === heldUpSeconds;
+      if (isHeldUp && (await spareVictim(db, job))) this.#planned.delete(keyOf(job));
+      else await markEvicted(db, job);
+    });
   }
 }

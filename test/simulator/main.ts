@@ -22,6 +22,7 @@ try {
     days: Number(values.days),
     jobsPerDay: Number(values["jobs-per-day"]),
     timeZone: values["time-zone"],
+    spares: true,
   }).run();
   console.log(JSON.stringify(report, undefined, 2));
 } finally {

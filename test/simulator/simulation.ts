@@ -34,6 +34,8 @@ export interface SimulationOptions {
   readonly days: number;
   /** Jobs submitted in a day. */
   readonly jobsPerDay: number;
+  /** Whether budgets hold victims up until they are spared. */
+  readonly spares: boolean;
   /** IANA name; the days begin on the Saturday before its clocks go back in 2026. */
   readonly timeZone: string;
 }
@@ -46,6 +48,8 @@ export interface SimulationReport extends Totals {
   readonly byStatus: Readonly<Record<string, number>>;
   /** Evictions by rule. */
   readonly evictions: Readonly<Record<string, number>>;
+  /** Victims that ran on, since nobody needed their room any more. */
+  readonly spared: number;
   readonly gpuHours: number;
 }
 
@@ -74,7 +78,7 @@ export class Simulation {
     this.#administrators = new Administrators(stage);
     this.#machines = new Machines(stage);
     this.#users = new Users(stage, this.#administrators.projects);
-    this.#kubelets = new Kubelets(stage);
+    this.#kubelets = new Kubelets(stage, options.spares);
     this.#operators = new Operators({
       stage,
       impatient: options.time.impatient,
@@ -186,8 +190,9 @@ export class Simulation {
     const { rows } = await this.#db.query<{ status: string; count: number }>(
       "SELECT status, count(*)::int FROM jobs GROUP BY status ORDER BY status",
     );
-    const ledger = await this.#db.query<{ rule: string; count: number }>(
-      "SELECT rule, count(*)::int FROM preemption_victims GROUP BY rule ORDER BY rule",
+    const ledger = await this.#db.query<{ rule: string; count: number; spared: number }>(
+      `SELECT rule, count(*)::int, (count(*) FILTER (WHERE outcome = 'Spared'))::int AS spared
+       FROM preemption_victims GROUP BY rule ORDER BY rule`,
     );
     const all = await this.#db.query<{ count: number }>(
       "SELECT count(*)::int FROM preemptions WHERE preemptor IS NOT NULL",
@@ -199,6 +204,7 @@ export class Simulation {
       jobs: this.#users.submitted,
       byStatus: Object.fromEntries(rows.map(({ status, count }) => [status, count])),
       evictions: Object.fromEntries(ledger.rows.map(({ rule, count }) => [rule, count])),
+      spared: ledger.rows.reduce((sum, { spared }) => sum + spared, 0),
       gpuHours: Math.round(this.#gpuSeconds / 3600),
     };
   }

@@ -72,6 +72,8 @@ export async function assertInBatches<Value>(
 
 /** Shares are not asserted of fewer cases: chance could fail them. */
 const fewestCases = 500;
+/** Nor of kinds of which fewer are demanded: twice as many are to be expected, and one run in a thousand would have less. */
+const fewestOfKind = 15;
 
 /** What the cases of a property reach, so that a generator cannot go dull unnoticed. */
 export class Reached<Kind extends string> {
@@ -90,7 +92,9 @@ export class Reached<Kind extends string> {
   expectPercent(floors: Readonly<Record<Kind, number>>): void {
     if (this.#cases < fewestCases) return;
     const kinds = Object.keys(floors) as Kind[];
-    const dull = kinds.filter((kind) => this.#percent(kind) < floors[kind]);
+    // Of a kind that is too rare for so few cases chance alone may show next to none.
+    const common = kinds.filter((kind) => (floors[kind] * this.#cases) / 100 >= fewestOfKind);
+    const dull = common.filter((kind) => this.#percent(kind) < floors[kind]);
     if (dull.length === 0) return;
     const seen = kinds.map((kind) => `${kind} ${this.#percent(kind).toFixed(1)} %`).join(", ");
     throw new Error(`too few of ${this.#cases} cases reach ${dull.join(", ")}: ${seen}`);

@@ -2,11 +2,11 @@
 import type { JobReason } from "../../api/reasons.ts";
 import { readActiveJobsNamed, readJobView } from "../../db/job-view.ts";
 import type { JobView } from "../../db/job-view.ts";
-import { cancelJob } from "../../db/job-progress.ts";
+import { beginEnding, cancelJob } from "../../db/job-progress.ts";
 import { setPriority, setSuspended } from "../../db/queue.ts";
 import { splitKey } from "../../kube/resource.ts";
 import { isNotFound } from "../../kube/errors.ts";
-import { jobs as jobType } from "../../resources/types.ts";
+import { hasEnded, jobs as jobType } from "../../resources/types.ts";
 import type { Job } from "../../resources/types.ts";
 import { again, done } from "../../runtime/reconcile.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
@@ -31,6 +31,8 @@ const firstWordsSeconds = 2;
 
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
+const deleted = { reason: "Deleted", message: "the Job was deleted" } as const;
+
 /**
  * A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. Pods that
  * the cache never shows go without a word: then it is looked again.
@@ -41,11 +43,18 @@ async function cancel(
   view: JobView,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  if ((await stopPods(context, podsOfJob(context, key, view.id), signal)) > 0) return done();
+  const pods = podsOfJob(context, key, view.id);
+  if (isRunning(view) && view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
+    await beginEnding(
+      context.db,
+      { id: view.id, attempt: view.attempt },
+      { ...deleted, counts: false },
+    );
+  if ((await stopPods(context, pods, signal)) > 0) return done();
   const unseen = await holdingNow(context, key, view.id, signal);
   if ((await stopPods(context, unseen, signal)) > 0) return again(unseenPodsSeconds);
   context.checkpoint("before-cancel");
-  await cancelJob(context.db, { id: view.id, reason: "Deleted", message: "the Job was deleted" });
+  await cancelJob(context.db, { id: view.id, ...deleted });
   context.counters.attemptEnded(view.pool, "cancelled");
   context.scheduler.wake(view.pool);
   const { namespace = "" } = splitKey(key);

@@ -27,13 +27,10 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
     db,
     `
     WITH leaving AS (
-      SELECT allocation.node_name, ARRAY[
-        sum(allocation.gpus), sum(allocation.cpu_millis), sum(allocation.memory_bytes), sum(allocation.pods)
-      ]::numeric[] AS amounts
-      FROM jobs AS job
-      JOIN allocations AS allocation ON allocation.job_id = job.id AND allocation.attempt = job.attempt
-      WHERE job.status = 'evicting'
-      GROUP BY allocation.node_name
+      SELECT node_name, ARRAY[sum(gpus), sum(cpu_millis), sum(memory_bytes), sum(pods)]::numeric[] AS amounts
+      FROM allocations
+      WHERE pool = $1 AND NOT evictable AND coalesce(leaves_by > now(), true)
+      GROUP BY node_name
     ),
     held AS (
       SELECT node_name, ARRAY[sum(gpus), sum(cpu_millis), sum(memory_bytes), sum(pods)]::numeric[] AS amounts

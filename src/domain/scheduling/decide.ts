@@ -219,7 +219,7 @@ class Deciding {
     return outsideText(job, this.#ceilings.over(job)).message;
   }
 
-  /** Room that evicting pods are about to leave is waited for instead of evicting more. */
+  /** Room that pods are about to leave is waited for instead of evicting more. */
   #waitForLeaving(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
     const placements = this.#known.place(job, "later", () =>
       placeGang(this.#nodes.accepting(job), job, futureRoom),
@@ -228,7 +228,7 @@ class Deciding {
     this.#nodes.keep(placements, job.perPod, job.key);
     this.#ceilings.reserve(job, this.#turn(job, !borrowing));
     const where = placements.map(({ node }) => node).slice(0, 5);
-    const message = `${obstacle}; evicted pods are leaving ${where.join(", ")}, then it fits`;
+    const message = `${obstacle}; pods are leaving ${where.join(", ")}, then it fits`;
     return waiting("SpaceIsLeaving", message);
   }
 

@@ -52,7 +52,7 @@ export interface NodeSnapshot {
   readonly committed: Resources;
   /** Pods that are not Rota's. */
   readonly foreign: Resources;
-  /** The part of `committed` that belongs to evicting jobs. */
+  /** The part of `committed` that belongs to evicting jobs, and to attempts that are being ended. */
   readonly leaving: Resources;
   /** Kept for held jobs. */
   readonly held: Resources;

@@ -44,6 +44,7 @@ const readEvents = async (db: DatabasePool, before: World): Promise<readonly Eve
     FROM job_events AS event
     LEFT JOIN preemption_victims AS victim ON event.to_status = 'evicting'
       AND victim.victim_job_id = event.job_id AND victim.victim_attempt = event.attempt
+      AND victim.outcome IS DISTINCT FROM 'Spared'
     LEFT JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
     WHERE event.id > $1 AND event.pool = $2 AND event.from_status <> event.to_status
     ORDER BY event.id
