@@ -1,4 +1,5 @@
 /** `why JOB`: what its status says, and what the scheduler's next decision would see and do. */
+import { jobReasonOf, reasonEntry } from "../../api/reasons.ts";
 import type { Why } from "../../api/http/schemas.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import {
@@ -71,12 +72,23 @@ function demandText({ parallelism, perPod }: Why): string {
   return `${counted(parallelism, "pod")} of ${parts.join(", ")}`;
 }
 
+const waitingStates: ReadonlySet<string> = new Set(["Pending", "Evicted"]);
+
 function headText(why: Why): string[] {
   const place = why.position === null ? "" : `, position ${why.position}`;
+  const state = why.suspended && waitingStates.has(why.state) ? "Suspended" : why.state;
   return [
-    `${styled("bold", `${why.namespace}/${why.name}`)}  ${why.state}  pool ${why.pool}${place}`,
+    `${styled("bold", `${why.namespace}/${why.name}`)}  ${state}  pool ${why.pool}${place}`,
     `priority ${why.priority} (${why.priorityClass || "no class"}), ${demandText(why)}, queued ${ageText(why.queuedAt)} ago`,
   ];
+}
+
+/** What a person can do about the reason, as the reference has it; nothing where Rota goes on by itself. */
+function cureText(reason: string): string[] {
+  const known = jobReasonOf(reason);
+  const cure = known === undefined ? "" : reasonEntry(known).cure.replace(/^Nothing; /, "");
+  if (cure === "" || cure.startsWith("Nothing:")) return [];
+  return [`What you can do: ${cure.charAt(0).toLowerCase()}${cure.slice(1)}`];
 }
 
 const verdictWords = {
@@ -131,6 +143,7 @@ export function whyText(why: Why, job: Job | undefined): string {
   return [
     ...headText(why),
     ...(said === "" ? [] : [`${reason}: ${printable(said)}`]),
+    ...cureText(reason),
     ...(placed === "" ? [] : [`on ${placed}`]),
     ...verdictText(why, said),
     ...budgetNote(why, job),
@@ -151,6 +164,7 @@ function statusText({ metadata, status }: Job, note: string): string {
   return [
     `${styled("bold", `${metadata.namespace}/${metadata.name}`)}  ${state}`,
     `${reason}: ${printable(message)}`,
+    ...cureText(reason),
     ...(note === "" ? [] : [note]),
   ].join("\n");
 }

@@ -129,7 +129,12 @@ function ceiling(
       borrowed: borrowed ?? 0,
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
-      ...(closes === undefined ? {} : { evictClosesInSeconds: closes.seconds }),
+      ...(closes === undefined
+        ? {}
+        : {
+            evictClosesInSeconds: closes.seconds,
+            evictClosesAtText: comingText(closes.atSecond, second),
+          }),
       ...(isShut ? { isShut } : {}),
     },
   ];

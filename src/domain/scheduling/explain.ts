@@ -118,9 +118,10 @@ export function durationText(seconds: number): string {
   return `${rounded(Math.round(seconds / 360) / 10)} h`;
 }
 
+/** A time of the week and no duration, which would be other words in every cycle. */
 export function closesTooSoonText(state: CeilingState, runtimeSeconds: number): string {
-  const closes = durationText(state.ceiling.evictClosesInSeconds ?? 0);
-  return `its maxRuntime of ${durationText(runtimeSeconds)} cannot end before ${planNames(state)} closes in ${closes} and evicts`;
+  const at = state.ceiling.evictClosesAtText ?? "";
+  return `its maxRuntime of ${durationText(runtimeSeconds)} cannot end before ${planNames(state)} closes ${at} and evicts`;
 }
 
 /** Names of victims written out; more are counted. */

@@ -85,6 +85,8 @@ export interface Ceiling {
   readonly opensAtText?: string;
   /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
   readonly evictClosesInSeconds?: number;
+  /** When that is, in words: "Tue 20:00". */
+  readonly evictClosesAtText?: string;
   /** Closed by a window that evicts: until it opens nothing starts past it, not even as a borrower. */
   readonly isShut?: boolean;
 }

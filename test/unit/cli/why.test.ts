@@ -69,4 +69,20 @@ describe("kubectl rota why", () => {
     const waits = { ...answer, verdict: { ...answer.verdict, kind: "wait" } } as Why;
     expect(whyText(waits, jobWith("VictimsProtected", "protected"))).to.not.contain(note);
   });
+
+  it("says what can be done about the reason, where somebody has to do something", () => {
+    const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
+    expect(said("NoMatchingNode")).to.include(
+      "What you can do: change the template or the nodes' labels and taints.",
+    );
+    expect(said("NoSpace")).to.include("What you can do: ask for less per pod, or a higher");
+    expect(said("SpaceIsLeaving")).to.not.include("What you can do");
+    expect(said("OfALaterVersion")).to.not.include("What you can do");
+  });
+
+  it("shows a job that is held back as suspended, as its status does", () => {
+    const suspended = { ...answer, suspended: true, verdict: null };
+    const job = jobWith("Suspended", "spec.suspend is true");
+    expect(whyText(suspended, job)).to.match(/^\S*team\/train\S* {2}Suspended /);
+  });
 });

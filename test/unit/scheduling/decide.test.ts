@@ -396,12 +396,15 @@ describe("why a job waits", () => {
     const waiting = only({ nodes: [aNode("n1")], ceilings: [closed], queue: [aJob("j", job)] });
     expect(waiting.reason).to.equal("WindowClosed");
     expect(waiting.message).to.include("plan vision-weekdays opens Mon 08:00");
-    const closing = aCeiling("c", 8, 0, { evictClosesInSeconds: 1800 });
+    const closing = aCeiling("c", 8, 0, {
+      evictClosesInSeconds: 1800,
+      evictClosesAtText: "Tue 20:00",
+    });
     const long = aJob("j", { ...job, maxRuntimeSeconds: 3600 });
     const tooLong = only({ nodes: [aNode("n1")], ceilings: [closing], queue: [long] });
     expect(tooLong.reason).to.equal("WindowClosesTooSoon");
     expect(tooLong.message).to.equal(
-      "its maxRuntime of 60 min cannot end before plan plan-c closes in 30 min and evicts",
+      "its maxRuntime of 60 min cannot end before plan plan-c closes Tue 20:00 and evicts",
     );
   });
 
