@@ -203,9 +203,13 @@ describe("operators that are killed again and again", function () {
       if (status === "succeeded") expect({ name, mayFail }).to.deep.equal({ name, mayFail: false });
       expect(failures, `failures of ${name}`).to.equal(status === "failed" ? 1 : 0);
     }
+    // Where the garbage collector is first, the pods of a deleted Job are lost before the Job is seen to be gone.
     const { rows: retries } = await database.pool.query<{ retry: string }>(
-      `SELECT DISTINCT from_status || ' ' || reason AS retry FROM job_events
-       WHERE to_status = 'pending' AND from_status IS NOT NULL ORDER BY 1`,
+      `SELECT DISTINCT event.from_status || ' ' || event.reason AS retry
+       FROM job_events AS event JOIN jobs AS job ON job.id = event.job_id
+       WHERE event.to_status = 'pending' AND event.from_status IS NOT NULL
+         AND NOT (job.status = 'cancelled' AND event.reason = 'PodsLost')
+       ORDER BY 1`,
     );
     const expected = new Set([
       "held HoldExpired",
