@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import { waitFor } from "../../../dev/local/wait.ts";
 import { createInformer } from "../../../src/kube/reflector.ts";
 import type { InformerOptions } from "../../../src/kube/reflector.ts";
 import type { KubeObject, ResourceType } from "../../../src/kube/resource.ts";
@@ -253,7 +254,8 @@ describe("reflector", () => {
   it("stops at once, in the middle of anything", async () => {
     server.answer(never);
     const { informer } = start();
-    await systemClock.sleep(0.02);
+    // A request that is cancelled on its way may still arrive, later.
+    await waitFor(() => server.requests.length > 0, { what: "a request", timeoutMs: 10_000 });
     stop.abort();
     await informer.stopped();
     const asked = server.requests.length;
