@@ -290,7 +290,7 @@ export const reasons = {
   Spared: {
     kinds: ["Job"],
     meaning:
-      "The job was to make way; nobody needs its room any more, and none of its pods had left: it runs on.",
+      "The job was to make way, and none of its pods had left. Nobody needs its room any more, or a window closed and a PodDisruptionBudget does not let it go: it runs on.",
     cure: nothing,
   },
   StartDeadlineExceeded: {

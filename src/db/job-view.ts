@@ -55,6 +55,8 @@ export interface EvictionEntry {
   readonly ageSeconds: number;
   /** Nobody needs its room any more: who did has started elsewhere, has ended, or has given its hold back. */
   readonly isSettled: boolean;
+  /** Nobody ever did: a window closed. */
+  readonly isForWindow: boolean;
 }
 
 interface Row {
@@ -143,6 +145,7 @@ const selection = `
         'reason', preemption.reason || '; rule ' || victim.rule,
         'ageSeconds', extract(epoch FROM now() - preemption.decided_at),
         'isSettled', preemption.outcome IS NOT NULL,
+        'isForWindow', preemption.preemptor_job_id IS NULL,
         'jobs', array_remove(
           preemption.preemptor || ARRAY(SELECT victim FROM preemption_victims WHERE preemption_id = preemption.id), NULL
         )

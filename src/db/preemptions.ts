@@ -141,7 +141,8 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 
 /**
  * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
- * has started elsewhere, has ended, or has given its hold back. False when somebody does, or a window closed.
+ * has started elsewhere, has ended, or has given its hold back; or a window closed, and there was none. False when
+ * somebody does.
  */
 export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
@@ -154,7 +155,7 @@ export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean
         SELECT FROM preemption_victims AS victim
         JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
         WHERE victim.victim_job_id = $1 AND victim.victim_attempt = $2 AND victim.outcome IS NULL
-          AND preemption.outcome IS NOT NULL
+          AND (preemption.outcome IS NOT NULL OR preemption.preemptor_job_id IS NULL)
       )
       RETURNING id, attempt
     ), settled AS (

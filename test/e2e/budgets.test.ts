@@ -77,15 +77,31 @@ describe("disruption budgets", function () {
   const uidsOfJob = async (name: string): Promise<string[]> =>
     (await podsOfJob(name)).map(({ uid }) => uid).toSorted();
 
-  /** One pod of these jobs must stay. Fulfils when the budget counts that many healthy ones. */
-  async function protect(budget: string, jobs: readonly string[], healthy: number): Promise<void> {
+  /** What the ledger says became of the decisions to evict the job, and of the job. */
+  async function decisionsAbout(name: string): Promise<readonly object[]> {
+    const { rows } = await installation.database.pool.query(
+      `SELECT preemption.outcome, victim.outcome AS of_victim
+       FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = id
+       WHERE victim = $1 ORDER BY decided_at`,
+      [`team/${name}`],
+    );
+    return rows;
+  }
+
+  /** So many pods of these jobs must stay. Fulfils when the budget counts that many healthy ones. */
+  async function protect(
+    budget: string,
+    jobs: readonly string[],
+    healthy: number,
+    minAvailable = 1,
+  ): Promise<void> {
     const { client } = installation.view;
     await client.raw("POST", budgets, {
       apiVersion: "policy/v1",
       kind: "PodDisruptionBudget",
       metadata: { name: budget },
       spec: {
-        minAvailable: 1,
+        minAvailable,
         selector: { matchExpressions: [{ key: "rota.dev/job", operator: "In", values: jobs }] },
       },
     });
@@ -181,7 +197,6 @@ describe("disruption budgets", function () {
   });
 
   it("a victim that a budget keeps until its preemptor gives up runs on untouched, and may be chosen again", async () => {
-    const { database } = installation;
     await makePool("spared");
     await run("spared", "spared", 8, "low");
     const before = await uidsOfJob("spared");
@@ -195,12 +210,7 @@ describe("disruption budgets", function () {
     await unprotect("keep-spared");
     await stateOf("spared-high", "Running");
     expect((await stateOf("spared", "Evicted")).status.attempt).to.equal(1);
-    const { rows } = await database.pool.query(
-      `SELECT preemption.outcome, victim.outcome AS of_victim
-       FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = id
-       WHERE victim = 'team/spared' ORDER BY decided_at`,
-    );
-    expect(rows).to.deep.equal([
+    expect(await decisionsAbout("spared")).to.deep.equal([
       { outcome: "Released", of_victim: "Spared" },
       { outcome: "Started", of_victim: "Evicted" },
     ]);
@@ -211,15 +221,22 @@ describe("disruption budgets", function () {
 
     before(async () => {
       soon = closingSoon(leastMilliseconds);
-      for (const pool of ["closing", "pair"])
+      for (const pool of ["closing", "pair", "surprised"])
         await makePool(pool, { onWindowClose: "Evict", timeWindows: soon.windows });
       await run("kept", "closing", 8, "low");
       await run("pair-dear", "pair", 4, "high");
       await run("pair-cheap", "pair", 4, "low");
+      await run("surprised", "surprised", 8, "low");
       await protect("keep-kept", ["kept"], 1);
-      await protect("keep-one", ["pair-dear", "pair-cheap"], 2);
+      await protect("keep-pair", ["pair-dear", "pair-cheap"], 2, 2);
+      // Killed as soon as it has decided to evict: the others are protected.
+      await installation.stopOperators();
+      const crashing = await operate({ ROTA_CRASH_POINT: "cycle-committed" });
       expect(Date.now(), "set up before the close").to.be.below(soon.closesAt);
       await closes(soon);
+      expect(await crashing.ended).to.equal("SIGKILL");
+      await protect("keep-surprised", ["surprised"], 1);
+      await operate();
     });
 
     const closing = ({ status }: Job): Condition | undefined =>
@@ -231,7 +248,23 @@ describe("disruption budgets", function () {
         ),
       );
 
+    it("a job whose budget closes after the decision to evict it is kept like one it protected before", async () => {
+      const before = await uidsOfJob("surprised");
+      const kept = await stays("surprised", "keep-surprised");
+      expect(kept.status).to.include({ state: "Running", attempt: 1 });
+      expect(await uidsOfJob("surprised")).to.deep.equal(before);
+      await unprotect("keep-surprised");
+      await stateOf("surprised", "Evicted");
+      expect(await decisionsAbout("surprised")).to.deep.equal([
+        { outcome: null, of_victim: "Spared" },
+        { outcome: null, of_victim: "Evicted" },
+      ]);
+    });
+
     it("of two jobs that share a budget the one of lower priority leaves", async () => {
+      await stays("pair-cheap", "keep-pair");
+      await protect("keep-one", ["pair-dear", "pair-cheap"], 2);
+      await unprotect("keep-pair");
       await stateOf("pair-cheap", "Evicted");
       const dear = await stays("pair-dear", "keep-one");
       expect(dear.status).to.include({ state: "Running", attempt: 1 });

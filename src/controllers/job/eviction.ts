@@ -22,6 +22,9 @@ export interface Progress {
 
 const heldUpBackoff = { baseSeconds: 2, maxSeconds: 30 };
 
+/** A budget that is closed for a moment is waited for. */
+const closePatienceSeconds = 10;
+
 /** The longer it has been held up, the longer until it is asked for again: the pauses double, up to the longest. */
 export function heldUpSeconds(ageSeconds: number, random: () => number = Math.random): number {
   const doublings = Math.log2(Math.max(0, ageSeconds) / heldUpBackoff.baseSeconds + 1);
@@ -51,15 +54,26 @@ async function askToLeave(step: Step): Promise<EvictionProgress> {
 const isUp = (step: Step): boolean =>
   allAre(step, (pod) => !isLost(pod) && pod.phase !== "Pending");
 
-/** Nobody needs its room any more, and it has lost nothing: to evict it would be for nothing. */
-async function spare(step: Step): Promise<boolean> {
+/** It runs on in the same attempt, if it has lost nothing. */
+async function spare(step: Step, note: string): Promise<boolean> {
   const { context, job, view } = step;
-  if (view.eviction?.isSettled !== true || !isUp(step) || !isUp(await asItIs(step))) return false;
+  if (!isUp(step) || !isUp(await asItIs(step))) return false;
   if (!(await spareVictim(context.db, { id: view.id, attempt: view.attempt }))) return false;
-  const note = "nobody needs its room any more, and none of its pods had left: it runs on";
   notify(context, jobs, job, { type: "Normal", reason: "Spared", action: "Spare", note });
   context.scheduler.wake(view.pool);
   return true;
+}
+
+/** To evict it would be for nothing. */
+const spareForNobody = async (step: Step): Promise<boolean> =>
+  step.view.eviction?.isSettled === true &&
+  spare(step, "nobody needs its room any more, and none of its pods had left: it runs on");
+
+/** Whoever a window evicts stays as long as a budget protects it: the next cycle asks again, and says so. */
+async function spareFromClose(step: Step, budget: string): Promise<boolean> {
+  const { isForWindow = false, ageSeconds = 0 } = step.view.eviction ?? {};
+  if (!isForWindow || ageSeconds < closePatienceSeconds) return false;
+  return spare(step, `PodDisruptionBudget ${budget} does not let it go: it runs on for now`);
 }
 
 async function endEviction(step: Step): Promise<ReconcileResult> {
@@ -77,18 +91,19 @@ async function endEviction(step: Step): Promise<ReconcileResult> {
 
 export async function evict(step: Step): Promise<Progress> {
   const { context, view } = step;
-  if (await spare(step)) return { result: again(0) };
+  if (await spareForNobody(step)) return { result: again(0) };
   context.checkpoint("before-eviction");
   const { holding, refused, left } = await askToLeave(step);
   if (refused !== undefined) {
     context.logger.warn("a disruption budget holds an eviction up", { job: view.name, refused });
     // The budget has closed in the midst of it: what is left of a gang is of no use to anybody.
     const isBroken = left > 0 || !(isUntouched(step) || isUntouched(await asItIs(step)));
-    if (isBroken) await stopPods(context, ofAttempt(step), step.signal);
-    const result = again(
-      isBroken ? unseenPodsSeconds : heldUpSeconds(view.eviction?.ageSeconds ?? 0),
-    );
-    return isBroken ? { result } : { result, heldUpBy: refused };
+    if (isBroken) {
+      await stopPods(context, ofAttempt(step), step.signal);
+      return { result: again(unseenPodsSeconds) };
+    }
+    if (await spareFromClose(step, refused)) return { result: again(0) };
+    return { result: again(heldUpSeconds(view.eviction?.ageSeconds ?? 0)), heldUpBy: refused };
   }
   context.checkpoint("after-eviction");
   return { result: holding > 0 ? done() : await endEviction(step) };
