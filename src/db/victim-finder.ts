@@ -26,7 +26,7 @@ export interface FinderLimits {
   readonly siblings: number;
 }
 
-export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 128, nodes: 32, siblings: 32 };
+export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 256, nodes: 32, siblings: 32 };
 
 interface Row {
   readonly id: string;
