@@ -32,6 +32,15 @@ const read = (file: string): string => readFileSync(join(projectRoot, file), "ut
 const elsewhere = (command: string): string | undefined =>
   runElsewhere.find(([pattern]) => pattern.test(command))?.[1];
 
+/** Whether there was anybody to hear it. */
+function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
+  try {
+    return process.kill(-pid, signal);
+  } catch {
+    return false;
+  }
+}
+
 describe("the documentation's commands", () => {
   const directory = mkdtempSync(join(tmpdir(), "rota-docs-"));
   const copy = join(directory, "rota");
@@ -73,6 +82,8 @@ describe("the documentation's commands", () => {
     const log = openSync(logFile, "w");
     const child = spawn("bash", ["-c", "source .local/env; exec npm start"], {
       cwd: copy,
+      // A process group of its own tells whether anything of it is left.
+      detached: true,
       stdio: ["ignore", log, log],
       env: { ...process.env, ROTA_HTTP_PORT: "0", ROTA_API_PORT: "0" },
     });
@@ -87,10 +98,21 @@ describe("the documentation's commands", () => {
     });
   }
 
+  /** Whoever watches over `npm start` signals npm alone: the operator must hear of it. */
   async function stopOperator(): Promise<void> {
+    const pid = operator?.pid;
+    if (pid === undefined) return;
     operator?.kill("SIGTERM");
     operator = undefined;
     await operatorEnded;
+    try {
+      await waitFor(() => Promise.resolve(!signalGroup(pid, 0)), {
+        what: "all processes of npm start to end",
+        timeoutMs: 30_000,
+      });
+    } finally {
+      signalGroup(pid, "SIGKILL");
+    }
   }
 
   async function follow(command: string): Promise<void> {
