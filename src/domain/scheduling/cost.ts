@@ -37,6 +37,10 @@ export function comparePreference(a: Candidate, b: Candidate): number {
   );
 }
 
+/** The largest gangs, then what is preferred least. */
+export const compareDearness = (a: Candidate, b: Candidate): number =>
+  b.pods - a.pods || comparePreference(b, a);
+
 export const totalPods = (set: readonly Candidate[]): number =>
   set.reduce((sum, one) => sum + one.pods, 0);
 

@@ -5,8 +5,9 @@
  */
 import {
   type Candidate,
-  comparePreference,
   compareCost,
+  compareDearness,
+  comparePreference,
   compareQuality,
   totalPods,
 } from "./cost.ts";
@@ -37,13 +38,14 @@ interface Outlook {
 const MAX_STEPS = 50_000;
 
 /**
- * The cheapest sufficient set, or undefined when all items together are not enough. With `toBeat`, only a set that
- * costs less is returned.
+ * The cheapest sufficient set, the dearest first, or undefined when all items together are not enough. With `toBeat`,
+ * only a set that costs less is returned.
  */
 export function cheapestCover(
   items: readonly CoverItem[],
   deficits: readonly number[],
   toBeat?: readonly Candidate[],
+  maxSteps = MAX_STEPS,
 ): readonly Candidate[] | undefined {
   const missing = deficits.map((deficit) => Math.max(0, deficit));
   const useful = clip(items, missing);
@@ -51,8 +53,13 @@ export function cheapestCover(
   const groups = groupAlike(useful);
   const first = greedyCover(useful, missing);
   const best = toBeat && compareCost(toBeat, first) <= 0 ? toBeat : first;
-  const found = new Search(groups, best).run(missing);
-  return found === toBeat ? undefined : found;
+  const found = new Search(groups, best, maxSteps).run(missing);
+  if (found === toBeat) return undefined;
+  // A search that gave up may hold a set of which it had yet to see that less is enough.
+  return needed(
+    useful.filter(({ candidate }) => found.includes(candidate)),
+    missing,
+  );
 }
 
 const clip = (items: readonly CoverItem[], missing: readonly number[]): CoverItem[] =>
@@ -87,32 +94,39 @@ function groupAlike(items: readonly CoverItem[]): Group[] {
 const density = (group: Group): number =>
   group.frees.reduce((sum, amount) => sum + amount, 0) / group.pods;
 
-/** Takes in order of preference until it is enough, then drops what is not needed, dearest first. */
+/** Takes in order of preference until it is enough, then drops what is not needed. */
 function greedyCover(
   items: readonly CoverItem[],
   missing: readonly number[],
 ): readonly Candidate[] {
-  const inOrder = [...items].sort((a, b) => comparePreference(a.candidate, b.candidate));
-  let chosen: CoverItem[] = [];
-  for (const item of inOrder) {
+  const chosen: CoverItem[] = [];
+  for (const item of items.toSorted((a, b) => comparePreference(a.candidate, b.candidate))) {
     if (enough(chosen, missing)) break;
     chosen.push(item);
   }
-  for (const item of chosen.toReversed()) {
-    const without = chosen.filter((other) => other !== item);
-    if (enough(without, missing)) chosen = without;
+  return needed(chosen, missing);
+}
+
+/** The items without those that can be spared, dearest first. */
+function needed(items: readonly CoverItem[], missing: readonly number[]): readonly Candidate[] {
+  let kept = items.toSorted((a, b) => compareDearness(a.candidate, b.candidate));
+  for (const item of kept) {
+    const without = kept.filter((other) => other !== item);
+    if (enough(without, missing)) kept = without;
   }
-  return chosen.map(({ candidate }) => candidate);
+  return kept.map(({ candidate }) => candidate);
 }
 
 class Search {
   readonly #groups: readonly Group[];
   readonly #outlooks: readonly Outlook[];
+  readonly #maxSteps: number;
   #best: readonly Candidate[];
   #steps = 0;
 
-  constructor(groups: readonly Group[], best: readonly Candidate[]) {
+  constructor(groups: readonly Group[], best: readonly Candidate[], maxSteps: number) {
     this.#groups = groups;
+    this.#maxSteps = maxSteps;
     this.#outlooks = outlooks(groups);
     this.#best = best;
   }
@@ -124,7 +138,7 @@ class Search {
 
   #branch(index: number, missing: readonly number[], chosen: readonly Candidate[]): void {
     this.#steps += 1;
-    if (this.#steps > MAX_STEPS) return;
+    if (this.#steps > this.#maxSteps) return;
     if (missing.every((need) => need <= 0)) {
       if (compareCost(chosen, this.#best) < 0) this.#best = chosen;
       return;

@@ -71,8 +71,8 @@ export class GangRoom {
       if (entry) this.#update(entry, change(entry.room, times(job.perPod, pods)));
     }
     for (const ceiling of this.#ceilings) {
-      const relief = ceiling.reliefBy(job);
-      if (relief > 0) this.#excess.set(ceiling.ceiling.id, this.excessOf(ceiling) + sign * relief);
+      const relief = sign * ceiling.reliefBy(job);
+      this.#excess.set(ceiling.ceiling.id, this.excessOf(ceiling) + relief);
     }
   }
 

@@ -39,10 +39,9 @@ const slotOn = (node: NodeState, job: QueuedJob): Slot => ({
   missing: missingShare(node.future, job.perPod),
 });
 
-const nearestFirst = (a: Slot, b: Slot): number =>
-  b.fits - a.fits || a.missing - b.missing || (a.node.name < b.node.name ? -1 : 1);
+const nearestFirst = (a: Slot, b: Slot): number => b.fits - a.fits || a.missing - b.missing;
 
-/** The nodes that are nearest to having room: where most pods fit already, then where the least is missing. */
+/** The nodes nearest to having room: where most pods fit already, then where the least is missing, then by name, as they come. */
 function bestNodes(
   job: QueuedJob,
   accepting: readonly NodeState[],

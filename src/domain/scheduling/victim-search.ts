@@ -5,7 +5,13 @@
  * - node by node, the fewest evicted pods for each pod placed;
  * - plain greed in order of preference.
  */
-import { type Candidate, compareCost, comparePreference, totalPods } from "./cost.ts";
+import {
+  type Candidate,
+  compareCost,
+  compareDearness,
+  comparePreference,
+  totalPods,
+} from "./cost.ts";
 import { cheapestCover, type CoverItem } from "./cover.ts";
 import { type Excess, GangRoom } from "./gang-room.ts";
 import type { NodeState } from "./nodes.ts";
@@ -95,14 +101,12 @@ function roomAfter(input: SearchInput, gone: readonly Candidate[]): GangRoom {
 /** Drops victims, dearest first, as long as the gang still fits. Once is enough: fewer victims never make more room. */
 function minimal(input: SearchInput, set: readonly Candidate[]): readonly Candidate[] {
   const room = roomAfter(input, set);
-  return set
-    .toSorted((a, b) => b.pods - a.pods || comparePreference(b, a))
-    .filter((candidate) => {
-      room.comeBack(candidate);
-      if (room.sufficient) return false;
-      room.leave(candidate);
-      return true;
-    });
+  return set.toSorted(compareDearness).filter((candidate) => {
+    room.comeBack(candidate);
+    if (room.sufficient) return false;
+    room.leave(candidate);
+    return true;
+  });
 }
 
 /** For each node, the cheapest set that makes room for all pods there; where there is room already, for the ceilings alone. */
@@ -239,7 +243,10 @@ function bestOffer(
   for (const node of input.nodes) {
     const local = onNode.get(node.name);
     if (!local) continue;
-    if (!offers.has(node.name)) offers.set(node.name, offerOf(input, room, node.name, local));
+    // What was offered for more pods than are missing now is no bargain any more.
+    const isKnown = offers.has(node.name);
+    const tooMany = (offers.get(node.name)?.extraPods ?? 0) > room.podsMissing;
+    if (!isKnown || tooMany) offers.set(node.name, offerOf(input, room, node.name, local));
     const offer = offers.get(node.name);
     if (offer && (!best || compareOffers(offer, best) < 0)) best = offer;
   }

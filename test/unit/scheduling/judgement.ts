@@ -21,6 +21,7 @@ import {
   mayRun,
   outsideReason,
   podsFitting,
+  podsOf,
   refusalOf,
   ruleOf,
 } from "./brute-force.ts";
@@ -119,6 +120,8 @@ function expectGoodVictims(scenario: Scenario, verdict: PreemptVerdict): void {
   }
   if (!verdict.borrowing) expect(becomesInside(snapshot, job, victims)).to.equal(true);
   expectPlaced(scenario, verdict.placements, victims, "later");
+  expectDearestFirst(verdict, victims);
+  expect(verdict.alternatives.length, "alternatives").to.be.at.most(3);
   const sets = [victims, ...verdict.alternatives.map((one) => among(scenario, one.victims))];
   for (const [index, set] of sets.entries()) {
     expect(isSufficient(snapshot, job, set), "an alternative is sufficient").to.equal(true);
@@ -127,6 +130,21 @@ function expectGoodVictims(scenario: Scenario, verdict: PreemptVerdict): void {
   }
   const members = sets.map((set) => set.map(({ id }) => id).join());
   expect(new Set(members).size, "different sets").to.equal(sets.length);
+}
+
+/** The first victim's rule is the ledger's for the whole: it has the most pods, and is preferred least among its like. */
+function expectDearestFirst({ victims: [first] }: PreemptVerdict, victims: LiveJob[]): void {
+  const dearness = (victim: LiveJob): number[] => [
+    podsOf(victim),
+    victim.borrowing ? 0 : 1,
+    victim.priority,
+    -victim.startedAtSeconds,
+  ];
+  const named = victims.find(({ id }) => id === first?.jobId);
+  for (const victim of victims) {
+    const [one, other] = [dearness(named ?? victim), dearness(victim)];
+    expect(compareCosts([one], [other]), `${victim.key} is dearer`).to.be.at.least(0);
+  }
 }
 
 /**

@@ -152,8 +152,11 @@ describe("the place of a gang", () => {
     fc.assert(
       fc.property(drawnNodes, gangs, (nodes, job) => {
         const { rooms } = capacityOf(nodes);
-        const engine = new Nodes(nodes).all;
-        const placed = placesOf(placeGang(engine, job, startableRoom));
+        const engine = new Nodes(nodes.toReversed()).all;
+        const placements = placeGang(engine, job, startableRoom) ?? [];
+        const names = placements.map(({ node }) => node);
+        expect(names, "by name").to.deep.equal(names.toSorted());
+        const placed = placements.length > 0 ? placesOf(placements) : undefined;
         expect(placed).to.deep.equal(bestFit(naive(job), rooms, now));
         expect(placesOf(placeGang(engine, job, futureRoom))).to.deep.equal(
           bestFit(naive(job), rooms, later),
@@ -170,7 +173,7 @@ describe("the place of a gang", () => {
     const reached = new Reached<"kept" | "not kept">();
     fc.assert(
       fc.property(drawnNodes, gangs, (drawn, job) => {
-        const nodes = new Nodes(drawn);
+        const nodes = new Nodes(drawn.toReversed());
         const before = new Map(nodes.all.map(({ name, future }) => [name, future]));
         const head = new HeadOfLine();
         const isKept = head.protect(job, nodes);

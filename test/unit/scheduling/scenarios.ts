@@ -176,6 +176,7 @@ const constraints: fc.Arbitrary<Partial<NodeConstraints>> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ nodeSelector: { disk: "fast" } }) },
   { weight: 1, arbitrary: fc.constant({ avoidNodes: ["n0"] }) },
   { weight: 1, arbitrary: fc.constant({ affinityTerms: [terms("disk", "NotIn", "fast")] }) },
+  { weight: 1, arbitrary: fc.constant({ storageTerms: [[terms("disk", "NotIn", "fast")]] }) },
   {
     weight: 1,
     arbitrary: fc.constant({
@@ -228,6 +229,13 @@ function ceilingOf(id: string, drawn: DrawnCeiling, live: readonly LiveJob[]): C
   });
 }
 
+/** Up to so much, and now and then nothing at all. */
+const orNone = (most: number): fc.Arbitrary<number> =>
+  fc.oneof(
+    { weight: 1, arbitrary: fc.constant(0) },
+    { weight: 6, arbitrary: fc.integer({ min: 1, max: most }) },
+  );
+
 /** A job in the queue; `most` pods in its gang. */
 export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
   fc
@@ -237,14 +245,14 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         parallelism: fc.constant(parallelism),
         // Pods of a gang are smaller: it would be too large for the pool too often.
         gpus: fc.integer({ min: 0, max: Math.ceil(6 / parallelism) }),
-        cores: fc.integer({ min: 1, max: Math.ceil(9 / parallelism) }),
-        gib: fc.integer({ min: 0, max: Math.ceil(9 / parallelism) }),
+        cores: orNone(Math.ceil(9 / parallelism)),
+        gib: orNone(Math.ceil(9 / parallelism)),
         priority: fc.integer({ min: 1, max: 4 }),
         ceilings: someCeilings,
         allowsBorrowing: fc.boolean(),
         unplanned: sometimes(8),
         isMeek: sometimes(12),
-        runtime: fc.constantFrom(undefined, undefined, 900, 3600),
+        runtime: fc.constantFrom(undefined, undefined, 900, 1800, 3600),
         constraints,
       }),
     )

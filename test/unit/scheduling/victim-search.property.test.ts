@@ -1,0 +1,136 @@
+/** Ways to victims that are no optimum by themselves, against the naive reading of what each says it does. */
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { Ceilings } from "../../../src/domain/scheduling/ceilings.ts";
+import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
+import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/types.ts";
+import {
+  findCheapest,
+  greedyVictims,
+  isPossible,
+  type SearchInput,
+} from "../../../src/domain/scheduling/victim-search.ts";
+import { propertyRuns, Reached } from "../../support/property.ts";
+import { exceeded, podsFitting, podsOf } from "./brute-force.ts";
+import { jobOf } from "./judgement.ts";
+import { scenarios } from "./scenarios.ts";
+import { aJob, aLiveJob, aNode, aSnapshot, occupied, resources } from "./support.ts";
+
+function searchIn(snapshot: Snapshot, job: QueuedJob, live: readonly LiveJob[]): SearchInput {
+  const over = new Ceilings(snapshot.ceilings).over(job);
+  return {
+    nodes: new Nodes(snapshot.nodes).accepting(job),
+    demand: job,
+    candidates: live.map((one) => ({ job: one, pods: podsOf(one), rule: "LowerPriority" })),
+    over: over.map((ceiling) => ({ ceiling, amount: ceiling.excess(job) })),
+  };
+}
+
+const preference = (job: LiveJob): number[] => [
+  job.borrowing ? 0 : 1,
+  job.priority,
+  -job.startedAtSeconds,
+  Number(job.id.slice(1)),
+];
+
+const inOrder = (one: readonly number[], other: readonly number[]): number =>
+  one.map((value, index) => value - (other[index] ?? 0)).find((difference) => difference !== 0) ??
+  0;
+
+/** In order of preference until it is enough; then, largest gangs and least preferred first, whoever can be spared stays. */
+function naiveGreed(live: readonly LiveJob[], isEnough: (set: readonly LiveJob[]) => boolean) {
+  const ordered = live.toSorted((one, other) => inOrder(preference(one), preference(other)));
+  const counts = Array.from({ length: ordered.length + 1 }, (_, count) => count);
+  let chosen = ordered.slice(
+    0,
+    counts.find((count) => isEnough(ordered.slice(0, count))),
+  );
+  for (const victim of chosen.toReversed().toSorted((a, b) => podsOf(b) - podsOf(a))) {
+    const without = chosen.filter((one) => one !== victim);
+    if (isEnough(without)) chosen = without;
+  }
+  return chosen.map(({ id }) => id).toSorted();
+}
+
+describe("the search for victims", () => {
+  it("in order of preference takes whom greed takes, and spares whom it can", () => {
+    const reached = new Reached<"possible" | "several" | "ceilings">();
+    fc.assert(
+      fc.property(scenarios(4), (scenario) => {
+        const { snapshot, live } = scenario;
+        const job = jobOf(scenario);
+        const input = searchIn(snapshot, job, live);
+        const isEnough = (set: readonly LiveJob[]): boolean =>
+          podsFitting(snapshot, job, set) >= job.parallelism &&
+          exceeded(snapshot, job, set).length === 0;
+        const possible = isEnough(live);
+        expect(isPossible(input)).to.equal(possible);
+        if (!possible) return;
+        const victims = greedyVictims(input).map((one) => one.job.id);
+        expect(victims.toSorted()).to.deep.equal(naiveGreed(live, isEnough));
+        reached.note({
+          possible: true,
+          several: victims.length > 1,
+          ceilings: input.over.length > 0,
+        });
+      }),
+      propertyRuns(1000),
+    );
+    reached.expectPercent({ possible: 100, several: 10, ceilings: 5 });
+  });
+
+  /** Where every victim frees one GPU, a pod more costs on each node what it lacks there: node by node is the optimum. */
+  it("evicts the fewest pods for a gang among jobs of one GPU each", () => {
+    const clusters = fc.record({
+      nodes: fc.array(
+        fc.record({ gpus: fc.integer({ min: 2, max: 9 }), used: fc.nat({ max: 9 }) }),
+        { minLength: 1, maxLength: 5, size: "max" },
+      ),
+      gpus: fc.integer({ min: 1, max: 4 }),
+      parallelism: fc.integer({ min: 1, max: 10 }),
+      ranks: fc.array(fc.nat({ max: 3 }), { minLength: 45, maxLength: 45 }),
+    });
+    const reached = new Reached<"on several nodes" | "impossible">();
+    fc.assert(
+      fc.property(clusters, ({ nodes, gpus, parallelism, ranks }) => {
+        const used = nodes.map((node) => Math.min(node.used, node.gpus));
+        const live = used.flatMap((count, at) =>
+          Array.from({ length: count }, (_, index) =>
+            aLiveJob(`l${at * 9 + index}`, [{ node: `n${at}`, pods: 1 }], {
+              perPod: resources(1),
+              priority: ranks[at * 9 + index] ?? 0,
+              borrowing: ranks[44 - index] === 0,
+            }),
+          ),
+        );
+        const bare = nodes.map((node, at) =>
+          aNode(`n${at}`, { allocatable: resources(node.gpus, 0, 99) }),
+        );
+        const snapshot = aSnapshot({ nodes: occupied(bare, live) });
+        const job = aJob("j", { perPod: resources(gpus), parallelism });
+        const found = findCheapest(searchIn(snapshot, job, live));
+        // Fewest evictions for so many pods of the gang, node after node.
+        let fewest = [0, ...Array.from({ length: parallelism }, () => Infinity)];
+        for (const [at, node] of nodes.entries()) {
+          const costOf = (pods: number): number =>
+            pods * gpus > node.gpus
+              ? Infinity
+              : Math.max(0, pods * gpus - (node.gpus - (used[at] ?? 0)));
+          fewest = fewest.map((_, total) =>
+            Math.min(
+              ...Array.from(
+                { length: total + 1 },
+                (__, here) => (fewest[total - here] ?? 0) + costOf(here),
+              ),
+            ),
+          );
+        }
+        expect(found?.set.length ?? Infinity).to.equal(fewest[parallelism]);
+        const on = new Set(found?.set.flatMap(({ job: { allocations } }) => allocations[0]?.node));
+        reached.note({ "on several nodes": on.size > 1, impossible: !found });
+      }),
+      propertyRuns(1000),
+    );
+    reached.expectPercent({ "on several nodes": 10, impossible: 5 });
+  });
+});
