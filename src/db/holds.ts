@@ -17,7 +17,8 @@ export function holdJobs(
     `
     WITH held AS (
       UPDATE jobs
-      SET status = 'held', borrowing = wanted.borrowing, not_before = NULL, reason = 'Held', message = NULL
+      SET status = 'held', borrowing = wanted.borrowing, admitted_at = clock_timestamp(), not_before = NULL,
+        reason = 'Held', message = NULL
       FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
         AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
@@ -42,8 +43,8 @@ export function holdJobs(
 }
 
 /**
- * Starts held jobs where they are held, and settles their preemptions. Returns those really started,
- * with the number of the attempt. Throws RotaError NodeOvercommitted while the space is not free yet.
+ * Starts held jobs where they are held, and settles their preemptions: they were admitted when they were held, and
+ * keep that rank. Returns those really started, with the number of the attempt. Throws RotaError NodeOvercommitted while the space is not free yet.
  */
 export function activateHolds(
   db: Queryable,
@@ -55,14 +56,12 @@ export function activateHolds(
     WITH started AS (
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
-        started_at = now(), admitted_at = (SELECT clock_timestamp()) + wanted.place * interval '1 microsecond',
-        reason = 'Admitted', message = NULL, placement = (
+        started_at = now(), reason = 'Admitted', message = NULL, placement = (
           SELECT jsonb_agg(jsonb_build_object('node', hold.node_name, 'pods', hold.pods) ORDER BY hold.node_name)
           FROM holds AS hold
           WHERE hold.job_id = jobs.id
         )
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) WITH ORDINALITY
-        AS wanted (id, attempt, borrowing, place)
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
         AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt

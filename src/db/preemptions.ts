@@ -58,6 +58,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       UPDATE jobs
       SET status = CASE WHEN jobs.id = $4 THEN 'held' ELSE 'evicting' END::job_status,
         borrowing = CASE WHEN jobs.id = $4 THEN $6 ELSE jobs.borrowing END,
+        admitted_at = CASE WHEN jobs.id = $4 THEN clock_timestamp() ELSE jobs.admitted_at END,
         not_before = NULL,
         reason = CASE WHEN jobs.id = $4 THEN 'Held' WHEN $4 IS NULL THEN 'WindowClosed' ELSE 'Preempted' END,
         message = NULL

@@ -7,6 +7,7 @@ import { activateHolds, releaseHolds } from "../db/holds.ts";
 import { preempt } from "../db/preemptions.ts";
 import type { Queryable } from "../db/types.ts";
 import type {
+  AdmitVerdict,
   Decision,
   PreemptVerdict,
   Snapshot,
@@ -41,7 +42,7 @@ const fence = ({ jobId, attempt }: { readonly jobId: string; readonly attempt: n
   attempt,
 });
 
-/** Entitlement goes by the order of starts: jobs inside their plans come before those that borrow. */
+/** Entitlement goes by the order of admission: jobs inside their plans, held ones too, come before those that borrow. */
 const insideFirst = (
   one: { readonly borrowing: boolean },
   other: { readonly borrowing: boolean },
@@ -112,27 +113,28 @@ export async function writeDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  const admissions = ofKind(decision, "admit")
-    .filter(({ jobId }) => certain.has(jobId))
-    .toSorted(insideFirst);
-  if (admissions.length > 0) {
+  const admissions = ofKind(decision, "admit").filter(({ jobId }) => certain.has(jobId));
+  const admit = async (verdicts: readonly AdmitVerdict[]): Promise<void> => {
+    if (verdicts.length === 0) return;
     const written = await admitJobs(
       db,
-      admissions.map((verdict) => ({
+      verdicts.map((verdict) => ({
         ...fence(verdict),
         borrowing: verdict.borrowing,
         placements: verdict.placements,
       })),
     );
     changedIds.push(...written.map(({ id }) => id));
-  }
-  for (const verdict of preemptions) {
+  };
+  await admit(admissions.filter(({ borrowing }) => !borrowing));
+  for (const verdict of preemptions.toSorted(insideFirst)) {
     if (!certain.has(verdict.jobId)) continue;
     if (!(await writePreemption(db, snapshot.pool, verdict, holdSeconds))) continue;
     probe.spend(verdict.victims);
     changedIds.push(verdict.jobId);
     victimKeys.push(...verdict.victims.map(({ key }) => key));
   }
+  await admit(admissions.filter(({ borrowing }) => borrowing));
   const changedKeys = changedIds.flatMap((id) => keys.get(id) ?? []);
   return {
     changedIds,

@@ -84,9 +84,8 @@ const counts = ({ status }: Drawn): boolean =>
 
 function ranksBefore(one: Placed, other: Placed): boolean {
   if (one.priority !== other.priority) return one.priority > other.priority;
-  const start = ({ status, admittedAtSeconds }: Placed) =>
-    status === "held" ? Number.POSITIVE_INFINITY : admittedAtSeconds;
-  if (start(one) !== start(other)) return start(one) < start(other);
+  if (one.admittedAtSeconds !== other.admittedAtSeconds)
+    return one.admittedAtSeconds < other.admittedAtSeconds;
   return one.id < other.id;
 }
 
@@ -154,6 +153,12 @@ describe("borrowing marks", function () {
     });
   }
 
+  const setAdmission = (id: string, seconds: number) =>
+    database.pool.query(
+      "UPDATE jobs SET admitted_at = 'epoch'::timestamptz + make_interval(secs => $2) WHERE id = $1",
+      [id, seconds],
+    );
+
   async function place(pool: string, drawn: Drawn): Promise<Placed> {
     const { project, status, priority, parallelism, gpus, cpuMillis, admittedAtSeconds } = drawn;
     const perPod = { gpus, cpuMillis, memoryBytes: 1 };
@@ -164,14 +169,12 @@ describe("borrowing marks", function () {
       await insertJob(database.pool, job);
       if (status === "held") {
         await holdJobs(database.pool, [{ ...fence, borrowing: false, placements }], 60);
+        await setAdmission(job.id, admittedAtSeconds);
       }
     } else {
       const standing = { status, attempt: 1, failures: 0, placements };
       await adoptJob(database.pool, job, standing);
-      await database.pool.query(
-        "UPDATE jobs SET admitted_at = 'epoch'::timestamptz + make_interval(secs => $2) WHERE id = $1",
-        [job.id, admittedAtSeconds],
-      );
+      await setAdmission(job.id, admittedAtSeconds);
     }
     return { ...drawn, id: job.id };
   }

@@ -22,7 +22,7 @@ const isUnplanned = (job: string): string => `(
 /**
  * Jobs that are within the quantities even when all that rank before them count are inside, whatever those are: the
  * sums of a window function tell, and they are most. Read are only the others, in the order of their rank, and those
- * whose mark is wrong. Held jobs start last; those that are leaving count no more.
+ * whose mark is wrong. Held jobs count from when they were held; those that are leaving count no more.
  */
 const readDoubtful = (
   db: Queryable,
@@ -43,7 +43,7 @@ const readDoubtful = (
     ),
     occupying AS MATERIALIZED (
       SELECT id, project_id, namespace, name, attempt, status, priority, gpus::bigint, cpu_millis, borrowing,
-        admitted_at, CASE WHEN status = 'held' THEN 'infinity' ELSE admitted_at END AS starts
+        admitted_at
       FROM jobs
       WHERE pool = $1 AND status IN ('held', 'starting', 'running')
     ),
@@ -76,10 +76,10 @@ const readDoubtful = (
     ),
     claims AS MATERIALIZED (
       SELECT claim.*, sum(amount) OVER (
-        PARTITION BY owner_id, resource_type ORDER BY priority DESC, starts, id
+        PARTITION BY owner_id, resource_type ORDER BY priority DESC, admitted_at, id
       ) > limit_amount AS may_be_past
       FROM (
-        SELECT job.id, job.project_id, job.gpus, job.cpu_millis, job.priority, job.starts, exceeded.owner_id,
+        SELECT job.id, job.project_id, job.gpus, job.cpu_millis, job.priority, job.admitted_at, exceeded.owner_id,
           exceeded.resource_type, exceeded.limit_amount,
           CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
         FROM exceeded
@@ -91,7 +91,7 @@ const readDoubtful = (
     contested AS (
       SELECT claims.id, claims.owner_id, claims.resource_type, claims.amount, claims.limit_amount, doubtful.is_doubtful,
         coalesce(sum(claims.amount) FILTER (WHERE NOT doubtful.is_doubtful AND NOT ${isUnplanned("claims")}) OVER (
-          PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.priority DESC, claims.starts, claims.id
+          PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.priority DESC, claims.admitted_at, claims.id
         ), 0) AS ahead
       FROM claims
       JOIN (SELECT id, bool_or(may_be_past) AS is_doubtful FROM claims GROUP BY id) AS doubtful USING (id)
@@ -112,7 +112,7 @@ const readDoubtful = (
     JOIN planned USING (project_id)
     LEFT JOIN details USING (id)
     WHERE details.claims IS NOT NULL OR job.borrowing <> ${isUnplanned("job")}
-    ORDER BY job.priority DESC, job.starts, job.id
+    ORDER BY job.priority DESC, job.admitted_at, job.id
     `,
     [pool, secondOfWeek, meteredTypes],
   );

@@ -182,7 +182,8 @@ class Deciding {
 
   #refusedBorrowing(job: QueuedJob, over: readonly CeilingState[]): Outcome {
     const why = outsideText(job, over);
-    const preempted = over.length > 0 ? this.#preempt(job, why.message) : undefined;
+    // Without a plan for all it asks for, no eviction brings it inside.
+    const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
     if (preempted?.kind === "preempt") return preempted;
     const message = `${why.message}; it may not borrow${preempted?.message ?? ""}`;
     return waiting(why.reason, message, preempted?.mentions);

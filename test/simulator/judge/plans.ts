@@ -24,7 +24,6 @@ export interface NaiveJob {
   readonly projectId: string;
   readonly pool: string;
   readonly priority: number;
-  readonly held: boolean;
   readonly admittedAtSeconds: number;
   readonly gpus: number;
   readonly cpuMillis: number;
@@ -98,11 +97,10 @@ export function borrowers(
   plans: readonly NaivePlan[],
   local: Temporal.ZonedDateTime,
 ): Set<string> {
-  const start = (job: NaiveJob): number => (job.held ? Infinity : job.admittedAtSeconds);
   const ranked = jobs.toSorted(
     (one, other) =>
       other.priority - one.priority ||
-      (start(one) === start(other) ? 0 : start(one) - start(other)) ||
+      one.admittedAtSeconds - other.admittedAtSeconds ||
       (one.id < other.id ? -1 : 1),
   );
   const taken = new Map<string, number>();

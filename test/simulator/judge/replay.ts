@@ -300,6 +300,8 @@ class Replay {
     const places = after.jobs.get(job.id)?.kept ?? {};
     this.#expectRoom(job, places, later);
     this.#scene.hold(job, places, borrowing);
+    if (!borrowing && this.#scene.borrowersNow().has(job.id))
+      throw new Error(`${job.key} evicts as entitled, and others rank before it`);
   }
 
   #keep(job: WorldJob, places: Places, borrowing: boolean): void {

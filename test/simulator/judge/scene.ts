@@ -49,18 +49,17 @@ export class Scene {
   start(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.start(job, places);
     this.#charge(job, borrowing);
-    this.#enter(job, false);
+    this.#enter(job);
   }
 
   startHeld(job: WorldJob): void {
     this.capacity.startHeld(job, job.kept);
-    this.#enter(job, false);
   }
 
   hold(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.keep(job, places);
     this.#charge(job, borrowing);
-    this.#enter(job, true);
+    this.#enter(job);
   }
 
   /** A hold whose time is up or whose node is gone. */
@@ -97,9 +96,9 @@ export class Scene {
     if (borrowing) for (const { id } of job.ceilings) this.#moved.add(id);
   }
 
-  #enter(job: WorldJob, held: boolean): void {
+  #enter(job: WorldJob): void {
     this.#starts += 1;
     const admittedAtSeconds = this.world.nowSeconds + this.#starts / 1000;
-    this.#occupying.set(job.id, { ...job, held, admittedAtSeconds });
+    this.#occupying.set(job.id, { ...job, admittedAtSeconds });
   }
 }
