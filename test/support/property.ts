@@ -72,8 +72,8 @@ export async function assertInBatches<Value>(
 
 /** Shares are not asserted of fewer cases: chance could fail them. */
 const fewestCases = 500;
-/** Nor of kinds of which fewer are demanded: twice as many are to be expected, and one run in a thousand would have less. */
-const fewestOfKind = 15;
+/** A share that lies on its floor is below it by chance, by so many standard deviations once in 30,000 times. */
+const deviations = 4;
 
 /** What the cases of a property reach, so that a generator cannot go dull unnoticed. */
 export class Reached<Kind extends string> {
@@ -88,16 +88,19 @@ export class Reached<Kind extends string> {
     }
   }
 
-  /** Throws when fewer cases than so many percent were of a kind. */
+  /** Throws when clearly fewer cases than so many percent were of a kind: the more cases, the clearer. */
   expectPercent(floors: Readonly<Record<Kind, number>>): void {
     if (this.#cases < fewestCases) return;
     const kinds = Object.keys(floors) as Kind[];
-    // Of a kind that is too rare for so few cases chance alone may show next to none.
-    const common = kinds.filter((kind) => (floors[kind] * this.#cases) / 100 >= fewestOfKind);
-    const dull = common.filter((kind) => this.#percent(kind) < floors[kind]);
+    const dull = kinds.filter((kind) => (this.#counts.get(kind) ?? 0) < this.#fewest(floors[kind]));
     if (dull.length === 0) return;
     const seen = kinds.map((kind) => `${kind} ${this.#percent(kind).toFixed(1)} %`).join(", ");
     throw new Error(`too few of ${this.#cases} cases reach ${dull.join(", ")}: ${seen}`);
+  }
+
+  #fewest(percent: number): number {
+    const expected = (percent * this.#cases) / 100;
+    return expected - deviations * Math.sqrt(expected * (1 - percent / 100));
   }
 
   #percent(kind: Kind): number {

@@ -247,7 +247,7 @@ export const leastPercent: Readonly<Record<Kind, number>> = {
   "evicts beside a protected one": 2,
   leaving: 1.5,
   kept: 0.2,
-  "own ceiling relieved": 2,
+  "own ceiling relieved": 1,
   "two ceilings exceeded": 1.5,
   "CPU ceiling exceeded": 10,
   "borrower evicts": 0.8,
