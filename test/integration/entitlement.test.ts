@@ -205,7 +205,7 @@ describe("borrowing marks", function () {
         }
         expect(await refresh(pool), "a second look changes nothing").to.deep.equal([]);
       }),
-      propertyRuns(60),
+      propertyRuns(300),
     );
   });
 

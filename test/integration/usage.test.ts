@@ -435,7 +435,7 @@ describe("accounting, against a naive reading", () => {
           }
         }),
       ),
-      propertyRuns(40),
+      propertyRuns(100),
     );
   });
 
