@@ -233,6 +233,10 @@ describe("the life of a job", function () {
     await stateOf("regret-victim", "Running");
     await submit("regret", { pool: "regret", gpus: 8, priorityClassName: "high" });
     await stateOf("regret", "Held");
+    // One that was not asked to leave yet would run on.
+    await installation.view.until("the victim to be terminating", async () =>
+      (await podsOfJob("regret-victim")).some(({ deleting }) => deleting),
+    );
     await installation.view.client.patch(
       { group: "rota.dev", version: "v1alpha1", plural: "jobs", kind: "Job", namespaced: true },
       "team/regret",

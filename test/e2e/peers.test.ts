@@ -166,6 +166,10 @@ describe("failures of peers", function () {
     await run("leaving-b", "leaving", 8, "low", slow);
     await submit("leaving-high", "leaving", 8, "high");
     await stateOf("leaving-high", "Held");
+    // One that was not asked to leave yet would run on when its preemptor is gone.
+    await installation.view.until("the victim to be terminating", async () =>
+      (await installation.view.pods()).some(({ deleting }) => deleting),
+    );
     await laterCycles("leaving", 3);
     expect(await victimsIn("leaving")).to.have.lengthOf(1);
     const { rows } = await installation.database.pool.query(
