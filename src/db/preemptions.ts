@@ -142,8 +142,8 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 
 /**
  * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
- * has started elsewhere, has ended, or has given its hold back; or a window closed, and there was none. False when
- * somebody does.
+ * has started elsewhere, has ended, or has given its hold back; or a window closed, and there was none. Nor may anybody
+ * else keep capacity where it runs, who may count on its leaving. False when somebody needs it.
  */
 export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
@@ -157,6 +157,8 @@ export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean
         JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
         WHERE victim.victim_job_id = $1 AND victim.victim_attempt = $2 AND victim.outcome IS NULL
           AND (preemption.outcome IS NOT NULL OR preemption.preemptor_job_id IS NULL)
+      ) AND NOT EXISTS (
+        SELECT FROM allocations JOIN holds USING (node_name) WHERE allocations.job_id = $1
       )
       RETURNING id, attempt
     ), settled AS (

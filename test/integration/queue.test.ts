@@ -389,6 +389,11 @@ describe("the queue", () => {
     await giveBack();
     expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(true);
     expect(await standing()).to.deep.equal({ status: "evicting", attempt: 1, evictable: false });
+    const other = { id: await addJob(pool(), project), attempt: 0 };
+    const placements = [{ node: "wanted", pods: 1 }];
+    await holdJobs(pool(), [{ ...other, borrowing: false, placements }], 60);
+    expect(await spareVictim(pool(), fence), "while another counts on it").to.equal(false);
+    await cancelJob(pool(), { id: other.id, reason: "Deleted", message: "" });
     expect(await spareVictim(pool(), fence)).to.equal(true);
     expect(await standing()).to.deep.equal({ status: "running", attempt: 1, evictable: true });
     expect(await spareVictim(pool(), fence), "twice").to.equal(false);
