@@ -177,6 +177,13 @@ describe("failures of peers", function () {
     );
     expect(rows).to.deep.equal([{ gpus_committed: 8 }, { gpus_committed: 8 }]);
     await installation.view.remove(job("team", "leaving-high", { pool: "leaving", gpus: 8 }));
+    // As long as the queue does not know that it is gone, the space is kept for it.
+    await installation.view.until("leaving-high to be cancelled", async () => {
+      const found = await installation.database.pool.query(
+        "SELECT FROM jobs WHERE name = 'leaving-high' AND status = 'cancelled'",
+      );
+      return found.rows.length === 1;
+    });
     await run("leaving-next", "leaving", 8, "high");
     expect(await victimsIn("leaving")).to.have.lengthOf(1);
   });
