@@ -44,7 +44,8 @@ export function holdJobs(
 
 /**
  * Starts held jobs where they are held, and settles their preemptions: they were admitted when they were held, and
- * keep that rank. Returns those really started, with the number of the attempt. Throws RotaError NodeOvercommitted while the space is not free yet.
+ * keep that rank. Returns those really started, with the number of the attempt. Throws RotaError NodeOvercommitted
+ * while the space is not free yet.
  */
 export function activateHolds(
   db: Queryable,

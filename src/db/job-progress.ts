@@ -3,6 +3,7 @@ import type { JobReason } from "../api/reasons.ts";
 import type { Fence } from "./admissions.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
+import { settleVictims } from "./settle-victims.ts";
 import type { Queryable } from "./types.ts";
 
 /** All pods of the gang run. True when the job was starting in this attempt. */
@@ -45,11 +46,7 @@ export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fenc
       WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
         AND (jobs.status IN ('starting', 'running', 'evicting')) IS TRUE
       RETURNING jobs.id, jobs.attempt
-    ), settled AS (
-      UPDATE preemption_victims
-      SET evicted_at = now(), outcome = 'Finished'
-      FROM ended
-      WHERE victim_job_id = ended.id AND victim_attempt = ended.attempt AND preemption_victims.outcome IS NULL
+    ), settled AS (${settleVictims("ended", "Finished")}
     )
     SELECT id, attempt FROM ended
     `,
@@ -114,11 +111,7 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
       WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running', 'evicting')
       RETURNING id, attempt
-    ), settled AS (
-      UPDATE preemption_victims
-      SET evicted_at = now(), outcome = 'Evicted'
-      FROM returned
-      WHERE victim_job_id = returned.id AND victim_attempt = returned.attempt AND outcome IS NULL
+    ), settled AS (${settleVictims("returned", "Evicted")}
     )
     SELECT id FROM returned
     `,
@@ -176,11 +169,7 @@ export async function cancelJob(db: Queryable, cancellation: Cancellation): Prom
       SET settled_at = now(), outcome = 'Ended'
       FROM cancelled
       WHERE preemptor_job_id = cancelled.id AND outcome IS NULL
-    ), left_early AS (
-      UPDATE preemption_victims
-      SET evicted_at = now(), outcome = 'Cancelled'
-      FROM cancelled
-      WHERE victim_job_id = cancelled.id AND victim_attempt = cancelled.attempt AND outcome IS NULL
+    ), left_early AS (${settleVictims("cancelled", "Cancelled")}
     )
     SELECT id FROM cancelled
     `,

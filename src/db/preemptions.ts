@@ -1,6 +1,7 @@
 /** Evictions: victims, preemptor, hold and ledger change together or not at all. */
 import type { Fence, Placed } from "./admissions.ts";
 import { run } from "./pool.ts";
+import { settleVictims } from "./settle-victims.ts";
 import type { Queryable } from "./types.ts";
 
 export type PreemptionRule = "BorrowerReclaimed" | "LowerPriority" | "OwnCeiling" | "WindowClosed";
@@ -127,11 +128,7 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
       SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
-    ), settled AS (
-      UPDATE preemption_victims
-      SET evicted_at = now(), outcome = 'Evicted'
-      FROM evicted
-      WHERE victim_job_id = evicted.id AND victim_attempt = evicted.attempt AND outcome IS NULL
+    ), settled AS (${settleVictims("evicted", "Evicted")}
     )
     SELECT id FROM evicted
     `,
@@ -161,11 +158,7 @@ export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean
         SELECT FROM allocations JOIN holds USING (node_name) WHERE allocations.job_id = $1
       )
       RETURNING id, attempt
-    ), settled AS (
-      UPDATE preemption_victims
-      SET evicted_at = now(), outcome = 'Spared'
-      FROM spared
-      WHERE victim_job_id = spared.id AND victim_attempt = spared.attempt AND outcome IS NULL
+    ), settled AS (${settleVictims("spared", "Spared")}
     )
     SELECT id FROM spared
     `,

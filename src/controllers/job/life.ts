@@ -27,7 +27,16 @@ import {
 } from "./pods.ts";
 import { isLiveStatus } from "./standing.ts";
 import { noRemarks, statusOf } from "./status.ts";
-import { allAre, asItIs, hasSucceeded, isLost, ofAttempt, sizeOf, type Step } from "./step.ts";
+import {
+  allAre,
+  asItIs,
+  hasSucceeded,
+  isLost,
+  keyOfJob,
+  ofAttempt,
+  sizeOf,
+  type Step,
+} from "./step.ts";
 import { refusalOfPod } from "./template-refusal.ts";
 import { longestLagSeconds } from "./unseen-pods.ts";
 
@@ -47,9 +56,9 @@ export async function stopStrays(step: Step): Promise<number> {
 }
 
 /** Whether no pod of the job holds a node any more, on the word of the API server. */
-async function allHaveLeft({ context, job, view, signal }: Step): Promise<boolean> {
-  const key = `${job.namespace}/${job.name}`;
-  const holding = await holdingNow(context, key, view.id, signal);
+async function allHaveLeft(step: Step): Promise<boolean> {
+  const { context, view, signal } = step;
+  const holding = await holdingNow(context, keyOfJob(step), view.id, signal);
   await stopPods(context, holding, signal);
   return holding.length === 0;
 }

@@ -4,6 +4,7 @@ import type { JobView } from "../../db/job-view.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import { nodesByIndex } from "./pods.ts";
+import { ofAttempt, sizeOf } from "./step.ts";
 
 export interface SlowStart {
   readonly message: string | undefined;
@@ -56,10 +57,8 @@ export function slowStart(
   const quiet = Math.min(quietSeconds, startDeadlineSeconds / 2);
   const left = quiet - now.since(view.startedAt).total("seconds");
   if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
-  const own = pods.filter(({ attempt }) => attempt === view.attempt);
-  const up = own.filter((pod) => pod.phase === "Running" || hasEnded(pod));
-  const upCount = new Set([...up.map(({ index }) => index), ...view.completed]).size;
-  const texts = pendingTexts(view, view.name, own);
+  const upCount = sizeOf({ view, pods }, (pod) => pod.phase === "Running" || hasEnded(pod));
+  const texts = pendingTexts(view, view.name, ofAttempt({ view, pods }));
   const more = texts.length > namedPods ? [`others on ${texts.length - namedPods} nodes`] : [];
   const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
   const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");

@@ -15,7 +15,10 @@ export interface Step {
   readonly signal: AbortSignal;
 }
 
-export const ofAttempt = ({ pods, view }: Step): Pod[] =>
+/** A job's row and all its pods. */
+type Gang = Pick<Step, "view" | "pods">;
+
+export const ofAttempt = ({ pods, view }: Gang): Pod[] =>
   pods.filter((pod) => pod.attempt === view.attempt);
 
 export const keyOfJob = ({ job }: Step): string => `${job.namespace}/${job.name}`;
@@ -30,9 +33,9 @@ export const isLost = (pod: Pod): boolean =>
   pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
 
 /** How many of the gang are so, or ended well before: those may be gone already. */
-export function sizeOf(step: Step, is: (pod: Pod) => boolean): number {
-  const counted = ofAttempt(step).filter(is);
-  return new Set([...step.view.completed, ...counted.map(({ index }) => index)]).size;
+export function sizeOf(gang: Gang, is: (pod: Pod) => boolean): number {
+  const counted = ofAttempt(gang).filter(is);
+  return new Set([...gang.view.completed, ...counted.map(({ index }) => index)]).size;
 }
 
 export const allAre = (step: Step, is: (pod: Pod) => boolean): boolean =>

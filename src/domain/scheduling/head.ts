@@ -41,7 +41,10 @@ const slotOn = (node: NodeState, job: QueuedJob): Slot => ({
 
 const nearestFirst = (a: Slot, b: Slot): number => b.fits - a.fits || a.missing - b.missing;
 
-/** The nodes nearest to having room: where most pods fit already, then where the least is missing, then by name, as they come. */
+/**
+ * The nodes nearest to having room: where most pods fit already, then where the least is missing, then by name, as they
+ * come.
+ */
 function bestNodes(
   job: QueuedJob,
   accepting: readonly NodeState[],
