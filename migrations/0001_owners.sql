@@ -11,7 +11,7 @@ CREATE TABLE resource_owners (
 );
 COMMENT ON TABLE resource_owners IS 'Supertype of users and groups: whatever can own projects, plans and storages';
 COMMENT ON COLUMN resource_owners.id IS 'Identity shared with the row in users or groups';
-COMMENT ON COLUMN resource_owners.kind IS 'Which subtype table holds the name';
+COMMENT ON COLUMN resource_owners.kind IS 'Which subtype table reservations the name';
 
 CREATE TABLE users (
   id bigint CONSTRAINT users_pkey PRIMARY KEY,

@@ -15,10 +15,10 @@ CREATE TABLE nodes (
   cpu_millis_committed bigint NOT NULL DEFAULT 0,
   memory_bytes_committed bigint NOT NULL DEFAULT 0,
   pods_committed integer NOT NULL DEFAULT 0,
-  gpus_foreign integer NOT NULL DEFAULT 0,
-  cpu_millis_foreign bigint NOT NULL DEFAULT 0,
-  memory_bytes_foreign bigint NOT NULL DEFAULT 0,
-  pods_foreign integer NOT NULL DEFAULT 0,
+  gpus_other integer NOT NULL DEFAULT 0,
+  cpu_millis_other bigint NOT NULL DEFAULT 0,
+  memory_bytes_other bigint NOT NULL DEFAULT 0,
+  pods_other integer NOT NULL DEFAULT 0,
   CONSTRAINT nodes_allocatable_not_negative CHECK (
     gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0
     AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0
@@ -27,9 +27,9 @@ CREATE TABLE nodes (
     gpus_committed >= 0 AND cpu_millis_committed >= 0
     AND memory_bytes_committed >= 0 AND pods_committed >= 0
   ),
-  CONSTRAINT nodes_foreign_not_negative CHECK (
-    gpus_foreign >= 0 AND cpu_millis_foreign >= 0
-    AND memory_bytes_foreign >= 0 AND pods_foreign >= 0
+  CONSTRAINT nodes_other_not_negative CHECK (
+    gpus_other >= 0 AND cpu_millis_other >= 0
+    AND memory_bytes_other >= 0 AND pods_other >= 0
   )
 )
 -- Every start and end of a job updates its nodes' rows, without touching an indexed column: half-empty
@@ -52,10 +52,10 @@ COMMENT ON COLUMN nodes.gpus_committed IS 'GPUs of the allocations on it, kept b
 COMMENT ON COLUMN nodes.cpu_millis_committed IS 'Millicores of the allocations on it, kept by trigger';
 COMMENT ON COLUMN nodes.memory_bytes_committed IS 'Bytes of memory of the allocations on it, kept by trigger';
 COMMENT ON COLUMN nodes.pods_committed IS 'Pods of the allocations on it, kept by trigger';
-COMMENT ON COLUMN nodes.gpus_foreign IS 'GPUs requested by pods that are not Rota''s';
-COMMENT ON COLUMN nodes.cpu_millis_foreign IS 'Millicores requested by pods that are not Rota''s';
-COMMENT ON COLUMN nodes.memory_bytes_foreign IS 'Bytes of memory requested by pods that are not Rota''s';
-COMMENT ON COLUMN nodes.pods_foreign IS 'Number of pods that are not Rota''s';
+COMMENT ON COLUMN nodes.gpus_other IS 'GPUs requested by pods that are not Rota''s';
+COMMENT ON COLUMN nodes.cpu_millis_other IS 'Millicores requested by pods that are not Rota''s';
+COMMENT ON COLUMN nodes.memory_bytes_other IS 'Bytes of memory requested by pods that are not Rota''s';
+COMMENT ON COLUMN nodes.pods_other IS 'Number of pods that are not Rota''s';
 
 CREATE FUNCTION nodes_refuse_overcommit() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -64,10 +64,10 @@ BEGIN
     USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
       DETAIL = format(
         'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
-        NEW.gpus_committed + NEW.gpus_foreign, NEW.gpus_allocatable,
-        NEW.cpu_millis_committed + NEW.cpu_millis_foreign, NEW.cpu_millis_allocatable,
-        NEW.memory_bytes_committed + NEW.memory_bytes_foreign, NEW.memory_bytes_allocatable,
-        NEW.pods_committed + NEW.pods_foreign, NEW.pods_allocatable
+        NEW.gpus_committed + NEW.gpus_other, NEW.gpus_allocatable,
+        NEW.cpu_millis_committed + NEW.cpu_millis_other, NEW.cpu_millis_allocatable,
+        NEW.memory_bytes_committed + NEW.memory_bytes_other, NEW.memory_bytes_allocatable,
+        NEW.pods_committed + NEW.pods_other, NEW.pods_allocatable
       );
 END
 $$;
@@ -77,16 +77,16 @@ COMMENT ON FUNCTION nodes_refuse_overcommit IS 'Refuses a commitment that a node
 -- allocatable amount is refused. A CHECK cannot tell the two apart: it does not see the old row.
 CREATE TRIGGER nodes_not_overcommitted BEFORE UPDATE ON nodes FOR EACH ROW
 WHEN (
-  (NEW.gpus_committed > OLD.gpus_committed AND NEW.gpus_committed + NEW.gpus_foreign > NEW.gpus_allocatable)
+  (NEW.gpus_committed > OLD.gpus_committed AND NEW.gpus_committed + NEW.gpus_other > NEW.gpus_allocatable)
   OR (
     NEW.cpu_millis_committed > OLD.cpu_millis_committed
-    AND NEW.cpu_millis_committed + NEW.cpu_millis_foreign > NEW.cpu_millis_allocatable
+    AND NEW.cpu_millis_committed + NEW.cpu_millis_other > NEW.cpu_millis_allocatable
   )
   OR (
     NEW.memory_bytes_committed > OLD.memory_bytes_committed
-    AND NEW.memory_bytes_committed + NEW.memory_bytes_foreign > NEW.memory_bytes_allocatable
+    AND NEW.memory_bytes_committed + NEW.memory_bytes_other > NEW.memory_bytes_allocatable
   )
-  OR (NEW.pods_committed > OLD.pods_committed AND NEW.pods_committed + NEW.pods_foreign > NEW.pods_allocatable)
+  OR (NEW.pods_committed > OLD.pods_committed AND NEW.pods_committed + NEW.pods_other > NEW.pods_allocatable)
 )
 EXECUTE FUNCTION nodes_refuse_overcommit();
 

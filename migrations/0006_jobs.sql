@@ -1,6 +1,6 @@
--- The queue: jobs, where their pods are (allocations) or will be (holds), and the history of both.
+-- The queue: jobs, where their pods are (allocations) or will be (reservations), and the history of both.
 CREATE TYPE job_status AS ENUM (
-  'pending', 'held', 'starting', 'running', 'evicting', 'evicted', 'succeeded', 'failed', 'cancelled'
+  'pending', 'reserved', 'starting', 'running', 'evicting', 'evicted', 'succeeded', 'failed', 'cancelled'
 );
 
 CREATE TABLE job_transitions (
@@ -12,15 +12,15 @@ COMMENT ON TABLE job_transitions IS 'The changes of status that are allowed; a t
 COMMENT ON COLUMN job_transitions.from_status IS 'Status before';
 COMMENT ON COLUMN job_transitions.to_status IS 'Status after';
 INSERT INTO job_transitions (from_status, to_status) VALUES
-  ('pending', 'held'), ('pending', 'starting'), ('pending', 'cancelled'), ('pending', 'failed'),
-  ('held', 'starting'), ('held', 'pending'), ('held', 'evicted'), ('held', 'cancelled'), ('held', 'failed'),
+  ('pending', 'reserved'), ('pending', 'starting'), ('pending', 'cancelled'), ('pending', 'failed'),
+  ('reserved', 'starting'), ('reserved', 'pending'), ('reserved', 'evicted'), ('reserved', 'cancelled'), ('reserved', 'failed'),
   ('starting', 'running'), ('starting', 'evicting'), ('starting', 'pending'), ('starting', 'succeeded'),
   ('starting', 'failed'), ('starting', 'cancelled'),
   ('running', 'succeeded'), ('running', 'failed'), ('running', 'evicting'), ('running', 'pending'),
   ('running', 'cancelled'),
   -- A victim may finish before its eviction does.
   ('evicting', 'evicted'), ('evicting', 'cancelled'), ('evicting', 'succeeded'), ('evicting', 'failed'),
-  ('evicted', 'held'), ('evicted', 'starting'), ('evicted', 'cancelled'), ('evicted', 'failed');
+  ('evicted', 'reserved'), ('evicted', 'starting'), ('evicted', 'cancelled'), ('evicted', 'failed');
 
 -- Not STRICT: PostgreSQL inlines it only so, and a call for each row costs more than the rest of a check.
 CREATE FUNCTION job_is_live(status job_status) RETURNS boolean
@@ -79,7 +79,7 @@ CREATE INDEX jobs_queue_idx ON jobs (pool, priority DESC, created_at, id)
 CREATE INDEX jobs_queue_by_project_idx ON jobs (pool, project_id, priority DESC, created_at, id)
   WHERE status IN ('pending', 'evicted') AND NOT suspended;
 CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
-  WHERE status IN ('held', 'starting', 'running', 'evicting');
+  WHERE status IN ('reserved', 'starting', 'running', 'evicting');
 CREATE INDEX jobs_active_project_idx ON jobs (active_project_id) WHERE active_project_id IS NOT NULL;
 COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, changed at every step of its life';
 COMMENT ON COLUMN jobs.id IS 'The custom resource''s uid';
@@ -157,25 +157,25 @@ COMMENT ON COLUMN allocations.gpus IS 'Their GPUs';
 COMMENT ON COLUMN allocations.cpu_millis IS 'Their millicores';
 COMMENT ON COLUMN allocations.memory_bytes IS 'Their bytes of memory';
 
-CREATE TABLE holds (
-  job_id uuid NOT NULL CONSTRAINT holds_job_fkey REFERENCES jobs (id),
-  node_name text NOT NULL CONSTRAINT holds_node_fkey REFERENCES nodes (name),
-  pods integer NOT NULL CONSTRAINT holds_pods_positive CHECK (pods > 0),
-  gpus integer NOT NULL CONSTRAINT holds_gpus_not_negative CHECK (gpus >= 0),
-  cpu_millis bigint NOT NULL CONSTRAINT holds_cpu_not_negative CHECK (cpu_millis >= 0),
-  memory_bytes bigint NOT NULL CONSTRAINT holds_memory_not_negative CHECK (memory_bytes >= 0),
+CREATE TABLE reservations (
+  job_id uuid NOT NULL CONSTRAINT reservations_job_fkey REFERENCES jobs (id),
+  node_name text NOT NULL CONSTRAINT reservations_node_fkey REFERENCES nodes (name),
+  pods integer NOT NULL CONSTRAINT reservations_pods_positive CHECK (pods > 0),
+  gpus integer NOT NULL CONSTRAINT reservations_gpus_not_negative CHECK (gpus >= 0),
+  cpu_millis bigint NOT NULL CONSTRAINT reservations_cpu_not_negative CHECK (cpu_millis >= 0),
+  memory_bytes bigint NOT NULL CONSTRAINT reservations_memory_not_negative CHECK (memory_bytes >= 0),
   expires_at timestamptz NOT NULL,
-  CONSTRAINT holds_pkey PRIMARY KEY (job_id, node_name)
+  CONSTRAINT reservations_pkey PRIMARY KEY (job_id, node_name)
 );
-CREATE INDEX holds_node_idx ON holds (node_name);
-COMMENT ON TABLE holds IS 'Capacity kept for held jobs; not committed before the victims have left';
-COMMENT ON COLUMN holds.job_id IS 'The held job';
-COMMENT ON COLUMN holds.node_name IS 'The node';
-COMMENT ON COLUMN holds.pods IS 'Pods of the gang that will run there';
-COMMENT ON COLUMN holds.gpus IS 'Their GPUs';
-COMMENT ON COLUMN holds.cpu_millis IS 'Their millicores';
-COMMENT ON COLUMN holds.memory_bytes IS 'Their bytes of memory';
-COMMENT ON COLUMN holds.expires_at IS 'When the hold is given back if the job has not started';
+CREATE INDEX reservations_node_idx ON reservations (node_name);
+COMMENT ON TABLE reservations IS 'Capacity kept for reserved jobs; not committed before the victims have left';
+COMMENT ON COLUMN reservations.job_id IS 'The reserved job';
+COMMENT ON COLUMN reservations.node_name IS 'The node';
+COMMENT ON COLUMN reservations.pods IS 'Pods of the gang that will run there';
+COMMENT ON COLUMN reservations.gpus IS 'Their GPUs';
+COMMENT ON COLUMN reservations.cpu_millis IS 'Their millicores';
+COMMENT ON COLUMN reservations.memory_bytes IS 'Their bytes of memory';
+COMMENT ON COLUMN reservations.expires_at IS 'When the reservation is given back if the job has not started';
 
 CREATE TABLE job_events (
   id bigint GENERATED ALWAYS AS IDENTITY,

@@ -1,4 +1,4 @@
--- What the rows of jobs, allocations and holds must agree on. Triggers per statement with transition
+-- What the rows of jobs, allocations and reservations must agree on. Triggers per statement with transition
 -- tables: they see all that one statement wrote, over all its CTEs, so a transition and its
 -- allocations are one statement or are refused; and they cost a hundred rows little more than one.
 
@@ -61,8 +61,8 @@ END
 $$;
 COMMENT ON FUNCTION jobs_record_arrival IS 'Writes the arrival of jobs to job_events';
 
--- A live job has allocations of its whole gang, of its current attempt and no other; a held job has
--- holds of its whole gang; no other job has either.
+-- A live job has allocations of its whole gang, of its current attempt and no other; a reserved job has
+-- reservations of its whole gang; no other job has either.
 CREATE FUNCTION jobs_check_capacity() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -84,17 +84,17 @@ BEGIN
   END IF;
   SELECT job.name, job.status INTO refused
   FROM new_rows AS job
-  WHERE CASE WHEN job.status = 'held' THEN job.parallelism ELSE 0 END
-    <> (SELECT coalesce(sum(hold.pods), 0) FROM holds AS hold WHERE hold.job_id = job.id)
+  WHERE CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
+    <> (SELECT coalesce(sum(reservation.pods), 0) FROM reservations AS reservation WHERE reservation.job_id = job.id)
   LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'job % is %, and its holds do not say so', refused.name, refused.status
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_holds', TABLE = 'jobs';
+    RAISE EXCEPTION 'job % is %, and its reservations do not say so', refused.name, refused.status
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'jobs';
   END IF;
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION jobs_check_capacity IS 'Refuses jobs whose allocations or holds do not agree with their status';
+COMMENT ON FUNCTION jobs_check_capacity IS 'Refuses jobs whose allocations or reservations do not agree with their status';
 
 CREATE TRIGGER jobs_a_transitions AFTER UPDATE ON jobs
 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
@@ -198,7 +198,7 @@ BEGIN
   WHERE nodes.name = change.node_name;
   DELETE FROM nodes
   WHERE name IN (SELECT node_name FROM old_rows) AND NOT present AND pods_committed = 0
-    AND NOT EXISTS (SELECT FROM holds WHERE holds.node_name = nodes.name);
+    AND NOT EXISTS (SELECT FROM reservations WHERE reservations.node_name = nodes.name);
   RETURN NULL;
 END
 $$;
@@ -213,25 +213,25 @@ FOR EACH STATEMENT EXECUTE FUNCTION allocations_release();
 CREATE TRIGGER allocations_not_changed BEFORE UPDATE OR TRUNCATE ON allocations
 FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('allocations_not_changed');
 
-CREATE FUNCTION holds_check() RETURNS trigger
+CREATE FUNCTION reservations_check() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
   IF EXISTS (
-    SELECT FROM changed_rows AS hold
-    JOIN jobs AS job ON job.id = hold.job_id
-    WHERE CASE WHEN job.status = 'held' THEN job.parallelism ELSE 0 END
-      <> (SELECT coalesce(sum(pods), 0) FROM holds WHERE holds.job_id = job.id)
+    SELECT FROM changed_rows AS reservation
+    JOIN jobs AS job ON job.id = reservation.job_id
+    WHERE CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
+      <> (SELECT coalesce(sum(pods), 0) FROM reservations WHERE reservations.job_id = job.id)
   ) THEN
-    RAISE EXCEPTION 'a held job has holds of its whole gang, no other job has any'
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_holds', TABLE = 'holds';
+    RAISE EXCEPTION 'a reserved job has reservations of its whole gang, no other job has any'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'reservations';
   END IF;
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION holds_check IS 'Refuses holds that do not agree with their job''s status';
-CREATE TRIGGER holds_check_on_insert AFTER INSERT ON holds
+COMMENT ON FUNCTION reservations_check IS 'Refuses reservations that do not agree with their job''s status';
+CREATE TRIGGER reservations_check_on_insert AFTER INSERT ON reservations
 REFERENCING NEW TABLE AS changed_rows
-FOR EACH STATEMENT EXECUTE FUNCTION holds_check();
-CREATE TRIGGER holds_check_on_delete AFTER DELETE ON holds
+FOR EACH STATEMENT EXECUTE FUNCTION reservations_check();
+CREATE TRIGGER reservations_check_on_delete AFTER DELETE ON reservations
 REFERENCING OLD TABLE AS changed_rows
-FOR EACH STATEMENT EXECUTE FUNCTION holds_check();
+FOR EACH STATEMENT EXECUTE FUNCTION reservations_check();

@@ -1,5 +1,5 @@
--- The ledger: why which jobs were evicted for which. Written once; only outcomes are filled in later, once.
-CREATE TYPE preemption_rule AS ENUM ('BorrowerReclaimed', 'LowerPriority', 'OwnCeiling', 'WindowClosed');
+-- The preemption log: why which jobs were evicted for which. Written once; only outcomes are filled in later, once.
+CREATE TYPE preemption_rule AS ENUM ('BorrowerReclaimed', 'LowerPriority', 'OwnQuota', 'WindowClosed');
 CREATE TYPE preemption_outcome AS ENUM ('Started', 'Released', 'Ended');
 CREATE TYPE victim_outcome AS ENUM ('Evicted', 'Finished', 'Cancelled');
 
@@ -31,7 +31,7 @@ COMMENT ON COLUMN preemptions.reason IS 'A sentence that names preemptor, rule a
 COMMENT ON COLUMN preemptions.alternatives IS 'The sets that were considered and not taken';
 COMMENT ON COLUMN preemptions.decided_at IS 'When it was decided';
 COMMENT ON COLUMN preemptions.settled_at IS 'When the preemptor started or gave up';
-COMMENT ON COLUMN preemptions.outcome IS 'What became of the preemptor: started, hold released, or ended; null until then';
+COMMENT ON COLUMN preemptions.outcome IS 'What became of the preemptor: started, reservation released, or ended; null until then';
 
 CREATE TABLE preemption_victims (
   preemption_id uuid NOT NULL CONSTRAINT preemption_victims_preemption_fkey REFERENCES preemptions (id),
@@ -64,11 +64,11 @@ COMMENT ON COLUMN preemption_victims.outcome IS 'How it left; null until then';
 CREATE FUNCTION ledger_refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'the ledger is written once' USING ERRCODE = 'check_violation',
+  RAISE EXCEPTION 'the preemption log is written once' USING ERRCODE = 'check_violation',
     CONSTRAINT = 'preemptions_written_once', TABLE = TG_TABLE_NAME;
 END
 $$;
-COMMENT ON FUNCTION ledger_refuse_change IS 'Keeps the ledger as it was written';
+COMMENT ON FUNCTION ledger_refuse_change IS 'Keeps the preemption log as it was written';
 CREATE TRIGGER preemptions_written_once BEFORE UPDATE ON preemptions FOR EACH ROW
 WHEN (
   OLD.outcome IS NOT NULL

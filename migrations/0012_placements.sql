@@ -37,27 +37,27 @@ WHERE job_is_live(status);
 -- row has its partner, because it is never a nested loop over all pairs; and no sequential scans, which would
 -- read all rows once there are many.
 
-CREATE FUNCTION jobs_check_holds(job_ids uuid[]) RETURNS void
+CREATE FUNCTION jobs_check_reservations(job_ids uuid[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   refused record;
 BEGIN
   SELECT job.name, job.status INTO refused
   FROM jobs AS job
-  WHERE job.id = ANY (job_ids) AND CASE WHEN job.status = 'held' THEN job.parallelism ELSE 0 END
-    <> (SELECT coalesce(sum(hold.pods), 0) FROM holds AS hold WHERE hold.job_id = job.id)
+  WHERE job.id = ANY (job_ids) AND CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
+    <> (SELECT coalesce(sum(reservation.pods), 0) FROM reservations AS reservation WHERE reservation.job_id = job.id)
   LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'job % is %, and its holds do not say so', refused.name, refused.status
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_holds', TABLE = 'jobs';
+    RAISE EXCEPTION 'job % is %, and its reservations do not say so', refused.name, refused.status
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'jobs';
   END IF;
 END
 $$;
-COMMENT ON FUNCTION jobs_check_holds IS 'Refuses jobs whose holds do not agree with their status';
+COMMENT ON FUNCTION jobs_check_reservations IS 'Refuses jobs whose reservations do not agree with their status';
 
 -- Refuses transitions outside job_transitions and attempts that do not count up by one at each start; writes
 -- the others to job_events; allocates what starts and frees what stops. A live job has allocations of its
--- whole gang, a held one has holds of it, no other job has either.
+-- whole gang, a reserved one has reservations of it, no other job has either.
 CREATE FUNCTION jobs_follow_update() RETURNS trigger
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -80,7 +80,7 @@ BEGIN
       before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
       before.attempt < after.attempt AS starts,
       job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
-      before.status <> after.status AND 'held' IN (before.status, after.status) AS is_of_holds
+      before.status <> after.status AND 'reserved' IN (before.status, after.status) AS is_of_reservations
     FROM old_rows AS before
     FULL JOIN new_rows AS after ON after.id = before.id
   ), event AS (
@@ -94,7 +94,7 @@ BEGIN
     WHERE is_event
   )
   SELECT bool_or(is_another_job) AS is_another_job, bool_or(is_not_allowed) AS is_not_allowed,
-    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_holds) AS is_of_holds,
+    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_reservations) AS is_of_reservations,
     array_agg(id) FILTER (WHERE stops) AS stopped
   INTO followed
   FROM change;
@@ -151,8 +151,8 @@ BEGIN
   IF followed.stopped IS NOT NULL THEN
     DELETE FROM allocations WHERE job_id = ANY (followed.stopped);
   END IF;
-  IF followed.is_of_holds THEN
-    PERFORM jobs_check_holds(ARRAY(SELECT id FROM new_rows));
+  IF followed.is_of_reservations THEN
+    PERFORM jobs_check_reservations(ARRAY(SELECT id FROM new_rows));
   END IF;
   RETURN NULL;
 END
@@ -189,8 +189,8 @@ BEGIN
     RAISE EXCEPTION 'job % is live with % of its % pods placed', refused.name, coalesce(refused.pods, 0), refused.parallelism
       USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
   END IF;
-  IF EXISTS (SELECT FROM new_rows WHERE status = 'held') THEN
-    PERFORM jobs_check_holds(ARRAY(SELECT id FROM new_rows));
+  IF EXISTS (SELECT FROM new_rows WHERE status = 'reserved') THEN
+    PERFORM jobs_check_reservations(ARRAY(SELECT id FROM new_rows));
   END IF;
   RETURN NULL;
 END
@@ -241,10 +241,10 @@ BEGIN
     JOIN change ON change.node_name = locked.name
     WHERE nodes.name = locked.name
     RETURNING nodes.*,
-      change.gpus > 0 AND gpus_committed + gpus_foreign > gpus_allocatable
-        OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_foreign > cpu_millis_allocatable
-        OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_foreign > memory_bytes_allocatable
-        OR pods_committed + pods_foreign > pods_allocatable
+      change.gpus > 0 AND gpus_committed + gpus_other > gpus_allocatable
+        OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
+        OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
+        OR pods_committed + pods_other > pods_allocatable
         AS is_too_much
   )
   SELECT change.node_name, committed.* INTO refused
@@ -264,10 +264,10 @@ BEGIN
     USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
       DETAIL = format(
         'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
-        refused.gpus_committed + refused.gpus_foreign, refused.gpus_allocatable,
-        refused.cpu_millis_committed + refused.cpu_millis_foreign, refused.cpu_millis_allocatable,
-        refused.memory_bytes_committed + refused.memory_bytes_foreign, refused.memory_bytes_allocatable,
-        refused.pods_committed + refused.pods_foreign, refused.pods_allocatable
+        refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
+        refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
+        refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
+        refused.pods_committed + refused.pods_other, refused.pods_allocatable
       );
 END
 $$;
@@ -300,7 +300,7 @@ BEGIN
   IF has_left THEN
     DELETE FROM nodes
     WHERE name = ANY (ARRAY(SELECT node_name FROM old_rows)) AND NOT present AND pods_committed = 0
-      AND NOT EXISTS (SELECT FROM holds WHERE holds.node_name = nodes.name);
+      AND NOT EXISTS (SELECT FROM reservations WHERE reservations.node_name = nodes.name);
   END IF;
   RETURN NULL;
 END
@@ -324,15 +324,15 @@ CREATE TRIGGER nodes_committed_is_derived
 BEFORE UPDATE OF gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed ON nodes
 FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION nodes_refuse_commitment_by_hand();
 
--- Only inserts and deletes of holds were looked at.
-CREATE FUNCTION holds_refuse_change() RETURNS trigger
+-- Only inserts and deletes of reservations were looked at.
+CREATE FUNCTION reservations_refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  RAISE EXCEPTION 'holds of job % are given back and made again, not changed', OLD.job_id
-    USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_holds', TABLE = 'holds';
+  RAISE EXCEPTION 'reservations of job % are given back and made again, not changed', OLD.job_id
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'reservations';
 END
 $$;
-COMMENT ON FUNCTION holds_refuse_change IS 'Keeps whose a hold is and what it keeps';
-CREATE TRIGGER holds_not_changed BEFORE UPDATE ON holds FOR EACH ROW
+COMMENT ON FUNCTION reservations_refuse_change IS 'Keeps whose a reservation is and what it keeps';
+CREATE TRIGGER reservations_not_changed BEFORE UPDATE ON reservations FOR EACH ROW
 WHEN ((OLD.job_id, OLD.pods) IS DISTINCT FROM (NEW.job_id, NEW.pods))
-EXECUTE FUNCTION holds_refuse_change();
+EXECUTE FUNCTION reservations_refuse_change();

@@ -35,7 +35,7 @@ CREATE INDEX allocations_leaving_idx ON allocations (pool, node_name) WHERE NOT 
 
 -- Refuses transitions outside job_transitions and attempts that do not count up by one at each start; writes
 -- the others to job_events; allocates what starts and frees what stops. A live job has allocations of its
--- whole gang, a held one has holds of it, no other job has either.
+-- whole gang, a reserved one has reservations of it, no other job has either.
 CREATE OR REPLACE FUNCTION jobs_follow_update() RETURNS trigger
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -58,7 +58,7 @@ BEGIN
       before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
       before.attempt < after.attempt AS starts,
       job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
-      before.status <> after.status AND 'held' IN (before.status, after.status) AS is_of_holds,
+      before.status <> after.status AND 'reserved' IN (before.status, after.status) AS is_of_reservations,
       before.attempt = after.attempt AND job_is_live(after.status) AND (
         before.borrowing <> after.borrowing OR before.priority <> after.priority OR before.pool <> after.pool
         OR before.status <> after.status AND after.status = 'evicting'
@@ -76,7 +76,7 @@ BEGIN
     WHERE is_event
   )
   SELECT bool_or(is_another_job) AS is_another_job, bool_or(is_not_allowed) AS is_not_allowed,
-    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_holds) AS is_of_holds,
+    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_reservations) AS is_of_reservations,
     array_agg(id) FILTER (WHERE stops) AS stopped, bool_or(is_remarked) AS is_remarked
   INTO followed
   FROM change;
@@ -146,8 +146,8 @@ BEGIN
       AND (allocations.pool, allocations.priority, allocations.borrowing, allocations.evictable)
         IS DISTINCT FROM (job.pool, job.priority, job.borrowing, job.status <> 'evicting');
   END IF;
-  IF followed.is_of_holds THEN
-    PERFORM jobs_check_holds(ARRAY(SELECT id FROM new_rows));
+  IF followed.is_of_reservations THEN
+    PERFORM jobs_check_reservations(ARRAY(SELECT id FROM new_rows));
   END IF;
   RETURN NULL;
 END
@@ -186,8 +186,8 @@ BEGIN
     RAISE EXCEPTION 'job % is live with % of its % pods placed', refused.name, coalesce(refused.pods, 0), refused.parallelism
       USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
   END IF;
-  IF EXISTS (SELECT FROM new_rows WHERE status = 'held') THEN
-    PERFORM jobs_check_holds(ARRAY(SELECT id FROM new_rows));
+  IF EXISTS (SELECT FROM new_rows WHERE status = 'reserved') THEN
+    PERFORM jobs_check_reservations(ARRAY(SELECT id FROM new_rows));
   END IF;
   RETURN NULL;
 END

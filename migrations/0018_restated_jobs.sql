@@ -1,21 +1,21 @@
 -- A database that was brought back to an earlier state lags behind the cluster: jobs have started, been evicted and
--- ended since, and the Jobs' statuses and pods say so. restate_job takes that over, attempts that nobody knows of
+-- ended since, and the Jobs' statuses and pods say so. restore_job takes that over, attempts that nobody knows of
 -- included. It goes forward only, and a live job keeps its allocations: it is put back into the queue first.
-CREATE FUNCTION restate_job(
-  restated uuid, known_status job_status, known_attempt integer,
+CREATE FUNCTION restore_job(
+  restored uuid, known_status job_status, known_attempt integer,
   new_status job_status, new_attempt integer, new_placement jsonb,
   new_started_at timestamptz, new_finished_at timestamptz, new_reason text, new_message text, since timestamptz
 ) RETURNS boolean
-LANGUAGE plpgsql SET rota.restated_at = '' AS $$
+LANGUAGE plpgsql SET rota.restored_at = '' AS $$
 BEGIN
-  PERFORM set_config('rota.restated_at', least(since, now())::text, true);
+  PERFORM set_config('rota.restored_at', least(since, now())::text, true);
   UPDATE jobs
   SET status = new_status, attempt = new_attempt, borrowing = false, not_before = NULL, ending = NULL,
     placement = CASE WHEN job_is_live(new_status) THEN new_placement ELSE placement END,
     started_at = coalesce(new_started_at, started_at), finished_at = new_finished_at,
     admitted_at = CASE WHEN job_is_live(new_status) THEN coalesce(new_started_at, now()) ELSE admitted_at END,
     reason = new_reason, message = new_message
-  WHERE id = restated AND status = known_status AND attempt = known_attempt;
+  WHERE id = restored AND status = known_status AND attempt = known_attempt;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
@@ -23,19 +23,19 @@ BEGIN
     UPDATE preemption_victims
     SET evicted_at = now(),
       outcome = CASE WHEN new_status IN ('succeeded', 'failed') THEN 'Finished' ELSE 'Evicted' END::victim_outcome
-    WHERE victim_job_id = restated AND victim_attempt = known_attempt AND outcome IS NULL;
+    WHERE victim_job_id = restored AND victim_attempt = known_attempt AND outcome IS NULL;
   END IF;
   RETURN true;
 END
 $$;
-COMMENT ON FUNCTION restate_job IS 'Puts a job where the cluster has it, after the database was brought back to an earlier state; false when it is not where it was known to be. Its history says since when, not since the restore';
+COMMENT ON FUNCTION restore_job IS 'Puts a job where the cluster has it, after the database was brought back to an earlier state; false when it is not where it was known to be. Its history says since when, not since the restore';
 
--- Differs from 0016 in what is allowed while a job is restated, in the time of the event, and in that an attempt may
+-- Differs from 0016 in what is allowed while a job is restored, in the time of the event, and in that an attempt may
 -- count up without a start.
 CREATE OR REPLACE FUNCTION jobs_follow_update() RETURNS trigger
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  restated_at CONSTANT timestamptz := nullif(current_setting('rota.restated_at', true), '');
+  restored_at CONSTANT timestamptz := nullif(current_setting('rota.restored_at', true), '');
   followed record;
   refused record;
 BEGIN
@@ -48,7 +48,7 @@ BEGIN
         OR (before.parallelism, before.pod_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
         IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
         AS is_another_job,
-      CASE WHEN restated_at IS NULL THEN
+      CASE WHEN restored_at IS NULL THEN
         before.status <> after.status
           AND (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
           OR after.attempt <> before.attempt + (before.status <> after.status AND after.status = 'starting')::int
@@ -59,7 +59,7 @@ BEGIN
       before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
       before.attempt < after.attempt AND job_is_live(after.status) AS starts,
       job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
-      before.status <> after.status AND 'held' IN (before.status, after.status) AS is_of_holds,
+      before.status <> after.status AND 'reserved' IN (before.status, after.status) AS is_of_reservations,
       before.attempt = after.attempt AND job_is_live(after.status) AND (
         before.borrowing <> after.borrowing OR before.priority <> after.priority OR before.pool <> after.pool
         OR before.status <> after.status AND after.status = 'evicting'
@@ -71,13 +71,13 @@ BEGIN
       job_id, at, from_status, to_status, attempt, reason, borrowing, pool,
       gpus, cpu_millis, memory_bytes, project_id, namespace, name
     )
-    SELECT id, coalesce(restated_at, now()), old_status, status, attempt, reason, borrowing, pool,
+    SELECT id, coalesce(restored_at, now()), old_status, status, attempt, reason, borrowing, pool,
       gpus, cpu_millis, memory_bytes, project_id, namespace, name
     FROM change
     WHERE is_event
   )
   SELECT bool_or(is_another_job) AS is_another_job, bool_or(is_not_allowed) AS is_not_allowed,
-    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_holds) AS is_of_holds,
+    bool_or(is_moved) AS is_moved, bool_or(starts) AS starts, bool_or(is_of_reservations) AS is_of_reservations,
     array_agg(id) FILTER (WHERE stops) AS stopped, bool_or(is_remarked) AS is_remarked
   INTO followed
   FROM change;
@@ -94,7 +94,7 @@ BEGIN
     FULL JOIN new_rows AS after ON after.id = before.id
     WHERE (before.status, before.attempt) IS DISTINCT FROM (after.status, after.attempt)
       AND (
-        restated_at IS NOT NULL
+        restored_at IS NOT NULL
         OR (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
         OR after.attempt <> before.attempt + (after.status = 'starting')::int
       )
@@ -148,8 +148,8 @@ BEGIN
       AND (allocations.pool, allocations.priority, allocations.borrowing, allocations.evictable)
         IS DISTINCT FROM (job.pool, job.priority, job.borrowing, job.status <> 'evicting');
   END IF;
-  IF followed.is_of_holds THEN
-    PERFORM jobs_check_holds(ARRAY(SELECT id FROM new_rows));
+  IF followed.is_of_reservations THEN
+    PERFORM jobs_check_reservations(ARRAY(SELECT id FROM new_rows));
   END IF;
   RETURN NULL;
 END

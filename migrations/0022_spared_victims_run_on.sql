@@ -2,7 +2,7 @@
 INSERT INTO job_transitions (from_status, to_status) VALUES ('evicting', 'running');
 ALTER TABLE preemption_victims DROP CONSTRAINT preemption_victims_attempt_key;
 CREATE UNIQUE INDEX preemption_victims_attempt_key ON preemption_victims (victim_job_id, victim_attempt)
-  WHERE outcome IS NULL OR outcome <> 'Spared';
+  WHERE outcome IS NULL OR outcome <> 'EvictionCancelled';
 COMMENT ON COLUMN preemption_victims.evicted_at IS 'When its last pod was gone, or it was spared';
 COMMENT ON COLUMN preemption_victims.outcome IS 'How it left, or that it was spared: nobody needed its room any more before a pod of it had left; null until then';
 

@@ -1,5 +1,5 @@
 -- The room of an attempt that is being ended is on its way to be free, as that of a victim: whoever needs it waits for it
--- and evicts nobody else, and the attempt is no victim any more. Pods that do not end must not hold others up for ever.
+-- and evicts nobody else, and the attempt is no victim any more. Pods that do not end must not reservation others up for ever.
 ALTER TABLE allocations ADD COLUMN leaves_by timestamptz;
 COMMENT ON COLUMN allocations.leaves_by IS 'Until then it is waited for that the pods of an attempt that is being ended leave; null for others';
 COMMENT ON COLUMN allocations.evictable IS 'Whether the job is starting or running; false while it is evicting or its attempt is being ended';

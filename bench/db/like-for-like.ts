@@ -2,10 +2,10 @@
  * What the records cost that Rota keeps of each job (allocation, commitment of the node, two events), when plain SQL
  * writes them and no rule is checked: in Rota's own queue, and in the transactions of pg-boss.
  */
-import { createPool, withTransaction } from "../../src/db/pool.ts";
-import { prepared } from "../../src/db/prepared.ts";
-import { fetchNextJobs } from "../../src/db/queue.ts";
-import type { Queryable } from "../../src/db/types.ts";
+import { createPool, withTransaction } from "../../src/db/client/connection-pool.ts";
+import { prepared } from "../../src/db/client/prepared.ts";
+import { fetchNextJobs } from "../../src/db/jobs/queue.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import type { Pool } from "pg";
 import type { PgBoss } from "pg-boss";
 import { type Cost, measureCost } from "./cpu.ts";

@@ -11,7 +11,7 @@ import {
   externalDatabaseUrl,
   externalKubeconfig,
   withoutPassword,
-} from "./external.ts";
+} from "./user-provided.ts";
 import { installCrds } from "./install-crds.ts";
 import { withLock } from "./lock.ts";
 import { localFolder } from "./paths.ts";

@@ -4,9 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { cancelJob } from "../../src/db/job-progress.ts";
-import { migrate, migrationsDirectory } from "../../src/db/migrate.ts";
-import { createPool, run, withTransaction, type DatabasePool } from "../../src/db/pool.ts";
+import { cancelJob } from "../../src/db/jobs/attempts.ts";
+import { migrate, migrationsDirectory } from "../../src/db/client/migrate.ts";
+import {
+  createPool,
+  run,
+  withTransaction,
+  type DatabasePool,
+} from "../../src/db/client/connection-pool.ts";
 import { constraintErrors, mapDatabaseError } from "../../src/errors.ts";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";

@@ -1,7 +1,7 @@
 /** docs/reference/schema.md, from the comments in the database that the migrations make. */
 import { Client } from "pg";
 import { createEmptyDatabase } from "../../../test/support/database.ts";
-import { migrate } from "../../../src/db/migrate.ts";
+import { migrate } from "../../../src/db/client/migrate.ts";
 import type { Generator } from "./types.ts";
 
 interface Column {

@@ -1,7 +1,7 @@
 /** The tree of projects as people ask for it: what each subtree has, uses and waits for. */
-import { run } from "../pool.ts";
-import type { Owner } from "../owners.ts";
-import { formatPath, type Queryable } from "../types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Owner } from "../tenants/owners.ts";
+import { formatPath, type Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 interface Row {
@@ -50,10 +50,10 @@ export function projectPage(
       FROM (
         SELECT active_project_id,
           sum(gpus) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
-          sum(gpus) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending,
+          sum(gpus) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending,
           sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
           count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running_jobs,
-          count(*) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending_jobs
+          count(*) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending_jobs
         FROM jobs
         WHERE active_project_id IS NOT NULL
         GROUP BY active_project_id

@@ -1,6 +1,6 @@
 /** The queue as people ask for it: jobs that wait, with their places. */
-import { run } from "../pool.ts";
-import type { Queryable } from "../types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
 import { asItIs, readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface QueueRow {
@@ -40,7 +40,7 @@ export function queuePage(
   return readPage<QueueRow, QueueRow, QueueKey>(db, {
     text: `
     SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason,
-      -- Releases before 0.2 left the ledger's sentence there, which names others' jobs.
+      -- Releases before 0.2 left the preemption log's sentence there, which names others' jobs.
       CASE WHEN reason <> 'Evicted' THEN message END AS message,
       gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
     FROM (

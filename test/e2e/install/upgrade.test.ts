@@ -82,7 +82,7 @@ describe(`upgrade from ${version}`, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("starts from running jobs, victims that wait, and a ledger", async () => {
+  it("starts from running jobs, victims that wait, and a preemption log", async () => {
     const found = Object.values(await states());
     expect(found).to.include.members(["Running", "Evicted", "Succeeded"]);
     expect(formerPods).to.have.length.greaterThan(10);
