@@ -10,10 +10,10 @@ import type {
   AdmitVerdict,
   Decision,
   PreemptVerdict,
-  Snapshot,
   Verdict,
   Victim,
-} from "../domain/scheduling/types.ts";
+} from "../domain/scheduling/decision.ts";
+import type { Snapshot } from "../domain/scheduling/snapshot.ts";
 import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
 
 export interface WriteOptions {

@@ -18,16 +18,15 @@ import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
 import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
 import { refreshBorrowing } from "../db/scheduling/entitlement.ts";
 import { decide } from "../domain/scheduling/decide.ts";
+import type { Decision, VictimRule } from "../domain/scheduling/decision.ts";
 import type {
   Quota,
-  Decision,
   ReservedJob,
   LiveJob,
   QueuedJob,
   ResourceType,
   Snapshot,
-  VictimRule,
-} from "../domain/scheduling/types.ts";
+} from "../domain/scheduling/snapshot.ts";
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";

@@ -4,7 +4,7 @@ import type { NewJob } from "../../db/jobs/queue.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
-import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
+import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import type { KubeObject } from "../../kube/resource.ts";

@@ -1,7 +1,8 @@
 /** What a cycle says of every waiting job, of those too that it did not look at. */
 import type { QueuePlace } from "../../db/scheduling/positions.ts";
 import { sameProjectAs, redactFor } from "../../domain/redaction.ts";
-import type { Decision, Snapshot, WaitVerdict } from "../../domain/scheduling/types.ts";
+import type { Decision, WaitVerdict } from "../../domain/scheduling/decision.ts";
+import type { Snapshot } from "../../domain/scheduling/snapshot.ts";
 import type { ExplainedJob, Round } from "./publisher.ts";
 
 const unseen =

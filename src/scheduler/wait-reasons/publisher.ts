@@ -6,7 +6,7 @@
  * differ enough, not oftener than every few seconds for a job, and at a lower rate for all together, first come first
  * served. What is shown is therefore old by at most the number of waiting jobs divided by that rate.
  */
-import type { WaitReason } from "../../domain/scheduling/types.ts";
+import type { WaitReason } from "../../domain/scheduling/decision.ts";
 
 export interface Explanation {
   readonly reason: WaitReason | "Queued";
