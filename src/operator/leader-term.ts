@@ -23,7 +23,7 @@ import type { RunningInformers } from "./informers.ts";
 import { RotaError } from "../errors.ts";
 import { runCycle } from "../scheduler/cycle.ts";
 import type { CycleDependencies } from "../scheduler/cycle.ts";
-import { cycleObserver } from "../scheduler/cycle-metrics.ts";
+import { cycleObserver } from "../scheduler/cycle-report.ts";
 import { EvictionProbe } from "../scheduler/eviction-probe.ts";
 import { PublishLoop } from "../scheduler/wait-reasons/publish-loop.ts";
 import { WaitReasonPublisher } from "../scheduler/wait-reasons/publisher.ts";
