@@ -96,6 +96,14 @@ export class WaitReasonPublisher {
     return this.#entries.get(jobId)?.latest;
   }
 
+  /** Forgets everything: another leads, and says more by the time this process leads again. */
+  clear(): void {
+    this.#entries.clear();
+    this.#jobsOfPool.clear();
+    this.#urgent.clear();
+    this.#refreshed.clear();
+  }
+
   /** Takes in what a cycle of the pool said. */
   record(pool: string, { explained, settled, isComplete }: Round): void {
     const known = this.#jobsOfPool.get(pool) ?? new Set();
