@@ -28,6 +28,7 @@ export const errorMeanings = {
   ProjectHasJobs: "A project with active jobs is not deleted.",
   ProjectUnknown: "The project is not stored.",
   ReferenceUnknown: "A row refers to one that is not there.",
+  SchemaChanged: "The database was made by an earlier schema, before a release: use an empty one.",
   SerializationFailed: "Another transaction was in the way each time; tried again.",
   TagTaken: "Another commit of the project has the tag.",
   TimedOut: "A lock, a statement or a transaction took longer than allowed; tried again.",
