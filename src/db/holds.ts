@@ -17,14 +17,14 @@ export function holdJobs(
     `
     WITH held AS (
       UPDATE jobs
-      SET status = 'held', borrowing = wanted.borrowing, admitted_at = clock_timestamp(), not_before = NULL,
+      SET status = 'reserved', borrowing = wanted.borrowing, admitted_at = clock_timestamp(), not_before = NULL,
         reason = 'Held', message = NULL
       FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
-        AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
+        AND job_is_waiting(jobs.status) AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
     ), kept AS (
-      INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+      INSERT INTO reservations (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
       SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
         place.pods * job.pod_memory_bytes, now() + make_interval(secs => $5)
       FROM held AS job
@@ -58,16 +58,16 @@ export function activateHolds(
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
         started_at = now(), reason = 'Admitted', message = NULL, placement = (
-          SELECT jsonb_agg(jsonb_build_object('node', hold.node_name, 'pods', hold.pods) ORDER BY hold.node_name)
-          FROM holds AS hold
-          WHERE hold.job_id = jobs.id
+          SELECT jsonb_agg(jsonb_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+          FROM reservations
+          WHERE reservations.job_id = jobs.id
         )
       FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
-      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'reserved'
         AND NOT jobs.suspended
       RETURNING jobs.id, jobs.attempt
     ), used AS (
-      DELETE FROM holds USING started WHERE holds.job_id = started.id
+      DELETE FROM reservations USING started WHERE reservations.job_id = started.id
     ), settled AS (
       UPDATE preemptions
       SET settled_at = now(), outcome = 'Started'
@@ -108,15 +108,15 @@ export function releaseHolds(
       SET borrowing = false, reason = wanted.reason, message = wanted.message, status = (
         SELECT event.from_status
         FROM job_events AS event
-        WHERE event.job_id = jobs.id AND event.to_status = 'held' AND event.from_status <> 'held'
+        WHERE event.job_id = jobs.id AND event.to_status = 'reserved' AND event.from_status <> 'reserved'
         ORDER BY event.id DESC
         LIMIT 1
       )
       FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS wanted (id, attempt, reason, message)
-      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'held'
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'reserved'
       RETURNING jobs.id, jobs.attempt
     ), given_back AS (
-      DELETE FROM holds USING released WHERE holds.job_id = released.id
+      DELETE FROM reservations USING released WHERE reservations.job_id = released.id
     ), settled AS (
       UPDATE preemptions
       SET settled_at = now(), outcome = 'Released'

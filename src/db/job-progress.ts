@@ -44,7 +44,7 @@ export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fenc
         AS ending (id, attempt, outcome, reason, message)
       -- IS TRUE: by the id. Without it the planner may read the whole index of live jobs, dead entries too.
       WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
-        AND (jobs.status IN ('starting', 'running', 'evicting')) IS TRUE
+        AND job_is_live(jobs.status) IS TRUE
       RETURNING jobs.id, jobs.attempt
     ), settled AS (${settleVictims("ended", "Finished")}
     )
@@ -80,8 +80,8 @@ export async function beginEnding(db: Queryable, job: Fence, end: AttemptEnd): P
   await run(
     db,
     `
-    UPDATE jobs SET ending = $3
-    WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running') AND ending IS NULL
+    UPDATE jobs SET ending = $3, leaves_by = now() + make_interval(secs => $4)
+    WHERE id = $1 AND attempt = $2 AND evictable
     `,
     [job.id, job.attempt, JSON.stringify(end)],
   );
@@ -107,9 +107,9 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
     WITH returned AS (
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
-        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL,
+        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL, leaves_by = NULL,
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
-      WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running', 'evicting')
+      WHERE id = $1 AND attempt = $2 AND job_is_live(status)
       RETURNING id, attempt
     ), settled AS (${settleVictims("returned", "Evicted")}
     )
@@ -163,7 +163,7 @@ export async function cancelJob(db: Queryable, cancellation: Cancellation): Prom
       WHERE id = $1 AND active_project_id IS NOT NULL
       RETURNING id, attempt
     ), given_back AS (
-      DELETE FROM holds USING cancelled WHERE holds.job_id = cancelled.id
+      DELETE FROM reservations USING cancelled WHERE reservations.job_id = cancelled.id
     ), settled AS (
       UPDATE preemptions
       SET settled_at = now(), outcome = 'Ended'

@@ -129,7 +129,8 @@ const viewOf = (row: Row): JobView => ({
 });
 
 const selection = `
-  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts, job.gpus,
+  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
+    job.required_gpu AS gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
@@ -137,7 +138,7 @@ const selection = `
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
         FROM allocations WHERE job_id = job.id AND attempt = job.attempt),
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
-        FROM holds WHERE job_id = job.id)
+        FROM reservations WHERE job_id = job.id)
     ) AS placements,
     ARRAY(SELECT pod_index FROM pod_completions WHERE job_id = job.id AND attempt = job.attempt) AS completed,
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
@@ -153,7 +154,7 @@ const selection = `
       FROM preemption_victims AS victim
       JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
       WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt
-        AND (victim.outcome IS NULL OR victim.outcome <> 'Spared')
+        AND (victim.outcome IS NULL OR victim.outcome <> 'EvictionCancelled')
     ) END AS eviction
   FROM jobs AS job`;
 

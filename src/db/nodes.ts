@@ -42,7 +42,7 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
     INSERT INTO nodes (
       name, uid, pool, schedulable, labels, taints,
       gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
-      gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign
+      gpus_other, cpu_millis_other, memory_bytes_other, pods_other
     )
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     ON CONFLICT (name) DO UPDATE
@@ -52,17 +52,17 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       cpu_millis_allocatable = excluded.cpu_millis_allocatable,
       memory_bytes_allocatable = excluded.memory_bytes_allocatable,
       pods_allocatable = excluded.pods_allocatable,
-      gpus_foreign = excluded.gpus_foreign, cpu_millis_foreign = excluded.cpu_millis_foreign,
-      memory_bytes_foreign = excluded.memory_bytes_foreign, pods_foreign = excluded.pods_foreign
+      gpus_other = excluded.gpus_other, cpu_millis_other = excluded.cpu_millis_other,
+      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other
     WHERE (
       nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
       nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
-      nodes.gpus_foreign, nodes.cpu_millis_foreign, nodes.memory_bytes_foreign, nodes.pods_foreign
+      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other
     ) IS DISTINCT FROM (
       excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
       excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
       excluded.pods_allocatable,
-      excluded.gpus_foreign, excluded.cpu_millis_foreign, excluded.memory_bytes_foreign, excluded.pods_foreign
+      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other
     )
     RETURNING (SELECT pool FROM former) AS former_pool
     `,
@@ -85,9 +85,9 @@ async function heldJobsOn(client: PoolClient, name: string) {
     client,
     `
     SELECT job.id, job.attempt
-    FROM holds AS hold
-    JOIN jobs AS job ON job.id = hold.job_id
-    WHERE hold.node_name = $1
+    FROM reservations AS reservation
+    JOIN jobs AS job ON job.id = reservation.job_id
+    WHERE reservation.node_name = $1
     `,
     [name],
   );

@@ -4,7 +4,7 @@ import { run } from "./pool.ts";
 import { settleVictims } from "./settle-victims.ts";
 import type { Queryable } from "./types.ts";
 
-export type PreemptionRule = "BorrowerReclaimed" | "LowerPriority" | "OwnCeiling" | "WindowClosed";
+export type PreemptionRule = "BorrowerReclaimed" | "LowerPriority" | "OwnQuota" | "WindowClosed";
 
 export interface VictimInput extends Fence {
   readonly rule: PreemptionRule;
@@ -48,8 +48,8 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       LEFT JOIN victim ON victim.id = job.id
       WHERE job.id = ANY ($1 || $4::uuid)
         AND CASE
-          WHEN job.id = $4 THEN job.attempt = $5 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
-          ELSE job.attempt = victim.attempt AND job.status IN ('starting', 'running')
+          WHEN job.id = $4 THEN job.attempt = $5 AND job_is_waiting(job.status) AND NOT job.suspended
+          ELSE job.attempt = victim.attempt AND job_may_be_evicted(job.status)
         END
       ORDER BY job.id
       FOR UPDATE OF job
@@ -57,7 +57,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       SELECT count(*) = cardinality($1) + ($4::uuid IS NOT NULL)::int AS valid FROM locked
     ), changed AS (
       UPDATE jobs
-      SET status = CASE WHEN jobs.id = $4 THEN 'held' ELSE 'evicting' END::job_status,
+      SET status = CASE WHEN jobs.id = $4 THEN 'reserved' ELSE 'evicting' END::job_status,
         borrowing = CASE WHEN jobs.id = $4 THEN $6 ELSE jobs.borrowing END,
         admitted_at = CASE WHEN jobs.id = $4 THEN clock_timestamp() ELSE jobs.admitted_at END,
         not_before = NULL,
@@ -67,7 +67,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       WHERE jobs.id = locked.id AND verdict.valid
       RETURNING jobs.*
     ), kept AS (
-      INSERT INTO holds (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+      INSERT INTO reservations (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
       SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
         place.pods * job.pod_memory_bytes, now() + make_interval(secs => $10)
       FROM changed AS job
@@ -89,7 +89,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
           SELECT node_name FROM allocations
           WHERE job_id = job.id AND attempt = job.attempt ORDER BY node_name
         ),
-        job.gpus, victim.rule
+        job.required_gpu, victim.rule
       FROM changed AS job
       JOIN victim ON victim.id = job.id
     )
@@ -125,7 +125,7 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
     `
     WITH evicted AS (
       UPDATE jobs
-      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL
+      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL, leaves_by = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
     ), settled AS (${settleVictims("evicted", "Evicted")}
@@ -148,14 +148,14 @@ export async function spareVictim(db: Queryable, victim: Fence): Promise<boolean
     `
     WITH spared AS (
       UPDATE jobs
-      SET status = 'running', reason = 'Spared', message = NULL
+      SET status = 'running', reason = 'EvictionCancelled', message = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting' AND EXISTS (
         SELECT FROM preemption_victims AS victim
         JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
         WHERE victim.victim_job_id = $1 AND victim.victim_attempt = $2 AND victim.outcome IS NULL
           AND (preemption.outcome IS NOT NULL OR preemption.preemptor_job_id IS NULL)
       ) AND NOT EXISTS (
-        SELECT FROM allocations JOIN holds USING (node_name) WHERE allocations.job_id = $1
+        SELECT FROM allocations JOIN reservations USING (node_name) WHERE allocations.job_id = $1
       )
       RETURNING id, attempt
     ), settled AS (${settleVictims("spared", "Spared")}

@@ -2,7 +2,6 @@
 import type { NodeSelectorTerm, Toleration } from "../domain/scheduling/types.ts";
 import { run } from "./pool.ts";
 import { prepared } from "./prepared.ts";
-import { placementOf } from "./standing.ts";
 import type { Standing } from "./standing.ts";
 import type { Queryable } from "./types.ts";
 
@@ -59,73 +58,80 @@ export async function adoptJob(db: Queryable, job: NewJob, standing: Standing): 
   const rows = await run<{ id: string }>(
     db,
     prepared("adopt_job")`
-    WITH arrived AS (
+    WITH job AS (
+      SELECT *
+      FROM jsonb_to_record($1::jsonb) AS job (
+        id uuid, project_id uuid, namespace text, name text, pool text, priority int, priority_class text,
+        preempts boolean, parallelism int, pod_gpus int, pod_cpu_millis bigint, pod_memory_bytes bigint,
+        allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
+        created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
+        finished_at timestamptz, placement jsonb,
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb
+      )
+    ), arrived AS (
       INSERT INTO jobs (
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         admitted_at, constraints_hash
       )
-      VALUES (
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        CASE WHEN job_is_live($19) THEN coalesce($22, now()) END, md5($29)::uuid
-      )
+      SELECT id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
+        CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
+        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages)::text)::uuid
+      FROM job
       ON CONFLICT (id) DO NOTHING
       RETURNING id
-    ), specified AS (
-      INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
-      SELECT id, $25, $26, $27, $28 FROM arrived
     )
-    SELECT id FROM arrived
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
+    SELECT id, node_selector, node_affinity, tolerations, storages
+    FROM arrived
+    JOIN job USING (id)
+    RETURNING job_id AS id
     `,
-    [
-      ...identity(job),
-      ...whereabouts(standing),
-      ...constraints(job),
-      JSON.stringify(constraints(job)),
-    ],
+    [JSON.stringify({ ...columnsOf(job), ...columnsOfState(standing), ...specOf(job) })],
   );
   return rows.length === 1;
 }
 
-const identity = (job: NewJob): unknown[] => [
-  job.id,
-  job.projectId,
-  job.namespace,
-  job.name,
-  job.pool,
-  job.priority,
-  job.priorityClass,
-  job.preempts,
-  job.parallelism,
-  job.perPod.gpus,
-  job.perPod.cpuMillis,
-  job.perPod.memoryBytes,
-  job.allowsBorrowing,
-  job.maxRuntimeSeconds ?? null,
-  job.backoffLimit,
-  job.suspended,
-  job.configHash ?? null,
-  job.queuedAt.toString(),
-];
+/** Named as the statement's columns; what is absent is null. */
+const columnsOf = (job: NewJob) => ({
+  id: job.id,
+  project_id: job.projectId,
+  namespace: job.namespace,
+  name: job.name,
+  pool: job.pool,
+  priority: job.priority,
+  priority_class: job.priorityClass,
+  preempts: job.preempts,
+  parallelism: job.parallelism,
+  pod_gpus: job.perPod.gpus,
+  pod_cpu_millis: job.perPod.cpuMillis,
+  pod_memory_bytes: job.perPod.memoryBytes,
+  allows_borrowing: job.allowsBorrowing,
+  max_runtime_seconds: job.maxRuntimeSeconds,
+  backoff_limit: job.backoffLimit,
+  suspended: job.suspended,
+  config_hash: job.configHash,
+  created_at: job.queuedAt.toString(),
+});
 
-const whereabouts = (standing: Standing): unknown[] => [
-  standing.status,
-  standing.attempt,
-  standing.failures,
-  standing.startedAt?.toString() ?? null,
-  standing.finishedAt?.toString() ?? null,
-  placementOf(standing),
-];
+const columnsOfState = (standing: Standing) => ({
+  status: standing.status,
+  attempt: standing.attempt,
+  failures: standing.failures,
+  started_at: standing.startedAt?.toString(),
+  finished_at: standing.finishedAt?.toString(),
+  placement: standing.placements.length === 0 ? undefined : standing.placements,
+});
 
-const constraints = (job: NewJob): unknown[] => [
-  JSON.stringify(job.nodeSelector),
-  job.affinityTerms === undefined || job.affinityTerms.length === 0
-    ? null
-    : JSON.stringify(job.affinityTerms),
-  JSON.stringify(job.tolerations),
-  JSON.stringify(job.storages),
-];
+const specOf = (job: NewJob) => ({
+  node_selector: job.nodeSelector,
+  node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
+  tolerations: job.tolerations,
+  storages: job.storages,
+});
 
 export interface ClaimedJob {
   readonly id: string;
@@ -174,7 +180,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
     prepared(claim.readOnly === true ? "read_queue" : "claim_jobs")`
     SELECT id, project_id AS "projectId", attempt, false AS "hasMore"
     FROM jobs
-    WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
+    WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
       AND (not_before IS NULL OR not_before <= $3)
     ORDER BY priority DESC, created_at, id
     LIMIT $2
@@ -196,33 +202,33 @@ function claimPerKind(db: Queryable, claim: Claim, perKind: number): Promise<Cla
     prepared(claim.readOnly === true ? "read_queue_per_kind" : "claim_jobs_per_kind")`
     WITH RECURSIVE waiting AS (
       (
-        SELECT project_id, kind FROM jobs
-        WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
-        ORDER BY project_id, kind LIMIT 1
+        SELECT project_id, scheduling_signature FROM jobs
+        WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
+        ORDER BY project_id, scheduling_signature LIMIT 1
       )
       UNION ALL
-      SELECT next.project_id, next.kind
+      SELECT next.project_id, next.scheduling_signature
       FROM waiting
       CROSS JOIN LATERAL (
-        SELECT job.project_id, job.kind FROM jobs AS job
-        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
-          AND (job.project_id, job.kind) > (waiting.project_id, waiting.kind)
-        ORDER BY job.project_id, job.kind LIMIT 1
+        SELECT job.project_id, job.scheduling_signature FROM jobs AS job
+        WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
+          AND (job.project_id, job.scheduling_signature) > (waiting.project_id, waiting.scheduling_signature)
+        ORDER BY job.project_id, job.scheduling_signature LIMIT 1
       ) AS next
     ), heads AS MATERIALIZED (
-      SELECT head.*, waiting.project_id, waiting.kind
+      SELECT head.*, waiting.project_id, waiting.scheduling_signature
       FROM waiting
       CROSS JOIN LATERAL (
         SELECT id, priority, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS place
         FROM jobs
-        WHERE pool = $1 AND project_id = waiting.project_id AND kind = waiting.kind
-          AND status IN ('pending', 'evicted') AND NOT suspended
+        WHERE pool = $1 AND project_id = waiting.project_id AND scheduling_signature = waiting.scheduling_signature
+          AND job_is_waiting(status) AND NOT suspended
           AND (not_before IS NULL OR not_before <= $4)
         ORDER BY priority DESC, created_at, id
         LIMIT $3::int + 1
       ) AS head
     ), chosen AS (
-      SELECT id, project_id, kind, place
+      SELECT id, project_id, scheduling_signature, place
       FROM (
         SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
       ) AS head
@@ -235,16 +241,16 @@ function claimPerKind(db: Queryable, claim: Claim, perKind: number): Promise<Cla
       SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
       FROM chosen
       JOIN (
-        SELECT project_id, kind, max(chosen.place) AS place, max(heads.place) AS known
+        SELECT project_id, scheduling_signature, max(chosen.place) AS place, max(heads.place) AS known
         FROM heads
-        LEFT JOIN chosen USING (id, project_id, kind)
-        GROUP BY project_id, kind
-      ) AS last USING (project_id, kind)
+        LEFT JOIN chosen USING (id, project_id, scheduling_signature)
+        GROUP BY project_id, scheduling_signature
+      ) AS last USING (project_id, scheduling_signature)
     )
     SELECT job.id, job.project_id AS "projectId", job.attempt, first.has_more AS "hasMore"
     FROM first
     JOIN jobs AS job ON job.id = first.id
-    WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+    WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
     ORDER BY job.priority DESC, job.created_at, job.id
     ${lockClause(claim, " OF job")}
     `,
@@ -276,7 +282,7 @@ export async function setPriority(db: Queryable, change: PriorityChange): Promis
     db,
     `
     UPDATE jobs SET priority = $2, priority_class = $3, preempts = $4
-    WHERE id = $1 AND status IN ('pending', 'evicted', 'held')
+    WHERE id = $1 AND (job_is_waiting(status) OR status = 'reserved')
     RETURNING id
     `,
     [change.id, change.priority, change.priorityClass, change.preempts],
@@ -299,7 +305,7 @@ export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Pr
     UPDATE jobs
     SET reason = note.reason, message = note.message
     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)
-    WHERE jobs.id = note.id AND jobs.status IN ('pending', 'evicted')
+    WHERE jobs.id = note.id AND job_is_waiting(jobs.status)
       AND (jobs.reason, jobs.message) IS DISTINCT FROM (note.reason, note.message)
     RETURNING jobs.id
     `,

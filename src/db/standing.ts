@@ -47,7 +47,7 @@ export async function restateJob(
 ): Promise<boolean> {
   const [row] = await run<{ is_restated: boolean }>(
     db,
-    "SELECT restate_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS is_restated",
+    "SELECT restore_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) AS is_restated",
     [
       known.id,
       known.status,

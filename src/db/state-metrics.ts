@@ -18,7 +18,7 @@ export function countActiveJobs(db: Queryable): Promise<JobCount[]> {
     db,
     `
     SELECT pool, status::text, priority_class AS "priorityClass", count(*)::int AS jobs,
-      coalesce(sum(gpus), 0)::int AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
+      coalesce(sum(required_gpu), 0)::int AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
     FROM jobs
     WHERE active_project_id IS NOT NULL
     GROUP BY pool, status, priority_class
@@ -43,10 +43,10 @@ export function readPoolCapacities(db: Queryable): Promise<PoolCapacity[]> {
     db,
     `
     WITH held AS (
-      SELECT node.pool, sum(hold.gpus) AS gpus, sum(hold.cpu_millis) AS cpu_millis,
-        sum(hold.memory_bytes) AS memory_bytes, sum(hold.pods) AS pods
-      FROM holds AS hold
-      JOIN nodes AS node ON node.name = hold.node_name
+      SELECT node.pool, sum(reservation.gpus) AS gpus, sum(reservation.cpu_millis) AS cpu_millis,
+        sum(reservation.memory_bytes) AS memory_bytes, sum(reservation.pods) AS pods
+      FROM reservations AS reservation
+      JOIN nodes AS node ON node.name = reservation.node_name
       GROUP BY node.pool
     ),
     pools AS (
@@ -55,8 +55,8 @@ export function readPoolCapacities(db: Queryable): Promise<PoolCapacity[]> {
           sum(memory_bytes_allocatable), sum(pods_allocatable)]::float8[] AS allocatable,
         ARRAY[sum(gpus_committed), sum(cpu_millis_committed) / 1000.0,
           sum(memory_bytes_committed), sum(pods_committed)]::float8[] AS committed,
-        ARRAY[sum(gpus_foreign), sum(cpu_millis_foreign) / 1000.0,
-          sum(memory_bytes_foreign), sum(pods_foreign)]::float8[] AS foreign_usage
+        ARRAY[sum(gpus_other), sum(cpu_millis_other) / 1000.0,
+          sum(memory_bytes_other), sum(pods_other)]::float8[] AS foreign_usage
       FROM nodes
       WHERE present
       GROUP BY pool
@@ -90,7 +90,7 @@ export function readHoldAges(db: Queryable): Promise<HoldAge[]> {
       FROM preemptions AS preemption
       WHERE preemption.preemptor_job_id = job.id
     ) AS decided
-    WHERE job.status = 'held'
+    WHERE job.status = 'reserved'
     GROUP BY job.pool
     `,
   );
@@ -112,10 +112,10 @@ export function readProjectUsage(db: Queryable, largest: number): Promise<Projec
     `
     WITH used AS (
       SELECT job.pool, subpath(project.path, 0, 1)::text AS project, job.borrowing,
-        sum(job.gpus) AS gpus, sum(job.cpu_millis) AS cpu_millis
+        sum(job.required_gpu) AS gpus, sum(job.cpu_millis) AS cpu_millis
       FROM jobs AS job
       JOIN projects AS project ON project.id = job.project_id
-      WHERE job.status IN ('starting', 'running', 'evicting')
+      WHERE job_is_live(job.status)
       GROUP BY job.pool, subpath(project.path, 0, 1), job.borrowing
     ),
     ranked AS (
@@ -184,7 +184,7 @@ export async function readDatabaseState(db: Queryable): Promise<DatabaseState> {
       (
         SELECT coalesce(jsonb_agg(jsonb_build_object('table', relname, 'rows', n_dead_tup) ORDER BY relname), '[]')
         FROM pg_stat_user_tables
-        WHERE relid IN ('jobs'::regclass, 'allocations'::regclass, 'nodes'::regclass, 'holds'::regclass)
+        WHERE relid IN ('jobs'::regclass, 'allocations'::regclass, 'nodes'::regclass, 'reservations'::regclass)
       ) AS "deadRows"
     `,
   );

@@ -53,25 +53,26 @@ export function poolPage(
           sum(pods_allocatable)]::numeric[] AS allocatable,
         ARRAY[sum(gpus_committed), sum(cpu_millis_committed), sum(memory_bytes_committed),
           sum(pods_committed)]::numeric[] AS committed,
-        ARRAY[sum(gpus_foreign), sum(cpu_millis_foreign), sum(memory_bytes_foreign),
-          sum(pods_foreign)]::numeric[] AS foreign_usage
+        ARRAY[sum(gpus_other), sum(cpu_millis_other), sum(memory_bytes_other),
+          sum(pods_other)]::numeric[] AS foreign_usage
       FROM nodes
       WHERE present
       GROUP BY pool
     ), demand AS (
       SELECT pool,
-        count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
-        count(*) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending,
-        sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
-        sum(gpus) FILTER (WHERE status IN ('pending', 'held', 'evicted')) AS pending_gpus
+        count(*) FILTER (WHERE job_is_live(status)) AS running,
+        count(*) FILTER (WHERE NOT job_is_live(status)) AS pending,
+        sum(required_gpu) FILTER (WHERE job_may_be_evicted(status) AND borrowing) AS borrowed,
+        sum(required_gpu) FILTER (WHERE NOT job_is_live(status)) AS pending_gpus
       FROM jobs
       WHERE active_project_id IS NOT NULL
       GROUP BY pool
     ), kept AS (
       SELECT job.pool,
-        ARRAY[sum(hold.gpus), sum(hold.cpu_millis), sum(hold.memory_bytes), sum(hold.pods)]::numeric[] AS held
-      FROM holds AS hold
-      JOIN jobs AS job ON job.id = hold.job_id
+        ARRAY[sum(reservation.gpus), sum(reservation.cpu_millis), sum(reservation.memory_bytes),
+          sum(reservation.pods)]::numeric[] AS held
+      FROM reservations AS reservation
+      JOIN jobs AS job ON job.id = reservation.job_id
       GROUP BY job.pool
     )
     SELECT coalesce(capacity.pool, demand.pool) AS pool, coalesce(nodes, 0) AS nodes,
@@ -126,13 +127,13 @@ export function nodePage(
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
         AS allocatable,
       ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
-      ARRAY[gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign]::numeric[] AS foreign,
+      ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS foreign,
       kept.held
     FROM shown AS node
     CROSS JOIN LATERAL (
       SELECT ARRAY[coalesce(sum(gpus), 0), coalesce(sum(cpu_millis), 0), coalesce(sum(memory_bytes), 0),
         coalesce(sum(pods), 0)]::numeric[] AS held
-      FROM holds
+      FROM reservations
       WHERE node_name = node.name
     ) AS kept
     ORDER BY node.name

@@ -34,14 +34,14 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
     ),
     held AS (
       SELECT node_name, ARRAY[sum(gpus), sum(cpu_millis), sum(memory_bytes), sum(pods)]::numeric[] AS amounts
-      FROM holds
+      FROM reservations
       GROUP BY node_name
     )
     SELECT node.name, node.labels, node.taints, node.schedulable,
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
         AS allocatable,
       ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
-      ARRAY[gpus_foreign, cpu_millis_foreign, memory_bytes_foreign, pods_foreign]::numeric[] AS foreign_usage,
+      ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS foreign_usage,
       coalesce(leaving.amounts, '{0,0,0,0}') AS leaving,
       coalesce(held.amounts, '{0,0,0,0}') AS held
     FROM nodes AS node
