@@ -75,15 +75,23 @@ export interface AttemptEnd {
   readonly delaySeconds?: number;
 }
 
-/** Says why an attempt is ended before its pods are stopped; the first reason stays. */
-export async function beginEnding(db: Queryable, job: Fence, end: AttemptEnd): Promise<void> {
+/**
+ * Records why an attempt is stopped, before its pods are; the first reason stays. For `leavesWithinSeconds` the
+ * scheduler counts on the capacity and preempts nobody else for it.
+ */
+export async function beginEnding(
+  db: Queryable,
+  job: Fence,
+  end: AttemptEnd,
+  leavesWithinSeconds: number,
+): Promise<void> {
   await run(
     db,
     `
     UPDATE jobs SET ending = $3, leaves_by = now() + make_interval(secs => $4)
     WHERE id = $1 AND attempt = $2 AND evictable
     `,
-    [job.id, job.attempt, JSON.stringify(end)],
+    [job.id, job.attempt, JSON.stringify(end), leavesWithinSeconds],
   );
 }
 
