@@ -1,6 +1,6 @@
 // The layering rule: imports point downwards only. Order from entrance to cellar.
 // What the operator does (controllers) and what it tells (http) stand beside each other.
-const layers = ["main", "controllers", "http", "scheduler", "resources", "kube", "runtime", "db", "domain", "api"];
+const layers = ["main", "operator", "controllers", "http", "scheduler", "resources", "kube", "runtime", "db", "domain", "api"];
 const folder = (name) => `^src/${name}/`;
 
 const upwards = layers.slice(1).map((name, index) => ({

@@ -1,16 +1,16 @@
 /** The operator: settings in, parts wired, started, drained. */
 import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
-import { createCaches } from "./caches.ts";
-import { guaranteeGauge, watchGuarantees } from "./controllers/guarantees.ts";
-import type { Refusal } from "./controllers/job/refusal.ts";
-import { Templates } from "./controllers/job/templates.ts";
-import { UnseenPods } from "./controllers/job/unseen-pods.ts";
-import { createWork } from "./work.ts";
-import type { TermSignals } from "./work.ts";
-import { createPool } from "./db/pool.ts";
-import type { DatabasePool } from "./db/pool.ts";
-import { migrate } from "./db/migrate.ts";
+import { createInformers } from "./operator/informers.ts";
+import { admissionPolicyGauge, watchAdmissionPolicies } from "./operator/admission-policies.ts";
+import type { Rejection } from "./controllers/job/rejection.ts";
+import { TemplateCache } from "./controllers/job/template-cache.ts";
+import { PodExpectations } from "./controllers/job/expectations.ts";
+import { createWork } from "./operator/leader-term.ts";
+import type { TermSignals } from "./operator/leader-term.ts";
+import { createPool } from "./db/client/connection-pool.ts";
+import type { DatabasePool } from "./db/client/connection-pool.ts";
+import { migrate } from "./db/client/migrate.ts";
 import { RotaError } from "./errors.ts";
 import { createApi } from "./http/api.ts";
 import { KubeClient } from "./kube/client.ts";
@@ -22,7 +22,7 @@ import { KubeLeaseLock } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
 import { buildInfo } from "./observability/build-info.ts";
 import { poolMetrics, statementMetrics } from "./observability/database-metrics.ts";
-import { exitWhenLogged, loggedProcess } from "./observability/last-words.ts";
+import { exitWhenLogged, loggedProcess } from "./observability/flush-on-exit.ts";
 import { createLogger } from "./observability/logs.ts";
 import { startHttpServer } from "./observability/http-server.ts";
 import type { HttpServer } from "./observability/http-server.ts";
@@ -34,12 +34,12 @@ import { createLifecycle } from "./runtime/lifecycle.ts";
 import type { Lifecycle } from "./runtime/lifecycle.ts";
 import { errorText } from "./runtime/logger.ts";
 import type { Logger } from "./runtime/logger.ts";
-import { readSettings } from "./settings.ts";
-import type { Settings } from "./settings.ts";
+import { readSettings } from "./settings/read.ts";
+import type { Settings } from "./settings/read.ts";
 
 const lastEventsSeconds = 2;
 /** After the drain: the lease is released, the last events are sent, connections are closed. */
-const farewellSeconds = 5;
+const shutdownSeconds = 5;
 const leaseName = "rota-operator";
 /** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
@@ -54,7 +54,11 @@ function databaseAddress(url: string): string {
 const isFinal = (error: unknown): boolean =>
   error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
 
-async function tried<T>(what: string, logger: Logger, action: () => Promise<T>): Promise<T> {
+async function retryUntilReady<T>(
+  what: string,
+  logger: Logger,
+  action: () => Promise<T>,
+): Promise<T> {
   for (let turn = 1; ; turn += 1) {
     try {
       return await action();
@@ -73,7 +77,7 @@ async function prepareDatabase(
   logger: Logger,
 ): Promise<void> {
   const address = databaseAddress(settings.databaseUrl);
-  await tried(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
+  await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
     migrate(settings.databaseUrl),
   );
   await db.learnTypes();
@@ -82,11 +86,13 @@ async function prepareDatabase(
 
 /** Says at the start whether the API server is there and knows Rota's resources. */
 async function checkCluster(kube: KubeClient, server: URL, logger: Logger): Promise<void> {
-  await tried(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
+  await retryUntilReady(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
     kube.raw("GET", "/version", undefined, { timeoutSeconds: 10 }),
   );
-  await tried("the cluster does not serve rota.dev/v1alpha1: apply manifests/ first", logger, () =>
-    kube.raw("GET", "/apis/rota.dev/v1alpha1", undefined, { timeoutSeconds: 10 }),
+  await retryUntilReady(
+    "the cluster does not serve rota.dev/v1alpha1: apply manifests/ first",
+    logger,
+    () => kube.raw("GET", "/apis/rota.dev/v1alpha1", undefined, { timeoutSeconds: 10 }),
   );
 }
 
@@ -125,11 +131,17 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     onStatement: statementMetrics(metrics),
   });
   poolMetrics(metrics, db);
-  const caches = createCaches({ kube, clock, logger, metrics, gpuResource: settings.gpuResource });
+  const informers = createInformers({
+    kube,
+    clock,
+    logger,
+    metrics,
+    gpuResource: settings.gpuResource,
+  });
   const lifecycle = createLifecycle({
     clock,
     logger,
-    graceSeconds: settings.drainSeconds + farewellSeconds,
+    graceSeconds: settings.drainSeconds + shutdownSeconds,
     process: loggedProcess,
   });
   const events = createEventRecorder({
@@ -144,10 +156,10 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     db,
     kube,
     statuses: new StatusWriter({ client: kube, clock }),
-    templates: new Templates<KubeObject | Refusal>(clock, (answer) => "metadata" in answer),
-    unseenPods: new UnseenPods(clock),
+    templates: new TemplateCache<KubeObject | Rejection>(clock, (answer) => "metadata" in answer),
+    podExpectations: new PodExpectations(clock),
     events,
-    caches,
+    informers,
     clock,
     logger,
     metrics,
@@ -201,17 +213,17 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   });
   lifecycle.add(createApi({ settings, kube, clock, logger, metrics }));
   lifecycle.add({
-    name: "caches",
-    start: () => caches.start(),
-    stop: () => caches.stop(),
-    ready: () => caches.synced(),
+    name: "informers",
+    start: () => informers.start(),
+    stop: () => informers.stop(),
+    ready: () => informers.synced(),
   });
-  const gauge = guaranteeGauge(metrics);
+  const gauge = admissionPolicyGauge(metrics);
   let watching: Promise<void> | undefined;
   lifecycle.add({
     name: "guarantees",
     start: (stopping) => {
-      watching = watchGuarantees({ kube, clock, logger, gauge }, stopping);
+      watching = watchAdmissionPolicies({ kube, clock, logger, gauge }, stopping);
     },
     stop: () => watching,
   });

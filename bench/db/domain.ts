@@ -1,10 +1,15 @@
 /** Tree, plans and configurations at size. */
 import { randomUUID } from "node:crypto";
 import type { Pool } from "pg";
-import { saveCommit } from "../../src/db/configs.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { ancestors, descendants, roleOf, subtreeTotals } from "../../src/db/project-tree.ts";
-import { moveSubtree } from "../../src/db/projects.ts";
+import { saveCommit } from "../../src/db/configs/commits.ts";
+import { replacePlan } from "../../src/db/tenants/plans.ts";
+import {
+  ancestors,
+  descendants,
+  roleOf,
+  subtreeTotals,
+} from "../../src/db/tenants/project-tree.ts";
+import { moveSubtree } from "../../src/db/tenants/projects.ts";
 import { canonicalizeValue } from "../../src/domain/canonical-json.ts";
 import { measure, type Measurement } from "../engine/measure.ts";
 

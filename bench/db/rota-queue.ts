@@ -1,9 +1,9 @@
 /** Rota's queue: claim, admit with allocations and history, complete. */
 import type { Pool } from "pg";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { endJobs } from "../../src/db/job-progress.ts";
-import { withTransaction } from "../../src/db/pool.ts";
-import { fetchNextJobs } from "../../src/db/queue.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { endJobs } from "../../src/db/jobs/attempts.ts";
+import { withTransaction } from "../../src/db/client/connection-pool.ts";
+import { fetchNextJobs } from "../../src/db/jobs/queue.ts";
 import { type Cost, measureCost } from "./cpu.ts";
 
 export interface QueueRun {
@@ -28,7 +28,7 @@ async function turn(pool: Pool, run: QueueRun, worker: number): Promise<number> 
       pool: "bench",
       limit: run.except === undefined ? run.batch : 2 * run.batch,
       now: Temporal.Now.instant(),
-      perKind: run.perProject,
+      perSignature: run.perProject,
     });
     const jobs = claimed.filter(({ projectId }) => projectId !== run.except);
     const placed = jobs.map(({ id, attempt }, index) => ({

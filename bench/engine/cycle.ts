@@ -1,11 +1,11 @@
 /** Whole scheduling cycles on a PostgreSQL of its own, without the API server: 10,000 waiting jobs of 50 projects. */
-import { createPool, type DatabasePool } from "../../src/db/pool.ts";
+import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe, mayAllGo } from "../../src/scheduler/eviction-probe.ts";
-import { PositionPace } from "../../src/scheduler/position-pace.ts";
-import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { type ClusterSize, fillCluster } from "./cluster.ts";
 import { withDatabase } from "./database.ts";
 import { measure, type Measurement } from "./measure.ts";
@@ -54,7 +54,7 @@ const dependencies = (db: DatabasePool, claimLimit: number): CycleDependencies =
   timeZone: "UTC",
   meteredTypes: ["GPU"],
   claimLimit,
-  holdSeconds: 300,
+  reservationSeconds: 300,
   avoidNodeSeconds: 600,
   windowWarningSeconds: 900,
   windowGraceSeconds: 300,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startPostgres } from "../../dev/local/postgres.ts";
-import { migrate } from "../../src/db/migrate.ts";
+import { migrate } from "../../src/db/client/migrate.ts";
 
 export async function withDatabase<T>(work: (url: string) => Promise<T>): Promise<T> {
   const directory = mkdtempSync(join(tmpdir(), "rota-bench-"));

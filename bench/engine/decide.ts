@@ -27,9 +27,9 @@ const aNode = (index: number, committed: Resources): NodeSnapshot => ({
   schedulable: true,
   allocatable: resources(8, 128, 110),
   committed,
-  foreign: NOTHING,
+  otherUsage: NOTHING,
   leaving: NOTHING,
-  held: NOTHING,
+  reserved: NOTHING,
 });
 
 /** Shapes as people submit them: eight of them, one in eight bound to a zone. */
@@ -47,7 +47,7 @@ const aJob = (index: number): QueuedJob => ({
   nodeSelector: index % 8 === 7 ? { zone: `zone-${index % 3}` } : {},
   tolerations: [],
   avoidNodes: [],
-  ceilings: [],
+  quotas: [],
   unplanned: false,
 });
 
@@ -55,9 +55,9 @@ const snapshot = (nodes: number, jobs: number, committed: Resources): Snapshot =
   pool: "bench",
   nowSeconds: 0,
   nodes: Array.from({ length: nodes }, (_, index) => aNode(index, committed)),
-  ceilings: [],
+  quotas: [],
   queue: Array.from({ length: jobs }, (_, index) => aJob(index)),
-  held: [],
+  reserved: [],
 });
 
 /** What a finder proposes: a few jobs on a few dozen nodes. */
@@ -72,7 +72,7 @@ const proposals = (nodes: number): LiveJob[] =>
     borrowing: index % 5 === 0,
     perPod: resources(2, 4, 1),
     allocations: [{ node: nodeName(Math.floor(index / 4)), pods: 1 }],
-    ceilings: [],
+    quotas: [],
   }));
 
 export async function measureDecisions(rounds: number): Promise<Measurement[]> {

@@ -1,6 +1,6 @@
 /** The victim finder over 5,000 nodes and 100,000 running pods in a PostgreSQL of its own. */
-import { createPool, type DatabasePool } from "../../src/db/pool.ts";
-import { findVictims } from "../../src/db/victim-finder.ts";
+import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { findVictims } from "../../src/db/scheduling/victims.ts";
 import type { VictimRequest } from "../../src/domain/scheduling/types.ts";
 import { type ClusterSize, fillCluster, type PodSizes } from "./cluster.ts";
 import { withDatabase } from "./database.ts";

@@ -6,7 +6,7 @@ import { KubeClient } from "../../src/kube/client.ts";
 import { createInformer } from "../../src/kube/reflector.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { createController } from "../../src/runtime/controller.ts";
-import { done } from "../../src/runtime/reconcile.ts";
+import { done } from "../../src/runtime/result.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { report, stopwatch } from "./child.ts";
 import { keptJobs } from "./objects.ts";

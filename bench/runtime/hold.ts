@@ -4,7 +4,7 @@ import { loadCredentialsFromFile } from "../../src/kube/credentials.ts";
 import { createInformer } from "../../src/kube/reflector.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { createController } from "../../src/runtime/controller.ts";
-import { done } from "../../src/runtime/reconcile.ts";
+import { done } from "../../src/runtime/result.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { resync } from "../../src/runtime/resync.ts";
 import { reportHolding } from "./hold-report.ts";

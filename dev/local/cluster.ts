@@ -13,7 +13,7 @@ import {
 } from "./control-plane.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { addNodes, type NodeSpec } from "./nodes.ts";
-import { ensureToolchain } from "./toolchain.ts";
+import { ensureToolchain } from "./control-plane-build.ts";
 import { waitFor } from "./wait.ts";
 
 export type { ComponentName } from "./components.ts";

@@ -9,7 +9,7 @@ import { type Daemon, endOfLog, startDaemon, unlessItDies } from "./daemon.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { readProcesses, recordProcess, writeProcesses } from "./process-file.ts";
 import { endProcess, isRunning, type ProcessRecord, sendSignal } from "./processes.ts";
-import type { Toolchain } from "./toolchain.ts";
+import type { Toolchain } from "./control-plane-build.ts";
 import { waitFor } from "./wait.ts";
 
 export interface ControlPlane {

@@ -1,6 +1,6 @@
 /** A program of somebody else's that tests use, built from its Go module in dev/go-tools and kept for all checkouts. */
 import { join } from "node:path";
-import { builtOnce, contentKey, readSources } from "./built-once.ts";
+import { builtOnce, contentKey, readSources } from "./build-cache.ts";
 import { goBuild, goVersion } from "./go.ts";
 import { cacheFolder, projectRoot } from "./paths.ts";
 

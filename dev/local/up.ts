@@ -1,6 +1,6 @@
 /** `npm run local:up`: control plane, nodes and PostgreSQL in the background. */
 import { join } from "node:path";
-import { checkSchema } from "../../src/db/migrate.ts";
+import { checkSchema } from "../../src/db/client/migrate.ts";
 import { RotaError } from "../../src/errors.ts";
 import { attachCluster, type Cluster, startCluster } from "./cluster.ts";
 import { runCommand } from "./command.ts";
@@ -13,7 +13,7 @@ import {
   externalDatabaseUrl,
   externalKubeconfig,
   withoutPassword,
-} from "./external.ts";
+} from "./user-provided.ts";
 import { installCrds } from "./install-crds.ts";
 import { withLock } from "./lock.ts";
 import { localFolder } from "./paths.ts";

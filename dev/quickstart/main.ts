@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { createPool } from "../../src/db/pool.ts";
+import { createPool } from "../../src/db/client/connection-pool.ts";
 import { startCluster } from "../local/cluster.ts";
 import { runCommand } from "../local/command.ts";
 import {
@@ -10,7 +10,7 @@ import {
   checkDatabase,
   externalDatabaseUrl,
   externalKubeconfig,
-} from "../local/external.ts";
+} from "../local/user-provided.ts";
 import { installCrds } from "../local/install-crds.ts";
 import { clientFor } from "../local/kube-client.ts";
 import { writeOperatorKubeconfig } from "../local/operator-identity.ts";

@@ -12,7 +12,7 @@ import { type Narrator, StoryError } from "./narrator.ts";
 export interface Stage {
   readonly view: ClusterView;
   readonly narrator: Narrator;
-  /** For the queue and the ledger, which only PostgreSQL has. */
+  /** For the queue and the preemption log, which only PostgreSQL has. */
   readonly database: Pool;
 }
 
@@ -243,7 +243,7 @@ async function seeQueue(
   { view, narrator, database }: Stage,
   victims: readonly string[],
 ): Promise<void> {
-  narrator.step("The victims wait as evicted; the ledger says why");
+  narrator.step("The victims wait as evicted; the preemption log says why");
   const waiting = await view.until("the victims to wait", async () => {
     const found = (await view.jobs()).filter(
       (job) => job.status.state === "Evicted" && job.status.queuePosition !== undefined,
@@ -263,7 +263,7 @@ async function seeQueue(
         job.status.message ?? "",
       ]),
   );
-  const ledger = await database.query<{
+  const preemptionLog = await database.query<{
     preemptor: string;
     victim: string;
     pods: number;
@@ -282,10 +282,10 @@ async function seeQueue(
   );
   narrator.table(
     ["preemptor", "victim", "pods", "rule", "reason"],
-    ledger.rows.map((row) => [row.preemptor, row.victim, row.pods, row.rule, row.reason]),
+    preemptionLog.rows.map((row) => [row.preemptor, row.victim, row.pods, row.rule, row.reason]),
   );
-  const listed = names(ledger.rows.map(({ victim }) => victim));
-  narrator.check(listed === names(victims), `Evicted and in the ledger: ${listed}`);
+  const listed = names(preemptionLog.rows.map(({ victim }) => victim));
+  narrator.check(listed === names(victims), `Evicted and in the preemption log: ${listed}`);
 }
 
 async function runAgain(stage: Stage, victims: readonly string[]): Promise<void> {

@@ -16,13 +16,13 @@ const compatible = new Set([
   "Unlicense",
 ]);
 
-export const refusedLicences = (packages: readonly LockedPackage[]): string[] =>
+export const rejectedLicences = (packages: readonly LockedPackage[]): string[] =>
   packages
     .filter(({ license }) => license === undefined || !compatible.has(license))
     .map(({ name, version, license }) => `${name} ${version}: ${license ?? "no licence stated"}`);
 
 if (import.meta.main) {
-  const refused = refusedLicences(lockedPackages());
+  const refused = rejectedLicences(lockedPackages());
   for (const line of refused) console.error(`not known to be compatible with Apache-2.0: ${line}`);
   if (refused.length > 0) {
     console.error(

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureGoTool, helm } from "../local/go-tool.ts";
-import { ensureToolchain } from "../local/toolchain.ts";
+import { ensureToolchain } from "../local/control-plane-build.ts";
 import { withoutDevelopment } from "./bill-of-materials.ts";
 import { projectRoot, toolPath } from "./shell.ts";
 

@@ -1,7 +1,7 @@
 /** `npm test`: the checks and the named levels (unit, integration, e2e), one after the other; fails when any fails. */
 import { globSync } from "node:fs";
 import { ensureGoTool, helm, promtool } from "../local/go-tool.ts";
-import { ensureToolchain } from "../local/toolchain.ts";
+import { ensureToolchain } from "../local/control-plane-build.ts";
 import { projectRoot, run } from "./shell.ts";
 
 interface Level {

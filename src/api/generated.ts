@@ -163,7 +163,7 @@ observedGeneration?: number
 /**
  * Where the job is in its life.
  */
-state?: ("Refused" | "Suspended" | "Pending" | "Held" | "Starting" | "Running" | "Evicting" | "Evicted" | "Succeeded" | "Failed" | "Cancelled")
+state?: ("Rejected" | "Suspended" | "Pending" | "Reserved" | "Starting" | "Running" | "Evicting" | "Evicted" | "Succeeded" | "Failed" | "Cancelled")
 /**
  * A CamelCase word for why the job is in this state.
  */

@@ -1,7 +1,7 @@
 /** The states of a job as the database has them, and as statuses and the HTTP API show them. */
 export const jobStates = {
   pending: "Pending",
-  held: "Held",
+  reserved: "Reserved",
   starting: "Starting",
   running: "Running",
   evicting: "Evicting",

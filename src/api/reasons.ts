@@ -31,7 +31,7 @@ export const reasons = {
     meaning: "The namespace belongs to another project, or the commit's name is taken.",
     cure: "Choose another namespace or name, or delete the other object.",
   },
-  BehindBlockedJob: {
+  BehindHeadOfQueue: {
     kinds: ["Job"],
     meaning: "A job before it keeps the space it would need.",
     cure: "Nothing; ask for less, or for another pool, to start sooner.",
@@ -46,23 +46,23 @@ export const reasons = {
     meaning: "The job was ended before its pods did.",
     cure: "Submit it again if it was not meant to end.",
   },
-  ClusterRefused: {
+  ClusterRejected: {
     kinds: ["Project"],
     meaning: "The API server does not accept the namespace or a RoleBinding of the project.",
     cure: "Change what its words in the message name: a quota, an admission policy, a field.",
   },
   Completed: { kinds: ["Job"], meaning: "All pods ended with status 0.", cure: nothing },
-  ConfigUnknown: {
+  ConfigNotFound: {
     kinds: ["Job"],
     meaning: "spec.configRef names no stored ConfigCommit of the namespace.",
     cure: "Create the commit, or submit the job with the name or tag of one that is Stored.",
   },
-  ConfigurationInvalid: {
+  InvalidConfiguration: {
     kinds: ["ConfigCommit"],
     meaning: "The content has no canonical form, or is larger than a ConfigMap can hold.",
     cure: "Create a commit whose content keeps to the limit that the message names.",
   },
-  ConfigurationParentUnknown: {
+  ParentCommitNotFound: {
     kinds: ["ConfigCommit"],
     meaning: "spec.parent names no stored commit of the namespace.",
     cure: "Create the parent first; this commit is then stored by itself.",
@@ -74,7 +74,7 @@ export const reasons = {
       "The project is being deleted and waits for the children and jobs that the message names.",
     cure: "Delete or move the children, delete the jobs or let them end.",
   },
-  Entitled: { kinds: ["Job"], meaning: "The job runs inside its plans.", cure: nothing },
+  WithinQuota: { kinds: ["Job"], meaning: "The job runs inside its plans.", cure: nothing },
   Evicted: {
     kinds: ["Job"],
     meaning: "The job made way for another one and waits with its old place in the queue.",
@@ -85,7 +85,7 @@ export const reasons = {
     meaning: "The job's pods are asked to leave for the job that the message names.",
     cure: nothing,
   },
-  EvictionHeldUp: {
+  EvictionBlocked: {
     kinds: ["Job"],
     meaning:
       "The job is to make way, and a PodDisruptionBudget that has closed since does not let its pods go.",
@@ -96,18 +96,18 @@ export const reasons = {
     meaning: "The job failed more often than spec.backoffLimit allows.",
     cure: "Read the pods' logs, and submit a mended job.",
   },
-  Held: {
+  Reserved: {
     kinds: ["Job"],
     meaning: "Capacity is kept for the job while its victims leave.",
     cure: nothing,
   },
-  GangServiceTaken: {
+  GangServiceConflict: {
     kinds: ["Job"],
     meaning:
       "The namespace has a Service rota-gang that is not Rota's, so the pods of gangs have no host names.",
     cure: "Delete that Service or give it another name; Rota makes its own with the next gang.",
   },
-  HoldExpired: {
+  ReservationExpired: {
     kinds: ["Job"],
     meaning: "The victims did not leave in time; the kept capacity was given back.",
     cure: "Nothing; look at pods that do not end if it happens again.",
@@ -122,12 +122,12 @@ export const reasons = {
     meaning: "A namespace that was there already was handed over to the project.",
     cure: nothing,
   },
-  NamespaceKept: {
+  NamespaceRetained: {
     kinds: ["Project"],
     meaning: "The project is gone; its namespace stays because it holds data or was handed over.",
     cure: "Create a project of the same name to take it over, or delete the namespace by hand.",
   },
-  NamespaceNotOurs: {
+  NamespaceNotOwned: {
     kinds: ["Project"],
     meaning: "A namespace of that name is there and is not this project's.",
     cure: "Hand it over with the annotation that the message names, or set spec.namespace.",
@@ -142,7 +142,7 @@ export const reasons = {
     meaning: "No node of the pool accepts the template's node selector, affinity and tolerations.",
     cure: "Change the template or the nodes' labels and taints.",
   },
-  NoPlan: {
+  NoQuota: {
     kinds: ["Job"],
     meaning: "No plan grants what the job asks for, and it may not borrow.",
     cure: "Create a plan for one of the project's owners, or allow borrowing.",
@@ -152,7 +152,7 @@ export const reasons = {
     meaning: "The namespace belongs to no Project.",
     cure: "Create a Project with this namespace, or submit in a project's namespace.",
   },
-  NoSpace: {
+  InsufficientCapacity: {
     kinds: ["Job"],
     meaning: "No node has room for the job now; the message has the numbers.",
     cure: "Nothing; ask for less per pod, or a higher priority class, to start sooner.",
@@ -172,12 +172,12 @@ export const reasons = {
     meaning: "A node whose capacity was kept for the job takes no pods any more.",
     cure: nothing,
   },
-  OverPlan: {
+  QuotaExceeded: {
     kinds: ["Job"],
     meaning: "What the plan grants now is in use, and the job may not borrow.",
     cure: "Nothing; a larger plan or allowed borrowing lets it start sooner.",
   },
-  ParentUnknown: {
+  ParentNotFound: {
     kinds: ["Project"],
     meaning: "spec.parent names no project that is accepted.",
     cure: "Create the parent, mend it, or name another one.",
@@ -187,7 +187,7 @@ export const reasons = {
     meaning: "The plan overlaps another one of the same owner, type and pool.",
     cure: "Change the windows of one of the two plans; the message names the other one.",
   },
-  PlanWindowInvalid: {
+  InvalidWindow: {
     kinds: ["ResourcePlan"],
     meaning: "A window is empty or not inside the week.",
     cure: "Change spec.timeWindows.",
@@ -225,12 +225,12 @@ export const reasons = {
       "Pods of the gang should have ended and are still there; their space stays in use until they are gone.",
     cure: "Look at the node that the message names; a pod on a node that is lost is deleted with --force.",
   },
-  PodsRefused: {
+  PodsRejected: {
     kinds: ["Job"],
     meaning: "The API server refused the pods though it took the template when the job was queued.",
     cure: "Read the message: a raised Pod Security level or a new policy needs another job, a quota needs room.",
   },
-  PoolUnknown: {
+  PoolNotFound: {
     kinds: ["Job"],
     meaning: "No node is in the pool that spec.pool names.",
     cure: "Label nodes with rota.dev/pool, or submit the job for one of the pools named.",
@@ -245,7 +245,7 @@ export const reasons = {
     meaning: "The project does not allow the priority class.",
     cure: "Use one of the classes named, or have spec.priorityClasses of the project changed.",
   },
-  PriorityClassUnknown: {
+  PriorityClassNotFound: {
     kinds: ["Job"],
     meaning: "spec.priorityClassName names no PriorityClass of the cluster.",
     cure: "Create the class, or use one of those named.",
@@ -255,7 +255,7 @@ export const reasons = {
     meaning: "spec.parent lies below the project itself.",
     cure: "Name another parent; the project stays where it was until then.",
   },
-  ProjectUnknown: {
+  ProjectNotFound: {
     kinds: ["Job", "ConfigCommit"],
     meaning: "The project of the namespace was deleted a moment ago.",
     cure: "Create the project again, or delete this object.",
@@ -271,12 +271,12 @@ export const reasons = {
     cure: nothing,
   },
   Running: { kinds: ["Job"], meaning: "All pods run.", cure: nothing },
-  SpaceIsKept: {
+  CapacityReserved: {
     kinds: ["Job"],
     meaning: "There is room, but it is kept for a job before this one.",
     cure: nothing,
   },
-  SpaceIsLeaving: {
+  AwaitingRelease: {
     kinds: ["Job"],
     meaning: "The room it needs is being freed: pods are on their way out.",
     cure: nothing,
@@ -287,7 +287,7 @@ export const reasons = {
       "The database was brought back to an earlier state; what was kept for the job is given back.",
     cure: nothing,
   },
-  Spared: {
+  EvictionCancelled: {
     kinds: ["Job"],
     meaning:
       "The job was to make way, and none of its pods had left. Nobody needs its room any more, or a window closed and a PodDisruptionBudget does not let it go: it runs on.",
@@ -298,12 +298,12 @@ export const reasons = {
     meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",
     cure: "Look at the events of the pods: images, volumes and admission are the usual causes.",
   },
-  StorageRefused: {
+  StorageRejected: {
     kinds: ["Project"],
     meaning: "A storage cannot become what the project asks for; the others are as specified.",
     cure: "Change the field that the message names: a claim can grow, and nothing else.",
   },
-  StorageUnknown: {
+  StorageNotFound: {
     kinds: ["Job"],
     meaning: "spec.storages names a storage that the project does not have.",
     cure: "Add it to the project, or submit the job with one of those named.",
@@ -323,7 +323,7 @@ export const reasons = {
     meaning: "Another commit of the project has the tag.",
     cure: "Create the commit with another tag, or delete the other commit.",
   },
-  TemplateRefused: {
+  TemplateRejected: {
     kinds: ["Job"],
     meaning: "The API server does not accept a pod of spec.template.",
     cure: "Submit the job with the field mended that the message names.",
@@ -333,12 +333,12 @@ export const reasons = {
     meaning: "The pool could not hold the job even if it were empty.",
     cure: "Ask for less per pod or fewer pods, or use a pool with larger nodes.",
   },
-  VictimsLeaving: {
+  WaitingForPreemption: {
     kinds: ["Job"],
     meaning: "Capacity is kept for the job on the nodes named while its victims leave.",
     cure: nothing,
   },
-  VictimsProtected: {
+  BlockedByDisruptionBudget: {
     kinds: ["Job"],
     meaning: "PodDisruptionBudgets protect the pods that would have to leave.",
     cure: "Nothing; the message names the budget.",
@@ -355,7 +355,7 @@ export const reasons = {
       "A window closes soon: of a plan that will then grant less than is in use, or of the plan that will then evict the job.",
     cure: "Save the progress of jobs before the time that the message names, or change the plan.",
   },
-  WindowClosesTooSoon: {
+  WindowTooShort: {
     kinds: ["Job"],
     meaning: "The job could not end before its plan's window closes and evicts.",
     cure: "Submit it with a shorter maxRuntime to start before the close.",

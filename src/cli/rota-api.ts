@@ -8,7 +8,7 @@ import { Transport, type HttpResponse } from "../kube/transport.ts";
 import { systemClock } from "../runtime/clock.ts";
 import type { Connection } from "./connection.ts";
 import { CliError, exitCodes } from "./errors.ts";
-import { createProof } from "./proof.ts";
+import { createAuthentication } from "./authentication.ts";
 
 export interface RotaApiOptions {
   /** Where the operator is installed. */
@@ -113,7 +113,7 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
     ? ""
     : `/api/v1/namespaces/${encodeURIComponent(options.rotaNamespace)}/services/${service}/proxy`;
   const transport = new Transport({ credentials, clock: systemClock, userAgent: "kubectl-rota" });
-  const proof = createProof(connection.client, connection.credentials);
+  const proof = createAuthentication(connection.client, connection.credentials);
 
   const send = async (target: string): Promise<HttpResponse> => {
     const headers = { [tokenHeader]: await proof.for("GET", target) };

@@ -1,6 +1,6 @@
 /** What every controller is given. */
-import type { Owner } from "../db/owners.ts";
-import type { DatabasePool } from "../db/pool.ts";
+import type { Owner } from "../db/tenants/owners.ts";
+import type { DatabasePool } from "../db/client/connection-pool.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import type { KubeObject } from "../kube/resource.ts";
@@ -24,15 +24,15 @@ import type {
 import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
 import type { Logger } from "../runtime/logger.ts";
-import type { Explanation } from "../scheduler/explanations.ts";
-import type { Notice as WindowNotice } from "../scheduler/window-notices.ts";
-import type { Settings } from "../settings.ts";
-import type { Refusal } from "./job/refusal.ts";
-import type { JobCounters } from "./job/counters.ts";
-import type { Templates } from "./job/templates.ts";
-import type { UnseenPods } from "./job/unseen-pods.ts";
+import type { Explanation } from "../scheduler/wait-reasons/publisher.ts";
+import type { Notice as WindowNotice } from "../scheduler/windows/notices.ts";
+import type { Settings } from "../settings/read.ts";
+import type { Rejection } from "./job/rejection.ts";
+import type { JobCounters } from "./job/metrics.ts";
+import type { TemplateCache } from "./job/template-cache.ts";
+import type { PodExpectations } from "./job/expectations.ts";
 
-export interface Caches {
+export interface Informers {
   readonly projects: Informer<Project>;
   readonly plans: Informer<ResourcePlan>;
   readonly jobs: Informer<Job>;
@@ -64,7 +64,7 @@ export interface TenantsPort {
 }
 
 /** What projects have in the cluster: watched, and written by us alone. */
-export interface OwnedCaches {
+export interface OwnedInformers {
   readonly namespaces: OwnedObjects<ProjectNamespace>;
   readonly roleBindings: OwnedObjects<ProjectRoleBinding>;
   readonly claims: OwnedObjects<ProjectClaim>;
@@ -76,16 +76,16 @@ export interface Context {
   readonly kube: KubeClient;
   readonly statuses: StatusWriter;
   readonly events: EventRecorder;
-  readonly caches: Caches;
-  readonly owned: OwnedCaches;
+  readonly informers: Informers;
+  readonly owned: OwnedInformers;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: Settings;
   readonly scheduler: SchedulerPort;
   readonly tenants: TenantsPort;
   readonly counters: JobCounters;
-  readonly templates: Templates<KubeObject | Refusal>;
-  readonly unseenPods: UnseenPods;
+  readonly templates: TemplateCache<KubeObject | Rejection>;
+  readonly podExpectations: PodExpectations;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

@@ -21,11 +21,11 @@ export interface CanonicalJson {
 }
 
 /** What a ConfigMap's values may have together (core/v1 MaxSecretSize). A custom resource may be larger. */
-export const longestTextBytes = 1024 * 1024;
+export const maxTextBytes = 1024 * 1024;
 const deepestNesting = 100;
 
 const refuse = (message: string): never => {
-  throw new RotaError("ConfigurationInvalid", message);
+  throw new RotaError("InvalidConfiguration", message);
 };
 
 const numberPattern = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/;
@@ -83,13 +83,13 @@ function parse(text: string): JsonValue {
 
 function checkLength(text: string): void {
   const bytes = Buffer.byteLength(text);
-  if (bytes <= longestTextBytes) return;
+  if (bytes <= maxTextBytes) return;
   refuse(
-    `${bytes} bytes are longer than the ${longestTextBytes} that a ConfigMap holds: split it, or keep the large part in a storage`,
+    `${bytes} bytes are longer than the ${maxTextBytes} that a ConfigMap holds: split it, or keep the large part in a storage`,
   );
 }
 
-/** Reads JSON text. Throws RotaError ConfigurationInvalid, with what and where. */
+/** Reads JSON text. Throws RotaError InvalidConfiguration, with what and where. */
 export function parseStrictly(text: string): JsonValue {
   checkLength(text);
   const value = parse(text);
@@ -128,14 +128,14 @@ function canonicalOf(value: JsonValue): CanonicalJson {
   return { canonical, hash: createHash("sha256").update(canonical, "utf8").digest("hex") };
 }
 
-/** Canonical form of JSON text. Throws RotaError ConfigurationInvalid. */
+/** Canonical form of JSON text. Throws RotaError InvalidConfiguration. */
 export function canonicalizeText(text: string): CanonicalJson {
   return canonicalOf(parseStrictly(text));
 }
 
 /**
  * Canonical form of a value that came out of a JSON parser. Integers beyond 2^53 are refused whether
- * they were rounded or not, since that cannot be told any more. Throws RotaError ConfigurationInvalid.
+ * they were rounded or not, since that cannot be told any more. Throws RotaError InvalidConfiguration.
  */
 export function canonicalizeValue(value: JsonValue): CanonicalJson {
   checkValue(value, 0);

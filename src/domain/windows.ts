@@ -34,7 +34,7 @@ const timePattern = /^([01]\d|2[0-3]):([0-5]\d)$/;
 function secondOfDay(text: string): number {
   const [, hours, minutes] = timePattern.exec(text) ?? [];
   if (hours === undefined || minutes === undefined) {
-    throw new RotaError("PlanWindowInvalid", `${text} is not a time of day such as 08:30`);
+    throw new RotaError("InvalidWindow", `${text} is not a time of day such as 08:30`);
   }
   return Number(hours) * 3600 + Number(minutes) * 60;
 }
@@ -62,7 +62,7 @@ function rangesOf(window: TimeWindow): WeekRange[] {
 
 /**
  * The ranges of a plan's windows, which may touch or overlap (PostgreSQL merges them). No windows: the
- * whole week. Throws RotaError PlanWindowInvalid.
+ * whole week. Throws RotaError InvalidWindow.
  */
 export function rangesOfWindows(windows: readonly TimeWindow[] | undefined): WeekRange[] {
   if (windows === undefined || windows.length === 0) return [{ start: 0, end: weekSeconds }];
@@ -90,8 +90,8 @@ export function instantBefore(
     .toPlainDateTime()
     .subtract({ seconds: wallClockSeconds });
   const [earlier, later] = instantsOf(local, timeZone);
-  const isPast = later !== undefined && Temporal.Instant.compare(later, instant) <= 0;
-  return (isPast ? later : earlier) ?? instant;
+  const isOverQuota = later !== undefined && Temporal.Instant.compare(later, instant) <= 0;
+  return (isOverQuota ? later : earlier) ?? instant;
 }
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
@@ -113,8 +113,8 @@ export function secondText(second: number): string {
  */
 export function comingText(second: number, from: number): string {
   const day = (at: number): number => Math.floor(at / daySeconds) % days.length;
-  const isPast = day(second) === day(from) && second % weekSeconds <= from;
-  return `${isPast ? "next " : ""}${secondText(second)}`;
+  const isOverQuota = day(second) === day(from) && second % weekSeconds <= from;
+  return `${isOverQuota ? "next " : ""}${secondText(second)}`;
 }
 
 /** A range in words: "Mon 08:00-18:00", "Fri 20:00-Sat 06:00", "the whole week". */

@@ -1,15 +1,15 @@
 /** The HTTP API of one operator: it reads PostgreSQL and asks the API server, so every replica serves it. */
-import { createPool } from "../db/pool.ts";
+import { createPool } from "../db/client/connection-pool.ts";
 import { projectNamespaces } from "../db/reports/project-page.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
-import type { Settings } from "../settings.ts";
-import { Access } from "./access.ts";
+import type { Settings } from "../settings/read.ts";
+import { Authorizer } from "./authorization.ts";
 import { audience } from "../api/http/identity.ts";
-import { Callers } from "./callers.ts";
+import { Authenticator } from "./authentication.ts";
 import { authoritiesOf, createCertificateVerifier } from "./client-certificate.ts";
 import { createHandlers } from "./endpoints/index.ts";
 import { Router } from "./router.ts";
@@ -31,7 +31,7 @@ export interface ApiOptions {
   readonly metrics: Metrics;
 }
 
-const mostConnections = 4;
+const maxConnections = 4;
 const statementTimeoutSeconds = 5;
 const rememberedCallers = 10_000;
 
@@ -46,13 +46,17 @@ const burstSeconds = 3;
 export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions): Component {
   const db = createPool(settings.databaseUrl, {
     applicationName: "rota-api",
-    maxConnections: mostConnections,
+    maxConnections: maxConnections,
     statementTimeoutSeconds,
     lockTimeoutSeconds: 1,
     onError: (error) =>
       logger.warn("a database connection of the HTTP API was lost", { error: error.message }),
   });
-  const access = new Access({ kube, clock, namespaces: (limit) => projectNamespaces(db, limit) });
+  const access = new Authorizer({
+    kube,
+    clock,
+    namespaces: (limit) => projectNamespaces(db, limit),
+  });
   const certificates = createCertificateVerifier({
     clock,
     audience,
@@ -60,7 +64,7 @@ export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions
   });
   const router = new Router({
     handlers: createHandlers({ db, access, clock, settings }),
-    callers: new Callers({ kube, clock, certificates }),
+    callers: new Authenticator({ kube, clock, certificates }),
     rates: new TokenBuckets({
       clock,
       perSecond: settings.apiRatePerSecond,

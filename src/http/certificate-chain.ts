@@ -7,7 +7,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Extension } from "@peculiar/x509";
 
 /** Enough for any authority one meets; bounds what a caller can have verified. */
-export const mostIntermediates = 4;
+export const maxIntermediates = 4;
 
 const clientAuthentication = "1.3.6.1.5.5.7.3.2";
 const anyUsage = "2.5.29.37.0";

@@ -11,13 +11,13 @@ import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose"
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { certificatesOf } from "../runtime/pem.ts";
-import { judgeChain, mostIntermediates, type Presented } from "./certificate-chain.ts";
+import { judgeChain, maxIntermediates, type Presented } from "./certificate-chain.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import type { Caller, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
 
 export interface CertificateVerifier {
-  /** Throws HttpProblem CertificateRefused. */
+  /** Throws HttpProblem CertificateRejected. */
   verify(request: SignedRequest): Promise<Caller>;
 }
 
@@ -30,12 +30,12 @@ export interface CertificateVerifierOptions {
 
 const clientAuthentication = "1.3.6.1.5.5.7.3.2";
 const algorithms = ["ES256", "ES384", "ES512", "RS256", "PS256", "EdDSA", "Ed25519"];
-const longestLifeSeconds = 120;
+const maxLifeSeconds = 120;
 const toleratedSkewSeconds = 60;
 const authoritiesKeptSeconds = 300;
-const mostSeen = 100_000;
+const maxSeen = 100_000;
 
-const refused = (detail: string): HttpProblem => new HttpProblem("CertificateRefused", detail);
+const refused = (detail: string): HttpProblem => new HttpProblem("CertificateRejected", detail);
 
 /** Reads the authorities that the API server publishes for servers like this one. */
 export const authoritiesOf =
@@ -83,7 +83,7 @@ export function createCertificateVerifier(
 function presentedIn(token: string): Presented {
   try {
     const { x5c = [] } = decodeProtectedHeader(token);
-    if (x5c.length > 1 + mostIntermediates) throw new Error(`${x5c.length} certificates`);
+    if (x5c.length > 1 + maxIntermediates) throw new Error(`${x5c.length} certificates`);
     const [leaf, ...intermediates] = x5c.map(
       (der) => new X509Certificate(Buffer.from(der, "base64")),
     );
@@ -91,8 +91,8 @@ function presentedIn(token: string): Presented {
     return { leaf, intermediates };
   } catch (error) {
     throw new HttpProblem(
-      "CertificateRefused",
-      `x5c holds no certificate, or more than ${mostIntermediates} behind the first`,
+      "CertificateRejected",
+      `x5c holds no certificate, or more than ${maxIntermediates} behind the first`,
       { cause: error },
     );
   }
@@ -151,7 +151,7 @@ async function signedClaims(
       audience,
       currentDate: now,
       clockTolerance: toleratedSkewSeconds,
-      maxTokenAge: longestLifeSeconds,
+      maxTokenAge: maxLifeSeconds,
       requiredClaims: ["exp", "iat", "jti"],
     });
     return payload;
@@ -161,7 +161,7 @@ async function signedClaims(
     const detail = isOld
       ? "the signature is too old or of the future: is your machine's clock right?"
       : "the signature is not by the certificate's key";
-    throw new HttpProblem("CertificateRefused", detail, { cause: error });
+    throw new HttpProblem("CertificateRejected", detail, { cause: error });
   }
 }
 
@@ -185,12 +185,12 @@ class SeenOnce {
     const now = this.#clock.monotonicSeconds();
     this.#forgetOld(now);
     if (this.#untilSeconds.has(key)) return false;
-    if (this.#untilSeconds.size >= mostSeen) {
+    if (this.#untilSeconds.size >= maxSeen) {
       throw new HttpProblem("Overloaded", "too many signed requests at once: ask again later", {
         retryAfterSeconds: toleratedSkewSeconds,
       });
     }
-    this.#untilSeconds.set(key, now + longestLifeSeconds + 2 * toleratedSkewSeconds);
+    this.#untilSeconds.set(key, now + maxLifeSeconds + 2 * toleratedSkewSeconds);
     return true;
   }
 

@@ -4,8 +4,8 @@ import { RotaError, type ErrorCode } from "../errors.ts";
 import { isUnanswered } from "../kube/errors.ts";
 
 export type ProblemCode =
-  | "BodyRefused"
-  | "CertificateRefused"
+  | "BodyRejected"
+  | "CertificateRejected"
   | "Forbidden"
   | "InternalError"
   | "InvalidCursor"
@@ -14,7 +14,7 @@ export type ProblemCode =
   | "NotFound"
   | "Overloaded"
   | "TimedOut"
-  | "TokenRefused"
+  | "TokenRejected"
   | "TooManyProjects"
   | "TooManyRequests"
   | "Unauthenticated"
@@ -24,8 +24,8 @@ export type ProblemCode =
 export const problems: Readonly<
   Record<ProblemCode, { readonly status: number; readonly title: string }>
 > = {
-  BodyRefused: { status: 413, title: "Requests have no body" },
-  CertificateRefused: { status: 401, title: "The client certificate does not prove who you are" },
+  BodyRejected: { status: 413, title: "Requests have no body" },
+  CertificateRejected: { status: 401, title: "The client certificate does not prove who you are" },
   Forbidden: { status: 403, title: "You may not see this" },
   InternalError: { status: 500, title: "Something is wrong in Rota" },
   InvalidCursor: { status: 400, title: "The cursor is not one of this list" },
@@ -34,7 +34,7 @@ export const problems: Readonly<
   NotFound: { status: 404, title: "There is no such thing" },
   Overloaded: { status: 503, title: "Too many questions at once" },
   TimedOut: { status: 504, title: "The answer took too long" },
-  TokenRefused: { status: 401, title: "The token does not prove who you are" },
+  TokenRejected: { status: 401, title: "The token does not prove who you are" },
   TooManyProjects: { status: 403, title: "Name a namespace" },
   TooManyRequests: { status: 429, title: "You ask too often" },
   Unauthenticated: { status: 401, title: "Say who you are" },
@@ -60,8 +60,8 @@ export class HttpProblem extends Error {
 const ofDatabase: Readonly<Partial<Record<ErrorCode, ProblemCode>>> = {
   DatabaseUnavailable: "Unavailable",
   InvalidValue: "InvalidParameter",
-  ProjectUnknown: "NotFound",
-  ReferenceUnknown: "NotFound",
+  ProjectNotFound: "NotFound",
+  ReferenceNotFound: "NotFound",
   SerializationFailed: "Unavailable",
   TimedOut: "TimedOut",
 };

@@ -3,8 +3,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { z } from "zod";
 import { routes, type Route, type RouteName } from "../api/http/routes.ts";
 import { tokenHeader } from "../api/http/identity.ts";
-import type { Callers } from "./callers.ts";
-import type { Handler, Handlers, Question } from "./endpoints/types.ts";
+import type { Authenticator } from "./authentication.ts";
+import type { Handler, Handlers, ApiRequest } from "./endpoints/types.ts";
 import { openApiDocument } from "./openapi.ts";
 import { HttpProblem } from "./problem.ts";
 import type { TokenBuckets } from "./token-buckets.ts";
@@ -23,7 +23,7 @@ export interface Answer {
 
 export interface RouterOptions {
   readonly handlers: Handlers;
-  readonly callers: Callers;
+  readonly callers: Authenticator;
   readonly rates: TokenBuckets;
 }
 
@@ -134,7 +134,7 @@ export class Router {
   /** The route's schemas have just made the question what its handler expects. */
   #handle(name: RouteName, question: object): unknown {
     const handler = this.#options.handlers[name] as Handler<RouteName>;
-    return handler(question as Question<RouteName>);
+    return handler(question as ApiRequest<RouteName>);
   }
 
   #openApi(): Answer {

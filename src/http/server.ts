@@ -29,14 +29,14 @@ export interface ApiServer {
   close(graceSeconds: number): Promise<void>;
 }
 
-const mostConnections = 512;
-const mostQuestions = 32;
+const maxConnections = 512;
+const maxRequests = 32;
 const answerWithinSeconds = 15;
 const requestTimeoutMilliseconds = 10_000;
 const keepAliveMilliseconds = 60_000;
-const mostHeaderBytes = 32 * 1024;
+const maxHeaderBytes = 32 * 1024;
 
-class Front {
+class RequestHandler {
   readonly #options: ApiServerOptions;
   readonly #metrics: ApiMetrics;
   #questions = 0;
@@ -77,7 +77,7 @@ class Front {
 
   async #question(request: IncomingMessage, target: string): Promise<Answer> {
     refuseWrites(request);
-    if (this.#questions >= mostQuestions) {
+    if (this.#questions >= maxRequests) {
       throw new HttpProblem("Overloaded", "too many questions are being answered: ask again", {
         retryAfterSeconds: 1,
       });
@@ -114,7 +114,7 @@ function refuseWrites(request: IncomingMessage): void {
   }
   const length = Number(request.headers["content-length"] ?? 0);
   if (length > 0 || request.headers["transfer-encoding"] !== undefined) {
-    throw new HttpProblem("BodyRefused", "send the request without a body");
+    throw new HttpProblem("BodyRejected", "send the request without a body");
   }
 }
 
@@ -145,7 +145,7 @@ function sendProblem(response: ServerResponse, problem: HttpProblem, target: str
       ? {}
       : { "retry-after": String(Math.ceil(problem.retryAfterSeconds)) }),
     // A body that was refused is still on its way: nothing else can come on this connection.
-    ...(problem.code === "BodyRefused" || problem.code === "MethodNotAllowed"
+    ...(problem.code === "BodyRejected" || problem.code === "MethodNotAllowed"
       ? { connection: "close" }
       : {}),
   });
@@ -156,11 +156,11 @@ function sendProblem(response: ServerResponse, problem: HttpProblem, target: str
 const tlsOptions = (keyPair: KeyPair) => ({ ...keyPair, minVersion: "TLSv1.2" as const });
 
 function openServer(options: ApiServerOptions): Server {
-  const front = new Front(options);
+  const front = new RequestHandler(options);
   const server = createServer(
     {
       ...tlsOptions(options.keyPair),
-      maxHeaderSize: mostHeaderBytes,
+      maxHeaderSize: maxHeaderBytes,
       requestTimeout: requestTimeoutMilliseconds,
       headersTimeout: requestTimeoutMilliseconds,
       keepAliveTimeout: keepAliveMilliseconds,
@@ -172,7 +172,7 @@ function openServer(options: ApiServerOptions): Server {
       });
     },
   );
-  server.maxConnections = mostConnections;
+  server.maxConnections = maxConnections;
   return server;
 }
 

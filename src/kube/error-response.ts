@@ -22,7 +22,7 @@ interface Status {
   };
 }
 
-const longestExplanation = 1024;
+const maxExplanation = 1024;
 
 /** The typed error of an answer that says the call failed. */
 export function errorOfResponse(attempt: Attempt, response: HttpResponse): KubeError {
@@ -115,13 +115,13 @@ function explanationOf(attempt: Attempt, status: Status | undefined): string {
   const message = status?.message;
   if (message === undefined || message === "") return "the answer has no explanation";
   if (attempt.resource === "secrets") return "the explanation is withheld: it may quote a secret";
-  return message.length > longestExplanation ? `${message.slice(0, longestExplanation)}…` : message;
+  return message.length > maxExplanation ? `${message.slice(0, maxExplanation)}…` : message;
 }
 
 function causesOf(status: Status | undefined): ErrorCause[] {
   return (status?.details?.causes ?? []).map(({ reason = "", field = "", message = "" }) => ({
     reason,
     field,
-    message: message.slice(0, longestExplanation),
+    message: message.slice(0, maxExplanation),
   }));
 }

@@ -76,7 +76,7 @@ const writesPerSecond = 20;
 const burstPerObject = 25;
 const refillSeconds = 300;
 const flushEverySeconds = 1;
-const longestNoteBytes = 1024;
+const maxNoteBytes = 1024;
 const writeTimeoutSeconds = 10;
 
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
@@ -251,9 +251,9 @@ const keyOfSeries = ({ regarding, type, reason, action, note }: EventInput): str
 
 function cutNote(note: string): string {
   const bytes = Buffer.from(note);
-  if (bytes.length <= longestNoteBytes) return note;
+  if (bytes.length <= maxNoteBytes) return note;
   const cut = bytes
-    .subarray(0, longestNoteBytes - 3)
+    .subarray(0, maxNoteBytes - 3)
     .toString("utf8")
     .replace(/\uFFFD$/, "");
   return `${cut}…`;

@@ -1,4 +1,4 @@
-import { Pieces } from "./pieces.ts";
+import { ChunkBuffer } from "./chunk-buffer.ts";
 
 /** The ASCII that JSON is made of; in UTF-8 no byte of another character looks like it. */
 const quote = 0x22;
@@ -11,7 +11,7 @@ const closeBrace = 0x7d;
 const itemsNamed = /"items"\s*:\s*$/;
 /** Brackets open between two items: the list's and the array's. */
 const itemsDepth = 2;
-const longestEnvelopeBytes = 1024 * 1024;
+const maxEnvelopeBytes = 1024 * 1024;
 
 /**
  * Cuts the JSON of a list (`{"kind": ..., "metadata": {...}, "items": [{...}, ...]}`) into the texts of its items while it
@@ -19,7 +19,7 @@ const longestEnvelopeBytes = 1024 * 1024;
  * heap at twice its size. Knows as much of JSON as it takes to find where an object ends.
  */
 export class ListSplitter {
-  readonly #item = new Pieces();
+  readonly #item = new ChunkBuffer();
   /** As latin1: a character of several bytes may be cut by a chunk's end. */
   #envelope = "";
   #depth = 0;
@@ -106,8 +106,8 @@ export class ListSplitter {
       return;
     }
     this.#envelope += rest.toString("latin1");
-    if (this.#envelope.length > longestEnvelopeBytes) {
-      throw new RangeError(`more than ${longestEnvelopeBytes} bytes of a list are not its items`);
+    if (this.#envelope.length > maxEnvelopeBytes) {
+      throw new RangeError(`more than ${maxEnvelopeBytes} bytes of a list are not its items`);
     }
   }
 }

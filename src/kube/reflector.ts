@@ -73,7 +73,7 @@ class Reflector<T> implements Informer<T> {
   #isStarted = false;
   #servesWatchList: boolean;
   #failures = 0;
-  #lastWordSeconds = Number.NEGATIVE_INFINITY;
+  #lastEventSeconds = Number.NEGATIVE_INFINITY;
 
   constructor(options: InformerOptions<T>) {
     this.#options = options;
@@ -111,7 +111,7 @@ class Reflector<T> implements Informer<T> {
   }
 
   lastEventSeconds(): number {
-    return this.#clock.monotonicSeconds() - this.#lastWordSeconds;
+    return this.#clock.monotonicSeconds() - this.#lastEventSeconds;
   }
 
   stopped(): Promise<void> {
@@ -186,7 +186,7 @@ class Reflector<T> implements Informer<T> {
     let unseen: Set<string> | undefined = this.#unseen();
     try {
       for await (const batch of this.#open(signal, undefined)) {
-        this.#heard();
+        this.#recordActivity();
         for (const event of batch) unseen = this.#applyListed(event, unseen);
       }
     } catch (error) {
@@ -251,7 +251,7 @@ class Reflector<T> implements Informer<T> {
       ...(continueToken === undefined ? {} : { continueToken }),
     };
     return client.streamPage(type, request, (item) => {
-      this.#heard();
+      this.#recordActivity();
       const key = keyOf(item);
       unseen.delete(key);
       this.#upsertListed(key, item);
@@ -270,7 +270,7 @@ class Reflector<T> implements Informer<T> {
 
   async #watch(signal: AbortSignal, resourceVersion: string): Promise<void> {
     for await (const batch of this.#open(signal, resourceVersion)) {
-      this.#heard();
+      this.#recordActivity();
       for (const event of batch) this.#apply(event);
     }
   }
@@ -313,16 +313,16 @@ class Reflector<T> implements Informer<T> {
     const after = this.#options.type.project(object);
     this.#versions.set(key, versionOf(object));
     const before = this.#store.set(key, after);
-    this.#tell({ key, before, after });
+    this.#notify({ key, before, after });
   }
 
   #delete(key: string): void {
     this.#versions.delete(key);
     const before = this.#store.delete(key);
-    if (before !== undefined) this.#tell({ key, before, after: undefined });
+    if (before !== undefined) this.#notify({ key, before, after: undefined });
   }
 
-  #tell(change: Change<T>): void {
+  #notify(change: Change<T>): void {
     this.#metrics.changed();
     for (const handler of this.#handlers) {
       try {
@@ -337,8 +337,8 @@ class Reflector<T> implements Informer<T> {
     }
   }
 
-  #heard(): void {
-    this.#lastWordSeconds = this.#clock.monotonicSeconds();
+  #recordActivity(): void {
+    this.#lastEventSeconds = this.#clock.monotonicSeconds();
   }
 }
 

@@ -1,4 +1,4 @@
-import { Pieces } from "./pieces.ts";
+import { ChunkBuffer } from "./chunk-buffer.ts";
 import type { KubeObject } from "./resource.ts";
 
 /** One event of a watch (metav1.WatchEvent). ERROR never gets here: it is thrown as a KubeError. */
@@ -11,7 +11,7 @@ const newline = 0x0a;
 
 /** Cuts a byte stream into lines. */
 export class LineSplitter {
-  readonly #pieces = new Pieces();
+  readonly #pieces = new ChunkBuffer();
 
   /** @throws RangeError on a line longer than 32 MiB */
   push(chunk: Buffer): string[] {

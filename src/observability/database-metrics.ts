@@ -1,6 +1,6 @@
 /** What the connection pool shows: connections by what they do, and the time of each statement. */
 import type { Pool } from "pg";
-import type { OnStatement } from "../db/measured-client.ts";
+import type { OnStatement } from "../db/client/measured-client.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
 /** Seconds; statements that take longer than a second are all too slow. */

@@ -7,12 +7,12 @@ import type { Registry } from "prom-client";
 import {
   countActiveJobs,
   readDatabaseState,
-  readHoldAges,
+  readReservationAges,
   readPlanState,
   readPoolCapacities,
   readProjectUsage,
-} from "../db/state-metrics.ts";
-import type { Queryable } from "../db/types.ts";
+} from "../db/reports/state-metrics.ts";
+import type { Queryable } from "../db/client/types.ts";
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -57,10 +57,10 @@ class StateMetrics {
     this.#gauge("pool_nodes", "Nodes of the pool", ["pool", "schedulable"]);
     this.#gauge("pool_allocatable", "What the pool's nodes have", poolLabels);
     this.#gauge("pool_committed", "What is committed to live jobs", poolLabels);
-    this.#gauge("pool_foreign", "What pods use that are not Rota's", poolLabels);
-    this.#gauge("pool_held", "What is kept for jobs whose victims are leaving", poolLabels);
-    this.#gauge("holds", "Jobs that capacity is kept for", ["pool"]);
-    this.#gauge("hold_oldest_age_seconds", "Age of the oldest hold", ["pool"]);
+    this.#gauge("pool_other_usage", "What pods use that are not Rota's", poolLabels);
+    this.#gauge("pool_reserved", "What is kept for jobs whose victims are leaving", poolLabels);
+    this.#gauge("reservations", "Jobs that capacity is kept for", ["pool"]);
+    this.#gauge("reservation_oldest_age_seconds", "Age of the oldest hold", ["pool"]);
     this.#gauge("project_usage", "What live jobs use, by top-level project and plan", [
       "pool",
       "project",
@@ -133,16 +133,16 @@ class StateMetrics {
     // One after the other: the metrics take one connection, not six.
     const jobs = await countActiveJobs(db);
     const pools = await readPoolCapacities(db);
-    const holds = await readHoldAges(db);
+    const reservations = await readReservationAges(db);
     const usage = await readProjectUsage(db, projectsShown);
     const plans = await readPlanState(db, secondOfWeek(now, timeZone));
     const database = await readDatabaseState(db);
     this.#clear();
     this.#showJobs(jobs, now.epochMilliseconds / 1000);
     this.#showPools(pools);
-    for (const { pool, holds: count, oldestAgeSeconds } of holds) {
-      this.#set("holds", { pool }, count);
-      this.#set("hold_oldest_age_seconds", { pool }, oldestAgeSeconds);
+    for (const { pool, reservations: count, oldestAgeSeconds } of reservations) {
+      this.#set("reservations", { pool }, count);
+      this.#set("reservation_oldest_age_seconds", { pool }, oldestAgeSeconds);
     }
     this.#showUsage(usage);
     this.#showPlans(plans);
@@ -175,8 +175,8 @@ class StateMetrics {
       for (const [index, kind] of resources.entries()) {
         this.#set("pool_allocatable", { pool, ...kind }, row.allocatable[index] ?? 0);
         this.#set("pool_committed", { pool, ...kind }, row.committed[index] ?? 0);
-        this.#set("pool_foreign", { pool, ...kind }, row.foreign[index] ?? 0);
-        this.#set("pool_held", { pool, ...kind }, row.held[index] ?? 0);
+        this.#set("pool_other_usage", { pool, ...kind }, row.otherUsage[index] ?? 0);
+        this.#set("pool_reserved", { pool, ...kind }, row.reserved[index] ?? 0);
       }
     }
   }

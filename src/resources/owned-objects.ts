@@ -22,7 +22,7 @@ function contentOf<T extends Meta>(object: T): string {
 const versionOf = (object: Meta): number => Number(object.resourceVersion);
 
 /** A write that the cache has not shown by then was undone before the cache saw it. */
-const longestLagSeconds = 60;
+const maxLagSeconds = 60;
 
 interface Written<T> {
   readonly object: T;
@@ -80,7 +80,7 @@ export class OwnedObjects<T extends Owned> {
     const written = this.#written.get(key);
     if (!written) return undefined;
     const lagSeconds = this.#clock.monotonicSeconds() - written.atSeconds;
-    if (lagSeconds <= longestLagSeconds) return written.object;
+    if (lagSeconds <= maxLagSeconds) return written.object;
     this.#written.delete(key);
     return undefined;
   }

@@ -13,7 +13,7 @@ import {
   podName,
   storageVolumeName,
 } from "../api/names.ts";
-import { allOf } from "../domain/scheduling/node-terms.ts";
+import { allOf } from "../domain/scheduling/node-affinity.ts";
 import type { NodeSelectorTerm } from "../domain/scheduling/types.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";

@@ -184,7 +184,7 @@ interface RawContainerStatus {
 }
 
 /** Longer words are cut: they go into statuses. */
-const longestObstacle = 200;
+const maxObstacle = 200;
 
 /** Of a pod that has no node, or whose containers are not up. */
 function obstacleOf(status: Readonly<Record<string, unknown>>): string {
@@ -193,7 +193,7 @@ function obstacleOf(status: Readonly<Record<string, unknown>>): string {
     words
       .filter((word) => word !== undefined && word !== "")
       .join(": ")
-      .slice(0, longestObstacle);
+      .slice(0, maxObstacle);
   const conditions = (status["conditions"] ?? []) as RawCondition[];
   const unscheduled = conditions.find(
     (entry) => entry.type === "PodScheduled" && entry.status === "False",

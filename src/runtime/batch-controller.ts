@@ -2,8 +2,8 @@
 import { startTimer } from "./clock.ts";
 import { newRun, QueueWorker } from "./queue-worker.ts";
 import type { Controller, QueueWorkerOptions, Run } from "./queue-worker.ts";
-import { done, failed } from "./reconcile.ts";
-import type { ReconcileResult } from "./reconcile.ts";
+import { done, failed } from "./result.ts";
+import type { ReconcileResult } from "./result.ts";
 
 /** One result for each key; a key without one counts as done. Throwing fails all of them. */
 export type ReconcileBatch = (

@@ -9,7 +9,7 @@ export interface Clock {
 }
 
 /** Node clamps a longer timer to 1 ms, which would turn a wait into a busy loop. */
-const longestTimerMilliseconds = 2 ** 31 - 1;
+const maxTimerMilliseconds = 2 ** 31 - 1;
 
 export const systemClock: Clock = {
   now: () => Temporal.Now.instant(),
@@ -21,7 +21,7 @@ export const systemClock: Clock = {
         reject(signal.reason);
         return;
       }
-      const milliseconds = Math.min(Math.max(0, seconds * 1000), longestTimerMilliseconds);
+      const milliseconds = Math.min(Math.max(0, seconds * 1000), maxTimerMilliseconds);
       const abort = (): void => {
         clearTimeout(timer);
         reject(signal?.reason);

@@ -2,8 +2,8 @@
 import { startTimer } from "./clock.ts";
 import { newRun, QueueWorker } from "./queue-worker.ts";
 import type { Controller, QueueWorkerOptions, Run } from "./queue-worker.ts";
-import { failed } from "./reconcile.ts";
-import type { ReconcileResult } from "./reconcile.ts";
+import { failed } from "./result.ts";
+import type { ReconcileResult } from "./result.ts";
 
 export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileResult>;
 
@@ -22,7 +22,7 @@ const defaultTimeoutSeconds = 120;
 /** Slow keys beside the fast slots, per slot: bounds what a dead dependency can pile up. */
 const slowPerSlot = 8;
 /** Clocks and timers differ by parts of a millisecond; without a floor a timer that fires early would spin. */
-const shortestSweepSeconds = 0.01;
+const minSweepSeconds = 0.01;
 
 export function createController(options: ControllerOptions): Controller {
   return new QueueController(options);
@@ -86,7 +86,7 @@ class QueueController extends QueueWorker<KeyRun> {
     let dueSeconds = Number.POSITIVE_INFINITY;
     for (const run of this.running) dueSeconds = Math.min(dueSeconds, this.#dueSeconds(run));
     if (dueSeconds === Number.POSITIVE_INFINITY) return;
-    const seconds = Math.max(dueSeconds - this.clock.monotonicSeconds(), shortestSweepSeconds);
+    const seconds = Math.max(dueSeconds - this.clock.monotonicSeconds(), minSweepSeconds);
     this.#cancelSweep = startTimer(this.clock, seconds, () => this.#sweep());
   }
 

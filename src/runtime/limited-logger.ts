@@ -3,7 +3,7 @@ import type { Clock } from "./clock.ts";
 import type { LogFields, Logger } from "./logger.ts";
 
 /** Lines of one message, whatever their fields, in one period. */
-const mostLines = 20;
+const maxLines = 20;
 const periodSeconds = 10;
 
 type Level = keyof Logger;
@@ -28,7 +28,7 @@ class LimitedLogger {
 
   write(level: Level, message: string, fields: LogFields | undefined): void {
     const spell = this.#spellOf(message);
-    if (spell.lines >= mostLines) {
+    if (spell.lines >= maxLines) {
       spell.unlogged += 1;
       return;
     }

@@ -1,6 +1,6 @@
 /** What all controllers do with their keys, however many of them they work on at once. */
-import { Bag } from "./bag.ts";
-import type { BagItem } from "./bag.ts";
+import { UnorderedList } from "./unordered-list.ts";
+import type { ListItem } from "./unordered-list.ts";
 import type { BackoffOptions } from "./backoff.ts";
 import { sleepUnlessAborted } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -8,7 +8,7 @@ import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 import { noMetrics } from "./metrics.ts";
 import type { Counter, Metrics } from "./metrics.ts";
-import type { ReconcileResult } from "./reconcile.ts";
+import type { ReconcileResult } from "./result.ts";
 import { WorkQueue } from "./work-queue.ts";
 import type { AddOptions } from "./work-queue.ts";
 
@@ -33,7 +33,7 @@ export interface QueueWorkerOptions {
 }
 
 /** One call of a reconcile. */
-export interface Run extends BagItem {
+export interface Run extends ListItem {
   readonly abort: AbortController;
   readonly ended: PromiseWithResolvers<void>;
 }
@@ -47,7 +47,7 @@ export const newRun = (): Run => ({
 export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   readonly name: string;
   readonly queue: WorkQueue;
-  protected readonly running = new Bag<OwnRun>();
+  protected readonly running = new UnorderedList<OwnRun>();
   protected readonly clock: Clock;
   protected readonly logger: Logger;
   readonly #results: Counter;

@@ -194,11 +194,11 @@ export class WorkQueue {
     if (sinceSeconds === undefined) return;
     this.#working.delete(key);
     this.#metrics.worked(this.#clock.monotonicSeconds() - sinceSeconds);
-    const again = this.#addedWhileWorking.get(key);
-    if (again === undefined) return;
+    const requeueAfter = this.#addedWhileWorking.get(key);
+    if (requeueAfter === undefined) return;
     this.#addedWhileWorking.delete(key);
     if (this.#closed) return;
-    this.#enqueue(key, again);
+    this.#enqueue(key, requeueAfter);
     this.#onReady();
   }
 

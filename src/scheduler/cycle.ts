@@ -3,25 +3,25 @@
  * carried out stands in the rows: jobs that are starting want pods, jobs that are evicting want evictions.
  */
 import type { PoolClient } from "pg";
-import { findVictims } from "../db/victim-finder.ts";
-import { withTransaction } from "../db/pool.ts";
-import type { DatabasePool } from "../db/pool.ts";
-import type { Queryable } from "../db/types.ts";
-import { fetchNextJobs } from "../db/queue.ts";
-import { ceilingId, readCeilings } from "../db/snapshot/ceilings.ts";
-import { lockPool } from "../db/snapshot/lock-pool.ts";
-import { secondsToNextRetry } from "../db/snapshot/next-retry.ts";
-import { secondsToNextWindowEdge } from "../db/snapshot/next-window-edge.ts";
-import { readPositions } from "../db/snapshot/positions.ts";
-import { readNodes } from "../db/snapshot/nodes.ts";
-import { readClaimedJobs, readHeldJobs } from "../db/snapshot/queue.ts";
-import type { ClaimedJob, HeldRead } from "../db/snapshot/queue.ts";
-import { refreshBorrowing } from "../db/snapshot/refresh-borrowing.ts";
+import { findVictims } from "../db/scheduling/victims.ts";
+import { withTransaction } from "../db/client/connection-pool.ts";
+import type { DatabasePool } from "../db/client/connection-pool.ts";
+import type { Queryable } from "../db/client/types.ts";
+import { fetchNextJobs } from "../db/jobs/queue.ts";
+import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
+import { lockPool } from "../db/scheduling/lock.ts";
+import { secondsToNextRetry } from "../db/scheduling/next-retry.ts";
+import { secondsToNextWindowEdge } from "../db/scheduling/next-window-edge.ts";
+import { readPositions } from "../db/scheduling/positions.ts";
+import { readNodes } from "../db/scheduling/nodes.ts";
+import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
+import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
+import { refreshBorrowing } from "../db/scheduling/entitlement.ts";
 import { decide } from "../domain/scheduling/decide.ts";
 import type {
-  Ceiling,
+  Quota,
   Decision,
-  HeldJob,
+  ReservedJob,
   LiveJob,
   QueuedJob,
   ResourceType,
@@ -31,15 +31,15 @@ import type {
 import { secondOfWeek } from "../domain/windows.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Logger } from "../runtime/logger.ts";
-import { refusedForSeconds } from "./eviction-probe.ts";
+import { rejectedForSeconds } from "./eviction-probe.ts";
 import type { Candidate } from "./eviction-probe.ts";
-import { roundOf } from "./explain-round.ts";
-import type { Round } from "./explanations.ts";
-import type { PositionPace } from "./position-pace.ts";
+import { collectRound } from "./wait-reasons/collect.ts";
+import type { Round } from "./wait-reasons/publisher.ts";
+import type { PositionPace } from "./wait-reasons/position-pace.ts";
 import type { CycleReport } from "./pool-loop.ts";
-import { closeWindows } from "./window-closes.ts";
-import type { ClosesReport, WindowOptions } from "./window-closes.ts";
-import { writeDecision } from "./write-decision.ts";
+import { closeWindows } from "./windows/enforce.ts";
+import type { ClosesReport, WindowOptions } from "./windows/enforce.ts";
+import { writeDecision } from "./apply-decision.ts";
 
 export interface CycleDependencies extends WindowOptions {
   readonly db: DatabasePool;
@@ -47,7 +47,7 @@ export interface CycleDependencies extends WindowOptions {
   readonly logger: Logger;
   readonly meteredTypes: readonly ResourceType[];
   readonly claimLimit: number;
-  readonly holdSeconds: number;
+  readonly reservationSeconds: number;
   readonly avoidNodeSeconds: number;
   /** Takes in what a cycle said of the pool's waiting jobs. */
   readonly explain: (pool: string, round: Round) => void;
@@ -91,43 +91,43 @@ interface Written {
 }
 
 /** Waiting jobs that are told their position. */
-const mostPositions = 10_000;
+const maxPositions = 10_000;
 
 /** Looked at again at the latest, should a change have been missed. */
-const longestRestSeconds = 60;
+const maxIdleSeconds = 60;
 
 /** Blocked jobs of one kind must leave room for the others' in a claim. */
-const claimPerKind = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
+const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
 const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
-/** Which ceilings count for a job, those of the owners above it, by the types it asks for. */
-const ceilingsOf = ({ job, ownerIds }: ClaimedJob | HeldRead) =>
+/** Which quotas count for a job, those of the owners above it, by the types it asks for. */
+const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
   (["GPU", "CPU"] as const)
     .filter((type) => asks(job, type))
-    .map((type) => ({ type, ids: ownerIds.map((ownerId) => ceilingId(ownerId, type)) }));
+    .map((type) => ({ type, ids: ownerIds.map((ownerId) => quotaId(ownerId, type)) }));
 
 function queuedJob(
   claimed: ClaimedJob,
   known: ReadonlySet<string>,
   meteredTypes: readonly ResourceType[],
 ): QueuedJob {
-  const planned = ceilingsOf(claimed).map(({ type, ids }) => ({
+  const planned = quotasOf(claimed).map(({ type, ids }) => ({
     type,
     ids: ids.filter((id) => known.has(id)),
   }));
   return {
     ...claimed.job,
-    ceilings: planned.flatMap(({ ids }) => ids),
+    quotas: planned.flatMap(({ ids }) => ids),
     unplanned: planned.some(({ type, ids }) => meteredTypes.includes(type) && ids.length === 0),
   };
 }
 
-/** Ceilings without a plan do no harm: nobody counts under them. */
-const heldJob = (read: HeldRead): HeldJob => ({
+/** Quotas without a plan do no harm: nobody counts under them. */
+const reservedJob = (read: ReservedRead): ReservedJob => ({
   ...read.job,
-  ceilings: ceilingsOf(read).flatMap(({ ids }) => ids),
+  quotas: quotasOf(read).flatMap(({ ids }) => ids),
 });
 
 export interface SnapshotOptions extends Pick<
@@ -145,17 +145,17 @@ export async function readSnapshot(
   now: Temporal.Instant,
 ): Promise<Snapshot> {
   const readOnly = deps.asking !== undefined;
-  const perKind = claimPerKind(deps.claimLimit);
+  const perSignature = claimPerSignature(deps.claimLimit);
   const limit = deps.claimLimit;
-  const fetched = await fetchNextJobs(client, { pool, limit, now, perKind, readOnly });
+  const fetched = await fetchNextJobs(client, { pool, limit, now, perSignature, readOnly });
   const asked = deps.asking === undefined ? [] : [deps.asking.jobId];
   const claimed = await readClaimedJobs(client, [
     ...new Set([...fetched.map(({ id }) => id), ...asked]),
   ]);
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
   const second = secondOfWeek(now, deps.timeZone);
-  const ceilings: Ceiling[] = await readCeilings(client, pool, ownerIds, second);
-  const known = new Set(ceilings.map(({ id }) => id));
+  const quotas: Quota[] = await readQuotas(client, pool, ownerIds, second);
+  const known = new Set(quotas.map(({ id }) => id));
   const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
   const queue = claimed
     .map((entry) => queuedJob(entry, known, deps.meteredTypes))
@@ -164,9 +164,9 @@ export async function readSnapshot(
     pool,
     nowSeconds: now.epochMilliseconds / 1000,
     nodes: await readNodes(client, pool),
-    ceilings,
+    quotas,
     queue,
-    held: (await readHeldJobs(client, pool, readOnly)).map(heldJob),
+    reserved: (await readReservedJobs(client, pool, readOnly)).map(reservedJob),
   };
 }
 
@@ -177,14 +177,14 @@ const finderRounds = 4;
 export async function decideWithVictims(
   client: PoolClient,
   snapshot: Snapshot,
-  refusals: () => ReadonlyMap<string, string>,
+  rejections: () => ReadonlyMap<string, string>,
 ): Promise<Decision> {
   let decision = decide(snapshot);
   const victims = new Map<string, LiveJob>();
   const victimsFor: string[] = [];
   for (let round = 0; round < finderRounds && decision.requests.length > 0; round += 1) {
     const { requests } = decision;
-    const found = await findVictims(client, snapshot.pool, requests, refusals());
+    const found = await findVictims(client, snapshot.pool, requests, rejections());
     for (const victim of found) victims.set(victim.id, victim);
     victimsFor.push(...requests.map(({ jobId }) => jobId));
     decision = decide({ ...snapshot, victims: [...victims.values()], victimsFor });
@@ -194,11 +194,11 @@ export async function decideWithVictims(
 
 /** Nobody tells of a budget that has room again. */
 const secondsToProbe = ({ probe }: CycleDependencies): number =>
-  probe.refusals().size > 0 ? refusedForSeconds : longestRestSeconds;
+  probe.rejections().size > 0 ? rejectedForSeconds : maxIdleSeconds;
 
 function secondsToExpiry(snapshot: Snapshot): number {
-  const expiries = snapshot.held.map((job) => job.expiresAtSeconds - snapshot.nowSeconds);
-  return Math.max(1, Math.min(longestRestSeconds, ...expiries));
+  const expiries = snapshot.reserved.map((job) => job.expiresAtSeconds - snapshot.nowSeconds);
+  return Math.max(1, Math.min(maxIdleSeconds, ...expiries));
 }
 
 /**
@@ -223,13 +223,13 @@ async function decideAndWrite(
   const second = secondOfWeek(now, deps.timeZone);
   await lockPool(client, pool);
   const refreshed = await refreshBorrowing(client, pool, second, deps.meteredTypes);
-  const closes = await closeWindows(client, pool, now, refreshed.past, deps);
+  const closes = await closeWindows(client, pool, now, refreshed.overQuota, deps);
   const snapshot = await readSnapshot(deps, client, pool, now);
-  const isIdle = snapshot.queue.length + snapshot.held.length === 0;
+  const isIdle = snapshot.queue.length + snapshot.reserved.length === 0;
   const checkpoint = isIdle ? () => undefined : deps.checkpoint;
   checkpoint("claimed");
   const begun = deps.clock.monotonicSeconds();
-  const decision = await decideWithVictims(client, snapshot, () => deps.probe.refusals());
+  const decision = await decideWithVictims(client, snapshot, () => deps.probe.rejections());
   const decisionSeconds = deps.clock.monotonicSeconds() - begun;
   checkpoint("decided");
   const written = await writeDecision(client, snapshot, decision, deps);
@@ -239,9 +239,9 @@ async function decideAndWrite(
   // The places of those that were not claimed are asked for now and then: a look at the whole queue.
   const isCut = snapshot.queue.some(({ hasMore }) => hasMore);
   const isDue = isCut && deps.positions.isDue(pool);
-  const places = isDue ? await readPositions(client, pool, mostPositions) : undefined;
-  const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? longestRestSeconds;
-  const retry = (await secondsToNextRetry(client, pool)) ?? longestRestSeconds;
+  const places = isDue ? await readPositions(client, pool, maxPositions) : undefined;
+  const edge = (await secondsToNextWindowEdge(client, pool, second)) ?? maxIdleSeconds;
+  const retry = (await secondsToNextRetry(client, pool)) ?? maxIdleSeconds;
   return {
     decision,
     snapshot,
@@ -256,11 +256,11 @@ async function decideAndWrite(
     toProbe: [...closes.toProbe, ...written.toProbe],
     progressed: written.progressed || closes.changedKeys.length > 0,
     closes,
-    round: roundOf(snapshot, decision, places, isCut && !isDue),
+    round: collectRound(snapshot, decision, places, isCut && !isDue),
     nextInstantSeconds: Math.min(
       edge,
       retry,
-      closes.nextInstantSeconds ?? longestRestSeconds,
+      closes.nextInstantSeconds ?? maxIdleSeconds,
       secondsToExpiry(snapshot),
       secondsToProbe(deps),
     ),

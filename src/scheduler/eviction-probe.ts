@@ -17,12 +17,12 @@ export interface BudgetUse {
 /** What the API server says of the eviction of a gang. */
 export interface GangAnswer {
   /** The budget in the way, as namespace/name; undefined when all pods of the attempt may go. */
-  readonly refusedBy: string | undefined;
+  readonly rejectedBy: string | undefined;
   /** The budgets that it uses, where it may go. */
   readonly uses: readonly BudgetUse[];
 }
 
-export const mayAllGo: GangAnswer = { refusedBy: undefined, uses: [] };
+export const mayAllGo: GangAnswer = { rejectedBy: undefined, uses: [] };
 
 /** Evicts nothing. */
 export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Promise<GangAnswer>;
@@ -33,7 +33,7 @@ interface Answer extends GangAnswer {
 
 const allowedForSeconds = 10;
 /** After that, those who wait for a budget look again. */
-export const refusedForSeconds = 15;
+export const rejectedForSeconds = 15;
 const probesAtOnce = 8;
 
 export interface Candidate {
@@ -68,12 +68,12 @@ export class EvictionProbe {
   }
 
   /** Jobs whose eviction was refused lately, with what refused it: the decision must not choose them. */
-  refusals(): Map<string, string> {
+  rejections(): Map<string, string> {
     this.#forgetOld();
-    const refused = [...this.#answers].flatMap(([key, { refusedBy }]) =>
-      refusedBy === undefined ? [] : [[key.slice(0, key.lastIndexOf("/")), refusedBy] as const],
+    const rejected = [...this.#answers].flatMap(([key, { rejectedBy }]) =>
+      rejectedBy === undefined ? [] : [[key.slice(0, key.lastIndexOf("/")), rejectedBy] as const],
     );
-    return new Map(refused);
+    return new Map(rejected);
   }
 
   /**
@@ -87,7 +87,7 @@ export class EvictionProbe {
     for (const candidate of candidates) {
       const answer = this.#answer(candidate);
       if (answer === undefined) unknown.push(candidate);
-      else if (answer.refusedBy === undefined && this.#take(candidate, answer.uses, left))
+      else if (answer.rejectedBy === undefined && this.#take(candidate, answer.uses, left))
         allowed.push(candidate);
     }
     return { allowed, unknown };
@@ -99,7 +99,7 @@ export class EvictionProbe {
       Math.min(allowed, left.get(budget) ?? allowed);
     const over = uses.find((use) => use.pods > room(use));
     if (over !== undefined) {
-      this.#keep(candidate, { refusedBy: over.budget, uses: [] });
+      this.#keep(candidate, { rejectedBy: over.budget, uses: [] });
       return false;
     }
     for (const use of uses) left.set(use.budget, room(use) - use.pods);
@@ -142,10 +142,10 @@ export class EvictionProbe {
     this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
   }
 
-  #keep(candidate: Candidate, { refusedBy, uses }: GangAnswer): void {
-    const seconds = refusedBy === undefined ? allowedForSeconds : refusedForSeconds;
+  #keep(candidate: Candidate, { rejectedBy, uses }: GangAnswer): void {
+    const seconds = rejectedBy === undefined ? allowedForSeconds : rejectedForSeconds;
     this.#answers.set(answerKey(candidate), {
-      refusedBy,
+      rejectedBy,
       uses,
       untilSeconds: this.#clock.monotonicSeconds() + seconds,
     });

@@ -7,7 +7,7 @@ import type { Operator } from "../../dev/local/operator.ts";
 import type { UsageReport, UsageRow } from "../../src/api/http/schemas.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { hasEnded, jobs, nodesOf, podsOf } from "../../src/resources/types.ts";
-import { ask, certificateOf, withCertificate } from "../support/asking.ts";
+import { ask, certificateOf, withCertificate } from "../support/api-client.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
   type Installation,
@@ -186,7 +186,7 @@ describe("accounting of what really ran", function () {
   let installation: Installation;
   let operator: Operator;
   /** Of each pod that was seen: its attempt, when it was made, and when it was last seen to hold its node. */
-  const seen = new Map<string, { attempt: string; madeSeconds: number; heldSeconds: number }>();
+  const seen = new Map<string, { attempt: string; madeSeconds: number; reservedSeconds: number }>();
   const watching = new AbortController();
   let watched: Promise<void> | undefined;
 
@@ -197,11 +197,11 @@ describe("accounting of what really ran", function () {
         const pod = podType.project(raw);
         if (pod.jobKey === "") continue;
         const madeSeconds = Temporal.Instant.from(pod.createdAt).epochMilliseconds / 1000;
-        const former = seen.get(pod.uid)?.heldSeconds ?? madeSeconds;
+        const former = seen.get(pod.uid)?.reservedSeconds ?? madeSeconds;
         seen.set(pod.uid, {
           attempt: `${pod.jobUid} ${pod.attempt}`,
           madeSeconds,
-          heldSeconds: hasEnded(pod) ? former : Math.max(former, askedSeconds),
+          reservedSeconds: hasEnded(pod) ? former : Math.max(former, askedSeconds),
         });
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -365,14 +365,14 @@ describe("accounting of what really ran", function () {
       periods.set(id, { since: periods.get(id)?.since ?? piece.since, until: piece.until });
     }
     expect(new Set([...seen.values()].map(({ attempt }) => attempt)).size).to.be.at.least(15);
-    for (const { attempt, madeSeconds, heldSeconds } of seen.values()) {
+    for (const { attempt, madeSeconds, reservedSeconds } of seen.values()) {
       const period = periods.get(attempt);
       if (period === undefined) throw new Error(`a pod of ${attempt} is accounted nowhere`);
       // Creation times have whole seconds.
       expect(madeSeconds + 1, `${attempt} before it is accounted`).to.be.above(
         Number(period.since) / 1e6,
       );
-      expect(heldSeconds, `${attempt} after it is accounted`).to.be.at.most(
+      expect(reservedSeconds, `${attempt} after it is accounted`).to.be.at.most(
         Number(period.until) / 1e6,
       );
     }

@@ -12,7 +12,7 @@ import {
   teamIsReady,
   teamJobIs,
 } from "../support/installation.ts";
-import { type Member, member } from "../support/member.ts";
+import { type Member, member } from "../support/kubectl-user.ts";
 
 const pods = "/api/v1/namespaces/team/pods";
 const configMaps = "/api/v1/namespaces/team/configmaps";
@@ -65,7 +65,7 @@ describe("admission policies", function () {
     );
     await view.until("the policies to be active", async () => {
       const labels = { "rota.dev/job": "probe" };
-      const words = await eve.refusal("POST", `${pods}?dryRun=All`, pod("probe", labels)).then(
+      const words = await eve.rejection("POST", `${pods}?dryRun=All`, pod("probe", labels)).then(
         ({ explanation }) => explanation,
         () => "",
       );
@@ -120,7 +120,7 @@ describe("admission policies", function () {
 
   it("nobody but the operator makes pods with its labels, and nobody changes them", async () => {
     const labels = { "rota.dev/job": "real", "rota.dev/job-uid": "u" };
-    const { status, explanation } = await eve.refusal("POST", pods, pod("forged", labels));
+    const { status, explanation } = await eve.rejection("POST", pods, pod("forged", labels));
     expect(status).to.equal(403);
     expect(explanation).to.match(/mark the pods that Rota makes; submit a Job/);
     // Pods of one's own are no concern of the policy.
@@ -155,7 +155,7 @@ describe("admission policies", function () {
       metadata: { name: `rota-config-${"0".repeat(40)}` },
       data: { "config.json": "{}" },
     };
-    expect((await eve.refusal("POST", configMaps, forged)).explanation).to.match(
+    expect((await eve.rejection("POST", configMaps, forged)).explanation).to.match(
       /made by Rota from ConfigCommits/,
     );
     const own = { ...forged, metadata: { name: "mine" } };
@@ -175,11 +175,11 @@ describe("admission policies", function () {
     });
 
     it("a name that is not the requester's is refused, in words", async () => {
-      const author = await eve.refusal("POST", commits, commit("late", { author: "alice" }));
+      const author = await eve.rejection("POST", commits, commit("late", { author: "alice" }));
       expect(author.explanation).to.match(
         /spec\.author must be eve, who makes the commit, or absent/,
       );
-      const submitter = await eve.refusal("POST", jobsPath, submitted("late", "alice"));
+      const submitter = await eve.rejection("POST", jobsPath, submitted("late", "alice"));
       expect(submitter.explanation).to.match(/must be eve, who submits the job, or absent/);
       expect(await eve.status("POST", commits, commit("late", { author: "eve" }))).to.equal(200);
       expect(await eve.status("POST", jobsPath, submitted("late", "eve"))).to.equal(200);
@@ -218,8 +218,8 @@ describe("admission policies", function () {
           .map((line) => line.slice(-1));
       };
       await installation.view.until("the operator to have looked", async () => {
-        const standing = await inForce("MutatingAdmissionPolicy");
-        return standing.length === 2 && standing.every((value) => value === "0");
+        const observed = await inForce("MutatingAdmissionPolicy");
+        return observed.length === 2 && observed.every((value) => value === "0");
       });
       expect(await inForce("ValidatingAdmissionPolicy")).to.deep.equal(["1", "1", "1", "1"]);
       expect(readFileSync(operator.logFile, "utf8")).to.match(

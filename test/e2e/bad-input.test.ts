@@ -42,7 +42,7 @@ describe("bad input", function () {
     await installation?.stop();
   });
 
-  async function refusal(object: KubeObject): Promise<string> {
+  async function rejection(object: KubeObject): Promise<string> {
     try {
       await installation.view.apply(object);
     } catch (error) {
@@ -55,7 +55,7 @@ describe("bad input", function () {
   const window = (start: string, end: string) =>
     plan("bad", { owner, timeWindows: [{ start, end }] });
 
-  const refusedByServer: readonly (readonly [string, KubeObject, readonly RegExp[]])[] = [
+  const rejectedByServer: readonly (readonly [string, KubeObject, readonly RegExp[]])[] = [
     [
       "an unknown kind of owner",
       plan("bad", { owner: { kind: "Robot", name: "r" } }),
@@ -112,18 +112,18 @@ describe("bad input", function () {
       [/spec\.storages\[0\]\.size/, /100Gi, not big/],
     ],
   ];
-  for (const [what, object, words] of refusedByServer) {
+  for (const [what, object, words] of rejectedByServer) {
     it(`the API server refuses ${what}, and names field, value and cure`, async () => {
-      const message = await refusal(object);
+      const message = await rejection(object);
       for (const word of words) expect(message).to.match(word);
     });
   }
 
-  const refusedJobs: readonly (readonly [string, KubeObject, string, RegExp])[] = [
+  const rejectedJobs: readonly (readonly [string, KubeObject, string, RegExp])[] = [
     [
       "an unknown priority class",
       job("team", "class", { pool: "default", gpus: 1, priorityClassName: "urgent" }),
-      "PriorityClassUnknown",
+      "PriorityClassNotFound",
       /spec\.priorityClassName "urgent" does not exist; known: .*low/,
     ],
     [
@@ -149,7 +149,7 @@ describe("bad input", function () {
     [
       "an unknown pool",
       job("team", "pool", { pool: "a100", gpus: 1, priorityClassName: "low" }),
-      "PoolUnknown",
+      "PoolNotFound",
       /spec\.pool "a100" has no nodes; pools: default/,
     ],
     [
@@ -166,7 +166,7 @@ describe("bad input", function () {
         priorityClassName: "low",
         spec: { configRef: { commit: "nothing" } },
       }),
-      "ConfigUnknown",
+      "ConfigNotFound",
       /commit "nothing"/,
     ],
     [
@@ -177,7 +177,7 @@ describe("bad input", function () {
         priorityClassName: "low",
         spec: { storages: [{ name: "data", mountPath: "/data" }] },
       }),
-      "StorageUnknown",
+      "StorageNotFound",
       /"data" is no storage of project team/,
     ],
     [
@@ -188,7 +188,7 @@ describe("bad input", function () {
         priorityClassName: "low",
         spec: { template: { spec: {} } },
       }),
-      "TemplateRefused",
+      "TemplateRejected",
       /spec\.template: .*containers/,
     ],
     [
@@ -205,20 +205,20 @@ describe("bad input", function () {
           },
         },
       }),
-      "TemplateRefused",
+      "TemplateRejected",
       /spec\.template: .*quantit/,
     ],
   ];
-  for (const [what, object, reason, message] of refusedJobs) {
+  for (const [what, object, reason, message] of rejectedJobs) {
     it(`a job with ${what} says so in its status`, async () => {
       await installation.view.apply(object);
       const key = `${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}`;
-      const refused = await installation.view.until(`job ${key} to be refused`, async () => {
+      const rejected = await installation.view.until(`job ${key} to be refused`, async () => {
         const found = await installation.view.job(key);
-        return found.status.state === "Refused" && found;
+        return found.status.state === "Rejected" && found;
       });
-      expect(refused.status.reason).to.equal(reason);
-      expect(refused.status.message).to.match(message);
+      expect(rejected.status.reason).to.equal(reason);
+      expect(rejected.status.message).to.match(message);
     });
   }
 
@@ -228,7 +228,7 @@ describe("bad input", function () {
     );
     await installation.view.until(
       "the job to be refused",
-      async () => (await installation.view.job("team/early")).status.state === "Refused",
+      async () => (await installation.view.job("team/early")).status.state === "Rejected",
     );
     await installation.cluster.addNodes({ count: 1, gpus: 8, pool: "later", namePrefix: "later-" });
     await installation.view.until(
@@ -244,9 +244,9 @@ describe("bad input", function () {
       const found = (await view.projects()).find(({ name }) => name === "child");
       return found && readyOf(found);
     };
-    const refused = await view.until("the child to be judged", conditionOf);
-    expect(refused.reason).to.equal("ParentUnknown");
-    expect(refused.message).to.match(/spec\.parent "mother" does not exist/);
+    const rejected = await view.until("the child to be judged", conditionOf);
+    expect(rejected.reason).to.equal("ParentNotFound");
+    expect(rejected.message).to.match(/spec\.parent "mother" does not exist/);
     await view.apply(project("mother"));
     await view.until("the child to be ready", async () => (await conditionOf())?.status === "True");
   });
@@ -279,13 +279,13 @@ describe("bad input", function () {
       spec: { content },
     });
     await view.apply(commit({ rate: 1 }));
-    expect(await refusal(commit({ rate: 2 }))).to.match(/a ConfigCommit is immutable/);
+    expect(await rejection(commit({ rate: 2 }))).to.match(/a ConfigCommit is immutable/);
     expect(
       configCommits.project(await view.client.get(configCommits, "team/fixed")).generation,
     ).to.equal(1);
     await view.apply(job("team", "fixed", { pool: "default", gpus: 1, priorityClassName: "low" }));
     expect(
-      await refusal(job("team", "fixed", { pool: "default", gpus: 2, priorityClassName: "low" })),
+      await rejection(job("team", "fixed", { pool: "default", gpus: 2, priorityClassName: "low" })),
     ).to.match(/spec\.template is immutable/);
   });
 

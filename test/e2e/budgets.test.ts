@@ -22,7 +22,7 @@ import {
 const budgets = "/apis/policy/v1/namespaces/team/poddisruptionbudgets";
 const graceSeconds = 4;
 /** What is set up before the close takes some seconds, more on a busy machine. */
-const leastMilliseconds = 60_000;
+const minMilliseconds = 60_000;
 
 describe("disruption budgets", function () {
   let installation: Installation;
@@ -77,7 +77,7 @@ describe("disruption budgets", function () {
   const uidsOfJob = async (name: string): Promise<string[]> =>
     (await podsOfJob(name)).map(({ uid }) => uid).toSorted();
 
-  /** What the ledger says became of the decisions to evict the job, and of the job. */
+  /** What the preemption log says became of the decisions to evict the job, and of the job. */
   async function decisionsAbout(name: string): Promise<readonly object[]> {
     const { rows } = await installation.database.pool.query(
       `SELECT preemption.outcome, victim.outcome AS of_victim
@@ -137,7 +137,7 @@ describe("disruption budgets", function () {
     await protect("keep-either", names, 2);
     const before = await Promise.all(names.map(uidsOfJob));
     await submit("shared-high", "shared", 8, "high");
-    const waiting = await untilReason("shared-high", "VictimsProtected");
+    const waiting = await untilReason("shared-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.match(/protected by PodDisruptionBudget team\/keep-either$/);
     expect(await Promise.all(names.map(uidsOfJob))).to.deep.equal(before);
     await installation.view.remove(job("team", "shared-high", { pool: "shared", gpus: 8 }));
@@ -153,7 +153,7 @@ describe("disruption budgets", function () {
     await protect("other", ["several"], 1);
     const before = await uidsOfJob("several");
     await submit("several-high", "several", 8, "high");
-    const waiting = await untilReason("several-high", "VictimsProtected");
+    const waiting = await untilReason("several-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.match(
       /protected by PodDisruptionBudget team\/one, team\/other \(Kubernetes evicts no pod under several\)$/,
     );
@@ -167,12 +167,12 @@ describe("disruption budgets", function () {
     await makePool("late");
     await run("late", "late", 8, "low");
     await decideThenProtect("late", 1);
-    const held = await untilReason("late", "EvictionHeldUp");
-    expect(held.status).to.include({ state: "Evicting", attempt: 1 });
-    expect(held.status.message).to.match(
+    const reserved = await untilReason("late", "EvictionBlocked");
+    expect(reserved.status).to.include({ state: "Evicting", attempt: 1 });
+    expect(reserved.status.message).to.match(
       /^team\/late-high .*; held up by PodDisruptionBudget team\/keep-late, and asked for again until it allows$/,
     );
-    await stateOf("late-high", "Held");
+    await stateOf("late-high", "Reserved");
     await unprotect("keep-late");
     await stateOf("late", "Evicted");
     await stateOf("late-high", "Running");
@@ -184,8 +184,8 @@ describe("disruption budgets", function () {
     await run("gang", "gang", 4, "low", { parallelism: 2 });
     const before = await uidsOfJob("gang");
     await decideThenProtect("gang", 2);
-    const held = await untilReason("gang", "EvictionHeldUp");
-    expect(held.status.message).to.include("PodDisruptionBudget team/keep-gang");
+    const reserved = await untilReason("gang", "EvictionBlocked");
+    expect(reserved.status.message).to.include("PodDisruptionBudget team/keep-gang");
     expect(await uidsOfJob("gang")).to.deep.equal(before);
 
     // Half a gang is of no use to anybody, and would keep its node until the other half may go.
@@ -200,18 +200,18 @@ describe("disruption budgets", function () {
     await makePool("spared");
     await run("spared", "spared", 8, "low");
     const before = await uidsOfJob("spared");
-    await decideThenProtect("spared", 1, { ROTA_HOLD_SECONDS: "10" });
+    await decideThenProtect("spared", 1, { ROTA_RESERVATION_SECONDS: "10" });
     const running = await stateOf("spared", "Running");
     expect(running.status.attempt).to.equal(1);
     expect(await uidsOfJob("spared")).to.deep.equal(before);
-    const waiting = await untilReason("spared-high", "VictimsProtected");
+    const waiting = await untilReason("spared-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.include("PodDisruptionBudget team/keep-spared");
 
     await unprotect("keep-spared");
     await stateOf("spared-high", "Running");
     expect((await stateOf("spared", "Evicted")).status.attempt).to.equal(1);
     expect(await decisionsAbout("spared")).to.deep.equal([
-      { outcome: "Released", of_victim: "Spared" },
+      { outcome: "Released", of_victim: "EvictionCancelled" },
       { outcome: "Started", of_victim: "Evicted" },
     ]);
   });
@@ -220,7 +220,7 @@ describe("disruption budgets", function () {
     let soon: ClosingWindow;
 
     before(async () => {
-      soon = closingSoon(leastMilliseconds);
+      soon = closingSoon(minMilliseconds);
       for (const pool of ["closing", "pair", "surprised"])
         await makePool(pool, { onWindowClose: "Evict", timeWindows: soon.windows });
       await run("kept", "closing", 8, "low");
@@ -256,7 +256,7 @@ describe("disruption budgets", function () {
       await unprotect("keep-surprised");
       await stateOf("surprised", "Evicted");
       expect(await decisionsAbout("surprised")).to.deep.equal([
-        { outcome: null, of_victim: "Spared" },
+        { outcome: null, of_victim: "EvictionCancelled" },
         { outcome: null, of_victim: "Evicted" },
       ]);
     });

@@ -18,7 +18,7 @@ import {
   teamJobIs,
   type Installation,
 } from "../support/installation.ts";
-import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
+import { fillTenants, setUpTenants, robotToken } from "../support/tenants-fixture.ts";
 import { buildPlugin, writeUserKubeconfig, type Outcome, type Plugin } from "../support/plugin.ts";
 
 const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
@@ -50,7 +50,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
   before(async () => {
     [plugin, installation] = await Promise.all([buildPlugin(), startInstallation()]);
     const { view, cluster } = installation;
-    operator = await furnishLab(installation, [
+    operator = await setUpTenants(installation, [
       plan("pat-days", {
         owner,
         pool: "blue",
@@ -89,7 +89,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
       const found = (await view.client.list(configCommits)).map(configCommits.project);
       return found.filter(({ status }) => status.hash !== undefined).length === commits.length;
     });
-    await fillLab(installation, { running: 6, waiting: 4 });
+    await fillTenants(installation, { running: 6, waiting: 4 });
     kubeconfigs.set("admin", cluster.kubeconfig);
     for (const user of ["val", "ann", "stranger"]) kubeconfigs.set(user, await cluster.user(user));
     const robot = join(cluster.directory, "robot.kubeconfig");
@@ -132,8 +132,8 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(text).to.contain("Full: has 2 of 4 GPUs free");
     const answer = load(await ok("robot", "why", "other/d", "-o", "yaml")) as { state: string };
     expect(answer.state).to.equal("Pending");
-    const refused = await as("robot", "why", "team/c");
-    expect(refused.status).to.equal(4);
+    const rejected = await as("robot", "why", "team/c");
+    expect(rejected.status).to.equal(4);
     const unknown = await as("val", "why", "team/nobody");
     expect(unknown.status).to.equal(5);
     expect(unknown.stderr).to.contain("there is no job team/nobody");

@@ -28,9 +28,9 @@ const kills = Number(process.env["ROTA_KILLS"] ?? "15");
 const seed = Number(process.env["ROTA_TEST_SEED"] ?? "20261124");
 const pools = ["left", "right", "closing"] as const;
 /** Until then the load has begun. */
-const leastMilliseconds = 20_000;
+const minMilliseconds = 20_000;
 /** One that does not come to its point is killed after so long. */
-const longestLifeMilliseconds = 3_000;
+const maxLifeMilliseconds = 3_000;
 const settings = {
   ROTA_LEADER_ELECTION: "false",
   ROTA_WINDOW_GRACE_SECONDS: "1",
@@ -58,7 +58,7 @@ describe("operators that are killed again and again", function () {
     await applyTeam(installation);
     const first = await installation.operate(settings);
     await teamIsReady(installation);
-    closing = closingSoon(leastMilliseconds);
+    closing = closingSoon(minMilliseconds);
     for (const pool of pools) {
       await cluster.addNodes({ count: 2, gpus: 8, pool, namePrefix: `${pool}-` });
       const window = { onWindowClose: "Evict", timeWindows: closing.windows };
@@ -129,7 +129,7 @@ describe("operators that are killed again and again", function () {
       throw error;
     }
     for (const action of actions) await action();
-    const life = "ROTA_CRASH_POINT" in crash ? longestLifeMilliseconds : lifeMilliseconds;
+    const life = "ROTA_CRASH_POINT" in crash ? maxLifeMilliseconds : lifeMilliseconds;
     await Promise.race([operator.ended, delay(life)]);
     await operator.kill();
     return operator.ended;
@@ -212,20 +212,20 @@ describe("operators that are killed again and again", function () {
        ORDER BY 1`,
     );
     const expected = new Set([
-      "held HoldExpired",
+      "held ReservationExpired",
       "held NodeUnavailable",
-      "held OverPlan",
+      "held QuotaExceeded",
       "held Suspended",
       "held WindowClosed",
       "starting Suspended",
       "running Suspended",
     ]);
     expect(retries.filter(({ retry }) => !expected.has(retry))).to.deep.equal([]);
-    const { rows: ledger } = await database.pool.query<{ rule: string }>(
+    const { rows: preemptionLog } = await database.pool.query<{ rule: string }>(
       "SELECT DISTINCT rule::text FROM preemption_victims WHERE outcome IS NOT NULL ORDER BY 1",
     );
     console.log(
-      `      ${submitted.length} jobs, evictions by ${ledger.map(({ rule }) => rule).join(", ")}`,
+      `      ${submitted.length} jobs, evictions by ${preemptionLog.map(({ rule }) => rule).join(", ")}`,
     );
     const { rows: open } = await database.pool.query(
       "SELECT victim FROM preemption_victims WHERE outcome IS NULL",

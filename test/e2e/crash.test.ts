@@ -116,13 +116,13 @@ describe("an operator that is killed", function () {
         { name: name("gone"), attempt: 1, failures: 0 },
         { name: name("urgent"), attempt: 1, failures: 0 },
       ]);
-      const { rows: ledger } = await database.pool.query(
+      const { rows: preemptionLog } = await database.pool.query(
         `SELECT victim, victim_attempt, victim.outcome AS left, preemption.outcome AS preemptor
          FROM preemption_victims AS victim JOIN preemptions AS preemption ON preemption.id = preemption_id
          WHERE pool = $1`,
         [pool],
       );
-      expect(ledger).to.deep.equal([
+      expect(preemptionLog).to.deep.equal([
         {
           victim: `team/${name("gang")}`,
           victim_attempt: 1,

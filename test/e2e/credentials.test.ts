@@ -10,7 +10,7 @@ import {
   project,
   startInstallation,
 } from "../support/installation.ts";
-import { type Member, member } from "../support/member.ts";
+import { type Member, member } from "../support/kubectl-user.ts";
 
 const jobsIn = (namespace: string): string =>
   `/apis/rota.dev/v1alpha1/namespaces/${namespace}/jobs`;
@@ -253,9 +253,9 @@ describe("kubectl users", function () {
     const path = `${coreIn("team", "configmaps")}/rota-config-${(status.configHash ?? "").slice(0, 40)}`;
     const map = fieldsOf(await olga.client.raw("GET", path));
     const changed = { ...map, data: { "config.json": "{}" } };
-    const refused = await olga.refusal("PUT", path, changed);
-    expect(refused.status).to.equal(422);
-    expect(refused.explanation).to.match(/immutable/);
+    const rejected = await olga.rejection("PUT", path, changed);
+    expect(rejected.status).to.equal(422);
+    expect(rejected.explanation).to.match(/immutable/);
     // Another ConfigMap in its place would be as bad.
     const metadata = { name: fieldsOf(map["metadata"])["name"], namespace: "team" };
     const copy = { apiVersion: "v1", kind: "ConfigMap", metadata, data: changed.data };

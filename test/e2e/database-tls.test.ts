@@ -6,9 +6,9 @@ import { expect } from "chai";
 import { ensureCertificates } from "../../dev/local/certificates.ts";
 import { postgresAccount } from "../../dev/local/postgres-account.ts";
 import { type Postgres, removePostgresData, startPostgres } from "../../dev/local/postgres.ts";
-import { ensureToolchain } from "../../dev/local/toolchain.ts";
-import { migrate } from "../../src/db/migrate.ts";
-import { createPool } from "../../src/db/pool.ts";
+import { ensureToolchain } from "../../dev/local/control-plane-build.ts";
+import { migrate } from "../../src/db/client/migrate.ts";
+import { createPool } from "../../src/db/client/connection-pool.ts";
 
 interface Connection {
   readonly ssl: boolean;

@@ -24,7 +24,7 @@ import {
   withCertificate,
   withToken,
   type Identity,
-} from "../support/asking.ts";
+} from "../support/api-client.ts";
 import {
   job,
   owner,
@@ -34,7 +34,7 @@ import {
   type Installation,
 } from "../support/installation.ts";
 import { rejection } from "../support/fixtures.ts";
-import { fillLab, furnishLab, robotToken } from "../support/lab.ts";
+import { fillTenants, setUpTenants, robotToken } from "../support/tenants-fixture.ts";
 import { writeUserKubeconfig } from "../support/plugin.ts";
 
 describe("the HTTP API with real users of a real control plane", function () {
@@ -64,10 +64,10 @@ describe("the HTTP API with real users of a real control plane", function () {
       namePrefix: "tainted-",
       taints: [{ key: "maintenance", value: "yes", effect: "NoSchedule" }],
     });
-    operator = await furnishLab(installation, [
+    operator = await setUpTenants(installation, [
       plan("pat-blue", { owner, pool: "blue", quantity: 16 }),
     ]);
-    await fillLab(installation, { running: 8, waiting: 8 });
+    await fillTenants(installation, { running: 8, waiting: 8 });
     admin = withCertificate(certificateOf(cluster.kubeconfig));
     val = withCertificate(certificateOf(await cluster.user("val")));
     ann = withCertificate(certificateOf(await cluster.user("ann")));
@@ -134,10 +134,10 @@ describe("the HTTP API with real users of a real control plane", function () {
 
     it("is not believed of a token made for somebody else, a forged one, or headers of a proxy", async () => {
       const account = { namespace: "default", name: "default" };
-      const foreign = await tokenOf(installation.view.client, account, ["vault"]);
-      for (const token of [foreign, `${foreign.slice(0, -4)}AAAA`, "nonsense"]) {
+      const otherUsage = await tokenOf(installation.view.client, account, ["vault"]);
+      for (const token of [otherUsage, `${otherUsage.slice(0, -4)}AAAA`, "nonsense"]) {
         const { status, body } = await get<Problem>("/api/v1/whoami", withToken(token));
-        expect([status, body.code]).to.deep.equal([401, "TokenRefused"]);
+        expect([status, body.code]).to.deep.equal([401, "TokenRejected"]);
       }
       const spoofed = await fetchWith({
         "x-remote-user": "admin",
@@ -160,7 +160,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       const elsewhere = await val("GET", "/api/v1/queue");
       const other = await get<Problem>("/api/v1/projects", () => elsewhere);
       expect(first.status).to.equal(200);
-      expect([again.status, again.body.code]).to.deep.equal([401, "CertificateRefused"]);
+      expect([again.status, again.body.code]).to.deep.equal([401, "CertificateRejected"]);
       expect(other.body.detail).to.contain("for another request");
     });
   });
@@ -198,11 +198,11 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(body.state).to.equal("Pending");
       expect(body.position).to.equal(1);
       expect(body.verdict).to.include({ kind: "wait" });
-      expect(body.ceilings).to.have.lengthOf(1);
-      expect(body.ceilings[0]).to.include({ quantity: 16, usage: 16, demand: 8, exceeded: true });
+      expect(body.quotas).to.have.lengthOf(1);
+      expect(body.quotas[0]).to.include({ quantity: 16, usage: 16, demand: 8, exceeded: true });
       expect(body.nodes.total).to.equal(3);
       expect(body.nodes.accepting).to.equal(2);
-      expect(body.nodes.items.map(({ refusal }) => refusal)).to.deep.equal([
+      expect(body.nodes.items.map(({ rejection }) => rejection)).to.deep.equal([
         "Full",
         "Full",
         "Taint",
@@ -250,8 +250,8 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(body.items.map(({ plan: name, text }) => [name, text])).to.deep.equal([
         ["pat-blue", "the whole week"],
       ]);
-      const refused = await get<Problem>(asked, robot);
-      expect([refused.status, refused.body.code]).to.deep.equal([403, "Forbidden"]);
+      const rejected = await get<Problem>(asked, robot);
+      expect([rejected.status, rejected.body.code]).to.deep.equal([403, "Forbidden"]);
     });
 
     it("shows pools to everybody and nodes to those who may list them", async () => {
@@ -298,7 +298,7 @@ describe("the HTTP API with real users of a real control plane", function () {
   });
 
   describe("who is named", () => {
-    it("is left out of what a project reads of another's jobs, in status, events and reports, but not of the ledger", async () => {
+    it("is left out of what a project reads of another's jobs, in status, events and reports, but not of the preemption log", async () => {
       const { view, database } = installation;
       await view.apply(plan("pat-red", { owner, pool: "red", quantity: 8 }));
       await view.apply(job("other", "guest", { pool: "red", gpus: 8, priorityClassName: "low" }));
@@ -378,9 +378,9 @@ describe("the HTTP API with real users of a real control plane", function () {
       const replies = await Promise.all(
         Array.from({ length: 90 }, () => get<Problem>("/api/v1/whoami", robot)),
       );
-      const refused = replies.filter(({ status }) => status === 429);
-      expect(refused.length).to.be.greaterThan(0);
-      expect(refused[0]?.retryAfter).to.match(/^\d+$/);
+      const rejected = replies.filter(({ status }) => status === 429);
+      expect(rejected.length).to.be.greaterThan(0);
+      expect(rejected[0]?.retryAfter).to.match(/^\d+$/);
       expect((await get("/api/v1/whoami", val)).status).to.equal(200);
     });
   });

@@ -232,7 +232,7 @@ describe("the life of a job", function () {
     });
     await stateOf("regret-victim", "Running");
     await submit("regret", { pool: "regret", gpus: 8, priorityClassName: "high" });
-    await stateOf("regret", "Held");
+    await stateOf("regret", "Reserved");
     // One that was not asked to leave yet would run on.
     await installation.view.until("the victim to be terminating", async () =>
       (await podsOfJob("regret-victim")).some(({ deleting }) => deleting),
@@ -243,7 +243,7 @@ describe("the life of a job", function () {
       { spec: { suspend: true } },
     );
     await stateOf("regret", "Suspended");
-    const { rows } = await installation.database.pool.query("SELECT FROM holds");
+    const { rows } = await installation.database.pool.query("SELECT FROM reservations");
     expect(rows).to.deep.equal([]);
     const back = await until("regret-victim", "run again", ({ status }) => status.attempt === 2);
     expect(back.status.attempt).to.equal(2);

@@ -24,15 +24,15 @@ const collectionMs = 150_000;
 
 interface NodeRow {
   readonly gpus_committed: number;
-  readonly gpus_foreign: number;
-  readonly cpu_millis_foreign: number;
-  readonly memory_bytes_foreign: number;
-  readonly pods_foreign: number;
+  readonly gpus_other: number;
+  readonly cpu_millis_other: number;
+  readonly memory_bytes_other: number;
+  readonly pods_other: number;
   readonly present: boolean;
 }
 
 /** A pod that another scheduler, or a kubelet, has bound. */
-const foreignPod = (
+const otherPod = (
   name: string,
   nodeName: string,
   spec: object = {},
@@ -99,8 +99,8 @@ describe("what the cluster does to nodes, pods and priority classes", function (
 
   async function nodeRow(name: string): Promise<NodeRow | undefined> {
     const { rows } = await installation.database.pool.query<NodeRow>(
-      `SELECT gpus_committed, gpus_foreign, cpu_millis_foreign::float8, memory_bytes_foreign::float8,
-        pods_foreign, present FROM nodes WHERE name = $1`,
+      `SELECT gpus_committed, gpus_other, cpu_millis_other::float8, memory_bytes_other::float8,
+        pods_other, present FROM nodes WHERE name = $1`,
       [name],
     );
     return rows[0];
@@ -118,19 +118,19 @@ describe("what the cluster does to nodes, pods and priority classes", function (
     it("count in all four dimensions, by their effective requests, until they have ended", async () => {
       const { view } = installation;
       await makePool("shared");
-      const pod = foreignPod("static", "shared-1", {
+      const pod = otherPod("static", "shared-1", {
         containers: [asking({ cpu: "2", memory: "3Gi", "nvidia.com/gpu": "3" })],
         initContainers: [{ ...asking({ cpu: "6", memory: "1Gi" }), name: "first" }],
       });
       await view.client.create(podType, pod);
       await view.until(
         "the pod to be counted",
-        async () => (await nodeRow("shared-1"))?.gpus_foreign === 3,
+        async () => (await nodeRow("shared-1"))?.gpus_other === 3,
       );
       expect(await nodeRow("shared-1")).to.include({
-        cpu_millis_foreign: 6000,
-        memory_bytes_foreign: 3 * 2 ** 30,
-        pods_foreign: 1,
+        cpu_millis_other: 6000,
+        memory_bytes_other: 3 * 2 ** 30,
+        pods_other: 1,
       });
       await submit("beside", { gpus: 6, pool: "shared" });
       await waitingFor(
@@ -139,7 +139,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       );
       await view.client.delete(podType, "default/static");
       await stateOf("beside", "Running");
-      expect(await nodeRow("shared-1")).to.include({ pods_foreign: 0, cpu_millis_foreign: 0 });
+      expect(await nodeRow("shared-1")).to.include({ pods_other: 0, cpu_millis_other: 0 });
     });
 
     it("count while they terminate, and not any more once they have ended", async () => {
@@ -150,11 +150,11 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       const gpus = (count: string) => ({ containers: [asking({ "nvidia.com/gpu": count })] });
       await view.client.create(
         podType,
-        foreignPod("slow", "ending-1", gpus("2"), { annotations: slow }),
+        otherPod("slow", "ending-1", gpus("2"), { annotations: slow }),
       );
       await view.client.create(
         podType,
-        foreignPod("quick", "ending-1", gpus("4"), { annotations: quick }),
+        otherPod("quick", "ending-1", gpus("4"), { annotations: quick }),
       );
       await view.until(
         "one to end",
@@ -162,7 +162,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       );
       await view.until(
         "the other to be counted alone",
-        async () => (await nodeRow("ending-1"))?.gpus_foreign === 2,
+        async () => (await nodeRow("ending-1"))?.gpus_other === 2,
       );
       await view.client.delete(podType, "default/slow");
       const { deleting } = podType.project(await view.rawPod("default/slow"));
@@ -177,10 +177,10 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       const { view } = installation;
       await makePool("crowded", 1, { pods: 3 });
       for (const name of ["first", "second"])
-        await view.client.create(podType, foreignPod(`crowd-${name}`, "crowded-1"));
+        await view.client.create(podType, otherPod(`crowd-${name}`, "crowded-1"));
       await view.until(
         "both to be counted",
-        async () => (await nodeRow("crowded-1"))?.pods_foreign === 2,
+        async () => (await nodeRow("crowded-1"))?.pods_other === 2,
       );
       await run("fits", { gpus: 1, pool: "crowded" });
       await submit("crowded", { gpus: 1, pool: "crowded" });
@@ -192,10 +192,10 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await makePool("forged");
       const labels = { "rota.dev/job": "beside", "rota.dev/job-uid": "u", "rota.dev/attempt": "1" };
       const spec = { containers: [asking({ "nvidia.com/gpu": "2" })] };
-      await view.client.create(podType, foreignPod("forged", "forged-1", spec, { labels }));
+      await view.client.create(podType, otherPod("forged", "forged-1", spec, { labels }));
       await view.until(
         "the pod to be counted",
-        async () => (await nodeRow("forged-1"))?.gpus_foreign === 2,
+        async () => (await nodeRow("forged-1"))?.gpus_other === 2,
       );
     });
   });

@@ -7,7 +7,7 @@ import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
 import { type Postgres, removePostgresData, startPostgres } from "../../dev/local/postgres.ts";
 import { waitFor } from "../../dev/local/wait.ts";
-import { createPool, type DatabasePool } from "../../src/db/pool.ts";
+import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
@@ -33,8 +33,8 @@ const outageSeconds = Number(process.env["ROTA_OUTAGE_SECONDS"] ?? "20");
 /** Jobs that change during an outage, so that many keys fail. */
 const waitingJobs = 100;
 /** Many keys may fail, and the log must not fill the disk. */
-const mostLogLines = 200 + 6 * outageSeconds;
-const mostGrowthBytes = 96 * 1024 ** 2;
+const maxLogLines = 200 + 6 * outageSeconds;
+const maxGrowthBytes = 96 * 1024 ** 2;
 
 describe("an outage", function () {
   this.timeout((outageSeconds + 280) * 1000);
@@ -47,7 +47,7 @@ describe("an outage", function () {
   before(async () => {
     postgres = await startPostgres({ directory, settings });
     // An API server that has just started refuses what it has not read the roles for yet.
-    installation = await startInstallation({ mayBeRefused: true });
+    installation = await startInstallation({ mayBeRejected: true });
     const { view, cluster } = installation;
     await cluster.addNodes({ count: 2, gpus: 8, namePrefix: "n-" });
     await applyTeam(installation);
@@ -107,8 +107,8 @@ describe("an outage", function () {
       `      ${outageSeconds} s away: all well ${seconds} s after the return; ${logLines} log lines, RSS ${memory.join(" to ")} MiB`,
     );
     expect(before.memoryBytes).to.be.above(0);
-    expect(logLines, "log lines").to.be.at.most(mostLogLines);
-    expect(growthBytes, "growth of memory").to.be.at.most(mostGrowthBytes);
+    expect(logLines, "log lines").to.be.at.most(maxLogLines);
+    expect(growthBytes, "growth of memory").to.be.at.most(maxGrowthBytes);
   };
 
   it("of PostgreSQL loses nothing of what happened meanwhile, and starts nothing twice", async () => {
@@ -184,7 +184,7 @@ describe("an outage", function () {
     });
     await stateOf("victim", "Running");
     await submit("urgent", 8, { pool: "edge", priorityClassName: "high" });
-    await stateOf("urgent", "Held");
+    await stateOf("urgent", "Reserved");
     const before = await vitals();
     const awayMs = performance.now();
     await cluster.kill("kube-apiserver", "SIGKILL");

@@ -19,7 +19,7 @@
  *
  * | failure      | test                                | seen red with                                              |
  * |--------------|-------------------------------------|------------------------------------------------------------|
- * | KAI #1750    | test/unit/scheduling/peers.test.ts  | the first 100 candidates only                              |
+ * | KAI #1750    | test/unit/scheduling/upstream-bugs.test.ts  | the first 100 candidates only                              |
  * | Armada #4321 | test/integration/audit.test.ts      | a start that reads by status, not by active_project_id     |
  * | Slurm        | test/unit/domain/windows.test.ts    | seconds of the week counted with the offset of winter time |
  *
@@ -165,7 +165,7 @@ describe("failures of peers", function () {
     await run("leaving-a", "leaving", 8, "low", slow);
     await run("leaving-b", "leaving", 8, "low", slow);
     await submit("leaving-high", "leaving", 8, "high");
-    await stateOf("leaving-high", "Held");
+    await stateOf("leaving-high", "Reserved");
     // One that was not asked to leave yet would run on when its preemptor is gone.
     await installation.view.until("the victim to be terminating", async () =>
       (await installation.view.pods()).some(({ deleting }) => deleting),
@@ -259,7 +259,7 @@ describe("failures of peers", function () {
       annotations: { "rota.dev/simulate-termination-seconds": "4" },
     });
     await submit("hold-urgent", "hold", 8, "middle");
-    await stateOf("hold-urgent", "Held");
+    await stateOf("hold-urgent", "Reserved");
     await stateOf("hold-quick", "Evicted");
     // Of the same priority and later, and of a higher one that need not evict: 4 GPUs are free by now.
     await submit("hold-thief", "hold", 2, "middle");

@@ -68,11 +68,11 @@ describe("preemption on a real control plane", function () {
     const gone = before.filter((pod) => !kept.has(pod));
     expect(gone).to.have.lengthOf(1);
     expect(gone.map(({ nodeName }) => nodeName)).to.deep.equal(release.status.nodes);
-    const ledger = await installation.database.pool.query(
+    const preemptionLog = await installation.database.pool.query(
       "SELECT victim FROM preemption_victims JOIN preemptions ON id = preemption_id WHERE pool = $1",
       [pool],
     );
-    expect(ledger.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
+    expect(preemptionLog.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
     const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
     expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
     expect(victim.status.queuePosition).to.equal(1);
@@ -102,7 +102,7 @@ describe("preemption on a real control plane", function () {
       const found = await installation.view.job("team/leaving-high");
       return found.status.reason !== undefined && found;
     });
-    expect(waiting.status.reason).to.equal("SpaceIsLeaving");
+    expect(waiting.status.reason).to.equal("AwaitingRelease");
     expect(waiting.status.message).to.include(`pods are leaving ${goes.status.nodes?.[0]}, then`);
     expect(uids(await podsOfPool(pool))).to.deep.equal(uids(before));
 
@@ -207,7 +207,7 @@ describe("preemption on a real control plane", function () {
     await installation.view.until("the job to name the budget", async () => {
       const { status } = await installation.view.job("team/budget-next");
       const isNamed = status.message?.endsWith("protected by PodDisruptionBudget team/guard");
-      return status.reason === "VictimsProtected" && isNamed === true;
+      return status.reason === "BlockedByDisruptionBudget" && isNamed === true;
     });
   });
 
@@ -236,7 +236,7 @@ describe("preemption on a real control plane", function () {
     await view.apply(job("team", "gang-high", { pool, gpus: 8, priorityClassName: "high" }));
     const waiting = await view.until("the job to say why it waits", async () => {
       const found = await view.job("team/gang-high");
-      return found.status.reason === "VictimsProtected" && found;
+      return found.status.reason === "BlockedByDisruptionBudget" && found;
     });
 
     expect(waiting.status.message).to.match(/protected by PodDisruptionBudget team\/keep-one$/);

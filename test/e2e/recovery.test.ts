@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import type { KubeObject } from "../../src/kube/resource.ts";
-import { migrate } from "../../src/db/migrate.ts";
+import { migrate } from "../../src/db/client/migrate.ts";
 import {
   type Installation,
   job,

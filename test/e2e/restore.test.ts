@@ -258,7 +258,7 @@ describe("restoring an old backup", () => {
     await submit("under-next", 8, { pool: "under" });
     await view.until("under-next to say why it waits", async () => {
       const { status } = await view.job("team/under-next");
-      return status.reason === "NoSpace";
+      return status.reason === "InsufficientCapacity";
     });
     await deleteJob("under-first");
     await stateOf("under-next", "Running");

@@ -61,9 +61,9 @@ describe("an operator whose watches lag", function () {
     await installation.cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
   };
   /** A job that has a pod on all GPUs of its pool, of which the lagging operator has not heard. */
-  async function startUnseen(pool: string, name: string): Promise<string> {
+  async function startUnobserved(pool: string, name: string): Promise<string> {
     await makePool(pool);
-    proxy.hold("pods");
+    proxy.reservation("pods");
     await submit(pool, name, { annotations: stays });
     await installation.view.until("the pod to run", async () => {
       return (await podOf(name))?.phase === "Running";
@@ -91,7 +91,7 @@ describe("an operator whose watches lag", function () {
   }
 
   it("keeps the space of a deleted job until its unseen pods have left", async () => {
-    const uid = await startUnseen("deleted", "deleted");
+    const uid = await startUnobserved("deleted", "deleted");
     await installation.view.client.delete(jobs, "team/deleted");
     await submit("deleted", "next");
     await staysInUse("deleted", uid);
@@ -103,7 +103,7 @@ describe("an operator whose watches lag", function () {
   });
 
   it("keeps the space of an attempt that is ended until its unseen pods have left", async () => {
-    const uid = await startUnseen("ended", "ended");
+    const uid = await startUnobserved("ended", "ended");
     await submit("ended", "follows");
     await installation.view.client.patch(jobs, "team/ended", { spec: { suspend: true } });
     await staysInUse("ended", uid);
@@ -115,9 +115,9 @@ describe("an operator whose watches lag", function () {
   });
 
   it("keeps the space of a victim until its unseen pods have left", async () => {
-    const uid = await startUnseen("victim", "victim");
+    const uid = await startUnobserved("victim", "victim");
     await submit("victim", "urgent", { priorityClassName: "high" });
-    await stateOf("urgent", "Held");
+    await stateOf("urgent", "Reserved");
     await staysInUse("victim", uid);
     await removePod("victim");
     await stateOf("urgent", "Starting");
@@ -140,7 +140,7 @@ describe("an operator whose watches lag", function () {
 
   it("does not take a gang for lost whose pods it has not seen, and another operator has", async () => {
     await makePool("whole");
-    proxy.hold("pods");
+    proxy.reservation("pods");
     const other = await installation.operate(alone);
     await submit("whole", "whole", { parallelism: 2, gpus: 2 });
     await stateOf("whole", "Running");
@@ -163,7 +163,7 @@ describe("an operator whose watches lag", function () {
 
   it("does not cancel a job of which it has not heard, and another operator has", async () => {
     await makePool("unheard");
-    proxy.hold("jobs");
+    proxy.reservation("jobs");
     const other = await installation.operate(alone);
     const before = await reconciled();
     await submit("unheard", "unheard");

@@ -85,7 +85,7 @@ describe("two operators that act at once", function () {
     );
     expect(rows).to.deep.equal([]);
     const { rows: retries } = await database.pool.query(
-      "SELECT name, reason FROM job_events WHERE to_status = 'pending' AND from_status IS NOT NULL AND reason <> 'HoldExpired'",
+      "SELECT name, reason FROM job_events WHERE to_status = 'pending' AND from_status IS NOT NULL AND reason <> 'ReservationExpired'",
     );
     expect(retries, "nobody took another's pods for lost").to.deep.equal([]);
     const { rows: victims } = await database.pool.query("SELECT FROM preemption_victims");

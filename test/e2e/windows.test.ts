@@ -13,7 +13,7 @@ import {
 } from "../support/installation.ts";
 
 /** What is set up before the close takes some seconds. */
-const leastMilliseconds = 40_000;
+const minMilliseconds = 40_000;
 
 describe("windows on a real control plane", function () {
   let installation: Installation;
@@ -35,7 +35,7 @@ describe("windows on a real control plane", function () {
     });
     await teamIsReady(installation);
     const owner = { kind: "User", name: "pat" };
-    soon = closingSoon(leastMilliseconds);
+    soon = closingSoon(minMilliseconds);
     for (const [pool, onWindowClose] of [
       ["strict", "Evict"],
       ["lenient", "Finish"],
@@ -74,11 +74,11 @@ describe("windows on a real control plane", function () {
     });
     await Promise.all([stateOf("evicted", "Running"), stateOf("finishing", "Running")]);
     await stateOf("short", "Running", "Succeeded");
-    const refused = await view.until("the long job to say why it waits", async () => {
+    const rejected = await view.until("the long job to say why it waits", async () => {
       const found = await view.job("team/too-long");
-      return found.status.reason === "WindowClosesTooSoon" && found;
+      return found.status.reason === "WindowTooShort" && found;
     });
-    expect(refused.status.message).to.match(
+    expect(rejected.status.message).to.match(
       /its maxRuntime of 3 h cannot end before plan plan-of-strict closes/,
     );
 

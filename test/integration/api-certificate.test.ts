@@ -14,7 +14,7 @@ import { makeKeyPair, type KeyPair } from "../../src/http/serving-certificate.ts
 import { KubeClient } from "../../src/kube/client.ts";
 import type { LogFields } from "../../src/runtime/logger.ts";
 import { noMetrics } from "../../src/runtime/metrics.ts";
-import { readSettings } from "../../src/settings.ts";
+import { readSettings } from "../../src/settings/read.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { rejection } from "../support/fixtures.ts";
 import { createManualClock } from "../support/manual-clock.ts";

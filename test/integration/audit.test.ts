@@ -1,10 +1,10 @@
 /** How many statements operations take, and which indexes the hot ones use. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { endJobs, forgetJobs } from "../../src/db/job-progress.ts";
-import { quantityInEffect } from "../../src/db/plans.ts";
-import { readProjectViews } from "../../src/db/project-views.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { endJobs, forgetJobs } from "../../src/db/jobs/attempts.ts";
+import { quantityInEffect } from "../../src/db/tenants/plans.ts";
+import { readProjectViews } from "../../src/db/tenants/project-views.ts";
 import {
   ancestors,
   blockersOfDeletion,
@@ -13,13 +13,13 @@ import {
   roleOf,
   settingsInEffect,
   subtreeTotals,
-} from "../../src/db/project-tree.ts";
-import { moveSubtree } from "../../src/db/projects.ts";
-import { activeJobKeys, readActiveJobsNamed, readJobView } from "../../src/db/job-view.ts";
-import { fetchNextJobs, type ClaimedJob } from "../../src/db/queue.ts";
-import type { DatabasePool } from "../../src/db/pool.ts";
-import type { Queryable } from "../../src/db/types.ts";
-import { readPools } from "../../src/db/snapshot/lock-pool.ts";
+} from "../../src/db/tenants/project-tree.ts";
+import { moveSubtree } from "../../src/db/tenants/projects.ts";
+import { activeJobKeys, readActiveJobsNamed, readJobView } from "../../src/db/jobs/read.ts";
+import { fetchNextJobs, type ClaimedJob } from "../../src/db/jobs/queue.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
+import { readPools } from "../../src/db/scheduling/lock.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday } from "../support/fixtures.ts";
 
@@ -168,8 +168,8 @@ describe("audit", () => {
     });
 
     it("claims per kind by the index that leads with project and kind", async () => {
-      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perKind: 8 }));
-      expect(plan).to.include("jobs_queue_by_kind_idx").and.not.include("Seq Scan");
+      const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perSignature: 8 }));
+      expect(plan).to.include("jobs_queue_by_signature_idx").and.not.include("Seq Scan");
     });
 
     const admitAndEnd = async (db: Queryable): Promise<void> => {

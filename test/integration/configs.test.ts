@@ -11,7 +11,7 @@ import {
   resolve,
   saveCommit,
   show,
-} from "../../src/db/configs.ts";
+} from "../../src/db/configs/commits.ts";
 import {
   canonicalizeText,
   canonicalizeValue,
@@ -124,17 +124,17 @@ describe("configurations", () => {
     const elsewhere = await addProject(pool(), "elsewhere");
     expect(await codeOf(save("again", "2", { tag: "stable" }))).to.equal("TagTaken");
     expect(await codeOf(save("tagged", "2"))).to.equal("AlreadyExists");
-    expect(await codeOf(save("child", "2", { parent: "nobody" }))).to.equal(
-      "ConfigurationParentUnknown",
-    );
+    expect(await codeOf(save("child", "2", { parent: "nobody" }))).to.equal("ParentCommitNotFound");
     expect(await codeOf(save("child", "2", { parent: "tagged", projectId: elsewhere }))).to.equal(
-      "ConfigurationParentUnknown",
+      "ParentCommitNotFound",
     );
     expect(await codeOf(save("child", "2", { projectId: randomUUID() }))).to.equal(
-      "ProjectUnknown",
+      "ProjectNotFound",
     );
-    expect(await codeOf(show(pool(), project, { tag: "none" }))).to.equal("ReferenceUnknown");
-    expect(await codeOf(resolve(pool(), project, { commit: "none" }))).to.equal("ReferenceUnknown");
+    expect(await codeOf(show(pool(), project, { tag: "none" }))).to.equal("ReferenceNotFound");
+    expect(await codeOf(resolve(pool(), project, { commit: "none" }))).to.equal(
+      "ReferenceNotFound",
+    );
     await save("own-tag", "3", { tag: "stable", projectId: elsewhere });
   });
 
@@ -147,10 +147,8 @@ describe("configurations", () => {
       [project],
     );
     await removeCommits(pool(), { ...ref, namespace: rows[0]?.namespace ?? "" });
-    expect(await codeOf(show(pool(), project, { commit: "left" }))).to.equal("ReferenceUnknown");
-    expect(await codeOf(save("orphan", "4", { parent: "left" }))).to.equal(
-      "ConfigurationParentUnknown",
-    );
+    expect(await codeOf(show(pool(), project, { commit: "left" }))).to.equal("ReferenceNotFound");
+    expect(await codeOf(save("orphan", "4", { parent: "left" }))).to.equal("ParentCommitNotFound");
     const chain = await history(pool(), project, { commit: "follower" }, 10);
     expect(chain.map(({ name }) => name)).to.deep.equal(["follower", "left"]);
     await save("left", '"new"', { tag: "moving" });

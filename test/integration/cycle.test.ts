@@ -1,9 +1,9 @@
 /** Cycles on a real database, with an API server that answers dry runs as the test says. */
 import { expect } from "chai";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { holdJobs } from "../../src/db/holds.ts";
-import { beginEnding } from "../../src/db/job-progress.ts";
-import { type PlanInput, replacePlan } from "../../src/db/plans.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { reservationJobs } from "../../src/db/jobs/reservations.ts";
+import { beginEnding } from "../../src/db/jobs/attempts.ts";
+import { type PlanInput, replacePlan } from "../../src/db/tenants/plans.ts";
 import { type Clock, systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
@@ -11,10 +11,10 @@ import {
   EvictionProbe,
   mayAllGo,
   type ProbeGang,
-  refusedForSeconds,
+  rejectedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
-import { PositionPace } from "../../src/scheduler/position-pace.ts";
-import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject } from "../support/fixtures.ts";
 
@@ -36,7 +36,7 @@ describe("cycle", () => {
     timeZone: "UTC",
     meteredTypes: ["GPU"],
     claimLimit: 100,
-    holdSeconds: 300,
+    reservationSeconds: 300,
     avoidNodeSeconds: 600,
     windowWarningSeconds: 900,
     windowGraceSeconds: 300,
@@ -74,7 +74,7 @@ describe("cycle", () => {
   const letsGo =
     (allowed: number): ProbeGang =>
     () =>
-      Promise.resolve({ refusedBy: undefined, uses: [{ budget: "vision/b", pods: 1, allowed }] });
+      Promise.resolve({ rejectedBy: undefined, uses: [{ budget: "vision/b", pods: 1, allowed }] });
 
   /** A plan of four GPUs, all of them used; the first in the queue may evict for one, and one of no rank waits behind. */
   const aFullPlan = async (): Promise<void> => {
@@ -92,12 +92,12 @@ describe("cycle", () => {
 
   it("starts nobody on the strength of evictions that the API server does not allow", async () => {
     await aFullPlan();
-    const deps = dependencies(() => Promise.resolve({ refusedBy: "vision/guard", uses: [] }));
+    const deps = dependencies(() => Promise.resolve({ rejectedBy: "vision/guard", uses: [] }));
     const first = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const second = await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect([first.isUnfinished, second.isUnfinished]).to.deep.equal([true, false]);
     // The API server's answer is good for so long: then it is asked again.
-    expect(second.nextInstantSeconds).to.be.at.most(refusedForSeconds);
+    expect(second.nextInstantSeconds).to.be.at.most(rejectedForSeconds);
     expect(await statuses()).to.deep.equal({
       runner: "starting",
       first: "pending",
@@ -111,11 +111,15 @@ describe("cycle", () => {
     await addPlan(8);
     await addNode(pool, "n1", 8);
     await addNode(pool, "n2", 8, "default", {
-      foreign: { gpus: 8, cpuMillis: 0, memoryBytes: 0, pods: 1 },
+      otherUsage: { gpus: 8, cpuMillis: 0, memoryBytes: 0, pods: 1 },
     });
-    const waiting = await addJob(pool, project, { name: "held", priority: 200, perPod: gpus(8) });
-    const hold = { id: waiting, attempt: 0, borrowing: false };
-    await holdJobs(pool, [{ ...hold, placements: [{ node: "n2", pods: 1 }] }], -1);
+    const waiting = await addJob(pool, project, {
+      name: "reserved",
+      priority: 200,
+      perPod: gpus(8),
+    });
+    const reservation = { id: waiting, attempt: 0, borrowing: false };
+    await reservationJobs(pool, [{ ...reservation, placements: [{ node: "n2", pods: 1 }] }], -1);
     const runner = await addJob(pool, project, { name: "runner", perPod: gpus(1) });
     const start = { id: runner, attempt: 0, borrowing: true };
     await admitJobs(pool, [{ ...start, placements: [{ node: "n1", pods: 1 }] }]);
@@ -123,7 +127,7 @@ describe("cycle", () => {
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const { rows } = await pool.query("SELECT name, status, borrowing FROM jobs ORDER BY name");
     expect(rows).to.deep.equal([
-      { name: "held", status: "pending", borrowing: false },
+      { name: "reserved", status: "pending", borrowing: false },
       { name: "runner", status: "starting", borrowing: false },
     ]);
   });
@@ -148,7 +152,11 @@ describe("cycle", () => {
     const patient = dependencies(letsGo(2));
     for (let count = 0; count < 2; count += 1)
       await runCycle(patient, "default", AbortSignal.timeout(10_000));
-    expect(await statuses()).to.deep.equal({ one: "evicting", other: "evicting", large: "held" });
+    expect(await statuses()).to.deep.equal({
+      one: "evicting",
+      other: "evicting",
+      large: "reserved",
+    });
   });
 
   it("evicts at a window's close no more of a budget's pods than it lets go together", async () => {
@@ -193,9 +201,9 @@ describe("cycle", () => {
     expect((await notices())["dear"]).to.match(
       /; it stays for now, protected by PodDisruptionBudget vision\/b$/,
     );
-    expect(nextInstantSeconds).to.be.at.most(refusedForSeconds);
+    expect(nextInstantSeconds).to.be.at.most(rejectedForSeconds);
 
-    now = now.add({ seconds: refusedForSeconds });
+    now = now.add({ seconds: rejectedForSeconds });
     await cycle();
     await cycle();
     expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
@@ -206,13 +214,13 @@ describe("cycle", () => {
     const deps = dependencies(() => Promise.resolve(mayAllGo));
     for (let count = 0; count < 2; count += 1)
       await runCycle(deps, "default", AbortSignal.timeout(10_000));
-    expect(await statuses()).to.include({ runner: "evicting", first: "held" });
+    expect(await statuses()).to.include({ runner: "evicting", first: "reserved" });
     await addPlan(0);
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     const { rows } = await database.pool.query(
       "SELECT status, reason FROM jobs WHERE name = 'first'",
     );
-    expect(rows).to.deep.equal([{ status: "pending", reason: "OverPlan" }]);
+    expect(rows).to.deep.equal([{ status: "pending", reason: "QuotaExceeded" }]);
   });
 
   it("waits for the room of an attempt that is being ended, for a while, and evicts nobody meanwhile", async () => {
@@ -231,7 +239,7 @@ describe("cycle", () => {
     }
     const { rows } = await pool.query<{ id: string }>("SELECT id FROM jobs WHERE name = 'ends'");
     const end = { reason: "Suspended", message: "", counts: false } as const;
-    await beginEnding(pool, { id: rows[0]?.id ?? "", attempt: 1 }, end);
+    await beginEnding(pool, { id: rows[0]?.id ?? "", attempt: 1 }, end, 300);
     const urgent = { name: "urgent", priority: 100, preempts: true, perPod: gpus(8) };
     await addJob(pool, project, urgent);
     const told: string[] = [];
@@ -245,7 +253,7 @@ describe("cycle", () => {
     };
     await cycles();
     expect(await statuses()).to.include({ runs: "starting", urgent: "pending" });
-    expect(new Set(told)).to.deep.equal(new Set(["SpaceIsLeaving"]));
+    expect(new Set(told)).to.deep.equal(new Set(["AwaitingRelease"]));
     // Its mark changes: still it is no victim.
     await pool.query("UPDATE jobs SET borrowing = true WHERE name = 'ends'");
     await cycles();
@@ -254,7 +262,11 @@ describe("cycle", () => {
     await pool.query("ALTER TABLE allocations DISABLE TRIGGER allocations_not_changed");
     await pool.query("UPDATE allocations SET leaves_by = now() WHERE leaves_by IS NOT NULL");
     await cycles();
-    expect(await statuses()).to.deep.equal({ ends: "starting", runs: "evicting", urgent: "held" });
+    expect(await statuses()).to.deep.equal({
+      ends: "starting",
+      runs: "evicting",
+      urgent: "reserved",
+    });
   });
 
   it("tells the log of no preemption that it has not written", async () => {
@@ -270,7 +282,7 @@ describe("cycle", () => {
     expect(await statuses()).to.include({ early: "starting", first: "pending" });
     expect(told).to.deep.equal(["jobs changed"]);
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
-    expect(await statuses()).to.include({ first: "held" });
+    expect(await statuses()).to.include({ first: "reserved" });
     expect(told).to.include("preemption decided");
   });
 
@@ -295,7 +307,7 @@ describe("cycle", () => {
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect(await statuses()).to.deep.equal({
       runner: "evicting",
-      first: "held",
+      first: "reserved",
       behind: "starting",
     });
   });

@@ -3,8 +3,13 @@ import { appendFileSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { migrate, migrationsDirectory } from "../../src/db/migrate.ts";
-import { createPool, run, withTransaction, type DatabasePool } from "../../src/db/pool.ts";
+import { migrate, migrationsDirectory } from "../../src/db/client/migrate.ts";
+import {
+  createPool,
+  run,
+  withTransaction,
+  type DatabasePool,
+} from "../../src/db/client/connection-pool.ts";
 import { constraintErrors, mapDatabaseError } from "../../src/errors.ts";
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";
@@ -163,7 +168,7 @@ describe("the database", () => {
       UNION
       SELECT (regexp_matches(prosrc, 'CONSTRAINT = ''(\\w+)''', 'g'))[1] FROM pg_proc WHERE pronamespace = 'public'::regnamespace
       UNION
-      SELECT (regexp_matches(pg_get_triggerdef(oid), 'EXECUTE FUNCTION \\w+\\(''(\\w+)''\\)'))[1] FROM pg_trigger WHERE NOT tgisinternal
+      SELECT (regexp_matches(pg_get_triggerdef(oid), 'EXECUTE FUNCTION \\w+\\(''(\\w+)'''))[1] FROM pg_trigger WHERE NOT tgisinternal
     `);
     const names = rows.map(({ name }) => name);
     expect(names.filter((name) => !(name in constraintErrors))).to.deep.equal([]);

@@ -2,12 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { holdJobs } from "../../src/db/holds.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { markRunning } from "../../src/db/job-progress.ts";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { adoptJob, insertJob } from "../../src/db/queue.ts";
-import { refreshBorrowing } from "../../src/db/snapshot/refresh-borrowing.ts";
+import { reservationJobs } from "../../src/db/jobs/reservations.ts";
+import { replacePlan } from "../../src/db/tenants/plans.ts";
+import { markRunning } from "../../src/db/jobs/attempts.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { adoptJob, insertJob } from "../../src/db/jobs/queue.ts";
+import { refreshBorrowing } from "../../src/db/scheduling/entitlement.ts";
 import type { ResourceType } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addNode, addProject, newJob } from "../support/fixtures.ts";
@@ -44,7 +44,7 @@ interface Plan {
 
 interface Drawn {
   readonly project: ProjectName;
-  readonly status: "held" | "starting" | "running" | "evicting" | "pending";
+  readonly status: "reserved" | "starting" | "running" | "evicting" | "pending";
   readonly priority: number;
   readonly parallelism: number;
   readonly gpus: number;
@@ -69,7 +69,7 @@ const plans = fc.uniqueArray(
 const jobs = fc.array(
   fc.record({
     project: fc.constantFrom(...tree.map(({ name }) => name)),
-    status: fc.constantFrom("held", "starting", "running", "running", "evicting", "pending"),
+    status: fc.constantFrom("reserved", "starting", "running", "running", "evicting", "pending"),
     priority: fc.nat({ max: 2 }),
     parallelism: fc.integer({ min: 1, max: 3 }),
     gpus: fc.nat({ max: 3 }),
@@ -80,7 +80,7 @@ const jobs = fc.array(
 );
 
 const counts = ({ status }: Drawn): boolean =>
-  status === "held" || status === "starting" || status === "running";
+  status === "reserved" || status === "starting" || status === "running";
 
 function ranksBefore(one: Placed, other: Placed): boolean {
   if (one.priority !== other.priority) return one.priority > other.priority;
@@ -100,9 +100,9 @@ function isBorrowing(job: Placed, all: readonly Placed[], granted: readonly Plan
   );
   return (["GPU", "CPU"] as const).some((type) => {
     if (amountOf(job, type) === 0) return false;
-    const ceilings = granted.filter((one) => one.resourceType === type && above.has(one.owner));
-    if (ceilings.length === 0) return type === "GPU";
-    return ceilings.some(({ owner, quantity, open }) => {
+    const quotas = granted.filter((one) => one.resourceType === type && above.has(one.owner));
+    if (quotas.length === 0) return type === "GPU";
+    return quotas.some(({ owner, quantity, open }) => {
       const used = inside
         .filter((other) => ownersAbove(other.project).has(owner))
         .reduce((sum, other) => sum + amountOf(other, type), 0);
@@ -165,15 +165,15 @@ describe("borrowing marks", function () {
     const job = newJob(projects.get(project) ?? "", { pool, priority, parallelism, perPod });
     const placements = [{ node: pool, pods: parallelism }];
     const fence = { id: job.id, attempt: 0 };
-    if (status === "held" || status === "pending") {
+    if (status === "reserved" || status === "pending") {
       await insertJob(database.pool, job);
-      if (status === "held") {
-        await holdJobs(database.pool, [{ ...fence, borrowing: false, placements }], 60);
+      if (status === "reserved") {
+        await reservationJobs(database.pool, [{ ...fence, borrowing: false, placements }], 60);
         await setAdmission(job.id, admittedAtSeconds);
       }
     } else {
-      const standing = { status, attempt: 1, failures: 0, placements };
-      await adoptJob(database.pool, job, standing);
+      const entitlement = { status, attempt: 1, failures: 0, placements };
+      await adoptJob(database.pool, job, entitlement);
       await setAdmission(job.id, admittedAtSeconds);
     }
     return { ...drawn, id: job.id };

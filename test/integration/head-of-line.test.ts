@@ -4,13 +4,13 @@
  * here it starts after 38 ends; without protection it has not after 600.
  */
 import { expect } from "chai";
-import { endJob, markRunning } from "../../src/db/job-progress.ts";
+import { endJob, markRunning } from "../../src/db/jobs/attempts.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe, mayAllGo } from "../../src/scheduler/eviction-probe.ts";
-import { PositionPace } from "../../src/scheduler/position-pace.ts";
-import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { Random } from "../simulator/random.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday } from "../support/fixtures.ts";
@@ -20,10 +20,10 @@ const pool = "default";
 const nodes = 4;
 const gpusPerNode = 8;
 const waitingSmalls = 12;
-const leastSeconds = 300;
-const longestSeconds = 3600;
+const minSeconds = 300;
+const maxSeconds = 3600;
 /** Without protection it does not start in as many ends either. */
-const mostEnds = 600;
+const maxEnds = 600;
 
 interface JobRow {
   readonly id: string;
@@ -70,7 +70,7 @@ describe("protection of the head, on a full cluster", function () {
       timeZone: "UTC",
       meteredTypes: [],
       claimLimit: 500,
-      holdSeconds: 300,
+      reservationSeconds: 300,
       avoidNodeSeconds: 600,
       windowWarningSeconds: 900,
       windowGraceSeconds: 300,
@@ -97,7 +97,7 @@ describe("protection of the head, on a full cluster", function () {
     );
     for (const job of rows) {
       await markRunning(time.pool, job);
-      const seconds = random.whole(leastSeconds, longestSeconds);
+      const seconds = random.whole(minSeconds, maxSeconds);
       running.set(job.id, { ...job, endsAt: nowSeconds + seconds });
     }
   };
@@ -131,7 +131,7 @@ describe("protection of the head, on a full cluster", function () {
     const arrival = nowSeconds;
     const lastEnd = Math.max(...[...running.values()].map(({ endsAt }) => endsAt));
     let ends = 0;
-    for (; !running.has(head) && ends < mostEnds; ends += 1) {
+    for (; !running.has(head) && ends < maxEnds; ends += 1) {
       await cycle(deps);
       if (running.has(head)) break;
       const idle = nodes * gpusPerNode - running.size;

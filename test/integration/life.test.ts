@@ -1,19 +1,19 @@
 /** What the database remembers of a job's life, and what it forgets when. */
 import { expect } from "chai";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { avoidNodes } from "../../src/db/avoided-nodes.ts";
-import { holdJobs, releaseHolds } from "../../src/db/holds.ts";
-import { readJobView } from "../../src/db/job-view.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { avoidNodes } from "../../src/db/jobs/avoided-nodes.ts";
+import { reservationJobs, releaseReservations } from "../../src/db/jobs/reservations.ts";
+import { readJobView } from "../../src/db/jobs/read.ts";
 import {
   beginEnding,
   endJob,
   forgetJobs,
   recordCompletions,
   retryJob,
-} from "../../src/db/job-progress.ts";
-import { pruneHistory } from "../../src/db/prune.ts";
-import { secondsToNextRetry } from "../../src/db/snapshot/next-retry.ts";
-import { readClaimedJobs } from "../../src/db/snapshot/queue.ts";
+} from "../../src/db/jobs/attempts.ts";
+import { pruneHistory } from "../../src/db/history/prune.ts";
+import { secondsToNextRetry } from "../../src/db/scheduling/next-retry.ts";
+import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
 
@@ -44,13 +44,19 @@ describe("what the database remembers of a job", () => {
     expect(await avoidedBy(id)).to.deep.equal([]);
     expect(await secondsToNextRetry(db(), "default")).to.equal(undefined);
 
-    await holdJobs(
+    await reservationJobs(
       db(),
       [{ id, attempt: 0, borrowing: false, placements: [{ node: "n1", pods: 1 }] }],
       1,
     );
-    const released = { id, attempt: 0, reason: "HoldExpired", message: "", avoidNodes: ["n1"] };
-    await releaseHolds(db(), [released], 60);
+    const released = {
+      id,
+      attempt: 0,
+      reason: "ReservationExpired",
+      message: "",
+      avoidNodes: ["n1"],
+    };
+    await releaseReservations(db(), [released], 60);
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
   });
 
@@ -59,8 +65,8 @@ describe("what the database remembers of a job", () => {
     await start(id);
     const fence = { id, attempt: 1 };
     const end = { reason: "MaxRuntimeExceeded" as const, message: "too long", counts: true };
-    await beginEnding(db(), fence, end);
-    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false });
+    await beginEnding(db(), fence, end, 300);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false }, 300);
     expect((await readJobView(db(), id))?.ending).to.deep.equal(end);
     await retryJob(db(), { ...fence, ...end, countsAsFailure: true, notBeforeSeconds: 30 });
     const view = await readJobView(db(), id);
@@ -102,8 +108,8 @@ describe("what the database remembers of a job", () => {
     expect(await eventsOf(old)).to.equal(0);
     expect(await eventsOf(kept), "its row is still there").to.equal(3);
     expect(await eventsOf(young)).to.equal(3);
-    const refused = await rejection(pruneHistory(db(), daysAgo(1), 100));
-    expect(refused.code).to.equal("HistoryImmutable");
+    const rejected = await rejection(pruneHistory(db(), daysAgo(1), 100));
+    expect(rejected.code).to.equal("HistoryImmutable");
     const byHand = await rejection(db().query("DELETE FROM job_events WHERE job_id = $1", [young]));
     expect(byHand.message).to.match(/history/);
   });

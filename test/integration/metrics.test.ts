@@ -2,10 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { Registry } from "prom-client";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { createPool } from "../../src/db/pool.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { readPlanState } from "../../src/db/state-metrics.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { createPool } from "../../src/db/client/connection-pool.ts";
+import { replacePlan } from "../../src/db/tenants/plans.ts";
+import { readPlanState } from "../../src/db/reports/state-metrics.ts";
 import { stateMetrics } from "../../src/observability/state-metrics.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";

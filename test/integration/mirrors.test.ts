@@ -1,12 +1,12 @@
 /** The mirrors of nodes and priority classes on real PostgreSQL. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { cancelJob } from "../../src/db/job-progress.ts";
-import { upsertNode } from "../../src/db/nodes.ts";
-import { followPriorityClass } from "../../src/db/priority-classes.ts";
-import { upsertProject } from "../../src/db/projects.ts";
-import { readClaimedJobs } from "../../src/db/snapshot/queue.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { cancelJob } from "../../src/db/jobs/attempts.ts";
+import { upsertNode } from "../../src/db/mirrors/nodes.ts";
+import { followPriorityClass } from "../../src/db/mirrors/priority-classes.ts";
+import { upsertProject } from "../../src/db/tenants/projects.ts";
+import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
 
@@ -34,11 +34,11 @@ describe("the mirrors", () => {
       labels: {},
       taints: [],
       allocatable: { gpus: 8, cpuMillis: 1, memoryBytes: 1, pods: 1 },
-      foreign: nothing,
+      otherUsage: nothing,
     };
     expect(await upsertNode(database.pool, node)).to.deep.equal({ formerPool: undefined });
     expect(await upsertNode(database.pool, node)).to.equal(undefined);
-    const used = { ...node, foreign: { ...nothing, gpus: 1 } };
+    const used = { ...node, otherUsage: { ...nothing, gpus: 1 } };
     expect(await upsertNode(database.pool, used)).to.deep.equal({ formerPool: "a" });
     expect(await upsertNode(database.pool, { ...used, pool: "b" })).to.deep.equal({
       formerPool: "a",
@@ -50,11 +50,11 @@ describe("the mirrors", () => {
     const ids = [await addJob(database.pool, project), await addJob(database.pool, project)];
     const [first = "", second = ""] = ids;
     await admit(first, 0, "shrinking");
-    for (const [gpus, foreign] of [
+    for (const [gpus, otherUsage] of [
       [0, nothing],
       [4, { ...nothing, gpus: 5 }],
     ] as const) {
-      await addNode(database.pool, "shrinking", gpus, "default", { foreign });
+      await addNode(database.pool, "shrinking", gpus, "default", { otherUsage });
       const { rows } = await database.pool.query(
         "SELECT gpus_committed FROM nodes WHERE name = 'shrinking'",
       );

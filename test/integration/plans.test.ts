@@ -1,18 +1,18 @@
 /** Resource plans on real PostgreSQL: overlaps are the database's to refuse, windows its to merge. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { readPlanViews, withdrawPlans } from "../../src/db/plan-views.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { readPlanViews, withdrawPlans } from "../../src/db/tenants/plan-views.ts";
 import {
   nextChange,
   quantityInEffect,
   replacePlan,
   weekOf,
   type PlanInput,
-} from "../../src/db/plans.ts";
+} from "../../src/db/tenants/plans.ts";
 import { days, secondOfWeek, type Day, type TimeWindow } from "../../src/domain/windows.ts";
-import { ensureOwner } from "../../src/db/owners.ts";
-import { readCeilings } from "../../src/db/snapshot/ceilings.ts";
+import { ensureOwner } from "../../src/db/tenants/owners.ts";
+import { readQuotas } from "../../src/db/scheduling/quotas.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
 
@@ -66,8 +66,8 @@ describe("resource plans", () => {
     const opensAt = async (owner: string, local: string): Promise<string | undefined> => {
       const ownerId = await ensureOwner(pool(), "Group", owner);
       const second = secondOfWeek(at(local), berlin);
-      const [ceiling] = await readCeilings(pool(), "default", [ownerId], second);
-      return ceiling?.opensAtText;
+      const [quota] = await readQuotas(pool(), "default", [ownerId], second);
+      return quota?.opensAtText;
     };
     await replacePlan(pool(), plan("early", "early", [windowOf("Mon", "08:00", "09:00")]));
     expect(await opensAt("early", "2026-06-01T07:00")).to.equal("plan early opens Mon 08:00");
@@ -174,14 +174,14 @@ describe("resource plans", () => {
       false,
     );
     expect(await week("gen")).to.deep.equal(["gen 28800-32400"]);
-    const again = {
+    const requeueAfter = {
       ...first,
       uid: randomUUID(),
       generation: 1,
       windows: [windowOf("Tue", "08:00", "09:00")],
     };
-    expect(await replacePlan(pool(), again)).to.equal(true);
-    expect(await withdrawPlans(pool(), ["gen"], [again.uid])).to.deep.equal([]);
+    expect(await replacePlan(pool(), requeueAfter)).to.equal(true);
+    expect(await withdrawPlans(pool(), ["gen"], [requeueAfter.uid])).to.deep.equal([]);
     expect(await week("gen")).to.have.length(1);
     expect(await withdrawPlans(pool(), ["gen"], [])).to.deep.equal([
       { pool: "default", owner: scope("gen").owner },
@@ -243,7 +243,7 @@ describe("resource plans", () => {
           replacePlan(pool(), plan("bad", "bad", [windowOf("Mon", "25:00", "26:00")])),
         )
       ).code,
-    ).to.equal("PlanWindowInvalid");
+    ).to.equal("InvalidWindow");
   });
 
   it("follows the wall clock over midnight, Sunday's end and both changes of time", async () => {

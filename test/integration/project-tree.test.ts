@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { saveCommit } from "../../src/db/configs.ts";
-import { ensureOwner, ensureOwners } from "../../src/db/owners.ts";
+import { saveCommit } from "../../src/db/configs/commits.ts";
+import { ensureOwner, ensureOwners } from "../../src/db/tenants/owners.ts";
 import {
   ancestors,
   blockersOfDeletion,
@@ -12,18 +12,18 @@ import {
   roleOf,
   settingsInEffect,
   subtreeTotals,
-} from "../../src/db/project-tree.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { readProjectViews } from "../../src/db/project-views.ts";
-import { pruneProjects } from "../../src/db/prune.ts";
-import { cancelJob } from "../../src/db/job-progress.ts";
+} from "../../src/db/tenants/project-tree.ts";
+import { replacePlan } from "../../src/db/tenants/plans.ts";
+import { readProjectViews } from "../../src/db/tenants/project-views.ts";
+import { pruneProjects } from "../../src/db/history/prune.ts";
+import { cancelJob } from "../../src/db/jobs/attempts.ts";
 import {
   deleteProject,
   moveSubtree,
   projectOfNamespace,
   readProject,
   upsertProject,
-} from "../../src/db/projects.ts";
+} from "../../src/db/tenants/projects.ts";
 import { canonicalizeText } from "../../src/domain/canonical-json.ts";
 import { labelOf } from "../../src/domain/project-path.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -93,7 +93,7 @@ describe("the project tree", () => {
           for (const { kind, subject, target } of operations) {
             const name = `p-${subject}`;
             const parent = tree.parents.has(`p-${target}`) ? `p-${target}` : undefined;
-            await step(kind, name, parent, tree, ids);
+            await gang(kind, name, parent, tree, ids);
           }
           for (const [name, id] of ids) {
             const above = (await ancestors(pool(), id)).map((project) => project.name);
@@ -109,7 +109,7 @@ describe("the project tree", () => {
     );
   });
 
-  async function step(
+  async function gang(
     kind: string,
     name: string,
     parent: string | undefined,
@@ -171,21 +171,21 @@ describe("the project tree", () => {
 
   it("refuses what would break the tree, whoever asks", async () => {
     const id = await addProject(pool(), "solid");
-    const refused = async (text: string) => rejection(pool().query(text, [id]));
-    expect(await refused("UPDATE projects SET path = 'other' WHERE id = $1")).to.have.property(
+    const rejected = async (text: string) => rejection(pool().query(text, [id]));
+    expect(await rejected("UPDATE projects SET path = 'other' WHERE id = $1")).to.have.property(
       "constraint",
       "projects_identity_is_fixed",
     );
-    expect(await refused("UPDATE projects SET name = 'other' WHERE id = $1")).to.have.property(
+    expect(await rejected("UPDATE projects SET name = 'other' WHERE id = $1")).to.have.property(
       "constraint",
       "projects_identity_is_fixed",
     );
-    expect(await refused("UPDATE projects SET parent_id = id WHERE id = $1")).to.have.property(
+    expect(await rejected("UPDATE projects SET parent_id = id WHERE id = $1")).to.have.property(
       "constraint",
       "projects_no_cycle",
     );
     expect((await rejection(addProject(pool(), "orphan", { parent: "nobody" }))).code).to.equal(
-      "ParentUnknown",
+      "ParentNotFound",
     );
     expect((await rejection(addProject(pool(), "Not A Label"))).code).to.equal("InvalidValue");
     expect((await rejection(addProject(pool(), "solid"))).code).to.equal("AlreadyExists");

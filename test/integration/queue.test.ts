@@ -2,8 +2,12 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { Client } from "pg";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { activateHolds, holdJobs, releaseHolds } from "../../src/db/holds.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import {
+  activateReservations,
+  reservationJobs,
+  releaseReservations,
+} from "../../src/db/jobs/reservations.ts";
 import {
   cancelJob,
   endJob,
@@ -11,11 +15,11 @@ import {
   forgetJobs,
   markRunning,
   retryJob,
-} from "../../src/db/job-progress.ts";
-import { deleteNode } from "../../src/db/nodes.ts";
-import { withTransaction } from "../../src/db/pool.ts";
-import { readJobView } from "../../src/db/job-view.ts";
-import { markEvicted, preempt, spareVictim } from "../../src/db/preemptions.ts";
+} from "../../src/db/jobs/attempts.ts";
+import { deleteNode } from "../../src/db/mirrors/nodes.ts";
+import { withTransaction } from "../../src/db/client/connection-pool.ts";
+import { readJobView } from "../../src/db/jobs/read.ts";
+import { markEvicted, preempt, cancelEviction } from "../../src/db/jobs/preempt.ts";
 import {
   adoptJob,
   fetchNextJobs,
@@ -24,7 +28,7 @@ import {
   setPriority,
   setSuspended,
   type NewJob,
-} from "../../src/db/queue.ts";
+} from "../../src/db/jobs/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, newJob, rejection } from "../support/fixtures.ts";
 
@@ -133,7 +137,7 @@ describe("the queue", () => {
 
   it("refuses every transition that is not in the table, and attempts that do not count up", async () => {
     const id = await addJob(pool(), project);
-    const refused = async (assignment: string) => {
+    const rejected = async (assignment: string) => {
       const error = await rejection(
         pool().query(`UPDATE jobs SET ${assignment} WHERE id = $1`, [id]),
       );
@@ -141,16 +145,16 @@ describe("the queue", () => {
         .to.have.property("constraint")
         .that.matches(/^jobs_/);
     };
-    await refused("status = 'running', attempt = 1");
-    await refused("status = 'evicted'");
-    await refused("status = 'starting', attempt = 2");
-    await refused("status = 'starting', attempt = 1"); // no allocation
-    await refused("attempt = 1");
-    await refused("status = 'held'"); // no hold
-    await refused("parallelism = 2");
-    await refused("status = 'cancelled'"); // no time of its end
+    await rejected("status = 'running', attempt = 1");
+    await rejected("status = 'evicted'");
+    await rejected("status = 'starting', attempt = 2");
+    await rejected("status = 'starting', attempt = 1"); // no allocation
+    await rejected("attempt = 1");
+    await rejected("status = 'reserved'"); // no hold
+    await rejected("parallelism = 2");
+    await rejected("status = 'cancelled'"); // no time of its end
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
-    await refused("status = 'pending', finished_at = NULL");
+    await rejected("status = 'pending', finished_at = NULL");
     expect(
       (await rejection(pool().query("DELETE FROM job_events WHERE job_id = $1", [id]))).message,
     ).to.match(/history/);
@@ -193,7 +197,7 @@ describe("the queue", () => {
       expect((await rejection(startOn(...placements))).cause).to.have.property(...disagrees);
     }
     expect((await rejection(startOn(left, { node: "nowhere", pods: 1 }))).code).to.equal(
-      "NodeUnknown",
+      "NodeNotFound",
     );
     expect((await rejection(startOn(left, left))).code).to.equal("AllocationInvalid");
     await startOn(left, { node: "right", pods: 1 });
@@ -287,8 +291,8 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
     }
     // A node that is over-committed by facts still takes what asks for none of the scarce resource.
-    const foreign = { gpus: 9, cpuMillis: 0, memoryBytes: 0, pods: 1 };
-    await addNode(pool(), "bounded", 8, "default", { foreign });
+    const otherUsage = { gpus: 9, cpuMillis: 0, memoryBytes: 0, pods: 1 };
+    await addNode(pool(), "bounded", 8, "default", { otherUsage });
     const free = await addJob(pool(), project, { perPod: { ...perPod, gpus: 0 } });
     expect(await start(free, 0, "bounded")).to.have.length(1);
     await cancelJob(pool(), { id: free, reason: "Deleted", message: "" });
@@ -304,32 +308,36 @@ describe("the queue", () => {
     }
     const id = await addJob(pool(), project);
     const placements = [{ node: "derived", pods: 1 }];
-    await holdJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }], 60);
+    await reservationJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }], 60);
     for (const assignment of ["pods = 2", "job_id = gen_random_uuid()"]) {
-      const change = pool().query(`UPDATE holds SET ${assignment} WHERE job_id = $1`, [id]);
-      expect(await rejection(change)).to.have.property("constraint", "jobs_agree_with_holds");
+      const change = pool().query(`UPDATE reservations SET ${assignment} WHERE job_id = $1`, [id]);
+      expect(await rejection(change)).to.have.property(
+        "constraint",
+        "jobs_agree_with_reservations",
+      );
     }
     for (const sql of [
-      "DELETE FROM holds WHERE job_id = $1",
-      "INSERT INTO holds SELECT job_id, 'left', 1, 1, 1, 1, now() FROM holds WHERE job_id = $1",
+      "DELETE FROM reservations WHERE job_id = $1",
+      "INSERT INTO reservations SELECT job_id, 'left', 1, 1, 1, 1, now() FROM reservations WHERE job_id = $1",
       "UPDATE jobs SET status = 'pending' WHERE id = $1",
     ]) {
       expect(await rejection(pool().query(sql, [id])), sql).to.have.property(
         "constraint",
-        "jobs_agree_with_holds",
+        "jobs_agree_with_reservations",
       );
     }
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
   it("commits no more than a node has, from many connections at once", async () => {
-    const foreign = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 };
-    await addNode(pool(), "small", 8, "default", { foreign });
+    const otherUsage = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 };
+    await addNode(pool(), "small", 8, "default", { otherUsage });
     const ids = await Promise.all(Array.from({ length: 12 }, () => addJob(pool(), project)));
     const outcomes = await Promise.allSettled(ids.map((id) => start(id, 0, "small")));
-    const refusals = outcomes.filter((outcome) => outcome.status === "rejected");
-    expect(refusals.length).to.equal(7);
-    for (const { reason } of refusals) expect(reason).to.have.property("code", "NodeOvercommitted");
+    const rejections = outcomes.filter((outcome) => outcome.status === "rejected");
+    expect(rejections.length).to.equal(7);
+    for (const { reason } of rejections)
+      expect(reason).to.have.property("code", "NodeOvercommitted");
     expect(await committed("small")).to.equal(5);
     await addNode(pool(), "small", 2); // a node that shrinks is a fact
     expect(await committed("small")).to.equal(5);
@@ -365,14 +373,14 @@ describe("the queue", () => {
           attempt: 0,
           borrowing: false,
           placements: [{ node: "wanted", pods: 1 }],
-          holdSeconds: 60,
+          reservationSeconds: 60,
         },
         rule: "LowerPriority",
         reason: "job needs 1 GPU",
         alternatives: [],
         victims: [{ ...fence, rule: "LowerPriority" }],
       });
-    const standing = async () => {
+    const observed = async () => {
       const { rows } = await pool().query(
         `SELECT job.status, job.attempt, own.evictable FROM jobs AS job
          JOIN allocations AS own ON own.job_id = job.id WHERE job.id = $1`,
@@ -381,22 +389,24 @@ describe("the queue", () => {
       return rows[0] as object;
     };
     const giveBack = () =>
-      releaseHolds(pool(), [{ id: preemptor, attempt: 0, reason: "HoldExpired", message: "" }]);
+      releaseReservations(pool(), [
+        { id: preemptor, attempt: 0, reason: "ReservationExpired", message: "" },
+      ]);
 
     expect(await evict()).to.equal(true);
-    expect(await spareVictim(pool(), fence), "while its room is kept").to.equal(false);
+    expect(await cancelEviction(pool(), fence), "while its room is kept").to.equal(false);
     expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(false);
     await giveBack();
     expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(true);
-    expect(await standing()).to.deep.equal({ status: "evicting", attempt: 1, evictable: false });
+    expect(await observed()).to.deep.equal({ status: "evicting", attempt: 1, evictable: false });
     const other = { id: await addJob(pool(), project), attempt: 0 };
     const placements = [{ node: "wanted", pods: 1 }];
-    await holdJobs(pool(), [{ ...other, borrowing: false, placements }], 60);
-    expect(await spareVictim(pool(), fence), "while another counts on it").to.equal(false);
+    await reservationJobs(pool(), [{ ...other, borrowing: false, placements }], 60);
+    expect(await cancelEviction(pool(), fence), "while another counts on it").to.equal(false);
     await cancelJob(pool(), { id: other.id, reason: "Deleted", message: "" });
-    expect(await spareVictim(pool(), fence)).to.equal(true);
-    expect(await standing()).to.deep.equal({ status: "running", attempt: 1, evictable: true });
-    expect(await spareVictim(pool(), fence), "twice").to.equal(false);
+    expect(await cancelEviction(pool(), fence)).to.equal(true);
+    expect(await observed()).to.deep.equal({ status: "running", attempt: 1, evictable: true });
+    expect(await cancelEviction(pool(), fence), "twice").to.equal(false);
 
     expect(await evict()).to.equal(true);
     expect((await readJobView(pool(), victim))?.eviction?.isSettled).to.equal(false);
@@ -406,7 +416,7 @@ describe("the queue", () => {
       "SELECT outcome FROM preemption_victims WHERE victim_job_id = $1 ORDER BY evicted_at",
       [victim],
     );
-    expect(rows).to.deep.equal([{ outcome: "Spared" }, { outcome: "Evicted" }]);
+    expect(rows).to.deep.equal([{ outcome: "EvictionCancelled" }, { outcome: "Evicted" }]);
     for (const id of [victim, preemptor])
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
@@ -421,12 +431,12 @@ describe("the queue", () => {
     await preempt(pool(), { ...closed, reason: "plan p closed", alternatives: [], victims });
     const { eviction } = (await readJobView(pool(), victim)) ?? {};
     expect(eviction).to.include({ isSettled: false, isForWindow: true });
-    expect(await spareVictim(pool(), fence)).to.equal(true);
+    expect(await cancelEviction(pool(), fence)).to.equal(true);
     expect((await row(victim)).status).to.equal("running");
     await cancelJob(pool(), { id: victim, reason: "Deleted", message: "" });
   });
 
-  it("evicts, holds and writes the ledger together, or not at all", async () => {
+  it("evicts, holds and writes the preemption log together, or not at all", async () => {
     await addNode(pool(), "busy", 1);
     const victim = await addJob(pool(), project);
     const preemptor = await addJob(pool(), project, { priority: 10, preempts: true });
@@ -439,7 +449,7 @@ describe("the queue", () => {
         attempt: 0,
         borrowing: false,
         placements: [{ node: "busy", pods: 1 }],
-        holdSeconds: 60,
+        reservationSeconds: 60,
       },
       rule: "LowerPriority" as const,
       reason: "job needs 1 GPU",
@@ -451,13 +461,17 @@ describe("the queue", () => {
     const valid = decision(1);
     expect(await preempt(pool(), valid)).to.equal(true);
     expect([(await row(preemptor)).status, (await row(victim)).status]).to.deep.equal([
-      "held",
+      "reserved",
       "evicting",
     ]);
-    const hold = { id: preemptor, attempt: 0, borrowing: false };
-    expect((await rejection(activateHolds(pool(), [hold]))).code).to.equal("NodeOvercommitted");
+    const reservation = { id: preemptor, attempt: 0, borrowing: false };
+    expect((await rejection(activateReservations(pool(), [reservation]))).code).to.equal(
+      "NodeOvercommitted",
+    );
     expect(await markEvicted(pool(), { id: victim, attempt: 1 })).to.equal(true);
-    expect(await activateHolds(pool(), [hold])).to.deep.equal([{ id: preemptor, attempt: 1 }]);
+    expect(await activateReservations(pool(), [reservation])).to.deep.equal([
+      { id: preemptor, attempt: 1 },
+    ]);
     const { rows } = await pool().query(
       `SELECT preemptions.outcome, victims.outcome AS victim_outcome, victims.nodes
        FROM preemptions JOIN preemption_victims AS victims ON preemption_id = id WHERE id = $1`,
@@ -478,13 +492,20 @@ describe("the queue", () => {
   it("gives a hold back to what the job was, and when its node leaves", async () => {
     await addNode(pool(), "kept", 4);
     const id = await addJob(pool(), project);
-    const hold = { id, attempt: 0, borrowing: true, placements: [{ node: "kept", pods: 1 }] };
-    expect(await holdJobs(pool(), [hold], 60)).to.have.length(1);
+    const reservation = {
+      id,
+      attempt: 0,
+      borrowing: true,
+      placements: [{ node: "kept", pods: 1 }],
+    };
+    expect(await reservationJobs(pool(), [reservation], 60)).to.have.length(1);
     expect(
-      await releaseHolds(pool(), [{ id, attempt: 0, reason: "HoldExpired", message: "" }]),
+      await releaseReservations(pool(), [
+        { id, attempt: 0, reason: "ReservationExpired", message: "" },
+      ]),
     ).to.have.length(1);
     expect((await row(id)).status).to.equal("pending");
-    await holdJobs(pool(), [hold], 60);
+    await reservationJobs(pool(), [reservation], 60);
     expect(await deleteNode(pool(), "kept")).to.equal(true);
     expect((await row(id)).status).to.equal("pending");
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
@@ -565,10 +586,10 @@ describe("the queue", () => {
     await setPriority(pool(), { id: early, priority: 7, priorityClass: "high", preempts: true });
     expect((await fetchNextJobs(pool(), { ...claim, limit: 1 }))[0]?.id).to.equal(early);
     expect(
-      await noteWaiting(pool(), [{ id: early, reason: "NoSpace", message: "m" }]),
+      await noteWaiting(pool(), [{ id: early, reason: "InsufficientCapacity", message: "m" }]),
     ).to.deep.equal([early]);
     expect(
-      await noteWaiting(pool(), [{ id: early, reason: "NoSpace", message: "m" }]),
+      await noteWaiting(pool(), [{ id: early, reason: "InsufficientCapacity", message: "m" }]),
     ).to.deep.equal([]);
     for (const id of [late, early, urgent, suspended, elsewhere])
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
@@ -580,7 +601,7 @@ describe("the queue", () => {
       Array.from({ length: 40 }, () => addJob(pool(), project, { priority: 9 })),
     );
     const behind = await addJob(pool(), other);
-    const ids = (await fetchNextJobs(pool(), { ...claim, limit: 10, perKind: 4 })).map(
+    const ids = (await fetchNextJobs(pool(), { ...claim, limit: 10, perSignature: 4 })).map(
       ({ id }) => id,
     );
     expect(ids).to.have.length(5).and.to.include(behind);
@@ -603,14 +624,14 @@ describe("the queue", () => {
       perPod: cpuOnly,
       nodeSelector: { disk: "fast" },
     });
-    const found = await fetchNextJobs(pool(), { ...claim, limit: 10, perKind: 4 });
+    const found = await fetchNextJobs(pool(), { ...claim, limit: 10, perSignature: 4 });
     expect(found.map(({ id }) => id)).to.include.members([...others, selected]);
     // Half of the claim in the order of the queue, at most perKind of them.
     expect(found.filter(({ id }) => blocked.includes(id))).to.have.length(4);
     expect(
       found.filter(({ hasMore }) => hasMore).map(({ id }) => blocked.includes(id)),
     ).to.deep.equal([true]);
-    const wide = await fetchNextJobs(pool(), { ...claim, limit: 100, perKind: 4 });
+    const wide = await fetchNextJobs(pool(), { ...claim, limit: 100, perSignature: 4 });
     expect(wide.filter(({ id }) => blocked.includes(id))).to.have.length(4);
     expect(wide.map(({ hasMore }) => hasMore).indexOf(true), "the last of its kind").to.equal(3);
     for (const id of [...blocked, ...others, selected])

@@ -2,10 +2,10 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { evictionText } from "../../src/controllers/job/status.ts";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { replacePlan } from "../../src/db/plans.ts";
-import { preempt } from "../../src/db/preemptions.ts";
-import { readJobView } from "../../src/db/job-view.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { replacePlan } from "../../src/db/tenants/plans.ts";
+import { preempt } from "../../src/db/jobs/preempt.ts";
+import { readJobView } from "../../src/db/jobs/read.ts";
 import { planPage, type PlanKey, type PlanRow } from "../../src/db/reports/plan-page.ts";
 import { preemptionPage } from "../../src/db/reports/preemption-page.ts";
 import { ownersAbove, projectPage } from "../../src/db/reports/project-page.ts";
@@ -16,14 +16,14 @@ import {
   type QueueRow,
 } from "../../src/db/reports/queue-page.ts";
 import { nodePage, poolPage, type NodeRow, type PoolRow } from "../../src/db/reports/usage-page.ts";
-import type { AccessPort, ApiContext, Question } from "../../src/http/endpoints/types.ts";
+import type { AccessPort, ApiContext, ApiRequest } from "../../src/http/endpoints/types.ts";
 import { preemptions } from "../../src/http/endpoints/preemptions.ts";
 import { why } from "../../src/http/endpoints/why.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
-import { withTransaction } from "../../src/db/pool.ts";
+import { withTransaction } from "../../src/db/client/connection-pool.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, rejection } from "../support/fixtures.ts";
-import { allPages } from "../support/pages.ts";
+import { allPages } from "../support/paging.ts";
 
 /** What a caller may see: jobs of these namespaces; null: of all. */
 const access = (visible: readonly string[] | null): AccessPort => ({
@@ -224,7 +224,7 @@ describe("reports", () => {
         parameters: { namespace, name },
         query: {},
         caller: { user: "pat", groups: [], by: "token" },
-      } satisfies Question<"why">;
+      } satisfies ApiRequest<"why">;
       return why(context)(question);
     };
 
@@ -235,8 +235,8 @@ describe("reports", () => {
       const answer = await ask("team", "waits-5");
       expect(answer.state).to.equal("Pending");
       expect(answer.position).to.equal(3);
-      expect(answer.ceilings).to.have.lengthOf(1);
-      expect(answer.ceilings[0]).to.include({
+      expect(answer.quotas).to.have.lengthOf(1);
+      expect(answer.quotas[0]).to.include({
         quantity: 100,
         usage: 8,
         demand: 8,
@@ -291,7 +291,7 @@ describe("reports", () => {
     });
   });
 
-  describe("the ledger", () => {
+  describe("the preemption log", () => {
     it("lists evictions to those who have a part in them", async () => {
       const { pool } = database;
       const preemptor = {
@@ -299,7 +299,7 @@ describe("reports", () => {
         attempt: 0,
         borrowing: false,
         placements: [{ node: "node-2", pods: 1 }],
-        holdSeconds: 60,
+        reservationSeconds: 60,
       };
       const done = await preempt(pool, {
         id: randomUUID(),

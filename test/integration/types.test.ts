@@ -6,7 +6,7 @@ import {
   formatPath,
   parseIntegerRange,
   type IntegerRange,
-} from "../../src/db/types.ts";
+} from "../../src/db/client/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { rejection } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";

@@ -3,23 +3,23 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { PoolClient, QueryResultRow } from "pg";
-import { admitJobs } from "../../src/db/admissions.ts";
-import { holdJobs } from "../../src/db/holds.ts";
-import { cancelJob, endJob, markRunning, retryJob } from "../../src/db/job-progress.ts";
-import { ensureOwner, type Owner } from "../../src/db/owners.ts";
-import { markEvicted, preempt } from "../../src/db/preemptions.ts";
-import { moveSubtree } from "../../src/db/projects.ts";
-import type { Queryable } from "../../src/db/types.ts";
+import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { reservationJobs } from "../../src/db/jobs/reservations.ts";
+import { cancelJob, endJob, markRunning, retryJob } from "../../src/db/jobs/attempts.ts";
+import { ensureOwner, type Owner } from "../../src/db/tenants/owners.ts";
+import { markEvicted, preempt } from "../../src/db/jobs/preempt.ts";
+import { moveSubtree } from "../../src/db/tenants/projects.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import {
   usagePage,
   type Usage,
   type UsageDimension,
   type UsageKey,
   type UsageQuery,
-} from "../../src/db/usage.ts";
+} from "../../src/db/reports/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
-import { allPages } from "../support/pages.ts";
+import { allPages } from "../support/paging.ts";
 import { propertyRuns } from "../support/property.ts";
 import { withVirtualTime, type VirtualTime } from "../support/virtual-time.ts";
 
@@ -55,7 +55,7 @@ const kinds = [
   "cancel",
 ] as const;
 
-interface Step {
+interface GangState {
   readonly kind: (typeof kinds)[number];
   readonly minutes: number;
   /** Picks the rows that the step is about. */
@@ -63,7 +63,7 @@ interface Step {
 }
 
 const someSteps = fc.array(
-  fc.record<Step>({
+  fc.record<GangState>({
     kind: fc.constantFrom(...kinds),
     minutes: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 700 })),
     dice: fc.tuple(fc.nat({ max: 1000 }), fc.nat({ max: 1000 })),
@@ -110,7 +110,7 @@ async function whatRuns(client: PoolClient): Promise<LiveJob[]> {
   );
   const byId = new Map(projects.rows.map((row) => [row.id, row]));
   const { rows } = await client.query<Omit<LiveJob, "line" | "owner"> & { project: string }>(
-    `SELECT id AS "jobId", namespace || '/' || name AS job, attempt, project_id AS project, pool, borrowing, gpus,
+    `SELECT id AS "jobId", namespace || '/' || name AS job, attempt, project_id AS project, pool, borrowing, required_gpu AS gpus,
        cpu_millis AS "cpuMillis"
      FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
   );
@@ -145,13 +145,13 @@ class Story {
     return this.#projects;
   }
 
-  async play(steps: readonly Step[]): Promise<void> {
+  async play(steps: readonly GangState[]): Promise<void> {
     await this.#setNow();
     for (const pool of pools) await addNode(this.#client, `node-${pool}`, 1000, pool);
     await this.#addProject([0, 0]);
-    for (const step of steps) {
-      await this.#pass(step.minutes);
-      await this.#do(step);
+    for (const gang of steps) {
+      await this.#pass(gang.minutes);
+      await this.#do(gang);
     }
     await this.#pass(90);
   }
@@ -177,7 +177,7 @@ class Story {
     return rows;
   }
 
-  async #addProject([parent, owner]: Step["dice"]): Promise<void> {
+  async #addProject([parent, owner]: GangState["dice"]): Promise<void> {
     const name = `p-${this.#projects.length}`;
     const above = pick([undefined, ...this.#projects], parent);
     await this.#client.query(
@@ -204,7 +204,7 @@ class Story {
     if (project && !project.cycle) await moveSubtree(this.#client, project.id, parent);
   }
 
-  async #submit([project, shape]: Step["dice"]): Promise<void> {
+  async #submit([project, signature]: GangState["dice"]): Promise<void> {
     const { rows } = await this.#client.query<{ id: string }>(
       "SELECT id FROM projects WHERE name = $1",
       [pick(this.#projects, project)],
@@ -212,13 +212,13 @@ class Story {
     const [row] = rows;
     if (!row) return;
     await addJob(this.#client, row.id, {
-      pool: pick(pools, shape) ?? "a100",
-      parallelism: 1 + (shape % 3),
-      perPod: { gpus: shape % 4, cpuMillis: 500 + 250 * (shape % 5), memoryBytes: 0 },
+      pool: pick(pools, signature) ?? "a100",
+      parallelism: 1 + (signature % 3),
+      perPod: { gpus: signature % 4, cpuMillis: 500 + 250 * (signature % 5), memoryBytes: 0 },
     });
   }
 
-  async #do({ kind, dice }: Step): Promise<void> {
+  async #do({ kind, dice }: GangState): Promise<void> {
     const client = this.#client;
     const [first, second] = dice;
     if (kind === "project") return this.#addProject(dice);
@@ -236,7 +236,7 @@ class Story {
     const placements = [{ node: `node-${job.pool}`, pods: rows[0]?.parallelism ?? 1 }];
     const placed = { ...job, borrowing: second % 2 === 0, placements };
     if (kind === "admit") await admitJobs(client, [placed]);
-    if (kind === "hold") await holdJobs(client, [placed], 60);
+    if (kind === "hold") await reservationJobs(client, [placed], 60);
     if (kind === "running") await markRunning(client, job);
     if (kind === "borrow")
       await client.query("UPDATE jobs SET borrowing = NOT borrowing WHERE id = $1", [job.id]);
@@ -255,14 +255,14 @@ class Story {
 
 const statusesFor: Readonly<Record<string, readonly string[]>> = {
   admit: ["pending", "evicted"],
-  hold: ["pending", "evicted"],
+  reservation: ["pending", "evicted"],
   running: ["starting"],
   borrow: ["starting", "running"],
   evict: ["starting", "running"],
   evicted: ["evicting"],
   end: ["starting", "running", "evicting"],
   retry: ["starting", "running", "evicting"],
-  cancel: ["pending", "held", "running", "evicting"],
+  cancel: ["pending", "reserved", "running", "evicting"],
 };
 
 const seconds = (from: Temporal.Instant, to: Temporal.Instant): number =>

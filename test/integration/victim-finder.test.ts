@@ -5,9 +5,9 @@
 import { expect } from "chai";
 import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
-import { holdJobs } from "../../src/db/holds.ts";
-import type { DatabasePool } from "../../src/db/pool.ts";
-import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/victim-finder.ts";
+import { reservationJobs } from "../../src/db/jobs/reservations.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type {
   LiveJob,
@@ -26,18 +26,18 @@ import {
   judge,
   type Kind,
   kindsOf,
-  leastPercent,
-  leastPercentOfGangs,
-} from "../unit/scheduling/judgement.ts";
+  minPercent,
+  minPercentOfGangs,
+} from "../unit/scheduling/oracle.ts";
 import {
   CEILINGS,
-  ceilingsOf,
+  quotasOf,
   PROJECTS,
   type Scenario,
   scenarios,
 } from "../unit/scheduling/scenarios.ts";
 import {
-  aCeiling,
+  aQuota,
   aJob,
   aLiveJob,
   aNode,
@@ -56,11 +56,9 @@ const uuid = (kind: number, index: number): string =>
 
 const projectId = (index: number): string => uuid(1, index);
 
-/** The first project, if there are several, under whose ceilings the job is. */
-const projectOf = ({ ceilings, perPod }: LiveJob): string =>
-  projectId(
-    PROJECTS.findIndex((one) => ceilingsOf(one.ceilings, perPod).join() === ceilings.join()),
-  );
+/** The first project, if there are several, under whose quotas the job is. */
+const projectOf = ({ quotas, perPod }: LiveJob): string =>
+  projectId(PROJECTS.findIndex((one) => quotasOf(one.quotas, perPod).join() === quotas.join()));
 
 /** The scenario as pool number `index`, with the names that it has in the database. */
 function asPool({ snapshot, live }: Scenario, index: number): Scenario {
@@ -119,15 +117,15 @@ const nameOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
 const writePlans = (client: PoolClient, pools: readonly string[]) =>
   client.query(
     `INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
-     SELECT gen_random_uuid(), 'plan', split_part(ceiling, '/', 1)::bigint, split_part(ceiling, '/', 2)::resource_type,
+     SELECT gen_random_uuid(), 'plan', split_part(quota, '/', 1)::bigint, split_part(quota, '/', 2)::resource_type,
        pool, 1, int4range(0, 604800), 1
-     FROM unnest($1::text[]) AS ceiling, unnest($2::text[]) AS pool`,
+     FROM unnest($1::text[]) AS quota, unnest($2::text[]) AS pool`,
     [CEILINGS, pools],
   );
 
 /** Commitments follow from the jobs. */
 const nodeRows = ({ pool, nodes }: Snapshot): object[] =>
-  nodes.map(({ name, schedulable, allocatable, foreign }) => ({
+  nodes.map(({ name, schedulable, allocatable, otherUsage }) => ({
     name,
     uid: uuid(5, 0),
     pool,
@@ -136,10 +134,10 @@ const nodeRows = ({ pool, nodes }: Snapshot): object[] =>
     cpu_millis_allocatable: allocatable.cpuMillis,
     memory_bytes_allocatable: allocatable.memoryBytes,
     pods_allocatable: allocatable.pods,
-    gpus_foreign: foreign.gpus,
-    cpu_millis_foreign: foreign.cpuMillis,
-    memory_bytes_foreign: foreign.memoryBytes,
-    pods_foreign: foreign.pods,
+    gpus_other: otherUsage.gpus,
+    cpu_millis_other: otherUsage.cpuMillis,
+    memory_bytes_other: otherUsage.memoryBytes,
+    pods_other: otherUsage.pods,
   }));
 
 interface RowOptions {
@@ -182,7 +180,7 @@ const jobRow = ({ id, pool, status, perPod, placements, live }: RowOptions): obj
 const podsOfNodes = (
   { pool, nodes }: Snapshot,
   kind: number,
-  what: "held" | "leaving",
+  what: "reserved" | "leaving",
 ): Pick<RowOptions, "id" | "pool" | "perPod" | "placements">[] =>
   nodes
     .filter((node) => node[what].pods > 0)
@@ -211,17 +209,17 @@ async function write(client: PoolClient, scenarios: readonly Scenario[]): Promis
   const leaving = snapshots
     .flatMap((snapshot) => podsOfNodes(snapshot, 4, "leaving"))
     .map((one): RowOptions => ({ ...one, status: "evicting" }));
-  const held = snapshots
-    .flatMap((snapshot) => podsOfNodes(snapshot, 6, "held"))
+  const reserved = snapshots
+    .flatMap((snapshot) => podsOfNodes(snapshot, 6, "reserved"))
     .map((one): RowOptions => ({ ...one, status: "pending" }));
-  await insert(client, "jobs", [...running, ...leaving, ...held].map(jobRow));
-  const holds = held.map(({ id, placements }) => ({
+  await insert(client, "jobs", [...running, ...leaving, ...reserved].map(jobRow));
+  const reservations = reserved.map(({ id, placements }) => ({
     id,
     attempt: 0,
     borrowing: false,
     placements,
   }));
-  expect(await holdJobs(client, holds, 60)).to.have.length(holds.length);
+  expect(await reservationJobs(client, reservations, 60)).to.have.length(reservations.length);
 }
 
 /** The scenarios as rows, gone when `work` is done. */
@@ -282,8 +280,8 @@ function boundOn(node: NodeSnapshot, request: VictimRequest, live: readonly Live
   const lacking = dimensions
     .filter((one) => request.perPod[one] > 0)
     .map((one) => {
-      const free = node.allocatable[one] - node.foreign[one] - node.committed[one];
-      return { one, lacks: request.perPod[one] - (free + node.leaving[one] - node.held[one]) };
+      const free = node.allocatable[one] - node.otherUsage[one] - node.committed[one];
+      return { one, lacks: request.perPod[one] - (free + node.leaving[one] - node.reserved[one]) };
     })
     .filter(({ lacks }) => lacks > 0);
   const missing = lacking.map(({ one, lacks }) => {
@@ -335,13 +333,13 @@ describe("victim finder, against brute force", () => {
   }
 
   it("proposes what makes the optimum for a single pod", () =>
-    judgeAll(1, propertyRuns(1000), DEFAULT_LIMITS, leastPercent));
+    judgeAll(1, propertyRuns(1000), DEFAULT_LIMITS, minPercent));
 
   it("proposes what makes sufficient, inclusion-minimal sets for gangs, not worse than greed", () =>
-    judgeAll(4, propertyRuns(1000), DEFAULT_LIMITS, leastPercentOfGangs));
+    judgeAll(4, propertyRuns(1000), DEFAULT_LIMITS, minPercentOfGangs));
 
   it("never proposes too little, however tight its limits", () =>
-    judgeAll(4, propertyRuns(1000), TIGHT, leastPercentOfGangs));
+    judgeAll(4, propertyRuns(1000), TIGHT, minPercentOfGangs));
 
   it("proposes for several jobs at once what it proposes for each alone", () =>
     tryAll(scenarios(3), propertyRuns(300), async (client, { snapshot }) => {
@@ -400,7 +398,9 @@ describe("victim finder, against brute force", () => {
       aLiveJob("gpus", [{ node: "n0", pods: 1 }], { perPod: resources(2, 1, 1), priority: 999 }),
       aLiveJob("cores", [{ node: "n0", pods: 1 }], { perPod: resources(0, 6, 1) }),
     ];
-    const nodes = [aNode("n0", { allocatable: resources(2, 8, 9, 9), held: resources(1, 0, 1) })];
+    const nodes = [
+      aNode("n0", { allocatable: resources(2, 8, 9, 9), reserved: resources(1, 0, 1) }),
+    ];
     const queue = [aJob("j", { perPod: resources(0, 6, 1) })];
     const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
     expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
@@ -417,14 +417,14 @@ describe("victim finder, against brute force", () => {
     const nodes = [aNode("n0", { allocatable: resources(8, 8, 9, 9) })];
     const queue = [aJob("j", { perPod: resources(8, 0, 1) })];
     const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
-    expect(await verdictOn({ snapshot, live })).to.include({ reason: "VictimsProtected" });
+    expect(await verdictOn({ snapshot, live })).to.include({ reason: "BlockedByDisruptionBudget" });
   });
 
   it("sees a node whose GPUs, which nobody asks for, others use past what it has", async () => {
     const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod: resources(0, 16, 1) })];
     const node = aNode("n0", {
       allocatable: resources(1, 16, 12),
-      foreign: resources(2, 0, 1),
+      otherUsage: resources(2, 0, 1),
     });
     const queue = [aJob("j", { perPod: resources(0, 8, 1) })];
     const snapshot = withVictims(aSnapshot({ nodes: [node], queue }), live);
@@ -463,7 +463,7 @@ describe("victim finder, against brute force", () => {
     expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
   });
 
-  it("does not hide borrowers that may go behind jobs that only a relieved ceiling would let go", async () => {
+  it("does not hide borrowers that may go behind jobs that only a relieved quota would let go", async () => {
     const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
     const live = [
       aLiveJob("inside", [{ node: "n0", pods: 1 }], pod(2)),
@@ -471,9 +471,9 @@ describe("victim finder, against brute force", () => {
       aLiveJob("borrower", [{ node: "n1", pods: 1 }], { ...pod(1), borrowing: true }),
     ];
     const nodes = ["n0", "n1"].map((name) => aNode(name, { allocatable: resources(3, 0, 9) }));
-    const queue = [aJob("j", { ...pod(2), ceilings: ["1/GPU"] })];
+    const queue = [aJob("j", { ...pod(2), quotas: ["1/GPU"] })];
     const snapshot = withVictims(
-      aSnapshot({ nodes, ceilings: [aCeiling("1/GPU", 0, 0)], queue }),
+      aSnapshot({ nodes, quotas: [aQuota("1/GPU", 0, 0)], queue }),
       live,
     );
     const verdict = await verdictOn({ snapshot, live }, TIGHT);

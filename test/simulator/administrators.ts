@@ -1,6 +1,6 @@
 /** Administrators: they make the tree and its plans, and change both while jobs run. */
-import { moveSubtree } from "../../src/db/projects.ts";
-import type { Queryable } from "../../src/db/types.ts";
+import { moveSubtree } from "../../src/db/tenants/projects.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import {
   firstPlans,
   owners,
@@ -8,8 +8,8 @@ import {
   tree,
   writePlan,
   writeProject,
-} from "./setting.ts";
-import type { Stage } from "./stage.ts";
+} from "./topology.ts";
+import type { Stage } from "./context.ts";
 
 export class Administrators {
   readonly #stage: Stage;

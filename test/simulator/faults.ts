@@ -1,10 +1,10 @@
 /** Faults by chance: dying operators, lost connections, changes in mid-flight, two operators at once. */
-import type { Queryable } from "../../src/db/types.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import type { Administrators } from "./administrators.ts";
 import { type Kubelets, succeed } from "./kubelets.ts";
-import type { Machines } from "./machines.ts";
+import type { Machines } from "./nodes.ts";
 import type { Fault, Operators } from "./operators.ts";
-import { jobsIn, type Stage } from "./stage.ts";
+import { jobsIn, type Stage } from "./context.ts";
 import type { Users } from "./users.ts";
 
 export interface Cast {

@@ -1,5 +1,5 @@
 /** What must hold after every step, whatever happened (design section 7), as far as SQL can see it. */
-import type { DatabasePool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 
 interface Rule {
   readonly name: string;
@@ -49,8 +49,8 @@ const rules: readonly Rule[] = [
     query: `
       SELECT job.name, job.status, job.parallelism, kept.pods
       FROM jobs AS job
-      FULL JOIN (SELECT job_id, sum(pods) AS pods FROM holds GROUP BY job_id) AS kept ON kept.job_id = job.id
-      WHERE CASE WHEN job.status = 'held' THEN kept.pods IS DISTINCT FROM job.parallelism
+      FULL JOIN (SELECT job_id, sum(pods) AS pods FROM reservations GROUP BY job_id) AS kept ON kept.job_id = job.id
+      WHERE CASE WHEN job.status = 'reserved' THEN kept.pods IS DISTINCT FROM job.parallelism
         ELSE kept.job_id IS NOT NULL END`,
   },
   {
@@ -71,7 +71,7 @@ const rules: readonly Rule[] = [
         AND other.resource_type = one.resource_type AND other.pool = one.pool AND other.time_window && one.time_window`,
   },
   {
-    name: "the ledger explains every eviction",
+    name: "the preemption log explains every eviction",
     query: `
       SELECT event.name, event.attempt
       FROM job_events AS event
@@ -96,7 +96,7 @@ const rules: readonly Rule[] = [
       FROM preemptions AS preemption
       LEFT JOIN jobs AS job ON job.id = preemption.preemptor_job_id
       WHERE preemption.preemptor_job_id IS NOT NULL AND preemption.outcome IS NULL
-        AND job.status IS DISTINCT FROM 'held'`,
+        AND job.status IS DISTINCT FROM 'reserved'`,
   },
   {
     // As it was decided: later its user may give the preemptor another priority, or a plan may change.
@@ -107,7 +107,7 @@ const rules: readonly Rule[] = [
       JOIN preemption_victims AS victim ON victim.preemption_id = preemption.id
       JOIN jobs AS job ON job.id = victim.victim_job_id
       JOIN jobs AS preemptor ON preemptor.id = preemption.preemptor_job_id
-      WHERE victim.outcome IS NULL AND preemptor.status = 'held' AND preemption.decided_at = now() AND CASE victim.rule
+      WHERE victim.outcome IS NULL AND preemptor.status = 'reserved' AND preemption.decided_at = now() AND CASE victim.rule
         WHEN 'BorrowerReclaimed' THEN NOT job.borrowing
         WHEN 'WindowClosed' THEN true
         ELSE job.priority >= preemptor.priority END`,
@@ -165,10 +165,10 @@ interface Overcommitted {
 
 const overcommitted = `
   SELECT name FROM nodes
-  WHERE gpus_committed + gpus_foreign > gpus_allocatable
-    OR cpu_millis_committed + cpu_millis_foreign > cpu_millis_allocatable
-    OR memory_bytes_committed + memory_bytes_foreign > memory_bytes_allocatable
-    OR pods_committed + pods_foreign > pods_allocatable`;
+  WHERE gpus_committed + gpus_other > gpus_allocatable
+    OR cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
+    OR memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
+    OR pods_committed + pods_other > pods_allocatable`;
 
 /** Nodes that have less than is committed on them: only a node that shrank, or foreign pods, may do that. */
 export class Overcommitment {

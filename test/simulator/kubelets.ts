@@ -2,14 +2,14 @@
  * Kubelets: what becomes of the pods of attempts. They are made, evicted and given up by the operator, from what stands
  * in the rows: while it is down nothing of that happens, and what it left undone is done when it is back.
  */
-import { endJob, markRunning, retryJob } from "../../src/db/job-progress.ts";
-import { markEvicted, spareVictim } from "../../src/db/preemptions.ts";
-import type { Queryable } from "../../src/db/types.ts";
-import { type JobRow, jobsIn, type Stage } from "./stage.ts";
+import { endJob, markRunning, retryJob } from "../../src/db/jobs/attempts.ts";
+import { markEvicted, cancelEviction } from "../../src/db/jobs/preempt.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
+import { type JobRow, jobsIn, type Stage } from "./context.ts";
 
 const startDeadlineSeconds = 300;
 /** A victim that a budget holds up, longer than a hold lasts: it has lost nothing by then. */
-const heldUpSeconds = 400;
+const blockedSeconds = 400;
 
 const keyOf = ({ id, attempt, status }: JobRow): string => `${id}/${attempt}/${status}`;
 
@@ -103,10 +103,10 @@ export class Kubelets {
       this.#plan(20, "a victim finishes first", () => succeed(db, job));
       return;
     }
-    const seconds = random.of([0, 30, 60, 120, heldUpSeconds]);
+    const seconds = random.of([0, 30, 60, 120, blockedSeconds]);
     this.#plan(seconds, "a victim has left or is spared", async () => {
-      const isHeldUp = this.#spares && seconds === heldUpSeconds;
-      if (isHeldUp && (await spareVictim(db, job))) this.#planned.delete(keyOf(job));
+      const isReservedUp = this.#spares && seconds === blockedSeconds;
+      if (isReservedUp && (await cancelEviction(db, job))) this.#planned.delete(keyOf(job));
       else await markEvicted(db, job);
     });
   }

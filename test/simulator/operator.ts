@@ -1,18 +1,18 @@
 /** The engine under test: its own cycle, with what an operator remembers between cycles and loses when it dies. */
-import type { DatabasePool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe, mayAllGo, type ProbeGang } from "../../src/scheduler/eviction-probe.ts";
-import type { Round } from "../../src/scheduler/explanations.ts";
+import type { Round } from "../../src/scheduler/wait-reasons/publisher.ts";
 import type { CycleReport } from "../../src/scheduler/pool-loop.ts";
-import { PositionPace } from "../../src/scheduler/position-pace.ts";
-import { WindowNotices } from "../../src/scheduler/window-notices.ts";
+import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import type { Heard } from "./judge/replay.ts";
 import type { Timeline } from "./timeline.ts";
 
 export const windowGraceSeconds = 300;
-const longestCycleMilliseconds = 60_000;
+const maxCycleMilliseconds = 60_000;
 
 export interface OperatorOptions {
   readonly db: DatabasePool;
@@ -25,7 +25,7 @@ export interface OperatorOptions {
 }
 
 export interface Ran extends CycleReport {
-  readonly heard: Heard;
+  readonly recordActivity: Heard;
   readonly isChanged: boolean;
 }
 
@@ -42,7 +42,7 @@ export class Operator {
     };
     const ask: ProbeGang = (jobId) =>
       Promise.resolve(
-        isProtected(jobId) ? { refusedBy: "budget of a simulated team", uses: [] } : mayAllGo,
+        isProtected(jobId) ? { rejectedBy: "budget of a simulated team", uses: [] } : mayAllGo,
       );
     this.#deps = {
       db,
@@ -51,7 +51,7 @@ export class Operator {
       timeZone,
       meteredTypes: ["GPU"],
       claimLimit: 10_000,
-      holdSeconds: 300,
+      reservationSeconds: 300,
       avoidNodeSeconds: 600,
       windowWarningSeconds: 900,
       windowGraceSeconds,
@@ -71,9 +71,9 @@ export class Operator {
 
   async cycle(pool: string): Promise<Ran> {
     this.#isChanged = false;
-    const signal = AbortSignal.timeout(longestCycleMilliseconds);
+    const signal = AbortSignal.timeout(maxCycleMilliseconds);
     const report = await runCycle(this.#deps, pool, signal);
-    return { ...report, isChanged: this.#isChanged, heard: heardIn(this.#round) };
+    return { ...report, isChanged: this.#isChanged, recordActivity: heardIn(this.#round) };
   }
 }
 

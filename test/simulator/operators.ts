@@ -3,18 +3,18 @@
  * for: they strike in the next cycle that has anything to decide.
  */
 import type { PoolClient } from "pg";
-import type { DatabasePool } from "../../src/db/pool.ts";
-import type { Queryable } from "../../src/db/types.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import { noEffects, readEffects } from "./judge/effects.ts";
 import type { NaivePlan } from "./judge/plans.ts";
 import { type Findings, judgeCycle } from "./judge/replay.ts";
 import { readWorld, type World } from "./judge/world.ts";
-import { interruptible, type Interruption } from "./mid-flight.ts";
+import { interruptible, type Interruption } from "./interruptions.ts";
 import { Operator, type Ran, windowGraceSeconds } from "./operator.ts";
-import type { Stage } from "./stage.ts";
+import type { Stage } from "./context.ts";
 
 /** More cycles at one instant than this do not come to an end. */
-const mostCycles = 60;
+const maxCycles = 60;
 
 export type Fault =
   /** The process is gone at this point of the cycle. */
@@ -56,7 +56,7 @@ export class Operators {
   readonly #faults: Record<string, number> = {};
   #cycles = 0;
   #judgedCycles = 0;
-  #findings: Findings = { preemptions: 0, proved: 0, refusals: 0, verdicts: 0, protectedJobs: 0 };
+  #findings: Findings = { preemptions: 0, proved: 0, rejections: 0, verdicts: 0, protectedJobs: 0 };
 
   constructor(options: OperatorsOptions) {
     this.#options = options;
@@ -89,7 +89,7 @@ export class Operators {
   /** Returns the seconds until the next instant at which the answer may differ. */
   async settle(pool: string): Promise<number> {
     let before = await this.#read(pool);
-    for (let count = 0; count <= mostCycles; count += 1) {
+    for (let count = 0; count <= maxCycles; count += 1) {
       const ran = await this.#run(pool);
       if (ran === undefined) {
         before = await this.#read(pool);
@@ -182,12 +182,12 @@ export class Operators {
     const { stage, isProtected } = this.#options;
     const effects = ran.isChanged ? await readEffects(stage.db, before) : noEffects;
     const isQuiet = !ran.isChanged && !ran.isUnfinished;
-    const { heard } = ran;
+    const { recordActivity } = ran;
     const found = judgeCycle({
       before,
       after,
       effects,
-      heard,
+      recordActivity,
       isQuiet,
       isProtected,
       windowGraceSeconds,
@@ -200,7 +200,7 @@ export class Operators {
 const sumOf = (one: Findings, other: Findings): Findings => ({
   preemptions: one.preemptions + other.preemptions,
   proved: one.proved + other.proved,
-  refusals: one.refusals + other.refusals,
+  rejections: one.rejections + other.rejections,
   verdicts: one.verdicts + other.verdicts,
   protectedJobs: one.protectedJobs + other.protectedJobs,
 });

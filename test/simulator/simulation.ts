@@ -8,23 +8,23 @@
  *   priority, budgets not respected, the first node's set rather than the cheapest, more than six candidates given up on;
  * - room: holds not honoured, the GPUs of all nodes summed, nothing kept for the head of the line, nodes not avoided,
  *   others evicted although evicted pods are about to leave enough;
- * - plans: a ceiling ignored, nothing reserved under it for those that wait, holds that are given back still counted,
+ * - plans: a quota ignored, nothing reserved under it for those that wait, holds that are given back still counted,
  *   marks left as they were before the cycle;
  * - the cycle: what leans on evictions nobody has agreed to is written.
  */
-import type { DatabasePool } from "../../src/db/pool.ts";
-import { usagePage } from "../../src/db/usage.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { usagePage } from "../../src/db/reports/usage.ts";
 import type { VirtualTime } from "../support/virtual-time.ts";
 import { Administrators } from "./administrators.ts";
 import { Faults } from "./faults.ts";
 import { checkInvariants, Overcommitment } from "./invariants.ts";
 import { Kubelets } from "./kubelets.ts";
-import { Machines } from "./machines.ts";
+import { Machines } from "./nodes.ts";
 import { Operators, type Totals } from "./operators.ts";
 import { Random } from "./random.ts";
-import { comeToRest } from "./rest.ts";
-import { pools } from "./setting.ts";
-import type { Stage } from "./stage.ts";
+import { settle } from "./settle.ts";
+import { pools } from "./topology.ts";
+import type { Stage } from "./context.ts";
 import { type Happening, start, Timeline } from "./timeline.ts";
 import { Users } from "./users.ts";
 
@@ -144,7 +144,7 @@ export class Simulation {
   /** Real PostgreSQL lives in the same second; what ran meanwhile is summed for accounting. */
   async #moveTo(seconds: number): Promise<void> {
     const { rows } = await this.#db.query<{ gpus: number }>(
-      `SELECT coalesce(sum(gpus), 0)::int AS gpus FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
+      `SELECT coalesce(sum(required_gpu), 0)::int AS gpus FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
     );
     this.#gpuSeconds += (rows[0]?.gpus ?? 0) * (seconds - this.#timeline.nowSeconds);
     this.#timeline.moveTo(seconds);
@@ -165,7 +165,7 @@ export class Simulation {
 
   async #rest(): Promise<void> {
     if (this.#kubelets.isDown) return;
-    await comeToRest(this.#db, this.#users.submitted, () => this.#settle());
+    await settle(this.#db, this.#users.submitted, () => this.#settle());
   }
 
   async #checkNoneIsLost(): Promise<void> {
@@ -190,8 +190,8 @@ export class Simulation {
     const { rows } = await this.#db.query<{ status: string; count: number }>(
       "SELECT status, count(*)::int FROM jobs GROUP BY status ORDER BY status",
     );
-    const ledger = await this.#db.query<{ rule: string; count: number; spared: number }>(
-      `SELECT rule, count(*)::int, (count(*) FILTER (WHERE outcome = 'Spared'))::int AS spared
+    const preemptionLog = await this.#db.query<{ rule: string; count: number; spared: number }>(
+      `SELECT rule, count(*)::int, (count(*) FILTER (WHERE outcome = 'EvictionCancelled'))::int AS spared
        FROM preemption_victims GROUP BY rule ORDER BY rule`,
     );
     const all = await this.#db.query<{ count: number }>(
@@ -203,8 +203,8 @@ export class Simulation {
       steps: this.#steps,
       jobs: this.#users.submitted,
       byStatus: Object.fromEntries(rows.map(({ status, count }) => [status, count])),
-      evictions: Object.fromEntries(ledger.rows.map(({ rule, count }) => [rule, count])),
-      spared: ledger.rows.reduce((sum, { spared }) => sum + spared, 0),
+      evictions: Object.fromEntries(preemptionLog.rows.map(({ rule, count }) => [rule, count])),
+      spared: preemptionLog.rows.reduce((sum, { spared }) => sum + spared, 0),
       gpuHours: Math.round(this.#gpuSeconds / 3600),
     };
   }

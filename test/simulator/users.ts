@@ -1,10 +1,10 @@
 /** People with jobs: they submit, cancel, hold back and change their minds about priorities. */
-import { cancelJob } from "../../src/db/job-progress.ts";
-import { insertJob, setPriority, setSuspended } from "../../src/db/queue.ts";
-import type { Queryable } from "../../src/db/types.ts";
+import { cancelJob } from "../../src/db/jobs/attempts.ts";
+import { insertJob, setPriority, setSuspended } from "../../src/db/jobs/queue.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
 import { retry } from "./kubelets.ts";
-import { gibibyte } from "./setting.ts";
-import { type JobRow, jobsIn, type Stage } from "./stage.ts";
+import { gibibyte } from "./topology.ts";
+import { type JobRow, jobsIn, type Stage } from "./context.ts";
 
 const daySeconds = 86_400;
 const teams = [
@@ -105,12 +105,18 @@ export class Users {
     const { random } = this.#stage;
     const dice = random.whole(0, 3);
     if (dice === 0) {
-      const job = await this.#someJob(db, ["pending", "evicted", "held", "starting", "running"]);
+      const job = await this.#someJob(db, [
+        "pending",
+        "evicted",
+        "reserved",
+        "starting",
+        "running",
+      ]);
       if (job) await cancelJob(db, { id: job.id, reason: "Deleted", message: "by its user" });
       return;
     }
     if (dice === 1) {
-      const job = await this.#someJob(db, ["pending", "evicted", "held"]);
+      const job = await this.#someJob(db, ["pending", "evicted", "reserved"]);
       const priority = random.of([0, 10, 20, 100]);
       if (!job) return;
       const change = { priority, priorityClass: `p${priority}`, preempts: priority > 0 };

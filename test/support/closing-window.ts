@@ -12,8 +12,8 @@ export interface ClosingWindow {
 }
 
 /** A window of two hours that closes at the first whole minute that leaves so much time: windows have whole minutes. */
-export function closingSoon(leastMilliseconds: number): ClosingWindow {
-  const closesAt = Math.ceil((Date.now() + leastMilliseconds) / minute) * minute;
+export function closingSoon(minMilliseconds: number): ClosingWindow {
+  const closesAt = Math.ceil((Date.now() + minMilliseconds) / minute) * minute;
   const text = (at: number) => new Date(at).toISOString().slice(11, 16);
   const opens = closesAt - 120 * minute;
   const second = secondOfWeek(Temporal.Instant.fromEpochMilliseconds(opens), "UTC");

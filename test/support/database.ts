@@ -3,8 +3,12 @@ import { createHash, randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
-import { migrate, migrationsDirectory } from "../../src/db/migrate.ts";
-import { createPool, type DatabasePool, type PoolOptions } from "../../src/db/pool.ts";
+import { migrate, migrationsDirectory } from "../../src/db/client/migrate.ts";
+import {
+  createPool,
+  type DatabasePool,
+  type PoolOptions,
+} from "../../src/db/client/connection-pool.ts";
 import { acquireServer, releaseServer } from "./database-server.ts";
 
 export interface TestDatabase {

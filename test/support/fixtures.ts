@@ -1,10 +1,10 @@
 /** Rows that tests begin with, with defaults for whatever a test does not care about. */
 import { randomUUID } from "node:crypto";
-import type { Queryable } from "../../src/db/types.ts";
-import { type NodeInput, upsertNode } from "../../src/db/nodes.ts";
-import { upsertProject, type ProjectInput } from "../../src/db/projects.ts";
-import type { DatabasePool } from "../../src/db/pool.ts";
-import { insertJob, type NewJob } from "../../src/db/queue.ts";
+import type { Queryable } from "../../src/db/client/types.ts";
+import { type NodeInput, upsertNode } from "../../src/db/mirrors/nodes.ts";
+import { upsertProject, type ProjectInput } from "../../src/db/tenants/projects.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { insertJob, type NewJob } from "../../src/db/jobs/queue.ts";
 
 const gibibyte = 2 ** 30;
 
@@ -45,7 +45,7 @@ export async function addNode(
     labels: {},
     taints: [],
     allocatable: { gpus, cpuMillis: 64_000, memoryBytes: 256 * gibibyte, pods: 110 },
-    foreign: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
+    otherUsage: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
     ...input,
   });
 }

@@ -27,11 +27,11 @@ export interface Installation {
 
 export interface InstallationOptions {
   /** Refused calls are no error of manifests/, since the API server is restarted. */
-  readonly mayBeRefused?: boolean;
+  readonly mayBeRejected?: boolean;
 }
 
 export async function startInstallation({
-  mayBeRefused = false,
+  mayBeRejected = false,
 }: InstallationOptions = {}): Promise<Installation> {
   const directory = mkdtempSync(join(tmpdir(), "rota-e2e-"));
   const database = await createTestDatabase();
@@ -60,7 +60,7 @@ export async function startInstallation({
     },
     stop: async () => {
       await client.close();
-      const refused = (await Promise.all(operators.map(refusedCalls))).flat();
+      const rejected = (await Promise.all(operators.map(rejectedCalls))).flat();
       await Promise.all(operators.map((operator) => operator.stop()));
       await cluster.stop();
       await database.drop();
@@ -68,9 +68,9 @@ export async function startInstallation({
       if (process.env["ROTA_KEEP_LOGS"] === undefined) {
         rmSync(directory, { recursive: true, force: true });
       }
-      if (refused.length > 0 && !mayBeRefused) {
+      if (rejected.length > 0 && !mayBeRejected) {
         throw new Error(
-          `manifests/ do not give the operator what it needs:\n${refused.join("\n")}`,
+          `manifests/ do not give the operator what it needs:\n${rejected.join("\n")}`,
         );
       }
     },
@@ -81,7 +81,7 @@ export async function startInstallation({
  * Calls the API server answered with 403, by the operator's own count; of one that was killed nobody knows. Pods are left
  * out: Pod Security refuses templates in the same way.
  */
-async function refusedCalls({ url }: Operator): Promise<string[]> {
+async function rejectedCalls({ url }: Operator): Promise<string[]> {
   const metrics = await fetch(`${url}/metrics`).then(
     (response) => response.text(),
     () => "",

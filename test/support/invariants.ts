@@ -4,7 +4,7 @@
  */
 import { expect } from "chai";
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
-import type { DatabasePool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import type { Pod } from "../../src/resources/types.ts";
 
 type Database = Pick<DatabasePool, "query">;
@@ -45,8 +45,8 @@ const wrongRows: Readonly<Record<string, string>> = {
     SELECT victim.victim FROM preemption_victims AS victim
     JOIN jobs AS job ON job.id = victim.victim_job_id
     WHERE victim.outcome = 'Evicted' AND job.attempt = victim.victim_attempt
-      AND job.status NOT IN ('evicted', 'held', 'failed', 'cancelled')`,
-  "6: every eviction is in the ledger, with a reason": `
+      AND job.status NOT IN ('evicted', 'reserved', 'failed', 'cancelled')`,
+  "6: every eviction is in the preemption log, with a reason": `
     SELECT event.namespace, event.name FROM job_events AS event
     LEFT JOIN preemption_victims AS victim
       ON victim.victim_job_id = event.job_id AND victim.victim_attempt = event.attempt
@@ -54,7 +54,7 @@ const wrongRows: Readonly<Record<string, string>> = {
   "6: preemptions without an outcome have a preemptor that is held, or a window": `
     SELECT preemption.preemptor FROM preemptions AS preemption
     JOIN jobs AS job ON job.id = preemption.preemptor_job_id
-    WHERE preemption.outcome IS NULL AND job.status <> 'held'`,
+    WHERE preemption.outcome IS NULL AND job.status <> 'reserved'`,
   "each attempt is started once": `
     SELECT job_id, attempt FROM job_events
     WHERE to_status = 'starting' AND from_status IS DISTINCT FROM 'starting'

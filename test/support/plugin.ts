@@ -20,7 +20,7 @@ export interface Plugin {
   remove(): void;
 }
 
-const longestRunMilliseconds = 60_000;
+const maxRunMilliseconds = 60_000;
 
 /** Builds the bundle. */
 export async function buildPlugin(): Promise<Plugin> {
@@ -37,7 +37,7 @@ export async function buildPlugin(): Promise<Plugin> {
           [path, ...args],
           {
             env: { PATH: process.env["PATH"], HOME: folder, KUBECONFIG: kubeconfig, ...env },
-            timeout: longestRunMilliseconds,
+            timeout: maxRunMilliseconds,
           },
           (error, stdout, stderr) => {
             const status = typeof error?.code === "number" ? error.code : error === null ? 0 : -1;

@@ -1,6 +1,6 @@
 /** Checks what must hold at every instant, again and again while something else happens. */
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
-import type { DatabasePool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { checkAttempts, checkDatabase } from "./invariants.ts";
 
 export interface Sampler {

@@ -3,8 +3,8 @@
  * functions of the same names stand before PostgreSQL's on the search path, and column defaults, which were bound
  * when the tables were made, are bound to them as well.
  */
-import type { DatabasePool } from "../../src/db/pool.ts";
-import { createPool } from "../../src/db/pool.ts";
+import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { createPool } from "../../src/db/client/connection-pool.ts";
 import type { TestDatabase } from "./database.ts";
 
 export interface VirtualTime {

@@ -15,7 +15,7 @@ export interface WatchProxy {
   /** Path of a kubeconfig of the operator's ServiceAccount, through the proxy. */
   readonly kubeconfig: string;
   /** Holds back the watches of a resource, by its plural, those that are opened later as well. */
-  hold(plural: string): void;
+  reservation(plural: string): void;
   release(plural: string): void;
   /** Requests so far whose "METHOD /path?query" is so. */
   count(pattern: RegExp): number;
@@ -38,7 +38,7 @@ function watchedBy(url: string): string | undefined {
 class HoldingProxy {
   readonly #target: URL;
   readonly #agent: Agent;
-  readonly #held = new Set<string>();
+  readonly #reserved = new Set<string>();
   readonly #watches = new Set<Watch>();
   readonly #requests: string[] = [];
 
@@ -47,8 +47,8 @@ class HoldingProxy {
     this.#agent = new Agent({ keepAlive: true, ca });
   }
 
-  hold(plural: string): void {
-    this.#held.add(plural);
+  reservation(plural: string): void {
+    this.#reserved.add(plural);
     for (const watch of this.#of(plural)) {
       watch.from.unpipe(watch.to);
       watch.from.pause();
@@ -56,7 +56,7 @@ class HoldingProxy {
   }
 
   release(plural: string): void {
-    this.#held.delete(plural);
+    this.#reserved.delete(plural);
     for (const watch of this.#of(plural)) watch.from.pipe(watch.to);
   }
 
@@ -91,7 +91,7 @@ class HoldingProxy {
     const watch: Watch = { plural, from: answer, to };
     this.#watches.add(watch);
     to.on("close", () => this.#watches.delete(watch));
-    if (!this.#held.has(plural)) answer.pipe(to);
+    if (!this.#reserved.has(plural)) answer.pipe(to);
   }
 
   #of(plural: string): Watch[] {
@@ -117,7 +117,7 @@ export async function startWatchProxy(cluster: Cluster): Promise<WatchProxy> {
   writeFileSync(kubeconfig, text.replace(cluster.server, `https://127.0.0.1:${port}`));
   return {
     kubeconfig,
-    hold: (plural) => proxy.hold(plural),
+    reservation: (plural) => proxy.reservation(plural),
     release: (plural) => proxy.release(plural),
     count: (pattern) => proxy.count(pattern),
     close: async () => {

@@ -8,7 +8,7 @@ import {
   externalDatabaseUrl,
   externalKubeconfig,
   withoutPassword,
-} from "../../dev/local/external.ts";
+} from "../../dev/local/user-provided.ts";
 
 const inShell = (script: string): string =>
   execFileSync("/bin/sh", ["-c", script], { encoding: "utf8", env: { PATH: "/bin:/usr/bin" } });

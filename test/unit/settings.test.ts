@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { readSettings, SettingsError } from "../../src/settings.ts";
-import { settingsReference, variables } from "../../src/settings-variables.ts";
+import { readSettings, SettingsError } from "../../src/settings/read.ts";
+import { settingsReference, variables } from "../../src/settings/variables.ts";
 
 const DATABASE_URL = "postgres://rota@127.0.0.1/rota";
 

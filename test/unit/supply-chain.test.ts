@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { refusedLicences } from "../../dev/tasks/licences.ts";
+import { rejectedLicences } from "../../dev/tasks/licences.ts";
 import { productionPackages } from "../../dev/tasks/locked-packages.ts";
 
 const lock = JSON.stringify({
@@ -21,7 +21,7 @@ describe("what is installed with the program", () => {
   });
 
   it("must state a licence that is compatible with Apache-2.0", () => {
-    expect(refusedLicences(productionPackages(lock))).to.deep.equal([
+    expect(rejectedLicences(productionPackages(lock))).to.deep.equal([
       "@scope/inner 1.0.0: GPL-3.0-only",
       "silent 2.0.0: no licence stated",
     ]);

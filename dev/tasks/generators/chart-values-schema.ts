@@ -1,5 +1,5 @@
 /** The JSON schema of the chart's values: closed, so that a misspelt value is refused and not ignored. */
-import { variables, type Variable } from "../../../src/settings-variables.ts";
+import { variables, type Variable } from "../../../src/settings/variables.ts";
 
 type Schema = Readonly<Record<string, unknown>>;
 

@@ -1,10 +1,10 @@
 /** Makes docs/reference/metrics.md: every metric of the operator, as its parts register them. Nothing is connected to. */
-import { guaranteeGauge } from "../../../src/controllers/guarantees.ts";
-import { createCaches } from "../../../src/caches.ts";
-import { createJobCounters } from "../../../src/controllers/job/counters.ts";
+import { admissionPolicyGauge } from "../../../src/operator/admission-policies.ts";
+import { createInformers } from "../../../src/operator/informers.ts";
+import { createJobCounters } from "../../../src/controllers/job/metrics.ts";
 import { createApiMetrics } from "../../../src/http/metrics.ts";
 import { showStuckPods } from "../../../src/controllers/job/stuck-pods.ts";
-import { createPool } from "../../../src/db/pool.ts";
+import { createPool } from "../../../src/db/client/connection-pool.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
 import type { CredentialSource } from "../../../src/kube/credentials.ts";
 import { createEventRecorder } from "../../../src/kube/events.ts";
@@ -16,12 +16,12 @@ import { stateMetrics } from "../../../src/observability/state-metrics.ts";
 import { jobs } from "../../../src/resources/types.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createController } from "../../../src/runtime/controller.ts";
-import { done } from "../../../src/runtime/reconcile.ts";
+import { done } from "../../../src/runtime/result.ts";
 import { silentLogger as logger } from "../../../src/runtime/logger.ts";
 import { LeaderElection } from "../../../src/runtime/lease.ts";
 import { noMetrics } from "../../../src/runtime/metrics.ts";
 import { cycleObserver } from "../../../src/scheduler/cycle-metrics.ts";
-import { readSettings } from "../../../src/settings.ts";
+import { readSettings } from "../../../src/settings/read.ts";
 import type { GeneratedFile } from "./types.ts";
 
 const nowhere = "postgres://127.0.0.1/none";
@@ -55,11 +55,17 @@ async function registered(): Promise<Described[]> {
   stateMetrics({ registry: metrics.registry, db, clock, logger, timeZone: "UTC", isLeading });
   cycleObserver(metrics);
   createJobCounters(metrics);
-  guaranteeGauge(metrics);
+  admissionPolicyGauge(metrics);
   const settings = readSettings({ DATABASE_URL: nowhere }, false);
   const { gpuResource } = settings;
-  const caches = createCaches({ kube: client, clock, logger, metrics: noMetrics, gpuResource });
-  showStuckPods({ caches, clock, settings }, metrics);
+  const informers = createInformers({
+    kube: client,
+    clock,
+    logger,
+    metrics: noMetrics,
+    gpuResource,
+  });
+  showStuckPods({ informers, clock, settings }, metrics);
   createEventRecorder({ client, clock, logger, metrics, controller: "", instance: "" });
   createReflectorMetrics(metrics, jobs, { objects: () => 0, lastEventSeconds: () => 0 });
   const reconcile = () => Promise.resolve(done());

@@ -1,7 +1,7 @@
 /** docs/reference/schema.sql: the whole schema, read from the catalogs of a database that the migrations made. */
 import { Client } from "pg";
 import { createEmptyDatabase } from "../../../test/support/database.ts";
-import { migrate } from "../../../src/db/migrate.ts";
+import { migrate } from "../../../src/db/client/migrate.ts";
 import type { Generator } from "./types.ts";
 
 /** Objects of extensions, and the table of postgres-migrations, are not part of the schema. */

@@ -1,5 +1,5 @@
 /** Makes docs/reference/settings.md: the operator's environment variables. */
-import { settingsReference } from "../../../src/settings-variables.ts";
+import { settingsReference } from "../../../src/settings/variables.ts";
 import type { GeneratedFile } from "./types.ts";
 
 export function generateSettingsDoc(): Promise<readonly GeneratedFile[]> {
@@ -8,7 +8,7 @@ export function generateSettingsDoc(): Promise<readonly GeneratedFile[]> {
   );
   const content = `# Settings of the operator
 
-Environment variables. Generated from src/settings-variables.ts by \`npm run docs\`; do not edit.
+Environment variables. Generated from src/settings/variables.ts by \`npm run docs\`; do not edit.
 
 | variable | default | meaning |
 |---|---|---|

@@ -13,7 +13,7 @@ function named<Schema extends z.ZodType>(id: string, schema: Schema): Schema {
 }
 
 /** The longest page, and what a page has when nobody says. */
-export const mostPerPage = 500;
+export const maxPerPage = 500;
 export const usualPerPage = 100;
 
 const instant = z.iso.datetime({ offset: true });
@@ -35,7 +35,7 @@ export const page = z.object({
     .number()
     .int()
     .min(1)
-    .max(mostPerPage)
+    .max(maxPerPage)
     .default(usualPerPage)
     .describe("Most items on a page"),
   cursor: z
@@ -71,7 +71,7 @@ const placement = named(
 
 const jobState = z.enum([
   "Pending",
-  "Held",
+  "Reserved",
   "Starting",
   "Running",
   "Evicting",
@@ -115,8 +115,8 @@ export const queuedJob = named(
 );
 export const queuePage = named("QueuePage", z.object({ items: z.array(queuedJob), next }));
 
-const ceiling = named(
-  "Ceiling",
+const quota = named(
+  "Quota",
   z
     .object({
       owner,
@@ -140,7 +140,7 @@ const nodeAnswer = named(
       node: z.string(),
       fits: count.describe("Pods of the job that fit now"),
       free: amounts.describe("Free for a job that starts now"),
-      refusal: z
+      rejection: z
         .enum(["Unschedulable", "Avoided", "NodeSelector", "Taint", "Affinity", "Storage", "Full"])
         .nullable()
         .describe("Why no pod of the job can start there; null when one can"),
@@ -160,7 +160,7 @@ const candidate = named(
       pods: count,
       nodes: z.array(z.string()),
       rule: z
-        .enum(["BorrowerReclaimed", "LowerPriority", "OwnCeiling"])
+        .enum(["BorrowerReclaimed", "LowerPriority", "OwnQuota"])
         .describe("Why it may be evicted for this job"),
       chosen: z.boolean().describe("Whether the decision would evict it"),
     })
@@ -205,7 +205,7 @@ export const whyAnswer = named(
         .boolean()
         .describe("So many jobs are ahead of it that the cycle does not look at it yet"),
       verdict: verdict.nullable().describe("Null when the job does not wait"),
-      ceilings: z.array(ceiling),
+      quotas: z.array(quota),
       nodes: z.object({
         total: count,
         accepting: count.describe("Nodes whose labels and taints accept the job's pods"),
@@ -275,8 +275,8 @@ const gauge = named(
     .object({
       allocatable: amounts,
       committed: amounts.describe("Of Rota's pods, those that leave included"),
-      foreign: amounts.describe("Of other pods"),
-      held: amounts.describe("Kept for jobs whose victims are leaving"),
+      otherUsage: amounts.describe("Of other pods"),
+      reserved: amounts.describe("Kept for jobs whose victims are leaving"),
     })
     .describe("What there is and what is used"),
 );
@@ -316,7 +316,7 @@ const victim = named(
       gpus: count,
       nodes: z.array(z.string()),
       rule: z.string(),
-      outcome: z.enum(["Evicted", "Finished", "Cancelled", "Spared"]).nullable(),
+      outcome: z.enum(["Evicted", "Finished", "Cancelled", "EvictionCancelled"]).nullable(),
       evictedAt: instant.nullable(),
     })
     .describe("A job that was evicted, or is being evicted"),

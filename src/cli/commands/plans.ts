@@ -28,10 +28,10 @@ interface Window {
 interface Found {
   readonly windows: readonly Window[];
   /** Plans that are not in force as they are written, and why. */
-  readonly refused: readonly { readonly plan: string; readonly message: string }[];
+  readonly rejected: readonly { readonly plan: string; readonly message: string }[];
 }
 
-const mostWindows = 10_000;
+const maxWindows = 10_000;
 const ownerPattern = /^(?:(user|group)[:/])?(.+)$/i;
 
 interface Asked {
@@ -74,13 +74,13 @@ const isInForce = ({ metadata, status }: Plan): boolean =>
   status.acceptedGeneration === metadata.generation;
 
 function ofResources(plans: readonly Plan[]): Found {
-  const refused = plans
+  const rejected = plans
     .filter((plan) => !isInForce(plan))
     .map((plan) => ({
       plan: plan.metadata.name,
       message: readyOf(plan)?.message ?? "the operator has not looked at it yet",
     }));
-  return { windows: plans.filter(isInForce).flatMap(windowsOf), refused };
+  return { windows: plans.filter(isInForce).flatMap(windowsOf), rejected };
 }
 
 const ofAnswer = ({ startSecond, endSecond, text: _text, ...rest }: PlanWindowAnswer): Window => ({
@@ -98,8 +98,8 @@ async function find({ connection, api }: Session, asked: Asked | undefined): Pro
     if (!isForbidden(error)) throw error;
   }
   const query = asked && { ownerKind: asked.kind ?? "User", ownerName: asked.name };
-  const items = await api.all<PlanPage["items"][number]>("/api/v1/plans", query ?? {}, mostWindows);
-  return { windows: items.map(ofAnswer), refused: [] };
+  const items = await api.all<PlanPage["items"][number]>("/api/v1/plans", query ?? {}, maxWindows);
+  return { windows: items.map(ofAnswer), rejected: [] };
 }
 
 function legend(windows: readonly Window[]): string[] {
@@ -114,12 +114,12 @@ function legend(windows: readonly Window[]): string[] {
 const subjectOf = ({ owner, resourceType, pool }: Window): string =>
   `${owner.kind} ${owner.name}, ${resourceType === "GPU" ? "GPUs" : "cores"} of pool ${pool}`;
 
-function text({ windows, refused }: Found): string {
+function text({ windows, rejected }: Found): string {
   const groups = Map.groupBy(windows, subjectOf);
   const weeks = [...groups]
     .toSorted(([a], [b]) => a.localeCompare(b))
     .map(([subject, of]) => [styled("bold", subject), calendarText(of), ...legend(of)].join("\n"));
-  const notes = refused.map(({ plan, message }) =>
+  const notes = rejected.map(({ plan, message }) =>
     styled("red", `plan ${plan} is not in force as written: ${message}`),
   );
   const shown = [...weeks, ...(notes.length === 0 ? [] : [notes.join("\n")])];
@@ -131,5 +131,5 @@ export const plans =
   async (session: Session): Promise<View> => {
     const found = await find(session, askedOwner(owner));
     const items = found.windows.map((window) => ({ ...window, text: rangeText(window) }));
-    return { data: { items, refused: found.refused }, text: () => text(found) };
+    return { data: { items, rejected: found.rejected }, text: () => text(found) };
   };

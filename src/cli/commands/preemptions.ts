@@ -1,4 +1,4 @@
-/** `preemptions`: the ledger of evictions, the newest first. */
+/** `preemptions`: the preemption log of evictions, the newest first. */
 import type { Preemption } from "../../api/http/schemas.ts";
 import { ageText, printable, table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";

@@ -3,14 +3,21 @@ import { ageText, table, type Column } from "../output.ts";
 import { listJobs, type Job } from "../resources.ts";
 import type { Session, View } from "../session.ts";
 
-const waitingStates = new Set(["Pending", "Held", "Evicted", "Evicting", "Suspended", "Refused"]);
+const waitingStates = new Set([
+  "Pending",
+  "Reserved",
+  "Evicted",
+  "Evicting",
+  "Suspended",
+  "Rejected",
+]);
 
 const isWaiting = ({ status }: Job): boolean =>
   status.state === undefined || waitingStates.has(status.state);
 
 /** Held jobs start before those in the queue; what has no place is not in it. */
 function rankOf({ status }: Job): number {
-  if (status.state === "Held") return 0;
+  if (status.state === "Reserved") return 0;
   return status.queuePosition ?? Number.MAX_SAFE_INTEGER;
 }
 
@@ -22,13 +29,13 @@ const byPlace = (a: Job, b: Job): number =>
   a.metadata.name.localeCompare(b.metadata.name);
 
 const stateStyle = ({ status: { state } }: Job) => {
-  if (state === "Held" || state === "Evicting") return "yellow";
-  return state === "Refused" ? "red" : undefined;
+  if (state === "Reserved" || state === "Evicting") return "yellow";
+  return state === "Rejected" ? "red" : undefined;
 };
 
-const longestMessage = 100;
+const maxMessage = 100;
 const shortened = (text: string): string =>
-  text.length <= longestMessage ? text : `${text.slice(0, longestMessage - 1)}…`;
+  text.length <= maxMessage ? text : `${text.slice(0, maxMessage - 1)}…`;
 
 const columns: readonly Column<Job>[] = [
   { title: "POOL", value: ({ spec }) => spec.pool },

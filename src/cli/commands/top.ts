@@ -4,26 +4,26 @@ import type { Topic } from "../choices.ts";
 import { coresText, gibibytesText, table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";
 
-const mostRows = 10_000;
+const maxRows = 10_000;
 
 interface Used {
   readonly usage: PoolUsage["usage"];
 }
 
 function share({ usage }: Used): number | undefined {
-  const { allocatable, committed, foreign } = usage;
+  const { allocatable, committed, otherUsage } = usage;
   if (allocatable.gpus === 0) return undefined;
-  return Math.round(((committed.gpus + foreign.gpus) / allocatable.gpus) * 100);
+  return Math.round(((committed.gpus + otherUsage.gpus) / allocatable.gpus) * 100);
 }
 
-const freeGpus = ({ usage: { allocatable, committed, foreign } }: Used): number =>
-  allocatable.gpus - committed.gpus - foreign.gpus;
+const freeGpus = ({ usage: { allocatable, committed, otherUsage } }: Used): number =>
+  allocatable.gpus - committed.gpus - otherUsage.gpus;
 
 const gauges: readonly Column<Used>[] = [
   { title: "GPUS", value: ({ usage }) => usage.allocatable.gpus, right: true },
   { title: "USED", value: ({ usage }) => usage.committed.gpus, right: true },
-  { title: "FOREIGN", value: ({ usage }) => usage.foreign.gpus, right: true },
-  { title: "HELD", value: ({ usage }) => usage.held.gpus, right: true },
+  { title: "FOREIGN", value: ({ usage }) => usage.otherUsage.gpus, right: true },
+  { title: "HELD", value: ({ usage }) => usage.reserved.gpus, right: true },
   { title: "FREE", value: freeGpus, right: true },
   {
     title: "%",
@@ -79,10 +79,10 @@ export const top =
   (what: Topic, { pool }: TopOptions) =>
   async ({ api }: Session): Promise<View> => {
     if (what === "nodes") {
-      const items = await api.all<NodeUsage>("/api/v1/nodes", { pool }, mostRows);
+      const items = await api.all<NodeUsage>("/api/v1/nodes", { pool }, maxRows);
       return { data: { items }, text: () => table(items, nodeColumns) };
     }
-    const all = await api.all<PoolUsage>("/api/v1/pools", {}, mostRows);
+    const all = await api.all<PoolUsage>("/api/v1/pools", {}, maxRows);
     const items = all.filter((row) => pool === undefined || row.pool === pool);
     return { data: { items }, text: () => table(items, poolColumns) };
   };

@@ -23,7 +23,7 @@ interface Line extends Entry {
   readonly drawn: string;
 }
 
-const mostProjects = 10_000;
+const maxProjects = 10_000;
 
 const ofResource = (project: Project): Entry => {
   const { metadata, spec, status } = project;
@@ -56,7 +56,7 @@ const ofAnswer = ({ owner, ...item }: TreeItem): Entry => ({
 /** Without the operator the projects' statuses tell, for who may list them; they follow the database by a minute. */
 async function entriesOf({ connection, api }: Session): Promise<Entry[]> {
   try {
-    return (await api.all<TreeItem>("/api/v1/projects", {}, mostProjects)).map(ofAnswer);
+    return (await api.all<TreeItem>("/api/v1/projects", {}, maxProjects)).map(ofAnswer);
   } catch (error) {
     if (!(error instanceof CliError) || error.exitCode !== exitCodes.unreachable) throw error;
     const found = await listProjects(connection.client).catch(() => {

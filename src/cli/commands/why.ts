@@ -14,13 +14,13 @@ import {
 import { getJob, type Job } from "../resources.ts";
 import type { Session, View } from "../session.ts";
 
-type Ceiling = Why["ceilings"][number];
+type Quota = Why["quotas"][number];
 type NodeAnswer = Why["nodes"]["items"][number];
 type Candidate = Why["candidates"]["items"][number];
 
-const unit = ({ resourceType }: Ceiling): string => (resourceType === "GPU" ? "GPUs" : "cores");
+const unit = ({ resourceType }: Quota): string => (resourceType === "GPU" ? "GPUs" : "cores");
 
-const ceilingColumns: readonly Column<Ceiling>[] = [
+const quotaColumns: readonly Column<Quota>[] = [
   { title: "OWNER", value: ({ owner }) => `${owner.kind} ${owner.name}` },
   { title: "PLANS", value: ({ plans }) => plans.join(", ") },
   { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
@@ -43,7 +43,7 @@ const nodeColumns: readonly Column<NodeAnswer>[] = [
   { title: "FREE MEMORY", value: ({ free }) => gibibytesText(free.memoryBytes), right: true },
   {
     title: "WHY NOT",
-    value: ({ refusal, message }) => (refusal === null ? "" : `${refusal}: ${message ?? ""}`),
+    value: ({ rejection, message }) => (rejection === null ? "" : `${rejection}: ${message ?? ""}`),
   },
 ];
 
@@ -116,7 +116,7 @@ function verdictText({ verdict, isBeyondClaim }: Why, said: string): string[] {
 
 /** Budgets are known to the leader alone, which asks the API server; the verdict above is made without them. */
 const budgetNote = ({ verdict }: Why, job: Job | undefined): string[] =>
-  job?.status.reason === "VictimsProtected" && verdict?.kind === "preempt"
+  job?.status.reason === "BlockedByDisruptionBudget" && verdict?.kind === "preempt"
     ? [
         "Lately the API server refused these evictions for the PodDisruptionBudget that the message names: the job waits until it allows them.",
       ]
@@ -147,7 +147,7 @@ export function whyText(why: Why, job: Job | undefined): string {
     ...(placed === "" ? [] : [`on ${placed}`]),
     ...verdictText(why, said),
     ...budgetNote(why, job),
-    ...section("Plans above it", why.ceilings, why.ceilings.length, ceilingColumns),
+    ...section("Plans above it", why.quotas, why.quotas.length, quotaColumns),
     ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
     ...section(
       "Could be evicted for it",
@@ -169,7 +169,7 @@ function statusText({ metadata, status }: Job, note: string): string {
   ].join("\n");
 }
 
-const ended = new Set(["Succeeded", "Failed", "Cancelled", "Refused"]);
+const ended = new Set(["Succeeded", "Failed", "Cancelled", "Rejected"]);
 
 export const why =
   (name: string) =>

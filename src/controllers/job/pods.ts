@@ -2,7 +2,7 @@
 import type { Context } from "../context.ts";
 import { indices } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
-import type { JobView } from "../../db/job-view.ts";
+import type { JobView } from "../../db/jobs/read.ts";
 import {
   disruptionBudgetOf,
   isAlreadyExists,
@@ -17,26 +17,28 @@ import type { DisruptionBudget } from "../../resources/disruption-budgets.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
-import { each } from "../../runtime/each.ts";
+import { each } from "../../runtime/parallel.ts";
 import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
-import { ensureGangService, surroundingsOf } from "./surroundings.ts";
+import { ensureGangService, podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
-import { refusalOfPod } from "./template-refusal.ts";
+import { rejectionOfPod } from "./template-errors.ts";
 
 /** Pods that the API server has and the cache has not yet, or that leave without a word: looked at again after this. */
-export const unseenPodsSeconds = 1;
+export const expectationSeconds = 1;
 
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
 const callsAtOnce = 16;
 
 export const podsOfJob = (context: Context, key: string, jobUid: string): Pod[] =>
-  context.caches.pods.store.byIndex(indices.podsByJob, key).filter((pod) => pod.jobUid === jobUid);
+  context.informers.pods.store
+    .byIndex(indices.podsByJob, key)
+    .filter((pod) => pod.jobUid === jobUid);
 
 export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 
 /** Its node left the cluster. */
-export const isOnLostNode = ({ caches }: Context, pod: Pod): boolean =>
-  pod.nodeName !== "" && caches.nodes.store.get(pod.nodeName) === undefined;
+export const isOnLostNode = ({ informers }: Context, pod: Pod): boolean =>
+  pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
 /** The node of each pod of the gang, by its index. */
 export function nodesByIndex(view: JobView): string[] {
@@ -56,34 +58,34 @@ export async function createMissingPods(
   existing: readonly Pod[],
   signal: AbortSignal,
 ): Promise<{ readonly asked: number; readonly unseen: number }> {
-  const { unseenPods } = context;
+  const { podExpectations } = context;
   const names = new Set(existing.map((pod) => pod.name));
   const absent = nodesByIndex(view)
     .map((node, index) => ({ node, index, name: podName(job.name, view.attempt, index) }))
     .filter(({ name }) => !names.has(name))
     .filter(({ index }) => !view.completed.includes(index));
-  const missing = absent.filter(({ name }) => !unseenPods.has(job.uid, name));
+  const missing = absent.filter(({ name }) => !podExpectations.has(job.uid, name));
   const counts = { asked: missing.length, unseen: absent.length };
   if (missing.length === 0) return counts;
   const template = await templateOf(context, job, signal);
   const type = podsOf(context.settings.gpuResource);
-  const surroundings = surroundingsOf(job, project, view.configHash);
+  const podEnvironment = podEnvironmentOf(job, project, view.configHash);
   await ensureGangService(context, job, project, signal);
   const made: KubeObject[] = [];
   try {
     await each(missing, callsAtOnce, async ({ node, index, name }) => {
-      const pod = buildPod(template, { ...surroundings, attempt: view.attempt, index, node });
-      unseenPods.asked(job.uid, name);
+      const pod = buildPod(template, { ...podEnvironment, attempt: view.attempt, index, node });
+      podExpectations.asked(job.uid, name);
       try {
         made.push(await context.kube.create(type, pod, { signal }));
         context.checkpoint("pod-created");
       } catch (error) {
-        unseenPods.forget(job.uid, name);
+        podExpectations.forget(job.uid, name);
         if (!isAlreadyExists(error)) throw error;
       }
     });
   } catch (error) {
-    if (refusalOfPod(error) !== undefined) await unmakePods(context, made, signal);
+    if (rejectionOfPod(error) !== undefined) await unmakePods(context, made, signal);
     throw error;
   }
   return counts;
@@ -125,7 +127,7 @@ export async function podsNow(...asked: Parameters<typeof listPods>): Promise<Po
  * Those of them that hold their nodes. Space is given away only on the API server's word: the cache of an operator that
  * has just taken over, or works beside another one, may not know them yet.
  */
-export async function holdingNow(...asked: Parameters<typeof podsNow>): Promise<Pod[]> {
+export async function podsOccupyingNow(...asked: Parameters<typeof podsNow>): Promise<Pod[]> {
   return (await podsNow(...asked)).filter((pod) => !hasEnded(pod));
 }
 
@@ -194,7 +196,7 @@ export interface EvictionProgress {
   /** Pods that still hold their node. */
   readonly holding: number;
   /** The PodDisruptionBudget (namespace/name) that is in the way. */
-  readonly refused: string | undefined;
+  readonly rejected: string | undefined;
   /** Pods that were asked to leave now, or are gone. */
   readonly left: number;
 }
@@ -206,7 +208,7 @@ export async function evictPods(
   signal: AbortSignal,
 ): Promise<EvictionProgress> {
   const holding = pods.filter((pod) => !hasEnded(pod));
-  let refused: string | undefined;
+  let rejected: string | undefined;
   let left = 0;
   await each(
     holding.filter((pod) => !pod.deleting),
@@ -224,11 +226,11 @@ export async function evictPods(
           return;
         }
         context.counters.evictionAsked("refused");
-        refused ??= await refusingBudget(context, error, pod, signal);
+        rejected ??= await refusingBudget(context, error, pod, signal);
       }
     },
   );
-  return { holding: holding.length, refused, left };
+  return { holding: holding.length, rejected, left };
 }
 
 async function budgetsOf(
@@ -276,18 +278,18 @@ export async function budgetAgainst(
 /** What the API server would say now of the eviction of all pods of the job. Evicts nothing. */
 export function probeGang(context: Context): ProbeGang {
   return async (jobUid, key, signal): Promise<GangAnswer> => {
-    let refusedBy: string | undefined;
+    let rejectedBy: string | undefined;
     const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
     await each(pods, callsAtOnce, async (pod) => {
       await context.kube
         .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
         .catch(async (error: unknown) => {
           if (!isDisruptionBudget(error)) return ignoreGone(error);
-          refusedBy ??= await refusingBudget(context, error, pod, signal);
+          rejectedBy ??= await refusingBudget(context, error, pod, signal);
         });
     });
-    if (refusedBy !== undefined) return { refusedBy, uses: [] };
+    if (rejectedBy !== undefined) return { rejectedBy, uses: [] };
     const uses = await usesOfGang(context, jobUid, key, signal);
-    return { refusedBy: tooTight(uses), uses };
+    return { rejectedBy: tooTight(uses), uses };
   };
 }

@@ -1,33 +1,33 @@
 /** A Job from its submission to its end: checks, queue, pods, status. The scheduler decides in between. */
 import type { JobReason } from "../../api/reasons.ts";
-import { readActiveJobsNamed, readJobView } from "../../db/job-view.ts";
-import type { JobView } from "../../db/job-view.ts";
-import { beginEnding, cancelJob } from "../../db/job-progress.ts";
-import { setPriority, setSuspended } from "../../db/queue.ts";
+import { readActiveJobsNamed, readJobView } from "../../db/jobs/read.ts";
+import type { JobView } from "../../db/jobs/read.ts";
+import { beginEnding, cancelJob } from "../../db/jobs/attempts.ts";
+import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { splitKey } from "../../kube/resource.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import { hasEnded, jobs as jobType } from "../../resources/types.ts";
 import type { Job } from "../../resources/types.ts";
-import { again, done } from "../../runtime/reconcile.ts";
+import { requeueAfter, done } from "../../runtime/result.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
-import type { ReconcileResult } from "../../runtime/reconcile.ts";
+import type { ReconcileResult } from "../../runtime/result.ts";
 import type { Context } from "../context.ts";
-import { priorityClassOf, projectOfNamespace } from "../lookups.ts";
-import type { ClassInEffect } from "../lookups.ts";
-import { notify, writeStatus } from "../status.ts";
-import { queueJob } from "./admission.ts";
-import { catchUp, standingNow } from "./adoption.ts";
-import { expire } from "./expiry.ts";
-import { advance } from "./life.ts";
-import { holdingNow, podsOfJob, stopPods, unseenPodsSeconds } from "./pods.ts";
-import { slowStart } from "./slow-start.ts";
-import { isBehind, isLiveStatus, wasQueued } from "./standing.ts";
-import { podsStuck, refusedStatus, statusOf, windowClosing } from "./status.ts";
+import { priorityClassOf, projectOfNamespace } from "../references.ts";
+import type { ClassInEffect } from "../references.ts";
+import { notify, writeStatus } from "../report.ts";
+import { queueJob } from "./enqueue.ts";
+import { catchUp, observedNow } from "./recovery.ts";
+import { expire } from "./ttl.ts";
+import { advance } from "./attempt.ts";
+import { podsOccupyingNow, podsOfJob, stopPods, expectationSeconds } from "./pods.ts";
+import { pendingPodsOf } from "./pending-pods.ts";
+import { isBehind, isLiveStatus, wasQueued } from "./observed-state.ts";
+import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
-const refusedRecheckSeconds = 30;
+const rejectedRecheckSeconds = 30;
 /** Creation times have whole seconds: a new job has at least one second. */
-const firstWordsSeconds = 2;
+const initialStatusDelaySeconds = 2;
 
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
@@ -49,10 +49,11 @@ async function cancel(
       context.db,
       { id: view.id, attempt: view.attempt },
       { ...deleted, counts: false },
+      context.settings.reservationSeconds,
     );
   if ((await stopPods(context, pods, signal)) > 0) return done();
-  const unseen = await holdingNow(context, key, view.id, signal);
-  if ((await stopPods(context, unseen, signal)) > 0) return again(unseenPodsSeconds);
+  const unseen = await podsOccupyingNow(context, key, view.id, signal);
+  if ((await stopPods(context, unseen, signal)) > 0) return requeueAfter(expectationSeconds);
   context.checkpoint("before-cancel");
   await cancelJob(context.db, { id: view.id, ...deleted });
   context.counters.attemptEnded(view.pool, "cancelled");
@@ -89,7 +90,7 @@ async function cancelDeleted(
   let result = done();
   for (const view of active) {
     if (view.id !== presentUid && (await isDeleted(context, key, view, signal)))
-      result = sooner(result, await cancel(context, key, view, signal));
+      result = earliest(result, await cancel(context, key, view, signal));
   }
   return result;
 }
@@ -130,22 +131,22 @@ async function enqueue(
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
   const isKnown = wasQueued(job);
-  const standing = isKnown ? await standingNow(context, job, signal) : undefined;
-  if (isKnown && standing === undefined) return again(unseenPodsSeconds);
-  const refusal = await queueJob(context, job, standing, signal);
+  const observed = isKnown ? await observedNow(context, job, signal) : undefined;
+  if (isKnown && observed === undefined) return requeueAfter(expectationSeconds);
+  const rejection = await queueJob(context, job, observed, signal);
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
-  if (refusal && isKnown) throw new Error(`cannot adopt ${key} yet: ${refusal.message}`);
-  if (refusal) {
-    if (job.status.message !== refusal.message) {
-      const { reason, message: note } = refusal;
+  if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
+  if (rejection) {
+    if (job.status.message !== rejection.message) {
+      const { reason, message: note } = rejection;
       notify(context, jobType, job, { type: "Warning", reason, action: "Refuse", note });
     }
-    const status = refusedStatus(job, refusal, context.clock.now());
+    const status = rejectedStatus(job, rejection, context.clock.now());
     await writeStatus(context, jobType, job, status);
-    return again(refusedRecheckSeconds);
+    return requeueAfter(rejectedRecheckSeconds);
   }
   context.scheduler.wake(job.spec.pool);
-  return again(0);
+  return requeueAfter(0);
 }
 
 /** An event beside the condition, once for each message. */
@@ -162,24 +163,24 @@ function warn(
 }
 
 /** What becomes due first. */
-function sooner(one: ReconcileResult, other: ReconcileResult): ReconcileResult {
+function earliest(one: ReconcileResult, other: ReconcileResult): ReconcileResult {
   if (one.kind !== "again") return other;
   if (other.kind !== "again") return one;
   return one.afterSeconds <= other.afterSeconds ? one : other;
 }
 
-const lookIn = (seconds: number | undefined): ReconcileResult =>
-  seconds === undefined ? done() : again(seconds);
+const requeueIn = (seconds: number | undefined): ReconcileResult =>
+  seconds === undefined ? done() : requeueAfter(seconds);
 
 /**
  * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
  * and a write is saved.
  */
-function untilFirstWords({ clock, scheduler }: Context, job: Job, view: JobView): number {
+function secondsToInitialStatus({ clock, scheduler }: Context, job: Job, view: JobView): number {
   const isNew = view.status === "pending" && !view.suspended && !wasQueued(job);
   if (!isNew || scheduler.explanation(job.uid) !== undefined) return 0;
   const age = clock.now().since(Temporal.Instant.from(job.createdAt)).total("seconds");
-  return Math.max(0, firstWordsSeconds - age);
+  return Math.max(0, initialStatusDelaySeconds - age);
 }
 
 async function follow(
@@ -189,14 +190,15 @@ async function follow(
   key: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  if (view.finishedAt === undefined && (await followSpec(context, job, view))) return again(0);
+  if (view.finishedAt === undefined && (await followSpec(context, job, view)))
+    return requeueAfter(0);
   const pods = podsOfJob(context, key, job.uid);
   const project = projectOfNamespace(context, job.namespace);
-  const { result, heldUpBy } = await advance({ context, job, project, view, pods, signal });
+  const { result, blockedBy } = await advance({ context, job, project, view, pods, signal });
   // The row has just changed: the next turn, at once, writes the status of what it is then.
   if (result.kind === "again" && result.afterSeconds === 0) return result;
-  const patience = untilFirstWords(context, job, view);
-  if (patience > 0) return again(patience);
+  const patience = secondsToInitialStatus(context, job, view);
+  if (patience > 0) return requeueAfter(patience);
   const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
   warn(context, job, windowClosing, notice);
   const now = context.clock.now();
@@ -209,12 +211,12 @@ async function follow(
     message === undefined ? undefined : { reason: "PodsStuck", message },
   );
   const explanation = context.scheduler.explanation(job.uid);
-  const start = slowStart(view, pods, now, context.settings.startDeadlineSeconds);
-  const remarks = { explanation, notice, stuck: message, slowStart: start.message, heldUpBy };
+  const start = pendingPodsOf(view, pods, now, context.settings.startDeadlineSeconds);
+  const remarks = { explanation, notice, stuck: message, pendingPodsOf: start.message, blockedBy };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
-  const look = sooner(lookIn(stuck.nextSeconds), lookIn(start.nextSeconds));
-  if (view.finishedAt === undefined) return sooner(result, look);
-  return sooner(look, await expire(context, job, pods, view.finishedAt, signal));
+  const look = earliest(requeueIn(stuck.nextSeconds), requeueIn(start.nextSeconds));
+  if (view.finishedAt === undefined) return earliest(result, look);
+  return earliest(look, await expire(context, job, pods, view.finishedAt, signal));
 }
 
 /** The status says so, or pods of a later attempt do, whose status the cache has not shown yet. */
@@ -229,11 +231,11 @@ async function reconcile(
   key: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const cached = context.caches.jobs.store.get(key);
+  const cached = context.informers.jobs.store.get(key);
   const job = cached?.deleting === true ? undefined : cached;
   const cancelling = await cancelDeleted(context, key, job?.uid, signal);
   if (job === undefined) return cancelling;
-  return sooner(await reconcilePresent(context, job, key, signal), cancelling);
+  return earliest(await reconcilePresent(context, job, key, signal), cancelling);
 }
 
 async function reconcilePresent(
@@ -260,7 +262,7 @@ export function reconcileJob(context: Context): Reconcile {
     try {
       return await reconcile(context, key, signal);
     } catch (error) {
-      if (isNotFound(error) && context.caches.jobs.store.get(key) === undefined) return done();
+      if (isNotFound(error) && context.informers.jobs.store.get(key) === undefined) return done();
       throw error;
     }
   };

@@ -4,26 +4,26 @@ import type { Condition } from "../../api/conditions.ts";
 import { jobReasonOf, type JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
-import type { JobView } from "../../db/job-view.ts";
-import { sameProjectAs, shownJobs } from "../../domain/mentions.ts";
+import type { JobView } from "../../db/jobs/read.ts";
+import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
-import type { Explanation } from "../../scheduler/explanations.ts";
-import type { Notice } from "../../scheduler/window-notices.ts";
-import type { Refusal } from "./refusal.ts";
+import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
+import type { Notice } from "../../scheduler/windows/notices.ts";
+import type { Rejection } from "./rejection.ts";
 
-interface Words {
+interface StatusText {
   readonly reason: JobReason;
   readonly message: string;
 }
 
-const fixedWords: Readonly<Partial<Record<JobStatusName, Words>>> = {
+const fixedTexts: Readonly<Partial<Record<JobStatusName, StatusText>>> = {
   starting: { reason: "Admitted", message: "the pods are being created" },
   succeeded: { reason: "Completed", message: "all pods ended well" },
 };
 
 /** After a failure the job is left out of the queue for a while, and says what it failed of. */
-function backOffWords({ notBefore, reason, message }: JobView): Words | undefined {
+function backOffText({ notBefore, reason, message }: JobView): StatusText | undefined {
   if (notBefore === undefined) return undefined;
   const at = notBefore.round("second").toString();
   return { reason: reason ?? "Queued", message: `${message ?? "failed"}; tried again at ${at}` };
@@ -32,42 +32,45 @@ function backOffWords({ notBefore, reason, message }: JobView): Words | undefine
 /** Why the job is or was evicted, as everybody may read who may see it; undefined when it is not. */
 export function evictionText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
-  return shownJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
+  return redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
 }
 
-function waitingWords(view: JobView, explanation: Explanation | undefined): Words {
+function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
   if (view.suspended)
     return { reason: "Suspended", message: "spec.suspend is true: it waits until that is false" };
   const waits = explanation ??
-    backOffWords(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
+    backOffText(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
   const eviction = evictionText(view);
   if (view.status !== "evicted" || eviction === undefined) return waits;
   return { reason: waits.reason, message: `evicted: ${eviction}; ${waits.message}` };
 }
 
 /** Why the attempt ends, while its pods still leave. */
-function endingWords({ ending }: JobView): Words | undefined {
+function endingText({ ending }: JobView): StatusText | undefined {
   const reason = ending && jobReasonOf(ending.reason);
   return reason && { reason, message: `${ending?.message ?? ""}; its pods are being stopped` };
 }
 
 /** Whom it makes way for, and what keeps its pods from leaving. */
-function leavingWords(view: JobView, heldUpBy: string | undefined): Words {
+function evictingText(view: JobView, blockedBy: string | undefined): StatusText {
   const message = evictionText(view) ?? "makes way for another job";
-  if (heldUpBy === undefined) return { reason: "Evicting", message };
+  if (blockedBy === undefined) return { reason: "Evicting", message };
   return {
-    reason: "EvictionHeldUp",
-    message: `${message}; held up by PodDisruptionBudget ${heldUpBy}, and asked for again until it allows`,
+    reason: "EvictionBlocked",
+    message: `${message}; held up by PodDisruptionBudget ${blockedBy}, and asked for again until it allows`,
   };
 }
 
-function wordsOf(view: JobView, { explanation, slowStart, heldUpBy }: Remarks): Words {
+function statusTextOf(
+  view: JobView,
+  { explanation, pendingPodsOf, blockedBy }: Remarks,
+): StatusText {
   const { status } = view;
-  if (status === "pending" || status === "evicted") return waitingWords(view, explanation);
-  const ending = status === "starting" || status === "running" ? endingWords(view) : undefined;
+  if (status === "pending" || status === "evicted") return waitingText(view, explanation);
+  const ending = status === "starting" || status === "running" ? endingText(view) : undefined;
   if (ending) return ending;
-  if (slowStart !== undefined) return { reason: "PodsPending", message: slowStart };
-  const fixed = fixedWords[status];
+  if (pendingPodsOf !== undefined) return { reason: "PodsPending", message: pendingPodsOf };
+  const fixed = fixedTexts[status];
   if (fixed) return fixed;
   if (status === "running") {
     return view.borrowing
@@ -75,15 +78,15 @@ function wordsOf(view: JobView, { explanation, slowStart, heldUpBy }: Remarks): 
           reason: "Borrowing",
           message: "runs on capacity outside its plans and can be evicted for entitled jobs",
         }
-      : { reason: "Entitled", message: "runs inside its plans" };
+      : { reason: "WithinQuota", message: "runs inside its plans" };
   }
-  if (status === "held") {
+  if (status === "reserved") {
     return {
-      reason: "VictimsLeaving",
+      reason: "WaitingForPreemption",
       message: `capacity is kept on ${nodesOf(view).join(", ")} while its victims leave`,
     };
   }
-  if (status === "evicting") return leavingWords(view, heldUpBy);
+  if (status === "evicting") return evictingText(view, blockedBy);
   return {
     reason: view.reason ?? (status === "failed" ? "Failed" : "Cancelled"),
     message: view.message ?? "",
@@ -99,7 +102,7 @@ const activePods = (view: JobView, pods: readonly Pod[]): number =>
     : pods.filter((pod) => !hasEnded(pod)).length;
 
 /** Pods of an ended job may have been deleted since they were counted. */
-const keepCounts = (
+const retainCounts = (
   { status }: Job,
   view: JobView,
   counts: NonNullable<JobStatus["pods"]>,
@@ -136,21 +139,21 @@ const isWaiting = (status: JobStatusName): boolean => status === "pending" || st
 function conditionsOf(
   job: Job,
   isReady: boolean,
-  words: Words,
+  words: StatusText,
   now: Temporal.Instant,
 ): Condition[] {
   const condition = ready(job.generation, isReady, words.reason, words.message);
   return withCondition(job.status.conditions ?? [], condition, now);
 }
 
-export function refusedStatus(job: Job, refusal: Refusal, now: Temporal.Instant): JobStatus {
+export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Instant): JobStatus {
   return {
     ...job.status,
     observedGeneration: job.generation,
-    state: "Refused",
-    reason: refusal.reason,
-    message: refusal.message,
-    conditions: conditionsOf(job, false, refusal, now),
+    state: "Rejected",
+    reason: rejection.reason,
+    message: rejection.message,
+    conditions: conditionsOf(job, false, rejection, now),
   };
 }
 
@@ -164,7 +167,7 @@ function withWarning(
   conditions: readonly Condition[],
   type: string,
   job: Job,
-  words: Words | undefined,
+  words: StatusText | undefined,
   now: Temporal.Instant,
 ): Condition[] {
   if (words === undefined) return conditions.filter((condition) => condition.type !== type);
@@ -184,17 +187,17 @@ export interface Remarks {
   /** Names the pods that do not end. */
   readonly stuck: string | undefined;
   /** How far a gang is that takes a while to start. */
-  readonly slowStart: string | undefined;
+  readonly pendingPodsOf: string | undefined;
   /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
-  readonly heldUpBy: string | undefined;
+  readonly blockedBy: string | undefined;
 }
 
 export const noRemarks: Remarks = {
   explanation: undefined,
   notice: undefined,
   stuck: undefined,
-  slowStart: undefined,
-  heldUpBy: undefined,
+  pendingPodsOf: undefined,
+  blockedBy: undefined,
 };
 
 export function statusOf(
@@ -205,9 +208,10 @@ export function statusOf(
   now: Temporal.Instant,
 ): JobStatus {
   const { explanation, notice, stuck } = remarks;
-  const words = wordsOf(view, remarks);
+  const words = statusTextOf(view, remarks);
   const { nodes: formerNodes } = job.status;
-  const nodes = view.placements.length > 0 && view.status !== "held" ? nodesOf(view) : formerNodes;
+  const nodes =
+    view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;
   const suspended = view.suspended && isWaiting(view.status);
   return {
     observedGeneration: job.generation,
@@ -222,7 +226,7 @@ export function statusOf(
     attempt: view.attempt,
     ...(nodes === undefined ? {} : { nodes }),
     ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
-    pods: keepCounts(
+    pods: retainCounts(
       job,
       view,
       podCounts(

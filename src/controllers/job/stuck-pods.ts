@@ -46,7 +46,7 @@ export function stuckPods(
 
 /** Call it once. */
 export function showStuckPods(
-  { caches, clock, settings }: Pick<Context, "caches" | "clock" | "settings">,
+  { informers, clock, settings }: Pick<Context, "informers" | "clock" | "settings">,
   metrics: Metrics,
 ): void {
   metrics.gaugeFunction(
@@ -57,7 +57,7 @@ export function showStuckPods(
     },
     () => {
       const now = clock.now();
-      const stuck = [...caches.pods.store.values()].filter(
+      const stuck = [...informers.pods.store.values()].filter(
         (pod) =>
           pod.jobKey !== "" &&
           isLeaving(pod) &&

@@ -1,35 +1,33 @@
 /** Brings ResourcePlans into the database, which accepts or refuses them, and says what of them is in force; many at once. */
-import { readPlanViews, withdrawPlans } from "../../db/plan-views.ts";
-import type { PlanView } from "../../db/plan-views.ts";
-import { replacePlan } from "../../db/plans.ts";
+import { readPlanViews, withdrawPlans } from "../../db/tenants/plan-views.ts";
+import type { PlanView } from "../../db/tenants/plan-views.ts";
+import { replacePlan } from "../../db/tenants/plans.ts";
 import { days } from "../../domain/windows.ts";
 import { RotaError } from "../../errors.ts";
 import { byAge } from "../../resources/meta.ts";
 import { resourcePlans } from "../../resources/types.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
-import { again, done, failed } from "../../runtime/reconcile.ts";
-import type { ReconcileResult } from "../../runtime/reconcile.ts";
-import { each } from "../../runtime/each.ts";
+import { requeueAfter, done, failed } from "../../runtime/result.ts";
+import type { ReconcileResult } from "../../runtime/result.ts";
+import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
-import { poolNames } from "../lookups.ts";
-import { notify, writeStatus } from "../status.ts";
-import { closeAhead, nextLookSeconds, stateOf, statusOf } from "./status.ts";
-import type { PlanMoment, PlanState, Refused } from "./status.ts";
-import { acceptedText, closesSoonText } from "./words.ts";
+import { poolNames } from "../references.ts";
+import { notify, writeStatus } from "../report.ts";
+import { closeAhead, nextCheckSeconds, stateOf, statusOf } from "./status.ts";
+import type { PlanMoment, PlanState, Rejected } from "./status.ts";
+import { acceptedText, closesSoonText } from "./messages.ts";
 
 /** Clocks are corrected, and time zones' rules change: nobody sleeps longer on what was computed. */
-const longestPauseSeconds = 3600;
+const maxPauseSeconds = 3600;
 const writesAtOnce = 16;
 
-const isAboutThePlan = (error: unknown): error is Refused =>
+const isAboutThePlan = (error: unknown): error is Rejected =>
   error instanceof RotaError &&
-  (error.code === "PlanOverlap" ||
-    error.code === "PlanWindowInvalid" ||
-    error.code === "InvalidValue");
+  (error.code === "PlanOverlap" || error.code === "InvalidWindow" || error.code === "InvalidValue");
 
 /** Undefined when the database took the plan; what it refused otherwise. */
-async function store({ db }: Context, plan: ResourcePlan): Promise<Refused | undefined> {
+async function store({ db }: Context, plan: ResourcePlan): Promise<Rejected | undefined> {
   const { spec } = plan;
   try {
     await replacePlan(db, {
@@ -60,7 +58,7 @@ class Batch {
   readonly #context: Context;
   readonly #warned: Warned;
   readonly #results = new Map<string, ReconcileResult>();
-  readonly #refusals = new Map<string, Refused>();
+  readonly #rejections = new Map<string, Rejected>();
   readonly #accepted = new Set<string>();
   #views = new Map<string, PlanView>();
 
@@ -70,7 +68,7 @@ class Batch {
   }
 
   async run(names: readonly string[]): Promise<ReadonlyMap<string, ReconcileResult>> {
-    const { store: cached } = this.#context.caches.plans;
+    const { store: cached } = this.#context.informers.plans;
     const plans = names.flatMap((name) => cached.get(name) ?? []);
     const isFewer = await this.#withdraw(names, plans);
     if (plans.length > 0) {
@@ -114,7 +112,7 @@ class Batch {
     for (let before = Number.POSITIVE_INFINITY; left.length > 0 && left.length < before;) {
       before = left.length;
       for (const plan of left) await this.#tryOne(plan);
-      left = left.filter(({ name }) => this.#refusals.has(name));
+      left = left.filter(({ name }) => this.#rejections.has(name));
     }
     const accepted = plans.filter(({ name }) => this.#accepted.has(name));
     if (accepted.length > 0) await this.#read(accepted);
@@ -122,12 +120,12 @@ class Batch {
 
   async #tryOne(plan: ResourcePlan): Promise<void> {
     try {
-      const refused = await store(this.#context, plan);
-      if (refused) {
-        this.#refusals.set(plan.name, refused);
+      const rejected = await store(this.#context, plan);
+      if (rejected) {
+        this.#rejections.set(plan.name, rejected);
         return;
       }
-      this.#refusals.delete(plan.name);
+      this.#rejections.delete(plan.name);
       this.#accepted.add(plan.name);
       const former = this.#views.get(plan.uid)?.pool;
       for (const pool of new Set([former ?? plan.spec.pool, plan.spec.pool])) {
@@ -146,7 +144,7 @@ class Batch {
       if (this.#results.has(plan.name)) return;
       const view = this.#views.get(plan.uid);
       const moment = { ...at, poolHasNodes: pools.has(view?.pool ?? plan.spec.pool) };
-      const state = stateOf(plan, view, this.#refusals.get(plan.name), moment);
+      const state = stateOf(plan, view, this.#rejections.get(plan.name), moment);
       try {
         this.#results.set(plan.name, await this.#reportOne(state, moment));
       } catch (error) {
@@ -161,16 +159,16 @@ class Batch {
     this.#tell(state, moment);
     await writeStatus(context, resourcePlans, plan, statusOf(state, moment));
     if (quantityNow !== plan.status.quantityNow) context.tenants.granted(plan.spec.owner);
-    const seconds = nextLookSeconds(state, moment, context.settings.windowWarningSeconds);
-    return seconds === undefined ? done() : again(Math.min(seconds, longestPauseSeconds));
+    const seconds = nextCheckSeconds(state, moment, context.settings.windowWarningSeconds);
+    return seconds === undefined ? done() : requeueAfter(Math.min(seconds, maxPauseSeconds));
   }
 
   /** Events: once for each version of the plan, and once before each close that concerns somebody. */
   #tell(state: PlanState, moment: PlanMoment): void {
-    const { plan, view, refused } = state;
+    const { plan, view, rejected } = state;
     const isNew = plan.status.observedGeneration !== plan.generation;
-    if (refused && isNew) {
-      const { code: reason, message: note } = refused;
+    if (rejected && isNew) {
+      const { code: reason, message: note } = rejected;
       this.#notify(plan, { type: "Warning", reason, action: "Refuse", note });
     }
     if (
@@ -205,7 +203,7 @@ class Batch {
 export function reconcilePlans(context: Context): ReconcileBatch {
   const warned: Warned = new Map();
   return async (names) => {
-    const { store: cached } = context.caches.plans;
+    const { store: cached } = context.informers.plans;
     const results = await new Batch(context, warned).run(names);
     const present = new Set([...cached.values()].map(({ uid }) => uid));
     for (const uid of warned.keys()) if (!present.has(uid)) warned.delete(uid);

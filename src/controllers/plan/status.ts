@@ -2,16 +2,16 @@
 import { ready, withCondition } from "../../api/conditions.ts";
 import type { ResourcePlanStatus } from "../../api/generated.ts";
 import type { PlanReason } from "../../api/reasons.ts";
-import type { PlanView } from "../../db/plan-views.ts";
+import type { PlanView } from "../../db/tenants/plan-views.ts";
 import { changesAfter, quantityAt, secondOfWeek } from "../../domain/windows.ts";
 import type { QuantityChange, QuantityWindow } from "../../domain/windows.ts";
 import type { RotaError } from "../../errors.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
-import { inForceText, refusedText } from "./words.ts";
+import { inForceText, rejectedText } from "./messages.ts";
 
 /** What of a plan the database refused: a person has to change it. */
-export type Refused = RotaError & {
-  readonly code: Extract<PlanReason, "PlanOverlap" | "PlanWindowInvalid" | "InvalidValue">;
+export type Rejected = RotaError & {
+  readonly code: Extract<PlanReason, "PlanOverlap" | "InvalidWindow" | "InvalidValue">;
 };
 
 export interface PlanMoment {
@@ -24,7 +24,7 @@ export interface PlanState {
   readonly plan: ResourcePlan;
   /** Undefined when nothing of the plan is in force. */
   readonly view: PlanView | undefined;
-  readonly refused: Refused | undefined;
+  readonly rejected: Rejected | undefined;
   readonly quantityNow: number;
   readonly next: QuantityChange | undefined;
 }
@@ -35,27 +35,27 @@ const quantityWindows = ({ windows, quantity }: PlanView): QuantityWindow[] =>
 export function stateOf(
   plan: ResourcePlan,
   view: PlanView | undefined,
-  refused: Refused | undefined,
+  rejected: Rejected | undefined,
   { now, timeZone }: PlanMoment,
 ): PlanState {
   const windows = view ? quantityWindows(view) : [];
   const quantityNow = quantityAt(windows, secondOfWeek(now, timeZone));
   const [next] = changesAfter(windows, now, timeZone);
-  return { plan, view, refused, quantityNow, next };
+  return { plan, view, rejected, quantityNow, next };
 }
 
-function messageOf({ plan, view, refused, quantityNow, next }: PlanState, moment: PlanMoment) {
-  if (refused) return refusedText(refused.message, view?.generation);
+function messageOf({ plan, view, rejected, quantityNow, next }: PlanState, moment: PlanMoment) {
+  if (rejected) return rejectedText(rejected.message, view?.generation);
   if (!view) return "not stored yet";
   return inForceText(plan, view, quantityNow, next, moment);
 }
 
 export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
-  const { plan, view, refused, quantityNow, next } = state;
+  const { plan, view, rejected, quantityNow, next } = state;
   const condition = ready(
     plan.generation,
-    refused === undefined,
-    refused?.code ?? "Accepted",
+    rejected === undefined,
+    rejected?.code ?? "Accepted",
     messageOf(state, moment),
   );
   return {
@@ -72,7 +72,7 @@ export const closeAhead = ({ view, next, quantityNow }: PlanState): QuantityChan
   view && next && next.quantity < quantityNow && view.used > next.quantity ? next : undefined;
 
 /** Seconds until the plan has to be looked at again without any change; undefined when never. */
-export function nextLookSeconds(
+export function nextCheckSeconds(
   state: PlanState,
   { now }: PlanMoment,
   warningSeconds: number,

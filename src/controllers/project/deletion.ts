@@ -1,7 +1,7 @@
 /** The end of a project: what blocks it is named, what Rota made goes, what holds data stays unless told otherwise. */
 import { annotations, labels, managedBy } from "../../api/names.ts";
-import { blockersOfDeletion } from "../../db/project-tree.ts";
-import { deleteProject } from "../../db/projects.ts";
+import { blockersOfDeletion } from "../../db/tenants/project-tree.ts";
+import { deleteProject } from "../../db/tenants/projects.ts";
 import { RotaError } from "../../errors.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
@@ -12,15 +12,15 @@ import type { ProjectNamespace } from "../../resources/tenant-types.ts";
 import { configMaps, persistentVolumeClaims, projects } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
-import { notify } from "../status.ts";
+import { notify } from "../report.ts";
 import { hasFinalizer, removeFinalizer } from "./finalizer.ts";
 import { namespaceOf } from "./namespace.ts";
-import { refused } from "./outcome.ts";
+import { rejected } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { removeRoleBinding } from "./roles.ts";
 
 /** Names in a message; more are counted by the reader. */
-const mostNames = 20;
+const maxNames = 20;
 
 /** Children and active jobs block the deletion, and are named. */
 async function blockade(context: Context, project: Project): Promise<Outcome | undefined> {
@@ -35,7 +35,7 @@ async function blockade(context: Context, project: Project): Promise<Outcome | u
       ...children.map((name) => `project ${name}`),
       ...jobs.map((name) => `job ${name}`),
     ];
-    return refused("DeletionBlocked", `waits for: ${named.join(", ")}`);
+    return rejected("DeletionBlocked", `waits for: ${named.join(", ")}`);
   }
 }
 
@@ -100,13 +100,13 @@ async function removeClaims(
 }
 
 function tellKept(context: Context, project: Project, claims: readonly KubeObject[]): void {
-  const names = claims.map((claim) => claim.metadata.name).slice(0, mostNames);
+  const names = claims.map((claim) => claim.metadata.name).slice(0, maxNames);
   const what =
     names.length > 0
       ? `with the claims ${names.join(", ")} (spec.reclaimPolicy Retain)`
       : "since it was handed over to the project";
   const note = `namespace "${namespaceOf(project)}" is kept ${what}; a new project of this name takes it over`;
-  const notice = { type: "Normal", reason: "NamespaceKept", action: "Release", note } as const;
+  const notice = { type: "Normal", reason: "NamespaceRetained", action: "Release", note } as const;
   notify(context, projects, project, notice);
 }
 

@@ -7,8 +7,8 @@ import { namespaceManifest } from "../../resources/tenancy.ts";
 import { projects } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
-import { notify } from "../status.ts";
-import { refusalOfCluster, refused } from "./outcome.ts";
+import { notify } from "../report.ts";
+import { rejectionOfCluster, rejected } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
@@ -24,7 +24,7 @@ type Verdict = "ours" | "adopt" | Outcome;
 export function verdictOn(project: Project, namespace: ProjectNamespace): Verdict {
   const { name } = namespace;
   if (namespace.deleting) {
-    return refused(
+    return rejected(
       "NamespaceTerminating",
       `namespace "${name}" is being deleted; it is made again when it is gone`,
     );
@@ -32,13 +32,13 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   if (namespace.project === project.name) return "ours";
   if (isHandedOver(project, namespace)) return "adopt";
   if (namespace.project !== "") {
-    return refused(
-      "NamespaceNotOurs",
+    return rejected(
+      "NamespaceNotOwned",
       `namespace "${name}" belongs to project ${namespace.project}; set spec.namespace of a new project to another one`,
     );
   }
-  return refused(
-    "NamespaceNotOurs",
+  return rejected(
+    "NamespaceNotOwned",
     `namespace "${name}" exists already; annotate it with ${annotations.adopt}=${project.name} to hand it over, or create the project with another spec.namespace`,
   );
 }
@@ -80,7 +80,7 @@ async function write(
 }
 
 /** Undefined when the namespace is there and as it should be. */
-export async function keepNamespace(
+export async function reconcileNamespace(
   context: Context,
   project: Project,
   signal: AbortSignal,
@@ -98,7 +98,7 @@ export async function keepNamespace(
   try {
     await write(context, project, existing, signal);
   } catch (error) {
-    return refusalOfCluster(error, `namespace "${name}"`);
+    return rejectionOfCluster(error, `namespace "${name}"`);
   }
   const isTakenOver = verdict === "adopt" && existing?.annotations[annotations.adopt] !== undefined;
   if (isTakenOver) {

@@ -8,7 +8,7 @@ export interface Outcome {
   readonly message: string;
 }
 
-export const refused = (reason: ProjectReason, message: string): Outcome => ({
+export const rejected = (reason: ProjectReason, message: string): Outcome => ({
   isReady: false,
   reason,
   message,
@@ -24,7 +24,7 @@ export const asSpecified: Outcome = {
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
 /** The API server's refusal in its own words; anything else is thrown, to be tried again. */
-export function refusalOfCluster(error: unknown, what: string): Outcome {
+export function rejectionOfCluster(error: unknown, what: string): Outcome {
   if (!(error instanceof KubeError) || !finalStatuses.has(error.status)) throw error;
-  return refused("ClusterRefused", `${what}: ${error.explanation}`);
+  return rejected("ClusterRejected", `${what}: ${error.explanation}`);
 }

@@ -1,24 +1,24 @@
 /** Keeps projects: rows and place in the tree, namespace, role bindings, storages, status; many at once. */
 import type { ProjectStatus } from "../../api/generated.ts";
-import { readProjectViews } from "../../db/project-views.ts";
-import type { ProjectView } from "../../db/project-views.ts";
+import { readProjectViews } from "../../db/tenants/project-views.ts";
+import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { byAge } from "../../resources/meta.ts";
 import type { Project } from "../../resources/types.ts";
 import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
-import { again, done, failed } from "../../runtime/reconcile.ts";
-import type { ReconcileResult } from "../../runtime/reconcile.ts";
-import { each } from "../../runtime/each.ts";
+import { requeueAfter, done, failed } from "../../runtime/result.ts";
+import type { ReconcileResult } from "../../runtime/result.ts";
+import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
 import { removeProject } from "./deletion.ts";
 import { addFinalizer, hasFinalizer } from "./finalizer.ts";
-import { keepNamespace, namespaceOf } from "./namespace.ts";
+import { reconcileNamespace, namespaceOf } from "./namespace.ts";
 import { asSpecified } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
-import { keepRoles } from "./roles.ts";
-import { storeProject } from "./rows.ts";
+import { reconcileRoles } from "./roles.ts";
+import { storeProject } from "./store.ts";
 import { factsOf, writeOutcome } from "./status.ts";
-import { keepStorages } from "./storages.ts";
+import { reconcileStorages } from "./storages.ts";
 import { lineOf } from "./tree.ts";
 
 /** What a refused project waits for tells by itself; this is for what no change tells of. */
@@ -50,7 +50,7 @@ async function forEach(
     } catch (error) {
       // Gone, or changed since: its event is on the way, or has come already.
       const isOld = isNotFound(error) || isConflict(error);
-      results.set(project.name, isOld ? again(1) : failed(error));
+      results.set(project.name, isOld ? requeueAfter(1) : failed(error));
     }
   });
 }
@@ -62,7 +62,7 @@ class Batch {
   readonly #context: Context;
   readonly #signal: AbortSignal;
   readonly #results: Results = new Map();
-  readonly #refusals = new Map<string, Outcome>();
+  readonly #rejections = new Map<string, Outcome>();
   #views = new Map<string, ProjectView>();
 
   constructor(context: Context, signal: AbortSignal) {
@@ -71,7 +71,7 @@ class Batch {
   }
 
   async run(names: readonly string[]): Promise<Results> {
-    const { store } = this.#context.caches.projects;
+    const { store } = this.#context.informers.projects;
     const projects = names.flatMap((name) => store.get(name) ?? []);
     const blocked = await this.#remove(projects.filter(({ deleting }) => deleting));
     // While its deletion is blocked a project is kept: who loses a role above must lose it here, too.
@@ -90,7 +90,7 @@ class Batch {
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
       const obstacle = await removeProject(this.#context, project, this.#signal);
       if (!obstacle) return done();
-      this.#refusals.set(project.name, obstacle);
+      this.#rejections.set(project.name, obstacle);
       blocked.push(project);
       return undefined;
     });
@@ -119,7 +119,7 @@ class Batch {
 
   /** Writes the rows of those that changed, parents first. */
   async #store(projects: readonly Project[]): Promise<void> {
-    const { store } = this.#context.caches.projects;
+    const { store } = this.#context.informers.projects;
     const stale = projects
       .filter((project) => !this.#isStored(project))
       .toSorted(
@@ -130,8 +130,8 @@ class Batch {
     const byDepth = Map.groupBy(stale, (project) => lineOf(store, project).length);
     for (const depth of [...byDepth.keys()].toSorted((one, other) => one - other)) {
       await forEach(byDepth.get(depth) ?? [], rowsAtOnce, this.#results, async (project) => {
-        const refusal = await storeProject(this.#context, project);
-        if (refusal) this.#refusals.set(project.name, refusal);
+        const rejection = await storeProject(this.#context, project);
+        if (rejection) this.#rejections.set(project.name, rejection);
         else this.#tellOthers(project);
         return undefined;
       });
@@ -147,13 +147,13 @@ class Batch {
   async #converge(projects: readonly Project[]): Promise<void> {
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
       const view = this.#views.get(project.uid);
-      const refusal = this.#refusals.get(project.name);
+      const rejection = this.#rejections.get(project.name);
       // A refused change leaves the project as it was, and that is kept.
       const kept = view && (await this.#keep(project, view));
-      const obstacle = refusal ?? kept?.obstacle;
+      const obstacle = rejection ?? kept?.obstacle;
       if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
       await writeOutcome(this.#context, project, obstacle ?? asSpecified, kept?.facts ?? {});
-      return obstacle ? again(recheckSeconds) : done();
+      return obstacle ? requeueAfter(recheckSeconds) : done();
     });
   }
 
@@ -161,10 +161,10 @@ class Batch {
     const context = this.#context;
     const signal = this.#signal;
     const facts = factsOf(view);
-    const ofNamespace = await keepNamespace(context, project, signal);
+    const ofNamespace = await reconcileNamespace(context, project, signal);
     if (ofNamespace) return { obstacle: ofNamespace, facts };
-    const ofRoles = await keepRoles(context, project, view, signal);
-    const ofStorages = await keepStorages(context, project, signal);
+    const ofRoles = await reconcileRoles(context, project, view, signal);
+    const ofStorages = await reconcileStorages(context, project, signal);
     return {
       obstacle: ofRoles ?? ofStorages,
       facts: { ...facts, namespace: namespaceOf(project) },

@@ -1,5 +1,5 @@
 /** A project's RoleBindings: one for each role that somebody has, here or above. */
-import type { ProjectView } from "../../db/project-views.ts";
+import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { isInvalid, isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
@@ -9,7 +9,7 @@ import type { ProjectRoleBinding } from "../../resources/tenant-types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { refusalOfCluster } from "./outcome.ts";
+import { rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 export interface RoleWrites {
@@ -71,7 +71,7 @@ async function applyRoleBinding(
 }
 
 /** Undefined when the bindings are those of the members. */
-export async function keepRoles(
+export async function reconcileRoles(
   context: Context,
   project: Project,
   { members }: ProjectView,
@@ -86,6 +86,6 @@ export async function keepRoles(
     for (const manifest of apply) await applyRoleBinding(context, manifest, signal);
     return undefined;
   } catch (error) {
-    return refusalOfCluster(error, `RoleBindings of namespace "${namespaceOf(project)}"`);
+    return rejectionOfCluster(error, `RoleBindings of namespace "${namespaceOf(project)}"`);
   }
 }

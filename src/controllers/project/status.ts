@@ -1,11 +1,11 @@
 /** What a Project's status says. */
 import { ready, withCondition } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
-import type { ProjectView } from "../../db/project-views.ts";
+import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { projects } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
-import { writeStatus } from "../status.ts";
+import { writeStatus } from "../report.ts";
 import type { Outcome } from "./outcome.ts";
 
 /** Pure: the facts a view shows. */

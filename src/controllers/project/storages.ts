@@ -1,7 +1,7 @@
 /** A project's storages: a claim each, which may grow and nothing else. */
 import type { ProjectSpec } from "../../api/generated.ts";
 import { labels } from "../../api/names.ts";
-import type { ProjectStorage } from "../../db/projects.ts";
+import type { ProjectStorage } from "../../db/tenants/projects.ts";
 import { parseBytes } from "../../domain/quantity.ts";
 import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
 import { claimManifest } from "../../resources/tenancy.ts";
@@ -11,7 +11,7 @@ import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { refusalOfCluster, refused } from "./outcome.ts";
+import { rejectionOfCluster, rejected } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 type Storage = NonNullable<ProjectSpec["storages"]>[number];
@@ -19,7 +19,7 @@ type Storage = NonNullable<ProjectSpec["storages"]>[number];
 const claimKey = (project: Project, name: string): string => `${namespaceOf(project)}/${name}`;
 
 /** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
-export function storageRefusal(storage: Storage, claim: ProjectClaim): string | undefined {
+export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
   const { name, size, storageClassName, accessMode } = storage;
   if (claim.deleting) return `claim "${name}" is being deleted; it is made again when it is gone`;
   if (parseBytes(size) < claim.sizeBytes) {
@@ -39,7 +39,7 @@ export function storageRefusal(storage: Storage, claim: ProjectClaim): string | 
 export function storagesOf({ owned }: Context, project: Project): ProjectStorage[] {
   return (project.spec.storages ?? []).map((storage) => {
     const claim = owned.claims.get(claimKey(project, storage.name));
-    const isKept = claim !== undefined && storageRefusal(storage, claim) !== undefined;
+    const isKept = claim !== undefined && storageRejection(storage, claim) !== undefined;
     const storageClass = isKept ? claim.storageClass : storage.storageClassName;
     return {
       name: storage.name,
@@ -63,15 +63,15 @@ async function createClaim(
     return undefined;
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    return refused(
-      "StorageRefused",
+    return rejected(
+      "StorageRejected",
       `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim of this name that is not the project's; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
     );
   }
 }
 
 /** The cluster's refusal to grow a claim is about the storage class: its words say so. */
-async function keepClaim(
+async function reconcileClaim(
   context: Context,
   project: Project,
   storage: Storage,
@@ -82,15 +82,15 @@ async function keepClaim(
   const claim = owned.claims.get(key);
   try {
     if (claim === undefined) return await createClaim(context, project, storage, signal);
-    const refusal = storageRefusal(storage, claim);
-    if (refusal !== undefined) return refused("StorageRefused", refusal);
+    const rejection = storageRejection(storage, claim);
+    if (rejection !== undefined) return rejected("StorageRejected", rejection);
     if (parseBytes(storage.size) === claim.sizeBytes) return undefined;
     const grown = { spec: { resources: { requests: { storage: storage.size } } } };
     owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
     return undefined;
   } catch (error) {
-    const { message } = refusalOfCluster(error, `spec.storages "${storage.name}"`);
-    return refused("StorageRefused", message);
+    const { message } = rejectionOfCluster(error, `spec.storages "${storage.name}"`);
+    return rejected("StorageRejected", message);
   }
 }
 
@@ -117,14 +117,14 @@ async function removeFormerClaims(
 }
 
 /** Undefined when every storage has its claim; the first refusal otherwise, when all have been looked at. */
-export async function keepStorages(
+export async function reconcileStorages(
   context: Context,
   project: Project,
   signal: AbortSignal,
 ): Promise<Outcome | undefined> {
   let first: Outcome | undefined;
   for (const storage of project.spec.storages ?? []) {
-    const outcome = await keepClaim(context, project, storage, signal);
+    const outcome = await reconcileClaim(context, project, storage, signal);
     first ??= outcome;
   }
   await removeFormerClaims(context, project, signal);

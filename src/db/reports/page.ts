@@ -1,7 +1,7 @@
 /** What the questions of the HTTP API have in common: keyset pages over the rows that a caller may see. */
 import type { QueryResultRow } from "pg";
-import { run } from "../pool.ts";
-import type { Queryable } from "../types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
 
 /** Namespaces whose jobs a caller may see; null: all of them. */
 export type VisibleNamespaces = readonly string[] | null;

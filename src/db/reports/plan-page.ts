@@ -1,7 +1,7 @@
 /** The windows of several owners' plans. */
 import { RotaError } from "../../errors.ts";
-import type { Owner } from "../owners.ts";
-import type { IntegerRange, Queryable } from "../types.ts";
+import type { Owner } from "../tenants/owners.ts";
+import type { IntegerRange, Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
 
 interface Row {

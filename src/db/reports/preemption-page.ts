@@ -1,5 +1,5 @@
-/** The ledger of evictions as people ask for it. */
-import type { Queryable } from "../types.ts";
+/** The preemption log of evictions as people ask for it. */
+import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface VictimRow {
@@ -10,7 +10,7 @@ export interface VictimRow {
   readonly gpus: number;
   readonly nodes: readonly string[];
   readonly rule: string;
-  readonly outcome: "Evicted" | "Finished" | "Cancelled" | "Spared" | null;
+  readonly outcome: "Evicted" | "Finished" | "Cancelled" | "EvictionCancelled" | null;
   readonly evictedAt: string | null;
 }
 

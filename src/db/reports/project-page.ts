@@ -1,7 +1,7 @@
 /** The tree of projects as people ask for it: what each subtree has, uses and waits for. */
-import { run } from "../pool.ts";
-import type { Owner } from "../owners.ts";
-import { formatPath, type Queryable } from "../types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Owner } from "../tenants/owners.ts";
+import { formatPath, type Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 interface Row {

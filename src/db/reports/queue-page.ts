@@ -1,6 +1,6 @@
 /** The queue as people ask for it: jobs that wait, with their places. */
-import { run } from "../pool.ts";
-import type { Queryable } from "../types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
 import { asItIs, readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface QueueRow {

@@ -1,6 +1,6 @@
 /** What pools and nodes have, and how much of it is used. */
 import type { Resources } from "../../domain/scheduling/types.ts";
-import type { Queryable } from "../types.ts";
+import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
 
 /** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
@@ -9,8 +9,8 @@ type Amounts = readonly (string | number)[];
 interface UsageColumns {
   readonly allocatable: Amounts;
   readonly committed: Amounts;
-  readonly foreign: Amounts;
-  readonly held: Amounts;
+  readonly otherUsage: Amounts;
+  readonly reserved: Amounts;
 }
 
 export type Usage = Readonly<Record<keyof UsageColumns, Resources>>;
@@ -20,11 +20,11 @@ function resources(amounts: Amounts): Resources {
   return { gpus, cpuMillis, memoryBytes, pods };
 }
 
-const usageOf = ({ allocatable, committed, foreign, held }: UsageColumns): Usage => ({
+const usageOf = ({ allocatable, committed, otherUsage, reserved }: UsageColumns): Usage => ({
   allocatable: resources(allocatable),
   committed: resources(committed),
-  foreign: resources(foreign),
-  held: resources(held),
+  otherUsage: resources(otherUsage),
+  reserved: resources(reserved),
 });
 
 interface PoolCounts {
@@ -54,7 +54,7 @@ export function poolPage(
         ARRAY[sum(gpus_committed), sum(cpu_millis_committed), sum(memory_bytes_committed),
           sum(pods_committed)]::numeric[] AS committed,
         ARRAY[sum(gpus_other), sum(cpu_millis_other), sum(memory_bytes_other),
-          sum(pods_other)]::numeric[] AS foreign_usage
+          sum(pods_other)]::numeric[] AS other_usage
       FROM nodes
       WHERE present
       GROUP BY pool
@@ -70,7 +70,7 @@ export function poolPage(
     ), kept AS (
       SELECT job.pool,
         ARRAY[sum(reservation.gpus), sum(reservation.cpu_millis), sum(reservation.memory_bytes),
-          sum(reservation.pods)]::numeric[] AS held
+          sum(reservation.pods)]::numeric[] AS reserved
       FROM reservations AS reservation
       JOIN jobs AS job ON job.id = reservation.job_id
       GROUP BY job.pool
@@ -80,7 +80,7 @@ export function poolPage(
       coalesce(pending, 0) AS "jobsPending", coalesce(borrowed, 0)::bigint AS "gpusBorrowed",
       coalesce(pending_gpus, 0)::bigint AS "gpusPending",
       coalesce(allocatable, '{0,0,0,0}') AS allocatable, coalesce(committed, '{0,0,0,0}') AS committed,
-      coalesce(foreign_usage, '{0,0,0,0}') AS foreign, coalesce(kept.held, '{0,0,0,0}') AS held
+      coalesce(other_usage, '{0,0,0,0}') AS "otherUsage", coalesce(kept.reserved, '{0,0,0,0}') AS reserved
     FROM capacity
     FULL JOIN demand ON demand.pool = capacity.pool
     LEFT JOIN kept ON kept.pool = coalesce(capacity.pool, demand.pool)
@@ -91,9 +91,9 @@ export function poolPage(
     values: [after ?? null],
     limit,
     keyOf: ({ pool }) => pool,
-    show: ({ allocatable, committed, foreign, held, ...row }) => ({
+    show: ({ allocatable, committed, otherUsage, reserved, ...row }) => ({
       ...row,
-      usage: usageOf({ allocatable, committed, foreign, held }),
+      usage: usageOf({ allocatable, committed, otherUsage, reserved }),
     }),
   });
 }
@@ -127,12 +127,12 @@ export function nodePage(
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
         AS allocatable,
       ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
-      ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS foreign,
-      kept.held
+      ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS "otherUsage",
+      kept.reserved
     FROM shown AS node
     CROSS JOIN LATERAL (
       SELECT ARRAY[coalesce(sum(gpus), 0), coalesce(sum(cpu_millis), 0), coalesce(sum(memory_bytes), 0),
-        coalesce(sum(pods), 0)]::numeric[] AS held
+        coalesce(sum(pods), 0)]::numeric[] AS reserved
       FROM reservations
       WHERE node_name = node.name
     ) AS kept
@@ -141,9 +141,9 @@ export function nodePage(
     values: [pool ?? null, after ?? null],
     limit,
     keyOf: ({ node }) => node,
-    show: ({ allocatable, committed, foreign, held, ...row }) => ({
+    show: ({ allocatable, committed, otherUsage, reserved, ...row }) => ({
       ...row,
-      usage: usageOf({ allocatable, committed, foreign, held }),
+      usage: usageOf({ allocatable, committed, otherUsage, reserved }),
     }),
   });
 }

@@ -2,12 +2,12 @@
  * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (design sections 4 to 6).
  *
  * Jobs inside their plans come first, then borrowers, each in queue order. A job that waits for room under its own
- * ceiling keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
+ * quota keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
  * both cases smaller jobs behind it would otherwise starve it.
  */
-import { mentionOfBudget, mentionOfJob, type Mention } from "../mentions.ts";
-import { Ceilings, type CeilingState, type Turn } from "./ceilings.ts";
-import { totalPods } from "./cost.ts";
+import { redactableBudget, redactableJob, type Redactable } from "../redaction.ts";
+import { Quotas, type QuotaState, type Turn } from "./quota.ts";
+import { totalPods } from "./preemption/ordering.ts";
 import {
   closedText,
   closesTooSoonText,
@@ -18,13 +18,13 @@ import {
   shutText,
   spaceText,
   tooLargeText,
-} from "./explain.ts";
-import { HeadOfLine } from "./head.ts";
-import { settleHolds } from "./holds.ts";
-import { KnownRefusals } from "./known-refusals.ts";
+} from "./messages.ts";
+import { HeadReservation } from "./head-reservation.ts";
+import { settleReservations } from "./reservations.ts";
+import { EquivalenceCache } from "./equivalence-cache.ts";
 import { Nodes } from "./nodes.ts";
 import { futureRoom, placeGang, startableRoom } from "./placement.ts";
-import { planPreemption, type PreemptionPlan } from "./preemption.ts";
+import { planPreemption, type PreemptionPlan } from "./preemption/policy.ts";
 import type {
   Decision,
   LiveJob,
@@ -37,7 +37,7 @@ import type {
   WaitReason,
   WaitVerdict,
 } from "./types.ts";
-import { victimRequest } from "./victim-request.ts";
+import { victimRequest } from "./preemption/candidates.ts";
 
 type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
@@ -53,8 +53,8 @@ export function decide(snapshot: Snapshot): Decision {
 class Deciding {
   readonly #snapshot: Snapshot;
   readonly #nodes: Nodes;
-  readonly #ceilings: Ceilings;
-  readonly #head = new HeadOfLine();
+  readonly #quotas: Quotas;
+  readonly #head = new HeadReservation();
   readonly #asked: ReadonlySet<string>;
   /** In the order of the decision. */
   readonly #outcomes = new Map<string, Outcome>();
@@ -67,24 +67,24 @@ class Deciding {
   /** This decision evicts already. */
   #evicts = false;
   /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
-  readonly #known = new KnownRefusals();
+  readonly #known = new EquivalenceCache();
 
   constructor(snapshot: Snapshot) {
     this.#snapshot = snapshot;
     this.#nodes = new Nodes(snapshot.nodes);
-    this.#ceilings = new Ceilings(snapshot.ceilings);
+    this.#quotas = new Quotas(snapshot.quotas);
     this.#asked = new Set(snapshot.victimsFor);
     this.#places = new Map(snapshot.queue.map(({ id }, place) => [id, place]));
     this.#live = snapshot.victims ?? [];
   }
 
   run(): Decision {
-    const holds = settleHolds(this.#snapshot, this.#nodes, this.#ceilings);
+    const reservations = settleReservations(this.#snapshot, this.#nodes, this.#quotas);
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
     const requests = [...this.#wants.values()];
     return {
-      verdicts: [...holds, ...this.#verdicts()],
+      verdicts: [...reservations, ...this.#verdicts()],
       order: [...this.#outcomes.keys()],
       wantsVictims: requests.map(({ jobId }) => jobId),
       requests,
@@ -93,9 +93,9 @@ class Deciding {
 
   /** The first few in order are enough, one of a kind: the cycle asks for no more at once, and asks again. */
   #want(job: QueuedJob, inside: boolean): void {
-    const kind = this.#known.grounds(job, inside);
+    const kind = this.#known.signature(job, inside);
     if (this.#wants.size >= MAX_REQUESTS || this.#wants.has(kind)) return;
-    this.#wants.set(kind, victimRequest(job, this.#nodes, this.#ceilings));
+    this.#wants.set(kind, victimRequest(job, this.#nodes, this.#quotas));
   }
 
   #verdicts(): Verdict[] {
@@ -125,12 +125,12 @@ class Deciding {
     if (early) return early;
     const behind = this.#behindAnother(job, pass === "entitled");
     if (behind) return pass === "entitled" ? undefined : behind;
-    const over = this.#ceilings.over(job);
+    const over = this.#quotas.over(job);
     if (!job.unplanned && over.length === 0) return this.#contested(job) ?? this.#start(job, false);
-    const shut = over.find(({ ceiling }) => ceiling.isShut);
+    const shut = over.find(({ quota }) => quota.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
-    this.#ceilings.reserve(job, this.#turn(job, false));
-    if (!job.allowsBorrowing) return this.#refusedBorrowing(job, over);
+    this.#quotas.reserve(job, this.#turn(job, false));
+    if (!job.allowsBorrowing) return this.#rejectedBorrowing(job, over);
     return pass === "entitled" ? undefined : this.#start(job, true);
   }
 
@@ -140,11 +140,11 @@ class Deciding {
 
   #behindAnother(job: QueuedJob, inside: boolean): Waiting | undefined {
     const turn = this.#turn(job, inside);
-    for (const state of this.#ceilings.of(job)) {
+    for (const state of this.#quotas.of(job)) {
       const ahead = state.reservedAgainst(job, turn);
       if (ahead === undefined) continue;
       const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
-      return waiting("BehindBlockedJob", message, [mentionOfJob(ahead)]);
+      return waiting("BehindHeadOfQueue", message, [redactableJob(ahead)]);
     }
     return undefined;
   }
@@ -164,29 +164,29 @@ class Deciding {
   #closesTooSoon(job: QueuedJob): Waiting | undefined {
     const runtime = job.maxRuntimeSeconds;
     if (runtime === undefined) return undefined;
-    const closing = this.#ceilings
+    const closing = this.#quotas
       .of(job)
       .filter((one) => one.demandOf(job) > 0)
-      .find((one) => runtime > (one.ceiling.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
-    return closing && waiting("WindowClosesTooSoon", closesTooSoonText(closing, runtime));
+      .find((one) => runtime > (one.quota.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
+    return closing && waiting("WindowTooShort", closesTooSoonText(closing, runtime));
   }
 
   /** Jobs of a higher rank may be found inside the plan instead, at the next look: that starts nobody who may not borrow. */
   #contested(job: QueuedJob): Waiting | undefined {
-    const state = job.allowsBorrowing ? undefined : this.#ceilings.contested(job);
+    const state = job.allowsBorrowing ? undefined : this.#quotas.contested(job);
     if (!state) return undefined;
-    this.#ceilings.reserve(job, this.#turn(job, true));
+    this.#quotas.reserve(job, this.#turn(job, true));
     const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
-    return waiting("OverPlan", message);
+    return waiting("QuotaExceeded", message);
   }
 
-  #refusedBorrowing(job: QueuedJob, over: readonly CeilingState[]): Outcome {
+  #rejectedBorrowing(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
     // Without a plan for all it asks for, no eviction brings it inside.
     const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
     if (preempted?.kind === "preempt") return preempted;
     const message = `${why.message}; it may not borrow${preempted?.message ?? ""}`;
-    return waiting(why.reason, message, preempted?.mentions);
+    return waiting(why.reason, message, preempted?.redactables);
   }
 
   #start(job: QueuedJob, borrowing: boolean): Outcome {
@@ -195,7 +195,7 @@ class Deciding {
     );
     if (!placements) return this.#blocked(job, borrowing);
     this.#nodes.start(placements, job.perPod);
-    this.#ceilings.charge(job, borrowing);
+    this.#quotas.charge(job, borrowing);
     return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
   }
 
@@ -210,14 +210,18 @@ class Deciding {
     if (preempted.kind === "preempt") return preempted;
     const kept = this.#known.told("kept", job, () => this.#keptFor(job));
     if (this.#head.protect(job, this.#nodes))
-      this.#ceilings.reserve(job, this.#turn(job, !borrowing));
-    const reason = preempted.protected ? "VictimsProtected" : kept ? "SpaceIsKept" : "NoSpace";
+      this.#quotas.reserve(job, this.#turn(job, !borrowing));
+    const reason = preempted.protected
+      ? "BlockedByDisruptionBudget"
+      : kept
+        ? "CapacityReserved"
+        : "InsufficientCapacity";
     const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
-    return waiting(reason, message, [...(kept?.mentions ?? []), ...preempted.mentions]);
+    return waiting(reason, message, [...(kept?.redactables ?? []), ...preempted.redactables]);
   }
 
   #whyOutside(job: QueuedJob): string {
-    return outsideText(job, this.#ceilings.over(job)).message;
+    return outsideText(job, this.#quotas.over(job)).message;
   }
 
   /** Room that pods are about to leave is waited for instead of evicting more. */
@@ -227,10 +231,10 @@ class Deciding {
     );
     if (!placements) return undefined;
     this.#nodes.keep(placements, job.perPod, job.key);
-    this.#ceilings.reserve(job, this.#turn(job, !borrowing));
+    this.#quotas.reserve(job, this.#turn(job, !borrowing));
     const where = placements.map(({ node }) => node).slice(0, 5);
     const message = `${obstacle}; pods are leaving ${where.join(", ")}, then it fits`;
-    return waiting("SpaceIsLeaving", message);
+    return waiting("AwaitingRelease", message);
   }
 
   /** Names the jobs for which the space is kept that would be enough otherwise. */
@@ -243,7 +247,7 @@ class Deciding {
     const names = keys.join(", ") || "a job with a hold";
     return {
       message: `; ${free[0]?.node ?? "a node"} has room, kept for ${names}`,
-      mentions: keys.map(mentionOfJob),
+      redactables: keys.map(redactableJob),
     };
   }
 
@@ -251,8 +255,8 @@ class Deciding {
     if (!job.preempts) {
       return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
     }
-    if (this.#ceilings.mayBeTakenFrom(job)) return notPreempted("; jobs ahead of it go first");
-    const inside = !job.unplanned && this.#ceilings.over(job).length === 0;
+    if (this.#quotas.mayBeTakenFrom(job)) return notPreempted("; jobs ahead of it go first");
+    const inside = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#known.impossible(job, inside);
     if (known) return cannotPreempt(known.budgets);
     if (!this.#asked.has(job.id)) {
@@ -262,7 +266,7 @@ class Deciding {
     const plan = planPreemption({
       job,
       nodes: this.#nodes.accepting(job),
-      ceilings: this.#ceilings,
+      quotas: this.#quotas,
       live: this.#live,
     });
     if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
@@ -277,12 +281,12 @@ class Deciding {
     const evicted = new Set(plan.set.map(({ job: victim }) => victim.id));
     for (const { job: victim } of plan.set) {
       this.#nodes.vacate(victim);
-      this.#ceilings.relieve(victim);
+      this.#quotas.relieve(victim);
     }
     this.#live = this.#live.filter(({ id }) => !evicted.has(id));
     this.#known.forget();
-    const placements = this.#hold(job);
-    this.#ceilings.charge(job, plan.borrowing);
+    const placements = this.#reservation(job);
+    this.#quotas.charge(job, plan.borrowing);
     return {
       kind: "preempt",
       jobId: job.id,
@@ -310,7 +314,7 @@ class Deciding {
     };
   }
 
-  #hold(job: QueuedJob): readonly Placement[] {
+  #reservation(job: QueuedJob): readonly Placement[] {
     const placements = placeGang(this.#nodes.accepting(job), job, futureRoom);
     if (!placements) throw new Error(`the victims chosen for ${job.key} do not make room for it`);
     this.#nodes.keep(placements, job.perPod, job.key);
@@ -321,7 +325,7 @@ class Deciding {
 /** Continues the sentence that says why the job waits. */
 interface Told {
   readonly message: string;
-  readonly mentions: readonly Mention[];
+  readonly redactables: readonly Redactable[];
 }
 
 interface NotPreempted extends Told {
@@ -332,7 +336,7 @@ interface NotPreempted extends Told {
 const notPreempted = (message: string): NotPreempted => ({
   kind: "not preempted",
   message,
-  mentions: [],
+  redactables: [],
   protected: false,
 });
 
@@ -342,7 +346,7 @@ function cannotPreempt(budgets: readonly string[]): NotPreempted {
   return {
     kind: "not preempted",
     message: `; jobs it could evict are protected by PodDisruptionBudget ${named.join(", ")}`,
-    mentions: named.map(mentionOfBudget),
+    redactables: named.map(redactableBudget),
     protected: true,
   };
 }
@@ -350,19 +354,19 @@ function cannotPreempt(budgets: readonly string[]): NotPreempted {
 const waiting = (
   reason: WaitReason,
   message: string,
-  mentions: readonly Mention[] = [],
+  redactables: readonly Redactable[] = [],
 ): Waiting => ({
   kind: "wait",
   reason,
   message,
-  ...(mentions.length === 0 ? {} : { mentions }),
+  ...(redactables.length === 0 ? {} : { redactables }),
 });
 
 /** Why the job is not inside its plans. */
-function outsideText(job: QueuedJob, over: readonly CeilingState[]): Waiting {
+function outsideText(job: QueuedJob, over: readonly QuotaState[]): Waiting {
   const closed = over.find((one) => one.limit === 0);
   if (closed) return waiting("WindowClosed", closedText(closed));
   const [first] = over;
-  if (first) return waiting("OverPlan", overPlanText(first, job));
-  return waiting("NoPlan", `no plan grants ${job.key} what it asks for`);
+  if (first) return waiting("QuotaExceeded", overPlanText(first, job));
+  return waiting("NoQuota", `no plan grants ${job.key} what it asks for`);
 }

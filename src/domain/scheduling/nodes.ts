@@ -1,5 +1,5 @@
-/** The nodes' capacity while a decision is being made: the only mutable state of a decision besides ceilings. */
-import { acceptsPods } from "./node-match.ts";
+/** The nodes' capacity while a decision is being made: the only mutable state of a decision besides quotas. */
+import { acceptsPods } from "./node-filters.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
 import type {
   LiveJob,
@@ -28,14 +28,14 @@ export class NodeState {
     this.name = snapshot.name;
     this.snapshot = snapshot;
     this.free = subtract(this.whole, snapshot.committed);
-    this.future = subtract(add(this.free, snapshot.leaving), snapshot.held);
+    this.future = subtract(add(this.free, snapshot.leaving), snapshot.reserved);
     this.startable = smaller(this.free, this.future);
-    this.potential = subtract(this.whole, snapshot.held);
+    this.potential = subtract(this.whole, snapshot.reserved);
   }
 
   /** What a job could use on the node if every other job were gone. */
   get whole(): Resources {
-    return subtract(this.snapshot.allocatable, this.snapshot.foreign);
+    return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
   }
 
   start(amount: Resources): void {
@@ -55,7 +55,7 @@ export class NodeState {
   }
 
   /** A held job starts on its own hold: what will be free does not change, only what is free now. */
-  startHeld(amount: Resources): void {
+  startReserved(amount: Resources): void {
     this.free = subtract(this.free, amount);
     this.potential = add(this.potential, amount);
     this.#changeFuture(this.future);
@@ -125,8 +125,8 @@ export class Nodes {
     this.#each(placements, perPod, (node, amount) => node.giveBack(amount));
   }
 
-  startHeld(placements: readonly Placement[], perPod: Resources): void {
-    this.#each(placements, perPod, (node, amount) => node.startHeld(amount));
+  startReserved(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.startReserved(amount));
   }
 
   vacate(victim: LiveJob): void {

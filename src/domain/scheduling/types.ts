@@ -3,7 +3,7 @@
  * Everything here is data; the decision itself has no clock, no database and no API server.
  */
 
-import type { Mention } from "../mentions.ts";
+import type { Redactable } from "../redaction.ts";
 
 /** An amount of each resource. Whole numbers, so that sums are exact. */
 export interface Resources {
@@ -51,11 +51,11 @@ export interface NodeSnapshot {
   /** All live allocations, those of evicting jobs included. */
   readonly committed: Resources;
   /** Pods that are not Rota's. */
-  readonly foreign: Resources;
+  readonly otherUsage: Resources;
   /** The part of `committed` that belongs to evicting jobs, and to attempts that are being ended. */
   readonly leaving: Resources;
   /** Kept for held jobs. */
-  readonly held: Resources;
+  readonly reserved: Resources;
 }
 
 export type ResourceType = "GPU" | "CPU";
@@ -66,7 +66,7 @@ export interface OwnerRef {
 }
 
 /** What one owner's plans grant in this pool for one resource type (design section 4). */
-export interface Ceiling {
+export interface Quota {
   readonly id: string;
   readonly owner: OwnerRef;
   readonly resourceType: ResourceType;
@@ -125,8 +125,8 @@ export interface QueuedJob extends NodeConstraints {
   /** Its priority class says PreemptLowerPriority. */
   readonly preempts: boolean;
   readonly maxRuntimeSeconds?: number;
-  /** Ids of the ceilings that count for it. */
-  readonly ceilings: readonly string[];
+  /** Ids of the quotas that count for it. */
+  readonly quotas: readonly string[];
   /** Asks for a metered type that no plan on the way up grants: it can only borrow. */
   readonly unplanned: boolean;
   /** Others like it wait behind it and are not in the snapshot. */
@@ -134,7 +134,7 @@ export interface QueuedJob extends NodeConstraints {
 }
 
 /** A job whose victims are still leaving. */
-export interface HeldJob {
+export interface ReservedJob {
   readonly id: string;
   readonly key: string;
   readonly priority: number;
@@ -143,8 +143,8 @@ export interface HeldJob {
   readonly perPod: Resources;
   readonly borrowing: boolean;
   readonly allowsBorrowing: boolean;
-  /** Ids of the ceilings it counts under. */
-  readonly ceilings: readonly string[];
+  /** Ids of the quotas it counts under. */
+  readonly quotas: readonly string[];
   readonly expiresAtSeconds: number;
 }
 
@@ -159,8 +159,8 @@ export interface LiveJob {
   readonly borrowing: boolean;
   readonly perPod: Resources;
   readonly allocations: readonly Placement[];
-  /** Ids of the ceilings it counts under: of the types it asks for. */
-  readonly ceilings: readonly string[];
+  /** Ids of the quotas it counts under: of the types it asks for. */
+  readonly quotas: readonly string[];
   /** A PodDisruptionBudget that forbids its eviction for now, as namespace/name. */
   readonly protected?: string;
 }
@@ -169,17 +169,17 @@ export interface Snapshot {
   readonly pool: string;
   readonly nowSeconds: number;
   readonly nodes: readonly NodeSnapshot[];
-  readonly ceilings: readonly Ceiling[];
+  readonly quotas: readonly Quota[];
   /** The claimed jobs, in order: priority descending, queue time, id. */
   readonly queue: readonly QueuedJob[];
-  readonly held: readonly HeldJob[];
+  readonly reserved: readonly ReservedJob[];
   /** What the finder proposed so far; absent in the first pass. */
   readonly victims?: readonly LiveJob[];
   /** Ids of the jobs the finder was asked about: only for these is "no victims" a verdict. */
   readonly victimsFor?: readonly string[];
 }
 
-export type VictimRule = "BorrowerReclaimed" | "LowerPriority" | "OwnCeiling";
+export type VictimRule = "BorrowerReclaimed" | "LowerPriority" | "OwnQuota";
 
 export interface Victim {
   readonly jobId: string;
@@ -196,19 +196,19 @@ export interface Alternative {
 }
 
 export type WaitReason =
-  | "NoSpace"
-  | "SpaceIsLeaving"
-  | "SpaceIsKept"
+  | "InsufficientCapacity"
+  | "AwaitingRelease"
+  | "CapacityReserved"
   | "NoMatchingNode"
   | "TooLargeForPool"
-  | "OverPlan"
+  | "QuotaExceeded"
   | "WindowClosed"
-  | "NoPlan"
-  | "WindowClosesTooSoon"
-  | "BehindBlockedJob"
-  | "VictimsProtected";
+  | "NoQuota"
+  | "WindowTooShort"
+  | "BehindHeadOfQueue"
+  | "BlockedByDisruptionBudget";
 
-export type ReleaseReason = "HoldExpired" | "NodeUnavailable" | "OverPlan";
+export type ReleaseReason = "ReservationExpired" | "NodeUnavailable" | "QuotaExceeded";
 
 export interface AdmitVerdict {
   readonly kind: "admit";
@@ -246,7 +246,7 @@ export interface PreemptVerdict {
   readonly borrowing: boolean;
   readonly placements: readonly Placement[];
   readonly victims: readonly Victim[];
-  /** For the ledger: preemptor, rule, numbers. */
+  /** For the preemption log: preemptor, rule, numbers. */
   readonly reason: string;
   readonly alternatives: readonly Alternative[];
 }
@@ -257,7 +257,7 @@ export interface WaitVerdict {
   readonly reason: WaitReason;
   readonly message: string;
   /** What the message names beside the job itself. */
-  readonly mentions?: readonly Mention[];
+  readonly redactables?: readonly Redactable[];
   /** 1 is the next in line among those that wait. */
   readonly position: number;
 }
@@ -283,9 +283,9 @@ export interface VictimRequest {
   readonly parallelism: number;
   /** Inside its plans: it may evict borrowers of any priority and jobs of lower priority. */
   readonly inside: boolean;
-  /** Ceilings it exceeds and may relieve by evicting lower priorities inside them; none when inside or without a plan. */
+  /** Quotas it exceeds and may relieve by evicting lower priorities inside them; none when inside or without a plan. */
   readonly over: readonly {
-    readonly ceilingId: string;
+    readonly quotaId: string;
     readonly resourceType: ResourceType;
     /** GPUs, or CPU millicores. */
     readonly excess: number;

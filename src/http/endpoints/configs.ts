@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { diff, logPage, show, type Commit, type CommitRef } from "../../db/configs.ts";
-import { readProject, type Project } from "../../db/projects.ts";
+import { diff, logPage, show, type Commit, type CommitRef } from "../../db/configs/commits.ts";
+import { readProject, type Project } from "../../db/tenants/projects.ts";
 import type { Caller } from "../identity.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import { HttpProblem } from "../problem.ts";

@@ -1,12 +1,12 @@
 import { z } from "zod";
-import type { Owner } from "../../db/owners.ts";
+import type { Owner } from "../../db/tenants/owners.ts";
 import { planPage, type PlanRow } from "../../db/reports/plan-page.ts";
 import { ownersAbove } from "../../db/reports/project-page.ts";
 import { rangeText } from "../../domain/windows.ts";
 import type { Caller } from "../identity.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import { HttpProblem } from "../problem.ts";
-import type { ApiContext, Handler, Question } from "./types.ts";
+import type { ApiContext, Handler, ApiRequest } from "./types.ts";
 
 const key = z.tuple([z.int(), z.enum(["GPU", "CPU"]), z.string(), z.int()]);
 
@@ -26,7 +26,7 @@ const ownersOf = ({ user, groups }: Caller): Owner[] => [
 
 const isSame = (one: Owner) => (other: Owner) => one.kind === other.kind && one.name === other.name;
 
-function askedOwner({ ownerKind, ownerName }: Question<"plans">["query"]): Owner | undefined {
+function askedOwner({ ownerKind, ownerName }: ApiRequest<"plans">["query"]): Owner | undefined {
   if (ownerKind === undefined && ownerName === undefined) return undefined;
   if (ownerKind !== undefined && ownerName !== undefined)
     return { kind: ownerKind, name: ownerName };

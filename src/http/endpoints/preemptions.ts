@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { preemptionPage, type PreemptionRow } from "../../db/reports/preemption-page.ts";
-import { shownJobs } from "../../domain/mentions.ts";
+import { redactJobs } from "../../domain/redaction.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 import { seenBy } from "./visible.ts";
@@ -20,7 +20,7 @@ function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
     decidedAt: row.decidedAt.toString(),
     settledAt: row.settledAt?.toString() ?? null,
     preemptor: row.preemptor !== null && sees(row.preemptor) ? row.preemptor : null,
-    reason: shownJobs(sees, row.reason, jobs),
+    reason: redactJobs(sees, row.reason, jobs),
     victims: row.victims.map((victim) => ({
       ...victim,
       job: sees(victim.job) ? victim.job : null,

@@ -1,18 +1,18 @@
-import { readProject } from "../../db/projects.ts";
-import { roleOf, type Subject } from "../../db/project-tree.ts";
+import { readProject } from "../../db/tenants/projects.ts";
+import { roleOf, type Subject } from "../../db/tenants/project-tree.ts";
 import type { Caller } from "../identity.ts";
 import { HttpProblem } from "../problem.ts";
-import type { ApiContext, Handler, Question } from "./types.ts";
+import type { ApiContext, Handler, ApiRequest } from "./types.ts";
 
 /** The caller's groups are known; of others Rota knows only what is asked. */
-function subjectOf(caller: Caller, { user, group = [] }: Question<"role">["query"]): Subject {
+function subjectOf(caller: Caller, { user, group = [] }: ApiRequest<"role">["query"]): Subject {
   if (user === undefined || user === caller.user) {
     return { user: caller.user, groups: [...new Set([...caller.groups, ...group])] };
   }
   return { user, groups: group };
 }
 
-const isOwnQuestion = (caller: Caller, subject: Subject): boolean =>
+const isOwnRequest = (caller: Caller, subject: Subject): boolean =>
   subject.user === caller.user && subject.groups.every((one) => caller.groups.includes(one));
 
 export const role =
@@ -34,13 +34,13 @@ export const role =
     const mayAskForOthers = async () =>
       own === "admin" ||
       (await access.may(caller, { verb: "get", group: "rota.dev", resource: "projects", name }));
-    if (!isOwnQuestion(caller, subject) && !(await mayAskForOthers())) {
+    if (!isOwnRequest(caller, subject) && !(await mayAskForOthers())) {
       throw new HttpProblem(
         "Forbidden",
         `${caller.user} may not ask what others may do in project ${name}: that is for its admins`,
       );
     }
-    const found = isOwnQuestion(caller, subject) ? own : await roleOf(db, id, subject);
+    const found = isOwnRequest(caller, subject) ? own : await roleOf(db, id, subject);
     return {
       project: name,
       user: subject.user,

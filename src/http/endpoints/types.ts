@@ -1,13 +1,13 @@
 /** What every handler of the HTTP API is given. */
 import type { AnswerOf, ParametersOf, QueryOf, RouteName } from "../../api/http/routes.ts";
-import type { DatabasePool } from "../../db/pool.ts";
+import type { DatabasePool } from "../../db/client/connection-pool.ts";
 import type { Clock } from "../../runtime/clock.ts";
-import type { Settings } from "../../settings.ts";
-import type { Access } from "../access.ts";
+import type { Settings } from "../../settings/read.ts";
+import type { Authorizer } from "../authorization.ts";
 import type { Caller } from "../identity.ts";
 
 export type AccessPort = Pick<
-  Access,
+  Authorizer,
   "may" | "require" | "visibleNamespaces" | "namespacesFor" | "visibleAround"
 >;
 
@@ -19,14 +19,14 @@ export interface ApiContext {
   readonly settings: Pick<Settings, "timeZone" | "meteredTypes" | "claimLimit">;
 }
 
-export interface Question<Name extends RouteName> {
+export interface ApiRequest<Name extends RouteName> {
   readonly parameters: ParametersOf<Name>;
   readonly query: QueryOf<Name>;
   readonly caller: Caller;
 }
 
 export type Handler<Name extends RouteName> = (
-  question: Question<Name>,
+  question: ApiRequest<Name>,
 ) => Promise<AnswerOf<Name>> | AnswerOf<Name>;
 
 export type Handlers = { readonly [Name in RouteName]: Handler<Name> };

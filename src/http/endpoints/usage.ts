@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { readProject } from "../../db/projects.ts";
-import { usagePage } from "../../db/usage.ts";
-import { listJobs } from "../access.ts";
+import { readProject } from "../../db/tenants/projects.ts";
+import { usagePage } from "../../db/reports/usage.ts";
+import { listJobs } from "../authorization.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { Caller } from "../identity.ts";
 import { HttpProblem } from "../problem.ts";

@@ -2,49 +2,49 @@
 import type { PoolClient } from "pg";
 import type { AnswerOf } from "../../api/http/routes.ts";
 import { jobStates } from "../../api/job-states.ts";
-import { readActiveJobsNamed, type JobView } from "../../db/job-view.ts";
-import { withTransaction } from "../../db/pool.ts";
+import { readActiveJobsNamed, type JobView } from "../../db/jobs/read.ts";
+import { withTransaction } from "../../db/client/connection-pool.ts";
 import { queuePosition } from "../../db/reports/queue-page.ts";
-import { findVictims } from "../../db/victim-finder.ts";
-import type { Candidate } from "../../domain/scheduling/cost.ts";
+import { findVictims } from "../../db/scheduling/victims.ts";
+import type { Candidate } from "../../domain/scheduling/preemption/ordering.ts";
 import {
   candidatesFor,
-  inspect,
+  diagnose,
   requestFor,
-  type CeilingView,
+  type QuotaView,
   type NodeView,
-} from "../../domain/scheduling/inspect.ts";
+} from "../../domain/scheduling/diagnosis.ts";
 import type { Decision, QueuedJob, Snapshot, Verdict } from "../../domain/scheduling/types.ts";
-import { shownJobs, shownTo, type MaySee } from "../../domain/mentions.ts";
+import { redactJobs, redactFor, type MaySee } from "../../domain/redaction.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/cycle.ts";
-import { listJobs } from "../access.ts";
+import { listJobs } from "../authorization.ts";
 import { HttpProblem } from "../problem.ts";
-import type { ApiContext, Handler, Question } from "./types.ts";
+import type { ApiContext, Handler, ApiRequest } from "./types.ts";
 import { seenBy } from "./visible.ts";
 
 type Answer = AnswerOf<"why">;
 
-const mostNodes = 50;
-const mostCandidates = 50;
+const maxNodes = 50;
+const maxCandidates = 50;
 
-const ceilingAnswer = ({ ceiling, demand, exceeded }: CeilingView): Answer["ceilings"][number] => ({
-  owner: ceiling.owner,
-  resourceType: ceiling.resourceType,
-  quantity: ceiling.quantity,
-  usage: ceiling.usage,
-  borrowed: ceiling.borrowed,
+const quotaAnswer = ({ quota, demand, exceeded }: QuotaView): Answer["quotas"][number] => ({
+  owner: quota.owner,
+  resourceType: quota.resourceType,
+  quantity: quota.quantity,
+  usage: quota.usage,
+  borrowed: quota.borrowed,
   demand,
   exceeded,
-  plans: [...ceiling.plans],
-  opens: ceiling.opensAtText ?? null,
-  evictsInSeconds: ceiling.evictClosesInSeconds ?? null,
+  plans: [...quota.plans],
+  opens: quota.opensAtText ?? null,
+  evictsInSeconds: quota.evictClosesInSeconds ?? null,
 });
 
 const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
   node: view.node,
   fits: view.fits,
   free: view.free,
-  refusal: view.refusal ?? null,
+  rejection: view.rejection ?? null,
   message: view.message ?? null,
 });
 
@@ -52,9 +52,9 @@ const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
 function messageOf(verdict: Verdict, maySee: MaySee): string | null {
   if (verdict.kind === "preempt") {
     const victims = verdict.victims.map(({ key }) => key);
-    return shownJobs(maySee, verdict.reason, victims);
+    return redactJobs(maySee, verdict.reason, victims);
   }
-  if (verdict.kind === "wait") return shownTo(maySee, verdict.message, verdict.mentions);
+  if (verdict.kind === "wait") return redactFor(maySee, verdict.message, verdict.redactables);
   return "message" in verdict ? verdict.message : null;
 }
 
@@ -113,7 +113,7 @@ function candidateAnswers(
   );
   return candidates
     .toSorted((a, b) => Number(chosen.has(b.job.id)) - Number(chosen.has(a.job.id)))
-    .slice(0, mostCandidates)
+    .slice(0, maxCandidates)
     .map(({ job, pods, rule }) => ({
       job: maySee(job.key) ? job.key : null,
       priority: job.priority,
@@ -132,20 +132,20 @@ function detailsOf(judged: Judged | undefined, maySee: MaySee) {
     return {
       isBeyondClaim: false,
       verdict: null,
-      ceilings: [],
+      quotas: [],
       nodes: { ...none, accepting: 0 },
       candidates: none,
     };
   }
-  const { ceilings, nodesTotal, nodesAccepting, nodes } = inspect(
+  const { quotas, nodesTotal, nodesAccepting, nodes } = diagnose(
     judged.snapshot,
     judged.job,
-    mostNodes,
+    maxNodes,
   );
   return {
     isBeyondClaim: judged.isBeyondClaim,
     verdict: judged.verdict ? verdictAnswer(judged.verdict, maySee) : null,
-    ceilings: ceilings.map(ceilingAnswer),
+    quotas: quotas.map(quotaAnswer),
     nodes: { total: nodesTotal, accepting: nodesAccepting, items: nodes.map(nodeAnswer) },
     candidates: {
       total: judged.candidates.length,
@@ -158,13 +158,13 @@ const isWaiting = ({ status, suspended }: JobView): boolean =>
   (status === "pending" || status === "evicted") && !suspended;
 
 const evictionText = ({ eviction }: JobView, maySee: MaySee): string | undefined =>
-  eviction && shownJobs(maySee, eviction.reason, eviction.jobs);
+  eviction && redactJobs(maySee, eviction.reason, eviction.jobs);
 
 /** Undefined when no job of this name waits or runs. */
 async function answerFrom(
   client: PoolClient,
   context: ApiContext,
-  { namespace, name }: Question<"why">["parameters"],
+  { namespace, name }: ApiRequest<"why">["parameters"],
   maySee: MaySee,
 ): Promise<Answer | undefined> {
   const now = context.clock.now();

@@ -64,7 +64,7 @@ describe("the Helm chart", () => {
     (await runInProject(helm, ["template", "rota", chart, `--namespace=${namespace}`, ...args]))
       .stdout;
 
-  const refusalOf = (...args: string[]): Promise<string> =>
+  const rejectionOf = (...args: string[]): Promise<string> =>
     render(...args).then(
       () => "no refusal",
       (error: unknown) => String(error),
@@ -143,15 +143,15 @@ describe("the Helm chart", () => {
   });
 
   it("refuses values that it does not know, and values out of range", async () => {
-    expect(await refusalOf("--set=settings.timezone=UTC")).to.match(/timezone/);
-    expect(await refusalOf("--set=settings.claimLimit=many")).to.match(/claimLimit/);
-    expect(await refusalOf("--set=settings.claimLimit=0")).to.match(/claimLimit/);
-    expect(await refusalOf("--set=settings.logLevel=loud")).to.match(/logLevel/);
-    expect(await refusalOf("--set=settings.leaderElection=no")).to.match(/leaderElection/);
-    expect(await refusalOf("--set=settings.meteredTypes=TPU")).to.match(/meteredTypes/);
-    expect(await refusalOf("--set=replica=3")).to.match(/replica/);
-    expect(await refusalOf("--set=replicas=0")).to.match(/replicas/);
-    expect(await refusalOf("--set=image.digest=latest")).to.match(/digest/);
+    expect(await rejectionOf("--set=settings.timezone=UTC")).to.match(/timezone/);
+    expect(await rejectionOf("--set=settings.claimLimit=many")).to.match(/claimLimit/);
+    expect(await rejectionOf("--set=settings.claimLimit=0")).to.match(/claimLimit/);
+    expect(await rejectionOf("--set=settings.logLevel=loud")).to.match(/logLevel/);
+    expect(await rejectionOf("--set=settings.leaderElection=no")).to.match(/leaderElection/);
+    expect(await rejectionOf("--set=settings.meteredTypes=TPU")).to.match(/meteredTypes/);
+    expect(await rejectionOf("--set=replica=3")).to.match(/replica/);
+    expect(await rejectionOf("--set=replicas=0")).to.match(/replicas/);
+    expect(await rejectionOf("--set=image.digest=latest")).to.match(/digest/);
   });
 
   it("is refused with a misspelt setting by Helm's lint and its installation, before anything is made", async () => {

@@ -16,7 +16,7 @@ import { keyOf } from "../../../src/kube/resource.ts";
 import type { ResourceType } from "../../../src/kube/resource.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { createController } from "../../../src/runtime/controller.ts";
-import { done } from "../../../src/runtime/reconcile.ts";
+import { done } from "../../../src/runtime/result.ts";
 import type { Controller } from "../../../src/runtime/queue-worker.ts";
 import type { Informer } from "../../../src/runtime/informer.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";

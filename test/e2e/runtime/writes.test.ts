@@ -87,8 +87,8 @@ describe("writes to a real API server", () => {
     const applied = await client.apply(configMaps, { metadata, data: { mine: "3" } });
     expect(applied["data"]).to.deep.equal({ mine: "3", theirs: "2" });
     const contested = { metadata, data: { mine: "4" } };
-    const refused = client.apply(configMaps, contested, { fieldManager: "other", force: false });
-    expect(isConflict(await errorOf(refused))).to.equal(true);
+    const rejected = client.apply(configMaps, contested, { fieldManager: "other", force: false });
+    expect(isConflict(await errorOf(rejected))).to.equal(true);
   });
 
   it("writes nothing on a dry run, and hears why an object is not valid", async () => {

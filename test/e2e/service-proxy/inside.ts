@@ -10,7 +10,7 @@ import type { WhoAmI } from "../../../src/api/http/schemas.ts";
 import { tokenHeader } from "../../../src/api/http/identity.ts";
 import type { KubeClient } from "../../../src/kube/client.ts";
 import type { KubeObject, ResourceName } from "../../../src/kube/resource.ts";
-import { tokenOf } from "../../support/asking.ts";
+import { tokenOf } from "../../support/api-client.ts";
 import {
   owner,
   project,

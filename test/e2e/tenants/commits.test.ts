@@ -69,8 +69,8 @@ describe("commits", () => {
     await view().apply(commit("tagged", 1, { tag: "stable" }));
     await untilSays("tagged", "Stored");
     await view().apply(commit("also", 2, { tag: "stable" }));
-    const refused = await untilSays("also", "TagTaken");
-    expect(readyOf(refused)?.message).to.include('spec.tag "stable"');
+    const rejected = await untilSays("also", "TagTaken");
+    expect(readyOf(rejected)?.message).to.include('spec.tag "stable"');
     await remove("tagged");
     await untilSays("also", "Stored");
   });
@@ -149,8 +149,8 @@ describe("commits", () => {
     for (const bytes of [oneMebibyte + 1, 1_400_000]) {
       const name = `over-${bytes}`;
       await view().apply(commit(name, "x".repeat(bytes - 2)));
-      const refused = await untilSays(name, "ConfigurationInvalid");
-      expect(readyOf(refused)?.message).to.include(
+      const rejected = await untilSays(name, "InvalidConfiguration");
+      expect(readyOf(rejected)?.message).to.include(
         `spec.content of "${name}": ${bytes} bytes are longer than the 1048576 that a ConfigMap holds`,
       );
     }

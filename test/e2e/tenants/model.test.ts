@@ -120,7 +120,7 @@ interface Real {
   operator: Operator | undefined;
 }
 
-const isRefusedOrGone = (error: unknown): boolean =>
+const isRejectedOrGone = (error: unknown): boolean =>
   isNotFound(error) ||
   (error instanceof KubeError && (error.status === 403 || error.status === 409));
 
@@ -134,7 +134,7 @@ async function made(
     await installation.view.client.create(type, object);
     return true;
   } catch (error) {
-    if (isRefusedOrGone(error)) return false;
+    if (isRejectedOrGone(error)) return false;
     throw error;
   }
 }

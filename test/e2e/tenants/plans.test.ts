@@ -114,11 +114,11 @@ describe("plans", () => {
     await view().apply(plan("first", { owner: ann, timeWindows: hours(1, 4) }));
     await untilSays("first", "Accepted");
     await view().apply(plan("second", { owner: ann, timeWindows: hours(3, 6) }));
-    const refused = await untilSays("second", "PlanOverlap");
-    expect(readyOf(refused)?.message).to.equal(
+    const rejected = await untilSays("second", "PlanOverlap");
+    expect(readyOf(rejected)?.message).to.equal(
       "overlaps plan first, Mon 01:00-04:00; the plan is not in force",
     );
-    expect(refused.status).not.to.have.property("acceptedGeneration");
+    expect(rejected.status).not.to.have.property("acceptedGeneration");
     await change(view(), resourcePlans, "first", { spec: { timeWindows: hours(1, 3) } });
     await untilSays("second", "Accepted");
     await change(view(), resourcePlans, "second", { spec: { timeWindows: hours(2, 6) } });
@@ -179,7 +179,7 @@ describe("plans", () => {
         const { status } = await view().job("team/work");
         return status.reason === reason;
       });
-    await untilJob("Entitled");
+    await untilJob("WithinQuota");
     await untilPlan("now", "to show 4 GPUs in use", ({ status }) => status.used === 4);
     const warning = await view().until("a warning", async () =>
       (await eventsOf(view(), "now")).find(({ reason }) => reason === "WindowClosesSoon"),
@@ -191,7 +191,7 @@ describe("plans", () => {
     await change(view(), resourcePlans, "now", { spec: { quantity: 3 } });
     await untilJob("Borrowing");
     await change(view(), resourcePlans, "now", { spec: { quantity: 4 } });
-    await untilJob("Entitled");
+    await untilJob("WithinQuota");
     await remove("now");
     await untilJob("Borrowing");
     await view().client.delete(jobs, "team/work");

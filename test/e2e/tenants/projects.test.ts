@@ -121,7 +121,7 @@ describe("projects", () => {
     it("of somebody else is refused, and adopted as soon as it says so", async () => {
       await view().client.create(namespaces, { metadata: { name: "elsewhere" } });
       await apply(project("newcomer", { namespace: "elsewhere" }));
-      const waiting = await untilProjectSays(view(), "newcomer", "NamespaceNotOurs");
+      const waiting = await untilProjectSays(view(), "newcomer", "NamespaceNotOwned");
       expect(messageOf(waiting)).to.include("rota.dev/adopt=newcomer");
       expect(waiting.status.namespace).to.equal(undefined);
       await change(view(), namespaces, "elsewhere", {
@@ -269,7 +269,7 @@ describe("projects", () => {
       await change(view(), projects, "data", { spec: { storages: [storage("sets", "2Gi")] } });
       await view().until("the claim to grow", async () => (await sizeOf()) === "2Gi");
       await isReady("data");
-      const refusals: [object, string][] = [
+      const rejections: [object, string][] = [
         [storage("sets", "1Gi"), "a claim cannot shrink"],
         [storage("sets", "2Gi", { storageClassName: "fast" }), 'is not the claim\'s, "growing"'],
         [
@@ -277,10 +277,10 @@ describe("projects", () => {
           "is not the claim's, ReadWriteOnce",
         ],
       ];
-      for (const [asked, words] of refusals) {
+      for (const [asked, words] of rejections) {
         await change(view(), projects, "data", { spec: { storages: [asked] } });
-        const refused = await untilProjectSays(view(), "data", "StorageRefused");
-        expect(messageOf(refused)).to.include('spec.storages "sets"').and.include(words);
+        const rejected = await untilProjectSays(view(), "data", "StorageRejected");
+        expect(messageOf(rejected)).to.include('spec.storages "sets"').and.include(words);
       }
       expect(await sizeOf()).to.equal("2Gi");
       const row = await installation.database.pool.query(
@@ -304,8 +304,8 @@ describe("projects", () => {
       await change(view(), projects, "fixed", {
         spec: { storages: [storage("sets", "2Gi", fixed)] },
       });
-      const refused = await untilProjectSays(view(), "fixed", "StorageRefused");
-      expect(messageOf(refused)).to.match(
+      const rejected = await untilProjectSays(view(), "fixed", "StorageRejected");
+      expect(messageOf(rejected)).to.match(
         /only dynamically provisioned pvc can be resized|immutable/,
       );
     });

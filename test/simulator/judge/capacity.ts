@@ -91,7 +91,7 @@ export class Capacity {
     this.#each(job, places, { future: 1, potential: 1 });
   }
 
-  startHeld(job: Demand, places: Places): void {
+  startReserved(job: Demand, places: Places): void {
     this.#each(job, places, { free: -1, potential: 1 });
   }
 

@@ -1,5 +1,5 @@
-/** What one cycle did, from the history and the ledger: the only witnesses besides the rows. */
-import type { DatabasePool } from "../../../src/db/pool.ts";
+/** What one cycle did, from the history and the preemption log: the only witnesses besides the rows. */
+import type { DatabasePool } from "../../../src/db/client/connection-pool.ts";
 import type { World, WorldJob } from "./world.ts";
 
 export interface VictimEffect {
@@ -44,7 +44,7 @@ const readEvents = async (db: DatabasePool, before: World): Promise<readonly Eve
     FROM job_events AS event
     LEFT JOIN preemption_victims AS victim ON event.to_status = 'evicting'
       AND victim.victim_job_id = event.job_id AND victim.victim_attempt = event.attempt
-      AND victim.outcome IS DISTINCT FROM 'Spared'
+      AND victim.outcome IS DISTINCT FROM 'EvictionCancelled'
     LEFT JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
     WHERE event.id > $1 AND event.pool = $2 AND event.from_status <> event.to_status
     ORDER BY event.id
@@ -57,10 +57,10 @@ const readEvents = async (db: DatabasePool, before: World): Promise<readonly Eve
 function effectOf(event: EventRow, victims: readonly EventRow[]): Effect | undefined {
   const { from_status: from, to_status: to, borrowing } = event;
   if (to === "evicting") return undefined;
-  if (from === "held" && to === "starting") return { kind: "activate" };
-  if (from === "held") return { kind: "release", reason: event.reason ?? "" };
+  if (from === "reserved" && to === "starting") return { kind: "activate" };
+  if (from === "reserved") return { kind: "release", reason: event.reason ?? "" };
   if (to === "starting") return { kind: "admit", borrowing };
-  if (to !== "held") throw new Error(`a cycle made ${event.job_id} ${to}, which was ${from}`);
+  if (to !== "reserved") throw new Error(`a cycle made ${event.job_id} ${to}, which was ${from}`);
   const own = victims.filter(({ preemptor }) => preemptor === event.job_id);
   return {
     kind: "preempt",

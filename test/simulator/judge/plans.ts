@@ -62,32 +62,32 @@ export function ownersAbove(id: string, projects: ReadonlyMap<string, NaiveProje
   return new Set([...above, ...(project.owner === null ? [] : [project.owner])]);
 }
 
-export interface NaiveCeiling {
+export interface NaiveQuota {
   readonly id: string;
   /** GPUs or millicores. */
   readonly limit: number;
   readonly demand: number;
 }
 
-/** The ceilings over a job, and whether it asks for GPUs that no plan grants. */
-export function ceilingsOver(
+/** The quotas over a job, and whether it asks for GPUs that no plan grants. */
+export function quotasOver(
   job: Pick<NaiveJob, "projectId" | "pool" | "gpus" | "cpuMillis">,
   projects: ReadonlyMap<string, NaiveProject>,
   plans: readonly NaivePlan[],
   local: Temporal.ZonedDateTime,
-): { readonly ceilings: readonly NaiveCeiling[]; readonly unplanned: boolean } {
+): { readonly quotas: readonly NaiveQuota[]; readonly unplanned: boolean } {
   const owners = ownersAbove(job.projectId, projects);
-  const ceilings = new Map<string, NaiveCeiling>();
+  const quotas = new Map<string, NaiveQuota>();
   for (const plan of plans) {
     const isGpu = plan.resourceType === "GPU";
     const demand = isGpu ? job.gpus : job.cpuMillis;
     if (demand === 0 || plan.pool !== job.pool || !owners.has(plan.owner)) continue;
     const id = `${plan.owner}/${plan.resourceType}`;
     const more = quantityNow(plan, local) * (isGpu ? 1 : 1000);
-    ceilings.set(id, { id, demand, limit: (ceilings.get(id)?.limit ?? 0) + more });
+    quotas.set(id, { id, demand, limit: (quotas.get(id)?.limit ?? 0) + more });
   }
-  const isPlanned = [...ceilings.keys()].some((id) => id.endsWith("/GPU"));
-  return { ceilings: [...ceilings.values()], unplanned: job.gpus > 0 && !isPlanned };
+  const isPlanned = [...quotas.keys()].some((id) => id.endsWith("/GPU"));
+  return { quotas: [...quotas.values()], unplanned: job.gpus > 0 && !isPlanned };
 }
 
 /** Which jobs borrow: in order of priority and start, whoever does not fit takes nothing. */
@@ -106,10 +106,10 @@ export function borrowers(
   const taken = new Map<string, number>();
   const borrowing = new Set<string>();
   for (const job of ranked) {
-    const { ceilings, unplanned } = ceilingsOver(job, projects, plans, local);
-    const fits = ceilings.every(({ id, limit, demand }) => (taken.get(id) ?? 0) + demand <= limit);
+    const { quotas, unplanned } = quotasOver(job, projects, plans, local);
+    const fits = quotas.every(({ id, limit, demand }) => (taken.get(id) ?? 0) + demand <= limit);
     if (unplanned || !fits) borrowing.add(job.id);
-    else for (const { id, demand } of ceilings) taken.set(id, (taken.get(id) ?? 0) + demand);
+    else for (const { id, demand } of quotas) taken.set(id, (taken.get(id) ?? 0) + demand);
   }
   return borrowing;
 }

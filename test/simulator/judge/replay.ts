@@ -32,7 +32,7 @@ export interface Cycle {
   readonly before: World;
   readonly after: World;
   readonly effects: Effects;
-  readonly heard: Heard;
+  readonly recordActivity: Heard;
   /** Nothing changed and nothing is left to ask: every job that waits does so for good. */
   readonly isQuiet: boolean;
   readonly isProtected: (jobId: string) => boolean;
@@ -45,14 +45,14 @@ export interface Findings {
   /** Of these, those for which every cheaper set on one node was tried. */
   readonly proved: number;
   /** Waiting jobs that may preempt, for which no set of victims is enough. */
-  readonly refusals: number;
+  readonly rejections: number;
   readonly verdicts: number;
   /** Jobs for which room is kept at the head of the line, or until evicted pods have left. */
   readonly protectedJobs: number;
 }
 
 type Pass = "inside" | "borrowing";
-const spaceReasons = ["NoSpace", "SpaceIsKept", "VictimsProtected"];
+const spaceReasons = ["InsufficientCapacity", "CapacityReserved", "BlockedByDisruptionBudget"];
 
 /** Throws what is wrong with a cycle. */
 export const judgeCycle = (cycle: Cycle): Findings => new Replay(cycle).run();
@@ -62,14 +62,14 @@ class Replay {
   readonly #scene: Scene;
   /** Nodes on which a job at the head waits already. */
   readonly #claimed = new Set<Room>();
-  /** By ceiling, as far as anybody asked. */
+  /** By quota, as far as anybody asked. */
   readonly #shut = new Map<string, number | undefined>();
   /** A job before evicts others that the API server is yet to be asked about: nobody knows which. */
   #isUncertain = false;
   #places: ReadonlyMap<string, number> = new Map();
   #preemptions = 0;
   #proved = 0;
-  #refusals = 0;
+  #rejections = 0;
   #verdicts = 0;
   #protectedJobs = 0;
 
@@ -84,14 +84,14 @@ class Replay {
       ...this.#closeWindows(),
     ]);
     this.#places = new Map(waiting.map(({ id }, place) => [id, place]));
-    this.#settleHolds();
+    this.#settleReservations();
     const borrowing = waiting.filter((job) => !this.#consider(job, "inside"));
     for (const job of borrowing) this.#consider(job, "borrowing");
     this.#judgeMarks();
     return {
       preemptions: this.#preemptions,
       proved: this.#proved,
-      refusals: this.#refusals,
+      rejections: this.#rejections,
       verdicts: this.#verdicts,
       protectedJobs: this.#protectedJobs,
     };
@@ -118,7 +118,7 @@ class Replay {
     for (const id of effects.closed) {
       const job = before.jobs.get(id);
       if (!job) throw new Error(`${id} leaves at a close, and was not there`);
-      const shut = job.ceilings.map((ceiling) => this.#secondsShut(ceiling.id) ?? -1);
+      const shut = job.quotas.map((quota) => this.#secondsShut(quota.id) ?? -1);
       const isDue = shut.some(
         (seconds) =>
           seconds >= windowGraceSeconds && job.admittedAtSeconds < before.nowSeconds - seconds,
@@ -139,38 +139,38 @@ class Replay {
     return released.filter(({ isDue }) => isDue);
   }
 
-  #settleHolds(): void {
+  #settleReservations(): void {
     const { before, after, effects } = this.#cycle;
     for (const job of before.jobs.values()) {
-      if (job.status !== "held") continue;
+      if (job.status !== "reserved") continue;
       const [effect] = effects.ofJob.get(job.id) ?? [];
       if (effect?.kind === "release" && effect.reason === "WindowClosed") continue;
       if (effect?.kind === "activate") {
-        if (this.#isPast(job))
+        if (this.#isOverQuota(job))
           throw new Error(`${job.key} may not borrow, and starts past its plans`);
         this.#expectRoom(job, job.kept, (room) => room.free);
-        this.#scene.startHeld(job);
+        this.#scene.startReserved(job);
         const started = after.jobs.get(job.id)?.allocated ?? {};
         if (!samePlaces(started, job.kept))
           throw new Error(`${job.key} starts elsewhere than where it is held`);
         continue;
       }
-      this.#judgeHold(job, effect);
+      this.#judgeReservation(job, effect);
       if (effect?.kind === "release") this.#scene.release(job);
     }
   }
 
   /** The plans granted what is kept for it, and do no longer. */
-  #isPast(job: WorldJob): boolean {
+  #isOverQuota(job: WorldJob): boolean {
     return !job.mayBorrow && this.#scene.marked.has(job.id);
   }
 
   /** A hold that does not start: it waits for its victims, until its time is up or its node is gone. */
-  #judgeHold(job: WorldJob, effect: Effect | undefined): void {
+  #judgeReservation(job: WorldJob, effect: Effect | undefined): void {
     const rooms = Object.keys(job.kept).map((node) => this.#scene.capacity.room(node));
     const isLost = rooms.some((room) => !room?.node.usable);
     const isOver = (job.keptUntilSeconds ?? 0) <= this.#cycle.before.nowSeconds;
-    if ((effect?.kind === "release") !== (isLost || isOver || this.#isPast(job)))
+    if ((effect?.kind === "release") !== (isLost || isOver || this.#isOverQuota(job)))
       throw new Error(
         `the hold of ${job.key} is ${effect ? "given back" : "kept"}, and should not be`,
       );
@@ -178,7 +178,7 @@ class Replay {
       const room = this.#scene.capacity.room(node);
       return room !== undefined && podsIn(room.free, job.perPod) >= pods;
     });
-    if (isFree && !isLost && !this.#isPast(job) && job.isDue)
+    if (isFree && !isLost && !this.#isOverQuota(job) && job.isDue)
       throw new Error(`${job.key} is held, and could start: its room is free`);
   }
 
@@ -188,10 +188,10 @@ class Replay {
     const rooms = this.#scene.capacity.accepting(job);
     if (rooms.length === 0) return this.#waits(job, "NoMatchingNode");
     if (fitting(job, rooms, empty) < job.parallelism) return this.#waits(job, "TooLargeForPool");
-    if (this.#closesTooSoon(job)) return this.#waits(job, "WindowClosesTooSoon");
-    if (this.#scene.ceilings.isBehind(job, this.#placeOf(job), pass === "inside"))
-      return pass === "borrowing" && this.#waits(job, "BehindBlockedJob");
-    const over = this.#scene.ceilings.over(job);
+    if (this.#closesTooSoon(job)) return this.#waits(job, "WindowTooShort");
+    if (this.#scene.quotas.isBehind(job, this.#placeOf(job), pass === "inside"))
+      return pass === "borrowing" && this.#waits(job, "BehindHeadOfQueue");
+    const over = this.#scene.quotas.over(job);
     if (!job.unplanned && over.length === 0)
       return this.#givesWay(job) || this.#start(job, rooms, false);
     if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
@@ -199,7 +199,7 @@ class Replay {
     this.#reserve(job, false);
     if (job.mayBorrow) return pass === "borrowing" && this.#start(job, rooms, true);
     if (over.length > 0 && this.#preempts(job)) return true;
-    return this.#waits(job, "WindowClosed", "OverPlan", "NoPlan");
+    return this.#waits(job, "WindowClosed", "QuotaExceeded", "NoQuota");
   }
 
   #placeOf({ id }: WorldJob): number {
@@ -207,22 +207,22 @@ class Replay {
   }
 
   #reserve(job: WorldJob, inside: boolean): void {
-    this.#scene.ceilings.reserve(job, this.#placeOf(job), inside);
+    this.#scene.quotas.reserve(job, this.#placeOf(job), inside);
   }
 
   /** One that may not borrow need not start where borrowers do; that none starts wrongly is seen by the marks. */
   #givesWay(job: WorldJob): boolean {
     if (job.mayBorrow || !this.#scene.isContested(job)) return false;
-    if (this.#cycle.heard.explained.get(job.id)?.reason !== "OverPlan") return false;
+    if (this.#cycle.recordActivity.explained.get(job.id)?.reason !== "QuotaExceeded") return false;
     this.#reserve(job, true);
-    return this.#waits(job, "OverPlan");
+    return this.#waits(job, "QuotaExceeded");
   }
 
   #start(job: WorldJob, rooms: readonly Room[], borrowing: boolean): true {
     if (fitting(job, rooms, now) >= job.parallelism) return this.#starts(job, borrowing);
     const places = bestFit(job, rooms, later);
     if (places) {
-      this.#waits(job, "SpaceIsLeaving");
+      this.#waits(job, "AwaitingRelease");
       this.#keep(job, places, borrowing);
       return true;
     }
@@ -248,7 +248,7 @@ class Replay {
   /** Whether it evicts others; else it must not be able to. */
   #preempts(job: WorldJob): boolean {
     const outcome = outcomeOf(this.#cycle.effects, job);
-    const { isProtected, heard, isQuiet } = this.#cycle;
+    const { isProtected, recordActivity, isQuiet } = this.#cycle;
     const preempting = new Preempting(job, this.#scene, isProtected);
     if (outcome?.kind === "preempt") {
       this.#preemptions += 1;
@@ -257,12 +257,12 @@ class Replay {
       this.#verdicts += 1;
       return true;
     }
-    if (outcome === undefined && heard.settled.has(job.id)) {
+    if (outcome === undefined && recordActivity.settled.has(job.id)) {
       this.#isUncertain = true;
       return true;
     }
     if (isQuiet && job.preempts) {
-      this.#refusals += 1;
+      this.#rejections += 1;
       if (preempting.isPossible())
         throw new Error(`${job.key} could evict others, and waits: ${this.#words(job)}`);
     }
@@ -272,7 +272,7 @@ class Replay {
   #waits(job: WorldJob, ...reasons: readonly string[]): true {
     const outcome = outcomeOf(this.#cycle.effects, job);
     if (outcome) throw new Error(`${job.key} should wait (${reasons.join(", ")}): ${outcome.kind}`);
-    const told = this.#cycle.heard.explained.get(job.id);
+    const told = this.#cycle.recordActivity.explained.get(job.id);
     if (told === undefined || told.message === "")
       throw new Error(`${job.key} waits and is not told why (${reasons.join(", ")})`);
     if (!reasons.includes(told.reason))
@@ -299,7 +299,7 @@ class Replay {
     }
     const places = after.jobs.get(job.id)?.kept ?? {};
     this.#expectRoom(job, places, later);
-    this.#scene.hold(job, places, borrowing);
+    this.#scene.reservation(job, places, borrowing);
     if (!borrowing && this.#scene.borrowersNow().has(job.id))
       throw new Error(`${job.key} evicts as entitled, and others rank before it`);
   }
@@ -333,29 +333,29 @@ class Replay {
     }
   }
 
-  #closesTooSoon({ maxRuntimeSeconds, ceilings }: WorldJob): boolean {
+  #closesTooSoon({ maxRuntimeSeconds, quotas }: WorldJob): boolean {
     if (maxRuntimeSeconds === null) return false;
     const { local } = this.#cycle.before;
-    return ceilings.some(({ id }) =>
+    return quotas.some(({ id }) =>
       this.#plansOf(id).some((plan) => evictsWithin(plan, maxRuntimeSeconds, local)),
     );
   }
 
-  #secondsShut(ceiling: string): number | undefined {
-    if (!this.#shut.has(ceiling))
-      this.#shut.set(ceiling, secondsShut(this.#plansOf(ceiling), this.#cycle.before.local));
-    return this.#shut.get(ceiling);
+  #secondsShut(quota: string): number | undefined {
+    if (!this.#shut.has(quota))
+      this.#shut.set(quota, secondsShut(this.#plansOf(quota), this.#cycle.before.local));
+    return this.#shut.get(quota);
   }
 
-  #plansOf(ceiling: string) {
+  #plansOf(quota: string) {
     const { plans, pool } = this.#cycle.before;
     return plans.filter(
-      (plan) => plan.pool === pool && `${plan.owner}/${plan.resourceType}` === ceiling,
+      (plan) => plan.pool === pool && `${plan.owner}/${plan.resourceType}` === quota,
     );
   }
 
   #words({ id }: WorldJob): string {
-    return this.#cycle.heard.explained.get(id)?.message ?? "";
+    return this.#cycle.recordActivity.explained.get(id)?.message ?? "";
   }
 }
 

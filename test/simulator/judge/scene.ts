@@ -1,19 +1,19 @@
 /** The pool as it stands at one point of a cycle's decision: what ran before, and what the cycle did so far. */
 import { Capacity } from "./capacity.ts";
-import { Ceilings } from "./ceilings.ts";
+import { Quotas } from "./quotas.ts";
 import { borrowers } from "./plans.ts";
 import { isLive, occupies, type Places, type World, type WorldJob } from "./world.ts";
 
 export class Scene {
   readonly world: World;
   readonly capacity: Capacity;
-  readonly ceilings: Ceilings;
+  readonly quotas: Quotas;
   /** Who borrows as the cycle begins. */
   readonly marked: ReadonlySet<string>;
   /** What may be evicted: it ran before the cycle, and has not been evicted in it. */
   readonly #evictable: Map<string, WorldJob>;
   readonly #occupying: Map<string, WorldJob>;
-  /** Ceilings that this cycle freed some of, or under which it started borrowers: others may be inside them now. */
+  /** Quotas that this cycle freed some of, or under which it started borrowers: others may be inside them now. */
   readonly #moved = new Set<string>();
   #starts = 0;
 
@@ -24,7 +24,7 @@ export class Scene {
     this.#evictable = new Map(jobs.filter(isLive).map((job) => [job.id, job]));
     this.#occupying = new Map(jobs.filter(occupies).map((job) => [job.id, job]));
     this.marked = this.borrowersNow();
-    this.ceilings = new Ceilings(world, ({ id }) => this.marked.has(id));
+    this.quotas = new Quotas(world, ({ id }) => this.marked.has(id));
   }
 
   get evictable(): readonly WorldJob[] {
@@ -36,14 +36,14 @@ export class Scene {
     return borrowers([...this.#occupying.values()], projects, plans, local);
   }
 
-  /** It borrows whatever the cycle itself has changed: jobs under ceilings that it moved may not. */
-  surelyBorrows({ id, ceilings }: WorldJob): boolean {
-    return this.marked.has(id) && !ceilings.some((ceiling) => this.#moved.has(ceiling.id));
+  /** It borrows whatever the cycle itself has changed: jobs under quotas that it moved may not. */
+  surelyBorrows({ id, quotas }: WorldJob): boolean {
+    return this.marked.has(id) && !quotas.some((quota) => this.#moved.has(quota.id));
   }
 
   /** Whether jobs that the cycle moved may take its place under a plan at the next look. */
-  isContested({ ceilings }: WorldJob): boolean {
-    return ceilings.some(({ id }) => this.#moved.has(id));
+  isContested({ quotas }: WorldJob): boolean {
+    return quotas.some(({ id }) => this.#moved.has(id));
   }
 
   start(job: WorldJob, places: Places, borrowing: boolean): void {
@@ -52,11 +52,11 @@ export class Scene {
     this.#enter(job);
   }
 
-  startHeld(job: WorldJob): void {
-    this.capacity.startHeld(job, job.kept);
+  startReserved(job: WorldJob): void {
+    this.capacity.startReserved(job, job.kept);
   }
 
-  hold(job: WorldJob, places: Places, borrowing: boolean): void {
+  reservation(job: WorldJob, places: Places, borrowing: boolean): void {
     this.capacity.keep(job, places);
     this.#charge(job, borrowing);
     this.#enter(job);
@@ -70,14 +70,14 @@ export class Scene {
 
   giveBack(job: WorldJob): void {
     this.capacity.giveBack(job, job.kept);
-    this.ceilings.relieve(job);
+    this.quotas.relieve(job);
     this.#occupying.delete(job.id);
   }
 
   /** A window closed over it. */
   close(job: WorldJob): void {
     this.capacity.vacate(job);
-    this.ceilings.relieve(job);
+    this.quotas.relieve(job);
     this.#occupying.delete(job.id);
     this.#evictable.delete(job.id);
   }
@@ -88,12 +88,12 @@ export class Scene {
   }
 
   #move(job: WorldJob): void {
-    if (!this.marked.has(job.id)) for (const { id } of job.ceilings) this.#moved.add(id);
+    if (!this.marked.has(job.id)) for (const { id } of job.quotas) this.#moved.add(id);
   }
 
   #charge(job: WorldJob, borrowing: boolean): void {
-    this.ceilings.charge(job, borrowing);
-    if (borrowing) for (const { id } of job.ceilings) this.#moved.add(id);
+    this.quotas.charge(job, borrowing);
+    if (borrowing) for (const { id } of job.quotas) this.#moved.add(id);
   }
 
   #enter(job: WorldJob): void {

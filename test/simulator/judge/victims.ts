@@ -11,7 +11,7 @@ type Preemption = Extract<Effect, { kind: "preempt" }>;
 type Victims = readonly WorldJob[];
 
 /** Sets tried on all nodes together for one preemption; beyond, the optimum is not proved. */
-const mostSets = 60_000;
+const maxSets = 60_000;
 
 export class Preempting {
   readonly #job: WorldJob;
@@ -26,7 +26,7 @@ export class Preempting {
     this.#job = job;
     this.#scene = scene;
     this.#rooms = scene.capacity.accepting(job);
-    this.#isInside = !job.unplanned && scene.ceilings.over(job).length === 0;
+    this.#isInside = !job.unplanned && scene.quotas.over(job).length === 0;
     this.#candidates = scene.evictable.filter(
       (victim) => !isProtected(victim.id) && this.#mayEvict(victim),
     );
@@ -49,7 +49,7 @@ export class Preempting {
     if (!this.#job.preempts) throw new Error(`${this.#job.key} evicts, and its class never does`);
     this.#judgeRules(preemption, victims);
     this.#judgeNeed(victims);
-    this.#judgeStanding(preemption, victims);
+    this.#judgeObserved(preemption, victims);
     return this.#judgeCost(victims);
   }
 
@@ -66,8 +66,8 @@ export class Preempting {
       const isTrue: Readonly<Record<string, boolean>> = {
         BorrowerReclaimed: borrowers.has(victim.id),
         LowerPriority: isLower,
-        OwnCeiling:
-          isLower && !this.#isMarked(victim) && victim.ceilings.some(({ id }) => over.has(id)),
+        OwnQuota:
+          isLower && !this.#isMarked(victim) && victim.quotas.some(({ id }) => over.has(id)),
       };
       if (isTrue[rule] !== true)
         throw new Error(`${victim.key} is evicted by the rule ${rule}, which is not true of it`);
@@ -84,10 +84,10 @@ export class Preempting {
     }
   }
 
-  #judgeStanding({ borrowing }: Preemption, victims: Victims): void {
+  #judgeObserved({ borrowing }: Preemption, victims: Victims): void {
     if (borrowing && (this.#isInside || !this.#job.mayBorrow))
       throw new Error(`${this.#job.key} is held as a borrower, which it is not`);
-    if (!borrowing && !this.#holdsCeilings(victims))
+    if (!borrowing && !this.#reservationsQuotas(victims))
       throw new Error(`${this.#job.key} is held as entitled, and is outside its plans`);
   }
 
@@ -102,11 +102,11 @@ export class Preempting {
       throw new Error(
         `${this.#job.key} evicts ${namesOf(victims)}, and ${namesOf(cheaper)} would be cheaper`,
       );
-    return this.#setsTried < mostSets;
+    return this.#setsTried < maxSets;
   }
 
   #exceeded(): ReadonlySet<string> {
-    return new Set(this.#scene.ceilings.over(this.#job).map(({ id }) => id));
+    return new Set(this.#scene.quotas.over(this.#job).map(({ id }) => id));
   }
 
   #borrows(victim: WorldJob): boolean {
@@ -118,8 +118,8 @@ export class Preempting {
     return victim.priority < this.#job.priority || this.#borrows(victim);
   }
 
-  #holdsCeilings(gone: Victims): boolean {
-    return !this.#job.unplanned && this.#scene.ceilings.over(this.#job, gone).length === 0;
+  #reservationsQuotas(gone: Victims): boolean {
+    return !this.#job.unplanned && this.#scene.quotas.over(this.#job, gone).length === 0;
   }
 
   /** A borrower of lower priority, in whose place a borrower may come. */
@@ -129,7 +129,7 @@ export class Preempting {
 
   /** Lower priorities and borrowers may go for a job that is or comes inside its plans. */
   #isAllowed(gone: Victims): boolean {
-    if (this.#isInside || this.#holdsCeilings(gone)) return true;
+    if (this.#isInside || this.#reservationsQuotas(gone)) return true;
     return this.#job.mayBorrow && gone.every((victim) => this.#mayBeDisplaced(victim));
   }
 
@@ -157,8 +157,8 @@ export class Preempting {
     const over = this.#exceeded();
     for (const room of this.#rooms) {
       const useful = this.#candidates.filter(
-        ({ allocated, ceilings }) =>
-          allocated[room.node.name] !== undefined || ceilings.some(({ id }) => over.has(id)),
+        ({ allocated, quotas }) =>
+          allocated[room.node.name] !== undefined || quotas.some(({ id }) => over.has(id)),
       );
       const found = this.#cheaperOn(room, useful, [], victims);
       if (found) return found;
@@ -168,7 +168,7 @@ export class Preempting {
 
   #cheaperOn(room: Room, useful: Victims, set: Victims, victims: Victims): Victims | undefined {
     this.#setsTried += 1;
-    if (this.#setsTried >= mostSets || podsOf(set) > podsOf(victims)) return undefined;
+    if (this.#setsTried >= maxSets || podsOf(set) > podsOf(victims)) return undefined;
     if (this.#isEnoughOn(room, set)) return this.#compare(set, victims) < 0 ? set : undefined;
     for (const [index, one] of useful.entries()) {
       const found = this.#cheaperOn(room, useful.slice(index + 1), [...set, one], victims);

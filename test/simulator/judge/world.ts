@@ -1,8 +1,8 @@
 /** A pool as the database tells it: read before and after a cycle, so that what the cycle did can be judged. */
-import type { DatabasePool } from "../../../src/db/pool.ts";
+import type { DatabasePool } from "../../../src/db/client/connection-pool.ts";
 import {
-  ceilingsOver,
-  type NaiveCeiling,
+  quotasOver,
+  type NaiveQuota,
   type NaiveJob,
   type NaivePlan,
   type NaiveProject,
@@ -44,7 +44,7 @@ export interface WorldJob extends NaiveJob {
   readonly allocated: Places;
   readonly kept: Places;
   readonly keptUntilSeconds: number | null;
-  readonly ceilings: readonly NaiveCeiling[];
+  readonly quotas: readonly NaiveQuota[];
   /** Asks for GPUs, and no plan on the way up grants any. */
   readonly unplanned: boolean;
 }
@@ -67,7 +67,7 @@ export interface Moment {
   readonly plans: readonly NaivePlan[];
 }
 
-type JobRow = Omit<WorldJob, "ceilings" | "unplanned">;
+type JobRow = Omit<WorldJob, "quotas" | "unplanned">;
 
 const readNodes = (db: DatabasePool, pool: string) =>
   db.query<WorldNode>(
@@ -75,8 +75,8 @@ const readNodes = (db: DatabasePool, pool: string) =>
     SELECT name, labels, taints, schedulable AS usable,
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::float8[] AS allocatable,
       ARRAY[
-      gpus_allocatable - gpus_foreign, cpu_millis_allocatable - cpu_millis_foreign,
-      memory_bytes_allocatable - memory_bytes_foreign, pods_allocatable - pods_foreign
+      gpus_allocatable - gpus_other, cpu_millis_allocatable - cpu_millis_other,
+      memory_bytes_allocatable - memory_bytes_other, pods_allocatable - pods_other
     ]::float8[] AS whole
     FROM nodes WHERE pool = $1 AND present ORDER BY name
     `,
@@ -87,7 +87,7 @@ const readJobs = (db: DatabasePool, pool: string) =>
   db.query<JobRow>(
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.project_id AS "projectId", job.pool, job.priority,
-      job.status, job.attempt, job.gpus, job.cpu_millis::float8 AS "cpuMillis",
+      job.status, job.attempt, job.required_gpu AS gpus, job.cpu_millis::float8 AS "cpuMillis",
       extract(epoch FROM job.created_at)::float8 AS "queuedAtSeconds",
       extract(epoch FROM job.admitted_at)::float8 AS "admittedAtSeconds",
       extract(epoch FROM job.started_at)::float8 AS "startedAtSeconds",
@@ -101,8 +101,8 @@ const readJobs = (db: DatabasePool, pool: string) =>
       ARRAY(SELECT node_name FROM avoided_nodes WHERE job_id = job.id AND until > now()) AS avoids,
       NOT job.suspended AND coalesce(job.not_before <= now(), true) AS "isDue",
       coalesce((SELECT jsonb_object_agg(node_name, pods) FROM allocations WHERE job_id = job.id), '{}') AS allocated,
-      coalesce((SELECT jsonb_object_agg(node_name, pods) FROM holds WHERE job_id = job.id), '{}') AS kept,
-      (SELECT extract(epoch FROM min(expires_at))::float8 FROM holds WHERE job_id = job.id) AS "keptUntilSeconds"
+      coalesce((SELECT jsonb_object_agg(node_name, pods) FROM reservations WHERE job_id = job.id), '{}') AS kept,
+      (SELECT extract(epoch FROM min(expires_at))::float8 FROM reservations WHERE job_id = job.id) AS "keptUntilSeconds"
     FROM jobs AS job JOIN job_specs AS spec ON spec.job_id = job.id
     WHERE job.pool = $1 AND job.finished_at IS NULL
     ORDER BY job.priority DESC, job.created_at, job.id
@@ -128,15 +128,15 @@ export async function readWorld(db: DatabasePool, pool: string, moment: Moment):
   ]);
   const local = now.toZonedDateTimeISO(timeZone);
   const projects = new Map(found.rows.map((row) => [row.id, row]));
-  const withCeilings = jobs.rows.map((row): WorldJob =>
-    Object.assign(row, ceilingsOver(row, projects, plans, local)),
+  const withQuotas = jobs.rows.map((row): WorldJob =>
+    Object.assign(row, quotasOver(row, projects, plans, local)),
   );
   return {
     pool,
     nowSeconds: now.epochMilliseconds / 1000,
     local,
     nodes: nodes.rows,
-    jobs: new Map(withCeilings.map((job) => [job.id, job])),
+    jobs: new Map(withQuotas.map((job) => [job.id, job])),
     projects,
     plans,
     lastEvent: last.rows[0]?.id ?? 0,
@@ -147,7 +147,7 @@ export const isWaiting = ({ status }: WorldJob): boolean =>
   status === "pending" || status === "evicted";
 export const isLive = ({ status }: WorldJob): boolean =>
   status === "starting" || status === "running";
-export const occupies = (job: WorldJob): boolean => isLive(job) || job.status === "held";
+export const occupies = (job: WorldJob): boolean => isLive(job) || job.status === "reserved";
 
 /** Priority, then queue time, then id: the rows come so. */
 export const inQueueOrder = (jobs: readonly WorldJob[]): WorldJob[] =>

@@ -31,7 +31,7 @@ const answer: Why = {
     borrowing: false,
     placements: [{ node: "n1", pods: 1 }],
   },
-  ceilings: [],
+  quotas: [],
   nodes: { total: 1, accepting: 1, items: [] },
   candidates: { total: 0, items: [] },
   decidedAt: at,
@@ -49,8 +49,8 @@ describe("kubectl rota why", () => {
 
   it("says of a decision that would evict that a budget has forbidden it lately", () => {
     const said = "jobs it could evict are protected by PodDisruptionBudget team/guard";
-    const text = whyText(answer, jobWith("VictimsProtected", said));
-    expect(text).to.contain(`VictimsProtected: ${said}`);
+    const text = whyText(answer, jobWith("BlockedByDisruptionBudget", said));
+    expect(text).to.contain(`BlockedByDisruptionBudget: ${said}`);
     expect(text).to.contain("Next decision: it evicts others");
     expect(text).to.contain(note);
   });
@@ -59,15 +59,15 @@ describe("kubectl rota why", () => {
     const said =
       "team/big needs 8 GPUs; held up by PodDisruptionBudget team/guard, and asked for again until it allows";
     const evicting = { ...answer, state: "Evicting", verdict: null } as Why;
-    expect(whyText(evicting, jobWith("EvictionHeldUp", said))).to.contain(
-      `EvictionHeldUp: ${said}`,
+    expect(whyText(evicting, jobWith("EvictionBlocked", said))).to.contain(
+      `EvictionBlocked: ${said}`,
     );
   });
 
   it("says nothing of budgets where none is in the way", () => {
-    expect(whyText(answer, jobWith("NoSpace", "needs 8 GPUs"))).to.not.contain(note);
+    expect(whyText(answer, jobWith("InsufficientCapacity", "needs 8 GPUs"))).to.not.contain(note);
     const waits = { ...answer, verdict: { ...answer.verdict, kind: "wait" } } as Why;
-    expect(whyText(waits, jobWith("VictimsProtected", "protected"))).to.not.contain(note);
+    expect(whyText(waits, jobWith("BlockedByDisruptionBudget", "protected"))).to.not.contain(note);
   });
 
   it("says what can be done about the reason, where somebody has to do something", () => {
@@ -75,8 +75,10 @@ describe("kubectl rota why", () => {
     expect(said("NoMatchingNode")).to.include(
       "What you can do: change the template or the nodes' labels and taints.",
     );
-    expect(said("NoSpace")).to.include("What you can do: ask for less per pod, or a higher");
-    expect(said("SpaceIsLeaving")).to.not.include("What you can do");
+    expect(said("InsufficientCapacity")).to.include(
+      "What you can do: ask for less per pod, or a higher",
+    );
+    expect(said("AwaitingRelease")).to.not.include("What you can do");
     expect(said("OfALaterVersion")).to.not.include("What you can do");
   });
 

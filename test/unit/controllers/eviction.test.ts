@@ -1,11 +1,11 @@
 import { expect } from "chai";
-import { heldUpSeconds } from "../../../src/controllers/job/eviction.ts";
+import { blockedSeconds } from "../../../src/controllers/job/eviction.ts";
 
 describe("an eviction that a budget holds up", () => {
   it("is asked for again after pauses that double, up to half a minute, and are spread", () => {
-    const longest = [0, 2, 6, 14, 30, 3600].map((age) => heldUpSeconds(age, () => 1));
+    const longest = [0, 2, 6, 14, 30, 3600].map((age) => blockedSeconds(age, () => 1));
     expect(longest).to.deep.equal([2, 4, 8, 16, 30, 30]);
-    expect(heldUpSeconds(3600, () => 0)).to.equal(15);
-    expect(heldUpSeconds(-1, () => 0)).to.equal(1);
+    expect(blockedSeconds(3600, () => 0)).to.equal(15);
+    expect(blockedSeconds(-1, () => 0)).to.equal(1);
   });
 });

@@ -5,7 +5,7 @@ import * as fc from "fast-check";
 import {
   canonicalizeText,
   canonicalizeValue,
-  longestTextBytes,
+  maxTextBytes,
   parseStrictly,
   type JsonValue,
 } from "../../../src/domain/canonical-json.ts";
@@ -14,7 +14,7 @@ import { propertyRuns } from "../../support/property.ts";
 const refuses = (text: string, words: RegExp): void => {
   expect(() => canonicalizeText(text), text)
     .to.throw(words)
-    .with.property("code", "ConfigurationInvalid");
+    .with.property("code", "InvalidConfiguration");
 };
 
 describe("canonical JSON", () => {
@@ -74,7 +74,7 @@ describe("canonical JSON", () => {
     refuses(String.raw`{"\udc00": 1}`, /lone surrogate/);
     refuses(String.raw`"a\u0000b"`, /NUL/);
     refuses(`${"[".repeat(102)}${"]".repeat(102)}`, /nested/);
-    refuses(JSON.stringify("x".repeat(longestTextBytes)), /longer/);
+    refuses(JSON.stringify("x".repeat(maxTextBytes)), /longer/);
     for (const text of ["", "{", "{'a': 1}", "NaN", "01", "[1,]"]) refuses(text, /not JSON/);
     expect(canonicalizeText(String.raw`"\ud83d\ude00"`).canonical).to.equal('"😀"');
   });

@@ -107,7 +107,7 @@ describe("weekly windows", () => {
     ] as const) {
       expect(() => rangesOfWindows([{ days: ["Mon"], start, end }]), `${start}-${end}`)
         .to.throw()
-        .with.property("code", "PlanWindowInvalid");
+        .with.property("code", "InvalidWindow");
     }
   });
 

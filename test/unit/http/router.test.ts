@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { Router } from "../../../src/http/router.ts";
-import type { Callers } from "../../../src/http/callers.ts";
+import type { Authenticator } from "../../../src/http/authentication.ts";
 import type { Handlers } from "../../../src/http/endpoints/types.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
 import { TokenBuckets } from "../../../src/http/token-buckets.ts";
@@ -25,7 +25,7 @@ describe("the HTTP API's router", () => {
   } as unknown as Handlers;
   const callers = {
     identify: () => Promise.resolve({ user: "pat", groups: [], by: "token" }),
-  } as unknown as Callers;
+  } as unknown as Authenticator;
   const clock = createManualClock();
   const rates = new TokenBuckets({ clock, perSecond: 1, burst: 1000, capacity: 10 });
   const router = new Router({ handlers, callers, rates });

@@ -27,7 +27,7 @@ describe("a pod", () => {
     expect(project(ours)).to.include({ jobKey: "team/train", jobUid: "u", attempt: 2 });
   });
 
-  const foreign: readonly (readonly [string, KubeObject])[] = [
+  const otherUsage: readonly (readonly [string, KubeObject])[] = [
     ["without a controller", changed({ ownerReferences: [] })],
     [
       "with another controller",
@@ -44,7 +44,7 @@ describe("a pod", () => {
     ],
     ["without labels", changed({ labels: {} })],
   ];
-  for (const [what, raw] of foreign) {
+  for (const [what, raw] of otherUsage) {
     it(`${what} is not a job's, and counts on its node`, () => {
       expect(project(raw).jobKey).to.equal("");
     });

@@ -4,7 +4,7 @@ import type {
   BatchControllerOptions,
   ReconcileBatch,
 } from "../../../src/runtime/batch-controller.ts";
-import { again, failed } from "../../../src/runtime/reconcile.ts";
+import { requeueAfter, failed } from "../../../src/runtime/result.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
@@ -86,7 +86,7 @@ describe("batch controller", () => {
     const { clock, controller } = setUp(async (keys) => {
       batches.push(keys);
       if (batches.length === 1) throw new Error("no");
-      return new Map(batches.length === 2 ? [["a", again(30)]] : []);
+      return new Map(batches.length === 2 ? [["a", requeueAfter(30)]] : []);
     });
     for (const key of ["a", "b"]) controller.enqueue(key);
     await clock.advance(2);

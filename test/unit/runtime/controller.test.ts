@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { createController } from "../../../src/runtime/controller.ts";
-import { again, done, fatal } from "../../../src/runtime/reconcile.ts";
+import { requeueAfter, done, fatal } from "../../../src/runtime/result.ts";
 import type { ControllerOptions, Reconcile } from "../../../src/runtime/controller.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
@@ -24,7 +24,7 @@ function setUp(reconcile: Reconcile, options: Partial<ControllerOptions> = {}) {
 }
 
 /** Reconciles that stay open until the test ends them. */
-function heldReconcile() {
+function reservedReconcile() {
   const running = new Map<string, PromiseWithResolvers<void>>();
   const log: string[] = [];
   const reconcile: Reconcile = async (key) => {
@@ -57,7 +57,7 @@ describe("controller", () => {
     let runs = 0;
     const { clock, controller, stop } = setUp(async () => {
       runs += 1;
-      return runs === 1 ? again(30) : done();
+      return runs === 1 ? requeueAfter(30) : done();
     });
     controller.start(stop.signal);
     controller.enqueue("a");
@@ -108,7 +108,7 @@ describe("controller", () => {
   });
 
   it("keeps to its concurrency, and never has one key twice", async () => {
-    const { log, reconcile, running } = heldReconcile();
+    const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile, { concurrency: 2 });
     controller.start(stop.signal);
     for (const key of ["a", "b", "c"]) controller.enqueue(key);
@@ -124,7 +124,7 @@ describe("controller", () => {
   });
 
   it("lends the slot of a slow key to others, without giving the key out again", async () => {
-    const { log, reconcile, running } = heldReconcile();
+    const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile, { slowAfterSeconds: 5 });
     controller.start(stop.signal);
     controller.enqueue("slow");
@@ -162,7 +162,7 @@ describe("controller", () => {
   });
 
   it("drains: finishes what is under way, begins nothing more", async () => {
-    const { log, reconcile, running } = heldReconcile();
+    const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile);
     controller.start(stop.signal);
     controller.enqueue("a");

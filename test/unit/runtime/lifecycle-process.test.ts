@@ -37,8 +37,8 @@ describe("lifecycle of a real process", () => {
       child.kill("SIGTERM");
       await says("stopping");
       // One that comes together with the first is the same Ctrl-C: send until it counts.
-      const again = setInterval(() => child.kill("SIGTERM"), 100);
-      const [status] = await ended.finally(() => clearInterval(again));
+      const requeueAfter = setInterval(() => child.kill("SIGTERM"), 100);
+      const [status] = await ended.finally(() => clearInterval(requeueAfter));
       expect(status).to.equal(128 + 15);
       expect(output()).to.include("second signal: exiting at once");
     } finally {

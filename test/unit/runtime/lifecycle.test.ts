@@ -31,12 +31,17 @@ describe("lifecycle", () => {
   it("starts in order, stops in reverse on SIGTERM, and leaves no listener behind", async () => {
     const { add, clock, lifecycle, log, process } = setUp();
     add("database");
-    add("caches");
+    add("informers");
     const running = lifecycle.run();
     await clock.settle();
     process.emit("SIGTERM");
     expect(await running).to.equal(0);
-    expect(log).to.deep.equal(["start database", "start caches", "stop caches", "stop database"]);
+    expect(log).to.deep.equal([
+      "start database",
+      "start informers",
+      "stop caches",
+      "stop database",
+    ]);
     expect(process.eventNames()).to.deep.equal([]);
     expect(process.exits).to.deep.equal([]);
   });
@@ -44,12 +49,12 @@ describe("lifecycle", () => {
   it("is ready only between start and stop, and when every component is", async () => {
     const { add, clock, lifecycle, process } = setUp();
     let synced = false;
-    add("caches", { ready: () => synced });
+    add("informers", { ready: () => synced });
     add("database", { ready: async () => true });
     expect(await lifecycle.readiness()).to.deep.equal({ ready: false, waitingFor: ["start-up"] });
     const running = lifecycle.run();
     await clock.settle();
-    expect(await lifecycle.readiness()).to.deep.equal({ ready: false, waitingFor: ["caches"] });
+    expect(await lifecycle.readiness()).to.deep.equal({ ready: false, waitingFor: ["informers"] });
     synced = true;
     expect(await lifecycle.readiness()).to.deep.equal({ ready: true, waitingFor: [] });
     process.emit("SIGINT");
@@ -60,7 +65,7 @@ describe("lifecycle", () => {
   it("takes a check that hangs or throws for a no", async () => {
     const { add, clock, lifecycle } = setUp();
     add("database", { ready: () => new Promise(() => {}) });
-    add("caches", {
+    add("informers", {
       ready: () => {
         throw new Error("broken");
       },
@@ -69,7 +74,7 @@ describe("lifecycle", () => {
     await clock.settle();
     const readiness = lifecycle.readiness();
     await clock.advance(6);
-    expect((await readiness).waitingFor).to.deep.equal(["database", "caches"]);
+    expect((await readiness).waitingFor).to.deep.equal(["database", "informers"]);
     lifecycle.stop("test over");
     await running;
   });

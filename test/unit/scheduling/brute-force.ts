@@ -3,7 +3,7 @@
  * Shares no code with the engine, only the types of what it reads and writes.
  */
 import type {
-  Ceiling,
+  Quota,
   LiveJob,
   NodeSelectorRequirement,
   NodeSnapshot,
@@ -35,10 +35,10 @@ export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
   }
   for (const terms of [job.affinityTerms, ...(job.storageTerms ?? [])]) {
     if (terms === undefined) continue;
-    const holds = terms.some(({ matchExpressions = [] }) =>
+    const reservations = terms.some(({ matchExpressions = [] }) =>
       matchExpressions.every((one) => meets(node, one)),
     );
-    if (!holds) return false;
+    if (!reservations) return false;
   }
   return true;
 }
@@ -56,8 +56,8 @@ function meets({ labels }: NodeSnapshot, requirement: NodeSelectorRequirement): 
 export type When = "free" | "later" | "now";
 
 function roomOn(node: NodeSnapshot, one: keyof Resources, when: When): number {
-  const free = node.allocatable[one] - node.foreign[one] - node.committed[one];
-  const later = free + node.leaving[one] - node.held[one];
+  const free = node.allocatable[one] - node.otherUsage[one] - node.committed[one];
+  const later = free + node.leaving[one] - node.reserved[one];
   if (when === "free") return free;
   return when === "later" ? later : Math.min(free, later);
 }
@@ -89,33 +89,33 @@ const freed = (victim: LiveJob, node: string, dimension: keyof Resources): numbe
 const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {
   const nothing = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
   const nodes = snapshot.nodes.map((node) =>
-    Object.assign({}, node, { committed: nothing, leaving: nothing, held: nothing }),
+    Object.assign({}, node, { committed: nothing, leaving: nothing, reserved: nothing }),
   );
   return podsFitting({ ...snapshot, nodes }, job, []);
 };
 
 /** In GPUs or cores. */
-const amountOf = (perPod: Resources, pods: number, { resourceType }: Ceiling): number =>
+const amountOf = (perPod: Resources, pods: number, { resourceType }: Quota): number =>
   pods * (resourceType === "GPU" ? perPod.gpus : perPod.cpuMillis / 1000);
 
-/** What a ceiling has more without the victim: borrowers use nothing of it. */
-const reliefOf = (victim: LiveJob, ceiling: Ceiling): number =>
-  victim.borrowing || !victim.ceilings.includes(ceiling.id)
+/** What a quota has more without the victim: borrowers use nothing of it. */
+const reliefOf = (victim: LiveJob, quota: Quota): number =>
+  victim.borrowing || !victim.quotas.includes(quota.id)
     ? 0
-    : amountOf(victim.perPod, podsOf(victim), ceiling);
+    : amountOf(victim.perPod, podsOf(victim), quota);
 
-/** The ceilings under which the job would not fit when the victims are gone. */
+/** The quotas under which the job would not fit when the victims are gone. */
 export const exceeded = (
   snapshot: Snapshot,
   job: QueuedJob,
   victims: readonly LiveJob[] = [],
-): Ceiling[] =>
-  snapshot.ceilings
-    .filter(({ id }) => job.ceilings.includes(id))
-    .filter((ceiling) => {
-      const demand = amountOf(job.perPod, job.parallelism, ceiling);
-      const relieved = victims.reduce((sum, victim) => sum + reliefOf(victim, ceiling), 0);
-      return demand > 0 && ceiling.usage - relieved + demand > ceiling.quantity;
+): Quota[] =>
+  snapshot.quotas
+    .filter(({ id }) => job.quotas.includes(id))
+    .filter((quota) => {
+      const demand = amountOf(job.perPod, job.parallelism, quota);
+      const relieved = victims.reduce((sum, victim) => sum + reliefOf(victim, quota), 0);
+      return demand > 0 && quota.usage - relieved + demand > quota.quantity;
     });
 
 const isInsideWithout = (
@@ -128,16 +128,16 @@ export const isInside = (snapshot: Snapshot, job: QueuedJob): boolean =>
   isInsideWithout(snapshot, job, []);
 
 /** Why no eviction would help, and none is looked for. */
-export function refusalOf(snapshot: Snapshot, job: QueuedJob): string | undefined {
+export function rejectionOf(snapshot: Snapshot, job: QueuedJob): string | undefined {
   if (!snapshot.nodes.some((node) => accepts(node, job))) return "NoMatchingNode";
   if (podsFittingEmpty(snapshot, job) < job.parallelism) return "TooLargeForPool";
-  const closing = snapshot.ceilings.some(
+  const closing = snapshot.quotas.some(
     (one) =>
-      job.ceilings.includes(one.id) &&
+      job.quotas.includes(one.id) &&
       amountOf(job.perPod, job.parallelism, one) > 0 &&
       (job.maxRuntimeSeconds ?? 0) > (one.evictClosesInSeconds ?? Infinity),
   );
-  if (closing) return "WindowClosesTooSoon";
+  if (closing) return "WindowTooShort";
   const isShut = exceeded(snapshot, job).some((one) => one.isShut);
   return isShut ? "WindowClosed" : undefined;
 }
@@ -146,7 +146,7 @@ export function refusalOf(snapshot: Snapshot, job: QueuedJob): string | undefine
 export function outsideReason(snapshot: Snapshot, job: QueuedJob): string {
   const over = exceeded(snapshot, job);
   if (over.some(({ quantity }) => quantity === 0)) return "WindowClosed";
-  return over.length > 0 ? "OverPlan" : "NoPlan";
+  return over.length > 0 ? "QuotaExceeded" : "NoQuota";
 }
 
 export const mayRun = (snapshot: Snapshot, job: QueuedJob): boolean =>
@@ -174,7 +174,7 @@ export const isSufficient = (
 export function ruleOf(snapshot: Snapshot, job: QueuedJob, victim: LiveJob, borrowing: boolean) {
   if (borrowing) return "LowerPriority";
   const isSibling = exceeded(snapshot, job).some((one) => reliefOf(victim, one) > 0);
-  if (isSibling && victim.priority < job.priority) return "OwnCeiling";
+  if (isSibling && victim.priority < job.priority) return "OwnQuota";
   return victim.borrowing ? "BorrowerReclaimed" : "LowerPriority";
 }
 

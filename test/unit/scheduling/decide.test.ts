@@ -1,9 +1,9 @@
 /** The decision case by case: order, borrowing, protection of the head, holds, and the sentences people read. */
 import { expect } from "chai";
-import { sameProjectAs, shownTo } from "../../../src/domain/mentions.ts";
+import { sameProjectAs, redactFor } from "../../../src/domain/redaction.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { Snapshot, Verdict, WaitVerdict } from "../../../src/domain/scheduling/types.ts";
-import { aCeiling, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
+import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {
   return Object.fromEntries(decide(snapshot).verdicts.map((one) => [one.jobId, one]));
@@ -22,60 +22,58 @@ describe("decision", () => {
   it("starts jobs inside their plans before borrowers of higher priority", () => {
     const queue = [
       aJob("borrower", { ...gpus(8), priority: 900, unplanned: true }),
-      aJob("inside", { ...gpus(8), priority: 1, ceilings: ["c"] }),
+      aJob("inside", { ...gpus(8), priority: 1, quotas: ["c"] }),
     ];
     const result = verdicts(
-      aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 8, 0)], queue }),
+      aSnapshot({ nodes: [aNode("n1")], quotas: [aQuota("c", 8, 0)], queue }),
     );
     expect(result["inside"]).to.include({ kind: "admit", borrowing: false });
     expect(result["borrower"]?.kind).to.equal("wait");
   });
 
   it("admits past the quantity as a borrower, and not at all where borrowing is denied", () => {
-    const job = { ...gpus(4), ceilings: ["c"] };
+    const job = { ...gpus(4), quotas: ["c"] };
     const queue = [aJob("a", job), aJob("b", { ...job, allowsBorrowing: false, preempts: false })];
-    const ceilings = [aCeiling("c", 7, 4)];
-    const result = verdicts(
-      aSnapshot({ nodes: [aNode("n1")], ceilings, queue: queue.slice(0, 1) }),
-    );
+    const quotas = [aQuota("c", 7, 4)];
+    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], quotas, queue: queue.slice(0, 1) }));
     expect(result["a"]).to.include({ kind: "admit", borrowing: true });
-    const wait = waits("b", aSnapshot({ nodes: [aNode("n1")], ceilings, queue: queue.slice(1) }));
-    expect(wait.reason).to.equal("OverPlan");
+    const wait = waits("b", aSnapshot({ nodes: [aNode("n1")], quotas, queue: queue.slice(1) }));
+    expect(wait.reason).to.equal("QuotaExceeded");
     expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use and it needs 4 GPUs");
   });
 
   it("says of others' jobs no more than their being there, to who sees one project alone", () => {
-    const shown = (key: string, { message, mentions }: WaitVerdict) =>
-      shownTo(sameProjectAs(key), message, mentions);
-    const large = aJob("large", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false });
+    const shown = (key: string, { message, redactables }: WaitVerdict) =>
+      redactFor(sameProjectAs(key), message, redactables);
+    const large = aJob("large", { ...gpus(4), quotas: ["c"], allowsBorrowing: false });
     const queue = [
       { ...large, key: "vision/large", preempts: false },
-      { ...aJob("sibling", { ...gpus(1), ceilings: ["c"], priority: 1 }), key: "vision/sibling" },
-      { ...aJob("other", { ...gpus(1), ceilings: ["c"], priority: 1 }), key: "speech/other" },
+      { ...aJob("sibling", { ...gpus(1), quotas: ["c"], priority: 1 }), key: "vision/sibling" },
+      { ...aJob("other", { ...gpus(1), quotas: ["c"], priority: 1 }), key: "speech/other" },
     ];
-    const ceilings = [aCeiling("c", 8, 6)];
-    const blocked = aSnapshot({ nodes: [aNode("n1")], ceilings, queue });
+    const quotas = [aQuota("c", 8, 6)];
+    const blocked = aSnapshot({ nodes: [aNode("n1")], quotas, queue });
     expect(shown("vision/sibling", waits("sibling", blocked))).to.match(/^vision\/large is ahead/);
     expect(shown("speech/other", waits("other", blocked))).to.match(
       /^a job of another project is ahead of it under the same plan and waits \(plan plan-c: 6 of 8 GPUs/,
     );
 
-    const hold = {
+    const reservation = {
       id: "h",
       key: "vision/held",
       priority: 1,
       attempt: 2,
       placements: ["n1", "n2"].map((node) => ({ node, pods: 1 })),
       ...gpus(8),
-      ceilings: [],
+      quotas: [],
       borrowing: false,
       allowsBorrowing: true,
       expiresAtSeconds: 5000,
     };
     const small = aJob("small", { ...gpus(8), preempts: false });
-    const nodes = [aNode("n1", { held: resources(8, 1, 1, 1) }), aNode("n2", used(8))];
+    const nodes = [aNode("n1", { reserved: resources(8, 1, 1, 1) }), aNode("n2", used(8))];
     const other = { ...small, key: "speech/small" };
-    const kept = waits("small", aSnapshot({ nodes, held: [hold], queue: [other] }));
+    const kept = waits("small", aSnapshot({ nodes, reserved: [reservation], queue: [other] }));
     expect(kept.message).to.contain("n1 has room, kept for vision/held");
     expect(shown("speech/small", kept)).to.contain(
       "n1 has room, kept for a job of another project",
@@ -85,62 +83,62 @@ describe("decision", () => {
 
   it("starts no job that may not borrow where a borrower, just started, takes its place", () => {
     const queue = [
-      aJob("large", { ...gpus(4), ceilings: ["c"], priority: 100 }),
-      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1, allowsBorrowing: false }),
+      aJob("large", { ...gpus(4), quotas: ["c"], priority: 100 }),
+      aJob("small", { ...gpus(1), quotas: ["c"], priority: 1, allowsBorrowing: false }),
     ];
-    const full = aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 8, 5)], queue });
+    const full = aSnapshot({ nodes: [aNode("n1")], quotas: [aQuota("c", 8, 5)], queue });
     expect(verdicts(full)["large"]).to.include({ kind: "admit", borrowing: true });
     const { reason, message } = waits("small", full);
-    expect(reason).to.equal("OverPlan");
+    expect(reason).to.equal("QuotaExceeded");
     expect(message).to.equal(
       "plan plan-c: 5 of 8 GPUs in use, 4 more borrowed, and it needs 1 GPU; borrowers start before it, and it may not borrow",
     );
-    const wide = aSnapshot({ ...full, ceilings: [aCeiling("c", 8, 3), aCeiling("d", 8, 8)] });
+    const wide = aSnapshot({ ...full, quotas: [aQuota("c", 8, 3), aQuota("d", 8, 8)] });
     const [large, ...others] = queue;
-    const under = large ? [{ ...large, ceilings: ["c", "d"] }, ...others] : [];
+    const under = large ? [{ ...large, quotas: ["c", "d"] }, ...others] : [];
     expect(verdicts({ ...wide, queue: under })["small"]).to.include({ kind: "admit" });
   });
 
-  it("keeps room under a ceiling for the first job that waits for it", () => {
+  it("keeps room under a quota for the first job that waits for it", () => {
     const queue = [
-      aJob("large", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false, preempts: false }),
-      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1 }),
-      aJob("elsewhere", { ...gpus(1), ceilings: ["d"], priority: 1 }),
+      aJob("large", { ...gpus(4), quotas: ["c"], allowsBorrowing: false, preempts: false }),
+      aJob("small", { ...gpus(1), quotas: ["c"], priority: 1 }),
+      aJob("elsewhere", { ...gpus(1), quotas: ["d"], priority: 1 }),
     ];
-    const ceilings = [aCeiling("c", 8, 6), aCeiling("d", 8, 0)];
-    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
-    expect(result["small"]).to.include({ kind: "wait", reason: "BehindBlockedJob" });
+    const quotas = [aQuota("c", 8, 6), aQuota("d", 8, 0)];
+    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], quotas, queue }));
+    expect(result["small"]).to.include({ kind: "wait", reason: "BehindHeadOfQueue" });
     expect(result["elsewhere"]?.kind).to.equal("admit");
   });
 
   it("lets a borrower past its own small plan go before those behind it that wait for a plan above", () => {
-    const own = { ...gpus(8), ceilings: ["own", "above"] };
-    const ceilings = [aCeiling("own", 4, 0), aCeiling("above", 20, 20)];
-    const behind = { ...gpus(6), ceilings: ["above"], priority: 1, preempts: false };
+    const own = { ...gpus(8), quotas: ["own", "above"] };
+    const quotas = [aQuota("own", 4, 0), aQuota("above", 20, 20)];
+    const behind = { ...gpus(6), quotas: ["above"], priority: 1, preempts: false };
     for (const allowsBorrowing of [true, false]) {
       const queue = [
         aJob("first", { ...own, priority: 900 }),
         aJob("second", { ...behind, allowsBorrowing }),
       ];
-      const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
+      const result = verdicts(aSnapshot({ nodes: [aNode("n1")], quotas, queue }));
       expect(result["first"], JSON.stringify(result)).to.include({
         kind: "admit",
         borrowing: true,
       });
       expect(result["second"]?.kind).to.equal("wait");
-      const full = aSnapshot({ nodes: [aNode("n1", used(8))], ceilings, queue });
-      expect(waits("first", full).reason).to.equal("NoSpace");
+      const full = aSnapshot({ nodes: [aNode("n1", used(8))], quotas, queue });
+      expect(waits("first", full).reason).to.equal("InsufficientCapacity");
     }
   });
 
-  it("keeps room under a ceiling from borrowers for one inside its plans that waits for space", () => {
+  it("keeps room under a quota from borrowers for one inside its plans that waits for space", () => {
     const queue = [
-      aJob("borrower", { ...gpus(6), ceilings: ["own", "above"], priority: 900 }),
-      aJob("inside", { ...gpus(8), ceilings: ["above"], priority: 1, preempts: false }),
+      aJob("borrower", { ...gpus(6), quotas: ["own", "above"], priority: 900 }),
+      aJob("inside", { ...gpus(8), quotas: ["above"], priority: 1, preempts: false }),
     ];
-    const ceilings = [aCeiling("own", 4, 0), aCeiling("above", 12, 0)];
+    const quotas = [aQuota("own", 4, 0), aQuota("above", 12, 0)];
     const nodes = [aNode("n1", used(4)), aNode("n2", used(2))];
-    expect(waits("borrower", aSnapshot({ nodes, ceilings, queue })).message).to.match(
+    expect(waits("borrower", aSnapshot({ nodes, quotas, queue })).message).to.match(
       /^team\/inside is ahead of it under the same plan/,
     );
   });
@@ -174,11 +172,11 @@ describe("decision", () => {
 
   it("does not stop others for a job that its plan can never hold", () => {
     const queue = [
-      aJob("huge", { ...gpus(8), ceilings: ["c"], allowsBorrowing: false }),
-      aJob("small", { ...gpus(1), ceilings: ["c"], priority: 1 }),
+      aJob("huge", { ...gpus(8), quotas: ["c"], allowsBorrowing: false }),
+      aJob("small", { ...gpus(1), quotas: ["c"], priority: 1 }),
     ];
-    const ceilings = [aCeiling("c", 4, 0)];
-    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], ceilings, queue }));
+    const quotas = [aQuota("c", 4, 0)];
+    const result = verdicts(aSnapshot({ nodes: [aNode("n1")], quotas, queue }));
     expect(result["small"]?.kind).to.equal("admit");
   });
 
@@ -191,7 +189,7 @@ describe("decision", () => {
     ];
     const result = verdicts(aSnapshot({ nodes, queue }));
     expect(result["small"]).to.deep.include({ placements: [{ node: "n1", pods: 1 }] });
-    expect(result["wide"]).to.include({ kind: "wait", reason: "SpaceIsKept" });
+    expect(result["wide"]).to.include({ kind: "wait", reason: "CapacityReserved" });
   });
 
   it("asks the finder only about jobs that may preempt, one of each kind", () => {
@@ -206,28 +204,28 @@ describe("decision", () => {
     expect(decision.requests[0]).to.include({ jobId: "first", inside: true, borrows: false });
   });
 
-  it("evicts lower priorities under the own ceiling", () => {
+  it("evicts lower priorities under the own quota", () => {
     const live = [
-      aLiveJob("old", [{ node: "n1", pods: 1 }], { ...gpus(2), ceilings: ["c"] }),
+      aLiveJob("old", [{ node: "n1", pods: 1 }], { ...gpus(2), quotas: ["c"] }),
       aLiveJob("young", [{ node: "n1", pods: 1 }], {
         ...gpus(2),
-        ceilings: ["c"],
+        quotas: ["c"],
         startedAtSeconds: 9,
       }),
     ];
-    const queue = [aJob("j", { ...gpus(2), ceilings: ["c"], allowsBorrowing: false })];
-    const snapshot = aSnapshot({ nodes: [aNode("n1")], ceilings: [aCeiling("c", 4, 4)], queue });
+    const queue = [aJob("j", { ...gpus(2), quotas: ["c"], allowsBorrowing: false })];
+    const snapshot = aSnapshot({ nodes: [aNode("n1")], quotas: [aQuota("c", 4, 4)], queue });
     const verdict = verdicts(withVictims(snapshot, live))["j"];
     if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
     expect(verdict.victims).to.deep.equal([
-      { jobId: "young", key: "other/young", attempt: 1, rule: "OwnCeiling" },
+      { jobId: "young", key: "other/young", attempt: 1, rule: "OwnQuota" },
     ]);
     expect(verdict.borrowing).to.equal(false);
     expect(verdict.reason).to.match(/team\/j \(priority 100, inside its plans\).*1 pod of 1 job/);
   });
 
   describe("where siblings share their parent's plan", () => {
-    const under = (team: string) => ({ ...gpus(2), ceilings: ["both", team] });
+    const under = (team: string) => ({ ...gpus(2), quotas: ["both", team] });
     const borrowers = [1, 2, 3, 4].map((index) =>
       aLiveJob(`borrows-${index}`, [{ node: "n2", pods: 1 }], {
         ...under("a"),
@@ -239,14 +237,14 @@ describe("decision", () => {
     const inside = [1, 2, 3, 4].map((index) =>
       aLiveJob(`inside-${index}`, [{ node: "n1", pods: 1 }], { ...under("a"), priority: 100 }),
     );
-    const ceilings = [
-      aCeiling("both", 16, 8, { borrowed: 8 }),
-      aCeiling("a", 8, 8, { borrowed: 8 }),
-      aCeiling("b", 8, 0),
+    const quotas = [
+      aQuota("both", 16, 8, { borrowed: 8 }),
+      aQuota("a", 8, 8, { borrowed: 8 }),
+      aQuota("b", 8, 0),
     ];
     const nodes = [aNode("n1"), aNode("n2")];
     const decided = (job: Parameters<typeof aJob>[1]) => {
-      const snapshot = aSnapshot({ nodes, ceilings, queue: [aJob("j", job)] });
+      const snapshot = aSnapshot({ nodes, quotas, queue: [aJob("j", job)] });
       return verdicts(withVictims(snapshot, [...inside, ...borrowers]))["j"];
     };
 
@@ -266,18 +264,18 @@ describe("decision", () => {
 
     it("gives a borrower nothing for the borrowers beside it", () => {
       const verdict = decided({ ...under("a"), priority: 100, allowsBorrowing: false });
-      expect(verdict).to.include({ kind: "wait", reason: "OverPlan" });
+      expect(verdict).to.include({ kind: "wait", reason: "QuotaExceeded" });
     });
 
     it("past its plan evicts what is inside it, and borrowers only for the room", () => {
       const verdict = decided({ ...under("a"), priority: 500 });
       if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
-      expect(verdict.victims.map(({ rule }) => rule)).to.deep.equal(["OwnCeiling"]);
+      expect(verdict.victims.map(({ rule }) => rule)).to.deep.equal(["OwnQuota"]);
     });
   });
 
   it("gives back a hold whose node is gone or whose time is up", () => {
-    const hold = {
+    const reservation = {
       id: "h",
       key: "team/h",
       priority: 1,
@@ -286,24 +284,24 @@ describe("decision", () => {
       ...gpus(8),
       borrowing: false,
       allowsBorrowing: true,
-      ceilings: [],
+      quotas: [],
       expiresAtSeconds: 500,
     };
     const full = aNode("n1", used(8));
-    expect(verdicts(aSnapshot({ nodes: [full], held: [hold] }))["h"]).to.include({
+    expect(verdicts(aSnapshot({ nodes: [full], reserved: [reservation] }))["h"]).to.include({
       kind: "release",
-      reason: "HoldExpired",
+      reason: "ReservationExpired",
     });
-    expect(verdicts(aSnapshot({ nodes: [], held: [hold] }))["h"]).to.include({
+    expect(verdicts(aSnapshot({ nodes: [], reserved: [reservation] }))["h"]).to.include({
       kind: "release",
       reason: "NodeUnavailable",
     });
-    const later = { ...hold, expiresAtSeconds: 5000 };
-    expect(verdicts(aSnapshot({ nodes: [full], held: [later] }))["h"]).to.equal(undefined);
+    const later = { ...reservation, expiresAtSeconds: 5000 };
+    expect(verdicts(aSnapshot({ nodes: [full], reserved: [later] }))["h"]).to.equal(undefined);
   });
 
   it("gives back a hold that its plans grant no longer, where the job may not borrow", () => {
-    const hold = {
+    const reservation = {
       id: "h",
       key: "team/h",
       priority: 1,
@@ -311,18 +309,18 @@ describe("decision", () => {
       placements: [{ node: "n1", pods: 1 }],
       ...gpus(8),
       borrowing: true,
-      ceilings: ["c"],
+      quotas: ["c"],
       expiresAtSeconds: 5000,
     };
-    const nodes = [aNode("n1", { held: resources(8, 1, 1, 1) })];
+    const nodes = [aNode("n1", { reserved: resources(8, 1, 1, 1) })];
     const settled = (allowsBorrowing: boolean) =>
-      verdicts(aSnapshot({ nodes, held: [{ ...hold, allowsBorrowing }] }))["h"];
+      verdicts(aSnapshot({ nodes, reserved: [{ ...reservation, allowsBorrowing }] }))["h"];
     expect(settled(true)).to.include({ kind: "activate", borrowing: true });
-    expect(settled(false)).to.include({ kind: "release", reason: "OverPlan" });
+    expect(settled(false)).to.include({ kind: "release", reason: "QuotaExceeded" });
   });
 
   it("has the room under a plan again that a hold gives back, before anyone is evicted for it", () => {
-    const hold = {
+    const reservation = {
       id: "h",
       key: "team/h",
       priority: 1000,
@@ -331,18 +329,18 @@ describe("decision", () => {
       ...gpus(4),
       borrowing: false,
       allowsBorrowing: true,
-      ceilings: ["c"],
+      quotas: ["c"],
       expiresAtSeconds: 500,
     };
-    const sibling = aLiveJob("sibling", [{ node: "n2", pods: 1 }], { ...gpus(4), ceilings: ["c"] });
+    const sibling = aLiveJob("sibling", [{ node: "n2", pods: 1 }], { ...gpus(4), quotas: ["c"] });
     const snapshot = aSnapshot({
       nodes: [aNode("n1", used(8)), aNode("n2")],
-      ceilings: [aCeiling("c", 8, 8)],
-      queue: [aJob("j", { ...gpus(4), ceilings: ["c"], allowsBorrowing: false })],
-      held: [hold],
+      quotas: [aQuota("c", 8, 8)],
+      queue: [aJob("j", { ...gpus(4), quotas: ["c"], allowsBorrowing: false })],
+      reserved: [reservation],
     });
     const result = verdicts(withVictims(snapshot, [sibling]));
-    expect(result["h"]).to.include({ kind: "release", reason: "HoldExpired" });
+    expect(result["h"]).to.include({ kind: "release", reason: "ReservationExpired" });
     expect(result["j"]).to.include({ kind: "admit", borrowing: false });
   });
 
@@ -356,9 +354,9 @@ describe("decision", () => {
     const two = aSnapshot({ nodes: [aNode("n1"), aNode("n2")], queue });
     expect(verdicts(withVictims(two, [guarded, dearer]))["j"]).to.include({ kind: "preempt" });
     const wait = waits("j", withVictims(aSnapshot({ nodes: [aNode("n1")], queue }), [guarded]));
-    expect(wait.reason).to.equal("VictimsProtected");
+    expect(wait.reason).to.equal("BlockedByDisruptionBudget");
     expect(wait.message).to.include("PodDisruptionBudget team/keep-two");
-    const hidden = shownTo(() => false, wait.message, wait.mentions);
+    const hidden = redactFor(() => false, wait.message, wait.redactables);
     expect(hidden).to.match(/protected by PodDisruptionBudget \(of another project\)$/);
   });
 });
@@ -391,18 +389,18 @@ describe("why a job waits", () => {
   });
 
   it("says when its plan opens, and when a window closes too soon", () => {
-    const closed = aCeiling("c", 0, 0, { opensAtText: "plan vision-weekdays opens Mon 08:00" });
-    const job = { ...gpus(1), ceilings: ["c"], allowsBorrowing: false };
-    const waiting = only({ nodes: [aNode("n1")], ceilings: [closed], queue: [aJob("j", job)] });
+    const closed = aQuota("c", 0, 0, { opensAtText: "plan vision-weekdays opens Mon 08:00" });
+    const job = { ...gpus(1), quotas: ["c"], allowsBorrowing: false };
+    const waiting = only({ nodes: [aNode("n1")], quotas: [closed], queue: [aJob("j", job)] });
     expect(waiting.reason).to.equal("WindowClosed");
     expect(waiting.message).to.include("plan vision-weekdays opens Mon 08:00");
-    const closing = aCeiling("c", 8, 0, {
+    const closing = aQuota("c", 8, 0, {
       evictClosesInSeconds: 1800,
       evictClosesAtText: "Tue 20:00",
     });
     const long = aJob("j", { ...job, maxRuntimeSeconds: 3600 });
-    const tooLong = only({ nodes: [aNode("n1")], ceilings: [closing], queue: [long] });
-    expect(tooLong.reason).to.equal("WindowClosesTooSoon");
+    const tooLong = only({ nodes: [aNode("n1")], quotas: [closing], queue: [long] });
+    expect(tooLong.reason).to.equal("WindowTooShort");
     expect(tooLong.message).to.equal(
       "its maxRuntime of 60 min cannot end before plan plan-c closes Tue 20:00 and evicts",
     );

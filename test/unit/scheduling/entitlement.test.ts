@@ -8,16 +8,16 @@ type Quantities = Readonly<Record<string, number>>;
 interface Ask {
   readonly id: string;
   readonly amount: number;
-  readonly ceilings: readonly string[];
+  readonly quotas: readonly string[];
   readonly unplanned?: boolean;
 }
 
-const ranked = (quantities: Quantities, { id, amount, ceilings, unplanned }: Ask): RankedJob => ({
+const ranked = (quantities: Quantities, { id, amount, quotas, unplanned }: Ask): RankedJob => ({
   id,
   unplanned: unplanned ?? false,
-  claims: ceilings
+  claims: quotas
     .filter(() => amount > 0)
-    .map((ceilingId) => ({ ceilingId, amount, limit: quantities[ceilingId] ?? 0, ahead: 0 })),
+    .map((quotaId) => ({ quotaId, amount, limit: quantities[quotaId] ?? 0, ahead: 0 })),
 });
 
 const flags = (jobs: readonly RankedJob[]): Record<string, boolean> =>
@@ -26,10 +26,10 @@ const flags = (jobs: readonly RankedJob[]): Record<string, boolean> =>
 const borrowingOf = (quantities: Quantities, asks: readonly Ask[]): Record<string, boolean> =>
   flags(asks.map((ask) => ranked(quantities, ask)));
 
-const ask = (id: string, amount: number, ceilings: readonly string[] = ["c"]): Ask => ({
+const ask = (id: string, amount: number, quotas: readonly string[] = ["c"]): Ask => ({
   id,
   amount,
-  ceilings,
+  quotas,
 });
 
 /** A job is inside when it fits with all jobs inside that rank before it: asked anew for each job. */
@@ -37,9 +37,9 @@ function isBorrowing(index: number, asks: readonly Ask[], quantities: Quantities
   const job = asks[index];
   if (!job || job.unplanned) return true;
   const inside = asks.filter((_, other) => other < index && !isBorrowing(other, asks, quantities));
-  return job.ceilings.some((id) => {
+  return job.quotas.some((id) => {
     const used = inside
-      .filter((other) => other.ceilings.includes(id))
+      .filter((other) => other.quotas.includes(id))
       .reduce((sum, { amount }) => sum + amount, 0);
     return job.amount > 0 && used + job.amount > (quantities[id] ?? 0);
   });
@@ -62,7 +62,7 @@ describe("entitlement", () => {
     });
   });
 
-  it("is not lost to a sibling that borrows past its own ceiling under a common one", () => {
+  it("is not lost to a sibling that borrows past its own quota under a common one", () => {
     const asks = [ask("greedy", 6, ["team", "all"]), ask("small", 4, ["other", "all"])];
     expect(borrowingOf({ team: 2, other: 4, all: 8 }, asks)).to.deep.equal({
       greedy: true,
@@ -71,8 +71,8 @@ describe("entitlement", () => {
   });
 
   it("counts what jobs use that are not listed", () => {
-    const claims = [{ ceilingId: "c", amount: 2, limit: 8, ahead: 6 }];
-    const more = [{ ceilingId: "c", amount: 1, limit: 8, ahead: 6 }];
+    const claims = [{ quotaId: "c", amount: 2, limit: 8, ahead: 6 }];
+    const more = [{ quotaId: "c", amount: 1, limit: 8, ahead: 6 }];
     const jobs = [
       { id: "fits", unplanned: false, claims },
       { id: "past", unplanned: false, claims: more },
@@ -80,18 +80,18 @@ describe("entitlement", () => {
     expect(flags(jobs)).to.deep.equal({ fits: false, past: true });
   });
 
-  it("names the ceilings a job is past", () => {
+  it("names the quotas a job is past", () => {
     const jobs = [ask("a", 4, ["team", "all"]), ask("b", 4, ["team", "all"])];
-    const standings = rankEntitlement(jobs.map((one) => ranked({ team: 6, all: 20 }, one)));
-    expect(standings.get("a")?.past).to.deep.equal([]);
-    expect(standings.get("b")?.past).to.deep.equal(["team"]);
+    const entitlements = rankEntitlement(jobs.map((one) => ranked({ team: 6, all: 20 }, one)));
+    expect(entitlements.get("a")?.overQuota).to.deep.equal([]);
+    expect(entitlements.get("b")?.overQuota).to.deep.equal(["team"]);
   });
 
   it("agrees with the naive reading", () => {
     const jobs = fc.array(
       fc.record({
         amount: fc.nat({ max: 9 }),
-        ceilings: fc.subarray(["c", "d"]),
+        quotas: fc.subarray(["c", "d"]),
         unplanned: fc.integer({ min: 0, max: 4 }).map((dice) => dice === 0),
       }),
       { maxLength: 8 },

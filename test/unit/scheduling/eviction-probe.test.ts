@@ -10,7 +10,7 @@ import {
 const signal = new AbortController().signal;
 
 const candidate = (jobId: string): Candidate => ({ jobId, key: `team/${jobId}`, attempt: 1 });
-const uses = (...of: readonly BudgetUse[]): GangAnswer => ({ refusedBy: undefined, uses: of });
+const uses = (...of: readonly BudgetUse[]): GangAnswer => ({ rejectedBy: undefined, uses: of });
 const ids = (candidates: readonly Candidate[]): string[] => candidates.map(({ jobId }) => jobId);
 
 describe("eviction probe", () => {
@@ -36,7 +36,7 @@ describe("eviction probe", () => {
     const { allowed, unknown } = probe.together(["a", "b", "c", "d"].map(candidate));
     expect(ids(allowed)).to.deep.equal(["a", "b", "d"]);
     expect(unknown).to.deep.equal([]);
-    expect([...probe.refusals()]).to.deep.equal([["c", "team/shared"]]);
+    expect([...probe.rejections()]).to.deep.equal([["c", "team/shared"]]);
   });
 
   it("takes nothing of a budget for a gang that another budget keeps", async () => {
@@ -47,7 +47,7 @@ describe("eviction probe", () => {
   });
 
   it("names those it has not asked about, and neither those that were refused", async () => {
-    const probe = await asked({ a: { refusedBy: "team/guard", uses: [] }, b: uses() });
+    const probe = await asked({ a: { rejectedBy: "team/guard", uses: [] }, b: uses() });
     const { allowed, unknown } = probe.together(["a", "b", "new"].map(candidate));
     expect([ids(allowed), ids(unknown)]).to.deep.equal([["b"], ["new"]]);
   });
@@ -59,6 +59,6 @@ describe("eviction probe", () => {
     expect(ids(probe.together([a]).allowed)).to.deep.equal(["a"]);
     probe.spend([a]);
     expect(ids(probe.together([b, c]).allowed)).to.deep.equal(["c"]);
-    expect([...probe.refusals()]).to.deep.equal([["b", "team/shared"]]);
+    expect([...probe.rejections()]).to.deep.equal([["b", "team/shared"]]);
   });
 });

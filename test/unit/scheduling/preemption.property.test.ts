@@ -6,7 +6,7 @@ import * as fc from "fast-check";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { Verdict } from "../../../src/domain/scheduling/types.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { judge, type Kind, kindsOf, leastPercent, leastPercentOfGangs } from "./judgement.ts";
+import { judge, type Kind, kindsOf, minPercent, minPercentOfGangs } from "./oracle.ts";
 import { type Scenario, scenarios } from "./scenarios.ts";
 
 function verdictOf({ snapshot }: Scenario): Verdict {
@@ -32,10 +32,10 @@ function judgeAll(parallelism: number, floors: Readonly<Record<Kind, number>>): 
 
 describe("preemption, against brute force", () => {
   it("is the optimum for a single pod, and impossible only when no set is enough", () => {
-    judgeAll(1, leastPercent);
+    judgeAll(1, minPercent);
   });
 
   it("is sufficient, inclusion-minimal and never worse than greed for gangs", () => {
-    judgeAll(4, leastPercentOfGangs);
+    judgeAll(4, minPercentOfGangs);
   });
 });

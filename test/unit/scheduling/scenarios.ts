@@ -1,7 +1,7 @@
 /** Random small clusters with one job that wants to start: for brute force, and as rows for the finder. */
 import * as fc from "fast-check";
 import type {
-  Ceiling,
+  Quota,
   LiveJob,
   NodeConstraints,
   NodeSnapshot,
@@ -12,7 +12,7 @@ import type {
 } from "../../../src/domain/scheduling/types.ts";
 import { podsOf } from "./brute-force.ts";
 import {
-  aCeiling,
+  aQuota,
   aJob,
   aLiveJob,
   aNode,
@@ -23,19 +23,19 @@ import {
 } from "./support.ts";
 
 /**
- * Projects, as paths of the tree, and the owners that count for each, with their ceilings: three levels, CPU beside GPU,
+ * Projects, as paths of the tree, and the owners that count for each, with their quotas: three levels, CPU beside GPU,
  * and an owner who stands in two places.
  */
 export const PROJECTS = [
-  { path: "free", owner: undefined, ceilings: [] },
-  { path: "top", owner: 1, ceilings: ["1/GPU", "1/CPU"] },
-  { path: "top.middle", owner: 2, ceilings: ["1/GPU", "1/CPU", "2/GPU"] },
-  { path: "top.middle.low", owner: 3, ceilings: ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] },
-  { path: "elsewhere", owner: 2, ceilings: ["2/GPU"] },
+  { path: "free", owner: undefined, quotas: [] },
+  { path: "top", owner: 1, quotas: ["1/GPU", "1/CPU"] },
+  { path: "top.middle", owner: 2, quotas: ["1/GPU", "1/CPU", "2/GPU"] },
+  { path: "top.middle.low", owner: 3, quotas: ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] },
+  { path: "elsewhere", owner: 2, quotas: ["2/GPU"] },
 ] as const;
 
-/** The ceilings of a project that count for a running job: of what its pods use. */
-export const ceilingsOf = (project: readonly string[], perPod: Resources): readonly string[] =>
+/** The quotas of a project that count for a running job: of what its pods use. */
+export const quotasOf = (project: readonly string[], perPod: Resources): readonly string[] =>
   project.filter((id) => (id.endsWith("GPU") ? perPod.gpus > 0 : perPod.cpuMillis > 0));
 
 export const CEILINGS = ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] as const;
@@ -79,24 +79,26 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
       cores: fc.integer({ min: 8, max: 16 }),
       gib: fc.integer({ min: 8, max: 20 }),
       slots: fc.integer({ min: 3, max: 9 }),
-      foreign: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
-      held: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
+      otherUsage: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
+      reserved: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
       leaving: orNothing(2, { gpus: 3, cores: 3, gib: 4 }),
       isFast: fc.boolean(),
       isTainted: sometimes(10),
       isDown: sometimes(15),
     })
-    .map(({ gpus, cores, gib, slots, foreign, held, leaving, isFast, isTainted, isDown }) => ({
-      node: aNode(`n${index}`, {
-        allocatable: resources(gpus, cores, slots, gib),
-        foreign,
-        held,
-        labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
-        taints: isTainted ? [taint] : [],
-        schedulable: !isDown,
+    .map(
+      ({ gpus, cores, gib, slots, otherUsage, reserved, leaving, isFast, isTainted, isDown }) => ({
+        node: aNode(`n${index}`, {
+          allocatable: resources(gpus, cores, slots, gib),
+          otherUsage,
+          reserved,
+          labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
+          taints: isTainted ? [taint] : [],
+          schedulable: !isDown,
+        }),
+        leaving,
       }),
-      leaving,
-    }));
+    );
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
   fc
@@ -112,8 +114,8 @@ const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
       ),
     );
 
-const someCeilings: fc.Arbitrary<readonly string[]> = fc.constantFrom(
-  ...PROJECTS.map(({ ceilings }) => ceilings),
+const someQuotas: fc.Arbitrary<readonly string[]> = fc.constantFrom(
+  ...PROJECTS.map(({ quotas }) => quotas),
 );
 
 const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
@@ -126,15 +128,15 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       gpus: fc.integer({ min: 0, max: 3 }),
       cores: fc.integer({ min: 1, max: 3 }),
       gib: fc.integer({ min: 0, max: 4 }),
-      ceilings: someCeilings,
+      quotas: someQuotas,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, allocations, isProtected, ceilings, ...rest }) => {
+    .map(({ gpus, cores, gib, allocations, isProtected, quotas, ...rest }) => {
       const perPod = resources(gpus, cores, 1, gib);
       return aLiveJob("", allocations, {
         ...rest,
         perPod,
-        ceilings: ceilingsOf(ceilings, perPod),
+        quotas: quotasOf(quotas, perPod),
         ...(isProtected ? { protected: "pdb" } : {}),
       });
     });
@@ -146,8 +148,8 @@ const least = (a: Resources, b: Resources): Resources => ({
   pods: Math.max(0, Math.min(a.pods, b.pods)),
 });
 
-const free = ({ allocatable, foreign, committed }: NodeSnapshot): Resources =>
-  sum(sum(allocatable, foreign, -1), committed, -1);
+const free = ({ allocatable, otherUsage, committed }: NodeSnapshot): Resources =>
+  sum(sum(allocatable, otherUsage, -1), committed, -1);
 
 const isOvercommitted = (node: NodeSnapshot): boolean =>
   Object.values(free(node)).some((amount: number) => amount < 0);
@@ -190,13 +192,13 @@ function terms(key: string, operator: string, ...values: string[]) {
   return { matchExpressions: [{ key, operator, values }] };
 }
 
-/** How much of a ceiling is left: often plenty, else about as much as a job asks for. */
+/** How much of a quota is left: often plenty, else about as much as a job asks for. */
 const slack = fc.oneof(
   { weight: 3, arbitrary: fc.constant(30) },
   { weight: 2, arbitrary: fc.integer({ min: -3, max: 9 }) },
 );
 
-interface DrawnCeiling {
+interface DrawnQuota {
   readonly slack: number;
   /** Of held jobs, which are no victims. */
   readonly more: number;
@@ -204,24 +206,24 @@ interface DrawnCeiling {
   readonly isClosing: boolean;
 }
 
-const aDrawnCeiling: fc.Arbitrary<DrawnCeiling> = fc.record({
+const aDrawnQuota: fc.Arbitrary<DrawnQuota> = fc.record({
   slack,
   more: fc.nat({ max: 2 }),
   isShut: sometimes(12),
   isClosing: sometimes(12),
 });
 
-function ceilingOf(id: string, drawn: DrawnCeiling, live: readonly LiveJob[]): Ceiling {
+function quotaOf(id: string, drawn: DrawnQuota, live: readonly LiveJob[]): Quota {
   const isGpu = id.endsWith("GPU");
   const usageOf = (borrowing: boolean): number =>
     live
-      .filter((job) => job.ceilings.includes(id) && job.borrowing === borrowing)
+      .filter((job) => job.quotas.includes(id) && job.borrowing === borrowing)
       .reduce(
         (sum, job) => sum + podsOf(job) * (isGpu ? job.perPod.gpus : job.perPod.cpuMillis / 1000),
         0,
       );
   const usage = usageOf(false) + drawn.more;
-  return aCeiling(id, Math.max(0, usage + drawn.slack), usage, {
+  return aQuota(id, Math.max(0, usage + drawn.slack), usage, {
     resourceType: isGpu ? "GPU" : "CPU",
     borrowed: usageOf(true),
     ...(drawn.isShut ? { isShut: true } : {}),
@@ -248,7 +250,7 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         cores: orNone(Math.ceil(9 / parallelism)),
         gib: orNone(Math.ceil(9 / parallelism)),
         priority: fc.integer({ min: 1, max: 4 }),
-        ceilings: someCeilings,
+        quotas: someQuotas,
         allowsBorrowing: fc.boolean(),
         unplanned: sometimes(8),
         isMeek: sometimes(12),
@@ -274,17 +276,15 @@ const clusterFor = (queue: fc.Arbitrary<readonly QueuedJob[]>): fc.Arbitrary<Sce
       fc.record({
         nodes: fc.tuple(...Array.from({ length: nodeCount }, (_, index) => aDrawnNode(index))),
         jobs: fc.array(aRandomLiveJob(nodeCount), { minLength: 3, maxLength: 9, size: "max" }),
-        ceilings: fc.tuple(...CEILINGS.map(() => aDrawnCeiling)),
+        quotas: fc.tuple(...CEILINGS.map(() => aDrawnQuota)),
         queue,
       }),
     )
     .map((drawn) => {
       const empty = drawn.nodes.map(({ node }) => node);
       const live = thoseThatFit(drawn.jobs, empty);
-      const ceilings = drawn.ceilings.map((one, index) =>
-        ceilingOf(CEILINGS[index] ?? "", one, live),
-      );
-      const snapshot = withVictims(aSnapshot({ nodes: empty, ceilings, queue: drawn.queue }), live);
+      const quotas = drawn.quotas.map((one, index) => quotaOf(CEILINGS[index] ?? "", one, live));
+      const snapshot = withVictims(aSnapshot({ nodes: empty, quotas, queue: drawn.queue }), live);
       const nodes = snapshot.nodes.map((node, index) =>
         withLeaving(node, drawn.nodes[index]?.leaving ?? resources(0)),
       );

@@ -31,16 +31,16 @@ const nodes: fc.Arbitrary<readonly WorldNode[]> = fc
       cores: fc.constantFrom(4, 8, 8, 16),
       gib: fc.constantFrom(4, 8, 8, 16),
       slots: fc.constantFrom(3, 4, 8, 16),
-      foreign: sometimes(4),
+      otherUsage: sometimes(4),
       isFast: fc.boolean(),
       isTainted: sometimes(8),
     }),
     { minLength: 1, maxLength: 3 },
   )
   .map((drawn) =>
-    drawn.map(({ gpus, cores, gib, slots, foreign, isFast, isTainted }, index) => {
+    drawn.map(({ gpus, cores, gib, slots, otherUsage, isFast, isTainted }, index) => {
       const allocatable = [gpus, cores * 1000, gib * GIB, slots];
-      const others = foreign ? [0, 1000, GIB, 1] : [0, 0, 0, 0];
+      const others = otherUsage ? [0, 1000, GIB, 1] : [0, 0, 0, 0];
       return {
         name: `n${index}`,
         labels: { disk: isFast ? "fast" : "slow" },
@@ -53,7 +53,7 @@ const nodes: fc.Arbitrary<readonly WorldNode[]> = fc
   );
 
 /** Of the jobs of a queue many ask for the same. */
-const shape = fc
+const signature = fc
   .record({
     gpus: fc.integer({ min: 0, max: 4 }),
     cores: fc.integer({ min: 0, max: 3 }),
@@ -73,7 +73,7 @@ const submissions: fc.Arbitrary<readonly (readonly Submission[])[]> = fc
   .record({
     sizes: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 12, maxLength: 12 }),
     isRising: fc.boolean(),
-    shapes: fc.array(shape, { minLength: 1, maxLength: 4 }),
+    signatures: fc.array(signature, { minLength: 1, maxLength: 4 }),
     jobs: fc.array(
       fc.record({
         dice: fc.nat(),
@@ -85,9 +85,9 @@ const submissions: fc.Arbitrary<readonly (readonly Submission[])[]> = fc
       { minLength: 4, maxLength: 12, size: "max" },
     ),
   })
-  .map(({ shapes, jobs, sizes, isRising }) => {
+  .map(({ signatures, jobs, sizes, isRising }) => {
     const submitted = jobs.flatMap(({ dice, ...rest }) => {
-      const chosen = shapes[dice % shapes.length];
+      const chosen = signatures[dice % signatures.length];
       return chosen ? [{ ...chosen, ...rest }] : [];
     });
     if (isRising) submitted.sort((one, other) => one.priority - other.priority);
@@ -164,28 +164,28 @@ const kindsOf = (verdicts: readonly Verdict[], protectedJobs: number): Record<Ki
   return {
     evicts: verdicts.some(({ kind }) => kind === "preempt"),
     "several evict": verdicts.filter(({ kind }) => kind === "preempt").length > 1,
-    "evicts in vain": released("HoldExpired"),
+    "evicts in vain": released("ReservationExpired"),
     borrows: verdicts.some((verdict) => verdict.kind === "admit" && verdict.borrowing),
     "starts held": verdicts.some(({ kind }) => kind === "activate"),
-    "waits for room": waits("SpaceIsLeaving"),
+    "waits for room": waits("AwaitingRelease"),
     "keeps room": protectedJobs > 0,
-    "behind another": waits("BehindBlockedJob"),
+    "behind another": waits("BehindHeadOfQueue"),
     "node lost": released("NodeUnavailable"),
   };
 };
 
 /** Cycles while nothing else happens, until one changes nothing. */
-function settle(cluster: SmallCluster, step: () => boolean): void {
+function settle(cluster: SmallCluster, gang: () => boolean): void {
   const most = 60 * cluster.jobs + 60;
   for (let cycle = 1; cycle <= most; cycle += 1) {
-    const isChanged = step();
+    const isChanged = gang();
     if (!cluster.leave() && !isChanged) return;
   }
   throw new Error(`not settled after ${most} cycles and ${cluster.evictions} evictions`);
 }
 
 /** At about half of what was measured. */
-const leastPercent: Readonly<Record<Kind, number>> = {
+const minPercent: Readonly<Record<Kind, number>> = {
   evicts: 12,
   "several evict": 0.8,
   "evicts in vain": 1.2,
@@ -204,8 +204,8 @@ describe("sequences of decisions", () => {
       fc.property(nodes, plans, submissions, events, (drawn, granted, batches, happening) => {
         const cluster = new SmallCluster(drawn, projects, granted);
         const seen = new Set<string>();
-        const step = (): boolean => {
-          const { isChanged, verdicts, found } = cluster.step();
+        const gang = (): boolean => {
+          const { isChanged, verdicts, found } = cluster.gang();
           for (const [kind, is] of Object.entries(kindsOf(verdicts, found.protectedJobs)))
             if (is) seen.add(kind);
           return isChanged;
@@ -215,15 +215,15 @@ describe("sequences of decisions", () => {
           const event = happening[turn];
           for (const job of batches[turn] ?? []) cluster.submit(job);
           if (event) happen(cluster, event);
-          step();
+          gang();
         }
         cluster.forgive();
-        settle(cluster, step);
+        settle(cluster, gang);
         reached.note(Object.fromEntries([...seen].map((kind) => [kind, true])));
       }),
       propertyRuns(1000),
     );
-    reached.expectPercent(leastPercent);
+    reached.expectPercent(minPercent);
   });
 
   it("settle when everything is submitted at once", () => {
@@ -232,8 +232,8 @@ describe("sequences of decisions", () => {
         const cluster = new SmallCluster(drawn, projects, granted);
         const jobs = batches.flat();
         for (const job of jobs) cluster.submit(job);
-        const step = (): boolean => cluster.step().isChanged;
-        settle(cluster, step);
+        const gang = (): boolean => cluster.gang().isChanged;
+        settle(cluster, gang);
         expect(cluster.jobs).to.equal(jobs.length);
       }),
       propertyRuns(1000),

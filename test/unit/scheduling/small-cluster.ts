@@ -5,9 +5,9 @@
 import { expect } from "chai";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type {
-  Ceiling,
+  Quota,
   Decision,
-  HeldJob,
+  ReservedJob,
   LiveJob,
   NodeSnapshot,
   Placement,
@@ -19,7 +19,7 @@ import type {
 import type { Effect, Effects } from "../../simulator/judge/effects.ts";
 import {
   borrowers,
-  ceilingsOver,
+  quotasOver,
   type NaivePlan,
   type NaiveProject,
   quantityNow,
@@ -37,7 +37,7 @@ import {
   type WorldNode,
 } from "../../simulator/judge/world.ts";
 import { DIMENSIONS } from "./brute-force.ts";
-import { aCeiling, aJob, aLiveJob, aNode, sum } from "./support.ts";
+import { aQuota, aJob, aLiveJob, aNode, sum } from "./support.ts";
 
 const pool = "default";
 const budget = "team/guard";
@@ -70,7 +70,7 @@ interface Row {
   readonly id: string;
   readonly submitted: Submission;
   readonly queuedAtSeconds: number;
-  status: "pending" | "held" | "running" | "evicting" | "evicted";
+  status: "pending" | "reserved" | "running" | "evicting" | "evicted";
   attempt: number;
   admittedAtSeconds: number;
   allocated: Places;
@@ -100,14 +100,14 @@ const writing = (verdict: Verdict): number => {
 };
 
 /** Seconds for which a hold waits for its victims, while nothing else happens. */
-const holdSeconds = 4;
+const reservationSeconds = 4;
 
 export class SmallCluster {
   readonly #projects: ReadonlyMap<string, NaiveProject>;
   readonly #rows: Row[] = [];
   readonly #protected = new Set<string>();
-  /** The ceilings over jobs, until the plans change: told once, since the judge's way takes its time. */
-  #ceilings = new WeakMap<Submission, ReturnType<typeof ceilingsOver>>();
+  /** The quotas over jobs, until the plans change: told once, since the judge's way takes its time. */
+  #quotas = new WeakMap<Submission, ReturnType<typeof quotasOver>>();
   #nodes: readonly WorldNode[];
   #plans: readonly Plan[];
   #nowSeconds = 0;
@@ -174,7 +174,7 @@ export class SmallCluster {
 
   replan(plans: readonly Plan[]): void {
     this.#plans = plans;
-    this.#ceilings = new WeakMap();
+    this.#quotas = new WeakMap();
   }
 
   /** Nodes that failed are tried again. */
@@ -183,7 +183,7 @@ export class SmallCluster {
   }
 
   /** One cycle, judged. */
-  step(): { readonly isChanged: boolean; readonly verdicts: readonly Verdict[]; found: Findings } {
+  gang(): { readonly isChanged: boolean; readonly verdicts: readonly Verdict[]; found: Findings } {
     this.#nowSeconds += 1;
     const before = this.#world();
     const { verdicts } = this.#decide(before);
@@ -195,7 +195,7 @@ export class SmallCluster {
       before,
       after,
       effects: effectsOf(verdicts),
-      heard: heardIn(verdicts),
+      recordActivity: heardIn(verdicts),
       isQuiet: !isChanged,
       isProtected: (id) => this.#protected.has(id),
       windowGraceSeconds: 300,
@@ -248,8 +248,8 @@ export class SmallCluster {
     );
     const asked = { pool, projectId: submitted.projectId, gpus, cpuMillis };
     const above =
-      this.#ceilings.get(submitted) ?? ceilingsOver(asked, this.#projects, this.#plans, noon);
-    this.#ceilings.set(submitted, above);
+      this.#quotas.get(submitted) ?? quotasOver(asked, this.#projects, this.#plans, noon);
+    this.#quotas.set(submitted, above);
     return {
       ...row,
       ...submitted,
@@ -268,9 +268,9 @@ export class SmallCluster {
       pool,
       nowSeconds: world.nowSeconds,
       nodes: this.#nodes.map((node) => nodeSnapshot(node, jobs)),
-      ceilings: this.#plans.map((plan) => ceilingOf(plan, jobs)),
+      quotas: this.#plans.map((plan) => quotaOf(plan, jobs)),
       queue: jobs.filter(isWaiting).map(queuedJob),
-      held: jobs.filter(({ status }) => status === "held").map(heldJob),
+      reserved: jobs.filter(({ status }) => status === "reserved").map(reservedJob),
     };
   }
 
@@ -282,7 +282,7 @@ export class SmallCluster {
       startedAtSeconds: job.startedAtSeconds,
       borrowing: job.borrowing,
       perPod: toResources(job.perPod),
-      ceilings: job.ceilings.map(({ id }) => id),
+      quotas: job.quotas.map(({ id }) => id),
       ...(this.#protected.has(job.id) ? { protected: budget } : {}),
     });
   }
@@ -299,7 +299,7 @@ export class SmallCluster {
     expect(verdict.attempt, `attempt of ${row.id}`).to.equal(row.attempt);
     if (verdict.kind === "release")
       Object.assign(row, { ...waitingAgain(row), avoids: verdict.avoidNodes });
-    else if (verdict.kind === "preempt") this.#hold(row, verdict, index);
+    else if (verdict.kind === "preempt") this.#reservation(row, verdict, index);
     else this.#start(row, verdict, index);
   }
 
@@ -318,7 +318,7 @@ export class SmallCluster {
     row.keptUntilSeconds = null;
   }
 
-  #hold(row: Row, verdict: Extract<Verdict, { kind: "preempt" }>, index: number): void {
+  #reservation(row: Row, verdict: Extract<Verdict, { kind: "preempt" }>, index: number): void {
     for (const { jobId, attempt } of verdict.victims) {
       const victim = this.#row(jobId);
       expect({ status: victim.status, attempt: victim.attempt }).to.deep.equal({
@@ -328,10 +328,10 @@ export class SmallCluster {
       victim.status = "evicting";
       this.evictions += 1;
     }
-    row.status = "held";
+    row.status = "reserved";
     row.admittedAtSeconds = this.#momentOf(index);
     row.kept = placesOf(verdict.placements);
-    row.keptUntilSeconds = this.#nowSeconds + holdSeconds;
+    row.keptUntilSeconds = this.#nowSeconds + reservationSeconds;
   }
 }
 
@@ -356,25 +356,25 @@ function nodeSnapshot(node: WorldNode, jobs: readonly WorldJob[]): NodeSnapshot 
     taints: taints.map(() => ({ key: "dedicated", effect: "NoSchedule" })),
     schedulable: usable,
     allocatable: toResources(allocatable),
-    foreign: toResources(allocatable.map((amount, index) => amount - (whole[index] ?? 0))),
+    otherUsage: toResources(allocatable.map((amount, index) => amount - (whole[index] ?? 0))),
     committed: podsOn(name, jobs, "allocated"),
     leaving: podsOn(name, leaving, "allocated"),
-    held: podsOn(name, jobs, "kept"),
+    reserved: podsOn(name, jobs, "kept"),
   });
 }
 
-function ceilingOf(plan: Plan, jobs: readonly WorldJob[]): Ceiling {
+function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
   const { owner, resourceType, isShut, closesInSeconds } = plan;
   const id = `${owner}/${resourceType}`;
   const usedBy = (borrowing: boolean): number => {
     const counted = jobs.filter((job) => occupies(job) && job.borrowing === borrowing);
-    const demands = counted.flatMap(({ ceilings }) =>
-      ceilings.filter((one) => one.id === id).map(({ demand }) => demand),
+    const demands = counted.flatMap(({ quotas }) =>
+      quotas.filter((one) => one.id === id).map(({ demand }) => demand),
     );
     const total = demands.reduce((all, demand) => all + demand, 0);
     return resourceType === "GPU" ? total : total / 1000;
   };
-  return aCeiling(id, quantityNow(plan, noon), usedBy(false), {
+  return aQuota(id, quantityNow(plan, noon), usedBy(false), {
     resourceType,
     borrowed: usedBy(true),
     ...(isShut ? { isShut } : {}),
@@ -394,14 +394,14 @@ const queuedJob = (job: WorldJob): QueuedJob =>
     allowsBorrowing: job.mayBorrow,
     preempts: job.preempts,
     ...(job.maxRuntimeSeconds === null ? {} : { maxRuntimeSeconds: job.maxRuntimeSeconds }),
-    ceilings: job.ceilings.map(({ id }) => id),
+    quotas: job.quotas.map(({ id }) => id),
     unplanned: job.unplanned,
     nodeSelector: job.nodeSelector,
     tolerations: job.toleratesAll ? [{ operator: "Exists" }] : [],
     avoidNodes: job.avoids,
   });
 
-const heldJob = (job: WorldJob): HeldJob => ({
+const reservedJob = (job: WorldJob): ReservedJob => ({
   id: job.id,
   key: job.key,
   priority: job.priority,
@@ -410,7 +410,7 @@ const heldJob = (job: WorldJob): HeldJob => ({
   perPod: toResources(job.perPod),
   allowsBorrowing: job.mayBorrow,
   borrowing: job.borrowing,
-  ceilings: job.ceilings.map(({ id }) => id),
+  quotas: job.quotas.map(({ id }) => id),
   expiresAtSeconds: job.keptUntilSeconds ?? 0,
 });
 

@@ -1,6 +1,6 @@
 /** Builders of small clusters. */
 import type {
-  Ceiling,
+  Quota,
   LiveJob,
   NodeSnapshot,
   Placement,
@@ -26,9 +26,9 @@ export function aNode(name: string, changes: Partial<NodeSnapshot> = {}): NodeSn
     schedulable: true,
     allocatable: resources(8, 64, 110, 512),
     committed: resources(0),
-    foreign: resources(0),
+    otherUsage: resources(0),
     leaving: resources(0),
-    held: resources(0),
+    reserved: resources(0),
     ...changes,
   };
 }
@@ -48,7 +48,7 @@ export function aJob(id: string, changes: Partial<QueuedJob> = {}): QueuedJob {
     nodeSelector: {},
     tolerations: [],
     avoidNodes: [],
-    ceilings: [],
+    quotas: [],
     unplanned: false,
     ...changes,
   };
@@ -69,17 +69,17 @@ export function aLiveJob(
     borrowing: false,
     perPod: resources(1, 1, 1, 1),
     allocations,
-    ceilings: [],
+    quotas: [],
     ...changes,
   };
 }
 
-export function aCeiling(
+export function aQuota(
   id: string,
   quantity: number,
   usage: number,
-  changes: Partial<Ceiling> = {},
-): Ceiling {
+  changes: Partial<Quota> = {},
+): Quota {
   return {
     id,
     owner: { kind: "Group", name: id },
@@ -120,9 +120,9 @@ export function aSnapshot(changes: Partial<Snapshot>): Snapshot {
     pool: "default",
     nowSeconds: 1000,
     nodes: [],
-    ceilings: [],
+    quotas: [],
     queue: [],
-    held: [],
+    reserved: [],
     ...changes,
   };
 }

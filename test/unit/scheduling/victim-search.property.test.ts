@@ -1,7 +1,7 @@
 /** Ways to victims that are no optimum by themselves, against the naive reading of what each says it does. */
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { Ceilings } from "../../../src/domain/scheduling/ceilings.ts";
+import { Quotas } from "../../../src/domain/scheduling/quota.ts";
 import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
 import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/types.ts";
 import {
@@ -9,20 +9,20 @@ import {
   greedyVictims,
   isPossible,
   type SearchInput,
-} from "../../../src/domain/scheduling/victim-search.ts";
+} from "../../../src/domain/scheduling/preemption/search.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import { exceeded, podsFitting, podsOf } from "./brute-force.ts";
-import { jobOf } from "./judgement.ts";
+import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { aJob, aLiveJob, aNode, aSnapshot, occupied, resources } from "./support.ts";
 
 function searchIn(snapshot: Snapshot, job: QueuedJob, live: readonly LiveJob[]): SearchInput {
-  const over = new Ceilings(snapshot.ceilings).over(job);
+  const over = new Quotas(snapshot.quotas).over(job);
   return {
     nodes: new Nodes(snapshot.nodes).accepting(job),
     demand: job,
     candidates: live.map((one) => ({ job: one, pods: podsOf(one), rule: "LowerPriority" })),
-    over: over.map((ceiling) => ({ ceiling, amount: ceiling.excess(job) })),
+    over: over.map((quota) => ({ quota, amount: quota.excess(job) })),
   };
 }
 
@@ -54,7 +54,7 @@ function naiveGreed(live: readonly LiveJob[], isEnough: (set: readonly LiveJob[]
 
 describe("the search for victims", () => {
   it("in order of preference takes whom greed takes, and spares whom it can", () => {
-    const reached = new Reached<"possible" | "several" | "ceilings">();
+    const reached = new Reached<"possible" | "several" | "quotas">();
     fc.assert(
       fc.property(scenarios(4), (scenario) => {
         const { snapshot, live } = scenario;
@@ -71,12 +71,12 @@ describe("the search for victims", () => {
         reached.note({
           possible: true,
           several: victims.length > 1,
-          ceilings: input.over.length > 0,
+          quotas: input.over.length > 0,
         });
       }),
       propertyRuns(1000),
     );
-    reached.expectPercent({ possible: 100, several: 10, ceilings: 5 });
+    reached.expectPercent({ possible: 100, several: 10, quotas: 5 });
   });
 
   /** Where every victim frees one GPU, a pod more costs on each node what it lacks there: node by node is the optimum. */

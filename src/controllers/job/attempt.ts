@@ -1,0 +1,296 @@
+/** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
+import { avoidNodes } from "../../db/jobs/avoided-nodes.ts";
+import {
+  beginEnding,
+  endJob,
+  markRunning,
+  recordCompletions,
+  retryJob,
+} from "../../db/jobs/attempts.ts";
+import type { AttemptEnd } from "../../db/jobs/attempts.ts";
+import { releaseReservations } from "../../db/jobs/reservations.ts";
+import { backoffSeconds } from "../../runtime/backoff.ts";
+import { requeueAfter, done } from "../../runtime/result.ts";
+import type { ReconcileResult } from "../../runtime/result.ts";
+import { hasEnded, jobs } from "../../resources/types.ts";
+import type { Pod, Project } from "../../resources/types.ts";
+import { ensureConfigMap } from "../config/config-maps.ts";
+import { notify, writeStatus } from "../report.ts";
+import { evict, type Progress } from "./eviction.ts";
+import {
+  createMissingPods,
+  podsOccupyingNow,
+  isOnLostNode,
+  nodesByIndex,
+  stopPods,
+  expectationSeconds,
+} from "./pods.ts";
+import { isLiveStatus } from "./observed-state.ts";
+import { noRemarks, statusOf } from "./status.ts";
+import {
+  allAre,
+  asItIs,
+  hasSucceeded,
+  isLost,
+  keyOfJob,
+  ofAttempt,
+  sizeOf,
+  type GangState,
+} from "./gang.ts";
+import { rejectionOfPod } from "./template-errors.ts";
+import { maxLagSeconds } from "./expectations.ts";
+
+const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
+const projectRecheckSeconds = 5;
+/** A quota that is exhausted may have room again. */
+const rejectedRetrySeconds = 30;
+
+const elapsedSeconds = ({ context, view }: GangState): number =>
+  view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
+
+/** Pods that should not be there: of former attempts, or of a job that does not run. */
+export async function stopStrays(gang: GangState): Promise<number> {
+  const isLive = isLiveStatus(gang.view.status);
+  const strays = isLive ? gang.pods.filter((pod) => pod.attempt !== gang.view.attempt) : gang.pods;
+  return stopPods(gang.context, strays, gang.signal);
+}
+
+/** Whether no pod of the job holds a node any more, on the word of the API server. */
+async function allHaveLeft(gang: GangState): Promise<boolean> {
+  const { context, view, signal } = gang;
+  const holding = await podsOccupyingNow(context, keyOfJob(gang), view.id, signal);
+  await stopPods(context, holding, signal);
+  return holding.length === 0;
+}
+
+/**
+ * The Job says which attempt it is and where, before its pods are made: should the database lose its content, they are
+ * found by it.
+ */
+async function announce({ context, job, view, pods }: GangState): Promise<void> {
+  if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
+  const status = statusOf(job, view, pods, noRemarks, context.clock.now());
+  await writeStatus(context, jobs, job, status);
+}
+
+/** The gang ends whole: the other pods are stopped first, and only then the row says so. */
+async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResult> {
+  const { context, view } = gang;
+  const fence = { id: view.id, attempt: view.attempt };
+  const pods = ofAttempt(gang);
+  if (view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
+    await beginEnding(context.db, fence, end, context.settings.reservationSeconds);
+  if ((await stopPods(context, pods, gang.signal)) > 0) return done();
+  if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
+  context.checkpoint("before-end");
+  const { reason, message, counts } = end;
+  const failures = view.failures + (counts ? 1 : 0);
+  const isOver = counts && failures > view.backoffLimit;
+  const isWritten = isOver
+    ? await endJob(context.db, { ...fence, outcome: "failed", reason, message })
+    : await retryJob(context.db, {
+        ...fence,
+        countsAsFailure: counts,
+        reason,
+        message,
+        notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
+      });
+  if (isWritten) {
+    notify(context, jobs, gang.job, {
+      type: "Warning",
+      reason,
+      action: "EndAttempt",
+      note: message,
+    });
+    context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
+  }
+  context.scheduler.wake(view.pool);
+  return requeueAfter(0);
+}
+
+async function succeed(gang: GangState): Promise<ReconcileResult> {
+  const { context, view } = gang;
+  context.checkpoint("before-success");
+  const isWritten = await endJob(context.db, {
+    id: view.id,
+    attempt: view.attempt,
+    outcome: "succeeded",
+    reason: "Completed",
+    message: "all pods ended well",
+  });
+  if (isWritten) context.counters.attemptEnded(view.pool, "succeeded");
+  context.scheduler.wake(view.pool);
+  return requeueAfter(0);
+}
+
+/** A pod that failed by itself: one that is deleted or disrupted may fail on its way out, and is lost. */
+function failedPod(gang: GangState): Pod | undefined {
+  return ofAttempt(gang).find(
+    (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "",
+  );
+}
+
+/** It is still there, and its node is not. */
+const isStranded = ({ context }: GangState, pod: Pod): boolean =>
+  !hasEnded(pod) && isOnLostNode(context, pod);
+
+/** The gang has lost pods through no fault of its own. */
+function endLost(gang: GangState): Promise<ReconcileResult> {
+  const size = gang.job.spec.parallelism;
+  const pods = ofAttempt(gang);
+  const counts = false;
+  const stranded = pods.find((pod) => isStranded(gang, pod));
+  if (stranded !== undefined) {
+    const message = `node ${stranded.nodeName} left the cluster with pods of the gang`;
+    return endGang(gang, { reason: "NodeLost", message, counts });
+  }
+  const count = size - sizeOf(gang, (pod) => !isLost(pod));
+  const disrupted = pods.find((pod) => pod.disruption !== "");
+  if (disrupted === undefined) {
+    const message = `${count} of ${size} pods were deleted`;
+    return endGang(gang, { reason: "PodsLost", message, counts });
+  }
+  const message = `${count} of ${size} pods were ended by the cluster: ${disrupted.disruption}`;
+  return endGang(gang, { reason: "PodDisrupted", message, counts });
+}
+
+const suspended: AttemptEnd = {
+  reason: "Suspended",
+  message: "spec.suspend is true",
+  counts: false,
+};
+
+const endFailed = (gang: GangState, pod: Pod): Promise<ReconcileResult> =>
+  endGang(gang, {
+    reason: "PodFailed",
+    message: `pod ${pod.name}: ${pod.failure}`,
+    counts: true,
+  });
+
+/** A pod that ended well is noted while its gang runs on: it counts once, whatever becomes of the object. */
+async function noteCompletions(gang: GangState): Promise<void> {
+  const { context, view } = gang;
+  const fresh = ofAttempt(gang)
+    .filter((pod) => hasSucceeded(pod) && !view.completed.includes(pod.index))
+    .map(({ index }) => index);
+  if (fresh.length === 0) return;
+  await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
+}
+
+/** Where pods exist and do not run, the node is not tried again for a while. Noted before the pods are stopped. */
+async function avoidSlowNodes({ context, view, ...gang }: GangState): Promise<void> {
+  const slow = gang.pods.filter(
+    ({ attempt, phase }) => attempt === view.attempt && phase === "Pending",
+  );
+  const nodes = new Set(slow.flatMap(({ index }) => nodesByIndex(view)[index] ?? []));
+  if (nodes.size === 0) return;
+  await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
+}
+
+/** Returns the seconds after which to look again, should the cache never show what was made. */
+async function makePods(gang: GangState, project: Project): Promise<number> {
+  const { context, job, view, signal } = gang;
+  const { configHash: hash } = view;
+  if (hash !== undefined) {
+    context.checkpoint("before-config-map");
+    const { namespace } = job;
+    await ensureConfigMap(context, { namespace, project: project.name, hash }, signal);
+    context.checkpoint("config-map-created");
+  }
+  const existing = ofAttempt(gang);
+  const pods = await createMissingPods(context, job, project, view, existing, signal);
+  if (pods.asked > 0) context.checkpoint("pods-created");
+  return pods.unseen > 0 ? maxLagSeconds : Number.POSITIVE_INFINITY;
+}
+
+async function whileStarting(gang: GangState): Promise<ReconcileResult> {
+  const { context, view } = gang;
+  if (view.suspended) return endGang(gang, suspended);
+  const failed = failedPod(gang);
+  if (failed) return endFailed(gang, failed);
+  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  const isDisrupted = (pod: Pod): boolean =>
+    (isLost(pod) && pod.disruption !== "") || isStranded(gang, pod);
+  if (ofAttempt(gang).some(isDisrupted)) return endLost(gang);
+  await noteCompletions(gang);
+  if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
+    context.checkpoint("before-running");
+    await markRunning(context.db, { id: view.id, attempt: view.attempt });
+    return requeueAfter(0);
+  }
+  const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);
+  if (left <= 0) {
+    await avoidSlowNodes(gang);
+    const message = `not all pods ran within ${context.settings.startDeadlineSeconds} s; placed anew`;
+    return endGang(gang, { reason: "StartDeadlineExceeded", message, counts: false });
+  }
+  if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
+  await announce(gang);
+  try {
+    const checkAfterSeconds = await makePods(gang, gang.project);
+    return requeueAfter(Math.min(left, checkAfterSeconds));
+  } catch (error) {
+    const rejection = rejectionOfPod(error);
+    if (rejection === undefined) throw error;
+    const { message, passes } = rejection;
+    const delaySeconds = passes ? rejectedRetrySeconds : 0;
+    return endGang(gang, { reason: "PodsRejected", message, counts: !passes, delaySeconds });
+  }
+}
+
+const isMissingPods = (gang: GangState): boolean =>
+  !allAre(gang, (pod) => !isLost(pod) && !isStranded(gang, pod));
+
+/**
+ * A gang that misses pods is looked at as the API server has it: the cache of an operator that works beside another one,
+ * or has just taken over, may not know them yet.
+ */
+async function whileRunning(cached: GangState): Promise<ReconcileResult> {
+  const gang = isMissingPods(cached) ? await asItIs(cached) : cached;
+  const { view } = gang;
+  if (view.suspended) return endGang(gang, suspended);
+  const failed = failedPod(gang);
+  if (failed) return endFailed(gang, failed);
+  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  if (isMissingPods(gang)) return endLost(gang);
+  await noteCompletions(gang);
+  if (view.maxRuntimeSeconds === undefined) return done();
+  const left = view.maxRuntimeSeconds - elapsedSeconds(gang);
+  if (left > 0) return requeueAfter(left);
+  return endGang(gang, {
+    reason: "MaxRuntimeExceeded",
+    message: `ran longer than spec.maxRuntime, ${view.maxRuntimeSeconds} s`,
+    counts: true,
+  });
+}
+
+/** What is kept for a job is given back when its user holds it back: it would not start when its victims have left. */
+async function whileReserved({ context, view }: GangState): Promise<ReconcileResult> {
+  if (!view.suspended) return done();
+  const { reason, message } = suspended;
+  const fence = { id: view.id, attempt: view.attempt };
+  await releaseReservations(context.db, [{ ...fence, reason, message }]);
+  context.scheduler.wake(view.pool);
+  return requeueAfter(0);
+}
+
+async function whileNotEvicting(gang: GangState): Promise<ReconcileResult> {
+  const { status, ending } = gang.view;
+  switch (status) {
+    case "reserved":
+      return whileReserved(gang);
+    case "starting":
+      return ending ? endGang(gang, ending) : whileStarting(gang);
+    case "running":
+      return ending ? endGang(gang, ending) : whileRunning(gang);
+    default:
+      return done();
+  }
+}
+
+export async function advance(gang: GangState): Promise<Progress> {
+  await stopStrays(gang);
+  if (gang.view.status !== "evicting") return { result: await whileNotEvicting(gang) };
+  if (allAre(gang, hasSucceeded)) return { result: await succeed(gang) };
+  return evict(gang);
+}

@@ -1,0 +1,69 @@
+/** A gang that takes a while to start: how many of its pods run, and what the others wait for. */
+import { podName } from "../../api/names.ts";
+import type { JobView } from "../../db/jobs/read.ts";
+import { hasEnded } from "../../resources/types.ts";
+import type { Pod } from "../../resources/types.ts";
+import { nodesByIndex } from "./pods.ts";
+import { ofAttempt, sizeOf } from "./gang.ts";
+
+export interface PendingPods {
+  readonly message: string | undefined;
+  /** When the gang becomes one; undefined when it is, or is not starting. */
+  readonly nextSeconds: number | undefined;
+}
+
+/** Most gangs run by then, and a write of their status is saved. */
+const quietSeconds = 10;
+const namedPods = 3;
+
+/** "train-1-0 and 2 more on node-1 (container main: ImagePullBackOff)" */
+function groupText(node: string, obstacle: string, names: readonly string[]): string {
+  const shown = names.slice(0, namedPods).join(", ");
+  const more = names.length > namedPods ? ` and ${names.length - namedPods} more` : "";
+  return `${shown}${more} on ${node} (${obstacle})`;
+}
+
+function obstacleOf(pod: Pod | undefined): string {
+  if (pod === undefined) return "yet to be created";
+  if (pod.obstacle !== "") return pod.obstacle;
+  return pod.nodeName === "" ? "no scheduler has assigned it" : "its node has not started it";
+}
+
+function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): string[] {
+  const nodes = nodesByIndex(view);
+  const found = new Map(pods.map((pod) => [pod.index, pod]));
+  const waiting = nodes.flatMap((node, index) => {
+    const pod = found.get(index);
+    if (view.completed.includes(index) || (pod && pod.phase !== "Pending")) return [];
+    return [{ name: podName(jobName, view.attempt, index), node, obstacle: obstacleOf(pod) }];
+  });
+  const groups = Map.groupBy(waiting, ({ node, obstacle }) => JSON.stringify([node, obstacle]));
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    const names = group.map(({ name }) => name);
+    return first ? [groupText(first.node, first.obstacle, names)] : [];
+  });
+}
+
+/** `pods` are all of the job's, of any attempt. */
+export function pendingPodsOf(
+  view: JobView,
+  pods: readonly Pod[],
+  now: Temporal.Instant,
+  startDeadlineSeconds: number,
+): PendingPods {
+  if (view.status !== "starting" || view.startedAt === undefined)
+    return { message: undefined, nextSeconds: undefined };
+  const quiet = Math.min(quietSeconds, startDeadlineSeconds / 2);
+  const left = quiet - now.since(view.startedAt).total("seconds");
+  if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
+  const upCount = sizeOf({ view, pods }, (pod) => pod.phase === "Running" || hasEnded(pod));
+  const texts = pendingTexts(view, view.name, ofAttempt({ view, pods }));
+  const more = texts.length > namedPods ? [`others on ${texts.length - namedPods} nodes`] : [];
+  const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
+  const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
+  return {
+    message: `${upCount} of ${view.parallelism} pods run, pending: ${waiting}; unless all run by ${deadline.toString()} it is placed anew`,
+    nextSeconds: undefined,
+  };
+}

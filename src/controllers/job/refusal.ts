@@ -1,9 +1,0 @@
-/** Why a job is not queued, and what has to change. */
-import type { JobReason } from "../../api/reasons.ts";
-
-export interface Refusal {
-  readonly reason: JobReason;
-  readonly message: string;
-}
-
-export const refuse = (reason: JobReason, message: string): Refusal => ({ reason, message });

@@ -1,0 +1,50 @@
+/** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
+import { deleteNode, upsertNode } from "../../db/mirrors/nodes.ts";
+import { hasEnded } from "../../resources/types.ts";
+import type { NodeCapacity, Pod } from "../../resources/types.ts";
+import { done } from "../../runtime/result.ts";
+import type { Reconcile } from "../../runtime/controller.ts";
+import { indices } from "../context.ts";
+import type { Context } from "../context.ts";
+
+/** Pods of Rota count by their allocations, all others by what they ask for. */
+export function otherUsageOf(pods: readonly Pod[]): NodeCapacity {
+  const otherUsage = pods.filter((pod) => pod.jobKey === "" && !hasEnded(pod));
+  const sum = (amount: (pod: Pod) => number) =>
+    otherUsage.reduce((total, pod) => total + amount(pod), 0);
+  return {
+    gpus: sum((pod) => pod.demand.gpus),
+    cpuMillis: sum((pod) => pod.demand.cpuMillis),
+    memoryBytes: sum((pod) => pod.demand.memoryBytes),
+    pods: otherUsage.length,
+  };
+}
+
+export function reconcileNode({ db, informers, scheduler }: Context): Reconcile {
+  return async (name) => {
+    const node = informers.nodes.store.get(name);
+    if (node === undefined) {
+      await deleteNode(db, name);
+      scheduler.wake(undefined);
+      return done();
+    }
+    const { uid, pool, schedulable, labels, taints, allocatable } = node;
+    const otherUsage = otherUsageOf(informers.pods.store.byIndex(indices.podsByNode, name));
+    const change = await upsertNode(db, {
+      name,
+      uid,
+      pool,
+      schedulable,
+      labels,
+      taints,
+      allocatable,
+      otherUsage,
+    });
+    if (change === undefined) return done();
+    scheduler.wake(pool);
+    // A node that was relabelled is missed by the jobs of the pool that it left.
+    if (change.formerPool !== undefined && change.formerPool !== pool)
+      scheduler.wake(change.formerPool);
+    return done();
+  };
+}

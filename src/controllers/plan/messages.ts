@@ -1,0 +1,80 @@
+/** Sentences about plans, for conditions and events. Pure. */
+import type { Owner } from "../../db/tenants/owners.ts";
+import type { PlanView } from "../../db/tenants/plan-views.ts";
+import { durationText } from "../../domain/scheduling/messages.ts";
+import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
+import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
+import type { ResourcePlan } from "../../resources/types.ts";
+
+/** Windows that are named; more are counted. */
+const maxWindows = 7;
+
+export const ownerText = ({ kind, name }: Owner): string => `${kind} ${name}`;
+
+export function amountText(quantity: number, type: "GPU" | "CPU"): string {
+  const unit = type === "GPU" ? "GPU" : "core";
+  return `${quantity} ${unit}${quantity === 1 ? "" : "s"}`;
+}
+
+export function windowsText(windows: readonly WeekRange[]): string {
+  const named = windows.slice(0, maxWindows).map(rangeText);
+  const more = windows.length - named.length;
+  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+}
+
+/** Within a day no weekday is meant that is past, also where the clock is put back. */
+function momentText(at: Temporal.Instant, now: Temporal.Instant, timeZone: string): string {
+  const second = secondOfWeek(at, timeZone);
+  const isSoon = at.since(now).total("hours") < 24;
+  return isSoon ? secondText(second) : comingText(second, secondOfWeek(now, timeZone));
+}
+
+/** "in force: 8 GPUs now, 0 from Fri 18:00", with what keeps anybody from using it. */
+export function inForceText(
+  plan: ResourcePlan,
+  view: PlanView,
+  quantityNow: number,
+  next: QuantityChange | undefined,
+  facts: {
+    readonly now: Temporal.Instant;
+    readonly timeZone: string;
+    readonly poolHasNodes: boolean;
+  },
+): string {
+  const amount = amountText(quantityNow, view.resourceType);
+  const then = next
+    ? ` now, ${next.quantity} from ${momentText(next.at, facts.now, facts.timeZone)}`
+    : ", the whole week";
+  const hints = [
+    ...(view.projects === 0 ? [`no project has ${ownerText(plan.spec.owner)} as its owner`] : []),
+    ...(facts.poolHasNodes ? [] : [`pool "${view.pool}" has no nodes`]),
+  ];
+  return [`in force: ${amount}${then}`, ...hints].join("; ");
+}
+
+/** What of the plan counts although its present version is refused. */
+export const rejectedText = (rejection: string, accepted: number | undefined): string =>
+  accepted === undefined
+    ? `${rejection}; the plan is not in force`
+    : `${rejection}; generation ${accepted} stays in force`;
+
+export const acceptedText = ({ spec }: ResourcePlan, view: PlanView): string =>
+  `grants ${ownerText(spec.owner)} ${amountText(view.quantity, view.resourceType)} in pool ${view.pool}: ${windowsText(view.windows)}`;
+
+const fates = {
+  Finish: "jobs past it run on as borrowers and can be evicted for entitled jobs",
+  Evict: "jobs past it are evicted after the grace period",
+} as const;
+
+export function closesSoonText(
+  plan: ResourcePlan,
+  view: PlanView,
+  next: QuantityChange,
+  at: { readonly now: Temporal.Instant; readonly timeZone: string },
+): string {
+  const inSeconds = next.at.since(at.now).total("seconds");
+  return (
+    `grants ${next.quantity} from ${momentText(next.at, at.now, at.timeZone)}, in ${durationText(inSeconds)}; ` +
+    `${amountText(view.used, view.resourceType)} in use; ${fates[plan.spec.onWindowClose]}`
+  );
+}

@@ -1,0 +1,80 @@
+/** A project's row, with its place in the tree, its members and storages. */
+import { upsertProject } from "../../db/tenants/projects.ts";
+import { RotaError } from "../../errors.ts";
+import type { Project } from "../../resources/types.ts";
+import { indices } from "../context.ts";
+import type { Context } from "../context.ts";
+import { namespaceOf } from "./namespace.ts";
+import { rejected } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+import { storagesOf } from "./storages.ts";
+
+function upsert(context: Context, project: Project): Promise<void> {
+  const { spec } = project;
+  return upsertProject(context.db, {
+    id: project.uid,
+    generation: project.generation,
+    name: project.name,
+    namespace: namespaceOf(project),
+    parent: spec.parent,
+    owner: spec.owner,
+    borrowing: spec.borrowing,
+    priorityClasses: spec.priorityClasses,
+    podSecurity: spec.podSecurity,
+    members: spec.members ?? [],
+    storages: storagesOf(context, project),
+  });
+}
+
+function rejectionOf(context: Context, project: Project, error: unknown): Outcome {
+  if (!(error instanceof RotaError)) throw error;
+  const { parent = "" } = project.spec;
+  switch (error.code) {
+    case "ParentNotFound":
+      return rejected(
+        error.code,
+        `spec.parent "${parent}" is not accepted yet; see its conditions`,
+      );
+    case "ProjectCycle":
+      return rejected(
+        error.code,
+        `spec.parent "${parent}" lies below this project: ${error.message}; it stays where it was`,
+      );
+    case "AlreadyExists":
+      return rejected(error.code, takenText(context, project));
+    default:
+      throw error;
+  }
+}
+
+/** Names the other project that has the namespace. */
+function takenText(context: Context, project: Project): string {
+  const namespace = namespaceOf(project);
+  const others = context.informers.projects.store
+    .byIndex(indices.projectsByNamespace, namespace)
+    .filter(({ uid }) => uid !== project.uid)
+    .map(({ name }) => name);
+  const whose = others.length > 0 ? `project ${others.join(", ")}` : "another project";
+  return `namespace "${namespace}" belongs to ${whose}; create this project with another spec.namespace, or delete that one`;
+}
+
+/** Undefined when the row is what the custom resource says; a refused change leaves the row as it was. */
+export async function storeProject(
+  context: Context,
+  project: Project,
+): Promise<Outcome | undefined> {
+  const { parent } = project.spec;
+  const { store } = context.informers.projects;
+  if (parent !== undefined && store.get(parent) === undefined) {
+    return rejected(
+      "ParentNotFound",
+      `spec.parent "${parent}" does not exist; create that project or name another`,
+    );
+  }
+  try {
+    await upsert(context, project);
+    return undefined;
+  } catch (error) {
+    return rejectionOf(context, project, error);
+  }
+}

@@ -1,0 +1,64 @@
+/** Finding one object by another in the caches. */
+import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
+import { indices } from "./context.ts";
+import type { Context } from "./context.ts";
+
+/** The project whose status says that the namespace is its own. */
+export function projectOfNamespace(context: Context, namespace: string): Project | undefined {
+  const candidates = context.informers.projects.store.byIndex(
+    indices.projectsByNamespace,
+    namespace,
+  );
+  return candidates.find((project) => project.status.namespace === namespace);
+}
+
+export type ClassInEffect = Pick<PriorityClass, "name" | "value" | "preemptionPolicy">;
+
+/** Of several defaults the API server's own admission takes the one of least value, too. */
+function defaultClass(context: Context): PriorityClass | undefined {
+  const defaults = [...context.informers.priorityClasses.store.values()].filter(
+    ({ globalDefault }) => globalDefault,
+  );
+  return defaults.toSorted((a, b) => a.value - b.value)[0];
+}
+
+/** The named class, else the cluster's default, else priority 0; undefined when the named one does not exist. */
+export function priorityClassOf(context: Context, job: Job): ClassInEffect | undefined {
+  const { store } = context.informers.priorityClasses;
+  const { priorityClassName } = job.spec;
+  if (priorityClassName !== undefined) return store.get(priorityClassName);
+  return defaultClass(context) ?? { name: "", value: 0, preemptionPolicy: "PreemptLowerPriority" };
+}
+
+/** The nearest ancestor's list of allowed priority classes; undefined when none names any. */
+export function allowedPriorityClasses(
+  context: Context,
+  project: Project,
+): readonly string[] | undefined {
+  const seen = new Set<string>();
+  let current: Project | undefined = project;
+  while (current !== undefined && !seen.has(current.name)) {
+    if (current.spec.priorityClasses !== undefined) return current.spec.priorityClasses;
+    seen.add(current.name);
+    current =
+      current.spec.parent === undefined
+        ? undefined
+        : context.informers.projects.store.get(current.spec.parent);
+  }
+  return undefined;
+}
+
+/** The commit a job refers to, by name or by tag; undefined when there is none, or it is not stored. */
+export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
+  const { configRef } = job.spec;
+  if (configRef?.commit !== undefined) {
+    return context.informers.commits.store.get(`${job.namespace}/${configRef.commit}`);
+  }
+  const all = context.informers.commits.store.byIndex(indices.commitsByNamespace, job.namespace);
+  return all.find(
+    (commit) => commit.spec.tag === configRef?.tag && commit.status.hash !== undefined,
+  );
+}
+
+export const poolNames = (context: Context): string[] =>
+  [...new Set([...context.informers.nodes.store.values()].map((node) => node.pool))].toSorted();

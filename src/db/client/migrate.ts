@@ -1,0 +1,105 @@
+/** Brings a database to the schema in migrations/, forward only. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { Client } from "pg";
+import { loadMigrationFiles, migrate as runMigrations } from "postgres-migrations";
+import { RotaError, mapDatabaseError } from "../../errors.ts";
+
+/** Beside the program where it is bundled, else in the project's root. */
+const besideProgram = join(import.meta.dirname, "migrations");
+export const migrationsDirectory = existsSync(besideProgram)
+  ? besideProgram
+  : join(import.meta.dirname, "..", "..", "..", "migrations");
+
+const connectTimeoutMilliseconds = 10_000;
+/** A migration may rewrite large tables; this bounds one that hangs. */
+const statementTimeoutMilliseconds = 600_000;
+
+interface Migration {
+  readonly id: number;
+  readonly hash: string;
+}
+
+async function appliedMigrations(client: Client): Promise<Migration[]> {
+  const { rows } = await client.query<{ known: boolean }>(
+    "SELECT to_regclass('public.migrations') IS NOT NULL AS known",
+  );
+  if (rows[0]?.known !== true) return [];
+  const applied = await client.query<Migration>(
+    "SELECT id::int, hash FROM public.migrations ORDER BY id",
+  );
+  return applied.rows;
+}
+
+/**
+ * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, and old code
+ * would write into a schema that it does not know; of changed files it reports the names only.
+ */
+async function refuseOtherSchema(client: Client, directory: string): Promise<void> {
+  const files = await loadMigrationFiles(directory);
+  const hashes = new Map(files.map(({ id, hash }) => [id, hash]));
+  const applied = await appliedMigrations(client);
+  if (applied.some(({ id, hash }) => hashes.has(id) && hashes.get(id) !== hash)) {
+    throw new RotaError(
+      "SchemaChanged",
+      "the database was made by an earlier schema that cannot be migrated: use an empty database; running jobs, plans and commits are read again from the cluster",
+    );
+  }
+  const newest = applied.at(-1)?.id ?? 0;
+  const known = files.at(-1)?.id ?? 0;
+  if (newest <= known) return;
+  throw new RotaError(
+    "DatabaseTooNew",
+    `the database is at version ${newest}, this program knows ${known}: upgrade it`,
+  );
+}
+
+const extensionTrouble = /extension "?(ltree|btree_gist)|(ltree|btree_gist)\.control/;
+
+/** The server's own words do not say what to install. */
+function explained(error: unknown): unknown {
+  const text = error instanceof Error ? error.message : String(error);
+  if (!extensionTrouble.test(text)) return error;
+  return new RotaError(
+    "ExtensionMissing",
+    `PostgreSQL needs the extensions ltree and btree_gist: install its contrib package, or let an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
+    { cause: error },
+  );
+}
+
+async function withClient(url: string, work: (client: Client) => Promise<void>): Promise<void> {
+  const client = new Client({
+    connectionString: url,
+    application_name: "rota-migrate",
+    connectionTimeoutMillis: connectTimeoutMilliseconds,
+    statement_timeout: statementTimeoutMilliseconds,
+  });
+  let lost: Error | undefined;
+  client.on("error", (error) => {
+    lost = error;
+  });
+  try {
+    await client.connect();
+    await work(client);
+  } catch (error) {
+    throw mapDatabaseError(lost ?? explained(error));
+  } finally {
+    await client.end().catch(() => undefined); // the connection is of no use any more, whatever its state
+  }
+}
+
+/**
+ * Runs the migrations that are missing; any number of operators may do so at once (one runs, the others
+ * wait). Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or what a migration failed with.
+ */
+export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
+  return withClient(url, async (client) => {
+    await refuseOtherSchema(client, directory);
+    await runMigrations({ client }, directory);
+  });
+}
+
+/** Throws RotaError SchemaChanged or DatabaseTooNew where `migrate` would; migrates nothing. */
+export function checkSchema(url: string): Promise<void> {
+  return withClient(url, (client) => refuseOtherSchema(client, migrationsDirectory));
+}

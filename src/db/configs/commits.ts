@@ -1,0 +1,284 @@
+/** Versioned configuration of projects: commits that point at contents stored once. */
+import { createPatch, type Operation } from "rfc6902";
+import type { CanonicalJson } from "../../domain/canonical-json.ts";
+import { RotaError } from "../../errors.ts";
+import { run } from "../client/connection-pool.ts";
+import { asItIs, readPage, type Page, type PageRequest } from "../reports/page.ts";
+import type { Queryable } from "../client/types.ts";
+
+export interface CommitInput {
+  /** uid of the custom resource */
+  readonly id: string;
+  readonly projectId: string;
+  readonly name: string;
+  readonly content: CanonicalJson;
+  /** User name. */
+  readonly author: string;
+  readonly message: string;
+  /** Name of the commit it follows. */
+  readonly parent?: string | undefined;
+  readonly tag?: string | undefined;
+}
+
+export interface SavedCommit {
+  readonly hash: string;
+  /** An earlier commit had stored the same content. */
+  readonly deduplicated: boolean;
+}
+
+/** Stands for a parent that was named and is not there: no commit has this id, so the foreign key refuses it. */
+const nobody = "00000000-0000-0000-0000-000000000000";
+
+/**
+ * Stores a commit, and its content when that is new, in one statement. Saving the same commit again
+ * changes nothing. Throws RotaError: TagTaken, ParentCommitNotFound, ProjectNotFound,
+ * AlreadyExists (the name), InvalidConfiguration.
+ */
+export async function saveCommit(db: Queryable, commit: CommitInput): Promise<SavedCommit> {
+  const rows = await run<{ deduplicated: boolean }>(
+    db,
+    `
+    WITH blob AS (
+      INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2)
+      ON CONFLICT (hash) DO NOTHING
+      RETURNING hash
+    ), saved AS (
+      INSERT INTO config_commits (
+        id, project_id, name, blob_hash, parent_id, author_id, message, version_tag, deduplicated
+      )
+      SELECT $3, $4, $5, $1,
+        CASE WHEN $6::text IS NOT NULL THEN coalesce(
+          (SELECT id FROM config_commits WHERE project_id = $4 AND name = $6 AND removed_at IS NULL), '${nobody}'
+        ) END,
+        ensure_owner('User', $7), $8, $9, NOT EXISTS (SELECT FROM blob)
+      ON CONFLICT (id) DO NOTHING
+      RETURNING deduplicated
+    )
+    SELECT deduplicated FROM saved
+    UNION ALL
+    SELECT deduplicated FROM config_commits WHERE id = $3
+    `,
+    [
+      commit.content.hash,
+      commit.content.canonical,
+      commit.id,
+      commit.projectId,
+      commit.name,
+      commit.parent ?? null,
+      commit.author,
+      commit.message,
+      commit.tag ?? null,
+    ],
+  );
+  return { hash: commit.content.hash, deduplicated: rows[0]?.deduplicated ?? true };
+}
+
+/** Of these commits, those that are not stored. */
+export async function unknownCommits(db: Queryable, ids: readonly string[]): Promise<string[]> {
+  const rows = await run<{ id: string }>(
+    db,
+    `
+    SELECT asked.id
+    FROM unnest($1::uuid[]) AS asked (id)
+    WHERE NOT EXISTS (SELECT FROM config_commits AS entry WHERE entry.id = asked.id)
+    `,
+    [ids],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * Notes that commits of a name were deleted, but for the one that has it now: name and tag are free again, content and
+ * history stay.
+ */
+export async function removeCommits(
+  db: Queryable,
+  commit: {
+    readonly namespace: string;
+    readonly name: string;
+    readonly presentId?: string | undefined;
+  },
+): Promise<void> {
+  await run(
+    db,
+    `
+    UPDATE config_commits SET removed_at = now()
+    WHERE project_id = (SELECT id FROM projects WHERE namespace = $1) AND name = $2
+      AND removed_at IS NULL AND id IS DISTINCT FROM $3::uuid
+    `,
+    [commit.namespace, commit.name, commit.presentId ?? null],
+  );
+}
+
+/** Whether this commit is stored. */
+export async function hasCommit(db: Queryable, id: string): Promise<boolean> {
+  return (await run(db, "SELECT FROM config_commits WHERE id = $1", [id])).length === 1;
+}
+
+export interface Commit {
+  readonly id: string;
+  readonly name: string;
+  readonly hash: string;
+  /** Name of the commit it follows. */
+  readonly parent: string | null;
+  readonly author: string;
+  readonly message: string;
+  readonly tag: string | null;
+  readonly createdAt: Temporal.Instant;
+}
+
+const commitColumns = `
+  entry.id, entry.name, entry.blob_hash AS hash, parent.name AS parent, author.name AS author,
+  entry.message, entry.version_tag AS tag, entry.created_at AS "createdAt"
+`;
+const commitJoins = `
+  JOIN owners AS author ON author.id = entry.author_id
+  LEFT JOIN config_commits AS parent ON parent.id = entry.parent_id
+`;
+
+/** A commit by its name or by its tag. */
+export type CommitRef = { readonly commit: string } | { readonly tag: string };
+
+const refText = (ref: CommitRef): string =>
+  "tag" in ref ? `tag ${ref.tag}` : `commit ${ref.commit}`;
+const refColumn = (ref: CommitRef): string => ("tag" in ref ? "version_tag" : "name");
+const refValue = (ref: CommitRef): string => ("tag" in ref ? ref.tag : ref.commit);
+
+/** The newest commits of a project, newest first. */
+export function log(db: Queryable, projectId: string, limit: number): Promise<Commit[]> {
+  return run<Commit>(
+    db,
+    `
+    SELECT ${commitColumns}
+    FROM config_commits AS entry
+    ${commitJoins}
+    WHERE entry.project_id = $1 AND entry.removed_at IS NULL
+    ORDER BY entry.created_at DESC, entry.id
+    LIMIT $2
+    `,
+    [projectId, limit],
+  );
+}
+
+/** The place of a commit in its project's log. */
+export type LogKey = readonly [createdAt: string, id: string];
+
+/** A page of a project's commits, newest first. */
+export function logPage(
+  db: Queryable,
+  projectId: string,
+  { limit, after }: PageRequest<LogKey>,
+): Promise<Page<Commit, LogKey>> {
+  return readPage<Commit, Commit, LogKey>(db, {
+    text: `
+    SELECT ${commitColumns}
+    FROM config_commits AS entry
+    ${commitJoins}
+    WHERE entry.project_id = $1
+      AND entry.removed_at IS NULL
+      AND ($2::timestamptz IS NULL OR (entry.created_at, entry.id) < ($2, $3::uuid))
+    ORDER BY entry.created_at DESC, entry.id DESC
+    LIMIT $4
+    `,
+    values: [projectId, after?.[0] ?? null, after?.[1] ?? null],
+    limit,
+    keyOf: ({ createdAt, id }) => [createdAt.toString(), id],
+    show: asItIs,
+  });
+}
+
+/** A commit and those it follows, as git log shows them. */
+export function history(
+  db: Queryable,
+  projectId: string,
+  ref: CommitRef,
+  limit: number,
+): Promise<Commit[]> {
+  return run<Commit>(
+    db,
+    `
+    WITH RECURSIVE chain AS (
+      SELECT id, parent_id, 1 AS place
+      FROM config_commits
+      WHERE project_id = $1 AND ${refColumn(ref)} = $2 AND removed_at IS NULL
+      UNION ALL
+      SELECT older.id, older.parent_id, chain.place + 1
+      FROM chain
+      JOIN config_commits AS older ON older.id = chain.parent_id
+      WHERE chain.place < $3
+    )
+    SELECT ${commitColumns}
+    FROM chain
+    JOIN config_commits AS entry ON entry.id = chain.id
+    ${commitJoins}
+    ORDER BY chain.place
+    `,
+    [projectId, refValue(ref), limit],
+  );
+}
+
+export interface CommitContent extends Commit {
+  /** Canonical JSON text. */
+  readonly text: string;
+}
+
+/** A commit with its content. Throws RotaError ReferenceNotFound. */
+export async function show(
+  db: Queryable,
+  projectId: string,
+  ref: CommitRef,
+): Promise<CommitContent> {
+  const rows = await run<CommitContent>(
+    db,
+    `
+    SELECT ${commitColumns}, blob.canonical AS text
+    FROM config_commits AS entry
+    ${commitJoins}
+    JOIN config_blobs AS blob ON blob.hash = entry.blob_hash
+    WHERE entry.project_id = $1 AND entry.${refColumn(ref)} = $2 AND entry.removed_at IS NULL
+    `,
+    [projectId, refValue(ref)],
+  );
+  const [commit] = rows;
+  if (!commit) throw new RotaError("ReferenceNotFound", `the project has no ${refText(ref)}`);
+  return commit;
+}
+
+/** The hash a name or tag stands for. Throws RotaError ReferenceNotFound. */
+export async function resolve(db: Queryable, projectId: string, ref: CommitRef): Promise<string> {
+  const rows = await run<{ hash: string }>(
+    db,
+    `
+    SELECT blob_hash AS hash FROM config_commits
+    WHERE project_id = $1 AND ${refColumn(ref)} = $2 AND removed_at IS NULL
+    `,
+    [projectId, refValue(ref)],
+  );
+  const [commit] = rows;
+  if (!commit) throw new RotaError("ReferenceNotFound", `the project has no ${refText(ref)}`);
+  return commit.hash;
+}
+
+/** The canonical text with this hash. Throws RotaError ReferenceNotFound. */
+export async function readCommitContent(db: Queryable, hash: string): Promise<string> {
+  const rows = await run<{ text: string }>(
+    db,
+    "SELECT canonical AS text FROM config_blobs WHERE hash = $1",
+    [hash],
+  );
+  const [blob] = rows;
+  if (!blob) throw new RotaError("ReferenceNotFound", `no content has the hash ${hash}`);
+  return blob.text;
+}
+
+/** What changed between two commits, as a JSON Patch (RFC 6902). Throws RotaError ReferenceNotFound. */
+export async function diff(
+  db: Queryable,
+  projectId: string,
+  from: CommitRef,
+  to: CommitRef,
+): Promise<Operation[]> {
+  const before = await show(db, projectId, from);
+  const after = await show(db, projectId, to);
+  return createPatch(JSON.parse(before.text), JSON.parse(after.text));
+}

@@ -1,0 +1,25 @@
+/** Which configurations jobs need in their namespaces. */
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
+
+export interface ConfigUse {
+  readonly namespace: string;
+  readonly hash: string;
+  /** Pods of a job that refers to it exist or are being made; otherwise jobs only wait. */
+  readonly isLive: boolean;
+}
+
+/** Configurations that jobs of these namespaces refer to which have not ended. One statement. */
+export function readConfigUses(db: Queryable, namespaces: readonly string[]): Promise<ConfigUse[]> {
+  return run<ConfigUse>(
+    db,
+    `
+    SELECT job.namespace, job.config_hash AS hash, bool_or(job_is_live(job.status)) AS "isLive"
+    FROM projects AS project
+    JOIN jobs AS job ON job.active_project_id = project.id
+    WHERE project.namespace = ANY ($1::text[]) AND job.config_hash IS NOT NULL
+    GROUP BY job.namespace, job.config_hash
+    `,
+    [namespaces],
+  );
+}

@@ -1,0 +1,205 @@
+/** What becomes of started jobs. An end frees the space: say it when no pod of the gang is left. */
+import type { JobReason } from "../../api/reasons.ts";
+import type { Fence } from "./admit.ts";
+import { run } from "../client/connection-pool.ts";
+import { prepared } from "../client/prepared.ts";
+import { settleVictims } from "./settle-victims.ts";
+import type { Queryable } from "../client/types.ts";
+
+/** All pods of the gang run. True when the job was starting in this attempt. */
+export async function markRunning(db: Queryable, job: Fence): Promise<boolean> {
+  const rows = await run(
+    db,
+    prepared("mark_running")`
+    UPDATE jobs SET status = 'running', started_at = now(), reason = 'Running', message = NULL
+    WHERE id = $1 AND attempt = $2 AND status = 'starting'
+    RETURNING id
+    `,
+    [job.id, job.attempt],
+  );
+  return rows.length === 1;
+}
+
+export interface Ending extends Fence {
+  readonly outcome: "succeeded" | "failed";
+  /** CamelCase */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/**
+ * Ends live jobs and frees their space; an evicting one that ended first is noted in the preemption log. Returns
+ * those really ended. A job that failed counts the failure.
+ */
+export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    prepared("end_jobs")`
+    WITH ended AS (
+      UPDATE jobs
+      SET status = ending.outcome::job_status, finished_at = now(), borrowing = false,
+        failures = jobs.failures + (ending.outcome = 'failed')::int,
+        reason = ending.reason, message = ending.message
+      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
+        AS ending (id, attempt, outcome, reason, message)
+      -- IS TRUE: by the id. Without it the planner may read the whole index of live jobs, dead entries too.
+      WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
+        AND job_is_live(jobs.status) IS TRUE
+      RETURNING jobs.id, jobs.attempt
+    ), settled AS (${settleVictims("ended", "Finished")}
+    )
+    SELECT id, attempt FROM ended
+    `,
+    [
+      endings.map((ending) => ending.id),
+      endings.map((ending) => ending.attempt),
+      endings.map((ending) => ending.outcome),
+      endings.map((ending) => ending.reason),
+      endings.map((ending) => ending.message),
+    ],
+  );
+}
+
+/** Ends one job; see endJobs. */
+export async function endJob(db: Queryable, ending: Ending): Promise<boolean> {
+  return (await endJobs(db, [ending])).length === 1;
+}
+
+/** Why an attempt is ended, and what follows from it. */
+export interface AttemptEnd {
+  readonly reason: JobReason;
+  readonly message: string;
+  /** Whether it is the job's own failure. */
+  readonly counts: boolean;
+  /** Seconds before the next attempt, where it does not count. */
+  readonly delaySeconds?: number;
+}
+
+/**
+ * Records why an attempt is stopped, before its pods are; the first reason stays. For `leavesWithinSeconds` the
+ * scheduler counts on the capacity and preempts nobody else for it.
+ */
+export async function beginEnding(
+  db: Queryable,
+  job: Fence,
+  end: AttemptEnd,
+  leavesWithinSeconds: number,
+): Promise<void> {
+  await run(
+    db,
+    `
+    UPDATE jobs SET ending = $3, leaves_by = now() + make_interval(secs => $4)
+    WHERE id = $1 AND attempt = $2 AND evictable
+    `,
+    [job.id, job.attempt, JSON.stringify(end), leavesWithinSeconds],
+  );
+}
+
+export interface Retry extends Fence {
+  /** Whether the attempt failed, or was ended for a reason that is not the job's. */
+  readonly countsAsFailure: boolean;
+  readonly reason: string;
+  readonly message: string;
+  /** Back-off: it is not claimed earlier. 0: at once. */
+  readonly notBeforeSeconds: number;
+}
+
+/**
+ * Puts a live job back into the queue and frees its space; one that was being evicted becomes evicted.
+ * True when it was live in this attempt.
+ */
+export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
+  const rows = await run(
+    db,
+    prepared("retry_job")`
+    WITH returned AS (
+      UPDATE jobs
+      SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
+        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL, leaves_by = NULL,
+        not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
+      WHERE id = $1 AND attempt = $2 AND job_is_live(status)
+      RETURNING id, attempt
+    ), settled AS (${settleVictims("returned", "Evicted")}
+    )
+    SELECT id FROM returned
+    `,
+    [
+      retry.id,
+      retry.attempt,
+      retry.countsAsFailure,
+      retry.reason,
+      retry.message,
+      retry.notBeforeSeconds,
+    ],
+  );
+  return rows.length === 1;
+}
+
+/** Remembers pods that ended well: they count even when they are deleted before their gang has ended. */
+export async function recordCompletions(
+  db: Queryable,
+  job: Fence,
+  podIndices: readonly number[],
+): Promise<void> {
+  await run(
+    db,
+    `
+    INSERT INTO pod_completions (job_id, attempt, pod_index)
+    SELECT job.id, job.attempt, pod_index
+    FROM jobs AS job, unnest($3::int[]) AS pod_index
+    WHERE job.id = $1 AND job.attempt = $2
+    ON CONFLICT ON CONSTRAINT pod_completions_pkey DO NOTHING
+    `,
+    [job.id, job.attempt, podIndices],
+  );
+}
+
+export interface Cancellation {
+  readonly id: string;
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Ends a job for its user, whatever it does, and frees what it has. True when it had not ended yet. */
+export async function cancelJob(db: Queryable, cancellation: Cancellation): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    WITH cancelled AS (
+      UPDATE jobs
+      SET status = 'cancelled', finished_at = now(), borrowing = false, reason = $2, message = $3
+      WHERE id = $1 AND active_project_id IS NOT NULL
+      RETURNING id, attempt
+    ), given_back AS (
+      DELETE FROM reservations USING cancelled WHERE reservations.job_id = cancelled.id
+    ), settled AS (
+      UPDATE preemptions
+      SET settled_at = now(), outcome = 'Ended'
+      FROM cancelled
+      WHERE preemptor_job_id = cancelled.id AND outcome IS NULL
+    ), left_early AS (${settleVictims("cancelled", "Cancelled")}
+    )
+    SELECT id FROM cancelled
+    `,
+    [cancellation.id, cancellation.reason, cancellation.message],
+  );
+  return rows.length === 1;
+}
+
+/** Deletes jobs that ended before an instant, at most so many at once; their events stay. Returns how many. */
+export async function forgetJobs(
+  db: Queryable,
+  endedBefore: Temporal.Instant,
+  limit: number,
+): Promise<number> {
+  const rows = await run(
+    db,
+    `
+    DELETE FROM jobs
+    WHERE id IN (SELECT id FROM jobs WHERE finished_at < $1 LIMIT $2)
+    RETURNING id
+    `,
+    [endedBefore.toString(), limit],
+  );
+  return rows.length;
+}

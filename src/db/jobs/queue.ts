@@ -1,0 +1,327 @@
+/** Jobs waiting: how they get into the queue, are claimed from it, and what their users may change there. */
+import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
+import { run } from "../client/connection-pool.ts";
+import { prepared } from "../client/prepared.ts";
+import type { ObservedState } from "./recover.ts";
+import type { Queryable } from "../client/types.ts";
+
+/** Demand of one pod. */
+export interface PodDemand {
+  readonly gpus: number;
+  readonly cpuMillis: number;
+  readonly memoryBytes: number;
+}
+
+export interface NewJob {
+  /** uid of the custom resource */
+  readonly id: string;
+  readonly projectId: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly priority: number;
+  readonly priorityClass: string;
+  readonly preempts: boolean;
+  /** Pods of the gang. */
+  readonly parallelism: number;
+  readonly perPod: PodDemand;
+  readonly allowsBorrowing: boolean;
+  readonly maxRuntimeSeconds?: number | undefined;
+  readonly backoffLimit: number;
+  readonly suspended: boolean;
+  readonly configHash?: string | undefined;
+  /** Its place among jobs of the same priority, kept through evictions. */
+  readonly queuedAt: Temporal.Instant;
+  readonly nodeSelector: object;
+  /** Required node affinity; absent or empty: no requirement. */
+  readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
+  readonly tolerations: readonly Toleration[];
+  readonly storages: readonly object[];
+}
+
+const fresh: ObservedState = { status: "pending", attempt: 0, failures: 0, placements: [] };
+
+/**
+ * Queues a job; false when it is there already, whatever became of it. One statement, so that a job
+ * never lacks its spec. Throws RotaError: ProjectNotFound, InvalidValue.
+ */
+export function insertJob(db: Queryable, job: NewJob): Promise<boolean> {
+  return adoptJob(db, job, fresh);
+}
+
+/**
+ * Takes a job over as the cluster has it, after the database's content was lost: a running one with its
+ * allocations, an ended one as history. False when it is there already. Throws RotaError: ProjectNotFound,
+ * InvalidValue, NodeNotFound, NodeOvercommitted, AllocationInvalid.
+ */
+export async function adoptJob(
+  db: Queryable,
+  job: NewJob,
+  observed: ObservedState,
+): Promise<boolean> {
+  const rows = await run<{ id: string }>(
+    db,
+    prepared("adopt_job")`
+    WITH job AS (
+      SELECT *
+      FROM jsonb_to_record($1::jsonb) AS job (
+        id uuid, project_id uuid, namespace text, name text, pool text, priority int, priority_class text,
+        preempts boolean, parallelism int, pod_gpus int, pod_cpu_millis bigint, pod_memory_bytes bigint,
+        allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
+        created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
+        finished_at timestamptz, placement jsonb,
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb
+      )
+    ), arrived AS (
+      INSERT INTO jobs (
+        id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
+        admitted_at, constraints_hash
+      )
+      SELECT id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
+        CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
+        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages)::text)::uuid
+      FROM job
+      ON CONFLICT (id) DO NOTHING
+      RETURNING id
+    )
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
+    SELECT id, node_selector, node_affinity, tolerations, storages
+    FROM arrived
+    JOIN job USING (id)
+    RETURNING job_id AS id
+    `,
+    [JSON.stringify({ ...columnsOf(job), ...columnsOfState(observed), ...specOf(job) })],
+  );
+  return rows.length === 1;
+}
+
+/** Named as the statement's columns; what is absent is null. */
+const columnsOf = (job: NewJob) => ({
+  id: job.id,
+  project_id: job.projectId,
+  namespace: job.namespace,
+  name: job.name,
+  pool: job.pool,
+  priority: job.priority,
+  priority_class: job.priorityClass,
+  preempts: job.preempts,
+  parallelism: job.parallelism,
+  pod_gpus: job.perPod.gpus,
+  pod_cpu_millis: job.perPod.cpuMillis,
+  pod_memory_bytes: job.perPod.memoryBytes,
+  allows_borrowing: job.allowsBorrowing,
+  max_runtime_seconds: job.maxRuntimeSeconds,
+  backoff_limit: job.backoffLimit,
+  suspended: job.suspended,
+  config_hash: job.configHash,
+  created_at: job.queuedAt.toString(),
+});
+
+const columnsOfState = (observed: ObservedState) => ({
+  status: observed.status,
+  attempt: observed.attempt,
+  failures: observed.failures,
+  started_at: observed.startedAt?.toString(),
+  finished_at: observed.finishedAt?.toString(),
+  placement: observed.placements.length === 0 ? undefined : observed.placements,
+});
+
+const specOf = (job: NewJob) => ({
+  node_selector: job.nodeSelector,
+  node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
+  tolerations: job.tolerations,
+  storages: job.storages,
+});
+
+export interface ClaimedJob {
+  readonly id: string;
+  readonly projectId: string;
+  /** The fence of every transition. */
+  readonly attempt: number;
+  /** The last claimed of its kind, and not the last that waits: others like it are behind it, unseen. */
+  readonly hasMore: boolean;
+}
+
+/** Kinds of which a claim sees at least the first job; there are more only where nearly every job is unlike the others. */
+const maxKinds = 5000;
+
+export interface Claim {
+  readonly pool: string;
+  /** Most jobs, at least 1. */
+  readonly limit: number;
+  /** Jobs in back-off until later are passed over. */
+  readonly now: Temporal.Instant;
+  /**
+   * Most jobs of one kind in one project, so that no number of blocked jobs can hide others; absent: any number. The
+   * first of each kind is claimed even past the limit.
+   */
+  readonly perSignature?: number | undefined;
+  /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
+  readonly readOnly?: boolean | undefined;
+}
+
+/**
+ * Claims the next jobs of a pool in the order of the queue and locks them to the transaction's end; jobs
+ * that others have locked are passed over, so that parallel workers never take the same one.
+ */
+export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
+  return claim.perSignature === undefined
+    ? claimInOrder(db, claim)
+    : claimPerSignature(db, claim, claim.perSignature);
+}
+
+const lockClause = (claim: Claim, ofTable = ""): string =>
+  claim.readOnly === true ? "" : `FOR UPDATE${ofTable} SKIP LOCKED`;
+
+/** FOR UPDATE beside LIMIT at the top: inside IN (...) it may run again for each row, and lock many more. */
+function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
+  return run<ClaimedJob>(
+    db,
+    prepared(claim.readOnly === true ? "read_queue" : "claim_jobs")`
+    SELECT id, project_id AS "projectId", attempt, false AS "hasMore"
+    FROM jobs
+    WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
+      AND (not_before IS NULL OR not_before <= $3)
+    ORDER BY priority DESC, created_at, id
+    LIMIT $2
+    ${lockClause(claim)}
+    `,
+    [claim.pool, claim.limit, claim.now.toString()],
+  );
+}
+
+/**
+ * The kinds of waiting jobs come from a skip scan of the index: one probe each, however many jobs they have. 50,000
+ * blocked jobs of one kind cost a claim nothing: only its first few are read. Half of a claim goes by the order of the
+ * queue, so that much can start at once where there is room; in the rest the first of every kind comes before the second
+ * of any, up to mostKinds.
+ */
+function claimPerSignature(
+  db: Queryable,
+  claim: Claim,
+  perSignature: number,
+): Promise<ClaimedJob[]> {
+  return run<ClaimedJob>(
+    db,
+    prepared(claim.readOnly === true ? "read_queue_per_kind" : "claim_jobs_per_kind")`
+    WITH RECURSIVE waiting AS (
+      (
+        SELECT project_id, scheduling_signature FROM jobs
+        WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
+        ORDER BY project_id, scheduling_signature LIMIT 1
+      )
+      UNION ALL
+      SELECT next.project_id, next.scheduling_signature
+      FROM waiting
+      CROSS JOIN LATERAL (
+        SELECT job.project_id, job.scheduling_signature FROM jobs AS job
+        WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
+          AND (job.project_id, job.scheduling_signature) > (waiting.project_id, waiting.scheduling_signature)
+        ORDER BY job.project_id, job.scheduling_signature LIMIT 1
+      ) AS next
+    ), heads AS MATERIALIZED (
+      SELECT head.*, waiting.project_id, waiting.scheduling_signature
+      FROM waiting
+      CROSS JOIN LATERAL (
+        SELECT id, priority, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS place
+        FROM jobs
+        WHERE pool = $1 AND project_id = waiting.project_id AND scheduling_signature = waiting.scheduling_signature
+          AND job_is_waiting(status) AND NOT suspended
+          AND (not_before IS NULL OR not_before <= $4)
+        ORDER BY priority DESC, created_at, id
+        LIMIT $3::int + 1
+      ) AS head
+    ), chosen AS (
+      SELECT id, project_id, scheduling_signature, place
+      FROM (
+        SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
+      ) AS head
+      WHERE place <= $3
+      -- Half of a claim in the order of the queue: what starts ends where a kind's next job was not claimed. The
+      -- other half in tiers: the first, then two more, then four more of each kind.
+      ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
+      LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
+    ), first AS MATERIALIZED (
+      SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
+      FROM chosen
+      JOIN (
+        SELECT project_id, scheduling_signature, max(chosen.place) AS place, max(heads.place) AS known
+        FROM heads
+        LEFT JOIN chosen USING (id, project_id, scheduling_signature)
+        GROUP BY project_id, scheduling_signature
+      ) AS last USING (project_id, scheduling_signature)
+    )
+    SELECT job.id, job.project_id AS "projectId", job.attempt, first.has_more AS "hasMore"
+    FROM first
+    JOIN jobs AS job ON job.id = first.id
+    WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
+    ORDER BY job.priority DESC, job.created_at, job.id
+    ${lockClause(claim, " OF job")}
+    `,
+    [claim.pool, claim.limit, perSignature, claim.now.toString(), maxKinds],
+  );
+}
+
+/** Keeps a job out of the queue, or lets it in. A live job's pods are the caller's to stop. */
+export async function setSuspended(
+  db: Queryable,
+  change: { readonly id: string; readonly suspended: boolean },
+): Promise<void> {
+  await run(db, "UPDATE jobs SET suspended = $2 WHERE id = $1 AND suspended <> $2", [
+    change.id,
+    change.suspended,
+  ]);
+}
+
+export interface PriorityChange {
+  readonly id: string;
+  readonly priorityClass: string;
+  readonly priority: number;
+  readonly preempts: boolean;
+}
+
+/** Gives a waiting job another class; false when it does not wait any more. */
+export async function setPriority(db: Queryable, change: PriorityChange): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    UPDATE jobs SET priority = $2, priority_class = $3, preempts = $4
+    WHERE id = $1 AND (job_is_waiting(status) OR status = 'reserved')
+    RETURNING id
+    `,
+    [change.id, change.priority, change.priorityClass, change.preempts],
+  );
+  return rows.length === 1;
+}
+
+export interface WaitNote {
+  readonly id: string;
+  /** CamelCase */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Notes why jobs wait; writes only what changed, and returns the ids of these. */
+export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Promise<string[]> {
+  const rows = await run<{ id: string }>(
+    db,
+    prepared("note_waiting")`
+    UPDATE jobs
+    SET reason = note.reason, message = note.message
+    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)
+    WHERE jobs.id = note.id AND job_is_waiting(jobs.status)
+      AND (jobs.reason, jobs.message) IS DISTINCT FROM (note.reason, note.message)
+    RETURNING jobs.id
+    `,
+    [
+      notes.map((note) => note.id),
+      notes.map((note) => note.reason),
+      notes.map((note) => note.message),
+    ],
+  );
+  return rows.map((row) => row.id);
+}

@@ -1,0 +1,188 @@
+/** One job as its controller sees it: the row and where its pods are. */
+import { jobReasonOf } from "../../api/reasons.ts";
+import type { JobStatusName } from "../../api/job-states.ts";
+import type { JobReason } from "../../api/reasons.ts";
+import type { Placement, Resources } from "../../domain/scheduling/types.ts";
+import type { AttemptEnd } from "./attempts.ts";
+import { run } from "../client/connection-pool.ts";
+import { prepared } from "../client/prepared.ts";
+import type { Queryable } from "../client/types.ts";
+
+export interface JobView {
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly status: JobStatusName;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly priorityClass: string;
+  /** Whether its class may evict others. */
+  readonly preempts: boolean;
+  readonly gpus: number;
+  /** Pods of the gang. */
+  readonly parallelism: number;
+  /** Demand of one pod; its `pods` is 1. */
+  readonly perPod: Resources;
+  readonly borrowing: boolean;
+  readonly suspended: boolean;
+  readonly failures: number;
+  readonly backoffLimit: number;
+  readonly configHash: string | undefined;
+  readonly maxRuntimeSeconds: number | undefined;
+  readonly reason: JobReason | undefined;
+  readonly message: string | undefined;
+  readonly queuedAt: Temporal.Instant;
+  readonly notBefore: Temporal.Instant | undefined;
+  readonly startedAt: Temporal.Instant | undefined;
+  readonly finishedAt: Temporal.Instant | undefined;
+  /** Of the present attempt; while held, where it will be. */
+  readonly placements: readonly Placement[];
+  /** Indices of pods of the present attempt that ended well; they may be gone. */
+  readonly completed: readonly number[];
+  /** Why the present attempt is being ended; undefined when it is not. */
+  readonly ending: AttemptEnd | undefined;
+  /** The preemption log's entry; only while evicting or evicted. */
+  readonly eviction: EvictionEntry | undefined;
+}
+
+export interface EvictionEntry {
+  /** Who it makes way for and who else does, in words. */
+  readonly reason: string;
+  /** The jobs that the words name, as namespace/name. */
+  readonly jobs: readonly string[];
+  /** Since the decision. */
+  readonly ageSeconds: number;
+  /** Nobody needs its room any more: who did has started elsewhere, has ended, or has given its hold back. */
+  readonly isSettled: boolean;
+  /** Nobody ever did: a window closed. */
+  readonly isForWindow: boolean;
+}
+
+interface Row {
+  readonly id: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly pool: string;
+  readonly status: JobStatusName;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly priority_class: string;
+  readonly preempts: boolean;
+  readonly gpus: number;
+  readonly parallelism: number;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
+  readonly borrowing: boolean;
+  readonly suspended: boolean;
+  readonly failures: number;
+  readonly backoff_limit: number;
+  readonly config_hash: string | null;
+  readonly max_runtime_seconds: number | null;
+  readonly reason: string | null;
+  readonly message: string | null;
+  readonly created_at: Temporal.Instant;
+  readonly not_before: Temporal.Instant | null;
+  readonly started_at: Temporal.Instant | null;
+  readonly finished_at: Temporal.Instant | null;
+  readonly placements: readonly Placement[] | null;
+  readonly completed: readonly number[];
+  readonly ending: AttemptEnd | null;
+  readonly eviction: EvictionEntry | null;
+}
+
+const viewOf = (row: Row): JobView => ({
+  id: row.id,
+  namespace: row.namespace,
+  name: row.name,
+  pool: row.pool,
+  status: row.status,
+  attempt: row.attempt,
+  priority: row.priority,
+  priorityClass: row.priority_class,
+  preempts: row.preempts,
+  gpus: row.gpus,
+  parallelism: row.parallelism,
+  perPod: {
+    gpus: row.pod_gpus,
+    cpuMillis: row.pod_cpu_millis,
+    memoryBytes: row.pod_memory_bytes,
+    pods: 1,
+  },
+  borrowing: row.borrowing,
+  suspended: row.suspended,
+  failures: row.failures,
+  backoffLimit: row.backoff_limit,
+  configHash: row.config_hash ?? undefined,
+  maxRuntimeSeconds: row.max_runtime_seconds ?? undefined,
+  reason: jobReasonOf(row.reason),
+  message: row.message ?? undefined,
+  queuedAt: row.created_at,
+  notBefore: row.not_before ?? undefined,
+  startedAt: row.started_at ?? undefined,
+  finishedAt: row.finished_at ?? undefined,
+  placements: row.placements ?? [],
+  completed: row.completed,
+  ending: row.ending ?? undefined,
+  eviction: row.eviction ?? undefined,
+});
+
+const selection = `
+  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
+    job.required_gpu AS gpus,
+    job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
+    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
+    coalesce(
+      (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+        FROM allocations WHERE job_id = job.id AND attempt = job.attempt),
+      (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+        FROM reservations WHERE job_id = job.id)
+    ) AS placements,
+    ARRAY(SELECT pod_index FROM pod_completions WHERE job_id = job.id AND attempt = job.attempt) AS completed,
+    CASE WHEN job.status IN ('evicting', 'evicted') THEN (
+      SELECT json_build_object(
+        'reason', preemption.reason || '; rule ' || victim.rule,
+        'ageSeconds', extract(epoch FROM now() - preemption.decided_at),
+        'isSettled', preemption.outcome IS NOT NULL,
+        'isForWindow', preemption.preemptor_job_id IS NULL,
+        'jobs', array_remove(
+          preemption.preemptor || ARRAY(SELECT victim FROM preemption_victims WHERE preemption_id = preemption.id), NULL
+        )
+      )
+      FROM preemption_victims AS victim
+      JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
+      WHERE victim.victim_job_id = job.id AND victim.victim_attempt = job.attempt
+        AND (victim.outcome IS NULL OR victim.outcome <> 'EvictionCancelled')
+    ) END AS eviction
+  FROM jobs AS job`;
+
+export async function readJobView(db: Queryable, jobId: string): Promise<JobView | undefined> {
+  const [row] = await run<Row>(db, prepared("read_job")`${selection} WHERE job.id = $1`, [jobId]);
+  return row && viewOf(row);
+}
+
+/** Jobs of this name that have not ended; more than one when a job was deleted and made again. */
+export async function readActiveJobsNamed(
+  db: Queryable,
+  namespace: string,
+  name: string,
+): Promise<JobView[]> {
+  const rows = await run<Row>(
+    db,
+    prepared("read_jobs_named")`${selection}
+    WHERE job.active_project_id = (SELECT id FROM projects WHERE namespace = $1) AND job.name = $2`,
+    [namespace, name],
+  );
+  return rows.map(viewOf);
+}
+
+/** namespace/name of all jobs that have not ended: what a start compares with the cluster. */
+export async function activeJobKeys(db: Queryable): Promise<string[]> {
+  const rows = await run<{ key: string }>(
+    db,
+    "SELECT namespace || '/' || name AS key FROM jobs WHERE active_project_id IS NOT NULL",
+  );
+  return rows.map((row) => row.key);
+}

@@ -1,0 +1,144 @@
+/** Jobs that wait for their victims to leave, with capacity kept for them. */
+import { placementColumn, type Admission, type Fence } from "./admit.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
+
+/**
+ * Keeps capacity for waiting jobs for a number of seconds. Returns those really held. Preemptors are
+ * held by `preempt`, together with their victims.
+ */
+export function reservationJobs(
+  db: Queryable,
+  reservations: readonly Admission[],
+  seconds: number,
+): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH reserved AS (
+      UPDATE jobs
+      SET status = 'reserved', borrowing = wanted.borrowing, admitted_at = clock_timestamp(), not_before = NULL,
+        reason = 'Reserved', message = NULL
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
+        AND job_is_waiting(jobs.status) AND NOT jobs.suspended
+      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
+    ), kept AS (
+      INSERT INTO reservations (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
+      SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
+        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $5)
+      FROM reserved AS job
+      CROSS JOIN LATERAL jsonb_to_recordset(job.placements) AS place (node text, pods int)
+    )
+    SELECT id, attempt FROM reserved
+    `,
+    [
+      reservations.map((reservation) => reservation.id),
+      reservations.map((reservation) => reservation.attempt),
+      reservations.map((reservation) => reservation.borrowing),
+      placementColumn(reservations),
+      seconds,
+    ],
+  );
+}
+
+/**
+ * Starts held jobs where they are held, and settles their preemptions: they were admitted when they were held, and
+ * keep that rank. Returns those really started, with the number of the attempt. Throws RotaError NodeOvercommitted
+ * while the space is not free yet.
+ */
+export function activateReservations(
+  db: Queryable,
+  jobs: readonly (Fence & { readonly borrowing: boolean })[],
+): Promise<Fence[]> {
+  return run<Fence>(
+    db,
+    `
+    WITH started AS (
+      UPDATE jobs
+      SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
+        started_at = now(), reason = 'Admitted', message = NULL, placement = (
+          SELECT jsonb_agg(jsonb_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+          FROM reservations
+          WHERE reservations.job_id = jobs.id
+        )
+      FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'reserved'
+        AND NOT jobs.suspended
+      RETURNING jobs.id, jobs.attempt
+    ), used AS (
+      DELETE FROM reservations USING started WHERE reservations.job_id = started.id
+    ), settled AS (
+      UPDATE preemptions
+      SET settled_at = now(), outcome = 'Started'
+      FROM started
+      WHERE preemptions.preemptor_job_id = started.id AND preemptions.outcome IS NULL
+    )
+    SELECT id, attempt FROM started
+    `,
+    [jobs.map((job) => job.id), jobs.map((job) => job.attempt), jobs.map((job) => job.borrowing)],
+  );
+}
+
+export interface Release extends Fence {
+  /** CamelCase */
+  readonly reason: string;
+  readonly message: string;
+  /** Nodes not to be tried again for a while. */
+  readonly avoidNodes?: readonly string[] | undefined;
+}
+
+/**
+ * Gives holds back; the jobs return to what they were, pending or evicted, and keep away from their avoided nodes
+ * for so many seconds. Returns those really released.
+ */
+export function releaseReservations(
+  db: Queryable,
+  releases: readonly Release[],
+  avoidSeconds = 0,
+): Promise<Fence[]> {
+  const avoided = releases.flatMap(({ id, avoidNodes }) =>
+    (avoidNodes ?? []).map((node) => ({ id, node })),
+  );
+  return run<Fence>(
+    db,
+    `
+    WITH released AS (
+      UPDATE jobs
+      SET borrowing = false, reason = wanted.reason, message = wanted.message, status = (
+        SELECT event.from_status
+        FROM job_events AS event
+        WHERE event.job_id = jobs.id AND event.to_status = 'reserved' AND event.from_status <> 'reserved'
+        ORDER BY event.id DESC
+        LIMIT 1
+      )
+      FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[]) AS wanted (id, attempt, reason, message)
+      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'reserved'
+      RETURNING jobs.id, jobs.attempt
+    ), given_back AS (
+      DELETE FROM reservations USING released WHERE reservations.job_id = released.id
+    ), settled AS (
+      UPDATE preemptions
+      SET settled_at = now(), outcome = 'Released'
+      FROM released
+      WHERE preemptions.preemptor_job_id = released.id AND preemptions.outcome IS NULL
+    ), avoided AS (
+      INSERT INTO avoided_nodes (job_id, node_name, until)
+      SELECT released.id, wanted.node, now() + make_interval(secs => $7)
+      FROM released
+      JOIN unnest($5::uuid[], $6::text[]) AS wanted (id, node) ON wanted.id = released.id
+      ON CONFLICT ON CONSTRAINT avoided_nodes_pkey DO UPDATE SET until = excluded.until
+    )
+    SELECT id, attempt FROM released
+    `,
+    [
+      releases.map((release) => release.id),
+      releases.map((release) => release.attempt),
+      releases.map((release) => release.reason),
+      releases.map((release) => release.message),
+      avoided.map(({ id }) => id),
+      avoided.map(({ node }) => node),
+      avoidSeconds,
+    ],
+  );
+}

@@ -1,0 +1,78 @@
+/** The mirror of the cluster's PriorityClasses. */
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
+
+export interface PriorityClass {
+  readonly name: string;
+  readonly value: number;
+  readonly preemptionPolicy: "PreemptLowerPriority" | "Never";
+}
+
+/** Stores a class as the cluster has it. */
+export async function upsertPriorityClass(
+  db: Queryable,
+  priorityClass: PriorityClass,
+): Promise<void> {
+  await run(
+    db,
+    `
+    INSERT INTO priority_classes (name, value, preemption_policy) VALUES ($1, $2, $3)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, preemption_policy = excluded.preemption_policy
+    WHERE (priority_classes.value, priority_classes.preemption_policy)
+      IS DISTINCT FROM (excluded.value, excluded.preemption_policy)
+    `,
+    [priorityClass.name, priorityClass.value, priorityClass.preemptionPolicy],
+  );
+}
+
+/** Jobs changed by one statement: a class of a million waiting jobs is followed in steps. */
+const followedAtOnce = 5000;
+
+/**
+ * Gives the jobs that wait with this class its value and policy, as far as theirs differ; a class is changed by making
+ * it anew. Jobs that run keep what they started with until they wait again. Returns the keys,
+ * namespace/name, of those changed; call it again until there are none.
+ */
+export async function followPriorityClass(
+  db: Queryable,
+  { name, value, preemptionPolicy }: PriorityClass,
+): Promise<string[]> {
+  const rows = await run<{ key: string }>(
+    db,
+    `
+    WITH changed AS (
+      SELECT id FROM jobs
+      WHERE priority_class = $1 AND (job_is_waiting(status) OR status = 'reserved')
+        AND (priority, preempts) IS DISTINCT FROM ($2::integer, $3::boolean)
+      ORDER BY id
+      LIMIT $4
+      FOR NO KEY UPDATE
+    )
+    UPDATE jobs
+    SET priority = $2, preempts = $3
+    FROM changed
+    WHERE jobs.id = changed.id
+    RETURNING jobs.namespace || '/' || jobs.name AS key
+    `,
+    [name, value, preemptionPolicy === "PreemptLowerPriority", followedAtOnce],
+  );
+  return rows.map(({ key }) => key);
+}
+
+/** Forgets a class; jobs keep the priority they were queued with. */
+export async function deletePriorityClass(db: Queryable, name: string): Promise<void> {
+  await run(db, "DELETE FROM priority_classes WHERE name = $1", [name]);
+}
+
+/** The class of this name; undefined when the cluster has none. */
+export async function readPriorityClass(
+  db: Queryable,
+  name: string,
+): Promise<PriorityClass | undefined> {
+  const rows = await run<PriorityClass>(
+    db,
+    `SELECT name, value, preemption_policy AS "preemptionPolicy" FROM priority_classes WHERE name = $1`,
+    [name],
+  );
+  return rows[0];
+}

@@ -1,0 +1,242 @@
+/**
+ * Accounting: GPU-seconds and CPU-seconds of job attempts, from the history of jobs and projects.
+ *
+ * An attempt uses its whole demand from its admission (starting) until its space is free again, so running and being
+ * evicted count, queueing and holds do not. Every change of status and of the borrowing mark is an event: a segment
+ * lasts from one event of a job to its next, and seconds inside and outside the plans are told apart. What is still
+ * running counts up to now.
+ *
+ * A segment belongs to the project's path and owner at that time (project_periods), so that a move changes no bill
+ * of the past. A subtree is named by its top project, wherever that stood.
+ */
+import { RotaError } from "../../errors.ts";
+import { labelOf, nameOf } from "../../domain/project-path.ts";
+import type { Owner } from "../tenants/owners.ts";
+import { readPage, type Page, type PageRequest } from "./page.ts";
+import type { Queryable } from "../client/types.ts";
+
+/** What sums are made by. `subtree`: each project with all below it, so that a second of use counts at every level. */
+export type UsageDimension = "project" | "subtree" | "owner" | "pool" | "day" | "attempt";
+
+export interface UsageQuery {
+  /** Half-open: from is in it, to is not. */
+  readonly from: Temporal.Instant;
+  readonly to: Temporal.Instant;
+  /** IANA name; days are this zone's calendar days, so one has 23 or 25 hours now and then. */
+  readonly timeZone: string;
+  /** None: one row with the total. */
+  readonly by: readonly UsageDimension[];
+  /** Only what stood at or below the project of this name. */
+  readonly within?: string | undefined;
+  readonly owner?: Owner | undefined;
+  readonly pool?: string | undefined;
+}
+
+/** A sum; of the keys those that were asked for are there. */
+export interface Usage {
+  readonly project?: string;
+  readonly subtree?: string;
+  /** Null: no project on the way up had an owner. */
+  readonly owner?: Owner | null;
+  readonly pool?: string;
+  /** YYYY-MM-DD */
+  readonly day?: string;
+  readonly attempt?: {
+    readonly jobId: string;
+    /** namespace/name */
+    readonly job: string;
+    readonly attempt: number;
+  };
+  /** Attempts that used anything. */
+  readonly attempts: number;
+  readonly gpuSeconds: number;
+  /** Of these, outside the plans. */
+  readonly borrowedGpuSeconds: number;
+  readonly cpuSeconds: number;
+  readonly borrowedCpuSeconds: number;
+}
+
+/** The calendar is walked day by day for every segment. */
+const maxRangeDays = 3700;
+
+const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
+function checkRange({ from, to }: UsageQuery): void {
+  const range = `usage from ${from.toString()} to ${to.toString()}`;
+  const days = (to.epochMilliseconds - from.epochMilliseconds) / 86_400_000;
+  if (days <= 0) throw new RotaError("InvalidValue", `${range}: the end must be later`);
+  if (days > maxRangeDays) {
+    throw new RotaError("InvalidValue", `${range}: ask for at most ${maxRangeDays} days`);
+  }
+}
+
+function checkName(within: string | undefined): void {
+  if (within === undefined || namePattern.test(within)) return;
+  throw new RotaError("InvalidValue", `"${within}" is not the name of a project: use a DNS label`);
+}
+
+const keyColumns: Readonly<Record<UsageDimension, string>> = {
+  project: `subpath(path, -1)::text AS project`,
+  subtree: `top AS subtree`,
+  owner: `owner_id`,
+  pool: `pool`,
+  day: `day::text AS day`,
+  attempt: `jsonb_build_object('jobId', job_id, 'job', namespace || '/' || name, 'attempt', attempt) AS attempt`,
+};
+
+const order = ["day", "owner", "subtree", "project", "pool", "attempt"] as const;
+
+/** The values of a row's keys, in the order of the answer; an owner is two of them, null where there was none. */
+export type UsageKey = readonly unknown[];
+
+interface Row extends Omit<Usage, "owner"> {
+  readonly key: UsageKey;
+  readonly owner_id?: number | null;
+  readonly owner_kind?: Owner["kind"] | null;
+  readonly owner_name?: string | null;
+}
+
+function ownerOf({ owner_kind: kind, owner_name: name }: Row): Pick<Usage, "owner"> {
+  if (kind === undefined || name === undefined) return {};
+  return { owner: kind === null || name === null ? null : { kind, name } };
+}
+
+function usage(row: Row): Usage {
+  const { key: _key, owner_id: _id, owner_kind: _kind, owner_name: _name, ...shown } = row;
+  const { project, subtree, ...rest } = shown;
+  return {
+    ...rest,
+    ...(project === undefined ? {} : { project: nameOf(project) }),
+    ...(subtree === undefined ? {} : { subtree: nameOf(subtree) }),
+    ...ownerOf(row),
+  };
+}
+
+/**
+ * A page of sums over a range of time, in one statement whatever is asked: ordered by day, owner (none first), subtree,
+ * project, pool and attempt as far as they are keys. What used nothing has no row. Every page sums anew: the pages fit
+ * together where the range has ended. Throws RotaError InvalidValue.
+ */
+export async function usagePage(
+  db: Queryable,
+  { limit, after, ...query }: UsageQuery & PageRequest<UsageKey>,
+): Promise<Page<Usage, UsageKey>> {
+  checkRange(query);
+  checkName(query.within);
+  return readPage<Row, Usage, UsageKey>(db, {
+    text: statement(new Set(query.by)),
+    values: [
+      query.from.toString(),
+      query.to.toString(),
+      query.timeZone,
+      query.within === undefined ? null : labelOf(query.within),
+      query.owner?.kind ?? null,
+      query.owner?.name ?? null,
+      query.pool ?? null,
+      after === undefined ? null : JSON.stringify(after),
+    ],
+    limit,
+    keyOf: ({ key }) => key,
+    show: usage,
+  });
+}
+
+/** The levels of a path, from the asked one down: names of projects are unique in a path. */
+const levels = `
+    CROSS JOIN LATERAL unnest(string_to_array(
+      subpath(path, CASE WHEN $4::text IS NULL THEN 0 ELSE index(path, $4::text::ltree) END)::text, '.'
+    )) AS top`;
+
+/**
+ * The day's first instant is that of the first second with its date: where the clock goes back over midnight, midnight
+ * comes twice, and PostgreSQL takes the second.
+ */
+const dayStart = (date: string): string => `(
+      CASE WHEN ((${date}::timestamp AT TIME ZONE $3 - interval '1 hour') AT TIME ZONE $3)::date = ${date}
+        THEN ${date}::timestamp AT TIME ZONE $3 - interval '1 hour'
+        ELSE ${date}::timestamp AT TIME ZONE $3
+      END)`;
+
+const days = `
+    CROSS JOIN LATERAL (
+      SELECT date::date AS day
+      FROM generate_series(
+        (piece.since AT TIME ZONE $3)::date::timestamp, (piece.until AT TIME ZONE $3)::date::timestamp, '1 day'
+      ) AS date
+    ) AS calendar`;
+
+/** Only fixed texts are put together: what is asked for comes as parameters. */
+function statement(by: ReadonlySet<UsageDimension>): string {
+  const keys = order.filter((one) => by.has(one));
+  const columns = keys.map((one) => keyColumns[one]);
+  const since = by.has("day") ? `greatest(piece.since, ${dayStart("day")})` : "piece.since";
+  const until = by.has("day") ? `least(piece.until, ${dayStart("(day + 1)")})` : "piece.until";
+  return `
+  WITH asked AS (
+    SELECT $1::timestamptz AS since, least($2::timestamptz, now()) AS until, $3::text AS time_zone
+  ),
+  period AS MATERIALIZED (
+    SELECT project_id, path, owner_id, period.since, period.until
+    FROM project_periods AS period, asked
+    WHERE ($4::text IS NULL OR path ~ ('*.' || $4 || '.*')::lquery)
+      AND ($5::owner_kind IS NULL OR owner_id = (SELECT id FROM owners WHERE kind = $5 AND name = $6))
+      AND period.since < asked.until AND period.until > asked.since
+  ),
+  -- Whatever ran in the range has changed since, or runs still.
+  involved AS MATERIALIZED (
+    SELECT job_id
+    FROM job_events
+    WHERE at >= $1 AND project_id IN (SELECT project_id FROM period) AND ($7::text IS NULL OR pool = $7)
+    UNION
+    SELECT id FROM jobs
+    WHERE active_project_id IN (SELECT project_id FROM period) AND job_is_live(status)
+  ),
+  -- An event bears the time its transaction began, which may be earlier than that of the event before it.
+  ordered AS (
+    SELECT event.*, max(at) OVER (PARTITION BY job_id ORDER BY id ROWS UNBOUNDED PRECEDING) AS since
+    FROM job_events AS event
+    WHERE job_id = ANY (ARRAY(SELECT job_id FROM involved))
+  ),
+  segment AS (
+    SELECT ordered.*, lead(since, 1, 'infinity') OVER (PARTITION BY job_id ORDER BY id) AS until
+    FROM ordered
+  ),
+  piece AS (
+    SELECT segment.job_id, segment.attempt, segment.namespace, segment.name, segment.pool, segment.borrowing,
+      segment.gpus, segment.cpu_millis, period.path, period.owner_id,
+      greatest(segment.since, period.since, asked.since) AS since,
+      least(segment.until, period.until, asked.until) AS until
+    FROM segment
+    JOIN period ON period.project_id = segment.project_id
+    CROSS JOIN asked
+    WHERE job_is_live(segment.to_status) AND ($7::text IS NULL OR segment.pool = $7)
+  ),
+  used AS (
+    SELECT ${["piece.*", ...(by.has("subtree") ? ["top"] : []), ...(by.has("day") ? ["day"] : [])].join(", ")},
+      extract(epoch FROM ${until} - ${since}) AS seconds
+    FROM piece${by.has("subtree") ? levels : ""}${by.has("day") ? days : ""}
+    WHERE piece.since < piece.until
+  ),
+  summed AS (
+    SELECT ${[...columns, ""].join(", ")}
+      count(DISTINCT (job_id, attempt))::int AS attempts,
+      sum(seconds * gpus)::float8 AS "gpuSeconds",
+      coalesce(sum(seconds * gpus) FILTER (WHERE borrowing), 0)::float8 AS "borrowedGpuSeconds",
+      (sum(seconds * cpu_millis) / 1000)::float8 AS "cpuSeconds",
+      (coalesce(sum(seconds * cpu_millis) FILTER (WHERE borrowing), 0) / 1000)::float8 AS "borrowedCpuSeconds"
+    FROM used
+    WHERE seconds > 0
+    ${keys.length === 0 ? "HAVING count(*) > 0" : `GROUP BY ${keys.map((_, index) => index + 1).join(", ")}`}
+  )
+  SELECT keyed.*
+  FROM (
+    SELECT summed.*${by.has("owner") ? ", owner.kind AS owner_kind, owner.name AS owner_name" : ""},
+      jsonb_build_array(${keys.map((one) => (one === "owner" ? "owner.kind, owner.name" : one)).join(", ")}) AS key
+    FROM summed
+    ${by.has("owner") ? "LEFT JOIN owners AS owner ON owner.id = summed.owner_id" : ""}
+  ) AS keyed
+  WHERE $8::jsonb IS NULL OR key > $8
+  ORDER BY key
+  LIMIT $9
+`;
+}

@@ -1,0 +1,193 @@
+/** What the scheduler reads of claimed and of held jobs: one statement each. */
+import type {
+  ReservedJob,
+  NodeSelectorTerm,
+  Placement,
+  QueuedJob,
+  Toleration,
+} from "../../domain/scheduling/types.ts";
+import { run } from "../client/connection-pool.ts";
+import type { Queryable } from "../client/types.ts";
+
+/** A claimed job, and the owners on its project's way to the root; their plans make its quotas. */
+export interface ClaimedJob {
+  readonly job: Omit<QueuedJob, "quotas" | "unplanned">;
+  readonly ownerIds: readonly number[];
+}
+
+interface QueueRow {
+  readonly id: string;
+  readonly key: string;
+  readonly priority: number;
+  readonly queued_at: number;
+  readonly status: "pending" | "evicted";
+  readonly attempt: number;
+  readonly parallelism: number;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
+  readonly allows_borrowing: boolean;
+  readonly preempts: boolean;
+  readonly max_runtime_seconds: number | null;
+  readonly node_selector: Readonly<Record<string, string>>;
+  readonly node_affinity: readonly NodeSelectorTerm[];
+  readonly storage_terms: readonly (readonly NodeSelectorTerm[])[];
+  readonly tolerations: readonly Toleration[];
+  readonly avoid_nodes: readonly string[];
+  readonly owner_ids: readonly number[];
+}
+
+/** An affinity without terms cannot be stored: the API server refuses it. So none stands for no requirement. */
+function claimedJob(row: QueueRow): ClaimedJob {
+  return {
+    ownerIds: row.owner_ids,
+    job: {
+      id: row.id,
+      key: row.key,
+      priority: row.priority,
+      queuedAtSeconds: row.queued_at,
+      status: row.status,
+      attempt: row.attempt,
+      parallelism: row.parallelism,
+      perPod: {
+        gpus: row.pod_gpus,
+        cpuMillis: row.pod_cpu_millis,
+        memoryBytes: row.pod_memory_bytes,
+        pods: 1,
+      },
+      allowsBorrowing: row.allows_borrowing,
+      preempts: row.preempts,
+      ...(row.max_runtime_seconds === null ? {} : { maxRuntimeSeconds: row.max_runtime_seconds }),
+      nodeSelector: row.node_selector,
+      ...(row.node_affinity.length === 0 ? {} : { affinityTerms: row.node_affinity }),
+      ...(row.storage_terms.length === 0 ? {} : { storageTerms: row.storage_terms }),
+      tolerations: row.tolerations,
+      avoidNodes: row.avoid_nodes,
+    },
+  };
+}
+
+/** Details of jobs that the caller has claimed, in queue order. */
+export async function readClaimedJobs(
+  db: Queryable,
+  jobIds: readonly string[],
+): Promise<ClaimedJob[]> {
+  const rows = await run<QueueRow>(
+    db,
+    `
+    WITH claimed AS MATERIALIZED (
+      SELECT * FROM jobs WHERE id = ANY ($1::uuid[])
+    ),
+    inherited AS MATERIALIZED (
+      SELECT project_id, borrowing,
+        ARRAY(
+          SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = project_settings.project_id
+        ) AS owner_ids
+      FROM project_settings
+      WHERE project_id IN (SELECT project_id FROM claimed)
+    )
+    SELECT job.id, job.namespace || '/' || job.name AS key, job.priority,
+      extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+      job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
+      job.preempts, job.max_runtime_seconds,
+      coalesce(spec.node_selector, '{}') AS node_selector,
+      coalesce(spec.node_affinity, '[]') AS node_affinity,
+      -- As the project has them now: they may have changed while the job waited.
+      coalesce((
+        SELECT json_agg(storage.affinity_config -> 'nodeSelectorTerms' ORDER BY storage.name)
+        FROM jsonb_array_elements(spec.storages) AS mounted
+        JOIN storages AS storage ON storage.project_id = job.project_id AND storage.name = mounted ->> 'name'
+        WHERE jsonb_typeof(storage.affinity_config -> 'nodeSelectorTerms') = 'array'
+      ), '[]') AS storage_terms,
+      coalesce(spec.tolerations, '[]') AS tolerations,
+      ARRAY(
+        SELECT node_name FROM avoided_nodes AS avoided WHERE avoided.job_id = job.id AND avoided.until > now()
+      ) AS avoid_nodes,
+      inherited.owner_ids
+    FROM claimed AS job
+    JOIN inherited USING (project_id)
+    LEFT JOIN job_specs AS spec ON spec.job_id = job.id
+    ORDER BY job.priority DESC, job.created_at, job.id
+    `,
+    [jobIds],
+  );
+  return rows.map(claimedJob);
+}
+
+interface ReservedRow {
+  readonly id: string;
+  readonly key: string;
+  readonly priority: number;
+  readonly attempt: number;
+  readonly borrowing: boolean;
+  readonly allows_borrowing: boolean;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
+  readonly expires_at: number;
+  readonly placements: readonly Placement[];
+  readonly owner_ids: readonly number[];
+}
+
+/** A held job, and the owners on its project's way to the root. */
+export interface ReservedRead {
+  readonly job: Omit<ReservedJob, "quotas">;
+  readonly ownerIds: readonly number[];
+}
+
+/**
+ * The pool's held jobs with their holds, in queue order; locked, so that nobody else activates them meanwhile, unless
+ * the caller only looks.
+ */
+export async function readReservedJobs(
+  db: Queryable,
+  pool: string,
+  readOnly = false,
+): Promise<ReservedRead[]> {
+  const rows = await run<ReservedRow>(
+    db,
+    `
+    SELECT job.id, job.namespace || '/' || job.name AS key, job.priority, job.attempt, job.borrowing,
+      job.allows_borrowing AND (
+        SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
+      ) AS allows_borrowing,
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements,
+      ARRAY(
+        SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
+      ) AS owner_ids
+    FROM jobs AS job
+    JOIN LATERAL (
+      SELECT extract(epoch FROM min(expires_at))::float8 AS expires_at,
+        json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name) AS placements
+      FROM reservations
+      WHERE reservations.job_id = job.id
+    ) AS kept ON true
+    WHERE job.pool = $1 AND job.status = 'reserved'
+    ORDER BY job.priority DESC, job.created_at, job.id
+    ${readOnly ? "" : "FOR NO KEY UPDATE OF job SKIP LOCKED"}
+    `,
+    [pool],
+  );
+  return rows.map(reservedJob);
+}
+
+const reservedJob = (row: ReservedRow): ReservedRead => ({
+  ownerIds: row.owner_ids,
+  job: {
+    id: row.id,
+    key: row.key,
+    priority: row.priority,
+    attempt: row.attempt,
+    placements: row.placements,
+    perPod: {
+      gpus: row.pod_gpus,
+      cpuMillis: row.pod_cpu_millis,
+      memoryBytes: row.pod_memory_bytes,
+      pods: 1,
+    },
+    borrowing: row.borrowing,
+    allowsBorrowing: row.allows_borrowing,
+    expiresAtSeconds: row.expires_at,
+  },
+});

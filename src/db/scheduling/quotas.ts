@@ -1,0 +1,159 @@
+/** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
+import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/types.ts";
+import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
+import type { ClosingWindow } from "../../domain/window-schedule.ts";
+import { comingText, quantityAt, weekSeconds } from "../../domain/windows.ts";
+import { run } from "../client/connection-pool.ts";
+import type { IntegerRange, Queryable } from "../client/types.ts";
+
+interface WindowRow {
+  readonly owner_id: number;
+  readonly owner_kind: OwnerRef["kind"];
+  readonly owner_name: string;
+  readonly resource_type: ResourceType;
+  readonly plan_name: string;
+  readonly quantity: number;
+  readonly time_window: IntegerRange;
+  readonly on_window_close: "Finish" | "Evict";
+}
+
+interface PlanWindow extends ClosingWindow {
+  readonly row: WindowRow;
+  readonly quantity: number;
+}
+
+interface UsageRow {
+  readonly owner_id: number;
+  readonly gpus: number;
+  readonly cpu_millis: number;
+  readonly gpus_borrowed: number;
+  readonly cpu_millis_borrowed: number;
+}
+
+export const quotaId = (ownerId: number, type: ResourceType): string => `${ownerId}/${type}`;
+
+const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
+  run<WindowRow>(
+    db,
+    `
+    SELECT plan.resource_owner_id AS owner_id, owner.kind AS owner_kind, owner.name AS owner_name,
+      plan.resource_type, plan.plan_name, plan.quantity, plan.time_window, plan.on_window_close
+    FROM resource_plans AS plan
+    JOIN owners AS owner ON owner.id = plan.resource_owner_id
+    WHERE plan.pool = $1 AND plan.resource_owner_id = ANY ($2::bigint[])
+    ORDER BY plan.resource_owner_id, plan.resource_type, plan.time_window
+    `,
+    [pool, ownerIds],
+  );
+
+const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
+  run<UsageRow>(
+    db,
+    `
+    WITH per_project AS (
+      SELECT project_id,
+        coalesce(sum(required_gpu) FILTER (WHERE NOT borrowing), 0) AS gpus,
+        coalesce(sum(cpu_millis) FILTER (WHERE NOT borrowing), 0) AS cpu_millis,
+        coalesce(sum(required_gpu) FILTER (WHERE borrowing), 0) AS gpus_borrowed,
+        coalesce(sum(cpu_millis) FILTER (WHERE borrowing), 0) AS cpu_millis_borrowed
+      FROM jobs
+      WHERE pool = $1 AND job_uses_quota(status)
+      GROUP BY project_id
+    )
+    SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis,
+      sum(used.gpus_borrowed)::bigint AS gpus_borrowed,
+      sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed
+    FROM per_project AS used
+    CROSS JOIN LATERAL (
+      SELECT DISTINCT owner_id
+      FROM project_owners
+      WHERE project_owners.project_id = used.project_id AND owner_id = ANY ($2::bigint[])
+    ) AS above
+    GROUP BY above.owner_id
+    `,
+    [pool, ownerIds],
+  );
+
+function planWindow(row: WindowRow): PlanWindow {
+  const { time_window: range } = row;
+  const start = range.empty ? 0 : (range.lower ?? 0);
+  const end = range.empty ? 0 : (range.upper ?? weekSeconds);
+  const { plan_name: plan, on_window_close: onWindowClose, quantity } = row;
+  return { row, start, end, plan, onWindowClose, quantity };
+}
+
+const isOpen = ({ start, end }: PlanWindow, second: number): boolean =>
+  start <= second && second < end;
+
+const secondsUntil = (second: number, from: number): number =>
+  (second - from + weekSeconds) % weekSeconds;
+
+/** What goes on over Sunday midnight is two ranges, of which the second does not open. */
+const goesOn = (window: PlanWindow, windows: readonly PlanWindow[]): boolean =>
+  windows.some(({ plan, end }) => plan === window.plan && end % weekSeconds === window.start);
+
+function opensAtText(windows: readonly PlanWindow[], second: number): string | undefined {
+  const closed = windows.filter(
+    (window) => window.quantity > 0 && !isOpen(window, second) && !goesOn(window, windows),
+  );
+  const [next] = closed.toSorted(
+    (one, other) => secondsUntil(one.start, second) - secondsUntil(other.start, second),
+  );
+  return next && `plan ${next.row.plan_name} opens ${comingText(next.start, second)}`;
+}
+
+function quota(
+  windows: readonly PlanWindow[],
+  usage: UsageRow | undefined,
+  second: number,
+): Quota[] {
+  const [first] = windows;
+  if (!first) return [];
+  const { owner_id, owner_kind, owner_name, resource_type } = first.row;
+  const isGpu = resource_type === "GPU";
+  const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
+  const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
+  const opens = opensAtText(windows, second);
+  const closes = nextEvictClose(windows, second);
+  const isShut =
+    !windows.some((window) => isOpen(window, second)) &&
+    lastEvictClose(windows, second) !== undefined;
+  return [
+    {
+      id: quotaId(owner_id, resource_type),
+      owner: { kind: owner_kind, name: owner_name },
+      resourceType: resource_type,
+      quantity: quantityAt(windows, second),
+      usage: used ?? 0,
+      borrowed: borrowed ?? 0,
+      plans: [...new Set(windows.map(({ row }) => row.plan_name))],
+      ...(opens === undefined ? {} : { opensAtText: opens }),
+      ...(closes === undefined
+        ? {}
+        : {
+            evictClosesInSeconds: closes.seconds,
+            evictClosesAtText: comingText(closes.atSecond, second),
+          }),
+      ...(isShut ? { isShut } : {}),
+    },
+  ];
+}
+
+/** The quotas of these owners in the pool at a second of the week; owners without plans have none. */
+export async function readQuotas(
+  db: Queryable,
+  pool: string,
+  ownerIds: readonly number[],
+  secondOfWeek: number,
+): Promise<Quota[]> {
+  if (ownerIds.length === 0) return [];
+  const windows = (await readWindows(db, pool, ownerIds)).map(planWindow);
+  if (windows.length === 0) return [];
+  const usage = new Map(
+    (await readUsage(db, pool, ownerIds)).map((row) => [row.owner_id, row] as const),
+  );
+  const grouped = Map.groupBy(windows, ({ row }) => quotaId(row.owner_id, row.resource_type));
+  return [...grouped.values()].flatMap((group) =>
+    quota(group, usage.get(group[0]?.row.owner_id ?? -1), secondOfWeek),
+  );
+}

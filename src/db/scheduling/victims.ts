@@ -1,0 +1,642 @@
+/**
+ * Who could be evicted for blocked jobs: one statement that proposes a small superset, of which the decision picks.
+ *
+ * For each blocked job, per node: what is missing for one more of its pods, and what all jobs it may evict would
+ * leave behind. Nodes where that is not enough drop out here, which makes a negative answer exact: when nothing is
+ * proposed, evicting everybody would not help. Of the others the best are kept, by a lower bound of the pods to be
+ * evicted there and by the set that taking jobs in order of preference would give; always so many that the whole
+ * gang fits. Jobs under an exceeded quota are proposed in order of preference until the quota holds.
+ *
+ * The jobs of few nodes are looked at: of those with the largest pods, and of those where the fewest pods must go when
+ * none is larger than the largest elsewhere. Any other node is no better than that, by its GPUs alone, without a look at
+ * its jobs. Only when too few of the nodes looked at are as good as this bound, or lack more than GPUs, the jobs of all
+ * are.
+ */
+import type { LiveJob, Placement, VictimRequest } from "../../domain/scheduling/types.ts";
+import { run } from "../client/connection-pool.ts";
+import { prepared } from "../client/prepared.ts";
+import type { Queryable } from "../client/types.ts";
+
+export interface FinderLimits {
+  /** Nodes looked at closely per blocked job, after the rough bound: one half as the nearest, one for the largest pods. */
+  readonly closeNodes: number;
+  /** Nodes proposed per blocked job, besides those its gang cannot do without. */
+  readonly nodes: number;
+  /** Jobs proposed per exceeded quota, besides those it takes to relieve it. */
+  readonly siblings: number;
+}
+
+export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 256, nodes: 32, siblings: 32 };
+
+interface Row {
+  readonly id: string;
+  readonly key: string;
+  readonly attempt: number;
+  readonly priority: number;
+  readonly status: "starting" | "running";
+  readonly started_at: number;
+  readonly borrowing: boolean;
+  readonly pod_gpus: number;
+  readonly pod_cpu_millis: number;
+  readonly pod_memory_bytes: number;
+  readonly allocations: readonly Placement[];
+  readonly quotas: readonly string[];
+}
+
+/** Proposed victims for all requests together. `budgets` names, by job id, the PodDisruptionBudget (namespace/name) that protects it. */
+export async function findVictims(
+  db: Queryable,
+  pool: string,
+  requests: readonly VictimRequest[],
+  budgets: ReadonlyMap<string, string> = new Map(),
+  limits: FinderLimits = DEFAULT_LIMITS,
+): Promise<LiveJob[]> {
+  if (requests.length === 0) return [];
+  const asked = requests.flatMap(eachWay);
+  const powers = [...new Set(asked.map(powerOf))];
+  const described = JSON.stringify(
+    asked.map((request, index) => parameter(request, index, powers)),
+  );
+  const propose = (statement: typeof FIND, spared: readonly string[]): Promise<Row[]> =>
+    run<Row>(db, statement, [
+      pool,
+      described,
+      spared,
+      limits.closeNodes,
+      limits.nodes,
+      limits.siblings,
+    ]);
+  const anyone = await propose(FIND, []);
+  if (budgets.size === 0) return anyone.map((row) => liveJob(row, undefined));
+  // Whoever may go, and those who could without the budgets: where these are in the way, the decision says so.
+  const rows = [...anyone, ...(await propose(FIND_SPARING, [...budgets.keys()]))];
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
+}
+
+/**
+ * A job past its quota may come to run inside it or as a borrower, and evicts others for the one than for the other:
+ * nodes that are good for the first must not hide those that are for the second.
+ */
+const eachWay = (request: VictimRequest): VictimRequest[] =>
+  request.over.length > 0 && request.borrows
+    ? [
+        { ...request, borrows: false },
+        { ...request, over: [] },
+      ]
+    : [request];
+
+/** Requests of one power may evict the same jobs: these are looked up once for all of them. */
+const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
+  JSON.stringify([priority, inside, over.length > 0, borrows]);
+
+const parameter = (request: VictimRequest, index: number, powers: readonly string[]) => ({
+  preemptor: index,
+  power: powers.indexOf(powerOf(request)),
+  priority: request.priority,
+  inside: request.inside,
+  claims: request.over.length > 0,
+  borrows: request.borrows,
+  parallelism: request.parallelism,
+  gpus: request.perPod.gpus,
+  cpu_millis: request.perPod.cpuMillis,
+  memory_bytes: request.perPod.memoryBytes,
+  nodes: request.nodes ?? null,
+  over: request.over.map((one) => ({
+    quota: one.quotaId,
+    resource_type: one.resourceType,
+    excess: one.excess,
+  })),
+  changed: request.changed.map(({ node, room }) => ({
+    node,
+    gpus: room.gpus,
+    cpu_millis: room.cpuMillis,
+    memory_bytes: room.memoryBytes,
+    pods: room.pods,
+  })),
+});
+
+const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
+  id: row.id,
+  key: row.key,
+  attempt: row.attempt,
+  priority: row.priority,
+  status: row.status,
+  startedAtSeconds: row.started_at,
+  borrowing: row.borrowing,
+  perPod: {
+    gpus: row.pod_gpus,
+    cpuMillis: row.pod_cpu_millis,
+    memoryBytes: row.pod_memory_bytes,
+    pods: 1,
+  },
+  allocations: row.allocations,
+  quotas: row.quotas,
+  ...(budget === undefined ? {} : { protected: budget }),
+});
+
+/**
+ * Parameters as the statement uses them. In a sub-select, where the planner does not see their values: it then plans once
+ * instead of anew for each set of them, which took 5 ms, and none of them is worth another plan.
+ */
+const POOL = "(SELECT $1::text)";
+const SPARED = "(SELECT $3::uuid[])::uuid[]";
+const CLOSE_NODES = "(SELECT $4::integer)";
+const NODES = "(SELECT $5::integer)";
+const SIBLINGS = "(SELECT $6::integer)";
+
+/** Whether a power reaches a job; both are tables in scope. */
+const reaches = (job: string, power = "power"): string => `(
+        ${job}.priority < ${power}.priority AND (${power}.inside OR ${power}.claims OR ${job}.borrowing)
+        OR (${power}.inside OR ${power}.claims) AND ${job}.borrowing
+      )`;
+
+interface Reading {
+  readonly columns: string;
+  /** On a power in scope: when pods without GPUs free something that is short, too. */
+  readonly takesOthers: string;
+  /** On the allocation, as `own`. */
+  readonly where: string;
+}
+
+/**
+ * Allocations of jobs that a power reaches. In two parts, so that the first is read from the index of GPU pods alone,
+ * and the second not at all when GPUs alone are short.
+ */
+const reached = ({ columns, takesOthers, where }: Reading): string => `
+        SELECT ${columns}
+        FROM allocations AS own
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
+        UNION ALL
+        SELECT ${columns}
+        FROM allocations AS own
+        WHERE (${takesOthers}) AND own.pool = ${POOL} AND own.evictable AND own.gpus = 0 AND ${reaches("own")} ${where}`;
+
+const amounts = ["gpus", "cpu_millis", "memory_bytes", "pods"] as const;
+
+const free = (one: string): string => `${one}_allocatable - ${one}_other - ${one}_committed`;
+
+const onNode = (room: (one: string) => string, from: string, where: string): string => `
+            SELECT node.name, ${amounts.map((one) => `${room(one)} AS ${one}`).join(", ")},
+              gpus_allocatable - gpus_other AS most_gpus
+            FROM ${from}
+            WHERE node.pool = ${POOL} AND node.present AND node.schedulable
+              AND (
+                gpus_allocatable - gpus_other < request.gpus
+                OR cpu_millis_allocatable - cpu_millis_other < request.cpu_millis
+                OR memory_bytes_allocatable - memory_bytes_other < request.memory_bytes
+                OR pods_allocatable - pods_other < 1
+              ) IS NOT TRUE
+              AND (request.is_anywhere OR (request.preemptor, node.name) IN (SELECT preemptor, name FROM accepting)) ${where}`;
+
+/**
+ * For a `request` in scope: nodes that could take one of its pods if everybody left, their room as its decision sees it,
+ * once evicting pods have left and holds are used, and how many of its pods fit. In two parts, because on most nodes
+ * nothing is leaving, held or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
+ * over, and what the planner guesses of the conditions makes it nest loops.
+ */
+const rooms = (where = ""): string => `
+        SELECT *,
+          CASE
+            WHEN gpus < request.gpus OR cpu_millis < request.cpu_millis OR memory_bytes < request.memory_bytes OR pods < 1
+              THEN 0
+            ELSE least(
+              floor(gpus / request.gpus), floor(cpu_millis / request.cpu_millis),
+              floor(memory_bytes / request.memory_bytes), pods
+            )
+          END AS fits
+        FROM (${onNode(
+          (one) => `(${free(one)})::float8`,
+          "nodes AS node",
+          `
+              AND node.name NOT IN (SELECT name FROM unsettled) ${where}`,
+        )}
+            UNION ALL${onNode(
+              (one) => `coalesce(changed.${one}, ${free(one)} - unsettled.${one})`,
+              `nodes AS node
+            JOIN unsettled USING (name)
+            LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = node.name`,
+              where,
+            )}
+          OFFSET 0
+        ) AS room
+        OFFSET 0`;
+
+/**
+ * What is missing on a node for one more pod of a `request` in scope. Of what it has enough for the whole gang, or
+ * nobody asks for, nothing is, and null from here on: it drops out of every least and greatest.
+ */
+const missing = (node: string): string =>
+  ["gpus", "cpu_millis", "memory_bytes"]
+    .map(
+      (one) => `CASE WHEN ${node}.${one} < request.${one} * request.parallelism
+            THEN (${node}.fits + 1) * request.${one} - ${node}.${one} END AS missing_${one}`,
+    )
+    .join(", ").concat(`,
+          CASE WHEN ${node}.pods < request.parallelism THEN ${node}.fits + 1 - ${node}.pods END AS missing_pods`);
+
+/** What all the jobs that a power reaches hold of a node, of allocations in scope; and the most that one pod of them frees. */
+const FREED = `sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+          sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
+          max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang_size) AS cpu_millis_per_pod,
+          max(memory_bytes::float8 / gang_size) AS memory_bytes_per_pod, max(pods::float8 / gang_size) AS pods_per_pod`;
+const FREEING =
+  "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang_size, own.gpus_per_pod";
+
+/**
+ * At least so many pods must go from a `node` in scope for one more to fit, as if gangs could be evicted in part; and how
+ * many more fit when all go. Tables in scope: request, node with what is missing, freed.
+ */
+const BOUND = `
+      CROSS JOIN LATERAL (
+        SELECT
+          least(
+            request.parallelism,
+            CASE WHEN missing_gpus IS NOT NULL THEN floor((node.gpus + freed.gpus) / request.gpus) END,
+            CASE WHEN missing_cpu_millis IS NOT NULL
+              THEN floor((node.cpu_millis + freed.cpu_millis) / request.cpu_millis) END,
+            CASE WHEN missing_memory_bytes IS NOT NULL
+              THEN floor((node.memory_bytes + freed.memory_bytes) / request.memory_bytes) END,
+            CASE WHEN missing_pods IS NOT NULL THEN node.pods + freed.pods END
+          ) - node.fits AS gain,
+          ceil(greatest(
+            missing_gpus / nullif(gpus_per_pod, 0), missing_cpu_millis / nullif(cpu_millis_per_pod, 0),
+            missing_memory_bytes / nullif(memory_bytes_per_pod, 0), missing_pods / nullif(pods_per_pod, 0)
+          ) - 1e-9) AS fewest_pods
+        OFFSET 0
+      ) AS bound`;
+
+/** How many nodes are listed by each of the orders; `one` is a request or a power. */
+const listed = (one: string): string => `greatest((${CLOSE_NODES} + 1) / 2, ${one}.parallelism)`;
+
+/** `spared` is a condition on allocations, as `own`, that leaves out the jobs that budgets protect. */
+const statement = (spared: string): string => `
+  WITH RECURSIVE request AS MATERIALIZED (
+    SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
+      nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed,
+      jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
+    FROM jsonb_to_recordset($2::jsonb) AS (
+      preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb
+    )
+  ),
+  power AS MATERIALIZED (
+    SELECT power, priority, inside, claims, borrows, max(parallelism) AS parallelism
+    FROM request
+    GROUP BY power, priority, inside, claims, borrows
+  ),
+  changed AS MATERIALIZED (
+    SELECT request.preemptor, change.*
+    FROM request, jsonb_to_recordset(request.changed) AS change (
+      node text, gpus float8, cpu_millis float8, memory_bytes float8, pods float8
+    )
+  ),
+  -- Nodes whose room is not what is free, and how much of it is kept for others; less than none where pods are leaving.
+  unsettled AS MATERIALIZED (
+    SELECT node_name AS name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+      sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
+    FROM (
+      SELECT node_name, -gpus AS gpus, -cpu_millis AS cpu_millis, -memory_bytes AS memory_bytes, -pods AS pods
+      FROM allocations
+      WHERE pool = ${POOL} AND NOT evictable AND coalesce(leaves_by > now(), true)
+      UNION ALL
+      SELECT node_name, gpus, cpu_millis, memory_bytes, pods FROM reservations
+      UNION ALL
+      SELECT node, 0, 0, 0, 0 FROM changed
+    ) AS leaving_or_reserved
+    GROUP BY node_name
+  ),
+  accepting AS MATERIALIZED (
+    SELECT request.preemptor, name
+    FROM request, jsonb_array_elements_text(request.nodes) AS name
+    WHERE NOT request.is_anywhere
+  ),
+  -- Every pair of borrowing and priority among those with GPUs that could be evicted, one look at the index for each.
+  class AS (
+    (
+      SELECT borrowing, priority
+      FROM allocations
+      WHERE pool = ${POOL} AND evictable AND gpus > 0
+      ORDER BY borrowing, priority
+      LIMIT 1
+    )
+    UNION ALL
+    SELECT next.borrowing, next.priority
+    FROM class
+    CROSS JOIN LATERAL (
+      SELECT borrowing, priority
+      FROM allocations AS own
+      WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0
+        AND (own.borrowing, own.priority) > (class.borrowing, class.priority)
+      ORDER BY own.borrowing, own.priority
+      LIMIT 1
+    ) AS next
+  ),
+  largest AS MATERIALIZED (
+    SELECT power.power, pod.*
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT own.*
+      FROM class
+      CROSS JOIN LATERAL (
+        SELECT node_name AS name, gpus_per_pod
+        FROM allocations
+        WHERE pool = ${POOL} AND evictable AND gpus > 0 AND borrowing = class.borrowing AND priority = class.priority
+        ORDER BY gpus_per_pod DESC, node_name
+        LIMIT ${listed("power")}
+      ) AS own
+      WHERE ${reaches("class")}
+      ORDER BY gpus_per_pod DESC, name
+      LIMIT ${listed("power")}
+    ) AS pod
+  ),
+  -- No pod elsewhere frees more: so many pods at least must go for each GPU that is missing.
+  smaller AS MATERIALIZED (
+    SELECT power.power, least.pods_per_gpu
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) < ${listed("power")} THEN 'Infinity' ELSE 1 / min(gpus_per_pod) END AS pods_per_gpu
+      FROM largest
+      WHERE largest.power = power.power
+    ) AS least
+  ),
+  -- The nodes where the fewest must go as far as that is known, and those with the largest pods.
+  nearest AS MATERIALIZED (
+    SELECT request.preemptor, request.power, node.*
+    FROM request
+    JOIN smaller USING (power)
+    CROSS JOIN LATERAL (
+      SELECT name, gpus, cpu_millis, memory_bytes, pods, fits, least_pods
+      FROM (
+        SELECT room.*,
+          CASE WHEN request.parallelism > 1 THEN least(
+            request.parallelism, floor(most_gpus / request.gpus)
+          ) - fits END AS most_gain,
+          CASE WHEN gpus < (fits + 1) * request.gpus THEN ((fits + 1) * request.gpus - gpus) * pods_per_gpu ELSE 0 END
+            AS least_pods
+        FROM (${rooms()}
+        ) AS room
+        OFFSET 0
+      ) AS every
+      WHERE fits < request.parallelism AND least_pods < 'Infinity'
+      ORDER BY least_pods, most_gain DESC, name COLLATE "C"
+      LIMIT ${listed("request")}
+    ) AS node
+    WHERE request.gpus IS NOT NULL
+  ),
+  looked AS MATERIALIZED (
+    SELECT node.*, ${missing("node")}
+    FROM request
+    JOIN (
+      SELECT * FROM nearest
+      UNION ALL
+      SELECT request.preemptor, request.power, room.name, room.gpus, room.cpu_millis, room.memory_bytes, pods, fits, NULL::float8
+      FROM request
+      CROSS JOIN LATERAL (${rooms("AND node.name = ANY (ARRAY(SELECT name FROM largest WHERE largest.power = request.power))")}
+      ) AS room
+      WHERE request.gpus IS NOT NULL AND fits < request.parallelism AND (preemptor, name) NOT IN (SELECT preemptor, name FROM nearest)
+    ) AS node USING (preemptor)
+  ),
+  near AS MATERIALIZED (
+    SELECT node.*, gain, fewest_pods
+    FROM request
+    JOIN looked AS node USING (preemptor)
+    CROSS JOIN LATERAL (
+      SELECT ${FREED}
+      FROM (
+        SELECT ${FREEING}
+        FROM allocations AS own
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND own.node_name = node.name
+          AND ${reaches("own", "request")} ${spared}
+      ) AS own
+      OFFSET 0
+    ) AS freed
+    ${BOUND}
+    WHERE gain > 0
+  ),
+  -- Of the nodes not looked at none is better than the last that was. Where enough are as good, the others need no look.
+  proven AS MATERIALIZED (
+    SELECT request.preemptor
+    FROM request
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS nodes, max(least_pods) AS least_pods
+      FROM nearest
+      WHERE nearest.preemptor = request.preemptor
+    ) AS last
+    WHERE request.gpus IS NOT NULL
+      AND NOT EXISTS (
+        SELECT
+        FROM looked
+        WHERE looked.preemptor = request.preemptor
+          AND num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0
+      )
+      AND (
+        last.nodes < ${listed("request")} OR (
+          SELECT count(*)
+          FROM near
+          WHERE near.preemptor = request.preemptor AND fewest_pods <= ceil(last.least_pods - 1e-9)
+        ) >= greatest(${NODES}, request.parallelism)
+      )
+  ),
+  unproven AS MATERIALIZED (
+    SELECT * FROM request WHERE preemptor NOT IN (SELECT preemptor FROM proven)
+  ),
+  lacking AS MATERIALIZED (
+    SELECT power, bool_or(lacks_others) AS lacks_others
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT bool_or(
+        cpu_millis < request.cpu_millis * request.parallelism OR memory_bytes < request.memory_bytes * request.parallelism
+        OR pods < request.parallelism
+      ) AS lacks_others
+      FROM (${rooms()}
+      ) AS room
+    ) AS short
+    GROUP BY power
+  ),
+  freed AS MATERIALIZED (
+    SELECT power.power, sums.*
+    FROM power
+    JOIN lacking USING (power)
+    CROSS JOIN LATERAL (
+      SELECT node_name, ${FREED}
+      FROM (${reached({ columns: FREEING, takesOthers: "lacking.lacks_others", where: spared })}
+      ) AS own
+      GROUP BY node_name
+    ) AS sums
+  ),
+  bounded AS MATERIALIZED (
+    SELECT request.preemptor, request.power, bounds.*
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT node.name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
+      FROM (
+        SELECT room.*, ${missing("room")}
+        FROM (${rooms()}
+        ) AS room
+      ) AS node
+      JOIN freed ON freed.power = request.power AND freed.node_name = node.name
+      ${BOUND}
+      WHERE gain > 0
+      OFFSET 0
+    ) AS bounds
+    UNION ALL
+    SELECT preemptor, power, name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
+    FROM near
+    WHERE preemptor IN (SELECT preemptor FROM proven)
+  ),
+  -- Each gains one pod at least: as many nodes as the gang has pods are enough, or all are there.
+  roughly AS MATERIALIZED (
+    SELECT best.*, request.parallelism
+    FROM request
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM bounded
+      WHERE bounded.preemptor = request.preemptor
+      ORDER BY fewest_pods, gain DESC, name COLLATE "C"
+      LIMIT greatest(${CLOSE_NODES}, request.parallelism)
+    ) AS best
+  ),
+  close AS MATERIALIZED (
+    SELECT roughly.*, num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0 AS lacks_others,
+      sum(gain) OVER (
+        PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name COLLATE "C" ROWS UNBOUNDED PRECEDING
+      ) - gain AS gained_before
+    FROM roughly
+  ),
+  placed AS MATERIALIZED (
+    SELECT power.power, reached.*
+    FROM power
+    CROSS JOIN LATERAL (${reached({
+      columns: `own.node_name, own.job_id AS id, own.gang_size, own.borrowing, own.priority, own.started_at,
+          own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
+      takesOthers:
+        "EXISTS (SELECT FROM close WHERE close.power = power.power AND close.lacks_others)",
+      where: `AND own.node_name = ANY (ARRAY(SELECT name FROM close WHERE close.power = power.power)) ${spared}`,
+    })}
+    ) AS reached
+  ),
+  -- Taking jobs in order of preference: how far must one go on each of these nodes?
+  running AS MATERIALIZED (
+    SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_pods,
+      placed.id, placed.priority, placed.started_at,
+      sum(placed.gang_size) OVER preferred AS pods_so_far,
+      count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
+      sum(placed.gpus) OVER preferred >= coalesce(missing_gpus, 0)
+        AND sum(placed.cpu_millis) OVER preferred >= coalesce(missing_cpu_millis, 0)
+        AND sum(placed.memory_bytes) OVER preferred >= coalesce(missing_memory_bytes, 0)
+        AND sum(placed.pods) OVER preferred >= coalesce(missing_pods, 0) AS is_enough
+    FROM close
+    JOIN placed ON placed.power = close.power AND placed.node_name = close.name AND (
+      missing_gpus IS NOT NULL AND placed.gpus > 0 OR missing_cpu_millis IS NOT NULL AND placed.cpu_millis > 0
+      OR missing_memory_bytes IS NOT NULL AND placed.memory_bytes > 0 OR missing_pods IS NOT NULL
+    )
+    WINDOW preferred AS (
+      PARTITION BY close.preemptor, close.name
+      ORDER BY placed.borrowing DESC, placed.priority, placed.started_at DESC, placed.id
+      ROWS UNBOUNDED PRECEDING
+    )
+  ),
+  prefix AS (
+    SELECT DISTINCT ON (preemptor, name) *
+    FROM running
+    WHERE is_enough
+    ORDER BY preemptor, name, pods_so_far
+  ),
+  ordered AS (
+    SELECT preemptor, name, parallelism, gained_before,
+      row_number() OVER (
+        PARTITION BY preemptor
+        ORDER BY pods_so_far, inside_so_far, priority, started_at DESC, name COLLATE "C"
+      ) AS by_preference,
+      row_number() OVER (
+        PARTITION BY preemptor
+        ORDER BY fewest_pods, inside_so_far, priority, started_at DESC, name COLLATE "C"
+      ) AS by_bound
+    FROM prefix
+  ),
+  chosen AS MATERIALIZED (
+    SELECT preemptor, name
+    FROM ordered
+    WHERE by_preference <= ${NODES} OR by_bound <= ${NODES} OR gained_before < parallelism
+  ),
+  on_nodes AS (
+    SELECT DISTINCT id FROM running JOIN chosen USING (preemptor, name)
+  ),
+  exceeded AS MATERIALIZED (
+    SELECT request.preemptor, over.quota, split_part(over.quota, '/', 1)::bigint AS owner_id,
+      over.resource_type, over.excess
+    FROM request, jsonb_to_recordset(request.over) AS over (quota text, resource_type text, excess bigint)
+  ),
+  under_quota AS (
+    SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang_size,
+      job.priority, job.started_at,
+      CASE exceeded.resource_type WHEN 'GPU' THEN job.required_gpu ELSE job.cpu_millis END AS amount
+    FROM exceeded
+    JOIN request USING (preemptor)
+    JOIN project_owners AS owned USING (owner_id)
+    JOIN jobs AS job ON job.active_project_id = owned.project_id AND job.priority < request.priority AND NOT job.borrowing
+    WHERE job.pool = ${POOL} AND job_may_be_evicted(job.status) AND job.id <> ALL (${SPARED})
+  ),
+  relieving AS (
+    SELECT id, excess,
+      row_number() OVER preferred AS by_preference,
+      sum(amount) OVER preferred - amount AS relieved_before,
+      row_number() OVER largest AS by_amount
+    FROM under_quota
+    WHERE amount > 0
+    WINDOW
+      preferred AS (
+        PARTITION BY preemptor, quota ORDER BY priority, started_at DESC, id
+        ROWS UNBOUNDED PRECEDING
+      ),
+      largest AS (
+        PARTITION BY preemptor, quota ORDER BY amount::float8 / gang_size DESC, priority, started_at DESC, id
+      )
+  ),
+  proposed AS MATERIALIZED (
+    SELECT id FROM on_nodes
+    UNION
+    SELECT id FROM relieving
+    WHERE relieved_before < excess OR by_preference <= ${SIBLINGS} OR by_amount <= ${SIBLINGS}
+    UNION
+    SELECT job.id
+    FROM power
+    JOIN jobs AS job ON ${reaches("job")}
+    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job_may_be_evicted(job.status)
+  ),
+  chains AS (
+    SELECT DISTINCT project_id, owner_id
+    FROM project_owners
+    WHERE project_id IN (SELECT project_id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM proposed)))
+  ),
+  planned AS MATERIALIZED (
+    SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
+    FROM chains
+    JOIN resource_plans AS plan ON plan.resource_owner_id = chains.owner_id AND plan.pool = ${POOL}
+  )
+  SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.priority, job.status,
+    extract(epoch FROM job.started_at)::float8 AS started_at, job.borrowing,
+    job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+    (
+      SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+      FROM allocations
+      WHERE job_id = job.id AND attempt = job.attempt
+    ) AS allocations,
+    coalesce((
+      SELECT json_agg(planned.owner_id || '/' || planned.resource_type ORDER BY planned.owner_id, planned.resource_type)
+      FROM planned
+      WHERE planned.project_id = job.project_id
+        AND CASE planned.resource_type WHEN 'GPU' THEN job.required_gpu > 0 ELSE job.cpu_millis > 0 END
+    ), '[]') AS quotas
+  FROM jobs AS job
+  -- As an array, because the planner cannot know that few are proposed and would read all jobs.
+  WHERE job.id = ANY (ARRAY(SELECT id FROM proposed))
+  ORDER BY job.id
+`;
+
+const FIND = prepared("find_victims")`${statement("")}`;
+/** A condition on job_id, even one that is always true, keeps the planner from reading the indexes alone. */
+const FIND_SPARING = prepared(
+  "find_victims_sparing",
+)`${statement(`AND own.job_id <> ALL (${SPARED})`)}`;

@@ -1,0 +1,103 @@
+/** Plans as their controller sees them: what of each is in force, and what is used of it. */
+import { run } from "../client/connection-pool.ts";
+import type { WeekRange } from "../../domain/windows.ts";
+import type { IntegerRange, Queryable } from "../client/types.ts";
+
+export interface PlanView {
+  readonly uid: string;
+  /** Of the custom resource, when its windows were accepted. */
+  readonly generation: number;
+  readonly quantity: number;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+  /** In force, in order. */
+  readonly windows: readonly WeekRange[];
+  /** GPUs or cores of the jobs under the plan's owner in its pool that have pods. */
+  readonly used: number;
+  /** Projects that name the owner. */
+  readonly projects: number;
+}
+
+interface Row extends Omit<PlanView, "windows"> {
+  readonly ranges: readonly IntegerRange[];
+}
+
+const rangeOf = (range: IntegerRange): WeekRange[] =>
+  range.empty || range.lower === null || range.upper === null
+    ? []
+    : [{ start: range.lower, end: range.upper }];
+
+/**
+ * The plans among these that have windows in force, by uid. One statement, whatever their number; a job counts once
+ * under an owner, however many projects above it name the owner.
+ */
+export async function readPlanViews(
+  db: Queryable,
+  uids: readonly string[],
+): Promise<Map<string, PlanView>> {
+  const rows = await run<Row>(
+    db,
+    `
+    WITH wanted AS MATERIALIZED (
+      SELECT plan_uid AS uid, resource_owner_id AS owner_id, resource_type, pool,
+        min(generation) AS generation, min(quantity) AS quantity,
+        array_agg(time_window ORDER BY time_window) AS ranges
+      FROM resource_plans
+      WHERE plan_uid = ANY ($1::uuid[])
+      GROUP BY plan_uid, resource_owner_id, resource_type, pool
+    ), usage AS MATERIALIZED (
+      SELECT active_project_id AS project_id, pool, sum(required_gpu) AS gpus, sum(cpu_millis) AS cpu_millis
+      FROM jobs
+      WHERE active_project_id IS NOT NULL AND job_is_live(status)
+      GROUP BY active_project_id, pool
+    ), chains AS (
+      SELECT DISTINCT project_id, owner_id
+      FROM project_owners
+      WHERE project_id IN (SELECT project_id FROM usage) AND owner_id IN (SELECT owner_id FROM wanted)
+    ), used AS (
+      SELECT chains.owner_id, usage.pool, sum(usage.gpus) AS gpus,
+        ceil(sum(usage.cpu_millis) / 1000) AS cores
+      FROM chains
+      JOIN usage USING (project_id)
+      GROUP BY chains.owner_id, usage.pool
+    )
+    SELECT wanted.uid, wanted.generation, wanted.quantity, wanted.resource_type AS "resourceType",
+      wanted.pool, wanted.ranges,
+      coalesce(CASE wanted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cores END, 0)::int AS used,
+      (SELECT count(*) FROM projects WHERE owner_id = wanted.owner_id)::int AS projects
+    FROM wanted
+    LEFT JOIN used ON used.owner_id = wanted.owner_id AND used.pool = wanted.pool
+    `,
+    [uids],
+  );
+  return new Map(
+    rows.map(({ ranges, ...rest }) => [rest.uid, { ...rest, windows: ranges.flatMap(rangeOf) }]),
+  );
+}
+
+export interface Withdrawn {
+  readonly pool: string;
+  readonly owner: { readonly kind: "User" | "Group"; readonly name: string };
+}
+
+/** Withdraws what plans of these names have in force, but for these uids; returns where that makes a difference. */
+export function withdrawPlans(
+  db: Queryable,
+  names: readonly string[],
+  presentUids: readonly string[],
+): Promise<Withdrawn[]> {
+  return run<Withdrawn>(
+    db,
+    `
+    WITH removed AS (
+      DELETE FROM resource_plans
+      WHERE plan_name = ANY ($1::text[]) AND plan_uid <> ALL ($2::uuid[])
+      RETURNING resource_owner_id, pool
+    )
+    SELECT DISTINCT removed.pool, jsonb_build_object('kind', owner.kind, 'name', owner.name) AS owner
+    FROM removed
+    JOIN owners AS owner ON owner.id = removed.resource_owner_id
+    `,
+    [names, presentUids],
+  );
+}

@@ -1,0 +1,211 @@
+/** Resource plans: windows as rows. PostgreSQL merges the windows of one plan and refuses overlaps of two. */
+import type { Pool, PoolClient } from "pg";
+import { PlanOverlapError, RotaError } from "../../errors.ts";
+import {
+  changesAfter,
+  rangeText,
+  rangesOfWindows,
+  secondOfWeek,
+  type QuantityChange,
+  type TimeWindow,
+  type WeekRange,
+} from "../../domain/windows.ts";
+import { ensureOwner, type Owner } from "./owners.ts";
+import { run, withTransaction } from "../client/connection-pool.ts";
+import type { IntegerRange, Queryable } from "../client/types.ts";
+
+export interface PlanInput {
+  /** uid of the custom resource */
+  readonly uid: string;
+  readonly name: string;
+  readonly owner: Owner;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+  /** GPUs or cores */
+  readonly quantity: number;
+  /** Absent: the whole week. */
+  readonly windows?: readonly TimeWindow[] | undefined;
+  readonly onWindowClose: "Finish" | "Evict";
+  readonly generation: number;
+}
+
+/** What plans are asked about. */
+export interface PlanScope {
+  readonly owner: Owner;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+}
+
+export interface PlanWindow extends WeekRange {
+  readonly plan: string;
+  readonly resourceType: "GPU" | "CPU";
+  readonly pool: string;
+  readonly quantity: number;
+  readonly onWindowClose: "Finish" | "Evict";
+}
+
+const rangeLiteral = ({ start, end }: WeekRange): string => `[${start},${end})`;
+
+/** Two writers of one plan follow each other: the second must see the rows that the first left. */
+async function lockPlan(client: PoolClient, name: string): Promise<void> {
+  await run(client, "SELECT pg_advisory_xact_lock(7002, hashtext($1))", [name]);
+}
+
+/** A plan that was deleted and made again has another uid: rows of the old one go as well. */
+async function removeWindows(client: PoolClient, plan: PlanInput): Promise<boolean> {
+  const rows = await run<{ newer: boolean }>(
+    client,
+    `
+    WITH newer AS (
+      SELECT FROM resource_plans WHERE plan_name = $1 AND plan_uid = $2 AND generation > $3
+    ), removed AS (
+      DELETE FROM resource_plans WHERE plan_name = $1 AND NOT EXISTS (SELECT FROM newer)
+    )
+    SELECT EXISTS (SELECT FROM newer) AS newer
+    `,
+    [plan.name, plan.uid, plan.generation],
+  );
+  return rows[0]?.newer !== true;
+}
+
+async function insertWindows(client: PoolClient, plan: PlanInput, ownerId: number): Promise<void> {
+  const ranges = rangesOfWindows(plan.windows);
+  await run(
+    client,
+    `
+    INSERT INTO resource_plans (
+      plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, on_window_close, generation
+    )
+    SELECT $1, $2, $3, $4, $5, $6, merged, $7, $8
+    FROM unnest((SELECT range_agg(time_window) FROM unnest($9::int4range[]) AS time_window)) AS merged
+    ORDER BY merged
+    `,
+    [
+      plan.uid,
+      plan.name,
+      ownerId,
+      plan.resourceType,
+      plan.pool,
+      plan.quantity,
+      plan.onWindowClose,
+      plan.generation,
+      ranges.map(rangeLiteral),
+    ],
+  );
+}
+
+async function writePlan(client: PoolClient, plan: PlanInput): Promise<boolean> {
+  await lockPlan(client, plan.name);
+  if (!(await removeWindows(client, plan))) return false;
+  const ownerId = await ensureOwner(client, plan.owner.kind, plan.owner.name);
+  await insertWindows(client, plan, ownerId);
+  return true;
+}
+
+/**
+ * Makes a plan's rows what the custom resource says, in one transaction: a refused change leaves the
+ * accepted version in force. False when a newer generation is stored already.
+ * Throws RotaError: PlanOverlapError, InvalidWindow, InvalidValue.
+ */
+export async function replacePlan(pool: Pool, plan: PlanInput): Promise<boolean> {
+  try {
+    return await withTransaction(pool, (client) => writePlan(client, plan));
+  } catch (error) {
+    if (!(error instanceof RotaError) || error.code !== "PlanOverlap") throw error;
+    throw await overlapError(pool, plan, error);
+  }
+}
+
+/** The range of the row that is there already: the last one in what PostgreSQL says, in any language. */
+function existingRange(error: RotaError): string | undefined {
+  const { cause } = error;
+  const detail = cause instanceof Error && "detail" in cause ? String(cause.detail) : "";
+  return detail.match(/\[\d+,\d+\)/g)?.at(-1);
+}
+
+/** Names the plan that PostgreSQL's refusal is about, as it is now. */
+async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Promise<RotaError> {
+  const range = existingRange(error);
+  const [start, end] = range?.match(/\d+/g)?.map(Number) ?? [];
+  if (range === undefined || start === undefined || end === undefined) return error;
+  const rows = await run<{ plan: string }>(
+    pool,
+    `
+    SELECT plan.plan_name AS plan
+    FROM resource_plans AS plan
+    JOIN owners AS owner ON owner.id = plan.resource_owner_id
+    WHERE owner.kind = $1 AND owner.name = $2 AND plan.resource_type = $3 AND plan.pool = $4
+      AND plan.time_window = $5::int4range
+    `,
+    [plan.owner.kind, plan.owner.name, plan.resourceType, plan.pool, range],
+  );
+  return new PlanOverlapError(rows[0]?.plan, rangeText({ start, end }), { cause: error });
+}
+
+/** What a plan grants at an instant, in GPUs or cores: 0 outside its windows, undefined without any plan. */
+export async function quantityInEffect(
+  db: Queryable,
+  scope: PlanScope,
+  instant: Temporal.Instant,
+  timeZone: string,
+): Promise<number | undefined> {
+  const rows = await run<{ quantity: number | null }>(
+    db,
+    `
+    SELECT sum(plan.quantity) FILTER (WHERE plan.time_window @> $5::int)::int AS quantity
+    FROM resource_plans AS plan
+    WHERE plan.resource_owner_id = (SELECT id FROM owners WHERE kind = $1 AND name = $2)
+      AND plan.resource_type = $3 AND plan.pool = $4
+    HAVING count(*) > 0
+    `,
+    [
+      scope.owner.kind,
+      scope.owner.name,
+      scope.resourceType,
+      scope.pool,
+      secondOfWeek(instant, timeZone),
+    ],
+  );
+  return rows.length === 0 ? undefined : (rows[0]?.quantity ?? 0);
+}
+
+interface WindowRow extends Omit<PlanWindow, "start" | "end"> {
+  readonly range: IntegerRange;
+}
+
+function planWindow({ range, ...rest }: WindowRow): PlanWindow {
+  if (range.empty || range.lower === null || range.upper === null) {
+    throw new RotaError("InternalError", `plan ${rest.plan} has a window outside the week`);
+  }
+  return { ...rest, start: range.lower, end: range.upper };
+}
+
+/** All windows of an owner, as a calendar of the week. */
+export async function weekOf(db: Queryable, owner: Owner): Promise<PlanWindow[]> {
+  const rows = await run<WindowRow>(
+    db,
+    `
+    SELECT plan.plan_name AS plan, plan.resource_type AS "resourceType", plan.pool, plan.quantity,
+      plan.on_window_close AS "onWindowClose", plan.time_window AS range
+    FROM resource_plans AS plan
+    WHERE plan.resource_owner_id = (SELECT id FROM owners WHERE kind = $1 AND name = $2)
+    ORDER BY plan.time_window, plan.resource_type, plan.pool
+    `,
+    [owner.kind, owner.name],
+  );
+  return rows.map(planWindow);
+}
+
+/** The next change of the quantity in effect; undefined when it stays as it is. */
+export async function nextChange(
+  db: Queryable,
+  scope: PlanScope,
+  instant: Temporal.Instant,
+  timeZone: string,
+): Promise<QuantityChange | undefined> {
+  const week = await weekOf(db, scope.owner);
+  const windows = week.filter(
+    ({ resourceType, pool }) => resourceType === scope.resourceType && pool === scope.pool,
+  );
+  return changesAfter(windows, instant, timeZone)[0];
+}

@@ -1,0 +1,147 @@
+/** One waiting job against a snapshot, in detail: its quotas, the nodes, the jobs it may evict. For questions. */
+import { Quotas } from "./quota.ts";
+import { type Candidate, comparePreference } from "./preemption/ordering.ts";
+import { missingLabels, type NodeRejection, rejectionOf, untolerated } from "./node-filters.ts";
+import { type NodeState, Nodes } from "./nodes.ts";
+import { evictableBy } from "./preemption/policy.ts";
+import { podsThatFit } from "./resources.ts";
+import { missingShare } from "./nearest-fit.ts";
+import type { Quota, LiveJob, QueuedJob, Resources, Snapshot, VictimRequest } from "./types.ts";
+import { victimRequest } from "./preemption/candidates.ts";
+
+export interface QuotaView {
+  readonly quota: Quota;
+  /** GPUs or cores. */
+  readonly demand: number;
+  readonly exceeded: boolean;
+}
+
+export interface NodeView {
+  readonly node: string;
+  readonly free: Resources;
+  readonly fits: number;
+  readonly rejection: NodeRejection | "Full" | undefined;
+  readonly message: string | undefined;
+}
+
+export interface Diagnosis {
+  readonly quotas: readonly QuotaView[];
+  readonly nodesTotal: number;
+  readonly nodesAccepting: number;
+  /** The nearest to having room first. */
+  readonly nodes: readonly NodeView[];
+}
+
+/** How the finder is asked about the job alone; undefined when its class never preempts. */
+export function requestFor(snapshot: Snapshot, job: QueuedJob): VictimRequest | undefined {
+  if (!job.preempts) return undefined;
+  return victimRequest(job, new Nodes(snapshot.nodes), new Quotas(snapshot.quotas));
+}
+
+/** The jobs that it may evict, in order of preference. */
+export function candidatesFor(
+  snapshot: Snapshot,
+  job: QueuedJob,
+  live: readonly LiveJob[],
+): readonly Candidate[] {
+  const nodes = new Nodes(snapshot.nodes).accepting(job);
+  const quotas = new Quotas(snapshot.quotas);
+  return evictableBy({ job, nodes, quotas, live }).sort(comparePreference);
+}
+
+export function diagnose(snapshot: Snapshot, job: QueuedJob, maxNodes: number): Diagnosis {
+  const nodes = new Nodes(snapshot.nodes);
+  const states = nodes.all
+    .map((node) => ({ node, view: nodeView(node, job) }))
+    .sort((a, b) => nearestFirst(a, b, job));
+  return {
+    quotas: quotasOf(snapshot, job),
+    nodesTotal: states.length,
+    nodesAccepting: nodes.accepting(job).length,
+    nodes: states.slice(0, maxNodes).map(({ view }) => view),
+  };
+}
+
+function quotasOf(snapshot: Snapshot, job: QueuedJob): QuotaView[] {
+  return new Quotas(snapshot.quotas).of(job).map((state) => {
+    const demand = state.demandOf(job);
+    const { quota } = state;
+    return {
+      quota,
+      demand: quota.resourceType === "GPU" ? demand : demand / 1000,
+      exceeded: demand > 0 && state.excess(job) > 0,
+    };
+  });
+}
+
+interface Seen {
+  readonly node: NodeState;
+  readonly view: NodeView;
+}
+
+/** Nodes that refuse its pods come last, whatever room they have. */
+const rankOf = ({ rejection }: NodeView): number =>
+  rejection === undefined ? 0 : rejection === "Full" ? 1 : 2;
+
+const nearestFirst = (a: Seen, b: Seen, job: QueuedJob): number =>
+  rankOf(a.view) - rankOf(b.view) ||
+  b.view.fits - a.view.fits ||
+  missingShare(a.node.startable, job.perPod) - missingShare(b.node.startable, job.perPod) ||
+  (a.node.name < b.node.name ? -1 : 1);
+
+function nodeView(node: NodeState, job: QueuedJob): NodeView {
+  const rejection = rejectionOf(node.snapshot, job);
+  const fits = rejection === undefined ? podsThatFit(node.startable, job.perPod) : 0;
+  const seen = { node: node.name, free: atLeastNothing(node.startable), fits };
+  if (rejection !== undefined)
+    return { ...seen, rejection, message: rejectionText(node, job, rejection) };
+  if (fits === 0) return { ...seen, rejection: "Full", message: fullText(node, job) };
+  return { ...seen, rejection: undefined, message: undefined };
+}
+
+const atLeastNothing = (room: Resources): Resources => ({
+  gpus: Math.max(0, room.gpus),
+  cpuMillis: Math.max(0, room.cpuMillis),
+  memoryBytes: Math.max(0, room.memoryBytes),
+  pods: Math.max(0, room.pods),
+});
+
+function rejectionText(node: NodeState, job: QueuedJob, rejection: NodeRejection): string {
+  if (rejection === "Unschedulable") return "is not ready, or cordoned";
+  if (rejection === "Avoided") return "lately failed to start this job's pods";
+  if (rejection === "NodeSelector") return `lacks ${missingLabels(node.snapshot, job).join(", ")}`;
+  if (rejection === "Affinity") return "matches none of the required node affinity's terms";
+  if (rejection === "Storage") return "does not reach a storage that the job mounts";
+  const taints = untolerated(node.snapshot, job).map(({ key, value, effect }) =>
+    value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`,
+  );
+  return `has taints that are not tolerated: ${taints.join(", ")}`;
+}
+
+const gibibyte = 1024 ** 3;
+const rounded = (value: number): string => String(Math.round(value * 10) / 10);
+
+/** "2 of 4 GPUs" */
+const dimensions: readonly {
+  readonly of: keyof Resources;
+  readonly text: (free: number, needed: number) => string;
+}[] = [
+  { of: "gpus", text: (free, needed) => `${free} of ${needed} GPUs` },
+  {
+    of: "cpuMillis",
+    text: (free, needed) => `${rounded(free / 1000)} of ${rounded(needed / 1000)} CPU`,
+  },
+  {
+    of: "memoryBytes",
+    text: (free, needed) => `${rounded(free / gibibyte)} of ${rounded(needed / gibibyte)} GiB`,
+  },
+  { of: "pods", text: () => "no pod slot" },
+];
+
+function fullText(node: NodeState, job: QueuedJob): string {
+  const free = atLeastNothing(node.startable);
+  const short = dimensions.filter((one) => job.perPod[one.of] > free[one.of]);
+  const texts = short.map(({ of, text }) => text(free[of], job.perPod[of])).join(", ");
+  const kept = node.keptFor.length === 0 ? "" : `; some is kept for ${node.keptFor.join(", ")}`;
+  return `has ${texts} free${kept}`;
+}

@@ -1,0 +1,122 @@
+/**
+ * Whether a node accepts a job's pods: kube-scheduler's NodeUnschedulable, TaintToleration and
+ * NodeAffinity filters. kube-scheduler checks again when the pod is bound.
+ */
+import type {
+  NodeConstraints,
+  NodeSelectorRequirement,
+  NodeSelectorTerm,
+  NodeSnapshot,
+  Taint,
+  Toleration,
+} from "./types.ts";
+
+export type NodeRejection =
+  | "Unschedulable"
+  | "Avoided"
+  | "NodeSelector"
+  | "Taint"
+  | "Affinity"
+  | "Storage";
+
+export const acceptsPods = (node: NodeSnapshot, constraints: NodeConstraints): boolean =>
+  rejectionOf(node, constraints) === undefined;
+
+/** The first reason why a node does not accept a job's pods; undefined when it does. */
+export function rejectionOf(
+  node: NodeSnapshot,
+  constraints: NodeConstraints,
+): NodeRejection | undefined {
+  if (!node.schedulable) return "Unschedulable";
+  if (constraints.avoidNodes.includes(node.name)) return "Avoided";
+  if (!selectorMatches(node, constraints.nodeSelector)) return "NodeSelector";
+  if (!toleratesAll(node.taints, constraints.tolerations)) return "Taint";
+  if (!affinityMatches(node, constraints.affinityTerms)) return "Affinity";
+  const reaches = (constraints.storageTerms ?? []).every((terms) => affinityMatches(node, terms));
+  return reaches ? undefined : "Storage";
+}
+
+/** The labels a node selector asks for and the node does not have, as key=value. */
+export const missingLabels = (
+  node: NodeSnapshot,
+  { nodeSelector }: NodeConstraints,
+): readonly string[] =>
+  Object.entries(nodeSelector)
+    .filter(([key, value]) => node.labels[key] !== value)
+    .map(([key, value]) => `${key}=${value}`);
+
+/** The taints that keep the job's pods out. */
+export const untolerated = (
+  node: NodeSnapshot,
+  { tolerations }: NodeConstraints,
+): readonly Taint[] =>
+  node.taints
+    .filter(keepsPodsOut)
+    .filter((taint) => !tolerations.some((one) => tolerates(one, taint)));
+
+const selectorMatches = (node: NodeSnapshot, selector: Readonly<Record<string, string>>): boolean =>
+  Object.entries(selector).every(([key, value]) => node.labels[key] === value);
+
+const affinityMatches = (
+  node: NodeSnapshot,
+  terms: readonly NodeSelectorTerm[] | undefined,
+): boolean => terms === undefined || terms.some((term) => termMatches(node, term));
+
+function termMatches(node: NodeSnapshot, term: NodeSelectorTerm): boolean {
+  const expressions = term.matchExpressions ?? [];
+  const fields = term.matchFields ?? [];
+  if (expressions.length + fields.length === 0) return false;
+  return (
+    expressions.every((one) => requirementMatches(node.labels[one.key], one)) &&
+    fields.every((one) => one.key === "metadata.name" && requirementMatches(node.name, one))
+  );
+}
+
+function requirementMatches(
+  actual: string | undefined,
+  requirement: NodeSelectorRequirement,
+): boolean {
+  const values = requirement.values ?? [];
+  switch (requirement.operator) {
+    case "In":
+      return actual !== undefined && values.includes(actual);
+    case "NotIn":
+      return actual === undefined || !values.includes(actual);
+    case "Exists":
+      return actual !== undefined;
+    case "DoesNotExist":
+      return actual === undefined;
+    case "Gt":
+      return compareIntegers(actual, values[0], (a, b) => a > b);
+    case "Lt":
+      return compareIntegers(actual, values[0], (a, b) => a < b);
+    default:
+      return false;
+  }
+}
+
+function compareIntegers(
+  actual: string | undefined,
+  bound: string | undefined,
+  reservations: (a: bigint, b: bigint) => boolean,
+): boolean {
+  if (!isInteger(actual) || !isInteger(bound)) return false;
+  return reservations(BigInt(actual), BigInt(bound));
+}
+
+const isInteger = (text: string | undefined): text is string =>
+  text !== undefined && /^[+-]?\d+$/.test(text);
+
+/** PreferNoSchedule is a wish, not a filter. */
+const keepsPodsOut = (taint: Taint): boolean =>
+  taint.effect === "NoSchedule" || taint.effect === "NoExecute";
+
+const toleratesAll = (taints: readonly Taint[], tolerations: readonly Toleration[]): boolean =>
+  taints.filter(keepsPodsOut).every((taint) => tolerations.some((one) => tolerates(one, taint)));
+
+function tolerates(toleration: Toleration, taint: Taint): boolean {
+  if (toleration.effect && toleration.effect !== taint.effect) return false;
+  if (toleration.key && toleration.key !== taint.key) return false;
+  if (toleration.operator === "Exists") return true;
+  return Boolean(toleration.key) && (toleration.value ?? "") === (taint.value ?? "");
+}

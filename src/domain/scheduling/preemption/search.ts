@@ -1,0 +1,278 @@
+/**
+ * The search for victims, given who may be evicted. First whether everyone together is enough: "impossible" is exact
+ * and cheap. Then the cheapest of several sets, each stripped of whatever it does not need:
+ * - per node, the exact optimum that makes room for the whole gang there (for a single pod: the optimum at all);
+ * - node by node, the fewest evicted pods for each pod placed;
+ * - plain greed in order of preference.
+ */
+import {
+  type Candidate,
+  compareCost,
+  compareCostDescending,
+  comparePreference,
+  totalPods,
+} from "./ordering.ts";
+import { cheapestCover, type SetCoverItem } from "./set-cover.ts";
+import { type Excess, GangFit } from "./gang-fit.ts";
+import type { NodeState } from "../nodes.ts";
+import type { Demand } from "../placement.ts";
+import { NOTHING, subtract, times } from "../resources.ts";
+import type { Resources } from "../types.ts";
+
+export interface SearchInput {
+  /** Nodes that accept the preemptor. */
+  readonly nodes: readonly NodeState[];
+  readonly demand: Demand;
+  readonly candidates: readonly Candidate[];
+  /** Quotas that must be relieved as well. */
+  readonly over: readonly Excess[];
+}
+
+export interface ConsideredSet {
+  readonly how: string;
+  readonly set: readonly Candidate[];
+}
+
+export interface Found extends ConsideredSet {
+  /** What else would do, cheapest first. */
+  readonly others: readonly ConsideredSet[];
+}
+
+/** Alternatives kept for the preemption log. */
+const MAX_OTHERS = 3;
+/** Pods more to be placed on one node, tried one number after the other, when a gang is spread. */
+const MAX_STRIDE = 8;
+
+/** Whether evicting all candidates would be enough. */
+export function isPossible(input: SearchInput): boolean {
+  return roomAfter(input, input.candidates).sufficient;
+}
+
+/** The victims, or undefined when all candidates together are not enough. */
+export function findCheapest(input: SearchInput): Found | undefined {
+  if (!isPossible(input)) return undefined;
+  const sets = distinct(considered(input)).sort((a, b) => compareCost(a.set, b.set));
+  const [best, ...others] = sets;
+  return best && { ...best, others: others.slice(0, MAX_OTHERS) };
+}
+
+/** Different ways lead to the same set; the first way found names it. */
+function distinct(sets: readonly ConsideredSet[]): ConsideredSet[] {
+  const byMembers = new Map<string, ConsideredSet>();
+  for (const one of sets) {
+    const members = one.set
+      .map(({ job }) => job.id)
+      .sort()
+      .join(" ");
+    if (!byMembers.has(members)) byMembers.set(members, one);
+  }
+  return [...byMembers.values()];
+}
+
+function considered(input: SearchInput): ConsideredSet[] {
+  const perNode = wholeGangPerNode(input);
+  if (input.demand.parallelism === 1) return perNode;
+  return [
+    // The room made on one node may not all be needed together with what other nodes have.
+    ...perNode.map(({ how, set }) => ({ how, set: minimal(input, set) })),
+    { how: "spread over nodes", set: minimal(input, spread(input)) },
+    { how: "in order of preference", set: greedyVictims(input) },
+  ];
+}
+
+/** In order of preference until the gang fits, then without what was not needed. */
+export function greedyVictims(input: SearchInput): readonly Candidate[] {
+  const room = roomAfter(input, []);
+  const chosen: Candidate[] = [];
+  for (const candidate of [...input.candidates].sort(comparePreference)) {
+    if (room.sufficient) break;
+    room.leave(candidate);
+    chosen.push(candidate);
+  }
+  return minimal(input, chosen);
+}
+
+function roomAfter(input: SearchInput, gone: readonly Candidate[]): GangFit {
+  const room = new GangFit(input.nodes, input.demand, input.over);
+  for (const candidate of gone) room.leave(candidate);
+  return room;
+}
+
+/** Drops victims, dearest first, as long as the gang still fits. Once is enough: fewer victims never make more room. */
+function minimal(input: SearchInput, set: readonly Candidate[]): readonly Candidate[] {
+  const room = roomAfter(input, set);
+  return set.toSorted(compareCostDescending).filter((candidate) => {
+    room.reprieve(candidate);
+    if (room.sufficient) return false;
+    room.leave(candidate);
+    return true;
+  });
+}
+
+/** For each node, the cheapest set that makes room for all pods there; where there is room already, for the quotas alone. */
+function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
+  const start = roomAfter(input, []);
+  if (start.podsMissing <= 0) return quotasAlone(input);
+  const need = times(input.demand.perPod, input.demand.parallelism);
+  const onNode = candidatesByNode(input.candidates);
+  const sets: ConsideredSet[] = [];
+  let best: readonly Candidate[] | undefined;
+  for (const node of input.nodes) {
+    const local = onNode.get(node.name) ?? [];
+    if (local.length === 0) continue;
+    const target = { node: node.name, missing: subtract(need, node.future) };
+    const set = cheapestCover(itemsFor(input, local, target), deficitsOf(input, target), best);
+    if (!set) continue;
+    best = set;
+    sets.push({ how: `on ${node.name}`, set });
+  }
+  return sets;
+}
+
+function quotasAlone(input: SearchInput): ConsideredSet[] {
+  const set = cheapestCover(itemsFor(input, [], undefined), deficitsOf(input, undefined));
+  return set ? [{ how: "under its own plan", set }] : [];
+}
+
+interface Target {
+  readonly node: string;
+  readonly missing: Resources;
+}
+
+/** Candidates that free something on the node or under an exceeded quota. */
+function itemsFor(
+  input: SearchInput,
+  local: readonly Candidate[],
+  target: Target | undefined,
+): SetCoverItem[] {
+  const underQuotas = input.candidates.filter((candidate) =>
+    input.over.some(({ quota }) => quota.reliefBy(candidate.job) > 0),
+  );
+  return [...new Set([...local, ...underQuotas])].map((candidate) => ({
+    candidate,
+    frees: [...freedOn(candidate, target), ...freedUnder(candidate, input.over)],
+  }));
+}
+
+function freedOn(candidate: Candidate, target: Target | undefined): readonly number[] {
+  if (!target) return [];
+  const pods = candidate.job.allocations
+    .filter(({ node }) => node === target.node)
+    .reduce((sum, one) => sum + one.pods, 0);
+  return dimensions(pods > 0 ? times(candidate.job.perPod, pods) : NOTHING);
+}
+
+const freedUnder = (candidate: Candidate, over: readonly Excess[]): readonly number[] =>
+  over.map(({ quota }) => quota.reliefBy(candidate.job));
+
+const deficitsOf = (input: SearchInput, target: Target | undefined): readonly number[] => [
+  ...(target ? dimensions(relevant(target.missing, input.demand.perPod)) : []),
+  ...input.over.map(({ amount }) => amount),
+];
+
+const dimensions = (amount: Resources): readonly number[] => [
+  amount.gpus,
+  amount.cpuMillis,
+  amount.memoryBytes,
+  amount.pods,
+];
+
+/** What is not asked for is not missing, even on a node that is overcommitted in it. */
+const relevant = (missing: Resources, perPod: Resources): Resources => ({
+  gpus: perPod.gpus > 0 ? missing.gpus : 0,
+  cpuMillis: perPod.cpuMillis > 0 ? missing.cpuMillis : 0,
+  memoryBytes: perPod.memoryBytes > 0 ? missing.memoryBytes : 0,
+  pods: perPod.pods > 0 ? missing.pods : 0,
+});
+
+function candidatesByNode(candidates: readonly Candidate[]): ReadonlyMap<string, Candidate[]> {
+  const byNode = new Map<string, Candidate[]>();
+  for (const candidate of candidates) {
+    for (const node of new Set(candidate.job.allocations.map((one) => one.node))) {
+      const known = byNode.get(node);
+      if (known) known.push(candidate);
+      else byNode.set(node, [candidate]);
+    }
+  }
+  return byNode;
+}
+
+interface Offer {
+  readonly extraPods: number;
+  readonly set: readonly Candidate[];
+}
+
+/** Node by node, always where one more pod of the gang costs the fewest evicted pods. */
+function spread(input: SearchInput): readonly Candidate[] {
+  const room = roomAfter(input, []);
+  const left = new Set(input.candidates);
+  const chosen: Candidate[] = [];
+  const offers = new Map<string, Offer | undefined>();
+  while (room.podsMissing > 0) {
+    const offer = bestOffer(input, room, left, offers);
+    if (!offer) break;
+    for (const candidate of offer.set) {
+      room.leave(candidate);
+      left.delete(candidate);
+      chosen.push(candidate);
+      for (const { node } of candidate.job.allocations) offers.delete(node);
+    }
+  }
+  return [...chosen, ...relief(input, room, left)];
+}
+
+/** What the quotas still need when the nodes have enough. */
+function relief(
+  input: SearchInput,
+  room: GangFit,
+  left: ReadonlySet<Candidate>,
+): readonly Candidate[] {
+  const over = input.over.map(({ quota }) => ({ quota, amount: room.excessOf(quota) }));
+  const rest = { ...input, candidates: [...left], over };
+  return cheapestCover(itemsFor(rest, [], undefined), deficitsOf(rest, undefined)) ?? [];
+}
+
+function bestOffer(
+  input: SearchInput,
+  room: GangFit,
+  left: ReadonlySet<Candidate>,
+  offers: Map<string, Offer | undefined>,
+): Offer | undefined {
+  const onNode = candidatesByNode([...left]);
+  let best: Offer | undefined;
+  for (const node of input.nodes) {
+    const local = onNode.get(node.name);
+    if (!local) continue;
+    // What was offered for more pods than are missing now is no bargain any more.
+    const isKnown = offers.has(node.name);
+    const tooMany = (offers.get(node.name)?.extraPods ?? 0) > room.podsMissing;
+    if (!isKnown || tooMany) offers.set(node.name, offerOf(input, room, node.name, local));
+    const offer = offers.get(node.name);
+    if (offer && (!best || compareOffers(offer, best) < 0)) best = offer;
+  }
+  return best;
+}
+
+function offerOf(
+  input: SearchInput,
+  room: GangFit,
+  node: string,
+  local: readonly Candidate[],
+): Offer | undefined {
+  let best: Offer | undefined;
+  const most = Math.min(room.podsMissing, MAX_STRIDE);
+  for (let extraPods = 1; extraPods <= most; extraPods += 1) {
+    const need = times(input.demand.perPod, room.fitsOn(node) + extraPods);
+    const target = { node, missing: subtract(need, room.roomOn(node) ?? NOTHING) };
+    const alone = { ...input, over: [] };
+    const set = cheapestCover(itemsFor(alone, local, target), deficitsOf(alone, target));
+    if (!set) break;
+    if (!best || compareOffers({ extraPods, set }, best) < 0) best = { extraPods, set };
+  }
+  return best;
+}
+
+const compareOffers = (a: Offer, b: Offer): number =>
+  totalPods(a.set) * b.extraPods - totalPods(b.set) * a.extraPods ||
+  b.extraPods - a.extraPods ||
+  compareCost(a.set, b.set);

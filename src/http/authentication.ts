@@ -1,0 +1,120 @@
+/** Who asks: proved by a bearer token (TokenReview), or by a signature with the key of a client certificate. */
+import { createHash } from "node:crypto";
+import { audience, tokenHeader } from "../api/http/identity.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { CertificateVerifier } from "./client-certificate.ts";
+import { ExpiringCache } from "./expiring-cache.ts";
+import type { Caller, SignedRequest } from "./identity.ts";
+import { HttpProblem } from "./problem.ts";
+
+const cacheCapacity = 10_000;
+const knownForSeconds = 60;
+const rejectedForSeconds = 10;
+const maxToken = 16_384;
+const reviewTimeoutSeconds = 10;
+
+interface TokenReviewStatus {
+  readonly authenticated?: boolean;
+  readonly error?: string;
+  readonly audiences?: readonly string[];
+  readonly user?: {
+    readonly username?: string;
+    readonly uid?: string;
+    readonly groups?: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
+}
+
+export interface AuthenticatorOptions {
+  readonly kube: KubeClient;
+  readonly clock: Clock;
+  readonly certificates: CertificateVerifier;
+}
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  readonly #tokens: ExpiringCache<Caller | undefined>;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+    this.#tokens = new ExpiringCache({
+      clock: options.clock,
+      capacity: cacheCapacity,
+      seconds: (caller) => (caller === undefined ? rejectedForSeconds : knownForSeconds),
+    });
+  }
+
+  /** Throws HttpProblem: Unauthenticated, TokenRejected, CertificateRejected. */
+  async identify(request: SignedRequest): Promise<Caller> {
+    const { token } = request;
+    if (token === undefined || token === "") {
+      throw new HttpProblem(
+        "Unauthenticated",
+        `the header ${tokenHeader} is missing: it holds a bearer token of the cluster, or what kubectl-rota signs with your client certificate's key`,
+      );
+    }
+    if (token.length > maxToken) throw new HttpProblem("TokenRejected", "the token is too long");
+    if (headerOf(token)?.["x5c"] !== undefined) return this.#options.certificates.verify(request);
+    const hash = createHash("sha256").update(token).digest("base64");
+    const caller = await this.#tokens.get(hash, () => this.#review(token));
+    if (caller) return caller;
+    throw new HttpProblem(
+      "TokenRejected",
+      "the cluster does not accept the token: it may have expired; get a new one and ask again",
+    );
+  }
+
+  /** A token made for Rota is reviewed as such, any other one as a token of the API server. */
+  async #review(token: string): Promise<Caller | undefined> {
+    const audiences = isMadeForRota(token) ? { audiences: [audience] } : {};
+    const review = (await this.#options.kube.raw(
+      "POST",
+      "/apis/authentication.k8s.io/v1/tokenreviews",
+      {
+        apiVersion: "authentication.k8s.io/v1",
+        kind: "TokenReview",
+        spec: { token, ...audiences },
+      },
+      { timeoutSeconds: reviewTimeoutSeconds, safety: "repeatable" },
+    )) as { readonly status?: TokenReviewStatus };
+    return callerOf(review.status ?? {}, audiences.audiences);
+  }
+}
+
+/** An authenticator that does not know audiences answers with none: its tokens are the API server's own. */
+function callerOf(
+  { authenticated, user, audiences = [] }: TokenReviewStatus,
+  asked: readonly string[] | undefined,
+): Caller | undefined {
+  if (authenticated !== true || user?.username === undefined || user.username === "") {
+    return undefined;
+  }
+  if (asked !== undefined && !asked.some((one) => audiences.includes(one))) return undefined;
+  return {
+    user: user.username,
+    groups: user.groups ?? [],
+    ...(user.uid === undefined ? {} : { uid: user.uid }),
+    ...(user.extra === undefined ? {} : { extra: user.extra }),
+    by: "token",
+  };
+}
+
+function partOf(token: string, index: 0 | 1): Readonly<Record<string, unknown>> | undefined {
+  const parts = token.split(".");
+  if (parts.length !== 3) return undefined;
+  try {
+    const value: unknown = JSON.parse(Buffer.from(parts[index] ?? "", "base64url").toString());
+    return typeof value === "object" && value !== null ? { ...value } : undefined;
+  } catch {
+    return undefined; // a token that is no JWT: the API server knows what it is
+  }
+}
+
+const headerOf = (token: string) => partOf(token, 0);
+
+/** Read without a look at the signature: it only decides what the API server is asked. */
+function isMadeForRota(token: string): boolean {
+  const aud = partOf(token, 1)?.["aud"];
+  return aud === audience || (Array.isArray(aud) && aud.includes(audience));
+}

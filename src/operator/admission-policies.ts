@@ -1,0 +1,148 @@
+/**
+ * Which of Rota's admission policies are in force. The operator works without them; it says what is then not
+ * guaranteed, at its start and whenever that changes.
+ */
+import type { KubeClient } from "../kube/client.ts";
+import { isForbidden, isNotFound } from "../kube/errors.ts";
+import type { KubeObject, ResourceName } from "../kube/resource.ts";
+import { fieldsOf } from "../resources/meta.ts";
+import { sleepUnlessAborted } from "../runtime/clock.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { errorText } from "../runtime/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Gauge, Metrics } from "../runtime/metrics.ts";
+
+type PolicyKind = "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy";
+
+interface AdmissionPolicy {
+  readonly kind: PolicyKind;
+  readonly policy: string;
+  /** What can happen without it. */
+  readonly otherwise: string;
+}
+
+const policies: readonly AdmissionPolicy[] = [
+  {
+    kind: "ValidatingAdmissionPolicy",
+    policy: "rota-commit-author",
+    otherwise: "spec.author of a ConfigCommit can be anybody's name",
+  },
+  {
+    kind: "ValidatingAdmissionPolicy",
+    policy: "rota-job-submitter",
+    otherwise: "the annotation rota.dev/submitter of a Job can be anybody's name",
+  },
+  {
+    kind: "ValidatingAdmissionPolicy",
+    policy: "rota-pod-labels",
+    otherwise: "whoever may create pods in a project's namespace can pass them off as a job's",
+  },
+  {
+    kind: "ValidatingAdmissionPolicy",
+    policy: "rota-config-maps",
+    otherwise:
+      "whoever may create ConfigMaps can put another configuration in the place of a commit's",
+  },
+  {
+    kind: "MutatingAdmissionPolicy",
+    policy: "rota-commit-author",
+    otherwise: "a ConfigCommit has an author only where its maker writes one",
+  },
+  {
+    kind: "MutatingAdmissionPolicy",
+    policy: "rota-job-submitter",
+    otherwise: "a Job has a submitter only where its maker writes one",
+  },
+];
+
+type PolicyState = "in force" | "missing" | "unknown";
+
+const resource = (kind: string): ResourceName => ({
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: kind.toLowerCase().replace(/y$/, "ie").concat("s"),
+  kind,
+  namespaced: false,
+});
+
+/** A mutating binding has no actions; a validating one may only warn. */
+const refuses = (kind: PolicyKind, binding: KubeObject): boolean => {
+  const { validationActions } = fieldsOf(binding["spec"]);
+  return (
+    kind === "MutatingAdmissionPolicy" ||
+    (Array.isArray(validationActions) && validationActions.includes("Deny"))
+  );
+};
+
+async function stateOf(
+  kube: KubeClient,
+  { kind, policy }: AdmissionPolicy,
+  signal: AbortSignal,
+): Promise<PolicyState> {
+  try {
+    await kube.get(resource(kind), policy, { signal });
+    const binding = await kube.get(resource(`${kind}Binding`), policy, { signal });
+    return refuses(kind, binding) ? "in force" : "missing";
+  } catch (error) {
+    if (isNotFound(error)) return "missing";
+    if (isForbidden(error)) return "unknown";
+    throw error;
+  }
+}
+
+export const admissionPolicyGauge = (metrics: Metrics): Gauge =>
+  metrics.gauge({
+    name: "admission_policy_in_force",
+    help: "1 where the policy and its binding are installed; 0 where they are missing or may not be read",
+    labelNames: ["kind", "policy"],
+  });
+
+export interface AdmissionPolicyOptions {
+  readonly kube: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly gauge: Gauge;
+}
+
+const recheckSeconds = 600;
+
+class AdmissionPolicies {
+  readonly #options: AdmissionPolicyOptions;
+  readonly #reported = new Map<AdmissionPolicy, PolicyState>();
+
+  constructor(options: AdmissionPolicyOptions) {
+    this.#options = options;
+  }
+
+  async check(signal: AbortSignal): Promise<void> {
+    const { kube, gauge } = this.#options;
+    for (const expected of policies) {
+      const { kind, policy } = expected;
+      const state = await stateOf(kube, expected, signal);
+      gauge.set({ kind, policy }, state === "in force" ? 1 : 0);
+      if (this.#reported.get(expected) !== state) this.#report(expected, state);
+      this.#reported.set(expected, state);
+    }
+  }
+
+  #report({ kind, policy, otherwise }: AdmissionPolicy, state: PolicyState): void {
+    const { logger } = this.#options;
+    if (state === "in force") logger.info("an admission policy is in force", { kind, policy });
+    else logger.warn("not guaranteed by the cluster", { kind, policy, state, otherwise });
+  }
+}
+
+/** Looks at once and then now and then, until the signal is aborted; never throws. */
+export async function watchAdmissionPolicies(
+  options: AdmissionPolicyOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const checked = new AdmissionPolicies(options);
+  while (!signal.aborted) {
+    await checked.check(signal).catch((error: unknown) => {
+      if (!signal.aborted)
+        options.logger.warn("cannot read admission policies", { error: errorText(error) });
+    });
+    await sleepUnlessAborted(options.clock, recheckSeconds, signal);
+  }
+}

@@ -1,0 +1,101 @@
+/** The watched resources, with their indices. */
+import { indices, ownerKey } from "../controllers/context.ts";
+import type { Informers, OwnedInformers } from "../controllers/context.ts";
+import type { KubeClient } from "../kube/client.ts";
+import { createInformer } from "../kube/reflector.ts";
+import type { ResourceType } from "../kube/resource.ts";
+import { OwnedObjects } from "../resources/owned-objects.ts";
+import type { Owned } from "../resources/owned-objects.ts";
+import {
+  projectClaims,
+  projectConfigMaps,
+  projectNamespaces,
+  projectRoleBindings,
+} from "../resources/tenant-types.ts";
+import {
+  configCommits,
+  jobs,
+  nodesOf,
+  podsOf,
+  priorityClasses,
+  projects,
+  resourcePlans,
+} from "../resources/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Informer } from "../runtime/informer.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+
+export interface InformersOptions {
+  readonly kube: KubeClient;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly gpuResource: string;
+}
+
+export interface RunningInformers extends Informers {
+  readonly owned: OwnedInformers;
+  /** Resolves when every cache holds its collection. They follow it until `stop`: work that is drained reads them. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  synced(): boolean;
+}
+
+export function createInformers(options: InformersOptions): RunningInformers {
+  const { kube: client, clock, logger, metrics, gpuResource } = options;
+  const all: Informer<unknown>[] = [];
+  const follow = <T>(type: ResourceType<T>): Informer<T> => {
+    const informer = createInformer({ client, type, clock, logger, metrics });
+    all.push(informer);
+    return informer;
+  };
+  const informers: Informers = {
+    projects: follow(projects),
+    plans: follow(resourcePlans),
+    jobs: follow(jobs),
+    commits: follow(configCommits),
+    priorityClasses: follow(priorityClasses),
+    nodes: follow(nodesOf(gpuResource)),
+    pods: follow(podsOf(gpuResource)),
+  };
+  const own = <T extends Owned>(type: ResourceType<T>) =>
+    new OwnedObjects(type, follow(type), clock);
+  const owned: OwnedInformers = {
+    namespaces: own(projectNamespaces),
+    roleBindings: own(projectRoleBindings),
+    claims: own(projectClaims),
+    configMaps: own(projectConfigMaps),
+  };
+  addIndices(informers);
+  owned.claims.informer.store.addIndex(indices.claimsByNamespace, ({ namespace }) => [namespace]);
+  owned.configMaps.informer.store.addIndex(indices.configMapsByNamespace, ({ namespace }) => [
+    namespace,
+  ]);
+  const following = new AbortController();
+  return {
+    ...informers,
+    owned,
+    start: async () => {
+      for (const informer of all) informer.start(following.signal);
+      await Promise.all(all.map((informer) => informer.whenSynced()));
+      logger.info("all caches are synced");
+    },
+    stop: async () => {
+      following.abort(new Error("the operator is stopping"));
+      await Promise.all(all.map((informer) => informer.stopped()));
+    },
+    synced: () => all.every((informer) => informer.synced()),
+  };
+}
+
+function addIndices({ projects, plans, pods, commits, jobs }: Informers): void {
+  const { store } = projects;
+  store.addIndex(indices.projectsByParent, ({ spec }) => (spec.parent ? [spec.parent] : []));
+  store.addIndex(indices.projectsByNamespace, ({ name, spec }) => [spec.namespace ?? name]);
+  plans.store.addIndex(indices.plansByOwner, ({ spec }) => [ownerKey(spec.owner)]);
+  pods.store.addIndex(indices.podsByJob, ({ jobKey }) => (jobKey === "" ? [] : [jobKey]));
+  pods.store.addIndex(indices.podsByNode, ({ nodeName }) => (nodeName === "" ? [] : [nodeName]));
+  commits.store.addIndex(indices.commitsByNamespace, ({ namespace }) => [namespace]);
+  jobs.store.addIndex(indices.jobsByNamespace, ({ namespace }) => [namespace]);
+}

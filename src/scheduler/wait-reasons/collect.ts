@@ -1,0 +1,38 @@
+/** What a cycle says of every waiting job, of those too that it did not look at. */
+import type { QueuePlace } from "../../db/scheduling/positions.ts";
+import { sameProjectAs, redactFor } from "../../domain/redaction.ts";
+import type { Decision, Snapshot, WaitVerdict } from "../../domain/scheduling/types.ts";
+import type { ExplainedJob, Round } from "./publisher.ts";
+
+const unseen =
+  "waits behind jobs of its project that ask for the same and wait as well; their reasons are its own";
+
+/**
+ * `places` are the jobs of the whole queue, where the claim left some of them out and they were asked for; undefined
+ * where nothing was left out. With `isStale` the claim left some out and their places were not asked for this time.
+ */
+export function collectRound(
+  snapshot: Snapshot,
+  decision: Decision,
+  places: readonly QueuePlace[] | undefined,
+  isStale: boolean,
+): Round {
+  const positions = new Map(places?.map(({ id, position }) => [id, position]));
+  const keys = new Map(snapshot.queue.map(({ id, key }) => [id, key]));
+  const waits = decision.verdicts.filter(
+    (verdict): verdict is WaitVerdict => verdict.kind === "wait",
+  );
+  const seen = waits.map(({ jobId, reason, message, redactables, position }): ExplainedJob => {
+    const key = keys.get(jobId) ?? "";
+    const shown = redactFor(sameProjectAs(key), message, redactables);
+    return { jobId, key, reason, message: shown, position: positions.get(jobId) ?? position };
+  });
+  const judged = new Set(decision.verdicts.map(({ jobId }) => jobId));
+  const others = (places ?? [])
+    .filter(({ id, isBackingOff }) => !judged.has(id) && !isBackingOff)
+    .map(({ id: jobId, key, position }): ExplainedJob => {
+      return { jobId, key, reason: "Queued", message: unseen, position };
+    });
+  const settled = decision.verdicts.flatMap(({ kind, jobId }) => (kind === "wait" ? [] : [jobId]));
+  return { explained: [...seen, ...others], settled, isComplete: !isStale };
+}

@@ -1,0 +1,223 @@
+/** The part of a cycle that carries out onWindowClose Evict: notices, evictions at the end of the grace period. */
+import { releaseReservations } from "../../db/jobs/reservations.ts";
+import { preempt } from "../../db/jobs/preempt.ts";
+import { readEvictWindows } from "../../db/scheduling/closing-windows.ts";
+import { overQuotaAt } from "../../db/scheduling/entitlement.ts";
+import type { Queryable } from "../../db/client/types.ts";
+import type { OverQuotaJob } from "../../domain/scheduling/entitlement.ts";
+import { judgeCloses } from "../../domain/scheduling/window-close.ts";
+import type {
+  QuotaCloses,
+  ClosesDecision,
+  WindowEviction,
+  WindowNotice,
+} from "../../domain/scheduling/window-close.ts";
+import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
+import type { ClosingWindow } from "../../domain/window-schedule.ts";
+import { instantBefore, secondOfWeek } from "../../domain/windows.ts";
+import { rejectedForSeconds } from "../eviction-probe.ts";
+import type { Candidate, EvictionProbe } from "../eviction-probe.ts";
+import type { WindowNotices } from "./notices.ts";
+
+export interface WindowOptions {
+  readonly timeZone: string;
+  /** How long before the close jobs are told. */
+  readonly windowWarningSeconds: number;
+  /** How long after the close they may go on. */
+  readonly windowGraceSeconds: number;
+  readonly notices: WindowNotices;
+  readonly probe: EvictionProbe;
+}
+
+export interface ClosesReport {
+  readonly notices: readonly WindowNotice[];
+  /** Jobs whose row changed. */
+  readonly changedKeys: readonly string[];
+  readonly evictions: readonly WindowEviction[];
+  /** Jobs to ask the API server about before they are evicted. */
+  readonly toProbe: readonly Candidate[];
+  readonly nextInstantSeconds: number | undefined;
+}
+
+const nothing: ClosesReport = {
+  notices: [],
+  changedKeys: [],
+  evictions: [],
+  toProbe: [],
+  nextInstantSeconds: undefined,
+};
+
+/** Evictions of one cycle; more are the next cycle's. */
+const maxEvictions = 200;
+/** Different closes that one cycle looks ahead to: bounds its statements. */
+const maxLookahead = 4;
+
+interface Scene {
+  readonly db: Queryable;
+  readonly pool: string;
+  readonly now: Temporal.Instant;
+  readonly options: WindowOptions;
+}
+
+/** Who would be past the quantities at each of these seconds of the week. */
+async function lookAhead(
+  { db, pool }: Scene,
+  seconds: readonly number[],
+): Promise<ReadonlyMap<number, readonly OverQuotaJob[]>> {
+  const found = new Map<number, readonly OverQuotaJob[]>();
+  for (const second of [...new Set(seconds)].slice(0, maxLookahead)) {
+    found.set(second, await overQuotaAt(db, pool, second));
+  }
+  return found;
+}
+
+async function quotaCloses(
+  scene: Scene,
+  windows: ReadonlyMap<string, readonly ClosingWindow[]>,
+): Promise<QuotaCloses[]> {
+  const { now, options } = scene;
+  const second = secondOfWeek(now, options.timeZone);
+  const closes = [...windows].map(([quotaId, own]) => ({
+    quotaId,
+    next: nextEvictClose(own, second),
+    last: lastEvictClose(own, second),
+  }));
+  const soon = closes
+    .flatMap(({ next }) => next ?? [])
+    .filter(({ seconds }) => seconds <= options.windowWarningSeconds)
+    .toSorted((one, other) => one.seconds - other.seconds);
+  const then = await lookAhead(
+    scene,
+    soon.map(({ atSecond }) => atSecond),
+  );
+  return closes.map(({ quotaId, next, last }) => {
+    const overQuota = next && soon.includes(next) ? then.get(next.atSecond) : undefined;
+    return {
+      quotaId,
+      next: next && overQuota && { close: next, overQuota },
+      last: last && {
+        close: last,
+        atSeconds: instantBefore(now, options.timeZone, last.seconds).epochMilliseconds / 1000,
+      },
+    };
+  });
+}
+
+/** The earliest second at which somebody is to be warned. */
+function secondsToWarning(
+  { now, options }: Scene,
+  windows: ReadonlyMap<string, readonly ClosingWindow[]>,
+): number | undefined {
+  const second = secondOfWeek(now, options.timeZone);
+  const waits = [...windows.values()]
+    .flatMap((own) => nextEvictClose(own, second) ?? [])
+    .map(({ seconds }) => seconds - options.windowWarningSeconds)
+    .filter((seconds) => seconds > 0);
+  return waits.length === 0 ? undefined : Math.min(...waits);
+}
+
+const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
+  jobId,
+  key,
+  attempt,
+});
+
+/**
+ * Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. Where a
+ * budget does not let all of them go together, the first in rank stay.
+ */
+async function evict(
+  { db, pool, options: { probe } }: Scene,
+  eviction: WindowEviction,
+): Promise<Pick<ClosesReport, "changedKeys" | "toProbe">> {
+  const rejected = probe.rejections();
+  const open = eviction.jobs
+    .toReversed()
+    .filter(({ id }) => !rejected.has(id))
+    .slice(0, maxEvictions);
+  const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf));
+  if (allowed.length === 0) return { changedKeys: [], toProbe };
+  const isWritten = await preempt(db, {
+    id: crypto.randomUUID(),
+    pool,
+    rule: "WindowClosed",
+    reason: eviction.reason,
+    alternatives: [],
+    victims: allowed.map(({ jobId, attempt }) => ({ id: jobId, attempt, rule: "WindowClosed" })),
+  });
+  if (!isWritten) return { changedKeys: [], toProbe };
+  probe.spend(allowed);
+  return { changedKeys: allowed.map(({ key }) => key), toProbe };
+}
+
+async function release({ db }: Scene, { releases }: ClosesDecision): Promise<string[]> {
+  if (releases.length === 0) return [];
+  const written = await releaseReservations(
+    db,
+    releases.map(({ job: { id, attempt }, message }) => ({
+      id,
+      attempt,
+      reason: "WindowClosed",
+      message,
+    })),
+  );
+  const ids = new Set(written.map(({ id }) => id));
+  return releases.filter(({ job }) => ids.has(job.id)).map(({ job }) => job.key);
+}
+
+/** A job that a budget protects says so. */
+const withRejection = (
+  notice: WindowNotice,
+  rejections: ReadonlyMap<string, string>,
+): WindowNotice => {
+  const rejection = rejections.get(notice.job.id);
+  return rejection === undefined
+    ? notice
+    : {
+        ...notice,
+        message: `${notice.message}; it stays for now, protected by PodDisruptionBudget ${rejection}`,
+      };
+};
+
+const earliest = (instants: readonly (number | undefined)[]): number | undefined => {
+  const known = instants.filter((seconds) => seconds !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
+};
+
+/** Call it after the marks were refreshed, with who was found past the quantities. */
+export async function closeWindows(
+  db: Queryable,
+  pool: string,
+  now: Temporal.Instant,
+  overQuota: readonly OverQuotaJob[],
+  options: WindowOptions,
+): Promise<ClosesReport> {
+  const scene: Scene = { db, pool, now, options };
+  const windows = await readEvictWindows(db, pool);
+  if (windows.size === 0) return nothing;
+  const decision = judgeCloses({
+    nowSeconds: now.epochMilliseconds / 1000,
+    graceSeconds: options.windowGraceSeconds,
+    quotas: await quotaCloses(scene, windows),
+    overQuota,
+    noticedSince: (job) => options.notices.since(pool, job),
+  });
+  const released = await release(scene, decision);
+  const done = [];
+  for (const eviction of decision.evictions) done.push(await evict(scene, eviction));
+  const rejections = options.probe.rejections();
+  const isAnyRejected = decision.evictions.some(({ jobs }) =>
+    jobs.some(({ id }) => rejections.has(id)),
+  );
+  return {
+    notices: decision.notices.map((notice) => withRejection(notice, rejections)),
+    changedKeys: [...released, ...done.flatMap(({ changedKeys }) => changedKeys)],
+    evictions: decision.evictions,
+    toProbe: done.flatMap(({ toProbe }) => toProbe),
+    nextInstantSeconds: earliest([
+      decision.nextInstantSeconds,
+      secondsToWarning(scene, windows),
+      isAnyRejected ? rejectedForSeconds : undefined,
+    ]),
+  };
+}

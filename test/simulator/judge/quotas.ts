@@ -1,0 +1,73 @@
+/**
+ * How much of each quota jobs inside their plans use, and what is kept for those that wait, while the judge goes
+ * through a cycle. Borrowers take nothing from a quantity.
+ */
+import type { NaiveQuota } from "./plans.ts";
+import { occupies, type World, type WorldJob } from "./world.ts";
+
+interface Kept {
+  readonly demand: number;
+  /** In the queue. */
+  readonly place: number;
+  readonly inside: boolean;
+}
+
+export class Quotas {
+  readonly #used = new Map<string, number>();
+  /** By quota: what waiting jobs ask for, by their id. */
+  readonly #kept = new Map<string, Map<string, Kept>>();
+
+  readonly #borrows: (job: WorldJob) => boolean;
+
+  constructor(world: World, borrows: (job: WorldJob) => boolean) {
+    this.#borrows = borrows;
+    for (const job of world.jobs.values()) if (occupies(job) && !borrows(job)) this.#add(job, 1);
+  }
+
+  /** The quotas it would break when others have gone. */
+  over(job: WorldJob, gone: readonly WorldJob[] = []): readonly NaiveQuota[] {
+    return job.quotas.filter(({ id, demand, limit }) => {
+      const relieved = gone
+        .filter((one) => !this.#borrows(one))
+        .flatMap(({ quotas }) => quotas)
+        .filter((quota) => quota.id === id)
+        .reduce((sum, quota) => sum + quota.demand, 0);
+      return this.#of(id) - relieved + demand > limit;
+    });
+  }
+
+  /** Whether it would take what is kept for a job before it; those inside their plans come before borrowers. */
+  isBehind(job: WorldJob, place: number, inside: boolean): boolean {
+    return job.quotas.some(({ id, demand, limit }) => {
+      const others = [...(this.#kept.get(id) ?? [])]
+        .filter(([other]) => other !== job.id)
+        .filter(([, one]) => one.place < place || (one.inside && !inside));
+      const kept = others.reduce((sum, [, one]) => sum + one.demand, 0);
+      return others.length > 0 && this.#of(id) + kept + demand > limit;
+    });
+  }
+
+  /** Nothing is kept for a job that is larger than the plans themselves. */
+  reserve(job: WorldJob, place: number, inside: boolean): void {
+    if (job.unplanned || job.quotas.some(({ demand, limit }) => demand > limit)) return;
+    for (const { id, demand } of job.quotas)
+      this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, { demand, place, inside }));
+  }
+
+  charge(job: WorldJob, borrowing: boolean): void {
+    if (!borrowing) this.#add(job, 1);
+    for (const { id } of job.quotas) this.#kept.get(id)?.delete(job.id);
+  }
+
+  relieve(job: WorldJob): void {
+    if (!this.#borrows(job)) this.#add(job, -1);
+  }
+
+  #of(id: string): number {
+    return this.#used.get(id) ?? 0;
+  }
+
+  #add(job: WorldJob, sign: 1 | -1): void {
+    for (const { id, demand } of job.quotas) this.#used.set(id, this.#of(id) + sign * demand);
+  }
+}

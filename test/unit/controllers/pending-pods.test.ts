@@ -1,0 +1,101 @@
+/** What a gang says that takes a while to start. */
+import { expect } from "chai";
+import { pendingPodsOf } from "../../../src/controllers/job/pending-pods.ts";
+import type { JobView } from "../../../src/db/jobs/read.ts";
+import type { Pod } from "../../../src/resources/types.ts";
+import { podsOf } from "../../../src/resources/types.ts";
+
+const startedAt = Temporal.Instant.from("2026-06-01T08:00:00Z");
+const after = (seconds: number) => startedAt.add({ seconds });
+
+const viewOf = (changes: Partial<JobView> = {}): JobView =>
+  ({
+    name: "train",
+    status: "starting",
+    attempt: 2,
+    parallelism: 6,
+    completed: [],
+    startedAt,
+    placements: [
+      { node: "n1", pods: 4 },
+      { node: "n2", pods: 2 },
+    ],
+    ...changes,
+  }) as unknown as JobView;
+const podOf = (index: number, changes: Partial<Pod> = {}): Pod =>
+  ({
+    index,
+    attempt: 2,
+    phase: "Pending",
+    nodeName: "",
+    obstacle: "",
+    ...changes,
+  }) as unknown as Pod;
+
+describe("a gang that takes a while to start", () => {
+  const saidOf = (view: JobView, pods: readonly Pod[], seconds = 30) =>
+    pendingPodsOf(view, pods, after(seconds), 300);
+
+  it("says nothing at first, and when it will", () => {
+    expect(saidOf(viewOf(), [], 4)).to.deep.equal({ message: undefined, nextSeconds: 6.05 });
+    expect(pendingPodsOf(viewOf(), [], after(1), 6).nextSeconds).to.equal(2.05);
+    expect(saidOf(viewOf({ status: "running" }), [])).to.deep.equal({
+      message: undefined,
+      nextSeconds: undefined,
+    });
+  });
+
+  it("counts the pods that run, and says of the others where they are and what they wait for", () => {
+    const image = { obstacle: "container main: ImagePullBackOff" };
+    const pods = [
+      podOf(0, { phase: "Running" }),
+      podOf(1, image),
+      podOf(2, image),
+      podOf(3, { nodeName: "n1" }),
+      podOf(4, { attempt: 1 }),
+    ];
+    expect(saidOf(viewOf(), [podOf(0)]).message).to.include(
+      "train-2-0 on n1 (no scheduler has assigned it)",
+    );
+    expect(saidOf(viewOf({ completed: [5] }), pods).message).to.equal(
+      "2 of 6 pods run, pending: train-2-1, train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (its node has not started it); train-2-4 on n2 (yet to be created); unless all run by 2026-06-01T08:05:00Z it is placed anew",
+    );
+  });
+
+  it("names a few of many", () => {
+    const placements = Array.from({ length: 9 }, (_, index) => ({ node: `n${index}`, pods: 5 }));
+    const { message = "" } = saidOf(viewOf({ placements, parallelism: 45 }), []);
+    expect(message).to.match(
+      /^0 of 45 pods run, pending: train-2-0, train-2-1, train-2-2 and 2 more on n0/,
+    );
+    expect(message).to.include("; others on 6 nodes; unless");
+    expect(message.length).to.be.below(500);
+  });
+});
+
+describe("what keeps a pod from running", () => {
+  const type = podsOf("nvidia.com/gpu");
+  const obstacleOf = (status: object): string =>
+    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
+
+  it("is the scheduler's word, or that of the first container that waits", () => {
+    const unscheduled = {
+      type: "PodScheduled",
+      status: "False",
+      reason: "Unschedulable",
+      message: "0/3 nodes are available",
+    };
+    expect(obstacleOf({ phase: "Pending", conditions: [unscheduled] })).to.equal(
+      "Unschedulable: 0/3 nodes are available",
+    );
+    const waiting = { name: "main", state: { waiting: { reason: "ErrImagePull", message: "no" } } };
+    const running = { name: "init", state: { running: {} } };
+    const containers = { initContainerStatuses: [running], containerStatuses: [waiting] };
+    expect(obstacleOf({ phase: "Pending", ...containers })).to.equal(
+      "container main: ErrImagePull: no",
+    );
+    const scheduled = { type: "PodScheduled", status: "True" };
+    expect(obstacleOf({ phase: "Pending", conditions: [scheduled] })).to.equal("");
+    expect(obstacleOf({ phase: "Running", ...containers })).to.equal("");
+  });
+});

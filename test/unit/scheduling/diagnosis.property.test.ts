@@ -1,0 +1,132 @@
+/** What is told of one waiting job in detail, against brute force. */
+import { expect } from "chai";
+import * as fc from "fast-check";
+import { candidatesFor, diagnose, requestFor } from "../../../src/domain/scheduling/diagnosis.ts";
+import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/types.ts";
+import { propertyRuns, Reached } from "../../support/property.ts";
+import { accepts, exceeded, isInside, podsFitting, podsOf, ruleOf } from "./brute-force.ts";
+import { jobOf } from "./oracle.ts";
+import { scenarios } from "./scenarios.ts";
+
+/** The rule by which it may evict another, whether or not that is enough. */
+function naiveRule(snapshot: Snapshot, job: QueuedJob, victim: LiveJob): string | undefined {
+  const isLower = victim.priority < job.priority;
+  if (job.unplanned) {
+    const isDisplaced = job.allowsBorrowing && isLower && victim.borrowing;
+    return isDisplaced ? "LowerPriority" : undefined;
+  }
+  return isLower || victim.borrowing ? ruleOf(snapshot, job, victim, false) : undefined;
+}
+
+describe("what is told of a waiting job", () => {
+  it("names whom it may evict, by which rule, borrowers and lowest priorities first", () => {
+    const reached = new Reached<"OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared">();
+    fc.assert(
+      fc.property(scenarios(3), (scenario) => {
+        const { snapshot, live } = scenario;
+        const job = jobOf(scenario);
+        const told = candidatesFor(snapshot, job, live);
+        const expected = live.flatMap((victim) => {
+          const rule = naiveRule(snapshot, job, victim);
+          return rule === undefined ? [] : [{ id: victim.id, rule, pods: podsOf(victim) }];
+        });
+        expect(
+          told.map(({ job: { id }, rule, pods }) => ({ id, rule, pods })),
+        ).to.have.deep.members(expected);
+        for (const [index, { job: one }] of told.entries()) {
+          const next = told[index + 1]?.job;
+          if (!next) continue;
+          expect(Number(one.borrowing)).to.be.at.least(Number(next.borrowing));
+          if (one.borrowing === next.borrowing) expect(one.priority).to.be.at.most(next.priority);
+        }
+        const by = (rule: string) => expected.some((one) => one.rule === rule);
+        reached.note({
+          OwnQuota: by("OwnQuota"),
+          BorrowerReclaimed: by("BorrowerReclaimed"),
+          LowerPriority: by("LowerPriority"),
+          spared: expected.length < live.length,
+        });
+      }),
+      propertyRuns(1000),
+    );
+    reached.expectPercent({
+      OwnQuota: 5,
+      BorrowerReclaimed: 20,
+      LowerPriority: 20,
+      spared: 30,
+    });
+  });
+
+  it("counts its nodes and their room, those with room first, and its quotas", () => {
+    fc.assert(
+      fc.property(scenarios(3), fc.integer({ min: 1, max: 4 }), (scenario, most) => {
+        const { snapshot } = scenario;
+        const job = jobOf(scenario);
+        const told = diagnose(snapshot, job, most);
+        expect(told.nodesTotal).to.equal(snapshot.nodes.length);
+        expect(told.nodesAccepting).to.equal(
+          snapshot.nodes.filter((node) => accepts(node, job)).length,
+        );
+        expect(told.nodes).to.have.length(Math.min(most, snapshot.nodes.length));
+        for (const view of told.nodes) {
+          const nodes = snapshot.nodes.filter(({ name }) => name === view.node);
+          const fits = podsFitting({ ...snapshot, nodes }, job, [], "now");
+          const isAccepting = nodes.some((node) => accepts(node, job));
+          expect(view.fits).to.equal(isAccepting ? fits : 0);
+          expect(view.rejection === undefined).to.equal(view.fits > 0);
+          expect(view.rejection === "Full").to.equal(isAccepting && fits === 0);
+          expect(view.message === undefined).to.equal(view.rejection === undefined);
+        }
+        const fits = told.nodes.map((view) => view.fits);
+        expect(fits).to.deep.equal(fits.toSorted((a, b) => b - a));
+        const ranks = told.nodes.map(({ rejection }) =>
+          rejection === undefined ? 0 : rejection === "Full" ? 1 : 2,
+        );
+        expect(ranks).to.deep.equal(ranks.toSorted((a, b) => a - b));
+        const over = new Set(exceeded(snapshot, job).map(({ id }) => id));
+        for (const { quota, demand, exceeded: isExceeded } of told.quotas) {
+          const asked =
+            quota.resourceType === "GPU" ? job.perPod.gpus : job.perPod.cpuMillis / 1000;
+          expect(demand).to.equal(asked * job.parallelism);
+          expect(isExceeded).to.equal(over.has(quota.id));
+        }
+        expect(told.quotas.map(({ quota }) => quota.id)).to.deep.equal(job.quotas);
+      }),
+      propertyRuns(1000),
+    );
+  });
+
+  it("asks the finder about what it exceeds, and about the nodes that accept it where some do not", () => {
+    fc.assert(
+      fc.property(scenarios(3), (scenario) => {
+        const { snapshot } = scenario;
+        const job = jobOf(scenario);
+        const request = requestFor(snapshot, job);
+        expect(request !== undefined).to.equal(job.preempts);
+        if (!request) return;
+        const over = job.unplanned ? [] : exceeded(snapshot, job);
+        const inside = isInside(snapshot, job);
+        expect(request).to.include({ inside, borrows: !inside && job.allowsBorrowing });
+        expect(
+          request.over.map(({ quotaId, resourceType, excess }) => ({
+            quotaId,
+            resourceType,
+            excess: resourceType === "GPU" ? excess : excess / 1000,
+          })),
+        ).to.have.deep.members(
+          over.map(({ id: quotaId, resourceType, usage, quantity }) => {
+            const asked = resourceType === "GPU" ? job.perPod.gpus : job.perPod.cpuMillis / 1000;
+            return { quotaId, resourceType, excess: usage + asked * job.parallelism - quantity };
+          }),
+        );
+        const accepting = snapshot.nodes.filter((node) => accepts(node, job));
+        const usable = snapshot.nodes.filter(({ schedulable }) => schedulable);
+        expect(request.nodes).to.deep.equal(
+          accepting.length < usable.length ? accepting.map(({ name }) => name) : undefined,
+        );
+        expect(request.changed, "nothing is decided yet").to.deep.equal([]);
+      }),
+      propertyRuns(1000),
+    );
+  });
+});
