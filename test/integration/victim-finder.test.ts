@@ -5,7 +5,6 @@
 import { expect } from "chai";
 import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
-import { reservationJobs } from "../../src/db/jobs/reservations.ts";
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
@@ -19,6 +18,7 @@ import type {
   VictimRequest,
 } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { reserve } from "../support/fixtures.ts";
 import { assertInBatches, propertyRuns, Reached } from "../support/property.ts";
 import { accepts } from "../unit/scheduling/brute-force.ts";
 import {
@@ -213,13 +213,9 @@ async function write(client: PoolClient, scenarios: readonly Scenario[]): Promis
     .flatMap((snapshot) => podsOfNodes(snapshot, 6, "reserved"))
     .map((one): RowOptions => ({ ...one, status: "pending" }));
   await insert(client, "jobs", [...running, ...leaving, ...reserved].map(jobRow));
-  const reservations = reserved.map(({ id, placements }) => ({
-    id,
-    attempt: 0,
-    borrowing: false,
-    placements,
-  }));
-  expect(await reservationJobs(client, reservations, 60)).to.have.length(reservations.length);
+  for (const { id, placements } of reserved) {
+    expect(await reserve(client, { id, attempt: 0, borrowing: false, placements })).to.equal(true);
+  }
 }
 
 /** The scenarios as rows, gone when `work` is done. */

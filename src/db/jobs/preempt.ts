@@ -1,4 +1,4 @@
-/** Evictions: victims, preemptor, hold and preemption log change together or not at all. */
+/** Preemption: victims, preemptor, reservation and preemption log change together or not at all. */
 import type { Fence, Placed } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { settleVictims } from "./settle-victims.ts";
@@ -31,9 +31,9 @@ export interface PreemptionInput {
 }
 
 /**
- * Marks the victims as evicting, holds the preemptor, and writes the preemption log, in one statement. Everything
- * is locked and looked at again first: when a victim or the preemptor has moved on, nothing happens and
- * the answer is false. An eviction at a window's close has no preemptor.
+ * Marks the victims as evicting, reserves their capacity for the preemptor, and writes the preemption log, in one
+ * statement. It locks and checks all jobs first: if a victim or the preemptor has changed since, nothing happens and the
+ * result is false. An eviction at the close of a window has no preemptor.
  */
 export async function preempt(db: Queryable, preemption: PreemptionInput): Promise<boolean> {
   const { preemptor, victims } = preemption;
@@ -139,14 +139,14 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 
 /**
  * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
- * has started elsewhere, has ended, or has given its hold back; or a window closed, and there was none. Nor may anybody
+ * has started elsewhere, has ended, or its reservation was released; or a window closed, and there was none. Nor may anybody
  * else keep capacity where it runs, who may count on its leaving. False when somebody needs it.
  */
 export async function cancelEviction(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
     db,
     `
-    WITH spared AS (
+    WITH cancelled AS (
       UPDATE jobs
       SET status = 'running', reason = 'EvictionCancelled', message = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting' AND EXISTS (
@@ -158,9 +158,9 @@ export async function cancelEviction(db: Queryable, victim: Fence): Promise<bool
         SELECT FROM allocations JOIN reservations USING (node_name) WHERE allocations.job_id = $1
       )
       RETURNING id, attempt
-    ), settled AS (${settleVictims("spared", "EvictionCancelled")}
+    ), settled AS (${settleVictims("cancelled", "EvictionCancelled")}
     )
-    SELECT id FROM spared
+    SELECT id FROM cancelled
     `,
     [victim.id, victim.attempt],
   );

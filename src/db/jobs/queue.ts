@@ -142,12 +142,12 @@ export interface ClaimedJob {
   readonly projectId: string;
   /** The fence of every transition. */
   readonly attempt: number;
-  /** The last claimed of its kind, and not the last that waits: others like it are behind it, unseen. */
+  /** Whether it is the last one claimed of its signature, and more jobs of that signature wait behind it. */
   readonly hasMore: boolean;
 }
 
-/** Kinds of which a claim sees at least the first job; there are more only where nearly every job is unlike the others. */
-const maxKinds = 5000;
+/** Signatures of which a claim reads at least the first job. More exist only where almost every job differs from all others. */
+const maxSignatures = 5000;
 
 export interface Claim {
   readonly pool: string;
@@ -156,8 +156,8 @@ export interface Claim {
   /** Jobs in back-off until later are passed over. */
   readonly now: Temporal.Instant;
   /**
-   * Most jobs of one kind in one project, so that no number of blocked jobs can hide others; absent: any number. The
-   * first of each kind is claimed even past the limit.
+   * Maximum of jobs of one scheduling signature in one project, so that blocked jobs cannot hide others; absent: no
+   * maximum. The first job of each signature is claimed even beyond the limit.
    */
   readonly perSignature?: number | undefined;
   /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
@@ -195,9 +195,9 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 }
 
 /**
- * The kinds of waiting jobs come from a skip scan of the index: one probe each, however many jobs they have. 50,000
- * blocked jobs of one kind cost a claim nothing: only its first few are read. Half of a claim goes by the order of the
- * queue, so that much can start at once where there is room; in the rest the first of every kind comes before the second
+ * A skip scan of the index finds the signatures of waiting jobs: one probe each, however many jobs they have. 50,000
+ * blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows the order of
+ * the queue, so that many jobs can start at once; in the other half the first of every signature comes before the second
  * of any, up to mostKinds.
  */
 function claimPerSignature(
@@ -241,8 +241,8 @@ function claimPerSignature(
         SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
       ) AS head
       WHERE place <= $3
-      -- Half of a claim in the order of the queue: what starts ends where a kind's next job was not claimed. The
-      -- other half in tiers: the first, then two more, then four more of each kind.
+      -- Half of a claim in the order of the queue: starts end where a signature's next job was not claimed. The
+      -- other half in tiers: the first, then two more, then four more of each signature.
       ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
       LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
     ), first AS MATERIALIZED (
@@ -262,7 +262,7 @@ function claimPerSignature(
     ORDER BY job.priority DESC, job.created_at, job.id
     ${lockClause(claim, " OF job")}
     `,
-    [claim.pool, claim.limit, perSignature, claim.now.toString(), maxKinds],
+    [claim.pool, claim.limit, perSignature, claim.now.toString(), maxSignatures],
   );
 }
 
@@ -296,32 +296,4 @@ export async function setPriority(db: Queryable, change: PriorityChange): Promis
     [change.id, change.priority, change.priorityClass, change.preempts],
   );
   return rows.length === 1;
-}
-
-export interface WaitNote {
-  readonly id: string;
-  /** CamelCase */
-  readonly reason: string;
-  readonly message: string;
-}
-
-/** Notes why jobs wait; writes only what changed, and returns the ids of these. */
-export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Promise<string[]> {
-  const rows = await run<{ id: string }>(
-    db,
-    prepared("note_waiting")`
-    UPDATE jobs
-    SET reason = note.reason, message = note.message
-    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)
-    WHERE jobs.id = note.id AND job_is_waiting(jobs.status)
-      AND (jobs.reason, jobs.message) IS DISTINCT FROM (note.reason, note.message)
-    RETURNING jobs.id
-    `,
-    [
-      notes.map((note) => note.id),
-      notes.map((note) => note.reason),
-      notes.map((note) => note.message),
-    ],
-  );
-  return rows.map((row) => row.id);
 }

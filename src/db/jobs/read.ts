@@ -36,7 +36,7 @@ export interface JobView {
   readonly notBefore: Temporal.Instant | undefined;
   readonly startedAt: Temporal.Instant | undefined;
   readonly finishedAt: Temporal.Instant | undefined;
-  /** Of the present attempt; while held, where it will be. */
+  /** Of the present attempt; while reserved, where it will be. */
   readonly placements: readonly Placement[];
   /** Indices of pods of the present attempt that ended well; they may be gone. */
   readonly completed: readonly number[];
@@ -53,7 +53,7 @@ export interface EvictionEntry {
   readonly jobs: readonly string[];
   /** Since the decision. */
   readonly ageSeconds: number;
-  /** Nobody needs its room any more: who did has started elsewhere, has ended, or has given its hold back. */
+  /** Nobody needs its room any more: who did has started elsewhere, has ended, or its reservation was released. */
   readonly isSettled: boolean;
   /** Nobody ever did: a window closed. */
   readonly isForWindow: boolean;

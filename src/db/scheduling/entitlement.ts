@@ -22,7 +22,7 @@ const isUnplanned = (job: string): string => `(
 /**
  * Jobs that are within the quantities even when all that rank before them count are inside, whatever those are: the
  * sums of a window function tell, and they are most. Read are only the others, in the order of their rank, and those
- * whose mark is wrong. Held jobs count from when they were held; those that are leaving count no more.
+ * whose mark is wrong. Reserved jobs count from their reservation; those that are leaving count no more.
  */
 const readDoubtful = (
   db: Queryable,

@@ -1,4 +1,4 @@
-/** What the scheduler reads of claimed and of held jobs: one statement each. */
+/** What the scheduler reads of claimed and of reserved jobs: one statement each. */
 import type {
   ReservedJob,
   NodeSelectorTerm,
@@ -130,14 +130,14 @@ interface ReservedRow {
   readonly owner_ids: readonly number[];
 }
 
-/** A held job, and the owners on its project's way to the root. */
+/** A reserved job, and the owners on its project's way to the root. */
 export interface ReservedRead {
   readonly job: Omit<ReservedJob, "quotas">;
   readonly ownerIds: readonly number[];
 }
 
 /**
- * The pool's held jobs with their holds, in queue order; locked, so that nobody else activates them meanwhile, unless
+ * The pool's reserved jobs with their reservations, in queue order; locked, so that nobody else activates them meanwhile, unless
  * the caller only looks.
  */
 export async function readReservedJobs(

@@ -191,8 +191,8 @@ const onNode = (room: (one: string) => string, from: string, where: string): str
 
 /**
  * For a `request` in scope: nodes that could take one of its pods if everybody left, their room as its decision sees it,
- * once evicting pods have left and holds are used, and how many of its pods fit. In two parts, because on most nodes
- * nothing is leaving, held or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
+ * once evicting pods have left and reservations are used, and how many of its pods fit. In two parts, because on most nodes
+ * nothing is leaving, reserved or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
  * over, and what the planner guesses of the conditions makes it nest loops.
  */
 const rooms = (where = ""): string => `

@@ -132,9 +132,9 @@ export interface SubtreeTotals {
   /** The project itself included. */
   readonly projects: number;
   readonly queuedJobs: number;
-  /** Held, starting or running. */
+  /** Reserved, starting or running. */
   readonly liveJobs: number;
-  /** Of held, starting and running jobs. */
+  /** Of reserved, starting and running jobs. */
   readonly gpus: number;
   readonly cpuMillis: number;
   readonly memoryBytes: number;
