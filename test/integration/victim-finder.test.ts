@@ -5,7 +5,7 @@
 import { expect } from "chai";
 import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
-import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type {
@@ -514,7 +514,9 @@ describe("victim finder, against brute force", () => {
       borrows: false,
       changed: [],
     });
-    const client = await database.pool.connect();
+    // Of its own: statements of other tests count in theirs.
+    const fresh = createPool(database.url, { maxConnections: 1 });
+    const client = await fresh.connect();
     try {
       for (let turn = 0; turn < 8; turn += 1) await findVictims(client, "p0", [request(turn)]);
       const { rows } = await client.query<{ anew: number; once: number }>(
@@ -525,7 +527,8 @@ describe("victim finder, against brute force", () => {
       expect(rows[0]?.anew).to.equal(5);
       expect(rows[0]?.once).to.be.at.least(3);
     } finally {
-      client.release(true);
+      client.release();
+      await fresh.end();
     }
   });
 });
