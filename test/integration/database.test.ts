@@ -52,7 +52,7 @@ describe("migrations", () => {
     const other = await createEmptyDatabase();
     const earlier = mkdtempSync(join(tmpdir(), "rota-migrations-"));
     cpSync(migrationsDirectory, earlier, { recursive: true });
-    const [first = ""] = readdirSync(earlier).filter((name) => name.endsWith(".sql"));
+    const first = readdirSync(earlier).find((name) => name.endsWith(".sql")) ?? "";
     appendFileSync(join(earlier, first), "-- an earlier text\n");
     await migrate(other.url, earlier);
     rmSync(earlier, { recursive: true });
