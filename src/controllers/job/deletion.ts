@@ -26,6 +26,7 @@ async function cancel(call: JobCall, view: JobView): Promise<Settled> {
       context.db,
       { id: uid, attempt: view.attempt },
       { ...deleted, counts: false },
+      context.settings.reservationSeconds,
     );
   if ((await stopPods(call, pods)) > 0) return done();
   const unseen = await podsOccupyingNow(call);
