@@ -55,56 +55,12 @@ function readCredentials(): CredentialSource {
   }
 }
 
+/** The parts, in the order in which they start; they stop in reverse. */
 function assemble(settings: Settings, logger: Logger, credentials: CredentialSource): Lifecycle {
-  const clock = systemClock;
-  const metrics = new PrometheusMetrics();
-  const common = { clock, logger, metrics };
-  buildInfo(metrics, packageFile.version);
-
-  const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
-  const db = createPool(settings.databaseUrl, {
-    applicationName: "rota",
-    onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
-    onStatement: statementMetrics(metrics),
-  });
-  poolMetrics(metrics, db);
-  const informers = createInformers({ kube, ...common, gpuResource: settings.gpuResource });
-  const events = createEventRecorder({
-    client: kube,
-    ...common,
-    controller: "rota.dev/operator",
-    instance: hostname(),
-  });
-
-  const checkpoint = crashPoints(settings, logger);
-  const queues = createQueues(clock, metrics);
-  const scheduler = new Scheduler({
-    ...settings,
-    ...common,
-    db,
-    checkpoint,
-    probeGang: probeGang({ kube, informers, settings }),
-    onChanged: (keys) => {
-      for (const key of keys) queues.jobs.add(key);
-    },
-  });
-  const context: Context = {
-    db,
-    kube,
-    statuses: new StatusWriter({ client: kube, clock }),
-    events,
-    informers,
-    owned: informers.owned,
-    clock,
-    logger,
-    settings,
-    queues,
-    scheduler,
-    tenants: tenantsOf(informers, informers.owned, queues),
-    checkpoint,
-  };
+  const clients = connect(settings, logger, credentials);
+  const { clock, metrics, kube, db, informers, events } = clients;
+  const { context, scheduler } = createContext(settings, clients);
   const controllers = createControllers(context, metrics);
-
   const lifecycle = createLifecycle({
     clock,
     logger,
@@ -120,25 +76,83 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
     runTerm: (signals) => runTerm({ context, controllers, scheduler }, signals),
     onEnd: (reason) => lifecycle.stop(reason),
   });
-  stateMetrics({
-    registry: metrics.registry,
+  const { registry } = metrics;
+  const { timeZone } = settings;
+  stateMetrics({ registry, db, clock, logger, timeZone, isLeading: () => leader.isLeading });
+  const unready = async () => (await lifecycle.readiness()).waitingFor;
+  const policies = { kube, clock, logger, gauge: admissionPolicyGauge(metrics) };
+
+  lifecycle.add(httpComponent({ settings, logger, registry, unready }));
+  lifecycle.add(databaseComponent(settings, db, logger));
+  lifecycle.add(clusterComponent(kube, credentials.server, logger));
+  lifecycle.add(createApi({ settings, kube, clock, logger, metrics }));
+  lifecycle.add(informersComponent(informers));
+  lifecycle.add(admissionPoliciesComponent(policies));
+  lifecycle.add(leader);
+  return lifecycle;
+}
+
+/** What the process knows of the world; nothing is asked before the start. */
+function connect(settings: Settings, logger: Logger, credentials: CredentialSource) {
+  const clock = systemClock;
+  const metrics = new PrometheusMetrics();
+  buildInfo(metrics, packageFile.version);
+  const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
+  const db = createPool(settings.databaseUrl, {
+    applicationName: "rota",
+    onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
+    onStatement: statementMetrics(metrics),
+  });
+  poolMetrics(metrics, db);
+  const { gpuResource } = settings;
+  const informers = createInformers({ kube, clock, logger, metrics, gpuResource });
+  const events = createEventRecorder({
+    client: kube,
+    clock,
+    logger,
+    metrics,
+    controller: "rota.dev/operator",
+    instance: hostname(),
+  });
+  return { clock, logger, metrics, kube, db, informers, events };
+}
+
+/** What controllers are given, the scheduler among it. */
+function createContext(
+  settings: Settings,
+  { clock, logger, metrics, kube, db, informers, events }: ReturnType<typeof connect>,
+): { readonly context: Context; readonly scheduler: Scheduler } {
+  const { owned } = informers;
+  const checkpoint = crashPoints(settings, logger);
+  const queues = createQueues(clock, metrics);
+  const scheduler = new Scheduler({
+    ...settings,
     db,
     clock,
     logger,
-    timeZone: settings.timeZone,
-    isLeading: () => leader.isLeading,
+    metrics,
+    checkpoint,
+    probeGang: probeGang({ kube, informers, settings }),
+    onChanged: (keys) => {
+      for (const key of keys) queues.jobs.add(key);
+    },
   });
-
-  const unready = async () => (await lifecycle.readiness()).waitingFor;
-  lifecycle.add(httpComponent({ settings, logger, registry: metrics.registry, unready }));
-  lifecycle.add(databaseComponent(settings, db, logger));
-  lifecycle.add(clusterComponent(kube, credentials.server, logger));
-  lifecycle.add(createApi({ settings, kube, ...common }));
-  lifecycle.add(informersComponent(informers));
-  const gauge = admissionPolicyGauge(metrics);
-  lifecycle.add(admissionPoliciesComponent({ kube, clock, logger, gauge }));
-  lifecycle.add(leader);
-  return lifecycle;
+  const context = {
+    db,
+    kube,
+    statuses: new StatusWriter({ client: kube, clock }),
+    events,
+    informers,
+    owned,
+    clock,
+    logger,
+    settings,
+    queues,
+    scheduler,
+    tenants: tenantsOf(informers, owned, queues),
+    checkpoint,
+  };
+  return { context, scheduler };
 }
 
 /** "name" or "name:hit": killed when the point is reached, or reached for that time. */
