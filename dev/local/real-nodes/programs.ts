@@ -52,8 +52,8 @@ export async function ensureNodePrograms(): Promise<NodePrograms> {
   const folder = join(cacheFolder(), `node-${key}`);
   await builtOnce(folder, {
     name: "the programs of real nodes",
-    typicalTime: "4 to 6 minutes on 2 cores the first time",
-    packageCount: 1_500,
+    typicalTime: "5 to 8 minutes on 2 cores the first time",
+    packageCount: 1_000,
     build: buildInto,
   });
   const bin = join(folder, "bin");
