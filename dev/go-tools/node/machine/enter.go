@@ -27,7 +27,10 @@ func runEnter(arguments []string) error {
 	}
 	command := exec.Command(flags.Arg(0), flags.Args()[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	command.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if *target == 0 {
+		// In a node it dies with the node. There Go would take its parent, which it cannot see, for dead.
+		command.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	}
 	// Nothing of the caller's: a proxy, say, is not to be known in here.
 	command.Env = []string{nodePath, "HOME=/root"}
 	started := func(int) error { return nil }
