@@ -21,6 +21,7 @@ export const staticPodFolder = "/etc/kubernetes/manifests";
 export const gpuControlFolder = "/etc/gpus";
 export const kubeletConfigFile = "/etc/kubernetes/kubelet.json";
 export const kubeletKubeconfig = "/etc/kubernetes/kubelet.kubeconfig";
+export const kubeletPort = 10_250;
 export const certificateAuthority = "/etc/kubernetes/ca.crt";
 
 export function writeNodeFiles(root: string, options: NodeFilesOptions): void {
@@ -91,7 +92,7 @@ const kubeletConfiguration = ({ address, cgroup, kubelet }: NodeFilesOptions) =>
   apiVersion: "kubelet.config.k8s.io/v1beta1",
   kind: "KubeletConfiguration",
   address,
-  port: 10_250,
+  port: kubeletPort,
   healthzPort: 0,
   readOnlyPort: 0,
   authentication: {
@@ -116,6 +117,7 @@ const kubeletConfiguration = ({ address, cgroup, kubelet }: NodeFilesOptions) =>
   },
   imageGCHighThresholdPercent: 100,
   nodeStatusUpdateFrequency: "4s",
+  nodeStatusReportFrequency: "10s",
   nodeLeaseDurationSeconds: 10,
   staticPodPath: staticPodFolder,
   clusterDNS: [dnsAddress],

@@ -2,13 +2,14 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { unlessItDies } from "../daemon.ts";
 import { readProcesses, recordProcess, writeProcesses } from "../process-file.ts";
 import { endProcess, identityOf, isRunning, type ProcessRecord, sendSignal } from "../processes.ts";
 import type { Toolchain } from "../toolchain.ts";
 import { waitFor } from "../wait.ts";
 import { prefixLength } from "./addresses.ts";
 import { readReport, runInNode, startMachine } from "./machine.ts";
-import { kubeletConfigFile, kubeletKubeconfig } from "./node-files.ts";
+import { kubeletConfigFile, kubeletKubeconfig, kubeletPort } from "./node-files.ts";
 import type { NodePrograms } from "./programs.ts";
 
 export const nodeParts = ["containerd", "kubelet", "gpus"] as const;
@@ -31,7 +32,7 @@ export interface NodeMachine {
   readonly background: boolean;
 }
 
-const containerdTimeoutMs = 30_000;
+const answerTimeoutMs = 30_000;
 const termGraceMs = 10_000;
 const offGraceMs = 40_000;
 
@@ -97,30 +98,37 @@ const commandOf: Readonly<Record<NodePart, (node: NodeMachine) => readonly strin
   gpus: ({ gpus }) => ["/opt/node/bin/gpus", `-count=${gpus}`],
 };
 
-/** Starts a part that does not run. */
+/** Starts a part that does not run; fulfils when it answers, and throws with the end of its log when it ends first. */
 export async function startPart(node: NodeMachine, part: NodePart): Promise<void> {
   const { directory, programs, background } = node;
   const pidFile = join(directory, `${part}.pid`);
   const enter = ["enter", "-target", String(firstPid(node)), "-pid-file", pidFile, "--"];
-  const { ready } = await startMachine({
+  const logFile = logOf(node, part);
+  const { daemon, ready } = await startMachine({
     name: part,
     machine: programs.machine,
     args: [...enter, ...commandOf[part](node)],
-    logFile: logOf(node, part),
+    logFile,
     background,
     readyFile: pidFile,
   });
   rmSync(pidFile, { force: true });
   const pid = Number(ready);
   recordProcess(directory, { name: part, pid, identity: identityOf(pid) ?? "" });
-  if (part === "containerd") await untilContainerdAnswers(node);
+  await unlessItDies(daemon, logFile, untilItAnswers(node, part));
 }
 
-/** A kubelet that meets no containerd ends. */
-const untilContainerdAnswers = (node: NodeMachine): Promise<unknown> =>
-  waitFor(() => inNode(node, ctr, "version"), {
-    what: `containerd of ${node.name} to answer`,
-    timeoutMs: containerdTimeoutMs,
+/** What succeeds in the node once the part does its work. A kubelet listens when it has met containerd, and ends without. */
+const probeOf: Readonly<Record<NodePart, (node: NodeMachine) => readonly string[]>> = {
+  containerd: () => [ctr, "version"],
+  kubelet: ({ address }) => ["/opt/node/image-programs/work", "dial", `${address}:${kubeletPort}`],
+  gpus: () => ["true"],
+};
+
+const untilItAnswers = (node: NodeMachine, part: NodePart): Promise<unknown> =>
+  waitFor(() => inNode(node, ...probeOf[part](node)).then(() => true), {
+    what: `${part} of ${node.name} to answer`,
+    timeoutMs: answerTimeoutMs,
   });
 
 export async function importImages(node: NodeMachine): Promise<void> {

@@ -64,7 +64,7 @@ export interface RealNode {
   logFile(part: NodePart): string;
   /** SIGKILL and SIGTERM wait until the part is gone; SIGSTOP and SIGCONT are for a part that hangs. */
   signal(part: NodePart, signal: NodeJS.Signals): Promise<void>;
-  /** Ends the part with SIGKILL if it runs, and starts it; containers run on. Fulfils when it runs, not when the node is ready. */
+  /** Ends the part with SIGKILL if it runs, and starts it; containers run on. Fulfils when it answers; untilReady is for the rest. */
   restart(part: NodePart): Promise<void>;
   /** Writes other fields of KubeletConfiguration; they count from the kubelet's next start. */
   configureKubelet(overrides: KubeletOverrides): void;
@@ -81,7 +81,7 @@ export interface RealNode {
   containers(): Promise<Container[]>;
   /** Takes the node off the network, or puts it back; its pods see each other still. */
   setConnected(isConnected: boolean): Promise<void>;
-  /** Fulfils when the node is Ready and has so many GPUs to give; default all. */
+  /** Fulfils when the node is Ready and has so many GPUs to give, default all, as the kubelet says that runs now. */
   untilReady(gpus?: number): Promise<void>;
   /** As when its power fails: nothing in it runs any more, and its disk stays. */
   cutPower(): Promise<void>;
@@ -100,6 +100,11 @@ export function describeRealNode(around: NodeSurroundings, options: RealNodeOpti
   const run = (...command: readonly string[]): Promise<string> => inNode(node, ...command);
   let kubelet = options.kubelet;
   let cgroup = "";
+  let kubeletStartedMs = 0;
+  const start = async (part: NodePart): Promise<void> => {
+    if (part === "kubelet") kubeletStartedMs = Date.now();
+    await startPart(node, part);
+  };
   return {
     name: node.name,
     address: node.address,
@@ -109,7 +114,7 @@ export function describeRealNode(around: NodeSurroundings, options: RealNodeOpti
     signal: (part, signal) => signalPart(node, part, signal),
     restart: async (part) => {
       await signalPart(node, part, "SIGKILL");
-      await startPart(node, part);
+      await start(part);
     },
     configureKubelet: (overrides) => {
       kubelet = { ...options.kubelet, ...overrides };
@@ -128,7 +133,7 @@ export function describeRealNode(around: NodeSurroundings, options: RealNodeOpti
     setConnected: async (isConnected) => {
       await run("/opt/node/bin/machine", "link", "-name", "uplink", isConnected ? "-up" : "-down");
     },
-    untilReady: (gpus = node.gpus) => untilReady(around.api, node.name, gpus),
+    untilReady: (gpus = node.gpus) => untilReady(around.api, node.name, gpus, kubeletStartedMs),
     cutPower: async () => {
       await switchOff(node, "SIGKILL");
     },
@@ -137,8 +142,8 @@ export function describeRealNode(around: NodeSurroundings, options: RealNodeOpti
       writeNodeFiles(node.root, { ...options, address: node.address, cgroup, kubelet });
       await identify(around, node);
       await switchOn(node, around.segment, cgroup);
-      await startPart(node, "containerd");
-      await Promise.all([importImages(node), startPart(node, "kubelet"), startPart(node, "gpus")]);
+      await start("containerd");
+      await Promise.all([importImages(node), start("kubelet"), start("gpus")]);
     },
   };
 }
@@ -169,27 +174,46 @@ async function identify(around: NodeSurroundings, node: NodeMachine): Promise<vo
   mkdirSync(join(node.directory, "logs"), { recursive: true });
 }
 
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly lastHeartbeatTime: string;
+}
+
 interface NodeObject {
   readonly spec: { readonly taints?: readonly { readonly key: string }[] };
   readonly status: {
     readonly allocatable?: Readonly<Record<string, string>>;
-    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+    readonly conditions?: readonly Condition[];
   };
 }
 
-const untilReady = async (api: ApiClient, name: string, gpus: number): Promise<void> => {
-  await waitFor(() => isReady(api, name, gpus), {
+const untilReady = async (
+  api: ApiClient,
+  name: string,
+  gpus: number,
+  sinceMs: number,
+): Promise<void> => {
+  await waitFor(() => isReady(api, name, gpus, sinceMs), {
     what: `node ${name} to be ready with ${gpus} GPUs`,
     timeoutMs: readyTimeoutMs,
   });
 };
 
-async function isReady(api: ApiClient, name: string, gpus: number): Promise<boolean> {
+/** True, or an error that says what is missing. */
+async function isReady(api: ApiClient, name: string, gpus: number, sinceMs: number): Promise<true> {
   const { status, body } = await api.get(`/api/v1/nodes/${name}`);
-  if (status !== 200) return false;
+  if (status !== 200) throw new Error(body);
   const node: NodeObject = JSON.parse(body);
   const ready = node.status.conditions?.find(({ type }) => type === "Ready");
   const found = Number(node.status.allocatable?.["nvidia.com/gpu"] ?? 0);
-  const isTainted = node.spec.taints?.some(({ key }) => key.startsWith("node.kubernetes.io/"));
-  return ready?.status === "True" && found === gpus && !isTainted;
+  const taints = (node.spec.taints ?? []).map(({ key }) => key);
+  const isTainted = taints.some((key) => key.startsWith("node.kubernetes.io/"));
+  // It is told in whole seconds.
+  const isNews = Date.parse(ready?.lastHeartbeatTime ?? "") + 1_000 > sinceMs;
+  if (ready?.status === "True" && isNews && found === gpus && !isTainted) return true;
+  const { status: said = "nothing", lastHeartbeatTime = "never" } = ready ?? {};
+  throw new Error(
+    `Ready: ${said} (${lastHeartbeatTime}), GPUs: ${found}, taints: ${taints.join(", ")}`,
+  );
 }
