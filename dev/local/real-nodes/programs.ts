@@ -102,13 +102,10 @@ async function makeImages(folder: string): Promise<void> {
   const images = join(folder, "images");
   mkdirSync(images);
   const make = (program: string, name: string, user: string): Promise<unknown> => {
-    const args = ["image", "-name", name, "-user", user];
-    const files = [
-      ...["-program", join(folder, "image-programs", program)],
-      ...["-output", join(images, `${program}.tar`)],
-    ];
-    const timeout = imageTimeoutMs;
-    return run(join(folder, "bin", "machine"), [...args, ...files], { timeout });
+    const source = join(folder, "image-programs", program);
+    const output = join(images, `${program}.tar`);
+    const args = [`-name=${name}`, `-user=${user}`, `-program=${source}`, `-output=${output}`];
+    return run(join(folder, "bin", "machine"), ["image", ...args], { timeout: imageTimeoutMs });
   };
   await make("pause", pauseImage, "65535");
   await make("work", workImage, "0");

@@ -49,13 +49,16 @@ export async function startRealNodes(
     throw new Error(`at most ${maxRealNodes} real nodes, not ${spec.count}`);
   const around = await surround(host);
   const nodes = Array.from({ length: spec.count }, (_, index) => describe(around, spec, index + 1));
-  await Promise.all(
-    nodes.map(async (node) => {
-      if (node.pid("kubelet") === undefined) await node.powerOn();
-      await node.untilReady();
-    }),
-  );
+  // All of them, also when one fails: whoever ends the cluster then must not meet one that is still being started.
+  const outcomes = await Promise.allSettled(nodes.map(ensureReady));
+  const failure = outcomes.find(({ status }) => status === "rejected");
+  if (failure?.status === "rejected") throw failure.reason;
   return nodes;
+}
+
+async function ensureReady(node: RealNode): Promise<void> {
+  if (node.pid("kubelet") === undefined) await node.powerOn();
+  await node.untilReady();
 }
 
 async function surround(host: RealNodesHost): Promise<NodeSurroundings> {
