@@ -10,7 +10,6 @@ import {
   podAddresses,
 } from "../../dev/local/real-nodes/addresses.ts";
 import { kubeletConfigFile, writeNodeFiles } from "../../dev/local/real-nodes/node-files.ts";
-import { whyNoRealNodes } from "../../dev/local/real-nodes/requirements.ts";
 
 const ordinals = Array.from({ length: maxRealNodes }, (_, index) => index + 1);
 
@@ -44,13 +43,5 @@ describe("a real node's files", () => {
     } finally {
       rmSync(root, { recursive: true, force: true });
     }
-  });
-});
-
-describe("a machine without what real nodes need", () => {
-  it("is told what that is", function () {
-    const reason = whyNoRealNodes();
-    if (reason === undefined) return this.skip();
-    expect(reason).to.match(/^Real nodes need Linux, root and writable cgroups: /);
   });
 });

@@ -1,7 +1,7 @@
 /** The processes of one real node: switching it on and off, starting and ending what runs in it. */
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { unlessItDies } from "../daemon.ts";
 import { readProcesses, recordProcess, writeProcesses } from "../process-file.ts";
 import { endProcess, identityOf, isRunning, type ProcessRecord, sendSignal } from "../processes.ts";
@@ -82,7 +82,7 @@ export async function switchOff(
   const others = running.filter((record) => record !== node);
   await Promise.all(others.map((record) => endProcess(record, "SIGKILL", 0)));
   writeProcesses(directory, []);
-  return node ? [{ ...node, name: `node ${directory.split("/").at(-1)}` }] : [];
+  return node ? [{ ...node, name: `node ${basename(directory)}` }] : [];
 }
 
 const commandOf: Readonly<Record<NodePart, (node: NodeMachine) => readonly string[]>> = {
