@@ -5,6 +5,7 @@ import { createInformers } from "./operator/informers.ts";
 import { admissionPolicyGauge, watchAdmissionPolicies } from "./operator/admission-policies.ts";
 import type { Rejection } from "./controllers/job/rejection.ts";
 import { TemplateCache } from "./controllers/job/template-cache.ts";
+import { Arrivals } from "./controllers/job/arrivals.ts";
 import { PodExpectations } from "./controllers/job/expectations.ts";
 import { createWork } from "./operator/leader-term.ts";
 import type { TermSignals } from "./operator/leader-term.ts";
@@ -158,6 +159,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
     statuses: new StatusWriter({ client: kube, clock }),
     templates: new TemplateCache<KubeObject | Rejection>(clock, (answer) => "metadata" in answer),
     podExpectations: new PodExpectations(clock),
+    arrivals: new Arrivals(clock),
     events,
     informers,
     clock,

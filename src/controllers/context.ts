@@ -30,6 +30,7 @@ import type { Settings } from "../settings/read.ts";
 import type { Rejection } from "./job/rejection.ts";
 import type { JobCounters } from "./job/metrics.ts";
 import type { TemplateCache } from "./job/template-cache.ts";
+import type { Arrivals } from "./job/arrivals.ts";
 import type { PodExpectations } from "./job/expectations.ts";
 
 export interface Informers {
@@ -86,6 +87,7 @@ export interface Context {
   readonly counters: JobCounters;
   readonly templates: TemplateCache<KubeObject | Rejection>;
   readonly podExpectations: PodExpectations;
+  readonly arrivals: Arrivals;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

@@ -13,7 +13,7 @@ import {
 import type { Change, Informer } from "../runtime/informer.ts";
 import { errorText } from "../runtime/logger.ts";
 import { byAge } from "../resources/meta.ts";
-import type { Pod, Project, ResourcePlan } from "../resources/types.ts";
+import type { ClusterNode, Pod, Project, ResourcePlan } from "../resources/types.ts";
 import type { Informers, Context, OwnedInformers, TenantsPort } from "./context.ts";
 import { indices, ownerKey } from "./context.ts";
 import { showsStored } from "./config/commit.ts";
@@ -41,14 +41,15 @@ function enqueueEach<T>(informer: Informer<T>, sink: KeySink): void {
   informer.onChange(({ key }) => sink.enqueue(key));
 }
 
-/** Jobs that were refused may be accepted now that something they refer to is there. */
+/** Jobs that were refused, or are to be, may be accepted now that something they refer to is there. */
 function enqueueRejectedJobs({ informers }: Context, sinks: KeySinks, namespace?: string): void {
   const candidates =
     namespace === undefined
       ? informers.jobs.store.values()
       : informers.jobs.store.byIndex(indices.jobsByNamespace, namespace);
   for (const job of candidates) {
-    if (job.status.state === "Rejected") sinks.jobs.enqueue(`${job.namespace}/${job.name}`);
+    if (job.status.state === undefined || job.status.state === "Rejected")
+      sinks.jobs.enqueue(`${job.namespace}/${job.name}`);
   }
 }
 
@@ -85,6 +86,17 @@ function enqueueJobsOfDefaultClass({ informers }: Context, sinks: KeySinks): voi
   for (const { namespace, name, spec, status } of informers.jobs.store.values()) {
     if (spec.priorityClassName === undefined && status.finishedAt === undefined)
       sinks.jobs.enqueue(`${namespace}/${name}`);
+  }
+}
+
+/** Their status tells which of the classes do not exist. */
+function enqueueProjectsThatAllow(
+  { informers }: Context,
+  sinks: KeySinks,
+  priorityClass: string,
+): void {
+  for (const { name, spec } of informers.projects.store.values()) {
+    if (spec.priorityClasses?.includes(priorityClass)) sinks.projects.enqueueAfter(name, 1);
   }
 }
 
@@ -174,6 +186,10 @@ export function tenantsOf(
   };
 }
 
+const hasSameCapacity = (before?: ClusterNode, after?: ClusterNode): boolean =>
+  before?.allocatable.gpus === after?.allocatable.gpus &&
+  before?.allocatable.cpuMillis === after?.allocatable.cpuMillis;
+
 function onPodChange(
   { podExpectations }: Context,
   sinks: KeySinks,
@@ -211,8 +227,10 @@ export function connectSources(context: Context, sinks: KeySinks): void {
     if (job && !isSame) context.tenants.used(job.namespace);
   });
   informers.pods.onChange((change) => onPodChange(context, sinks, change));
-  informers.priorityClasses.onChange(({ before, after }) => {
+  informers.priorityClasses.onChange(({ key, before, after }) => {
     enqueueRejectedJobs(context, sinks);
+    if (before === undefined || after === undefined)
+      enqueueProjectsThatAllow(context, sinks, key);
     if (before?.globalDefault === true || after?.globalDefault === true)
       enqueueJobsOfDefaultClass(context, sinks);
   });
@@ -222,8 +240,8 @@ export function connectSources(context: Context, sinks: KeySinks): void {
       for (const { jobKey } of informers.pods.store.byIndex(indices.podsByNode, key))
         if (jobKey !== "") sinks.jobs.enqueue(jobKey);
     }
-    if (before?.pool === after?.pool) return;
-    enqueueRejectedJobs(context, sinks);
+    if (before?.pool !== after?.pool) enqueueRejectedJobs(context, sinks);
+    else if (hasSameCapacity(before, after)) return;
     for (const name of informers.plans.store.keys()) sinks.plans.enqueueAfter(name, totalsSeconds);
   });
   informers.commits.onChange(({ key, before, after }) => {

@@ -1,4 +1,5 @@
 /** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
+import type { JobReason } from "../../api/reasons.ts";
 import { avoidNodes } from "../../db/jobs/avoided-nodes.ts";
 import {
   beginEnding,
@@ -26,7 +27,7 @@ import {
   expectationSeconds,
 } from "./pods.ts";
 import { isLiveStatus } from "./observed-state.ts";
-import { noRemarks, statusOf } from "./status.ts";
+import { nodesText, noRemarks, statusOf } from "./status.ts";
 import {
   allAre,
   asItIs,
@@ -73,6 +74,23 @@ async function announce({ context, job, view, pods }: GangState): Promise<void> 
   await writeStatus(context, jobs, job, status);
 }
 
+function tell(
+  { context, job }: GangState,
+  type: "Normal" | "Warning",
+  reason: JobReason,
+  action: string,
+  note: string,
+): void {
+  notify(context, jobs, job, { type, reason, action, note });
+}
+
+const completed = "all pods succeeded";
+
+function startedText({ view }: GangState): string {
+  const pods = view.parallelism === 1 ? "the pod runs" : `all ${view.parallelism} pods run`;
+  return `attempt ${view.attempt}: ${pods} on ${nodesText(view.placements.map(({ node }) => node))}`;
+}
+
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
 async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResult> {
   const { context, view } = gang;
@@ -96,12 +114,8 @@ async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResul
         notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
       });
   if (isWritten) {
-    notify(context, jobs, gang.job, {
-      type: "Warning",
-      reason,
-      action: "EndAttempt",
-      note: message,
-    });
+    // The user's own wish is told when it is stored.
+    if (reason !== "Suspended") tell(gang, "Warning", reason, "EndAttempt", message);
     context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
   }
   context.scheduler.wake(view.pool);
@@ -116,9 +130,12 @@ async function succeed(gang: GangState): Promise<ReconcileResult> {
     attempt: view.attempt,
     outcome: "succeeded",
     reason: "Completed",
-    message: "all pods ended well",
+    message: completed,
   });
-  if (isWritten) context.counters.attemptEnded(view.pool, "succeeded");
+  if (isWritten) {
+    tell(gang, "Normal", "Completed", "End", completed);
+    context.counters.attemptEnded(view.pool, "succeeded");
+  }
   context.scheduler.wake(view.pool);
   return requeueAfter(0);
 }
@@ -215,7 +232,8 @@ async function whileStarting(gang: GangState): Promise<ReconcileResult> {
   await noteCompletions(gang);
   if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
     context.checkpoint("before-running");
-    await markRunning(context.db, { id: view.id, attempt: view.attempt });
+    if (await markRunning(context.db, { id: view.id, attempt: view.attempt }))
+      tell(gang, "Normal", "Started", "Start", startedText(gang));
     return requeueAfter(0);
   }
   const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);

@@ -1,4 +1,5 @@
 /** A Job from its submission to its end: checks, queue, pods, status. The scheduler decides in between. */
+import { observed } from "../../api/conditions.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import { readActiveJobsNamed, readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -22,7 +23,7 @@ import { advance } from "./attempt.ts";
 import { podsOccupyingNow, podsOfJob, stopPods, expectationSeconds } from "./pods.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import { isBehind, isLiveStatus, wasQueued } from "./observed-state.ts";
-import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
+import { noRemarks, podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 const rejectedRecheckSeconds = 30;
@@ -99,6 +100,15 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
+/** The user's own wish, and its end. */
+function tellSuspended(context: Context, job: Job): void {
+  const { suspend } = job.spec;
+  const reason = suspend ? "Suspended" : "Resumed";
+  const action = suspend ? "Suspend" : "Resume";
+  const note = `spec.suspend is ${suspend}`;
+  notify(context, jobType, job, { type: "Normal", reason, action, note });
+}
+
 /**
  * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
  * may have been made anew, or another may be the default.
@@ -107,6 +117,7 @@ async function followSpec(context: Context, job: Job, view: JobView): Promise<bo
   let changed = false;
   if (job.spec.suspend !== view.suspended) {
     await setSuspended(context.db, { id: view.id, suspended: job.spec.suspend });
+    tellSuspended(context, job);
     changed = true;
   }
   const wanted = priorityClassOf(context, job);
@@ -136,6 +147,8 @@ async function enqueue(
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
   if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
+    const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
+    if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
     if (job.status.message !== rejection.message) {
       const { reason, message: note } = rejection;
       notify(context, jobType, job, { type: "Warning", reason, action: "Refuse", note });
@@ -143,6 +156,10 @@ async function enqueue(
     const status = rejectedStatus(job, rejection, context.clock.now());
     await writeStatus(context, jobType, job, status);
     return requeueAfter(rejectedRecheckSeconds);
+  }
+  if (!isKnown) {
+    const note = `waits in the queue of pool ${job.spec.pool}`;
+    notify(context, jobType, job, { type: "Normal", reason: "Queued", action: "Queue", note });
   }
   context.scheduler.wake(job.spec.pool);
   return requeueAfter(0);
@@ -233,8 +250,20 @@ async function reconcile(
   const cached = context.informers.jobs.store.get(key);
   const job = cached?.deleting === true ? undefined : cached;
   const cancelling = await cancelDeleted(context, key, job?.uid, signal);
+  if (cached?.deleting === true) await reportDeletion(context, cached, key);
   if (job === undefined) return cancelling;
   return earliest(await reconcilePresent(context, job, key, signal), cancelling);
+}
+
+/** Somebody's finalizer keeps the object, or its pods do: its status goes on. */
+async function reportDeletion(context: Context, job: Job, key: string): Promise<void> {
+  const view = await readJobView(context.db, job.uid);
+  const pods = podsOfJob(context, key, job.uid);
+  const status =
+    view === undefined
+      ? observed(job)
+      : statusOf(job, view, pods, noRemarks, context.clock.now());
+  await writeStatus(context, jobType, job, status);
 }
 
 async function reconcilePresent(
@@ -246,6 +275,7 @@ async function reconcilePresent(
   const view = await readJobView(context.db, job.uid);
   if (view === undefined && job.status.finishedAt !== undefined) {
     const finishedAt = Temporal.Instant.from(job.status.finishedAt);
+    await writeStatus(context, jobType, job, observed(job));
     return expire(context, job, podsOfJob(context, key, job.uid), finishedAt, signal);
   }
   if (view === undefined) return enqueue(context, job, key, signal);

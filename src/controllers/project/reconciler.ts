@@ -10,6 +10,7 @@ import { requeueAfter, done, failed } from "../../runtime/result.ts";
 import type { ReconcileResult } from "../../runtime/result.ts";
 import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
+import { missingPriorityClasses } from "../references.ts";
 import { removeProject } from "./deletion.ts";
 import { addFinalizer, hasFinalizer } from "./finalizer.ts";
 import { reconcileNamespace, namespaceOf } from "./namespace.ts";
@@ -152,7 +153,8 @@ class Batch {
       const kept = view && (await this.#keep(project, view));
       const obstacle = rejection ?? kept?.obstacle;
       if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
-      await writeOutcome(this.#context, project, obstacle ?? asSpecified, kept?.facts ?? {});
+      const outcome = obstacle ?? asSpecified(missingPriorityClasses(this.#context, project));
+      await writeOutcome(this.#context, project, outcome, kept?.facts ?? {});
       return obstacle ? requeueAfter(recheckSeconds) : done();
     });
   }
