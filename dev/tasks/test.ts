@@ -1,6 +1,6 @@
 /** `npm test`: the checks and the named levels (unit, integration, e2e), one after the other; fails when any fails. */
 import { globSync } from "node:fs";
-import { ensureGoTool, helm, promtool } from "../local/go-tool.ts";
+import { ensureGoTool, helm, kstatus, promtool } from "../local/go-tool.ts";
 import { ensureToolchain } from "../local/control-plane-build.ts";
 import { projectRoot, run } from "./shell.ts";
 
@@ -14,7 +14,7 @@ interface Level {
 
 async function buildPrograms(): Promise<void> {
   await ensureToolchain();
-  for (const tool of [promtool, helm]) await ensureGoTool(tool);
+  for (const tool of [promtool, helm, kstatus]) await ensureGoTool(tool);
 }
 
 const levels: Readonly<Record<string, Level>> = {

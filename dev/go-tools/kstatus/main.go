@@ -25,8 +25,8 @@ type verdicts struct {
 	Argo    verdict `json:"argo"`
 }
 
-func kstatusOf(object map[string]any) (verdict, error) {
-	result, err := status.Compute(&unstructured.Unstructured{Object: object})
+func kstatusOf(object *unstructured.Unstructured) (verdict, error) {
+	result, err := status.Compute(object)
 	if err != nil {
 		return verdict{}, err
 	}
@@ -93,26 +93,21 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	// As the API's own decoder does it: whole numbers stay whole.
-	var list unstructured.UnstructuredList
 	var objects []json.RawMessage
 	if err := json.NewDecoder(os.Stdin).Decode(&objects); err != nil {
 		return err
 	}
+	answers := make([]verdicts, 0, len(objects))
 	for _, raw := range objects {
 		var object unstructured.Unstructured
 		if err := object.UnmarshalJSON(raw); err != nil {
 			return err
 		}
-		list.Items = append(list.Items, object)
-	}
-	answers := make([]verdicts, 0, len(list.Items))
-	for _, item := range list.Items {
 		var answer verdicts
-		if answer.Kstatus, err = kstatusOf(item.Object); err != nil {
+		if answer.Kstatus, err = kstatusOf(&object); err != nil {
 			return err
 		}
-		if answer.Argo, err = argoOf(string(script), item.Object); err != nil {
+		if answer.Argo, err = argoOf(string(script), object.Object); err != nil {
 			return err
 		}
 		answers = append(answers, answer)
