@@ -201,7 +201,7 @@ describe("the life of a job", function () {
       "run again",
       ({ status }) => status.attempt === 2 && status.state === "Running",
     );
-    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready"]);
+    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready", "Admitted"]);
   });
 
   it("suspend stops a running job, and resume starts it with its old place", async () => {
