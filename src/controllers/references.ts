@@ -53,7 +53,9 @@ export const missingPriorityClasses = (
   { informers }: Context,
   { spec }: Project,
 ): readonly string[] =>
-  (spec.priorityClasses ?? []).filter((name) => informers.priorityClasses.store.get(name) === undefined);
+  (spec.priorityClasses ?? []).filter(
+    (name) => informers.priorityClasses.store.get(name) === undefined,
+  );
 
 /** The commit a job refers to, by name or by tag; undefined when there is none, or it is not stored. */
 export function commitOf(context: Context, job: Job): ConfigCommit | undefined {

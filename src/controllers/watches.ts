@@ -229,8 +229,7 @@ export function connectSources(context: Context, sinks: KeySinks): void {
   informers.pods.onChange((change) => onPodChange(context, sinks, change));
   informers.priorityClasses.onChange(({ key, before, after }) => {
     enqueueRejectedJobs(context, sinks);
-    if (before === undefined || after === undefined)
-      enqueueProjectsThatAllow(context, sinks, key);
+    if (before === undefined || after === undefined) enqueueProjectsThatAllow(context, sinks, key);
     if (before?.globalDefault === true || after?.globalDefault === true)
       enqueueJobsOfDefaultClass(context, sinks);
   });

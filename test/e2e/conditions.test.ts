@@ -92,15 +92,10 @@ describe("conditions", () => {
     const [type = "", name = ""] = resource.split("/");
     return read<Seen>(installation.cluster, type, name, "--namespace=team");
   };
+  const inTeam = (...args: readonly string[]) =>
+    kubectl(installation.cluster, "--namespace=team", ...args);
   const waitFor = (resource: string, what: string) =>
-    kubectl(
-      installation.cluster,
-      "wait",
-      resource,
-      `--for=${what}`,
-      "--timeout=60s",
-      "--namespace=team",
-    );
+    inTeam("wait", resource, `--for=${what}`, "--timeout=60s");
 
   /** What kstatus and the health check make of an object. */
   async function judge(object: Seen): Promise<{ kstatus: Verdict; argo: Verdict }> {
@@ -242,8 +237,7 @@ describe("conditions", () => {
       Failed: {
         health: "Stalled",
         also: ["Failed"],
-        make: (name) =>
-          submit(name, name, simulated({ "run-seconds": "1", "exit-code": "3" })),
+        make: (name) => submit(name, name, simulated({ "run-seconds": "1", "exit-code": "3" })),
       },
       Cancelled: {
         health: "Stalled",
@@ -251,10 +245,7 @@ describe("conditions", () => {
         make: async (name) => {
           await run(name, name);
           await keep(`rj/${name}`);
-          await kubectl(
-            installation.cluster,
-            ...["delete", `rj/${name}`, "--namespace=team", "--wait=false"],
-          );
+          await inTeam("delete", `rj/${name}`, "--wait=false");
         },
       },
       Rejected: { health: "Stalled", also: [], make: (name) => submit(name, "nowhere") },
@@ -298,9 +289,10 @@ describe("conditions", () => {
 
     it("keep the time of a condition as long as its status, and change it with the state", async () => {
       const before = await get("rj/suspended");
-      await kubectl(
-        installation.cluster,
-        ...["patch", "rj/suspended", "--namespace=team", "--type=merge"],
+      await inTeam(
+        "patch",
+        "rj/suspended",
+        "--type=merge",
         `--patch=${JSON.stringify({ spec: { suspend: false } })}`,
       );
       const running = await untilState("suspended", "Running");
@@ -325,22 +317,19 @@ describe("conditions", () => {
     });
 
     it("can be selected by state and pool, and lists fit a terminal", async () => {
-      const list = async (...args: readonly string[]) =>
-        (await kubectl(installation.cluster, "get", ...args)).stdout;
-      const names = await list(
-        ...["rj", "-n", "team", "-o", "name"],
-        "--field-selector=status.state=Evicted,spec.pool=evicted",
-      );
+      const list = async (...args: readonly string[]) => (await inTeam("get", ...args)).stdout;
+      const selector = "--field-selector=status.state=Evicted,spec.pool=evicted";
+      const names = await list("rj", "--output=name", selector);
       expect(names.trim()).to.equal("job.rota.dev/evicted");
       for (const kind of ["rj", "rplan", "rproj", "rcc"]) {
-        const lines = (await list(kind, "--namespace=team")).split("\n");
+        const lines = (await list(kind)).split("\n");
         for (const line of lines) expect(line.length, line).to.be.at.most(120);
       }
-      const wide = await list("rj", "-n", "team", "-o", "wide");
+      const wide = await list("rj", "--output=wide");
       const [node = ""] = (await view().job("team/running")).status.nodes ?? [];
       expect(wide).to.match(new RegExp(`^running .* ${node} `, "m"));
       expect(wide).not.to.include("[");
-      expect(await list("rj", "-n", "team")).not.to.include(node);
+      expect(await list("rj")).not.to.include(node);
     });
 
     const untilEvent = (name: string, reason: string): Promise<SeenEvent[]> =>
@@ -358,9 +347,10 @@ describe("conditions", () => {
       ]);
       const resumed = await untilEvent("suspended", "Resumed");
       expect(resumed.map(({ type }) => type)).not.to.include("Warning");
-      await kubectl(
-        installation.cluster,
-        ...["patch", "rj/suspended", "--namespace=team", "--type=merge"],
+      await inTeam(
+        "patch",
+        "rj/suspended",
+        "--type=merge",
         `--patch=${JSON.stringify({ spec: { suspend: true } })}`,
       );
       await untilState("suspended", "Suspended");
@@ -438,10 +428,7 @@ describe("conditions", () => {
       it(`follow the generation of ${resource} during a deletion that a finalizer holds up`, async () => {
         const { metadata } = await get(resource);
         await keep(resource);
-        await kubectl(
-          installation.cluster,
-          ...["delete", resource, "--namespace=team", "--wait=false"],
-        );
+        await inTeam("delete", resource, "--wait=false");
         const deleted = await view().until(`${resource} to be up to date`, async () => {
           const found = await get(resource);
           return found.status.observedGeneration === found.metadata.generation && found;
@@ -454,9 +441,10 @@ describe("conditions", () => {
   });
 
   const setFinalizers = (resource: string, finalizers: readonly string[] | null) =>
-    kubectl(
-      installation.cluster,
-      ...["patch", resource, "--namespace=team", "--type=merge"],
+    inTeam(
+      "patch",
+      resource,
+      "--type=merge",
       `--patch=${JSON.stringify({ metadata: { finalizers } })}`,
     );
   const keep = async (resource: string) => {

@@ -132,7 +132,9 @@ describe("windows on a real control plane", function () {
     const ofJob = events.items.filter(({ regarding }) => regarding.name === "evicted");
     const reasons = ofJob.map(({ reason }) => reason);
     const closed = ofJob.filter(({ reason }) => reason === "WindowClosed");
-    expect(closed.some(({ note }) => /^plan plan-of-strict closed .*evicts/.test(note))).to.equal(true);
+    expect(closed.some(({ note }) => /^plan plan-of-strict closed .*evicts/.test(note))).to.equal(
+      true,
+    );
     expect(reasons).to.include.members(["WindowClosesSoon", "WindowClosed"]);
   });
 

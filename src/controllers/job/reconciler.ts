@@ -261,9 +261,7 @@ async function reportDeletion(context: Context, job: Job, key: string): Promise<
   const view = await readJobView(context.db, job.uid);
   const pods = podsOfJob(context, key, job.uid);
   const status =
-    view === undefined
-      ? observed(job)
-      : statusOf(job, view, pods, noRemarks, context.clock.now());
+    view === undefined ? observed(job) : statusOf(job, view, pods, noRemarks, context.clock.now());
   await writeStatus(context, jobType, job, status);
 }
 

@@ -26,7 +26,10 @@ const suspendedText: StatusText = {
 function backOffText({ notBefore, reason, message }: JobView): StatusText | undefined {
   if (notBefore === undefined) return undefined;
   const at = notBefore.round("second").toString();
-  return { reason: reason ?? "Queued", message: `${message ?? "failed"}; the next attempt starts at ${at} or later` };
+  return {
+    reason: reason ?? "Queued",
+    message: `${message ?? "failed"}; the next attempt starts at ${at} or later`,
+  };
 }
 
 /** The whole decision to evict the job, without names of other projects; undefined when there is none. */

@@ -31,10 +31,7 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
   const { parent = "" } = project.spec;
   switch (error.code) {
     case "ParentNotFound":
-      return outcome(
-        error.code,
-        `spec.parent "${parent}" is not accepted yet; see its conditions`,
-      );
+      return outcome(error.code, `spec.parent "${parent}" is not accepted yet; see its conditions`);
     case "ProjectCycle":
       return outcome(
         error.code,

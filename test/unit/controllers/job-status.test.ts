@@ -9,7 +9,8 @@ const now = Temporal.Instant.from("2026-06-01T08:00:00Z");
 const later = now.add({ seconds: 60 });
 const jobOf = (status: object = {}): Job => ({ generation: 3, status }) as unknown as Job;
 const eviction = {
-  reason: "team/high (priority 9) needs 8 GPUs; it evicts, exactly, 1 pod of 1 job; rule LowerPriority",
+  reason:
+    "team/high (priority 9) needs 8 GPUs; it evicts, exactly, 1 pod of 1 job; rule LowerPriority",
   preemptor: "team/high",
   rule: "LowerPriority",
   jobs: ["team/high", "team/low"],
@@ -96,7 +97,9 @@ describe("the status of a job", () => {
     };
     const starting = status({ status: "starting" }, {}, jobOf({ conditions: [foreign] }));
     expect(starting.conditions?.map(({ type }) => type)).to.deep.equal([
-      ...["Ready", "Reconciling", "Admitted"],
+      "Ready",
+      "Reconciling",
+      "Admitted",
       foreign.type,
     ]);
     const job = jobOf({ conditions: starting.conditions });
