@@ -1,6 +1,6 @@
 /** `npm test`: the checks and the named levels (unit, integration, e2e, node), one after the other; fails when any fails. */
 import { globSync } from "node:fs";
-import { ensureGoTool, helm, promtool } from "../local/go-tool.ts";
+import { ensureGoTool, helm, kstatus, promtool } from "../local/go-tool.ts";
 import { ensureNodePrograms } from "../local/real-nodes/programs.ts";
 import { whyNoRealNodes } from "../local/real-nodes/requirements.ts";
 import { ensureToolchain } from "../local/control-plane-build.ts";
@@ -20,7 +20,7 @@ type Outcome = "passed" | "FAILED" | "SKIPPED";
 
 async function buildPrograms(): Promise<void> {
   await ensureToolchain();
-  for (const tool of [promtool, helm]) await ensureGoTool(tool);
+  for (const tool of [promtool, helm, kstatus]) await ensureGoTool(tool);
 }
 
 async function buildNodes(): Promise<void> {

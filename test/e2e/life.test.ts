@@ -201,7 +201,7 @@ describe("the life of a job", function () {
       "run again",
       ({ status }) => status.attempt === 2 && status.state === "Running",
     );
-    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready"]);
+    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready", "Admitted"]);
   });
 
   it("suspend stops a running job, and resume starts it with its old place", async () => {
@@ -258,7 +258,7 @@ describe("the life of a job", function () {
       annotations: { "rota.dev/simulate-run-seconds": "0", "rota.dev/simulate-exit-code": "3" },
     });
     const backingOff = await until("fails", "back off", ({ status }) =>
-      /tried again at/.test(status.message ?? ""),
+      /the next attempt starts at/.test(status.message ?? ""),
     );
     expect(backingOff.status.message).to.match(/exited with code 3/);
     const ended = await stateOf("fails", "Failed");

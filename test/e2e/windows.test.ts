@@ -99,7 +99,7 @@ describe("windows on a real control plane", function () {
       return found.status.reason === "WindowClosed" && found;
     });
     expect(waiting.status.message).to.match(
-      /^evicted: plan plan-of-strict closed .*; plan plan-of-strict opens (next )?\w{3} \d\d:\d\d/,
+      /^plan plan-of-strict opens (next )?\w{3} \d\d:\d\d.*\. Evicted because the window of a plan closed$/,
     );
     expect(waiting.status.conditions?.some(({ type }) => type === "WindowClosing")).to.equal(false);
 
@@ -128,10 +128,13 @@ describe("windows on a real control plane", function () {
     const events = (await view.client.raw(
       "GET",
       "/apis/events.k8s.io/v1/namespaces/team/events",
-    )) as { items: { reason: string; regarding: { name: string } }[] };
-    const reasons = events.items
-      .filter(({ regarding }) => regarding.name === "evicted")
-      .map(({ reason }) => reason);
+    )) as { items: { reason: string; note: string; regarding: { name: string } }[] };
+    const ofJob = events.items.filter(({ regarding }) => regarding.name === "evicted");
+    const reasons = ofJob.map(({ reason }) => reason);
+    const closed = ofJob.filter(({ reason }) => reason === "WindowClosed");
+    expect(closed.some(({ note }) => /^plan plan-of-strict closed .*evicts/.test(note))).to.equal(
+      true,
+    );
     expect(reasons).to.include.members(["WindowClosesSoon", "WindowClosed"]);
   });
 

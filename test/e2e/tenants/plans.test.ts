@@ -101,7 +101,7 @@ describe("plans", () => {
     await untilPlan(
       "early",
       "to have it",
-      (_, message) => message === "in force: 100 GPUs, the whole week",
+      (_, message) => message === 'in force: 100 GPUs, the whole week; pool "default" has 8 GPUs',
     );
     await view().until("the project to have the grant", async () => {
       const { status } = await projectNamed(view(), "late-team");

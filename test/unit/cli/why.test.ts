@@ -57,7 +57,7 @@ describe("kubectl rota why", () => {
 
   it("shows an evicting job what holds its eviction up, in the words of its status", () => {
     const said =
-      "team/big needs 8 GPUs; held up by PodDisruptionBudget team/guard, and asked for again until it allows";
+      "PodDisruptionBudget team/guard blocks the eviction, which is retried. Evicted by team/big (LowerPriority)";
     const evicting = { ...answer, state: "Evicting", verdict: null } as Why;
     expect(whyText(evicting, jobWith("EvictionBlocked", said))).to.contain(
       `EvictionBlocked: ${said}`,
