@@ -63,7 +63,7 @@ describe("an operator whose watches lag", function () {
   /** A job that has a pod on all GPUs of its pool, of which the lagging operator has not heard. */
   async function startUnobserved(pool: string, name: string): Promise<string> {
     await makePool(pool);
-    proxy.reservation("pods");
+    proxy.withhold("pods");
     await submit(pool, name, { annotations: stays });
     await installation.view.until("the pod to run", async () => {
       return (await podOf(name))?.phase === "Running";
@@ -140,7 +140,7 @@ describe("an operator whose watches lag", function () {
 
   it("does not take a gang for lost whose pods it has not seen, and another operator has", async () => {
     await makePool("whole");
-    proxy.reservation("pods");
+    proxy.withhold("pods");
     const other = await installation.operate(alone);
     await submit("whole", "whole", { parallelism: 2, gpus: 2 });
     await stateOf("whole", "Running");
@@ -163,7 +163,7 @@ describe("an operator whose watches lag", function () {
 
   it("does not cancel a job of which it has not heard, and another operator has", async () => {
     await makePool("unheard");
-    proxy.reservation("jobs");
+    proxy.withhold("jobs");
     const other = await installation.operate(alone);
     const before = await reconciled();
     await submit("unheard", "unheard");
