@@ -155,6 +155,14 @@ export const plan = (name: string, spec: Readonly<Record<string, unknown>>): Kub
   spec: { resourceType: "GPU", quantity: 100, ...spec },
 });
 
+/** A commit of project "team". */
+export const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { namespace: "team", name },
+  spec,
+});
+
 export interface JobOptions {
   readonly gpus: number;
   readonly pool: string;
