@@ -95,17 +95,6 @@ async function rejectedCalls({ url }: Operator): Promise<string[]> {
 /** The user whose plans the tests' project "team" runs on. */
 export const owner = { kind: "User", name: "pat" };
 
-/** Project "team", and the priority classes low and high for its jobs. */
-export async function applyTeam({ view }: Pick<Installation, "view">): Promise<void> {
-  for (const object of [
-    priorityClass("low", 10),
-    priorityClass("high", 1000),
-    project("team", { owner }),
-  ]) {
-    await view.apply(object);
-  }
-}
-
 /** Waits until project "team" is ready. */
 export function teamIsReady({ view }: Pick<Installation, "view">): Promise<unknown> {
   return view.until("the project to be ready", async () => {
@@ -164,7 +153,10 @@ export const commit = (name: string, spec: Readonly<Record<string, unknown>>): K
 });
 
 export interface JobOptions {
+  /** Of each pod. */
   readonly gpus: number;
+  /** Each pod's request, as a Kubernetes quantity. */
+  readonly cpu?: string;
   readonly pool: string;
   readonly priorityClassName?: string;
   readonly parallelism?: number;
@@ -189,7 +181,10 @@ export const job = (namespace: string, name: string, options: JobOptions): KubeO
           {
             name: "main",
             image: "none.example/none:1",
-            resources: { limits: { "nvidia.com/gpu": options.gpus } },
+            resources: {
+              ...(options.cpu === undefined ? {} : { requests: { cpu: options.cpu } }),
+              limits: { "nvidia.com/gpu": options.gpus },
+            },
           },
         ],
       },
