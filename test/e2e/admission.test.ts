@@ -61,7 +61,7 @@ describe("admission policies", function () {
 
   after(() => eve?.client.close());
 
-  it("the author of a commit is who made it, whatever it says", async () => {
+  it("stamp a commit with its real author", async () => {
     await eve.client.raw("POST", commits, commitOf("forged", { author: "alice" }));
     await eve.client.raw("POST", commits, commitOf("plain"));
     for (const name of ["forged", "plain"]) {
@@ -77,7 +77,7 @@ describe("admission policies", function () {
     expect(rows).to.deep.equal([{ name: "eve" }, { name: "eve" }]);
   });
 
-  it("the submitter of a job is who made it, and stays it", async () => {
+  it("stamp a job with its real submitter, for good", async () => {
     const annotationOf = async (name: string) =>
       (await eve.client.get(jobs, `team/${name}`)).metadata.annotations?.["rota.dev/submitter"];
     await eve.client.raw("POST", jobsPath, submitted("forged", "alice"));
@@ -100,7 +100,7 @@ describe("admission policies", function () {
     expect(await annotationOf("applied")).to.equal("eve");
   });
 
-  it("nobody but the operator makes pods with its labels, and nobody changes them", async () => {
+  it("reserve Rota's pod labels for the operator", async () => {
     const labels = { "rota.dev/job": "real", "rota.dev/job-uid": "u" };
     const { status, explanation } = await eve.rejection("POST", pods, pod("forged", labels));
     expect(status).to.equal(403);
@@ -130,7 +130,7 @@ describe("admission policies", function () {
     expect(await change(real, { metadata: { labels: { mine: "x" } } })).to.equal("");
   });
 
-  it("nobody but the operator puts a ConfigMap where a commit's belongs", async () => {
+  it("reserve the ConfigMaps of commits for the operator", async () => {
     const forged = {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -144,7 +144,7 @@ describe("admission policies", function () {
     expect(await eve.status("POST", configMaps, own)).to.equal(200);
   });
 
-  describe("without the stamping policies", () => {
+  describe("admission policies without stamping", () => {
     before(async () => {
       const root = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
       const { view } = team;
@@ -156,7 +156,7 @@ describe("admission policies", function () {
       });
     });
 
-    it("a name that is not the requester's is refused, in words", async () => {
+    it("reject a name that is not the requester's", async () => {
       const author = await eve.rejection("POST", commits, commitOf("late", { author: "alice" }));
       expect(author.explanation).to.match(
         /spec\.author must be eve, who makes the commit, or absent/,
@@ -167,7 +167,7 @@ describe("admission policies", function () {
       expect(await eve.status("POST", jobsPath, submitted("late", "eve"))).to.equal(200);
     });
 
-    it("the submitter cannot be changed, added or taken away", async () => {
+    it("keep a submitter from being changed", async () => {
       const { view } = team;
       await eve.client.raw("POST", jobsPath, submitted("nobody"));
       const patch = (name: string, submitter: string | null) =>
@@ -188,7 +188,7 @@ describe("admission policies", function () {
       }
     });
 
-    it("the operator says at its start what is not guaranteed, and works", async () => {
+    it("are reported missing by the operator, which works on", async () => {
       const operator = await team.operate();
       const inForce = async (kind: string): Promise<string[]> => {
         const metrics = await (await fetch(`${operator.url}/metrics`)).text();

@@ -89,7 +89,7 @@ describe("bad input", function () {
     ],
   ];
   for (const [what, object, words] of rejectedByServer) {
-    it(`the API server refuses ${what}, and names field, value and cure`, async () => {
+    it(`is refused by the API server: ${what}`, async () => {
       const message = await rejection(object);
       for (const word of words) expect(message).to.match(word);
     });
@@ -186,7 +186,7 @@ describe("bad input", function () {
     ],
   ];
   for (const [what, object, reason, message] of rejectedJobs) {
-    it(`a job with ${what} says so in its status`, async () => {
+    it(`rejects a job with ${what} in its status`, async () => {
       await team.view.apply(object);
       const key = `${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}`;
       const rejected = await stateOf(key, "Rejected");
@@ -195,14 +195,14 @@ describe("bad input", function () {
     });
   }
 
-  it("a refused job is queued as soon as what it lacks is there", async () => {
+  it("queues a rejected job once its pool has nodes", async () => {
     await submit("early", { pool: "later" });
     await stateOf("early", "Rejected");
     await team.cluster.addNodes({ count: 1, gpus: 8, pool: "later", namePrefix: "later-" });
     await stateOf("early", "Running");
   });
 
-  it("a project under an unknown parent says so, and is taken when the parent comes", async () => {
+  it("rejects a project until its parent exists", async () => {
     const { view } = team;
     await view.apply(project("child", { parent: "mother" }));
     const conditionOf = async () => {
@@ -216,7 +216,7 @@ describe("bad input", function () {
     await view.until("the child to be ready", async () => (await conditionOf())?.status === "True");
   });
 
-  it("a cycle of projects is refused, and the tree stays as it was", async () => {
+  it("rejects a cycle of projects, and keeps the tree", async () => {
     const { view } = team;
     await view.apply(project("top"));
     await view.apply(project("below", { parent: "top" }));
@@ -235,7 +235,7 @@ describe("bad input", function () {
     expect(top.status.path).to.equal("top");
   });
 
-  it("a commit's content cannot be changed, nor a job's template", async () => {
+  it("cannot change a commit's content or a job's template", async () => {
     const { view } = team;
     const fixed = (content: unknown) => commit("fixed", { content });
     await view.apply(fixed({ rate: 1 }));
@@ -249,7 +249,7 @@ describe("bad input", function () {
     ).to.match(/spec\.template is immutable/);
   });
 
-  it("the operator goes on with everything else", async () => {
+  it("leaves valid jobs running", async () => {
     await team.run("good");
   });
 });

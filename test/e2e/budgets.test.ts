@@ -13,7 +13,7 @@ const graceSeconds = 4;
 /** What is set up before the close takes some seconds, more on a busy machine. */
 const minMilliseconds = 60_000;
 
-describe("disruption budgets", function () {
+describe("a PodDisruptionBudget on a cluster", function () {
   const settings = {
     ROTA_WINDOW_WARNING_SECONDS: "7200",
     ROTA_WINDOW_GRACE_SECONDS: String(graceSeconds),
@@ -80,7 +80,7 @@ describe("disruption budgets", function () {
   }
 
   // Each of the two dry runs is allowed.
-  it("of jobs that share a budget no more are evicted than it lets go", async () => {
+  it("allows several jobs no more disruptions than one", async () => {
     const names = ["shared-a", "shared-b"];
     await team.pool("shared");
     for (const name of names) await run(name, { pool: "shared", gpus: 4 });
@@ -96,7 +96,7 @@ describe("disruption budgets", function () {
     expect(left.flat()).to.have.lengthOf(1);
   });
 
-  it("a pod under several budgets, which Kubernetes never evicts, counts as protected by them", async () => {
+  it("protects a pod that several budgets select", async () => {
     await team.pool("several");
     await run("several", { pool: "several", gpus: 8 });
     await protect("one", ["several"], 1);
@@ -113,7 +113,7 @@ describe("disruption budgets", function () {
     await stateOf("several-high", "Running");
   });
 
-  it("an eviction that a new budget holds up says so, and goes on as soon as it may", async () => {
+  it("blocks an eviction when new, until it allows it", async () => {
     await team.pool("late");
     await run("late", { pool: "late", gpus: 8 });
     await decideThenProtect("late", 1);
@@ -128,7 +128,7 @@ describe("disruption budgets", function () {
     await stateOf("late-high", "Running");
   });
 
-  it("a gang of which a new budget lets only a part go stays whole; once it is broken it leaves whole", async () => {
+  it("keeps a gang whole, or lets it leave whole", async () => {
     const { view } = team;
     await team.pool("gang");
     await run("gang", { pool: "gang", gpus: 4, parallelism: 2 });
@@ -146,7 +146,7 @@ describe("disruption budgets", function () {
     expect(await team.pods("gang")).to.deep.equal([]);
   });
 
-  it("a victim that a budget keeps until its preemptor gives up runs on untouched, and may be chosen again", async () => {
+  it("spares a victim until its preemptor's reservation expires", async () => {
     await team.pool("spared");
     await run("spared", { pool: "spared", gpus: 8 });
     const before = await uids("spared");
@@ -166,7 +166,7 @@ describe("disruption budgets", function () {
     ]);
   });
 
-  describe("at a window's close", () => {
+  describe("a PodDisruptionBudget at a window's close", () => {
     let soon: ClosingWindow;
 
     before(async () => {
@@ -198,7 +198,7 @@ describe("disruption budgets", function () {
         ),
       );
 
-    it("a job whose budget closes after the decision to evict it is kept like one it protected before", async () => {
+    it("protects a job selected after the decision to evict", async () => {
       const before = await uids("surprised");
       const kept = await stays("surprised", "keep-surprised");
       expect(kept.status).to.include({ state: "Running", attempt: 1 });
@@ -211,7 +211,7 @@ describe("disruption budgets", function () {
       ]);
     });
 
-    it("of two jobs that share a budget the one of lower priority leaves", async () => {
+    it("lets the job of lower priority leave first", async () => {
       await stays("pair-cheap", "keep-pair");
       await protect("keep-one", ["pair-dear", "pair-cheap"], 2);
       await unprotect("keep-pair");
@@ -222,7 +222,7 @@ describe("disruption budgets", function () {
       await stateOf("pair-dear", "Evicted");
     });
 
-    it("a protected job stays, says which budget protects it, and leaves once that is gone", async () => {
+    it("keeps a job, is named, and lets it leave later", async () => {
       const before = await uids("kept");
       const kept = await stays("kept", "keep-kept");
       expect(kept.status).to.include({ state: "Running", attempt: 1 });

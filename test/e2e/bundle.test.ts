@@ -29,7 +29,7 @@ describe("the bundle", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("is one file with its source map, what it reads at run time, and the licences of what is in it", () => {
+  it("is one file with source map, migrations and licences", () => {
     expect(readdirSync(join(folder, "dist")).toSorted()).to.deep.equal([
       "THIRD-PARTY-NOTICES.txt",
       "migrations",

@@ -33,7 +33,7 @@ interface Submitted {
   isSuspended: boolean;
 }
 
-describe("operators that are killed again and again", function () {
+describe("operators killed again and again", function () {
   this.timeout((240 + 6 * kills) * 1000);
   const team = useTeam({ operator: settings });
   const random = new Random(seed);
@@ -142,7 +142,7 @@ describe("operators that are killed again and again", function () {
     }
   }
 
-  it("lose nothing, and nothing happens twice", async () => {
+  it("lose nothing, and do nothing twice", async () => {
     const { view, database } = team;
     const sampler = watchInvariants(view, database.pool);
     const endings: string[] = [];

@@ -8,7 +8,7 @@ import { commit, type JobOptions } from "../support/installation.ts";
 import { watchInvariants } from "../support/sampler.ts";
 import { useTeam } from "../support/team.ts";
 
-describe("an operator that is killed", function () {
+describe("an operator killed at a crash point", function () {
   const team = useTeam();
   let round = 0;
   let secondCrashes = 0;
@@ -33,7 +33,7 @@ describe("an operator that is killed", function () {
   }
 
   for (const crashPoint of crashPoints) {
-    it(`at "${crashPoint}" loses nothing: the next one finishes, and nothing happens twice`, async () => {
+    it(`at "${crashPoint}" loses and repeats nothing`, async () => {
       const { view, database } = team;
       const pool = `round-${(round += 1)}`;
       await team.pool(pool);

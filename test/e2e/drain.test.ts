@@ -14,7 +14,7 @@ function podsByGang(pods: readonly Pod[]): Map<string, number> {
   return counts;
 }
 
-describe("an operator that is told to stop while it is busy", function () {
+describe("an operator stopped at work", function () {
   // A lease this long must be given up, not waited for.
   const team = useTeam({
     objects: [plan("all", { owner, quantity: gangs * podsPerGang })],
@@ -25,7 +25,7 @@ describe("an operator that is told to stop while it is busy", function () {
 
   const isHalfMade = (count: number): boolean => count > 0 && count < podsPerGang;
 
-  it("finishes every gang whose pods it is creating, and ends with status 0", async () => {
+  it("finishes gangs in creation, and ends with status 0", async () => {
     const { view } = team;
     await Promise.all(names.map((name) => team.submit(name, { parallelism: podsPerGang })));
     await view.until("a gang to be half made", async () =>
@@ -38,7 +38,7 @@ describe("an operator that is told to stop while it is busy", function () {
     expect(left.size).to.be.at.least(1);
   });
 
-  it("leaves the lease to the next, which finds nothing to mend and makes the rest", async () => {
+  it("leaves the lease to the next, which makes the rest", async () => {
     const { database, view } = team;
     const made = await view.pods();
     await team.operate();

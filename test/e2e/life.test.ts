@@ -7,7 +7,7 @@ import { podType, useTeam } from "../support/team.ts";
 
 const nodeType = nodesOf("nvidia.com/gpu");
 
-describe("the life of a job", function () {
+describe("a job", function () {
   const settings = {
     ROTA_START_DEADLINE_SECONDS: "3",
     ROTA_AVOID_NODE_SECONDS: "600",
@@ -19,7 +19,7 @@ describe("the life of a job", function () {
 
   afterEach(team.checkInvariants);
 
-  it("a pod that does not start in time is released, its node avoided, and the job placed anew", async () => {
+  it("is placed on another node when its pod starts late", async () => {
     await team.pool("slow", { count: 2 });
     await submit("slow", {
       pool: "slow",
@@ -39,7 +39,7 @@ describe("the life of a job", function () {
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });
   });
 
-  it("pods deleted by hand, and a node that is lost, do not count as failures", async () => {
+  it("does not count deleted pods and lost nodes as failures", async () => {
     await team.pool("lost", { count: 2 });
     await submit("unlucky", { pool: "lost", parallelism: 2, gpus: 2 });
     await stateOf("unlucky", "Running");
@@ -57,7 +57,7 @@ describe("the life of a job", function () {
     expect(rows).to.deep.equal([{ reason: "NodeLost" }, { reason: "PodsLost" }]);
   });
 
-  it("a node that is not ready gets no new pods; what the cluster takes from it runs again, and has not failed", async () => {
+  it("leaves a node that is not ready, without a failure", async () => {
     const { view } = team;
     await team.pool("sick", { count: 2 });
     const patient = { key: "node.kubernetes.io/not-ready", effect: "NoExecute" };
@@ -103,7 +103,7 @@ describe("the life of a job", function () {
     expect((await stateOf("next", "Running")).status.nodes).to.deep.equal([node]);
   });
 
-  it("a pod stuck terminating is told with its node, and counts once until it is gone", async () => {
+  it("reports a pod stuck terminating, and counts it once", async () => {
     await team.pool("stuck", { gpus: 4 });
     await submit("stuck", {
       pool: "stuck",
@@ -133,7 +133,7 @@ describe("the life of a job", function () {
     expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready"]);
   });
 
-  it("suspend stops a running job, and resume starts it with its old place", async () => {
+  it("stops on suspend, and resumes with its queue position", async () => {
     await team.pool("pause");
     await submit("pause", { pool: "pause" });
     const before = await stateOf("pause", "Running");
@@ -146,7 +146,7 @@ describe("the life of a job", function () {
     expect((await row("pause"))?.failures).to.equal(0);
   });
 
-  it("suspend gives back what is kept for a job whose victims are leaving", async () => {
+  it("releases its reservation on suspend", async () => {
     await team.pool("regret");
     await submit("regret-victim", {
       pool: "regret",
@@ -168,7 +168,7 @@ describe("the life of a job", function () {
     expect(back.status.attempt).to.equal(2);
   });
 
-  it("a failure starts the whole gang again, as often as backoffLimit says", async () => {
+  it("restarts the whole gang up to backoffLimit", async () => {
     await team.pool("fails");
     await submit("fails", {
       pool: "fails",
@@ -185,14 +185,14 @@ describe("the life of a job", function () {
     expect(await row("fails")).to.deep.equal({ status: "failed", attempt: 2, failures: 2 });
   });
 
-  it("maxRuntime ends an attempt that runs too long", async () => {
+  it("fails when it exceeds maxRuntime", async () => {
     await team.pool("long");
     await submit("long", { pool: "long", spec: { maxRuntime: "1s" } });
     const ended = await stateOf("long", "Failed");
     expect(ended.status.reason).to.equal("MaxRuntimeExceeded");
   });
 
-  it("a pod of a gang that ended well counts once, though it is deleted while the others run", async () => {
+  it("counts a succeeded pod once, though it is deleted", async () => {
     await team.pool("parts");
     await submit("parts", { pool: "parts", parallelism: 3 });
     await stateOf("parts", "Running");
@@ -206,7 +206,7 @@ describe("the life of a job", function () {
     expect(ended.status.pods?.succeeded).to.equal(3);
   });
 
-  it("ttlSecondsAfterFinished deletes the Job and its pods; its history stays", async () => {
+  it("is deleted after ttlSecondsAfterFinished, except its history", async () => {
     await team.pool("ttl");
     await submit("ttl", {
       pool: "ttl",
@@ -225,7 +225,7 @@ describe("the life of a job", function () {
     expect(statuses.at(-1)).to.equal("succeeded");
   });
 
-  it("what ends while no operator runs is counted once by the next", async () => {
+  it("is counted once when it ends without an operator", async () => {
     await team.pool("away");
     await submit("away", { pool: "away", parallelism: 2 });
     await submit("dies", { pool: "away" });

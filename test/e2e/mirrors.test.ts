@@ -37,7 +37,7 @@ const asking = (requests: Readonly<Record<string, string>>) => ({
   resources: { requests, limits: requests },
 });
 
-describe("what the cluster does to nodes, pods and priority classes", function () {
+describe("the mirror of the cluster", function () {
   const team = useTeam();
   const { submit, run, stateOf } = team;
 
@@ -63,8 +63,8 @@ describe("what the cluster does to nodes, pods and priority classes", function (
   const failuresOf = async (name: string): Promise<number | undefined> =>
     (await team.row(name))?.failures;
 
-  describe("pods that are not Rota's", () => {
-    it("count in all four dimensions, by their effective requests, until they have ended", async () => {
+  describe("other pods", () => {
+    it("count in all resources, by effective requests, until they end", async () => {
       const { view } = team;
       await team.pool("shared");
       const pod = otherPod("static", "shared-1", {
@@ -91,7 +91,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect(await nodeRow("shared-1")).to.include({ pods_other: 0, cpu_millis_other: 0 });
     });
 
-    it("count while they terminate, and not any more once they have ended", async () => {
+    it("count while they terminate, and not afterwards", async () => {
       const { view } = team;
       await team.pool("ending");
       const slow = { "rota.dev/simulate-termination-seconds": "3600" };
@@ -136,7 +136,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await waitingFor("crowded", /1 pod slot.*crowded-1/);
     });
 
-    it("count though they carry labels of a job's", async () => {
+    it("count even with a job's labels", async () => {
       const { view } = team;
       await team.pool("forged");
       const labels = { "rota.dev/job": "beside", "rota.dev/job-uid": "u", "rota.dev/attempt": "1" };
@@ -162,7 +162,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await stateOf("shut-out", "Running");
     });
 
-    it("that is not ready loses its pods to the cluster, and the job does not fail by it", async () => {
+    it("that is not ready loses pods without failing the job", async () => {
       await team.pool("unready");
       const tolerations = [
         {
@@ -189,7 +189,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect((await stateOf("moved", "Running")).status.attempt).to.equal(2);
     });
 
-    it("that shrinks below what is committed keeps its jobs and takes no more until there is room", async () => {
+    it("that shrinks below its commitments keeps jobs, takes none", async () => {
       await team.pool("shrunk");
       await run("large", { gpus: 6, pool: "shrunk" });
       const capacity = (gpus: string) => ({
@@ -208,7 +208,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(7);
     });
 
-    it("that moves to another pool takes the room of its jobs along, and none of the old pool's", async () => {
+    it("that changes its pool takes its committed capacity along", async () => {
       await team.pool("from", { count: 2 });
       await team.view.apply(plan("all-of-to", { owner, pool: "to" }));
       const settled = await run("settled", { gpus: 5, pool: "from" });
@@ -236,7 +236,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect((await nodeRow(node))?.gpus_committed).to.equal(8);
     });
 
-    it("that is gone gives its job back when the pods are gone, and the job does not fail by it", async () => {
+    it("that is gone returns its job without a failure", async () => {
       const { view, cluster } = team;
       await team.pool("gone");
       await run("survivor", { gpus: 8, pool: "gone", parallelism: 1 });
@@ -256,7 +256,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect(await nodeRow("gone-1")).to.equal(undefined);
     });
 
-    it("that is drained gives its job back to the queue without a failure, though its pod failed on the way out", async () => {
+    it("that is drained returns its job without a failure", async () => {
       const { view } = team;
       await team.pool("drained", { count: 2 });
       const annotations = { "rota.dev/simulate-termination-exit-code": "143" };
@@ -282,7 +282,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await run("filler", { gpus: 8, pool: "ranked", priorityClassName: "high" });
     });
 
-    it("that is made anew is followed by the jobs that wait, and not by those that run", async () => {
+    it("that is recreated is followed by waiting jobs only", async () => {
       const { view } = team;
       await view.apply(priorityClass("shifting", 10));
       await team.pool("other");
@@ -319,7 +319,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       ]);
     });
 
-    it("that becomes the default, or is no more, is followed by the jobs that name none", async () => {
+    it("that becomes the default is followed by jobs without one", async () => {
       const { view } = team;
       await view.apply(job("team", "unnamed", { gpus: 1, pool: "ranked" }));
       await priorityOf("unnamed", 0);
@@ -329,7 +329,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await priorityOf("unnamed", 0);
     });
 
-    it("that changed while no operator ran is followed by the next", async () => {
+    it("that changed without an operator is followed by the next", async () => {
       const { view } = team;
       await view.apply(priorityClass("sleeping", 20));
       await submit("sleeper", { gpus: 1, pool: "ranked", priorityClassName: "sleeping" });

@@ -59,7 +59,7 @@ describe("monitoring", () => {
   });
   after(() => rmSync(directory, { recursive: true, force: true }));
 
-  it("checks the rules and fires each alert on what it is for", () => {
+  it("has valid rules, and fires each alert as meant", () => {
     const { groups } = readRules();
     writeFileSync(join(directory, "all.yaml"), dump({ groups }));
     expect(
@@ -94,7 +94,7 @@ describe("monitoring", () => {
     }
   });
 
-  it("serves metrics that promtool accepts, and all that rules, panels and the reference name", async () => {
+  it("serves all metrics of rules, panels and reference", async () => {
     const { view } = team;
     await team.run("low", { gpus: 8, pool: "gpu" });
     await team.run("high", { gpus: 8, pool: "gpu", priorityClassName: "high" });

@@ -85,7 +85,7 @@ describe("an outage", function () {
     expect(growthBytes, "growth of memory").to.be.at.most(maxGrowthBytes);
   };
 
-  it("of PostgreSQL loses nothing of what happened meanwhile, and starts nothing twice", async () => {
+  it("of PostgreSQL loses nothing, and repeats no start", async () => {
     const { view } = team;
     for (const name of ["ends", "loses", "stays", "goes"]) {
       await team.submit(name, { gpus: 2 });
@@ -145,7 +145,7 @@ describe("an outage", function () {
     await checkInvariants(view, db);
   });
 
-  it("of the API server in the midst of a preemption is waited for, and the preemption finished", async () => {
+  it("of the API server delays a preemption, which then finishes", async () => {
     const { view, cluster } = team;
     await team.pool("edge");
     await team.submit("victim", {

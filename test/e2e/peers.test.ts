@@ -32,7 +32,7 @@ import { uidsOf, useTeam } from "../support/team.ts";
 
 const sam = { kind: "User", name: "sam" };
 
-describe("failures of peers", function () {
+describe("other schedulers' bugs on a cluster", function () {
   const team = useTeam({
     objects: [priorityClass("middle", 100), project("other", { owner: sam })],
   });
@@ -84,7 +84,7 @@ describe("failures of peers", function () {
   };
 
   // Room is counted per node. Summed over nodes, the 8 movable GPUs look enough for 8.
-  it("Kueue #407: eight jobs on four nodes are not killed for a job that still would not fit", async () => {
+  it("Kueue #407: a job without a fit evicts nobody", async () => {
     await makePool("whole", 4);
     for (const node of [1, 2, 3, 4]) {
       await run(`whole-high-${node}`, { pool: "whole", gpus: 6, priorityClassName: "high" });
@@ -104,7 +104,7 @@ describe("failures of peers", function () {
 
   // Evicting jobs keep their allocations, and a node's room knows what is leaving it (`leaving` in the snapshot).
   // Without the latter the second job does not see that space is on its way, and evicts a second victim.
-  it("Kueue #6143, #6489: pods that are terminating count once, over many cycles", async () => {
+  it("Kueue #6143, #6489: terminating pods count once", async () => {
     await makePool("leaving", 2);
     // Longer than all that follows takes on a slow machine: once it has left, it starts again.
     const slow = { annotations: { "rota.dev/simulate-termination-seconds": "20" } };
@@ -136,7 +136,7 @@ describe("failures of peers", function () {
 
   // A borrower may evict only borrowers of lower priority, whatever its own: without that rule (here and in the finder)
   // the victim, of the higher priority, evicts its preemptor, is evicted again, and so on.
-  it("Kueue PR 13797, #6861: a victim does not evict its preemptor back", async () => {
+  it("Kueue #6861, PR 13797: a victim does not evict back", async () => {
     await makePool("back", 1, [8, 0]);
     await run("other/back-guest", { pool: "back", gpus: 8, priorityClassName: "high" });
     await run("back-host", { pool: "back", gpus: 8 });
@@ -158,7 +158,7 @@ describe("failures of peers", function () {
 
   // Reclaim takes only what is past the lender's plan. The plans grant more than there is, so that both owners may run
   // more than they get: without that rule both take the same GPUs from each other for ever.
-  it("Volcano #4947, #3729: reclaim comes to an end when the lender is at what its plan grants", async () => {
+  it("Volcano #4947, #3729: reclaim ends at the lender's quota", async () => {
     await makePool("cycle", 1, [6, 6]);
     for (let index = 0; index < 8; index += 1) await run(`cycle-${index}`, { pool: "cycle" });
     for (let index = 0; index < 6; index += 1)
@@ -181,7 +181,7 @@ describe("failures of peers", function () {
 
   // Victims are chosen for a placement of the whole gang in all dimensions, node filters included: victims that do
   // not let the preemptor start are never evicted.
-  it("Volcano #5011: nobody is evicted for a job that cannot start even then", async () => {
+  it("Volcano #5011: a job that cannot start evicts nobody", async () => {
     await makePool("vain", 2);
     await run("vain-a", { pool: "vain", gpus: 8 });
     await run("vain-b", { pool: "vain", gpus: 8, priorityClassName: "high" });
@@ -202,7 +202,7 @@ describe("failures of peers", function () {
 
   // The freed space belongs to the preemptor's hold. Without holds the small jobs, which fit as soon as the first
   // victim's pod is gone, start there before the last has left.
-  it("scheduler-plugins #443: the space its victims free is not taken by others", async () => {
+  it("scheduler-plugins #443: nobody takes the capacity that victims free", async () => {
     await makePool("hold", 1);
     await run("hold-quick", { pool: "hold", gpus: 4 });
     await run("hold-slow", {
@@ -222,7 +222,7 @@ describe("failures of peers", function () {
   });
 
   // `evicted` is a state of the queue, with the old queue time: without it the job is a new one at the end, or lost.
-  it("Armada #4340: what was preempted waits with its old place and runs again", async () => {
+  it("Armada #4340: a victim keeps its position and runs again", async () => {
     await makePool("again", 1);
     const first = await run("again-first", { pool: "again", gpus: 8 });
     // Queue times are whole seconds: in the same one, either could be the first.
@@ -246,7 +246,7 @@ describe("failures of peers", function () {
 
   // The claim reads states, not serial numbers greater than the last one seen: a row that others hold, or commit late,
   // is passed over and found again. With a claim of only what was written after the last start, it waits for ever.
-  it("Armada #5111: a row that could not be seen in time is not missed", async () => {
+  it("Armada #5111: a row that was locked is not missed", async () => {
     await makePool("late", 1);
     const keeper = await team.database.pool.connect();
     try {
@@ -267,7 +267,7 @@ describe("failures of peers", function () {
   });
 
   // Only jobs past the plan are reclaimed. Without it the borrower's owner, who has 8 and is granted 4, loses 6.
-  it("YuniKorn core#660: nobody is taken below what the plan grants by a job of no higher priority", async () => {
+  it("YuniKorn core#660: quota is not reclaimed at equal priority", async () => {
     await makePool("floor", 1, [4, 6]);
     for (let index = 0; index < 8; index += 1) await run(`floor-${index}`, { pool: "floor" });
     await submit("other/floor-big", { pool: "floor", gpus: 6 });
@@ -284,7 +284,7 @@ describe("failures of peers", function () {
   });
 
   // Borrowers use nothing of a plan's quantity, or the parent's plan would be used up by what one team borrowed.
-  it("YuniKorn core#660: a team gets back what its plan grants though a sibling borrowed all of their parent's", async () => {
+  it("YuniKorn core#660: a team reclaims its quota from a sibling", async () => {
     const { view } = team;
     const owners = {
       org: { kind: "Group", name: "org" },

@@ -24,7 +24,7 @@ const volume: KubeObject = {
   },
 };
 
-describe("what pods find around them", function () {
+describe("the pods of a job on a cluster", function () {
   const team = useTeam({
     project: { storages: storages("b") },
     objects: [
@@ -50,7 +50,7 @@ describe("what pods find around them", function () {
     return Promise.all(pods.map((pod) => team.view.rawPod(`team/${pod.name}`)));
   };
 
-  it("a gang's pods have stable host names that the cluster's DNS is given", async () => {
+  it("have stable host names in the cluster's DNS", async () => {
     await submit("gang", { parallelism: 3 });
     await stateOf("gang", "Running");
     const { view } = team;
@@ -77,7 +77,7 @@ describe("what pods find around them", function () {
     for (const leader of leaders) expect(leader?.["value"]).to.equal("gang-0.rota-gang.team.svc");
   });
 
-  it("the configuration's exact bytes are mounted, and its hash is told", async () => {
+  it("mount the configuration's exact bytes, and know its hash", async () => {
     const { view } = team;
     await view.apply(commit("first", { content: { rate: 1, layers: [2, 3] } }));
     await submit("configured", { spec: { configRef: { commit: "first" } } });
@@ -96,7 +96,7 @@ describe("what pods find around them", function () {
     expect(fieldsOf(map["data"])["config.json"]).to.equal('{"layers":[2,3],"rate":1}');
   });
 
-  it("a job runs only where its storage can be reached, and follows when that changes", async () => {
+  it("run only where their storage is reachable", async () => {
     const { view } = team;
     const mounting = {
       pool: "zoned",
@@ -135,7 +135,7 @@ describe("what pods find around them", function () {
     return rejected.status.message ?? "";
   }
 
-  it("a template that does not pass the restricted level is told the field to change", async () => {
+  it("are refused with the field that restricted security needs", async () => {
     await submit("strict/rootful");
     const rootful = await rejectionOf("strict/rootful");
     expect(rootful).to.match(/set spec\.template\.spec\.securityContext\.runAsNonRoot to true/);
@@ -150,12 +150,12 @@ describe("what pods find around them", function () {
     );
   });
 
-  it("a template that says its user is completed to pass the restricted level", async () => {
+  it("are completed for restricted security when they name a user", async () => {
     await submit("strict/modest", withContainer({}, { securityContext: { runAsUser: 1000 } }));
     await stateOf("strict/modest", "Running");
   });
 
-  it("a misspelt field is named, not dropped", async () => {
+  it("are refused with a misspelt field's name", async () => {
     await submit("misspelt", withContainer({ imagePullPolice: "Always" }));
     expect(await rejectionOf("team/misspelt")).to.match(
       /spec\.template\.spec\.containers\[0\]\.imagePullPolice is an unknown field/,
@@ -166,7 +166,7 @@ describe("what pods find around them", function () {
     );
   });
 
-  it("pods that are refused after the job was queued end it with the reason", async () => {
+  it("fail the job with the reason when they are refused", async () => {
     const { view } = team;
     await view.apply(project("loose", { owner }));
     await view.until("the namespace to be there", async () =>

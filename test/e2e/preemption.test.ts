@@ -2,11 +2,11 @@ import { expect } from "chai";
 import { priorityClass } from "../support/installation.ts";
 import { podType, uidsOf, useTeam } from "../support/team.ts";
 
-describe("preemption on a real control plane", function () {
+describe("preemption", function () {
   const team = useTeam({ objects: [priorityClass("polite", 1000, "Never")] });
   const { submit, run, stateOf } = team;
 
-  it("makes room on one node and touches nobody elsewhere, though the free GPUs would be enough together", async () => {
+  it("evicts on one node, and touches no other", async () => {
     const pool = "scattered";
     await team.pool(pool, { count: 3 });
     // 5 fit nowhere beside 5, so each node gets one; 9 GPUs stay free, 3 on each node.
@@ -31,7 +31,7 @@ describe("preemption on a real control plane", function () {
     expect(victim.status.queuePosition).to.equal(1);
   });
 
-  it("waits for the pods of a job that was deleted, and evicts nobody in their stead", async () => {
+  it("waits for a deleted job's pods, and evicts nobody", async () => {
     const pool = "leaving";
     await team.pool(pool, { count: 2 });
     const stays = await run("leaving-stays", { pool, gpus: 8 });
@@ -63,7 +63,7 @@ describe("preemption on a real control plane", function () {
     expect(stays.status.nodes).to.not.deep.equal(goes.status.nodes);
   });
 
-  it("evicts nobody for a class with preemptionPolicy Never, and the job says why it waits", async () => {
+  it("evicts nobody for a class with preemptionPolicy Never", async () => {
     const pool = "polite";
     await team.pool(pool, { count: 2 });
     await run("polite-a", { pool, gpus: 6 });
@@ -81,7 +81,7 @@ describe("preemption on a real control plane", function () {
     expect(uidsOf(await team.podsIn(pool))).to.deep.equal(before);
   });
 
-  it("evicts nobody when the job would not fit even with all lower priorities gone", async () => {
+  it("evicts nobody where all lower priorities are not enough", async () => {
     const pool = "hopeless";
     await team.pool(pool, { count: 2 });
     await run("hopeless-high-a", { pool, gpus: 4, priorityClassName: "high" });
@@ -101,7 +101,7 @@ describe("preemption on a real control plane", function () {
     expect(rows).to.have.lengthOf(0);
   });
 
-  it("chooses other victims when a PodDisruptionBudget protects the cheapest ones", async () => {
+  it("chooses other victims when a budget protects the cheapest", async () => {
     const pool = "budget";
     await team.pool(pool, { count: 2 });
     await submit("guarded", { pool, gpus: 8 });
@@ -141,7 +141,7 @@ describe("preemption on a real control plane", function () {
     });
   });
 
-  it("evicts no part of a gang that a PodDisruptionBudget does not let go whole, and names the budget", async () => {
+  it("evicts no part of a gang that a budget protects", async () => {
     const { view } = team;
     const pool = "gang-budget";
     await team.pool(pool, { count: 2 });

@@ -40,19 +40,19 @@ describe("two operators, a leader and a follower", function () {
       return readiness.status === status && readiness;
     });
 
-  it("are both ready: a rolling update can go on", async () => {
+  it("are both ready, for rolling updates", async () => {
     expect(await readinessOf(leader)).to.deep.equal({ status: 200, text: "ok" });
     expect(await readinessOf(follower)).to.deep.equal({ status: 200, text: "ok" });
   });
 
-  it("the one whose database does not answer is not, says so, and recovers", async () => {
+  it("are not ready while their database does not answer", async () => {
     proxy.setMode({ kind: "cut" });
     expect((await followerIs(503)).text).to.equal("database");
     proxy.setMode({ kind: "pass" });
     expect((await followerIs(200)).text).to.equal("ok");
   });
 
-  it("the follower leads when the leader is told to stop", async () => {
+  it("swap roles when the leader is stopped", async () => {
     process.kill(leader.pid, "SIGTERM");
     expect(await leader.ended).to.equal("status 0");
     await team.run("next");

@@ -3,13 +3,13 @@ import { migrate } from "../../src/db/client/migrate.ts";
 import { commit, owner, plan } from "../support/installation.ts";
 import { useTeam } from "../support/team.ts";
 
-describe("recovery", function () {
+describe("recovery of the database", function () {
   const team = useTeam({ objects: [plan("all", { owner })] });
   const { submit, stateOf } = team;
 
   before(() => team.cluster.addNodes({ count: 1, gpus: 8, namePrefix: "only-" }));
 
-  it("survives the loss of the database's content: what runs runs on, what ended stays ended", async () => {
+  it("keeps running and ended jobs when the database is emptied", async () => {
     const { view, database } = team;
     await view.apply(commit("first", { content: { rate: 1 }, tag: "v1" }));
     await submit("short", { annotations: { "rota.dev/simulate-run-seconds": "1" } });
@@ -48,7 +48,7 @@ describe("recovery", function () {
     });
   });
 
-  it("cancels an adopted job that is deleted, and gives its room to the next", async () => {
+  it("cancels an adopted job, and starts the next", async () => {
     await team.cancel("gang");
     await stateOf("waits", "Running");
     expect((await team.row("gang"))?.status).to.equal("cancelled");

@@ -9,7 +9,7 @@ import { podType, useTeam } from "../support/team.ts";
 const nodeType = nodesOf("nvidia.com/gpu");
 const pools = ["default", "again", "swap", "ends", "makes-way"];
 
-describe("restoring an old backup", () => {
+describe("the restore of an old backup", () => {
   // Before the hook that stops the installation, and the server with it.
   after(async () => {
     const all = Array.from({ length: backups }, (_, at) => `rota_backup_${process.pid}_${at + 1}`);
@@ -96,7 +96,7 @@ describe("restoring an old backup", () => {
     await team.view.apply(commit("first", { content: { rate: 1 }, tag: "v1" }));
   });
 
-  it("finds what has started, gone on and ended since; what runs runs on, and nothing is started twice", async () => {
+  it("finds what started, went on and ended since", async () => {
     const { view, database } = team;
     const gang = { parallelism: 2, spec: { configRef: { tag: "v1" } } };
     // As the backup knows them: running, or waiting.
@@ -185,7 +185,7 @@ describe("restoring an old backup", () => {
     expect(await rows()).to.deep.include({ again: "running 2", "swaps-1": "running 2" });
   });
 
-  it("is noticed by an operator that works on meanwhile: nothing is started beside what runs", async () => {
+  it("is noticed by a running operator, which starts nothing twice", async () => {
     const { view } = team;
     const nodes = async (): Promise<string[]> =>
       (await view.client.list(nodeType))

@@ -69,7 +69,7 @@ describe("an operator whose watches lag", function () {
     await team.view.client.delete(podType, `team/${name}-1-0`, options);
   }
 
-  it("keeps the space of a deleted job until its unseen pods have left", async () => {
+  it("keeps a deleted job's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("deleted", "deleted");
     await team.cancel("deleted");
     await submit("deleted", "next");
@@ -81,7 +81,7 @@ describe("an operator whose watches lag", function () {
     await team.checkInvariants();
   });
 
-  it("keeps the space of an attempt that is ended until its unseen pods have left", async () => {
+  it("keeps an ending attempt's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("ended", "ended");
     await submit("ended", "follows");
     await team.suspend("ended", true);
@@ -93,7 +93,7 @@ describe("an operator whose watches lag", function () {
     await team.checkInvariants();
   });
 
-  it("keeps the space of a victim until its unseen pods have left", async () => {
+  it("keeps a victim's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("victim", "victim");
     await submit("victim", "urgent", { priorityClassName: "high" });
     await stateOf("urgent", "Reserved");
@@ -117,7 +117,7 @@ describe("an operator whose watches lag", function () {
     return rows.map(({ status }) => status);
   };
 
-  it("does not take a gang for lost whose pods it has not seen, and another operator has", async () => {
+  it("does not take a gang with unseen pods for lost", async () => {
     await team.pool("whole");
     proxy.withhold("pods");
     const other = await team.operate(alone);
@@ -140,7 +140,7 @@ describe("an operator whose watches lag", function () {
     await team.checkInvariants();
   });
 
-  it("does not cancel a job of which it has not heard, and another operator has", async () => {
+  it("does not cancel a job that it has not seen", async () => {
     await team.pool("unheard");
     proxy.withhold("jobs");
     const other = await team.operate(alone);

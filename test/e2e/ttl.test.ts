@@ -8,7 +8,7 @@ const endsAtOnce = { "rota.dev/simulate-run-seconds": "0" };
 const ofPods = { ROTA_FINISHED_POD_SECONDS: "1" };
 const ofJobs = { ROTA_FINISHED_JOB_SECONDS: "1" };
 
-describe("ended jobs expire", function () {
+describe("expired jobs", function () {
   const team = useTeam({ objects: [plan("all", { owner })] });
   const { submit, stateOf, operate } = team;
 
@@ -45,7 +45,7 @@ describe("ended jobs expire", function () {
     return rows.length;
   };
 
-  it("not without a setting; pods go by theirs, and the Job goes on to say what they did", async () => {
+  it("keep their Jobs when only their pods expire", async () => {
     await submit("former", { annotations: endsAtOnce });
     await submit("stays", { parallelism: 2 });
     await Promise.all([stateOf("former", "Succeeded"), stateOf("stays", "Running")]);
@@ -65,7 +65,7 @@ describe("ended jobs expire", function () {
     }
   });
 
-  it("by the setting for Jobs, unless the Job says another time itself", async () => {
+  it("go by the setting, unless the Job has its own", async () => {
     await submit("keeps", { annotations: endsAtOnce, spec: { ttlSecondsAfterFinished: 3600 } });
     await submit("goes", { annotations: endsAtOnce });
     await Promise.all([stateOf("keeps", "Succeeded"), stateOf("goes", "Succeeded")]);
@@ -76,7 +76,7 @@ describe("ended jobs expire", function () {
     expect(await endings("goes")).to.equal(1);
   });
 
-  it("where they ended while no operator ran: counted first, then deleted", async () => {
+  it("are counted first when they ended without an operator", async () => {
     await team.operator.stop();
     for (const index of [0, 1]) {
       await team.annotate(`stays-1-${index}`, endsAtOnce);

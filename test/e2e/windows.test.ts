@@ -7,7 +7,7 @@ import { useTeam } from "../support/team.ts";
 /** What is set up before the close takes some seconds. */
 const minMilliseconds = 40_000;
 
-describe("windows on a real control plane", function () {
+describe("time windows on a cluster", function () {
   const team = useTeam({
     objects: [priorityClass("lower", 5)],
     operator: { ROTA_WINDOW_WARNING_SECONDS: "7200", ROTA_WINDOW_GRACE_SECONDS: "4" },
@@ -27,7 +27,7 @@ describe("windows on a real control plane", function () {
     }
   });
 
-  it("warn, evict after the grace period, and keep out what was evicted; Finish lets jobs run on", async () => {
+  it("warn, evict after the grace period, or let finish", async () => {
     const { view, database } = team;
     await submit("evicted", { pool: "strict", gpus: 2, parallelism: 2 });
     await submit("finishing", { pool: "lenient", gpus: 4 });
@@ -94,7 +94,7 @@ describe("windows on a real control plane", function () {
     expect(reasons).to.include.members(["WindowClosesSoon", "WindowClosed"]);
   });
 
-  it("start a job as a borrower under a closed plan with Finish, but not under one with Evict", async () => {
+  it("start borrowers after a close with Finish, not Evict", async () => {
     await closes(soon);
     await submit("borrows", { pool: "lenient" });
     const borrower = await stateOf("borrows", "Running");

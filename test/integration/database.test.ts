@@ -24,7 +24,7 @@ const both = (pool: DatabasePool, first: string, second: string, meet: () => Pro
     await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [second]);
   });
 
-describe("migrations", () => {
+describe("database migrations", () => {
   let database: TestDatabase;
   before(async () => {
     database = await createEmptyDatabase();
@@ -50,7 +50,7 @@ describe("migrations", () => {
     expect((await rejection(migrate(database.url))).code).to.equal("DatabaseTooNew");
   });
 
-  it("take along jobs that run", async () => {
+  it("keep running jobs", async () => {
     const old = await createEmptyDatabase();
     const before = mkdtempSync(join(tmpdir(), "rota-migrations-"));
     for (const file of readdirSync(migrationsDirectory).filter((name) => name < "0012"))
@@ -83,7 +83,7 @@ describe("migrations", () => {
     await old.drop();
   });
 
-  it("say when nobody answers", async () => {
+  it("fail when no server answers", async () => {
     const error = await rejection(migrate("postgres://nobody@127.0.0.1:1/none"));
     expect(error.code).to.equal("DatabaseUnavailable");
   });
@@ -99,7 +99,7 @@ describe("the database", () => {
   });
   after(() => database.drop());
 
-  it("runs transactions again after serialisation failures until all have succeeded", async () => {
+  it("retries transactions after serialisation failures", async () => {
     const increment = () =>
       withTransaction(
         pool(),
@@ -116,7 +116,7 @@ describe("the database", () => {
     expect(rows[0].value).to.equal(10);
   });
 
-  it("gives up after the last attempt, with a name for it", async () => {
+  it("gives up after the last attempt, with a named error", async () => {
     let turns = 0;
     const fail = withTransaction(
       pool(),
@@ -130,7 +130,7 @@ describe("the database", () => {
     expect(turns).to.equal(3);
   });
 
-  it("solves deadlocks by running one again", async () => {
+  it("resolves deadlocks by a retry", async () => {
     let here = 0;
     const everyone = Promise.withResolvers<void>();
     const meet = () => {
@@ -142,7 +142,7 @@ describe("the database", () => {
     expect(here).to.equal(3); // one of them twice
   });
 
-  it("does nothing half when the connection dies in any statement, and recovers", async () => {
+  it("does nothing half when the connection dies in a statement", async () => {
     const statements = 4;
     for (let dies = 0; dies < statements; dies += 1) {
       const work = withTransaction(pool(), async (client) => {
@@ -176,7 +176,7 @@ describe("the database", () => {
     await hasty.end();
   });
 
-  it("has an error for every constraint and a name of our choice for each", async () => {
+  it("has a named error for every constraint", async () => {
     const { rows } = await pool().query<{ name: string }>(`
       SELECT conname AS name FROM pg_constraint
       JOIN pg_class ON pg_class.oid = conrelid
@@ -214,7 +214,7 @@ describe("the database", () => {
     expect(rows.map(({ thing }) => thing)).to.deep.equal([]);
   });
 
-  it("has an index that begins with a column of each foreign key", async () => {
+  it("has an index for each foreign key", async () => {
     const { rows } = await pool().query<{ name: string }>(`
       SELECT conname AS name
       FROM pg_constraint AS key
@@ -226,7 +226,7 @@ describe("the database", () => {
     expect(rows.map(({ name }) => name)).to.deep.equal(["config_commits_author_fkey"]); // owners are never deleted
   });
 
-  it("keeps what it does not know as the cause", async () => {
+  it("keeps an unknown error as the cause", async () => {
     await addProject(pool(), "known");
     const error = mapDatabaseError(await rejection(pool().query("SELECT * FROM nowhere")));
     expect(error.code).to.equal("InternalError");

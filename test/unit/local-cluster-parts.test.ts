@@ -43,7 +43,7 @@ describe("component arguments", () => {
   });
 });
 
-describe("accounts", () => {
+describe("system accounts", () => {
   const passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n";
 
   it("are found in /etc/passwd by name", () => {

@@ -24,7 +24,7 @@ const ownOfCluster = /kube-|rota-system|default|^$/;
 /** 0.1.0 made a binding for a role that nobody has; they are removed. */
 const bindsNobody = /^RoleBinding .*<none>\s*$/;
 
-describe(`upgrade from ${version}`, () => {
+describe(`an upgrade from ${version}`, () => {
   let cluster: Cluster;
   let database: TestDatabase;
   let folder: string;
@@ -82,7 +82,7 @@ describe(`upgrade from ${version}`, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("starts from running jobs, victims that wait, and a preemption log", async () => {
+  it("starts from running jobs, victims and a preemption log", async () => {
     const found = Object.values(await states());
     expect(found).to.include.members(["Running", "Evicted", "Succeeded"]);
     expect(formerPods).to.have.length.greaterThan(10);
@@ -101,12 +101,12 @@ describe(`upgrade from ${version}`, () => {
     });
   });
 
-  it("leaves every object and every running pod as it was", async () => {
+  it("keeps every object and every running pod", async () => {
     expect(await objects()).to.include.members([...formerObjects]);
     expect(await pods()).to.deep.equal(formerPods);
   });
 
-  it("leaves the history as it was, to the letter", async () => {
+  it("keeps the history to the letter", async () => {
     const tables = await readTables(database.url);
     const history = [
       "preemptions",
@@ -123,7 +123,7 @@ describe(`upgrade from ${version}`, () => {
     }
   });
 
-  it("still knows where in the tree each event belongs", async () => {
+  it("keeps each event's place in the tree", async () => {
     const periods = (await readTables(database.url)).get("project_periods") ?? [];
     for (const { project_id: id, project_path: path } of formerTables.get("job_events") ?? []) {
       const paths = periods
@@ -133,7 +133,7 @@ describe(`upgrade from ${version}`, () => {
     }
   });
 
-  it("leaves every job with its place, its attempt and its priority", async () => {
+  it("keeps every job's position, attempt and priority", async () => {
     const identity = (tables: Tables) =>
       (tables.get("jobs") ?? [])
         .map(({ id, status, attempt, priority, created_at }) => ({
@@ -147,7 +147,7 @@ describe(`upgrade from ${version}`, () => {
     expect(identity(await readTables(database.url))).to.deep.equal(identity(formerTables));
   });
 
-  it("goes on where the former release was: the victims run when their place is free", async () => {
+  it("continues: the victims run when capacity is free", async () => {
     await operate("second", async () => {
       await view.client.delete(jobs, "production/release");
       await view.until("the victims to run again", async () => {

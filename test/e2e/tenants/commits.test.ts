@@ -17,7 +17,7 @@ const oneMebibyte = 1024 * 1024;
 const commitOf = (name: string, content: unknown, more: object = {}): KubeObject =>
   commit(name, { content, ...more });
 
-describe("commits", () => {
+describe("ConfigCommits", () => {
   const team = useTeam();
 
   before(() => team.cluster.addNodes({ count: 1, gpus: 8 }));
@@ -49,7 +49,7 @@ describe("commits", () => {
     expect(two.status).to.include({ hash: one.status.hash, deduplicated: true });
   });
 
-  it("keep tags unique, and give a tag free with the commit that had it", async () => {
+  it("keep tags unique, and free them when deleted", async () => {
     await team.view.apply(commitOf("tagged", 1, { tag: "stable" }));
     await untilSays("tagged", "Stored");
     await team.view.apply(commitOf("also", 2, { tag: "stable" }));
@@ -59,7 +59,7 @@ describe("commits", () => {
     await untilSays("also", "Stored");
   });
 
-  it("can be made again under the name of one that was deleted, also while the operator was down", async () => {
+  it("can be recreated under the same name", async () => {
     await team.view.apply(commitOf("again", "first"));
     const first = await untilSays("again", "Stored");
     await team.view.apply(commitOf("after", "child", { parent: "again" }));
@@ -76,7 +76,7 @@ describe("commits", () => {
     expect((await untilSays("again", "Stored")).status.hash).to.equal(sha256('"third"'));
   });
 
-  it("come to jobs as immutable ConfigMaps that are there while a job needs them", async () => {
+  it("reach jobs as immutable ConfigMaps while they are needed", async () => {
     await team.view.apply(commitOf("needed", { lr: 0.1 }, { tag: "needed" }));
     const { hash = "" } = (await untilSays("needed", "Stored")).status;
     expect(await find(team.view, configMaps, `team/${configMapName(hash)}`)).to.equal(undefined);
@@ -103,7 +103,7 @@ describe("commits", () => {
     await untilDropped(hash);
   });
 
-  it("do not run on a ConfigMap that somebody else put in the place", async () => {
+  it("do not run on somebody else's ConfigMap", async () => {
     await team.view.apply(commitOf("forged", { lr: 0.2 }));
     const { hash = "" } = (await untilSays("forged", "Stored")).status;
     const forged = {
@@ -120,7 +120,7 @@ describe("commits", () => {
     await untilDropped(hash);
   });
 
-  it("of the largest size run, and larger ones are refused by name and size", async () => {
+  it("run up to the largest size, and are refused beyond", async () => {
     // A JSON text of exactly that many bytes: two are the quotes.
     await team.view.apply(commitOf("largest", "x".repeat(oneMebibyte - 2)));
     const { hash = "" } = (await untilSays("largest", "Stored")).status;
@@ -142,7 +142,7 @@ describe("commits", () => {
     expect(String(beyond)).to.match(/too large|larger than max|limit is/i);
   });
 
-  it("are stored again when the database lost its content, and jobs stay pinned to deleted ones", async () => {
+  it("are stored again after the database lost its content", async () => {
     await team.view.apply(commitOf("base", { epoch: 1 }));
     await untilSays("base", "Stored");
     await team.view.apply(commitOf("next", { epoch: 2 }, { parent: "base", tag: "next" }));
@@ -168,7 +168,7 @@ describe("commits", () => {
     await untilDropped(hash);
   });
 
-  it("do not change", async () => {
+  it("are immutable once stored", async () => {
     await team.view.apply(commitOf("fixed", 1));
     await untilSays("fixed", "Stored");
     const changed = await change(team.view, configCommits, "team/fixed", {

@@ -13,7 +13,7 @@ const hours = (start: number, end: number) => [
   { days: ["Mon"], start: `0${start}:00`, end: `0${end}:00` },
 ];
 
-describe("plans", () => {
+describe("ResourcePlans", () => {
   // A day ahead: closes are warned of as soon as they concern somebody.
   const settings = { ROTA_WINDOW_WARNING_SECONDS: "86400" };
 
@@ -44,7 +44,7 @@ describe("plans", () => {
     return rows.map(({ time_window }) => String(time_window));
   };
 
-  it("say what is in force now, what is next, and that they were accepted", async () => {
+  it("show what is in force now, and next", async () => {
     await team.view.apply(plan("always", { owner: { kind: "Group", name: "all" }, quantity: 8 }));
     const always = await untilSays("always", "Accepted");
     expect(always.status).to.include({ quantityNow: 8, used: 0, acceptedGeneration: 1 });
@@ -96,7 +96,7 @@ describe("plans", () => {
     await remove("early");
   });
 
-  it("that collide name the other and its window, and come into force when that goes or changes", async () => {
+  it("that overlap name each other, and follow a change", async () => {
     await team.view.apply(plan("first", { owner: ann, timeWindows: hours(1, 4) }));
     await untilSays("first", "Accepted");
     await team.view.apply(plan("second", { owner: ann, timeWindows: hours(3, 6) }));
@@ -121,7 +121,7 @@ describe("plans", () => {
     await team.view.until("it to be withdrawn", async () => (await inForce("second")).length === 0);
   });
 
-  it("are withdrawn though the operator was down, also where another took the name", async () => {
+  it("are withdrawn though the operator was down", async () => {
     await team.view.apply(plan("gone", { owner: ann, timeWindows: hours(1, 3) }));
     await team.view.apply(plan("reborn", { owner: ann, timeWindows: hours(3, 5) }));
     await team.view.apply(plan("waiting", { owner: ann, timeWindows: hours(1, 2) }));
@@ -149,7 +149,7 @@ describe("plans", () => {
     await remove("waiting");
   });
 
-  it("show what is used, warn before they close, and make borrowers of jobs when they shrink or go", async () => {
+  it("show usage, warn before closing, and make jobs borrowers", async () => {
     const now = Temporal.Now.zonedDateTimeISO("UTC");
     const hour = (offset: number) =>
       `${now.add({ hours: offset }).toPlainTime().toString().slice(0, 2)}:00`;

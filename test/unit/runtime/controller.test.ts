@@ -69,7 +69,7 @@ describe("controller", () => {
     expect(runs).to.equal(2);
   });
 
-  it("contains a panic to its key and retries it with growing pauses", async () => {
+  it("contains a panic to its key, and retries it", async () => {
     const times: number[] = [];
     const others: string[] = [];
     const { clock, controller, stop, metrics } = setUp((key) => {
@@ -92,7 +92,7 @@ describe("controller", () => {
     stop.abort();
   });
 
-  it("does not retry what failed for good, until it is enqueued again", async () => {
+  it("does not retry a terminal error until it is enqueued", async () => {
     let runs = 0;
     const { clock, controller, stop } = setUp(async () => {
       runs += 1;
@@ -123,7 +123,7 @@ describe("controller", () => {
     expect(log).to.deep.equal(["a", "b", "c", "a"]);
   });
 
-  it("lends the slot of a slow key to others, without giving the key out again", async () => {
+  it("lends a slow key's slot, without giving the key out", async () => {
     const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile, { slowAfterSeconds: 5 });
     controller.start(stop.signal);
@@ -175,7 +175,7 @@ describe("controller", () => {
     expect(clock.sleepers).to.equal(0);
   });
 
-  it("says so when the drain runs out of time, and aborts what is left", async () => {
+  it("reports a drain that runs out of time, and aborts", async () => {
     let aborted = false;
     const { clock, controller, stop } = setUp((_key, signal) => {
       signal.addEventListener("abort", () => {

@@ -19,8 +19,8 @@ const withoutWords = (verdict: Verdict) => {
   return verdict;
 };
 
-describe("what a decision remembers", () => {
-  it("does not change what becomes of the jobs", () => {
+describe("the equivalence cache", () => {
+  it("does not change any decision", () => {
     const reached = new Reached<"alike" | "preempts" | "waits">();
     fc.assert(
       fc.property(queues, fc.boolean(), ({ snapshot }, alike) => {
