@@ -1,5 +1,7 @@
 /** `npm run local:up`: control plane, nodes and PostgreSQL in the background. */
 import { join } from "node:path";
+import { checkSchema } from "../../src/db/client/migrate.ts";
+import { RotaError } from "../../src/errors.ts";
 import { attachCluster, type Cluster, startCluster } from "./cluster.ts";
 import { runCommand } from "./command.ts";
 import { stopRecordedControlPlane } from "./control-plane.ts";
@@ -54,7 +56,20 @@ async function localDatabase(): Promise<string> {
   if (!running) await stopRecordedPostgres(directory);
   const { url } = running ?? (await startPostgres({ directory, background: true }));
   console.log(`PostgreSQL: ${running ? "runs already" : "started"}, ${withoutPassword(url)}`);
+  await checkLocalSchema(url);
   return url;
+}
+
+async function checkLocalSchema(url: string): Promise<void> {
+  try {
+    await checkSchema(url);
+  } catch (error) {
+    if (!(error instanceof RotaError) || error.code !== "SchemaChanged") throw error;
+    throw new Error(
+      "the local database was made by an earlier schema: run `npm run local:down -- --delete`, then `npm run local:up`",
+      { cause: error },
+    );
+  }
 }
 
 async function localCluster(asked: UpArguments): Promise<ClusterPart> {

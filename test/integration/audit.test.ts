@@ -169,7 +169,7 @@ describe("authorisation", () => {
 
     it("claims by the index on project and signature", async () => {
       const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perSignature: 8 }));
-      expect(plan).to.include("jobs_queue_by_kind_idx").and.not.include("Seq Scan");
+      expect(plan).to.include("jobs_queue_by_signature_idx").and.not.include("Seq Scan");
     });
 
     const admitAndEnd = async (db: Queryable): Promise<void> => {

@@ -1,6 +1,6 @@
--- Where each project stood in the tree, and whose it was, at any time: what accounting needs, because a
--- move must not change last month's figures. The periods of a project tile all of time: its first begins
--- at -infinity, its last goes on after its deletion, so that no use falls between two.
+-- Path and owner of each project at any time. Accounting needs them, because a move must not change the
+-- figures of last month. The periods of a project cover all of time: the first begins at -infinity, the last
+-- continues after the deletion, so no usage falls between two periods.
 CREATE TABLE project_periods (
   project_id uuid NOT NULL,
   since timestamptz NOT NULL,
@@ -13,24 +13,13 @@ CREATE TABLE project_periods (
 );
 CREATE INDEX project_periods_path_idx ON project_periods USING gist (path);
 CREATE INDEX project_periods_owner_idx ON project_periods (owner_id) WHERE owner_id IS NOT NULL;
-COMMENT ON TABLE project_periods IS 'Path and owner of each project over time, kept by trigger on projects: what accounting sums by';
-COMMENT ON COLUMN project_periods.project_id IS 'The project; no foreign key, since accounting outlives it';
-COMMENT ON COLUMN project_periods.since IS 'From when; -infinity for the first period';
-COMMENT ON COLUMN project_periods.until IS 'Until when; infinity for the last period';
-COMMENT ON COLUMN project_periods.path IS 'Its path in this period';
-COMMENT ON COLUMN project_periods.owner_id IS 'Owner of the nearest project on the path that had one; null: none had';
-COMMENT ON COLUMN project_periods.recorded_at IS 'Transaction that wrote the period: its further changes do not make another one';
-
-CREATE FUNCTION project_owner_in_effect(project_path ltree) RETURNS bigint
-LANGUAGE sql STABLE
-RETURN (
-  SELECT above.owner_id
-  FROM projects AS above
-  WHERE above.path @> project_path AND above.owner_id IS NOT NULL
-  ORDER BY nlevel(above.path) DESC
-  LIMIT 1
-);
-COMMENT ON FUNCTION project_owner_in_effect IS 'Owner of the nearest project on the path that has one';
+COMMENT ON TABLE project_periods IS 'Path and owner of each project over time, written by triggers on projects; accounting groups by them';
+COMMENT ON COLUMN project_periods.project_id IS 'The project; no foreign key, because accounting outlives projects';
+COMMENT ON COLUMN project_periods.since IS 'Start; -infinity for the first period';
+COMMENT ON COLUMN project_periods.until IS 'End; infinity for the last period';
+COMMENT ON COLUMN project_periods.path IS 'Path of the project in this period';
+COMMENT ON COLUMN project_periods.owner_id IS 'Owner in effect; null: no project on the path had one';
+COMMENT ON COLUMN project_periods.recorded_at IS 'Transaction that wrote the period; further changes in that transaction correct it';
 
 CREATE FUNCTION projects_record_arrival() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -40,9 +29,9 @@ BEGIN
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION projects_record_arrival IS 'Begins the first period of new projects';
+COMMENT ON FUNCTION projects_record_arrival IS 'Starts the first period of new projects';
 
--- A moved subtree comes row by row in new_rows; a change of owner concerns all below that inherit it.
+-- A moved subtree arrives row by row in new_rows; a change of owner affects all projects below that inherit it.
 CREATE FUNCTION projects_record_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +42,7 @@ BEGIN
   ) THEN
     RETURN NULL;
   END IF;
-  WITH concerned AS MATERIALIZED (
+  WITH affected AS MATERIALIZED (
     SELECT id, path, owner_id FROM new_rows
     UNION
     SELECT project.id, project.path, project.owner_id
@@ -63,14 +52,14 @@ BEGIN
     WHERE before.owner_id IS DISTINCT FROM after.owner_id
   ),
   changed AS MATERIALIZED (
-    SELECT period.project_id, period.since, concerned.path, concerned.owner_id,
-      -- A period that this transaction began, or one that began after it, is corrected and not cut.
+    SELECT period.project_id, period.since, affected.path, affected.owner_id,
+      -- A period that began in this transaction, or after it, is corrected instead of ended.
       period.recorded_at = now() OR period.since >= now() AS is_corrected
     FROM (
-      SELECT id, path, coalesce(owner_id, project_owner_in_effect(path)) AS owner_id FROM concerned
-    ) AS concerned
-    JOIN project_periods AS period ON period.project_id = concerned.id AND period.until = 'infinity'
-    WHERE (period.path, period.owner_id) IS DISTINCT FROM (concerned.path, concerned.owner_id)
+      SELECT id, path, coalesce(owner_id, project_owner_in_effect(path)) AS owner_id FROM affected
+    ) AS affected
+    JOIN project_periods AS period ON period.project_id = affected.id AND period.until = 'infinity'
+    WHERE (period.path, period.owner_id) IS DISTINCT FROM (affected.path, affected.owner_id)
   ),
   updated AS (
     UPDATE project_periods AS period
@@ -85,10 +74,7 @@ BEGIN
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION projects_record_change IS 'Ends the periods of projects that moved or changed hands, and begins the next ones';
-
-INSERT INTO project_periods (project_id, since, path, owner_id)
-SELECT id, '-infinity', path, coalesce(owner_id, project_owner_in_effect(path)) FROM projects;
+COMMENT ON FUNCTION projects_record_change IS 'Ends the current period of projects whose path or owner in effect changed, and starts the next one';
 
 CREATE TRIGGER projects_d_record_arrival AFTER INSERT ON projects
 REFERENCING NEW TABLE AS new_rows
