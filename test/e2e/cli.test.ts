@@ -202,7 +202,10 @@ describe("kubectl rota", function () {
     const { view } = installation;
     await view.apply(job("team", "urgent", { pool: "blue", gpus: 8, priorityClassName: "high" }));
     await teamJobIs(installation, "urgent", "Running");
-    const text = await ok("val", "preemptions", "--reasons");
+    const text = await view.until("the outcome to be shown", async () => {
+      const shown = await ok("val", "preemptions", "--reasons");
+      return shown.includes("Started") && shown;
+    });
     expect(text).to.match(/blue +team\/urgent +\w+ +team\/[ab] +1 +6 +Started/);
     expect(text).to.contain("team/urgent (priority 1000");
     expect(await ok("robot", "preemptions")).to.contain("No job of yours");

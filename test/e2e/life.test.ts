@@ -151,7 +151,7 @@ describe("a job", function () {
     await submit("regret-victim", {
       pool: "regret",
       gpus: 8,
-      annotations: { "rota.dev/simulate-termination-seconds": "3" },
+      annotations: { "rota.dev/simulate-termination-seconds": "3600" },
     });
     await stateOf("regret-victim", "Running");
     await submit("regret", { pool: "regret", gpus: 8, priorityClassName: "high" });
@@ -164,6 +164,7 @@ describe("a job", function () {
     await stateOf("regret", "Suspended");
     const { rows } = await team.database.pool.query("SELECT FROM reservations");
     expect(rows).to.deep.equal([]);
+    await team.letGo("regret-victim");
     const back = await until("regret-victim", "run again", ({ status }) => status.attempt === 2);
     expect(back.status.attempt).to.equal(2);
   });

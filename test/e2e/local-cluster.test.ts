@@ -142,7 +142,7 @@ describe("the local cluster", () => {
 
   it("keeps a deleted pod for its annotation's time and code", async () => {
     const annotations = {
-      "rota.dev/simulate-termination-seconds": "1",
+      "rota.dev/simulate-termination-seconds": "3600",
       "rota.dev/simulate-termination-exit-code": "143",
     };
     const slow = pod("slow", { annotations });
@@ -151,6 +151,8 @@ describe("the local cluster", () => {
     await untilPod("slow", "{.status.phase}", "Running");
     await kubectl("delete", "pod", "slow", "--wait=false");
     expect(await jsonPath("{.status.phase}", "pod", "slow")).to.equal("Running");
+    const now = "rota.dev/simulate-termination-seconds=1";
+    await kubectl("annotate", "pod", "slow", now, "--overwrite");
     const exitCode = "{.status.containerStatuses[0].state.terminated.exitCode}";
     await untilPod("slow", exitCode, "143");
     expect(await jsonPath("{.status.phase}", "pod", "slow")).to.equal("Failed");

@@ -151,7 +151,7 @@ describe("an outage", function () {
     await team.submit("victim", {
       gpus: 8,
       pool: "edge",
-      annotations: { "rota.dev/simulate-termination-seconds": "3" },
+      annotations: { "rota.dev/simulate-termination-seconds": "3600" },
     });
     await stateOf("victim", "Running");
     await team.submit("urgent", { gpus: 8, pool: "edge", priorityClassName: "high" });
@@ -172,6 +172,7 @@ describe("an outage", function () {
     await delay(outageSeconds * 1000 - (performance.now() - awayMs));
     await cluster.restart("kube-apiserver");
     const returnMs = performance.now();
+    await team.letGo("victim");
     // The simulated kubelet, kube-scheduler and the operator come back one after the other, each after its own back-off.
     await waitFor(async () => (await team.job("urgent")).status.state === "Running", {
       what: "urgent to run after the outage",

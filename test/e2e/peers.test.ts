@@ -4,7 +4,7 @@
  *
  * | failure           | taken away                                                                                    |
  * |-------------------|-----------------------------------------------------------------------------------------------|
- * | Kueue #407        | room per node: GangRoom sums it, the finder and the hold ask no node whether a pod fits       |
+ * | Kueue #407        | room per node: GangRoom sums it, the finder and the reservation ask no node whether a pod fits       |
  * | Kueue #6143       | what is known to be leaving                                                                   |
  * | Kueue #6861       | borrowers evict only borrowers                                                                |
  * | Volcano #5984     | the optimum on one node: greed alone                                                          |
@@ -23,7 +23,7 @@
  * | Armada #4321 | test/integration/audit.test.ts      | a start that reads by status, not by active_project_id     |
  * | Slurm        | test/unit/domain/windows.test.ts    | seconds of the week counted with the offset of winter time |
  *
- * In test/unit/scheduling/preemption.property.test.ts "impossible" is held against brute force as well.
+ * In test/unit/scheduling/preemption.property.test.ts "impossible" is compared with brute force as well.
  */
 import { expect } from "chai";
 import type { Job } from "../../src/resources/types.ts";
@@ -106,8 +106,7 @@ describe("other schedulers' bugs on a cluster", function () {
   // Without the latter the second job does not see that space is on its way, and evicts a second victim.
   it("Kueue #6143, #6489: terminating pods count once", async () => {
     await makePool("leaving", 2);
-    // Longer than all that follows takes on a slow machine: once it has left, it starts again.
-    const slow = { annotations: { "rota.dev/simulate-termination-seconds": "20" } };
+    const slow = { annotations: { "rota.dev/simulate-termination-seconds": "3600" } };
     await run("leaving-a", { pool: "leaving", gpus: 8, ...slow });
     await run("leaving-b", { pool: "leaving", gpus: 8, ...slow });
     await submit("leaving-high", { pool: "leaving", gpus: 8, priorityClassName: "high" });
@@ -130,7 +129,10 @@ describe("other schedulers' bugs on a cluster", function () {
       );
       return found.rows.length === 1;
     });
-    await run("leaving-next", { pool: "leaving", gpus: 8, priorityClassName: "high" });
+    await submit("leaving-next", { pool: "leaving", gpus: 8, priorityClassName: "high" });
+    await team.waits("leaving-next");
+    await team.letGo((await victimsIn("leaving"))[0] ?? "");
+    await stateOf("leaving-next", "Running");
     expect(await victimsIn("leaving")).to.have.lengthOf(1);
   });
 
@@ -200,25 +202,26 @@ describe("other schedulers' bugs on a cluster", function () {
     expect(await uidsIn("vain")).to.deep.equal(before);
   });
 
-  // The freed space belongs to the preemptor's hold. Without holds the small jobs, which fit as soon as the first
+  // The freed capacity is reserved for the preemptor. Without it the small jobs, which fit as soon as the first
   // victim's pod is gone, start there before the last has left.
   it("scheduler-plugins #443: nobody takes the capacity that victims free", async () => {
-    await makePool("hold", 1);
-    await run("hold-quick", { pool: "hold", gpus: 4 });
-    await run("hold-slow", {
-      pool: "hold",
+    await makePool("reserved", 1);
+    await run("reserved-quick", { pool: "reserved", gpus: 4 });
+    await run("reserved-slow", {
+      pool: "reserved",
       gpus: 4,
-      annotations: { "rota.dev/simulate-termination-seconds": "4" },
+      annotations: { "rota.dev/simulate-termination-seconds": "3600" },
     });
-    await submit("hold-urgent", { pool: "hold", gpus: 8, priorityClassName: "middle" });
-    await stateOf("hold-urgent", "Reserved");
-    await stateOf("hold-quick", "Evicted");
+    await submit("reserved-urgent", { pool: "reserved", gpus: 8, priorityClassName: "middle" });
+    await stateOf("reserved-urgent", "Reserved");
+    await stateOf("reserved-quick", "Evicted");
     // Of the same priority and later, and of a higher one that need not evict: 4 GPUs are free by now.
-    await submit("hold-thief", { pool: "hold", gpus: 2, priorityClassName: "middle" });
-    const thief = await team.waits("hold-thief");
-    expect(thief.status.message).to.match(/kept for team\/hold-urgent/);
-    await stateOf("hold-urgent", "Running");
-    expect((await team.job("hold-thief")).status.attempt ?? 0).to.equal(0);
+    await submit("reserved-thief", { pool: "reserved", gpus: 2, priorityClassName: "middle" });
+    const thief = await team.waits("reserved-thief");
+    expect(thief.status.message).to.match(/kept for team\/reserved-urgent/);
+    await team.letGo("reserved-slow");
+    await stateOf("reserved-urgent", "Running");
+    expect((await team.job("reserved-thief")).status.attempt ?? 0).to.equal(0);
   });
 
   // `evicted` is a state of the queue, with the old queue time: without it the job is a new one at the end, or lost.
@@ -231,14 +234,10 @@ describe("other schedulers' bugs on a cluster", function () {
     );
     await submit("again-second", { pool: "again", gpus: 8 });
     await team.waits("again-second");
-    await run("again-urgent", {
-      pool: "again",
-      gpus: 8,
-      priorityClassName: "high",
-      annotations: { "rota.dev/simulate-run-seconds": "2" },
-    });
+    await run("again-urgent", { pool: "again", gpus: 8, priorityClassName: "high" });
     const waiting = await stateOf("again-first", "Evicted");
     expect(waiting.status.queuedAt).to.equal(first.status.queuedAt);
+    await team.annotate("again-urgent-1-0", { "rota.dev/simulate-run-seconds": "0" });
     const back = await stateOf("again-first", "Running");
     expect(back.status.attempt).to.equal(2);
     expect((await team.job("again-second")).status.state).to.equal("Pending");

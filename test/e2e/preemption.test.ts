@@ -28,7 +28,7 @@ describe("preemption", function () {
     expect(preemptionLog.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
     const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
     expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
-    expect(victim.status.queuePosition).to.equal(1);
+    expect((await team.waits(victim.name)).status.queuePosition).to.equal(1);
   });
 
   it("waits for a deleted job's pods, and evicts nobody", async () => {

@@ -1,30 +1,34 @@
-/** Plans whose windows close a minute ahead on the real clock: what evicts, what runs on, what waits. */
+/** Plans whose windows close on the real clock: what evicts, what runs on, what waits. */
 import { expect } from "chai";
 import { closes, closingSoon, type ClosingWindow } from "../support/closing-window.ts";
-import { priorityClass } from "../support/installation.ts";
+import { owner, plan, priorityClass } from "../support/installation.ts";
 import { useTeam } from "../support/team.ts";
+import { eventsOf } from "../support/tenants.ts";
 
-/** What is set up before the close takes some seconds. */
-const minMilliseconds = 40_000;
+const graceSeconds = 4;
+const hourMilliseconds = 3_600_000;
+/** The plans' new windows are known before they close. */
+const minMilliseconds = 15_000;
+const pools = [
+  ["strict", "Evict"],
+  ["lenient", "Finish"],
+] as const;
 
 describe("time windows on a cluster", function () {
   const team = useTeam({
     objects: [priorityClass("lower", 5)],
-    operator: { ROTA_WINDOW_WARNING_SECONDS: "7200", ROTA_WINDOW_GRACE_SECONDS: "4" },
+    operator: {
+      ROTA_WINDOW_WARNING_SECONDS: "7200",
+      ROTA_WINDOW_GRACE_SECONDS: String(graceSeconds),
+    },
   });
   const { submit, stateOf } = team;
   let soon: ClosingWindow;
 
   before(async () => {
-    soon = closingSoon(minMilliseconds);
-    for (const [pool, onWindowClose] of [
-      ["strict", "Evict"],
-      ["lenient", "Finish"],
-    ] as const) {
-      await team.pool(pool, {
-        plan: { quantity: 8, onWindowClose, timeWindows: soon.windows },
-      });
-    }
+    const { windows } = closingSoon(hourMilliseconds);
+    for (const [pool, onWindowClose] of pools)
+      await team.pool(pool, { plan: { quantity: 8, onWindowClose, timeWindows: windows } });
   });
 
   it("warn, evict after the grace period, or let finish", async () => {
@@ -50,11 +54,21 @@ describe("time windows on a cluster", function () {
       return condition?.reason === "WindowClosesSoon" && condition;
     });
     expect(warned.message).to.match(/^plan all-of-strict closes \w{3} \d\d:\d\d and evicts/);
-    expect(Date.now(), "warned before the close").to.be.below(soon.closesAt);
 
+    soon = closingSoon(minMilliseconds);
+    for (const [pool, onWindowClose] of pools) {
+      const spec = { owner, pool, quantity: 8, onWindowClose, timeWindows: soon.windows };
+      await view.apply(plan(`all-of-${pool}`, spec));
+    }
     await closes(soon);
     const { status } = await stateOf("evicted", "Evicted");
-    expect(Date.now(), "evicted after the grace period").to.be.at.least(soon.closesAt + 4000);
+    const { rows: evictions } = await database.pool.query<{ at: Temporal.Instant }>(
+      "SELECT at FROM job_events WHERE name = 'evicted' AND to_status = 'evicting'",
+    );
+    expect(evictions).to.have.lengthOf(1);
+    expect(evictions[0]?.at.epochMilliseconds, "evicted after the grace period").to.be.at.least(
+      soon.closesAt + graceSeconds * 1000,
+    );
     expect(status.attempt).to.equal(1);
     const waiting = await team.reasonOf("evicted", "WindowClosed");
     expect(waiting.status.message).to.match(
@@ -62,8 +76,10 @@ describe("time windows on a cluster", function () {
     );
     expect(waiting.status.conditions?.some(({ type }) => type === "WindowClosing")).to.equal(false);
 
-    const finishing = await stateOf("finishing", "Running");
-    expect(finishing.status).to.include({ borrowing: true, attempt: 1 });
+    const finishing = await team.until("finishing", "borrow", ({ status }) => {
+      return status.borrowing === true;
+    });
+    expect(finishing.status).to.include({ state: "Running", attempt: 1 });
     const { rows } = await database.pool.query(
       `SELECT preemptor_job_id, preemption.rule, victim, victim_attempt, victim.outcome, pods
        FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = preemption.id`,
@@ -84,14 +100,10 @@ describe("time windows on a cluster", function () {
     expect(
       Temporal.Instant.from(String(queue[0]?.queued_at).replace(" ", "T")).epochMilliseconds,
     ).to.equal(Date.parse(waiting.createdAt));
-    const events = (await view.client.raw(
-      "GET",
-      "/apis/events.k8s.io/v1/namespaces/team/events",
-    )) as { items: { reason: string; regarding: { name: string } }[] };
-    const reasons = events.items
-      .filter(({ regarding }) => regarding.name === "evicted")
-      .map(({ reason }) => reason);
-    expect(reasons).to.include.members(["WindowClosesSoon", "WindowClosed"]);
+    await view.until("the events of the close to be written", async () => {
+      const reasons = (await eventsOf(view, "evicted")).map(({ reason }) => reason);
+      return reasons.includes("WindowClosesSoon") && reasons.includes("WindowClosed");
+    });
   });
 
   it("start borrowers after a close with Finish, not Evict", async () => {

@@ -76,6 +76,8 @@ export interface Team extends Omit<Installation, "stop"> {
   readonly podsIn: (pool: string) => Promise<Pod[]>;
   /** Annotates a pod of the team: the simulated kubelet acts on it. */
   readonly annotate: (pod: string, annotations: Settings) => Promise<unknown>;
+  /** Ends the pods of the job that wait for their simulated termination. */
+  readonly letGo: (name: string) => Promise<void>;
   /** The job in the database. */
   readonly row: (name: string) => Promise<JobRow | undefined>;
   readonly checkInvariants: () => Promise<void>;
@@ -142,6 +144,9 @@ export function useTeam(options: TeamOptions = {}): Team {
   const pods: Team["pods"] = async (name) =>
     (await installation().view.pods()).filter(({ jobKey }) => jobKey === keyOf(name));
 
+  const annotate: Team["annotate"] = (pod, annotations) =>
+    installation().view.client.patch(podType, keyOf(pod), { metadata: { annotations } });
+
   return {
     get view() {
       return installation().view;
@@ -192,8 +197,14 @@ export function useTeam(options: TeamOptions = {}): Team {
     uids: async (name) => uidsOf(await pods(name)),
     podsIn: async (pool) =>
       (await installation().view.pods()).filter(({ nodeName }) => nodeName.startsWith(`${pool}-`)),
-    annotate: (pod, annotations) =>
-      installation().view.client.patch(podType, keyOf(pod), { metadata: { annotations } }),
+    annotate,
+    letGo: async (name) => {
+      for (const pod of await pods(name)) {
+        await annotate(`${pod.namespace}/${pod.name}`, {
+          "rota.dev/simulate-termination-seconds": "0",
+        });
+      }
+    },
     row: async (name) => {
       const [namespace, own] = split(keyOf(name));
       const { rows } = await installation().database.pool.query<JobRow>(
