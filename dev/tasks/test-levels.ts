@@ -1,0 +1,42 @@
+/** The levels of tests, and how mocha runs them. */
+import { globSync } from "node:fs";
+import { ensureGoTool, helm, promtool } from "../local/go-tool.ts";
+import { ensureToolchain } from "../local/control-plane-build.ts";
+import { projectRoot } from "./shell.ts";
+
+export interface Level {
+  readonly timeoutSeconds: number;
+  /** Builds what its tests use: a first time takes longer than any test may. */
+  readonly prepare?: () => Promise<unknown>;
+  /** Test files at once. */
+  readonly jobs: number;
+}
+
+async function buildPrograms(): Promise<void> {
+  await ensureToolchain();
+  for (const tool of [promtool, helm]) await ensureGoTool(tool);
+}
+
+export const levels: Readonly<Record<string, Level>> = {
+  unit: { timeoutSeconds: 60, jobs: 2 },
+  integration: { timeoutSeconds: 120, jobs: 2 },
+  e2e: { timeoutSeconds: 300, jobs: 2, prepare: buildPrograms },
+};
+
+/** The arguments with which mocha runs a level; options that are passed on count more. Throws where it has no tests. */
+export function mochaArguments(
+  name: string,
+  { jobs, timeoutSeconds }: Level,
+  passedOn: readonly string[] = [],
+): string[] {
+  const files = globSync(`test/${name}/**/*.test.ts`, { cwd: projectRoot }).sort();
+  if (files.length === 0) throw new Error(`test/${name} has no tests`);
+  return [
+    "--parallel",
+    `--jobs=${jobs}`,
+    `--timeout=${timeoutSeconds * 1000}`,
+    "--forbid-only",
+    ...passedOn,
+    ...files,
+  ];
+}
