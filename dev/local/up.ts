@@ -18,10 +18,13 @@ import { installCrds } from "./install-crds.ts";
 import { withLock } from "./lock.ts";
 import { localFolder } from "./paths.ts";
 import { attachPostgres, startPostgres, stopRecordedPostgres } from "./postgres.ts";
+import { stopRecordedRealNodes } from "./real-nodes/real-nodes.ts";
+import { requireRealNodes } from "./real-nodes/requirements.ts";
 import { parseUpArguments, type UpArguments } from "./settings.ts";
 
 await runCommand(async () => {
   const asked = parseUpArguments(process.argv.slice(2));
+  if (asked.realNodes > 0) requireRealNodes();
   await withLock(join(localFolder, "lock"), () => up(asked));
 });
 
@@ -83,20 +86,23 @@ async function localCluster(asked: UpArguments): Promise<ClusterPart> {
 
 type ClusterPart = Pick<LocalEnvironment, "kubeconfig" | "kubectl">;
 
-async function growCluster(cluster: Cluster, { nodes, gpusPerNode }: UpArguments) {
+async function growCluster(cluster: Cluster, { nodes, gpusPerNode, realNodes }: UpArguments) {
   await cluster.addNodes({ count: nodes, gpus: gpusPerNode });
+  if (realNodes > 0) await cluster.addRealNodes({ count: realNodes, gpusPerNode });
   console.log(`Cluster: runs already, ${cluster.server}`);
   return cluster;
 }
 
-async function startAgain(directory: string, { nodes, gpusPerNode }: UpArguments) {
+async function startAgain(directory: string, { nodes, gpusPerNode, realNodes }: UpArguments) {
+  await stopRecordedRealNodes(directory);
   const leftovers = await stopRecordedControlPlane(directory);
   if (leftovers.length > 0) console.log("Cluster: parts of it had ended; starting it again");
   const started = performance.now();
-  const cluster = await startCluster({ directory, nodes, gpusPerNode, background: true });
+  const real = realNodes > 0 ? { realNodes: { count: realNodes, gpusPerNode } } : {};
+  const cluster = await startCluster({ directory, nodes, gpusPerNode, ...real, background: true });
   const elapsed = formatElapsed(performance.now() - started);
   console.log(
-    `Cluster: started in ${elapsed}, ${cluster.server}, ${nodes} nodes of ${gpusPerNode} GPUs`,
+    `Cluster: started in ${elapsed}, ${cluster.server}, ${nodes} simulated and ${realNodes} real nodes of ${gpusPerNode} GPUs`,
   );
   return cluster;
 }

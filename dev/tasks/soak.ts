@@ -2,7 +2,7 @@
  * What is too long for CI, again and again. Prints a table, and writes it with the commit to docs/benchmarks/soak.md.
  *
  *   npm run soak                                  all parts
- *   npm run soak -- suite e2e --runs 10           the tests of a level: unit, integration or e2e
+ *   npm run soak -- suite e2e --runs 10           the tests of a level: unit, integration, e2e or node
  *   npm run soak -- properties --cases 20000      every property, with so many cases each
  *   npm run soak -- simulator --days 21 --runs 3  simulated weeks, a new seed for each run
  *   npm run soak -- faults                        kills, outages, elections and the tenants' model, for long
@@ -66,6 +66,11 @@ function suite(name: string): Step[] {
   const level = levels[name];
   if (level === undefined) throw new Error(`${name} is no level of tests\n${usage}`);
   const { prepare } = level;
+  const reason = level.whyNotHere?.();
+  if (reason !== undefined) {
+    console.error(`suite ${name} is left out: ${reason}`);
+    return [];
+  }
   return times(runs(10), () => ({
     name: `suite ${name}`,
     command: "mocha",

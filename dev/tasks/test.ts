@@ -1,26 +1,40 @@
-/** `npm test`: the checks and the named levels (unit, integration, e2e), one after the other; fails when any fails. */
+/** `npm test`: the checks and the named levels (unit, integration, e2e, node), one after the other; fails when any fails. */
 import { levels, mochaArguments } from "./test-levels.ts";
 import { run } from "./shell.ts";
 
-async function runStage(name: string, passedOn: readonly string[]): Promise<boolean> {
-  const level = levels[name];
+type Outcome = "passed" | "FAILED" | "SKIPPED";
+
+async function runStage(name: string, passedOn: readonly string[]): Promise<Outcome> {
   console.log(`\n== ${name}`);
   const started = performance.now();
-  await level?.prepare?.();
-  const passed = level
-    ? run("mocha", mochaArguments(name, level, passedOn)) === 0
-    : run("node", ["dev/tasks/check.ts"]) === 0;
+  const outcome = await outcomeOf(name, passedOn);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`== ${name} ${passed ? "passed" : "FAILED"} in ${seconds} s`);
-  return passed;
+  console.log(`== ${name} ${outcome} in ${seconds} s`);
+  return outcome;
+}
+
+async function outcomeOf(name: string, passedOn: readonly string[]): Promise<Outcome> {
+  const level = levels[name];
+  if (!level) return run("node", ["dev/tasks/check.ts"]) === 0 ? "passed" : "FAILED";
+  const reason = level.whyNotHere?.();
+  if (reason !== undefined) {
+    console.error(reason);
+    return process.env["CI"] === "true" ? "FAILED" : "SKIPPED";
+  }
+  await level.prepare?.();
+  return run("mocha", mochaArguments(name, level, passedOn)) === 0 ? "passed" : "FAILED";
 }
 
 const isStage = (argument: string): boolean => argument === "check" || argument in levels;
 
 const stages = process.argv.slice(2).filter(isStage);
 const passedOn = process.argv.slice(2).filter((argument) => !isStage(argument));
-const failed: string[] = [];
-for (const name of stages) if (!(await runStage(name, passedOn))) failed.push(name);
+const outcomes = new Map<string, Outcome>();
+for (const name of stages) outcomes.set(name, await runStage(name, passedOn));
+const having = (outcome: Outcome): string[] =>
+  stages.filter((name) => outcomes.get(name) === outcome);
+const [passed, failed, skipped] = [having("passed"), having("FAILED"), having("SKIPPED")];
 if (failed.length > 0) console.error(`\nfailed: ${failed.join(", ")}`);
-console.log(`stages: ${stages.length - failed.length} passed, ${failed.length} failed`);
+if (skipped.length > 0) console.error(`\nSKIPPED, see above: ${skipped.join(", ")}`);
+console.log(`stages: ${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
 process.exitCode = failed.length > 0 ? 1 : 0;

@@ -1,7 +1,8 @@
 /** What can happen to a job between its start and its end. */
 import { expect } from "chai";
 import { fieldsOf } from "../../src/resources/meta.ts";
-import { nodesOf } from "../../src/resources/types.ts";
+import type { Job } from "../../src/resources/types.ts";
+import { jobs as jobType, nodesOf } from "../../src/resources/types.ts";
 import { job } from "../support/installation.ts";
 import { podType, useTeam } from "../support/team.ts";
 
@@ -224,6 +225,35 @@ describe("a job", function () {
     const statuses = rows.map(({ to_status: status }) => status);
     expect(statuses.slice(0, 2)).to.deep.equal(["pending", "starting"]);
     expect(statuses.at(-1)).to.equal("succeeded");
+  });
+
+  it("says how far its deletion is while a finalizer keeps it", async () => {
+    await team.pool("deleted");
+    await submit("leaves", {
+      pool: "deleted",
+      annotations: { "rota.dev/simulate-termination-seconds": "3600" },
+    });
+    await stateOf("leaves", "Running");
+    const { client } = team.view;
+    const keepFor = (finalizers: readonly string[]) =>
+      client.patch(jobType, "team/leaves", { metadata: { finalizers } });
+    await keepFor(["example.com/backup"]);
+    await client.delete(jobType, "team/leaves");
+    const isCurrent = ({ deleting, generation, status }: Job): boolean =>
+      deleting && status.observedGeneration === generation;
+    const leaving = await until("leaves", "say that its pods are being stopped", (found) => {
+      return isCurrent(found) && found.status.state === "Running";
+    });
+    expect(leaving.status.reason).to.equal("Deleted");
+    await team.letGo("leaves");
+    const left = await until("leaves", "say that it was cancelled", (found) => {
+      return isCurrent(found) && found.status.state === "Cancelled";
+    });
+    expect(left.status.reason).to.equal("Deleted");
+    await keepFor([]);
+    await team.view.until("the Job to be gone", async () => {
+      return !(await team.view.jobs()).some(({ name }) => name === "leaves");
+    });
   });
 
   it("is counted once when it ends without an operator", async () => {
