@@ -27,7 +27,7 @@ async function buildNodes(): Promise<void> {
 }
 
 export const levels: Readonly<Record<string, Level>> = {
-  unit: { timeoutSeconds: 60, jobs: 2 },
+  unit: { timeoutSeconds: 180, jobs: 2 },
   integration: { timeoutSeconds: 120, jobs: 2 },
   e2e: { timeoutSeconds: 300, jobs: 2, prepare: buildPrograms },
   node: { timeoutSeconds: 180, jobs: 2, prepare: buildNodes, whyNotHere: whyNoRealNodes },

@@ -227,7 +227,7 @@ describe("a job", function () {
     expect(statuses.at(-1)).to.equal("succeeded");
   });
 
-  it("says how far its deletion is while a finalizer keeps it", async () => {
+  it("reports its deletion while a finalizer keeps it", async () => {
     await team.pool("deleted");
     await submit("leaves", {
       pool: "deleted",

@@ -102,6 +102,20 @@ async function rejectedCalls({ url }: Operator): Promise<string[]> {
 /** The user whose plans the tests' project "team" runs on. */
 export const owner = { kind: "User", name: "pat" };
 
+/** Project "team", of which `spec` says more, and the priority classes low and high for its jobs. */
+export async function applyTeam(
+  { view }: Pick<Installation, "view">,
+  spec: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
+  for (const object of [
+    priorityClass("low", 10),
+    priorityClass("high", 1000),
+    project("team", { owner, ...spec }),
+  ]) {
+    await view.apply(object);
+  }
+}
+
 /** Waits until project "team" is ready. */
 export function teamIsReady({ view }: Pick<Installation, "view">): Promise<unknown> {
   return view.until("the project to be ready", async () => {

@@ -8,14 +8,13 @@ import { readyOf } from "../../dev/quickstart/cluster-view.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { jobs, podsOf, type Job, type Pod } from "../../src/resources/types.ts";
 import {
+  applyTeam,
   type Installation,
   type InstallationOptions,
   job,
   type JobOptions,
   owner,
   plan,
-  priorityClass,
-  project,
   startInstallation,
 } from "./installation.ts";
 import { checkInvariants } from "./invariants.ts";
@@ -110,14 +109,8 @@ export function useTeam(options: TeamOptions = {}): Team {
 
   async function start(): Promise<void> {
     started = await startInstallation(options);
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("team", { owner, ...options.project }),
-      ...(options.objects ?? []),
-    ]) {
-      await started.view.apply(object);
-    }
+    await applyTeam(started, options.project);
+    for (const object of options.objects ?? []) await started.view.apply(object);
     if (options.operator === false) return;
     await operate(options.operator);
     await ready();

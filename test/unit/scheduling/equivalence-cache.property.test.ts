@@ -49,7 +49,7 @@ describe("the equivalence cache", () => {
           waits: together.filter(({ kind }) => kind === "wait").length > 1,
         });
       }),
-      propertyRuns(2000),
+      propertyRuns(1000),
     );
     reached.expectPercent({ alike: 30, preempts: 20, waits: 30 });
   });

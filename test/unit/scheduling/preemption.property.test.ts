@@ -25,7 +25,7 @@ function judgeAll(parallelism: number, floors: Readonly<Record<Kind, number>>): 
       judge(scenario, verdict);
       reached.note(kindsOf(scenario, verdict));
     }),
-    propertyRuns(4000),
+    propertyRuns(2000),
   );
   reached.expectPercent(floors);
 }

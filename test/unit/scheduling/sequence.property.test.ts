@@ -221,7 +221,7 @@ describe("sequences of scheduling decisions", () => {
         settle(cluster, gang);
         reached.note(Object.fromEntries([...seen].map((kind) => [kind, true])));
       }),
-      propertyRuns(1000),
+      propertyRuns(500),
     );
     reached.expectPercent(minPercent);
   });
@@ -236,7 +236,7 @@ describe("sequences of scheduling decisions", () => {
         settle(cluster, gang);
         expect(cluster.jobs).to.equal(jobs.length);
       }),
-      propertyRuns(1000),
+      propertyRuns(500),
     );
   });
 });
