@@ -8,7 +8,7 @@ import { HttpProblem } from "./problem.ts";
 
 /** Something of the cluster that a caller may do or not. */
 export interface Permission {
-  readonly verb: "get" | "list";
+  readonly verb: "get" | "list" | "create" | "delete";
   readonly group: string;
   readonly resource: string;
   readonly namespace?: string;

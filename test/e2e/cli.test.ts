@@ -196,6 +196,12 @@ describe("kubectl-rota with real users of a real control plane", function () {
     const elsewhere = await as("val", "can", "me", "view", "other");
     expect([elsewhere.status, elsewhere.stdout.slice(0, 3)]).to.deep.equal([1, "no:"]);
     expect((await as("val", "can", "me", "fly", "team")).status).to.equal(2);
+    expect(await ok("admin", "can", "me", "administer", "team")).to.match(
+      /^yes: admin has no role in project team or above it .*; the cluster's RBAC allows it$/m,
+    );
+    const pat = await as("admin", "can", "pat", "submit", "team");
+    expect(pat.status).to.equal(1);
+    expect(pat.stdout).to.match(/^no: pat has no role .*; as the owner it has the project's plans/);
   });
 
   it("preemptions and usage: say who was evicted for whom, and what was used", async () => {

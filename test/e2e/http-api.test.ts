@@ -272,6 +272,11 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(asked.body.role).to.equal("viewer");
       const nosy = await get<Problem>("/api/v1/projects/team/role?user=ann", val);
       expect(nosy.status).to.equal(403);
+      const { may, role } = (await get<RoleAnswer>("/api/v1/projects/team/role", admin)).body;
+      expect([role, may]).to.deep.equal([null, { view: true, submit: true, administer: true }]);
+      const owned = await get<RoleAnswer>("/api/v1/projects/team/role?user=pat", admin);
+      expect([owned.body.role, owned.body.owner]).to.deep.equal([null, true]);
+      expect(owned.body.may).to.deep.equal({ view: false, submit: false, administer: false });
       const hidden = await get<Problem>("/api/v1/projects/team/role", stranger);
       expect(hidden.status).to.equal(404);
     });
@@ -311,10 +316,7 @@ describe("the HTTP API with real users of a real control plane", function () {
         const guest = await view.job("other/guest");
         return guest.status.queuePosition !== undefined && guest;
       });
-      expect(status.message).to.match(
-        /^evicted: a job of another project \(priority 1000, inside its plans\) needs 8 GPUs/,
-      );
-      expect(status.message).to.contain("other/guest (borrowing, priority 10)");
+      expect(status.message).to.match(/; evicted for a job of another project$/);
       const d = await view.job("other/d");
       const events = await view.until("the event to be written", async () => {
         const path = "/apis/events.k8s.io/v1/namespaces/other/events";

@@ -196,7 +196,7 @@ describe("failures of peers", function () {
     await otherIs("back-guest", "Running");
     await run("back-host", "back", 8, "low");
     const guest = await otherIs("back-guest", "Evicted");
-    expect(guest.status.message).to.match(/^evicted: a job of another project \(priority/);
+    expect(guest.status.message).to.match(/; evicted for a job of another project$/);
     await laterCycles("back", 3);
     expect(await victimsIn("back")).to.deep.equal(["other/back-guest"]);
     expect((await installation.view.job("team/back-host")).status.attempt).to.equal(1);

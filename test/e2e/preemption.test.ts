@@ -74,7 +74,7 @@ describe("preemption on a real control plane", function () {
     );
     expect(preemptionLog.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
     const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
-    expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
+    expect(victim.status.message).to.match(/; evicted for team\/scattered-high$/);
     expect(victim.status.queuePosition).to.equal(1);
   });
 

@@ -99,7 +99,7 @@ describe("windows on a real control plane", function () {
       return found.status.reason === "WindowClosed" && found;
     });
     expect(waiting.status.message).to.match(
-      /^evicted: plan plan-of-strict closed .*; plan plan-of-strict opens (next )?\w{3} \d\d:\d\d/,
+      /^plan plan-of-strict opens (next )?\w{3} \d\d:\d\d.*; evicted when a window closed$/,
     );
     expect(waiting.status.conditions?.some(({ type }) => type === "WindowClosing")).to.equal(false);
 

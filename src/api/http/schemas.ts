@@ -417,13 +417,16 @@ export const roleAnswer = named(
       user: z.string(),
       groups: z.array(z.string()),
       role: z.enum(["viewer", "submitter", "admin"]).nullable(),
-      may: z.object({
-        view: z.boolean(),
-        submit: z.boolean(),
-        administer: z.boolean(),
-      }),
+      owner: z.boolean().describe("Whether the project's plans are the subject's; gives no role"),
+      may: z
+        .object({
+          view: z.boolean(),
+          submit: z.boolean(),
+          administer: z.boolean(),
+        })
+        .describe("By the role, or by the cluster's own RBAC"),
     })
-    .describe("A subject's role in a project, given there or above"),
+    .describe("A subject's role in a project, given there or above, and what it may do there"),
 );
 
 export const problem = named(

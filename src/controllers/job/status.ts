@@ -35,14 +35,23 @@ export function evictionText({ eviction, namespace }: JobView): string | undefin
   return redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
 }
 
+/** Why it no longer runs, in short: the whole reason is in its event and in the preemption log. */
+function evictedForText({ eviction, namespace }: JobView): string | undefined {
+  if (eviction === undefined) return undefined;
+  if (eviction.isForWindow) return "evicted when a window closed";
+  const [preemptor = ""] = eviction.jobs;
+  return redactJobs(sameProjectAs(`${namespace}/`), `evicted for ${preemptor}`, eviction.jobs);
+}
+
 function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
   if (view.suspended)
     return { reason: "Suspended", message: "spec.suspend is true: it waits until that is false" };
   const waits = explanation ??
     backOffText(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
-  const eviction = evictionText(view);
-  if (view.status !== "evicted" || eviction === undefined) return waits;
-  return { reason: waits.reason, message: `evicted: ${eviction}; ${waits.message}` };
+  const former = view.status === "evicted" ? evictedForText(view) : undefined;
+  return former === undefined
+    ? waits
+    : { reason: waits.reason, message: `${waits.message}; ${former}` };
 }
 
 /** Why the attempt ends, while its pods still leave. */
