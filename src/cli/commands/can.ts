@@ -56,9 +56,7 @@ export const can =
     return {
       data: { allowed: isAllowed, verb, project, ...answer },
       text: () =>
-        answer
-          ? canText(answer, verb)
-          : `no: there is no project ${project}, or you have no role in it`,
+        answer ? canText(answer, verb) : `no: no project ${project}, or you have no role in it`,
       exitCode: isAllowed ? 0 : exitCodes.failed,
     };
   };

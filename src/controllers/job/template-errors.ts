@@ -10,7 +10,9 @@ const inTemplate = (field: string): string =>
 /** "spec.containers[0].image: Required value" -> the same below spec.template. */
 function invalidFields({ causes }: KubeError): string {
   return causes
-    .map(({ field, message }) => `${field === "" ? "spec.template" : inTemplate(field)}: ${message}`)
+    .map(
+      ({ field, message }) => `${field === "" ? "spec.template" : inTemplate(field)}: ${message}`,
+    )
     .join("; ");
 }
 

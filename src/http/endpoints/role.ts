@@ -9,7 +9,7 @@ import type { AccessPort, ApiContext, Handler, ApiRequest } from "./types.ts";
 
 type Rights = AnswerOf<"role">["may"];
 
-/** The caller's groups are known; of others Rota knows only what is asked. */
+/** The groups of other users are known only from the request. */
 function subjectOf(caller: Caller, { user, group = [] }: ApiRequest<"role">["query"]): Caller {
   if (user === undefined || user === caller.user) {
     return { ...caller, groups: [...new Set([...caller.groups, ...group])] };
@@ -20,17 +20,17 @@ function subjectOf(caller: Caller, { user, group = [] }: ApiRequest<"role">["que
 const isOwnRequest = (caller: Caller, subject: Subject): boolean =>
   subject.user === caller.user && subject.groups.every((one) => caller.groups.includes(one));
 
-/** Every user of a cluster is in this group, also one whose groups nobody named. */
+/** Every authenticated user is in this group. */
 const everybody = "system:authenticated";
 
-/** What tells each right apart in the ClusterRoles rota-viewer, rota-submitter and rota-admin. */
+/** A permission that rota-viewer, rota-submitter or rota-admin, respectively, is the first to grant. */
 const permissionsIn = (namespace: string): Readonly<Record<keyof Rights, Permission>> => ({
   view: listJobs(namespace),
   submit: { verb: "create", group: "rota.dev", resource: "jobs", namespace },
   administer: { verb: "delete", group: "", resource: "pods", namespace },
 });
 
-/** A role is enough before its RoleBinding is written; cluster administrators need none. */
+/** A role counts even before its RoleBinding exists; cluster administrators need no role. */
 async function rightsOf(
   access: AccessPort,
   subject: Caller,
@@ -65,7 +65,7 @@ export const role =
       isOwner(caller) ||
       (await access.may(caller, getProject)) ||
       (await access.may(caller, listJobs(namespace)));
-    if (!(await mayKnow())) throw new HttpProblem("NotFound", `project ${name} is unknown`);
+    if (!(await mayKnow())) throw new HttpProblem("NotFound", `no project ${name}`);
     const isOwn = isOwnRequest(caller, subject);
     const mayAskForOthers = async () => own === "admin" || (await access.may(caller, getProject));
     if (!isOwn && !(await mayAskForOthers())) {
