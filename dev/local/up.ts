@@ -32,8 +32,8 @@ await runCommand(usage, async () => {
 async function up(asked: UpArguments): Promise<void> {
   // The user's own cluster and database are checked before anything is started.
   const given = await useGiven();
-  const databaseUrl = given.databaseUrl ?? (await localDatabase());
   const cluster = given.kubeconfig ? { kubeconfig: given.kubeconfig } : await localCluster(asked);
+  const databaseUrl = given.databaseUrl ?? (await localDatabase());
   const api = await ensureApiEndpoint(join(localFolder, "api"));
   writeEnvironment(localFolder, { databaseUrl, api, ...cluster });
   await installCrds(cluster);

@@ -155,7 +155,7 @@ async function showPods({ view, narrator }: Stage): Promise<Pod[]> {
   const pods = await view.pods();
   const byNode = Map.groupBy(pods, (pod) => pod.nodeName);
   narrator.table(
-    ["node", "pods", "GPUs used", "pods' names"],
+    ["node", "pods", "GPUs used", "names"],
     [...byNode]
       .toSorted(([one], [other]) => one.localeCompare(other))
       .map(([node, own]) => [node, own.length, gpusOf(own), names(own.map(({ name }) => name))]),
@@ -275,9 +275,16 @@ async function seeQueue(
     [victims.length],
   );
   narrator.table(
-    ["preemptor", "victim", "pods", "rule", "reason"],
-    preemptionLog.rows.map((row) => [row.preemptor, row.victim, row.pods, row.rule, row.reason]),
+    ["preemptor", "victim", "pods", "nodes", "rule"],
+    preemptionLog.rows.map((row) => [
+      row.preemptor,
+      row.victim,
+      row.pods,
+      row.nodes.join(", "),
+      row.rule,
+    ]),
   );
+  for (const reason of new Set(preemptionLog.rows.map((row) => row.reason))) narrator.say(reason);
   const listed = names(preemptionLog.rows.map(({ victim }) => victim));
   narrator.check(listed === names(victims), `queued again and in the preemption log: ${listed}`);
 }
