@@ -19,6 +19,16 @@ import { localFolder } from "./paths.ts";
 import { attachPostgres, startPostgres, stopRecordedPostgres } from "./postgres.ts";
 import { parseUpArguments, type UpArguments } from "./settings.ts";
 
+const nextSteps = `
+Ready. Next:
+  source .local/env
+  npm start                     # the operator; Ctrl-C stops it
+In another terminal:
+  source .local/env
+  kubectl apply -f examples/
+  kubectl rota queue -A
+To stop everything: npm run local:down`;
+
 const usage = `npm run local:up -- [--nodes N] [--gpus-per-node N]
 Starts a control plane, simulated nodes (default: 3 of 8 GPUs) and PostgreSQL in the background, and
 installs Rota's CRDs, roles and policies. Run again, it adds nodes and restarts what has stopped.
@@ -40,16 +50,6 @@ async function up(asked: UpArguments): Promise<void> {
   console.log("CRDs, roles and policies: installed");
   console.log(nextSteps);
 }
-
-const nextSteps = `
-Ready. Next:
-  source .local/env
-  npm start                     # the operator; Ctrl-C stops it
-In another terminal:
-  source .local/env
-  kubectl apply -f examples/
-  kubectl rota queue -A
-To stop everything: npm run local:down`;
 
 async function useGiven() {
   const kubeconfig = externalKubeconfig(process.env);

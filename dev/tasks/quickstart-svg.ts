@@ -45,5 +45,6 @@ if (from === undefined || to === undefined)
 const all = readFileSync(from, "utf8").split("\n");
 const start = all.findIndex((line) => firstStep.test(line));
 const end = all.findIndex((line) => line.startsWith("Done: "));
-if (start < 0 || end < start) throw new Error(`${from} does not hold the whole output of the quickstart`);
+if (start < 0 || end < start)
+  throw new Error(`${from} does not hold the whole output of the quickstart`);
 writeFileSync(to, draw(all.slice(start, end + 1).filter((line) => !isRule(line))));
