@@ -43,6 +43,7 @@ export function environmentScript(environment: LocalEnvironment, bin: string): s
   const variables = {
     KUBECONFIG: kubeconfig,
     DATABASE_URL: databaseUrl,
+    ROTA_LOG_FORMAT: "pretty",
     // npm start serves the HTTP API there, and kubectl rota finds it.
     ROTA_API_PORT: String(api.port),
     ROTA_API_CERT_FILE: api.certFile,

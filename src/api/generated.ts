@@ -146,9 +146,9 @@ name: string
  */
 mountPath: string
 /**
- * Whether it is mounted for reading only.
+ * Whether it is mounted for reading only. Default false.
  */
-readOnly: boolean
+readOnly?: boolean
 }[]
 }
 
@@ -345,9 +345,9 @@ size: string
  */
 storageClassName?: string
 /**
- * How the volume may be mounted.
+ * How the volume may be mounted. Default ReadWriteMany.
  */
-accessMode: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
+accessMode?: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
 /**
  * The nodes that can reach the storage. Jobs that mount it run nowhere else.
  */

@@ -22,7 +22,7 @@ export function canText({ user, groups, project, role, owner, may }: RoleAnswer,
     `${may[verb] ? "yes" : "no"}: ${position}${through}`,
     ...(isByCluster ? ["the cluster's RBAC allows it"] : []),
     ...(owner && !may[verb]
-      ? ["as the owner it has the project's plans; a role comes from spec.members alone"]
+      ? ["as the owner it is granted the project's plans, not a role: roles come from spec.members"]
       : []),
   ].join("; ");
 }
