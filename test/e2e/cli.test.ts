@@ -201,7 +201,9 @@ describe("kubectl-rota with real users of a real control plane", function () {
     );
     const pat = await as("admin", "can", "pat", "submit", "team");
     expect(pat.status).to.equal(1);
-    expect(pat.stdout).to.match(/^no: pat has no role .*; as the owner it is granted the project's plans/);
+    expect(pat.stdout).to.match(
+      /^no: pat has no role .*; as the owner it is granted the project's plans/,
+    );
   });
 
   it("preemptions and usage: say who was evicted for whom, and what was used", async () => {

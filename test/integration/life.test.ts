@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { avoidNodes } from "../../src/db/jobs/avoided-nodes.ts";
-import { reservationJobs, releaseReservations } from "../../src/db/jobs/reservations.ts";
+import { releaseReservations } from "../../src/db/jobs/reservations.ts";
 import { readJobView } from "../../src/db/jobs/read.ts";
 import {
   beginEnding,
@@ -12,10 +12,10 @@ import {
   retryJob,
 } from "../../src/db/jobs/attempts.ts";
 import { pruneHistory } from "../../src/db/history/prune.ts";
-import { secondsToNextRetry } from "../../src/db/scheduling/next-retry.ts";
+import { secondsToNextWakeUp } from "../../src/db/scheduling/wakeups.ts";
 import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+import { addJob, addNode, addProject, rejection, reserve } from "../support/fixtures.ts";
 
 describe("what the database remembers of a job", () => {
   let database: TestDatabase;
@@ -39,16 +39,13 @@ describe("what the database remembers of a job", () => {
     const id = await addJob(db(), project);
     await avoidNodes(db(), id, ["n1"], 100);
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
-    expect(await secondsToNextRetry(db(), "default")).to.be.within(90, 101);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(90, 101);
     await avoidNodes(db(), id, ["n1"], -1);
     expect(await avoidedBy(id)).to.deep.equal([]);
-    expect(await secondsToNextRetry(db(), "default")).to.equal(undefined);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.equal(undefined);
 
-    await reservationJobs(
-      db(),
-      [{ id, attempt: 0, borrowing: false, placements: [{ node: "n1", pods: 1 }] }],
-      1,
-    );
+    const placements = [{ node: "n1", pods: 1 }];
+    await reserve(db(), { id, attempt: 0, borrowing: false, placements }, 1);
     const released = {
       id,
       attempt: 0,
@@ -65,14 +62,14 @@ describe("what the database remembers of a job", () => {
     await start(id);
     const fence = { id, attempt: 1 };
     const end = { reason: "MaxRuntimeExceeded" as const, message: "too long", counts: true };
-    await beginEnding(db(), fence, end);
-    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false });
+    await beginEnding(db(), fence, end, 300);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false }, 300);
     expect((await readJobView(db(), id))?.ending).to.deep.equal(end);
     await retryJob(db(), { ...fence, ...end, countsAsFailure: true, notBeforeSeconds: 30 });
     const view = await readJobView(db(), id);
     expect(view?.ending).to.equal(undefined);
     expect(view?.failures).to.equal(1);
-    expect(await secondsToNextRetry(db(), "default")).to.be.within(25, 31);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(25, 31);
   });
 
   it("counts a pod that ended well once, and not for another attempt", async () => {

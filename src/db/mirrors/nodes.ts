@@ -1,6 +1,6 @@
 /** Nodes of the cluster as the database knows them. What is committed on them follows from allocations. */
 import type { Pool, PoolClient } from "pg";
-import type { Resources } from "../../domain/scheduling/types.ts";
+import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
@@ -117,7 +117,7 @@ async function removeNode(client: PoolClient, name: string): Promise<boolean> {
 }
 
 /**
- * Forgets a node that left the cluster, and gives holds on it back. While jobs still have allocations
+ * Forgets a node that left the cluster, and releases the reservations on it. While jobs still have allocations
  * there it is only marked as gone, takes no more, and goes with the last of them. True when it is gone.
  */
 export function deleteNode(pool: Pool, name: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** Marks which jobs that occupy capacity are inside what the plans grant and which borrow (design section 4). */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
 import type { QuotaClaim, OverQuotaJob, Entitlement } from "../../domain/scheduling/entitlement.ts";
-import type { ResourceType } from "../../domain/scheduling/types.ts";
+import type { ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -22,7 +22,7 @@ const isUnplanned = (job: string): string => `(
 /**
  * Jobs that are within the quantities even when all that rank before them count are inside, whatever those are: the
  * sums of a window function tell, and they are most. Read are only the others, in the order of their rank, and those
- * whose mark is wrong. Held jobs count from when they were held; those that are leaving count no more.
+ * whose mark is wrong. Reserved jobs count from their reservation; those that are leaving count no more.
  */
 const readDoubtful = (
   db: Queryable,
@@ -42,19 +42,18 @@ const readDoubtful = (
       GROUP BY resource_owner_id, resource_type
     ),
     occupying AS MATERIALIZED (
-      SELECT id, project_id, namespace, name, attempt, status, priority, gpus::bigint, cpu_millis, borrowing,
+      SELECT id, project_id, namespace, name, attempt, status, priority, required_gpu::bigint AS gpus, cpu_millis, borrowing,
         admitted_at
       FROM jobs
-      WHERE pool = $1 AND status IN ('reserved', 'starting', 'running')
+      WHERE pool = $1 AND job_uses_quota(status)
     ),
     per_project AS MATERIALIZED (
       SELECT project_id, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis FROM occupying GROUP BY project_id
     ),
     chains AS MATERIALIZED (
-      SELECT DISTINCT project.id AS project_id, ancestor.owner_id
-      FROM projects AS project
-      JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-      WHERE project.id IN (SELECT project_id FROM per_project)
+      SELECT DISTINCT project_id, owner_id
+      FROM project_owners
+      WHERE project_id IN (SELECT project_id FROM per_project)
     ),
     planned AS MATERIALIZED (
       SELECT used.project_id,
@@ -130,7 +129,7 @@ async function writeMarks(db: Queryable, marks: readonly Mark[]): Promise<string
     UPDATE jobs AS job
     SET borrowing = mark.borrowing
     FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS mark (id, attempt, borrowing)
-    WHERE job.id = mark.id AND job.attempt = mark.attempt AND job.status IN ('reserved', 'starting', 'running')
+    WHERE job.id = mark.id AND job.attempt = mark.attempt AND job_uses_quota(job.status)
     RETURNING job.namespace || '/' || job.name AS key
     `,
     [

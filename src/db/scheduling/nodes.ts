@@ -1,5 +1,5 @@
 /** What the scheduler reads of a pool's nodes: one statement, whatever their number. */
-import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/types.ts";
+import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -21,7 +21,7 @@ function resources(amounts: readonly (string | number)[]): Resources {
   return { gpus, cpuMillis, memoryBytes, pods };
 }
 
-/** Capacity of the pool's nodes, with what leaves them and what is held on them. */
+/** Capacity of the pool's nodes, with what leaves them and what is reserved on them. */
 export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapshot[]> {
   const rows = await run<Row>(
     db,
