@@ -272,6 +272,11 @@ describe("the HTTP API", function () {
       expect(asked.body.role).to.equal("viewer");
       const nosy = await get<Problem>("/api/v1/projects/team/role?user=ann", val);
       expect(nosy.status).to.equal(403);
+      const { may, role } = (await get<RoleAnswer>("/api/v1/projects/team/role", admin)).body;
+      expect([role, may]).to.deep.equal([null, { view: true, submit: true, administer: true }]);
+      const owned = await get<RoleAnswer>("/api/v1/projects/team/role?user=pat", admin);
+      expect([owned.body.role, owned.body.owner]).to.deep.equal([null, true]);
+      expect(owned.body.may).to.deep.equal({ view: false, submit: false, administer: false });
       const hidden = await get<Problem>("/api/v1/projects/team/role", stranger);
       expect(hidden.status).to.equal(404);
     });

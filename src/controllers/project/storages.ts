@@ -4,7 +4,7 @@ import { labels } from "../../api/names.ts";
 import type { ProjectStorage } from "../../db/tenants/projects.ts";
 import { parseBytes } from "../../domain/quantity.ts";
 import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
-import { claimManifest } from "../../resources/tenancy.ts";
+import { accessModeOf, claimManifest } from "../../resources/tenancy.ts";
 import { projectClaims } from "../../resources/tenant-types.ts";
 import type { ProjectClaim } from "../../resources/tenant-types.ts";
 import type { Project } from "../../resources/types.ts";
@@ -20,7 +20,8 @@ const claimKey = (project: Project, name: string): string => `${namespaceOf(proj
 
 /** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
 export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
-  const { name, size, storageClassName, accessMode } = storage;
+  const { name, size, storageClassName } = storage;
+  const accessMode = accessModeOf(storage);
   if (parseBytes(size) < claim.sizeBytes) {
     return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; a claim cannot shrink`;
   }
@@ -45,7 +46,7 @@ export function storagesOf({ owned }: Context, project: Project): ProjectStorage
       name: storage.name,
       sizeBytes: isKept ? claim.sizeBytes : parseBytes(storage.size),
       ...(storageClass === undefined ? {} : { storageClass }),
-      accessMode: isKept ? (claim.accessModes[0] ?? storage.accessMode) : storage.accessMode,
+      accessMode: (isKept ? claim.accessModes[0] : undefined) ?? accessModeOf(storage),
       affinity: storage.affinity ?? {},
     };
   });
