@@ -230,7 +230,15 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   lifecycle.add({
     name: "work",
     start: (stopping) => {
-      working = lead({ settings, logger, kube, metrics, stopping, work: leaderWork }).catch(
+      working = lead({
+        settings,
+        logger,
+        kube,
+        metrics,
+        stopping,
+        work: leaderWork,
+        onTimeTravel: () => informers.reread("the Lease"),
+      }).catch(
         (error: unknown) => {
           logger.error("the work ended", { error: errorText(error) });
           lifecycle.stop("the work ended");
@@ -254,6 +262,7 @@ interface LeadOptions {
   readonly metrics: PrometheusMetrics;
   readonly stopping: AbortSignal;
   readonly work: (signals: TermSignals) => Promise<void>;
+  readonly onTimeTravel: () => void;
 }
 
 /** A term that nobody can take away: without leader election. */
@@ -261,10 +270,14 @@ const endless = new AbortController().signal;
 
 /** Works while it leads. Correctness does not rest on it: the database's locks and fences do that. */
 async function lead(options: LeadOptions): Promise<void> {
-  const { settings, logger, kube, metrics, stopping, work } = options;
+  const { settings, logger, kube, metrics, stopping, work, onTimeTravel } = options;
   if (!settings.leaderElection) return work({ stopping, signal: endless });
   const election = new LeaderElection({
-    lock: new KubeLeaseLock(kube, { namespace: settings.leaseNamespace, name: leaseName }),
+    lock: new KubeLeaseLock(
+      kube,
+      { namespace: settings.leaseNamespace, name: leaseName },
+      onTimeTravel,
+    ),
     identity: `${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
     clock: systemClock,
     logger,
