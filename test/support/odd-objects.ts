@@ -41,9 +41,8 @@ export class OddObjects {
   }
 
   pick<Value>(values: readonly Value[]): Value {
-    const value = values[Math.floor(this.#draw() * values.length)];
-    if (value === undefined) throw new Error("nothing to pick from");
-    return value;
+    // Within the array: a draw is below 1.
+    return values[Math.floor(this.#draw() * values.length)] as Value;
   }
 
   chance(share: number): boolean {

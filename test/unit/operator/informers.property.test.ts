@@ -74,15 +74,17 @@ describe("what Rota keeps of odd objects", function () {
     const { numRuns = 0, seed = 0 } = propertyRuns<[]>(10_000);
     const sent = new Map<string, number>();
     const metrics = createCountingMetrics();
-    const odd: unknown[] = [];
+    const failure = Promise.withResolvers<never>();
+    const fail = (message: string, fields?: object): void =>
+      failure.reject(new Error(`${message}: ${JSON.stringify(fields)}`));
     const informers = createInformers({
       kube: oddServer(numRuns, seed, (plural) => sent.set(plural, (sent.get(plural) ?? 0) + 1)),
       clock: systemClock,
       logger: {
         ...silentLogger,
-        warn: (_message, fields) => void odd.push(fields),
+        warn: fail,
         // A handler that threw: an amount was out of bounds.
-        error: (_message, fields) => void odd.push(fields),
+        error: fail,
       },
       metrics,
       gpuResource,
@@ -97,9 +99,11 @@ describe("what Rota keeps of odd objects", function () {
     informers.nodes.onChange(({ after: node }) => {
       if (node !== undefined) expectAmounts(`node ${node.name}`, node.allocatable);
     });
-    await informers.start();
-    await informers.stop();
-    expect(odd).to.deep.equal([]);
+    try {
+      await Promise.race([informers.start(), failure.promise]);
+    } finally {
+      await informers.stop();
+    }
     expect(metrics.total("reflector_skipped_total")).to.equal(0);
     expect(metrics.total("reflector_failures_total")).to.equal(0);
     expect([...sent.keys()].toSorted()).to.deep.equal(Object.keys(makers).toSorted());
