@@ -193,8 +193,8 @@ export const reasons = {
     cure: "Change spec.timeWindows.",
   },
   InvalidValue: {
-    kinds: ["ResourcePlan"],
-    meaning: "The database refuses a value.",
+    kinds: ["ResourcePlan", "Job"],
+    meaning: "A value is out of range.",
     cure: "Change the field that the message names.",
   },
   PodDisrupted: {

@@ -11,6 +11,7 @@ import { allowedPriorityClasses, commitOf, poolNames, priorityClassOf } from "..
 import type { JobContext, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
+import { excessiveDemand } from "./demand-limits.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 import { templateRejection } from "./template-errors.ts";
@@ -171,5 +172,9 @@ export async function validate(submitted: Submitted): Promise<ValidJob | Rejecti
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(submitted, project, configHash);
   if (!("metadata" in pod)) return pod;
-  return { project, configHash, podSpec: fieldsOf(pod["spec"]) };
+  const podSpec = fieldsOf(pod["spec"]);
+  const { gpuResource } = context.settings;
+  return (
+    excessiveDemand(podSpec, job.spec.parallelism, gpuResource) ?? { project, configHash, podSpec }
+  );
 }
