@@ -12,7 +12,7 @@ import { releaseReservations } from "../../db/jobs/reservations.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
 import type { ReconcileResult } from "../../runtime/result.ts";
-import { hasEnded, jobs } from "../../resources/types.ts";
+import { hasEnded, hasFinished, jobs } from "../../resources/types.ts";
 import type { Pod, Project } from "../../resources/types.ts";
 import { ensureConfigMap } from "../config/config-maps.ts";
 import { notify, writeStatus } from "../report.ts";
@@ -27,16 +27,7 @@ import {
 } from "./pods.ts";
 import { isLiveStatus } from "./observed-state.ts";
 import { noRemarks, statusOf } from "./status.ts";
-import {
-  allAre,
-  asItIs,
-  hasSucceeded,
-  isLost,
-  keyOfJob,
-  ofAttempt,
-  sizeOf,
-  type GangState,
-} from "./gang.ts";
+import { allAre, asItIs, isLost, keyOfJob, ofAttempt, sizeOf, type GangState } from "./gang.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { maxLagSeconds } from "./expectations.ts";
 
@@ -167,11 +158,11 @@ const endFailed = (gang: GangState, pod: Pod): Promise<ReconcileResult> =>
     counts: true,
   });
 
-/** A pod that ended well is noted while its gang runs on: it counts once, whatever becomes of the object. */
+/** A pod that has finished is noted while its gang runs on: it counts once, whatever becomes of the object. */
 async function noteCompletions(gang: GangState): Promise<void> {
   const { context, view } = gang;
   const fresh = ofAttempt(gang)
-    .filter((pod) => hasSucceeded(pod) && !view.completed.includes(pod.index))
+    .filter((pod) => hasFinished(pod) && !view.completed.includes(pod.index))
     .map(({ index }) => index);
   if (fresh.length === 0) return;
   await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
@@ -208,12 +199,12 @@ async function whileStarting(gang: GangState): Promise<ReconcileResult> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
-  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  if (allAre(gang, hasFinished)) return succeed(gang);
   const isDisrupted = (pod: Pod): boolean =>
     (isLost(pod) && pod.disruption !== "") || isStranded(gang, pod);
   if (ofAttempt(gang).some(isDisrupted)) return endLost(gang);
   await noteCompletions(gang);
-  if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
+  if (allAre(gang, (pod) => pod.phase === "Running" || hasFinished(pod))) {
     context.checkpoint("before-running");
     await markRunning(context.db, { id: view.id, attempt: view.attempt });
     return requeueAfter(0);
@@ -251,7 +242,7 @@ async function whileRunning(cached: GangState): Promise<ReconcileResult> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
-  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  if (allAre(gang, hasFinished)) return succeed(gang);
   if (isMissingPods(gang)) return endLost(gang);
   await noteCompletions(gang);
   if (view.maxRuntimeSeconds === undefined) return done();
@@ -291,6 +282,6 @@ async function whileNotEvicting(gang: GangState): Promise<ReconcileResult> {
 export async function advance(gang: GangState): Promise<Progress> {
   await stopStrays(gang);
   if (gang.view.status !== "evicting") return { result: await whileNotEvicting(gang) };
-  if (allAre(gang, hasSucceeded)) return { result: await succeed(gang) };
+  if (allAre(gang, hasFinished)) return { result: await succeed(gang) };
   return evict(gang);
 }

@@ -1,5 +1,6 @@
 /** What a step in the life of a job goes by, and what may be said of its gang. */
 import type { JobView } from "../../db/jobs/read.ts";
+import { hasFinished } from "../../resources/types.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { podsNow } from "./pods.ts";
@@ -29,10 +30,11 @@ export async function asItIs(gang: GangState): Promise<GangState> {
   return { ...gang, pods };
 }
 
+/** The gang does not have it any more, or will not for long. */
 export const isLost = (pod: Pod): boolean =>
-  pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
+  !hasFinished(pod) && (pod.deleting || pod.phase === "Failed");
 
-/** How many of the gang are so, or ended well before: those may be gone already. */
+/** How many of the gang are so, or finished before: those may be gone already. */
 export function sizeOf(gang: Gang, is: (pod: Pod) => boolean): number {
   const counted = ofAttempt(gang).filter(is);
   return new Set([...gang.view.completed, ...counted.map(({ index }) => index)]).size;
@@ -40,5 +42,3 @@ export function sizeOf(gang: Gang, is: (pod: Pod) => boolean): number {
 
 export const allAre = (gang: GangState, is: (pod: Pod) => boolean): boolean =>
   sizeOf(gang, is) === gang.job.spec.parallelism;
-
-export const hasSucceeded = (pod: Pod): boolean => pod.phase === "Succeeded";

@@ -6,7 +6,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
-import { hasEnded } from "../../resources/types.ts";
+import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
 import type { Notice } from "../../scheduler/windows/notices.ts";
@@ -126,10 +126,7 @@ const podCounts = (
 ): NonNullable<JobStatus["pods"]> => ({
   active: activePods(view, pods),
   ready: pods.filter((pod) => pod.ready && !hasEnded(pod)).length,
-  succeeded: new Set([
-    ...completed,
-    ...pods.filter((pod) => pod.phase === "Succeeded").map(({ index }) => index),
-  ]).size,
+  succeeded: new Set([...completed, ...pods.filter(hasFinished).map(({ index }) => index)]).size,
   failed: pods.filter((pod) => pod.phase === "Failed").length,
 });
 
