@@ -47,6 +47,8 @@ export interface NodeCapacity extends PodDemand {
 }
 export interface ClusterNode extends Meta {
   readonly pool: string;
+  /** Its kubelet says that it is, and is heard. */
+  readonly ready: boolean;
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly labels: Readonly<Record<string, string>>;
@@ -152,10 +154,12 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
     const spec = fieldsOf(raw["spec"]);
     const status = fieldsOf(raw["status"]);
     const nodeLabels = raw.metadata.labels ?? {};
+    const ready = isTrue(status["conditions"], "Ready");
     return {
       ...metaOf(raw),
       pool: nodeLabels[labels.pool] || defaultPool,
-      schedulable: spec["unschedulable"] !== true && isTrue(status["conditions"], "Ready"),
+      ready,
+      schedulable: spec["unschedulable"] !== true && ready,
       labels: nodeLabels,
       taints: (spec["taints"] ?? []) as ClusterNode["taints"],
       allocatable: capacityOf(status["allocatable"], gpuResource),

@@ -10,6 +10,7 @@ import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
 import type { Notice } from "../../scheduler/windows/notices.ts";
+import { isLiveStatus } from "./observed-state.ts";
 import type { Rejection } from "./rejection.ts";
 
 interface StatusText {
@@ -91,6 +92,18 @@ function statusTextOf(
     reason: view.reason ?? (status === "failed" ? "Failed" : "Cancelled"),
     message: view.message ?? "",
   };
+}
+
+const maxNamedNodes = 3;
+
+/** While a node is not heard its pods are shown as they were when it was. */
+function withNodes(words: StatusText, view: JobView, { unreadyNodes }: Remarks): StatusText {
+  if (unreadyNodes.length === 0 || !isLiveStatus(view.status)) return words;
+  const more = unreadyNodes.length - maxNamedNodes;
+  const named = unreadyNodes.slice(0, maxNamedNodes).join(", ");
+  const names = more > 0 ? `${named} and ${more} more` : named;
+  const are = unreadyNodes.length === 1 ? `node ${names} is` : `nodes ${names} are`;
+  return { ...words, message: `${words.message}; ${are} not ready, its pods there may not run` };
 }
 
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
@@ -187,6 +200,8 @@ export interface Remarks {
   readonly pendingPodsOf: string | undefined;
   /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
   readonly blockedBy: string | undefined;
+  /** Nodes with pods of the job that are not ready. */
+  readonly unreadyNodes: readonly string[];
 }
 
 export const noRemarks: Remarks = {
@@ -195,6 +210,7 @@ export const noRemarks: Remarks = {
   stuck: undefined,
   pendingPodsOf: undefined,
   blockedBy: undefined,
+  unreadyNodes: [],
 };
 
 export function statusOf(
@@ -205,7 +221,7 @@ export function statusOf(
   now: Temporal.Instant,
 ): JobStatus {
   const { explanation, notice, stuck } = remarks;
-  const words = statusTextOf(view, remarks);
+  const words = withNodes(statusTextOf(view, remarks), view, remarks);
   const { nodes: formerNodes } = job.status;
   const nodes =
     view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;
