@@ -95,9 +95,7 @@ export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeSta
   const taints = [...new Set(tainted.flatMap((one) => one.taints))].toSorted();
   const details = [
     ...(down > 0 ? [`${down} not ready or cordoned`] : []),
-    ...(tainted.length > 0
-      ? [`${tainted.length} with untolerated taint ${namesOf(taints)}`]
-      : []),
+    ...(tainted.length > 0 ? [`${tainted.length} with untolerated taint ${namesOf(taints)}`] : []),
   ];
   const others = details.length > 0 ? ` (${joined(details)})` : "";
   if (avoided.length > 0) {
