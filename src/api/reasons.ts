@@ -139,8 +139,9 @@ export const reasons = {
   },
   NoMatchingNode: {
     kinds: ["Job"],
-    meaning: "No node of the pool accepts the template's node selector, affinity and tolerations.",
-    cure: "Change the template or the nodes' labels and taints.",
+    meaning:
+      "No node of the pool accepts the template's node selector, affinity and tolerations, or those that do failed to start the job's pods lately and are avoided for a while.",
+    cure: "Change the template or the nodes' labels and taints; of avoided nodes, find out why the pods did not start.",
   },
   NoQuota: {
     kinds: ["Job"],

@@ -89,7 +89,7 @@ describe("the reason of a pending pod", () => {
       "Unschedulable: 0/3 nodes are available",
     );
     const waiting = { name: "main", state: { waiting: { reason: "ErrImagePull", message: "no" } } };
-    const running = { name: "init", state: { running: {} } };
+    const running = { name: "sidecar", started: true, state: { running: {} } };
     const containers = { initContainerStatuses: [running], containerStatuses: [waiting] };
     expect(obstacleOf({ phase: "Pending", ...containers })).to.equal(
       "container main: ErrImagePull: no",
