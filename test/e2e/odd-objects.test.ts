@@ -118,7 +118,7 @@ describe("odd objects", function () {
   it("a pod of 8Gi GPUs fills its node, and the node's cordon is seen", async () => {
     const { view, database } = installation;
     const nodes = (await view.client.list(nodeType)).map(({ metadata }) => metadata.name ?? "");
-    const [name = ""] = nodes.filter((found) => found.startsWith("odd-"));
+    const name = nodes.find((found) => found.startsWith("odd-")) ?? "";
     await view.client.create(podType, {
       metadata: { name: "greedy", namespace: "default" },
       spec: {
@@ -166,7 +166,9 @@ describe("odd objects", function () {
       size,
       storageClassName: "lustre",
     }));
-    await view.apply(project("hpc", { owner, storages: [...storages, { name: "home", size: "1Gi" }] }));
+    await view.apply(
+      project("hpc", { owner, storages: [...storages, { name: "home", size: "1Gi" }] }),
+    );
     await view.until("the project to be ready", async () => {
       const found = (await view.projects()).find(({ name }) => name === "hpc");
       return found && readyOf(found)?.status === "True";
