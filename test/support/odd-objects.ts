@@ -19,18 +19,81 @@ export function drawsOf(seed: number): Draw {
 }
 
 const gpu = "nvidia.com/gpu";
-const suffixes = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-const digits = ["0", "1", "7", "8", "10", "999", "8191", "300000", "9007199254740993", "9223372036854775807"];
+const suffixes = [
+  "",
+  "n",
+  "u",
+  "m",
+  "k",
+  "M",
+  "G",
+  "T",
+  "P",
+  "E",
+  "Ki",
+  "Mi",
+  "Gi",
+  "Ti",
+  "Pi",
+  "Ei",
+];
+const digits = [
+  "0",
+  "1",
+  "7",
+  "8",
+  "10",
+  "999",
+  "8191",
+  "300000",
+  "9007199254740993",
+  "9223372036854775807",
+];
 const exponents = ["e3", "E3", "e18", "e-9", "e300", "e-300", "E0"];
 /** Of labels' values: 63 characters at most, of few kinds. */
-const labelValues = ["", "0", "-0", "x", "1e3", "0x10", "A".repeat(63), "9".repeat(20), "00", "null", "__proto__"]
-  .filter((value) => /^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$/.test(value));
+const labelValues = [
+  "",
+  "0",
+  "-0",
+  "x",
+  "1e3",
+  "0x10",
+  "A".repeat(63),
+  "9".repeat(20),
+  "00",
+  "null",
+  "__proto__",
+].filter((value) => /^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$/.test(value));
 const labelKeys = [
-  "rota.dev/pool", "rota.dev/job", "rota.dev/job-uid", "rota.dev/attempt", "rota.dev/index", "rota.dev/project",
-  "constructor", "toString", "example.com/a.b_c", "app.kubernetes.io/managed-by",
+  "rota.dev/pool",
+  "rota.dev/job",
+  "rota.dev/job-uid",
+  "rota.dev/attempt",
+  "rota.dev/index",
+  "rota.dev/project",
+  "constructor",
+  "toString",
+  "example.com/a.b_c",
+  "app.kubernetes.io/managed-by",
 ];
-const texts = ["", "x", "ü", "𝒳".repeat(200), "\u202e", "\n", "'; DROP TABLE jobs; --", "a".repeat(5_000), "\ud83d\ude00", "null"];
-const times = ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-02-28T23:59:59Z"];
+const texts = [
+  "",
+  "x",
+  "ü",
+  "𝒳".repeat(200),
+  "\u202e",
+  "\n",
+  "'; DROP TABLE jobs; --",
+  "a".repeat(5_000),
+  "\ud83d\ude00",
+  "null",
+];
+const times = [
+  "1970-01-01T00:00:00Z",
+  "0001-01-01T00:00:00Z",
+  "9999-12-31T23:59:59Z",
+  "2026-02-28T23:59:59Z",
+];
 
 /** Makes the objects of one kind; `serial` makes their names unique. */
 export class OddObjects {
@@ -170,7 +233,9 @@ export class OddObjects {
     return this.object(name, true, version, {
       spec: this.podSpec(),
       status: this.maybe(() => ({
-        phase: this.maybe(() => this.pick(["Pending", "Running", "Succeeded", "Failed", "Unknown"])),
+        phase: this.maybe(() =>
+          this.pick(["Pending", "Running", "Succeeded", "Failed", "Unknown"]),
+        ),
         reason: this.maybe(() => this.text()),
         message: this.maybe(() => this.text()),
         conditions: this.maybe(() =>
@@ -235,7 +300,11 @@ export class OddObjects {
 
   roleBinding(name: string, version: number): KubeObject {
     return this.object(name, true, version, {
-      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: this.text() || "r" },
+      roleRef: {
+        apiGroup: "rbac.authorization.k8s.io",
+        kind: "ClusterRole",
+        name: this.text() || "r",
+      },
       subjects: this.maybe(() =>
         this.#list(5, () => ({ kind: this.pick(["User", "Group"]), name: this.text() || "u" })),
       ),
@@ -249,7 +318,9 @@ export class OddObjects {
         parent: this.maybe(() => "parent"),
         podSecurity: "baseline",
         owner: this.maybe(() => ({ kind: "Group", name: this.text() || "g" })),
-        storages: this.maybe(() => [{ name: "data", size: this.quantity(), accessMode: "ReadWriteMany" }]),
+        storages: this.maybe(() => [
+          { name: "data", size: this.quantity(), accessMode: "ReadWriteMany" },
+        ]),
       },
       status: this.maybe(() => ({ conditions: this.#conditions("Ready") })),
     });

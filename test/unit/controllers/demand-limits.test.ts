@@ -13,7 +13,12 @@ describe("what a job requests at most", () => {
     ["GPUs of a pod", pod({ [gpu]: "8Gi" }), 1, /\[nvidia\.com\/gpu\]: 8Gi must be less than/],
     ["GPUs of a gang", pod({ [gpu]: "300000" }), 10_000, /spec\.parallelism: .* 3000000000; must/],
     ["sums", pod({ memory: "300Ti" }, { memory: "300Ti" }), 1, /together they must request less/],
-    ["init containers", { initContainers: pod({ memory: "1E" }).containers }, 1, /initContainers\[0/],
+    [
+      "init containers",
+      { initContainers: pod({ memory: "1E" }).containers },
+      1,
+      /initContainers\[0/,
+    ],
   ] as const) {
     it(`has a limit for ${what}`, () => {
       const rejection = excessiveDemand(spec, parallelism, gpu);

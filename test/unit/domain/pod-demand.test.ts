@@ -1,6 +1,12 @@
 import { expect } from "chai";
 import { podDemand } from "../../../src/domain/pod-demand.ts";
-import { exactBytes, maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../../src/domain/quantity.ts";
+import {
+  exactBytes,
+  maxAmount,
+  parseBytes,
+  parseCount,
+  parseCpuMillis,
+} from "../../../src/domain/quantity.ts";
 import { durationSeconds } from "../../../src/domain/duration.ts";
 
 const gpu = "nvidia.com/gpu";
@@ -30,7 +36,13 @@ describe("quantities", () => {
       expect(parseBytes(text)).to.equal(bytes);
     });
   }
-  for (const text of ["512Ti", "8Ei", "9999999999999999999999", "1e999999", `${"9".repeat(200)}Ei`]) {
+  for (const text of [
+    "512Ti",
+    "8Ei",
+    "9999999999999999999999",
+    "1e999999",
+    `${"9".repeat(200)}Ei`,
+  ]) {
     it(`saturates at ${text.slice(0, 25)}`, () => {
       for (const parse of [parseBytes, parseCpuMillis, parseCount]) {
         expect(parse(text)).to.equal(maxAmount);

@@ -281,13 +281,7 @@ describe("reflector", () => {
       const lists = warnings.filter((message) => /does not end/.test(message));
       expect(lists).to.have.length(1);
       const limits = queries().map(({ limit }) => limit);
-      expect(limits.slice(0, 5)).to.deep.equal([
-        undefined,
-        "500",
-        undefined,
-        undefined,
-        "500",
-      ]);
+      expect(limits.slice(0, 5)).to.deep.equal([undefined, "500", undefined, undefined, "500"]);
     });
 
     it(`lists in pages after a 410 when ${how} comes instead of the end mark`, async () => {

@@ -44,7 +44,7 @@ function oddServer(objects: number, seed: number, onSent: (plural: string) => vo
     const make = makers[plural];
     if (make === undefined) throw new Error(`no odd objects of ${plural}: add them`);
     const odd = new OddObjects(drawsOf(seed));
-    for (let version = 1; version <= objects; ) {
+    for (let version = 1; version <= objects;) {
       const batch: WatchEvent[] = [];
       for (; batch.length < perBatch && version <= objects; version += 1) {
         const object = make(odd, `odd-${version % namesAtOnce}`, version);
