@@ -75,8 +75,9 @@ describe("a gang that takes a while to start", () => {
 
 describe("what keeps a pod from running", () => {
   const type = podsOf("nvidia.com/gpu");
+  const spec = { initContainers: [{ name: "sidecar", restartPolicy: "Always" }] };
   const obstacleOf = (status: object): string =>
-    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
+    type.project({ metadata: { name: "p", namespace: "n" }, spec, status }).obstacle;
 
   it("is the scheduler's word, or that of the first container that waits", () => {
     const unscheduled = {
