@@ -12,7 +12,7 @@ import type {
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
-import { parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
+import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
@@ -198,18 +198,31 @@ const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): Pod
     gpuResource,
   );
 
+type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index">;
+
+const noMembership: Membership = { jobKey: "", jobUid: "", attempt: 0, index: 0 };
+
+/** A label's number, as Rota writes it; undefined for one that an integer column would not take. */
+const ordinalOf = (label: string | undefined): number | undefined =>
+  label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : undefined;
+
 /**
- * The key of the job that a pod belongs to: its labels, its controller and its name must say the same, so that a label
- * alone hides no pod from its node's free room.
+ * The job that a pod belongs to: its labels, its controller and its name must agree, so that a label alone hides no
+ * pod from its node's free capacity.
  */
-function jobKeyOf(raw: KubeObject): string {
+function membershipOf(raw: KubeObject): Membership {
   const { name, namespace = "", labels: marks = {} } = raw.metadata;
   const job = marks[labels.job];
   const controller = controllerOf(raw);
-  if (job === undefined || controller?.kind !== "Job") return "";
-  if (controller.apiVersion !== apiVersion || controller.uid !== marks[labels.jobUid]) return "";
-  const expected = podName(job, Number(marks[labels.attempt]), Number(marks[labels.index]));
-  return name === expected ? `${namespace}/${job}` : "";
+  if (job === undefined || controller?.kind !== "Job") return noMembership;
+  if (controller.apiVersion !== apiVersion || controller.uid !== marks[labels.jobUid]) {
+    return noMembership;
+  }
+  const attempt = ordinalOf(marks[labels.attempt]);
+  const index = ordinalOf(marks[labels.index]);
+  if (attempt === undefined || index === undefined) return noMembership;
+  if (name !== podName(job, attempt, index)) return noMembership;
+  return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
 }
 
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
@@ -222,13 +235,9 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
     const meta = metaOf(raw);
     const spec = fieldsOf(raw["spec"]);
     const status = fieldsOf(raw["status"]);
-    const podLabels = raw.metadata.labels ?? {};
     return {
       ...meta,
-      jobKey: jobKeyOf(raw),
-      jobUid: podLabels[labels.jobUid] ?? "",
-      attempt: Number(podLabels[labels.attempt] ?? 0),
-      index: Number(podLabels[labels.index] ?? 0),
+      ...membershipOf(raw),
       leavesAt: raw.metadata.deletionTimestamp ?? "",
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
@@ -239,7 +248,26 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       demand: effectiveDemand(spec, status, gpuResource),
     };
   },
+  substitute: substitutePod,
 });
+
+/** A pod that is not understood may use its node whole. Without a node it uses nothing yet. */
+function substitutePod(raw: KubeObject): Pod | undefined {
+  const nodeName = textOf(fieldsOf(raw["spec"])["nodeName"]);
+  if (nodeName === "") return undefined;
+  return {
+    ...metaOf(raw),
+    ...membershipOf(raw),
+    leavesAt: raw.metadata.deletionTimestamp ?? "",
+    nodeName,
+    phase: textOf(fieldsOf(raw["status"])["phase"]) || "Pending",
+    ready: false,
+    obstacle: "",
+    failure: "",
+    disruption: "",
+    demand: { gpus: maxAmount, cpuMillis: maxAmount, memoryBytes: maxAmount },
+  };
+}
 
 /** No container of it runs any more. */
 export const hasEnded = (pod: Pod): boolean => pod.phase === "Succeeded" || pod.phase === "Failed";
