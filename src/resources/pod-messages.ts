@@ -64,8 +64,11 @@ const initContainersOf = (status: Fields): Named[] =>
 const mainContainersOf = (status: Fields): Named[] =>
   containersOf(status, "containerStatuses", "container");
 
-/** Why a pod without a node, or whose containers are not up, does not run yet; empty for others. */
-export function obstacleOf(status: Fields): string {
+/**
+ * Why a pod without a node, or whose containers are not up, does not run yet; empty for others.
+ * @param spec tells sidecars from other init containers: the kubelet calls both started while they run
+ */
+export function obstacleOf(status: Fields, spec: Fields = {}): string {
   if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";
   const conditions = (status["conditions"] ?? []) as RawCondition[];
   const unscheduled = conditions.find(
@@ -73,15 +76,25 @@ export function obstacleOf(status: Fields): string {
   );
   if (unscheduled) return told(unscheduled.reason, unscheduled.message);
   // Init containers run one after the other: the first that is not done is the obstacle.
-  const next = initContainersOf(status).find(({ status: entry }) => !isDone(entry));
+  const sidecars = sidecarsOf(spec);
+  const next = initContainersOf(status).find(({ status: entry }) => !isDone(entry, sidecars));
   if (next !== undefined && !isWaitingForOthers(next.status)) return obstacleText(next);
   const waiting = mainContainersOf(status).find(({ status: entry }) => entry.state?.waiting);
   return waiting === undefined ? "" : obstacleText(waiting);
 }
 
-/** A sidecar is done when it has started. */
-const isDone = ({ started, state }: RawContainerStatus): boolean =>
-  state?.terminated?.exitCode === 0 || (started === true && Boolean(state?.running));
+const sidecarsOf = (spec: Fields): ReadonlySet<unknown> =>
+  new Set(
+    ((spec["initContainers"] ?? []) as Fields[])
+      .filter((container) => container["restartPolicy"] === "Always")
+      .map((container) => container["name"]),
+  );
+
+/** A sidecar is done when it has started, another init container when it has ended well. */
+const isDone = (
+  { name, started, state }: RawContainerStatus,
+  sidecars: ReadonlySet<unknown>,
+): boolean => state?.terminated?.exitCode === 0 || (sidecars.has(name) && started === true);
 
 /** So says the kubelet of init containers, too, before it has looked at the pod. */
 const isWaitingForOthers = ({ state }: RawContainerStatus): boolean =>

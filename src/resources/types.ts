@@ -242,7 +242,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
-      obstacle: obstacleOf(status),
+      obstacle: obstacleOf(status, spec),
       failure: failureOf(status),
       disruption: disruptionOf(status),
       demand: effectiveDemand(spec, status, gpuResource),

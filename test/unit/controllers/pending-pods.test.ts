@@ -75,8 +75,9 @@ describe("the message of a starting gang", () => {
 
 describe("the reason of a pending pod", () => {
   const type = podsOf("nvidia.com/gpu");
+  const spec = { initContainers: [{ name: "sidecar", restartPolicy: "Always" }] };
   const obstacleOf = (status: object): string =>
-    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
+    type.project({ metadata: { name: "p", namespace: "n" }, spec, status }).obstacle;
 
   it("is the scheduler's reason, or the first waiting container's", () => {
     const unscheduled = {

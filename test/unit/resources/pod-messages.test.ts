@@ -176,7 +176,7 @@ describe("why a pod does not run yet", () => {
       {
         initContainerStatuses: [
           terminated("init-0", 0),
-          { name: "init-1", state: { running: {} }, started: false },
+          { name: "init-1", state: { running: {} }, started: true },
           waiting("init-2", "PodInitializing"),
         ],
         containerStatuses: [initializing],
@@ -217,7 +217,8 @@ describe("why a pod does not run yet", () => {
   ];
   for (const [what, status, text] of cases) {
     it(what, () => {
-      expect(obstacleOf({ phase: "Pending", ...status })).to.equal(text);
+      const spec = { initContainers: [{ name: "sidecar", restartPolicy: "Always" }] };
+      expect(obstacleOf({ phase: "Pending", ...status }, spec)).to.equal(text);
     });
   }
 });
