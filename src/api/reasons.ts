@@ -270,6 +270,11 @@ export const reasons = {
     meaning: "Namespace, roles and storages are as specified.",
     cure: nothing,
   },
+  Resumed: {
+    kinds: ["Job"],
+    meaning: "spec.suspend is false again: the job is back in the queue.",
+    cure: nothing,
+  },
   Running: { kinds: ["Job"], meaning: "All pods run.", cure: nothing },
   CapacityReserved: {
     kinds: ["Job"],
@@ -293,6 +298,7 @@ export const reasons = {
       "The job was to make way, and none of its pods had left. Nobody needs its room any more, or a window closed and a PodDisruptionBudget does not let it go: it runs on.",
     cure: nothing,
   },
+  Started: { kinds: ["Job"], meaning: "All pods of the gang run.", cure: nothing },
   StartDeadlineExceeded: {
     kinds: ["Job"],
     meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",
@@ -302,6 +308,11 @@ export const reasons = {
     kinds: ["Project"],
     meaning: "A storage cannot become what the project asks for; the others are as specified.",
     cure: "Change the field that the message names: a claim can grow, and nothing else.",
+  },
+  StorageTerminating: {
+    kinds: ["Project"],
+    meaning: "The claim of a storage is being deleted; it is created again when it is gone.",
+    cure: "Nothing; if it does not go, delete the pods that use it.",
   },
   StorageNotFound: {
     kinds: ["Job"],
