@@ -18,7 +18,7 @@ import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
 import { createEventRecorder } from "./kube/events.ts";
 import type { KubeObject } from "./kube/resource.ts";
-import { KubeLeaseLock } from "./kube/lease-lock.ts";
+import { KubeLeaseLock, leaseConnections } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
 import { buildInfo } from "./observability/build-info.ts";
 import { poolMetrics, statementMetrics } from "./observability/database-metrics.ts";
@@ -125,6 +125,15 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   const metrics = new PrometheusMetrics();
   buildInfo(metrics, packageFile.version);
   const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
+  // Connections of their own: neither a burst of the controllers nor slow questions delay the renewal of the lease.
+  const apiKube = new KubeClient({ credentials, clock, name: "rota", metrics });
+  const leaseKube = new KubeClient({
+    credentials,
+    clock,
+    name: "rota",
+    metrics,
+    connections: leaseConnections,
+  });
   const db = createPool(settings.databaseUrl, {
     applicationName: "rota",
     onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
@@ -209,9 +218,11 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   lifecycle.add({
     name: "cluster",
     start: () => checkCluster(kube, credentials.server, logger),
-    stop: () => kube.close(),
+    stop: async () => {
+      await Promise.all([kube, apiKube, leaseKube].map((client) => client.close()));
+    },
   });
-  lifecycle.add(createApi({ settings, kube, clock, logger, metrics }));
+  lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics }));
   lifecycle.add({
     name: "informers",
     start: () => informers.start(),
@@ -230,7 +241,7 @@ function assemble({ settings, logger, credentials }: Parts): Lifecycle {
   lifecycle.add({
     name: "work",
     start: (stopping) => {
-      working = lead({ settings, logger, kube, metrics, stopping, work: leaderWork }).catch(
+      working = lead({ settings, logger, kube: leaseKube, metrics, stopping, work: leaderWork }).catch(
         (error: unknown) => {
           logger.error("the work ended", { error: errorText(error) });
           lifecycle.stop("the work ended");
