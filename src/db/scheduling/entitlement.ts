@@ -1,7 +1,7 @@
 /** Marks which jobs that occupy capacity are inside what the plans grant and which borrow (design section 4). */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
 import type { QuotaClaim, OverQuotaJob, Entitlement } from "../../domain/scheduling/entitlement.ts";
-import type { ResourceType } from "../../domain/scheduling/types.ts";
+import type { ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 

@@ -1,9 +1,19 @@
 /**
- * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (design sections 4 to 6).
+ * The decision of one scheduling cycle: a snapshot in, a verdict for every job out.
  *
- * Jobs inside their plans come first, then borrowers, each in queue order. A job that waits for room under its own
- * quota keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
- * both cases smaller jobs behind it would otherwise starve it.
+ * Reservations are settled first. Then each job of the queue goes through six stages, and the first one that answers
+ * decides:
+ *
+ * 1. filter: nodes accept its pods, empty nodes would be enough, and its plan's window stays open for long enough
+ * 2. quota: no job ahead of it waits under the same quota; it is inside its plans, or may borrow
+ * 3. place: it starts where the whole gang fits now
+ * 4. await release: it waits where the gang will fit once pods that are leaving have left
+ * 5. preempt: it evicts the cheapest set of the victims that the finder proposed
+ * 6. reserve for the head: what frees up on its best nodes is kept for it
+ *
+ * Jobs inside their plans are decided in a first pass, borrowers in a second one, each in queue order. A job that waits
+ * reserves room under its quotas (stages 2, 4 and 6) and on nodes (4 and 6): smaller jobs behind it would starve it
+ * otherwise. A job that is inside its plans but for what those ahead of it reserve is judged again in the second pass.
  */
 import { redactableBudget, redactableJob, type Redactable } from "../redaction.ts";
 import { Quotas, type QuotaState, type Turn } from "./quota.ts";
@@ -27,24 +37,38 @@ import { futureRoom, placeGang, startableRoom } from "./placement.ts";
 import { planPreemption, type PreemptionPlan } from "./preemption/policy.ts";
 import type {
   Decision,
-  LiveJob,
-  Placement,
   PreemptVerdict,
-  QueuedJob,
-  Snapshot,
   Verdict,
   VictimRequest,
   WaitReason,
   WaitVerdict,
-} from "./types.ts";
+} from "./decision.ts";
+import type { LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
 import { victimRequest } from "./preemption/candidates.ts";
 
 type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
 
+/** What the second stage comes to, where it is not the last one. */
+type Standing =
+  | { readonly kind: "may start"; readonly borrowing: boolean }
+  /** Past its quotas, and it may not borrow: it starts only if evictions bring it inside. */
+  | { readonly kind: "over quota"; readonly over: readonly QuotaState[] }
+  | { readonly kind: "next pass" };
+
+/** A job that may start and fits nowhere now. */
+interface Blocked {
+  readonly job: QueuedJob;
+  readonly borrowing: boolean;
+  /** Why it borrows, as the beginning of a sentence; empty inside its plans. */
+  readonly outside: string;
+  /** What is missing. */
+  readonly space: string;
+}
+
 /** Jobs described for the finder in one decision. */
-const MAX_REQUESTS = 8;
+const maxRequests = 8;
 
 export function decide(snapshot: Snapshot): Decision {
   return new Deciding(snapshot).run();
@@ -94,7 +118,7 @@ class Deciding {
   /** The first few in order are enough, one of a kind: the cycle asks for no more at once, and asks again. */
   #want(job: QueuedJob, inside: boolean): void {
     const kind = this.#known.signature(job, inside);
-    if (this.#wants.size >= MAX_REQUESTS || this.#wants.has(kind)) return;
+    if (this.#wants.size >= maxRequests || this.#wants.has(kind)) return;
     this.#wants.set(kind, victimRequest(job, this.#nodes, this.#quotas));
   }
 
@@ -120,18 +144,48 @@ class Deciding {
     return true;
   }
 
+  /** The stages, in order. Undefined: the second pass decides. */
   #judge(job: QueuedJob, pass: Pass): Outcome | undefined {
-    const early = this.#unplaceable(job) ?? this.#closesTooSoon(job);
-    if (early) return early;
+    const filtered = this.#filter(job);
+    if (filtered) return filtered;
+    const standing = this.#underQuotas(job, pass);
+    if (standing.kind === "wait") return standing;
+    if (standing.kind === "next pass") return undefined;
+    if (standing.kind === "over quota") return this.#preemptInsideQuotas(job, standing.over);
+    return this.#place(job, standing.borrowing) ?? this.#blocked(job, standing.borrowing);
+  }
+
+  /** Stage 1. */
+  #filter(job: QueuedJob): Waiting | undefined {
+    return this.#unplaceable(job) ?? this.#closesTooSoon(job);
+  }
+
+  /** Stage 2. */
+  #underQuotas(job: QueuedJob, pass: Pass): Standing | Waiting {
     const behind = this.#behindAnother(job, pass === "entitled");
-    if (behind) return pass === "entitled" ? undefined : behind;
+    if (behind) return pass === "entitled" ? { kind: "next pass" } : behind;
     const over = this.#quotas.over(job);
-    if (!job.unplanned && over.length === 0) return this.#contested(job) ?? this.#start(job, false);
+    if (!job.unplanned && over.length === 0)
+      return this.#contested(job) ?? { kind: "may start", borrowing: false };
     const shut = over.find(({ quota }) => quota.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
     this.#quotas.reserve(job, this.#turn(job, false));
-    if (!job.allowsBorrowing) return this.#rejectedBorrowing(job, over);
-    return pass === "entitled" ? undefined : this.#start(job, true);
+    if (!job.allowsBorrowing) return { kind: "over quota", over };
+    return pass === "entitled" ? { kind: "next pass" } : { kind: "may start", borrowing: true };
+  }
+
+  /** Stages 4 to 6. */
+  #blocked(job: QueuedJob, borrowing: boolean): Outcome {
+    const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
+    const space = this.#known.told("space", job, () =>
+      spaceText(job, this.#nodes.accepting(job), startableRoom),
+    );
+    const blocked = { job, borrowing, outside, space };
+    const awaited = this.#awaitRelease(blocked);
+    if (awaited) return awaited;
+    const preempted = this.#preempt(job, space);
+    if (preempted.kind === "preempt") return preempted;
+    return this.#reserveForHead(blocked, preempted);
   }
 
   #turn(job: QueuedJob, inside: boolean): Turn {
@@ -156,7 +210,7 @@ class Deciding {
       if (nodes.length === 0) {
         return waiting("NoMatchingNode", noNodeText(this.#snapshot.pool, job, this.#nodes.all));
       }
-      if (placeGang(nodes, job, (node) => node.whole)) return undefined;
+      if (placeGang(nodes, job, (node) => node.capacity)) return undefined;
       return waiting("TooLargeForPool", tooLargeText(job, nodes));
     });
   }
@@ -171,16 +225,21 @@ class Deciding {
     return closing && waiting("WindowTooShort", closesTooSoonText(closing, runtime));
   }
 
-  /** Jobs of a higher rank may be found inside the plan instead, at the next look: that starts nobody who may not borrow. */
+  /**
+   * Under a stale quota borrowers may be found inside the plan instead, at the next look: a job that may not borrow does
+   * not start where it would be past the quantity then.
+   */
   #contested(job: QueuedJob): Waiting | undefined {
-    const state = job.allowsBorrowing ? undefined : this.#quotas.contested(job);
+    if (job.allowsBorrowing) return undefined;
+    const state = this.#quotas.staleOf(job).find((stale) => stale.excess(job) + stale.borrowed > 0);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
     const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
     return waiting("QuotaExceeded", message);
   }
 
-  #rejectedBorrowing(job: QueuedJob, over: readonly QuotaState[]): Outcome {
+  /** Stage 5, of a job that may not borrow: evictions under its own quotas. */
+  #preemptInsideQuotas(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
     // Without a plan for all it asks for, no eviction brings it inside.
     const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
@@ -189,25 +248,36 @@ class Deciding {
     return waiting(why.reason, message, preempted?.redactables);
   }
 
-  #start(job: QueuedJob, borrowing: boolean): Outcome {
+  /** Stage 3. */
+  #place(job: QueuedJob, borrowing: boolean): Outcome | undefined {
     const placements = this.#known.place(job, "now", () =>
       placeGang(this.#nodes.accepting(job), job, startableRoom),
     );
-    if (!placements) return this.#blocked(job, borrowing);
+    if (!placements) return undefined;
     this.#nodes.start(placements, job.perPod);
     this.#quotas.charge(job, borrowing);
     return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
   }
 
-  #blocked(job: QueuedJob, borrowing: boolean): Outcome {
-    const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
-    const space = this.#known.told("space", job, () =>
-      spaceText(job, this.#nodes.accepting(job), startableRoom),
+  #whyOutside(job: QueuedJob): string {
+    return outsideText(job, this.#quotas.over(job)).message;
+  }
+
+  /** Stage 4: room that pods are about to leave is waited for instead of evicting more. */
+  #awaitRelease({ job, borrowing, outside, space }: Blocked): Waiting | undefined {
+    const placements = this.#known.place(job, "later", () =>
+      placeGang(this.#nodes.accepting(job), job, futureRoom),
     );
-    const leaving = this.#waitForLeaving(job, borrowing, `${outside}${space}`);
-    if (leaving) return leaving;
-    const preempted = this.#preempt(job, space);
-    if (preempted.kind === "preempt") return preempted;
+    if (!placements) return undefined;
+    this.#nodes.keep(placements, job.perPod, job.key);
+    this.#quotas.reserve(job, this.#turn(job, !borrowing));
+    const where = placements.map(({ node }) => node).slice(0, 5);
+    const message = `${outside}${space}; pods are leaving ${where.join(", ")}, then it fits`;
+    return waiting("AwaitingRelease", message);
+  }
+
+  /** Stage 6, and why the job waits. */
+  #reserveForHead({ job, borrowing, outside, space }: Blocked, preempted: NotPreempted): Waiting {
     const kept = this.#known.told("kept", job, () => this.#keptFor(job));
     if (this.#head.protect(job, this.#nodes))
       this.#quotas.reserve(job, this.#turn(job, !borrowing));
@@ -218,23 +288,6 @@ class Deciding {
         : "InsufficientCapacity";
     const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
     return waiting(reason, message, [...(kept?.redactables ?? []), ...preempted.redactables]);
-  }
-
-  #whyOutside(job: QueuedJob): string {
-    return outsideText(job, this.#quotas.over(job)).message;
-  }
-
-  /** Room that pods are about to leave is waited for instead of evicting more. */
-  #waitForLeaving(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
-    const placements = this.#known.place(job, "later", () =>
-      placeGang(this.#nodes.accepting(job), job, futureRoom),
-    );
-    if (!placements) return undefined;
-    this.#nodes.keep(placements, job.perPod, job.key);
-    this.#quotas.reserve(job, this.#turn(job, !borrowing));
-    const where = placements.map(({ node }) => node).slice(0, 5);
-    const message = `${obstacle}; pods are leaving ${where.join(", ")}, then it fits`;
-    return waiting("AwaitingRelease", message);
   }
 
   /** Names the jobs for which the space is kept that would be enough otherwise. */
@@ -251,11 +304,14 @@ class Deciding {
     };
   }
 
+  /** Stage 5. */
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
     if (!job.preempts) {
       return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
     }
-    if (this.#quotas.mayBeTakenFrom(job)) return notPreempted("; jobs ahead of it go first");
+    // What looks free under a stale quota may be one of its borrowers' at the next look.
+    if (this.#quotas.staleOf(job).some(({ borrowed }) => borrowed > 0))
+      return notPreempted("; jobs ahead of it go first");
     const inside = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#known.impossible(job, inside);
     if (known) return cannotPreempt(known.budgets);

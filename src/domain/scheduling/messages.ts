@@ -4,7 +4,7 @@ import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import type { QueuedJob, Resources, ResourceType } from "./types.ts";
+import type { QueuedJob, Resources, ResourceType } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 type Dimension = keyof Resources;
@@ -61,7 +61,7 @@ function freeText(room: Resources, shown: readonly Dimension[]): string {
 
 /** "needs 16 GPUs on one node; the largest that accepts it, node-7, has 8" */
 export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): string {
-  const closest = closestNode(nodes, job.perPod, (node) => node.whole);
+  const closest = closestNode(nodes, job.perPod, (node) => node.capacity);
   if (!closest) return "no node to look at";
   const shown = telling(closest.room, job.perPod);
   const need = joined(shown.map((one) => amountText(one, job.perPod[one])));

@@ -2,7 +2,7 @@
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { podsThatFit, subtract, times } from "./resources.ts";
-import type { Resources } from "./types.ts";
+import type { Resources } from "./snapshot.ts";
 
 /** The largest share of a demand that is missing: 0 when it fits, 1 when nothing of one resource is there. */
 export function missingShare(room: Resources, need: Resources): number {

@@ -1,25 +1,26 @@
-/** The nodes' capacity while a decision is being made: the only mutable state of a decision besides quotas. */
+/**
+ * The nodes' room while a decision is being made: the only mutable state of a decision besides quotas.
+ *
+ * | room      | amount                      | question that it answers                               |
+ * | --------- | --------------------------- | ------------------------------------------------------ |
+ * | capacity  | allocatable - other usage   | would the gang fit if the node were empty              |
+ * | potential | capacity - reserved         | would it fit if every job ended                        |
+ * | free      | capacity - committed        | is it physically there now                             |
+ * | future    | free + leaving - reserved   | will it fit when pods have left, reservations started  |
+ * | startable | the less of free and future | may a job start now, and take nothing that is reserved |
+ */
 import { acceptsPods } from "./node-filters.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
-import type {
-  LiveJob,
-  NodeConstraints,
-  NodeRoom,
-  NodeSnapshot,
-  Placement,
-  Resources,
-} from "./types.ts";
+import type { NodeRoom } from "./decision.ts";
+import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./snapshot.ts";
 
 export class NodeState {
   readonly name: string;
   readonly snapshot: NodeSnapshot;
-  /** Physically free now. */
   free: Resources;
-  /** Free once every evicting pod has left and every hold is used; negative where more is kept than there is. */
+  /** Negative where more is reserved than there is. */
   future: Resources;
-  /** Free for a job that starts now: there physically, and not eating into what is kept for others. */
   startable: Resources;
-  /** What could become free if every job ended: all but other people's pods and what is kept. */
   potential: Resources;
   /** Keys of the jobs for which something is kept here, for messages. */
   readonly keptFor: string[] = [];
@@ -27,14 +28,13 @@ export class NodeState {
   constructor(snapshot: NodeSnapshot) {
     this.name = snapshot.name;
     this.snapshot = snapshot;
-    this.free = subtract(this.whole, snapshot.committed);
+    this.free = subtract(this.capacity, snapshot.committed);
     this.future = subtract(add(this.free, snapshot.leaving), snapshot.reserved);
     this.startable = smaller(this.free, this.future);
-    this.potential = subtract(this.whole, snapshot.reserved);
+    this.potential = subtract(this.capacity, snapshot.reserved);
   }
 
-  /** What a job could use on the node if every other job were gone. */
-  get whole(): Resources {
+  get capacity(): Resources {
     return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
   }
 

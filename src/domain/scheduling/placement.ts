@@ -5,7 +5,7 @@
  */
 import type { NodeState } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
-import type { Placement, Resources } from "./types.ts";
+import type { Placement, Resources } from "./snapshot.ts";
 
 /** Which room of a node counts: what is free now, or what will be. */
 export type View = (node: NodeState) => Resources;

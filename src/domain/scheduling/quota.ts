@@ -2,7 +2,7 @@
  * Plans while a decision is being made: how much of each quota is used by jobs inside their plans. Borrowers take
  * nothing from it (docs/decisions/0013).
  */
-import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./types.ts";
+import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./snapshot.ts";
 
 /** GPUs, or CPU millicores: whole numbers, so that comparisons are exact. */
 export const amountOf = (resources: Resources, type: ResourceType): number =>
@@ -84,11 +84,12 @@ export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
 export class Quotas {
   readonly #byId: ReadonlyMap<string, QuotaState>;
   /**
-   * Quotas of which this decision freed some, or under which it started borrowers, who may rank before others: who
-   * is inside them is not known until the next snapshot. By id, because victims may stand under quotas that no
-   * queued job has.
+   * Quotas whose ranking is stale until the next snapshot: this decision freed a part of them, or started borrowers
+   * under them, who may rank before others. Which jobs are inside such a quota is not known: nobody is evicted under
+   * it as a borrower, and what looks free under it may belong to one of the borrowers. By id, because victims may
+   * stand under quotas that no queued job has.
    */
-  readonly #unsure = new Set<string>();
+  readonly #stale = new Set<string>();
 
   constructor(quotas: readonly Quota[]) {
     this.#byId = new Map(quotas.map((quota) => [quota.id, new QuotaState(quota)]));
@@ -111,7 +112,7 @@ export class Quotas {
       if (!borrowing) state.used += demand;
       else if (demand > 0) {
         state.borrowed += demand;
-        this.#unsure.add(state.quota.id);
+        this.#stale.add(state.quota.id);
       }
     }
   }
@@ -129,31 +130,22 @@ export class Quotas {
 
   /** A victim leaves, or a hold is given back. */
   relieve(job: Occupant): void {
-    if (!job.borrowing) for (const id of job.quotas) this.#unsure.add(id);
+    if (!job.borrowing) for (const id of job.quotas) this.#stale.add(id);
     for (const state of this.of(job)) {
       if (job.borrowing) state.borrowed -= state.usageOf(job);
       else state.used -= state.usageOf(job);
     }
   }
 
-  /** Whether the job surely still borrows, given what this decision has relieved already. */
-  surelyBorrows(job: LiveJob): boolean {
-    return job.borrowing && !job.quotas.some((id) => this.#unsure.has(id));
+  /** Whether the mark `borrowing` of a job that runs may be out of date: it counts under a stale quota. */
+  isStale(job: LiveJob): boolean {
+    return job.quotas.some((id) => this.#stale.has(id));
   }
 
-  /** A quota under which the job is inside only if none of the borrowers ranks before it. */
-  contested(job: QueuedJob): QuotaState | undefined {
-    return this.#unsureOf(job).find((state) => state.excess(job) + state.borrowed > 0);
-  }
-
-  /** Whether jobs that this decision moved may take from the job what looks free under its quotas. */
-  mayBeTakenFrom(job: QueuedJob): boolean {
-    return this.#unsureOf(job).some(({ borrowed }) => borrowed > 0);
-  }
-
-  #unsureOf(job: QueuedJob): readonly QuotaState[] {
+  /** The stale quotas of which a waiting job asks for some. */
+  staleOf(job: QueuedJob): readonly QuotaState[] {
     return this.of(job).filter(
-      (state) => state.demandOf(job) > 0 && this.#unsure.has(state.quota.id),
+      (state) => state.demandOf(job) > 0 && this.#stale.has(state.quota.id),
     );
   }
 }

@@ -236,7 +236,8 @@ describe("client", () => {
 
   it("renews a lease while every connection of another client waits for slow answers", async () => {
     server.answer((request, response) => {
-      if (request.path.includes("/leases/")) json(200, { metadata: {}, spec: {} })(request, response);
+      if (request.path.includes("/leases/"))
+        json(200, { metadata: {}, spec: {} })(request, response);
     });
     const busy = server.client();
     const creates = Array.from({ length: 1024 }, () =>

@@ -1,7 +1,8 @@
 /** A blocked job as the victim finder wants it described. */
 import type { Quotas } from "../quota.ts";
 import type { Nodes } from "../nodes.ts";
-import type { QueuedJob, VictimRequest } from "../types.ts";
+import type { VictimRequest } from "../decision.ts";
+import type { QueuedJob } from "../snapshot.ts";
 
 export function victimRequest(job: QueuedJob, nodes: Nodes, quotas: Quotas): VictimRequest {
   const over = job.unplanned ? [] : quotas.over(job);

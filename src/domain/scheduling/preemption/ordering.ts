@@ -1,5 +1,6 @@
 /** What evicting a set of jobs costs, and in which order candidates are preferred (design section 6). */
-import type { LiveJob, VictimRule } from "../types.ts";
+import type { VictimRule } from "../decision.ts";
+import type { LiveJob } from "../snapshot.ts";
 
 /** A job that a preemptor may evict. */
 export interface Candidate {

@@ -9,14 +9,15 @@
  * away only borrowers or jobs of lower priority, or leaves the jobs inside their plans alone and puts a borrower in
  * the place of borrowers of lower priority. Ordered by priority, first the jobs inside their plans and then the
  * borrowers, every eviction is a step up, and there are finitely many steps. For this the borrowing flags must be
- * true: jobs under a quota that this decision moved count as inside their plans until the next snapshot.
+ * true: jobs under a stale quota (quota.ts) count as inside their plans until the next snapshot.
  */
 import type { Quotas, QuotaState } from "../quota.ts";
 import { podsOf } from "../quota.ts";
 import { type Candidate, compareCost } from "./ordering.ts";
 import type { Excess } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
-import type { LiveJob, QueuedJob, VictimRule } from "../types.ts";
+import type { VictimRule } from "../decision.ts";
+import type { LiveJob, QueuedJob } from "../snapshot.ts";
 import { type Found, findCheapest, isPossible, type SearchInput } from "./search.ts";
 
 export interface PreemptionInput {
@@ -74,8 +75,12 @@ function signatureFor({ job, quotas }: PreemptionInput): Signature[] {
   return signature;
 }
 
+/** Its mark is true: a job under a stale quota counts as inside its plans. */
+const borrows = (victim: LiveJob, quotas: Quotas): boolean =>
+  victim.borrowing && !quotas.isStale(victim);
+
 function reclaim(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule | undefined {
-  if (quotas.surelyBorrows(victim)) return "BorrowerReclaimed";
+  if (borrows(victim, quotas)) return "BorrowerReclaimed";
   return victim.priority < job.priority ? "LowerPriority" : undefined;
 }
 
@@ -91,7 +96,7 @@ function claim(
 
 function displace(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule | undefined {
   if (victim.priority >= job.priority) return undefined;
-  return quotas.surelyBorrows(victim) ? "LowerPriority" : undefined;
+  return borrows(victim, quotas) ? "LowerPriority" : undefined;
 }
 
 function planOn(input: PreemptionInput, signature: Signature): PreemptionPlan | undefined {
