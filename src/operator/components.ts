@@ -88,7 +88,13 @@ class Http implements Component {
   async start(): Promise<void> {
     const { settings, logger, registry, unready } = this.#options;
     const { httpAddress: address, httpPort: port } = settings;
-    this.#server = await startHttpServer({ address, port, registry, unready });
+    this.#server = await startHttpServer({
+      address,
+      port,
+      registry,
+      unready,
+      clock: systemClock,
+    });
     logger.info("serving /healthz, /readyz and /metrics", {
       url: `http://${address}:${this.#server.port}`,
     });

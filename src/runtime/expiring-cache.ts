@@ -1,5 +1,5 @@
 /** Answers kept for a short while, at most so many; callers that ask for the same at once share one question. */
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "./clock.ts";
 
 export interface ExpiringCacheOptions<Value> {
   readonly clock: Clock;
