@@ -20,6 +20,9 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
+/** A client for the lease alone needs no more: one call at a time, and one whose answer was given up. */
+export const leaseConnections = 2;
+
 /** A Lease object as the lock of a leader election. Calls are not repeated: the election has its own rhythm. */
 export class KubeLeaseLock implements LeaseLock {
   readonly #client: KubeClient;
