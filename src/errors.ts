@@ -264,6 +264,7 @@ const isDatabaseError = (error: unknown): error is Error & DatabaseErrorFields =
 
 /** SQLSTATE classes and codes without a constraint, and connection errors of Node. */
 const codeErrors: Readonly<Record<string, Mapping>> = {
+  "22003": mapping("InvalidValue", "a number is larger than its column takes"),
   "22P05": mapping("InvalidConfiguration", "the text has a character PostgreSQL cannot store"),
   "40001": mapping("SerializationFailed", "another transaction was in the way each time"),
   "40P01": mapping("SerializationFailed", "another transaction was in the way each time"),

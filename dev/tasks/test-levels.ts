@@ -1,6 +1,6 @@
 /** The levels of tests, and how mocha runs them. */
 import { globSync } from "node:fs";
-import { ensureGoTool, helm, promtool } from "../local/go-tool.ts";
+import { ensureGoTool, helm, kstatus, promtool } from "../local/go-tool.ts";
 import { ensureNodePrograms } from "../local/real-nodes/programs.ts";
 import { whyNoRealNodes } from "../local/real-nodes/requirements.ts";
 import { ensureToolchain } from "../local/control-plane-build.ts";
@@ -18,7 +18,7 @@ export interface Level {
 
 async function buildPrograms(): Promise<void> {
   await ensureToolchain();
-  for (const tool of [promtool, helm]) await ensureGoTool(tool);
+  for (const tool of [promtool, helm, kstatus]) await ensureGoTool(tool);
 }
 
 async function buildNodes(): Promise<void> {

@@ -139,8 +139,9 @@ export const reasons = {
   },
   NoMatchingNode: {
     kinds: ["Job"],
-    meaning: "No node of the pool accepts the template's node selector, affinity and tolerations.",
-    cure: "Change the template or the nodes' labels and taints.",
+    meaning:
+      "No node of the pool accepts the template's node selector, affinity and tolerations, or those that do failed to start the job's pods lately and are avoided for a while.",
+    cure: "Change the template or the nodes' labels and taints; of avoided nodes, find out why the pods did not start.",
   },
   NoQuota: {
     kinds: ["Job"],
@@ -193,8 +194,8 @@ export const reasons = {
     cure: "Change spec.timeWindows.",
   },
   InvalidValue: {
-    kinds: ["ResourcePlan"],
-    meaning: "The database refuses a value.",
+    kinds: ["ResourcePlan", "Job"],
+    meaning: "A value is out of range.",
     cure: "Change the field that the message names.",
   },
   PodDisrupted: {
@@ -270,6 +271,11 @@ export const reasons = {
     meaning: "Namespace, roles and storages are as specified.",
     cure: nothing,
   },
+  Resumed: {
+    kinds: ["Job"],
+    meaning: "spec.suspend is false again: the job is back in the queue.",
+    cure: nothing,
+  },
   Running: { kinds: ["Job"], meaning: "All pods run.", cure: nothing },
   CapacityReserved: {
     kinds: ["Job"],
@@ -293,6 +299,7 @@ export const reasons = {
       "The job was to make way, and none of its pods had left. Nobody needs its room any more, or a window closed and a PodDisruptionBudget does not let it go: it runs on.",
     cure: nothing,
   },
+  Started: { kinds: ["Job"], meaning: "All pods of the gang run.", cure: nothing },
   StartDeadlineExceeded: {
     kinds: ["Job"],
     meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",
@@ -302,6 +309,11 @@ export const reasons = {
     kinds: ["Project"],
     meaning: "A storage cannot become what the project asks for; the others are as specified.",
     cure: "Change the field that the message names: a claim can grow, and nothing else.",
+  },
+  StorageTerminating: {
+    kinds: ["Project"],
+    meaning: "The claim of a storage is being deleted; it is created again when it is gone.",
+    cure: "Nothing; if it does not go, delete the pods that use it.",
   },
   StorageNotFound: {
     kinds: ["Job"],

@@ -1,4 +1,4 @@
-/** Rota's custom resources as the plugin reads them, with the user's own credentials. */
+/** Rota's custom resources, read with the user's own credentials. */
 import type {
   ConfigCommitSpec,
   ConfigCommitStatus,
@@ -42,7 +42,7 @@ const projects = ofRota("projects", "Project", false);
 const plans = ofRota("resourceplans", "ResourcePlan", false);
 const commits = ofRota("configcommits", "ConfigCommit", true);
 
-/** The API server has checked the object against the schema that the types are generated from. */
+/** The API server has validated the object against the schema that the types come from. */
 const read = <Of extends Resource<unknown, unknown>>({ metadata, spec, status }: KubeObject): Of =>
   ({ metadata: { namespace: "", ...metadata }, spec, status: status ?? {} }) as Of;
 
@@ -55,7 +55,7 @@ const list = async <Of extends Resource<unknown, unknown>>(
     read<Of>(object),
   );
 
-/** @param namespace absent: of all */
+/** @param namespace absent: all namespaces */
 export const listJobs = (client: KubeClient, namespace?: string): Promise<Job[]> =>
   list<Job>(client, jobs, namespace);
 export const listProjects = (client: KubeClient): Promise<Project[]> =>
@@ -66,14 +66,23 @@ export const listCommits = (client: KubeClient, namespace: string): Promise<Comm
 export const getJob = async (client: KubeClient, key: string): Promise<Job> =>
   read<Job>(await client.get(jobs, key));
 
-export interface ReadyCondition {
+export interface ShownCondition {
+  readonly type: string;
   readonly status: string;
   readonly reason: string;
   readonly message: string;
 }
 
-export const readyOf = (object: {
-  readonly status: {
-    readonly conditions?: readonly (ReadyCondition & { readonly type: string })[];
-  };
-}): ReadyCondition | undefined => object.status.conditions?.find(({ type }) => type === "Ready");
+interface WithConditions {
+  readonly status: { readonly conditions?: readonly ShownCondition[] };
+}
+
+const conditionOf = ({ status }: WithConditions, type: string): ShownCondition | undefined =>
+  status.conditions?.find((condition) => condition.type === type);
+
+export const readyOf = (object: WithConditions): ShownCondition | undefined =>
+  conditionOf(object, "Ready");
+
+/** What stops the object until somebody changes it, or what it waits for; undefined when neither is known. */
+export const obstacleOf = (object: WithConditions): ShownCondition | undefined =>
+  conditionOf(object, "Stalled") ?? conditionOf(object, "Reconciling");

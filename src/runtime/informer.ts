@@ -20,7 +20,9 @@ export interface Informer<T> {
   whenSynced(): Promise<void>;
   /** Handlers run in order, synchronously; one that throws is logged and does not hold up the others. */
   onChange(handler: ChangeHandler<T>): void;
-  /** Seconds since the server last said anything, or Infinity before the first word. */
+  /** Reads the whole collection anew, at once, whatever versions are known: the server's data went back in time. */
+  reread(): void;
+  /** Seconds since something the server sent was last applied, or Infinity before the first time. */
   lastEventSeconds(): number;
   /** Resolves when the informer has stopped and closed its connection. */
   stopped(): Promise<void>;

@@ -121,7 +121,7 @@ describe("a PodDisruptionBudget on a cluster", function () {
     const reserved = await team.reasonOf("late", "EvictionBlocked");
     expect(reserved.status).to.include({ state: "Evicting", attempt: 1 });
     expect(reserved.status.message).to.match(
-      /^team\/late-high .*; held up by PodDisruptionBudget team\/keep-late, and asked for again until it allows$/,
+      /^PodDisruptionBudget team\/keep-late blocks the eviction, which is retried\. Evicted by team\/late-high \(LowerPriority\)$/,
     );
     await stateOf("late-high", "Reserved");
     await unprotect("keep-late");

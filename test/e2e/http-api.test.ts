@@ -272,6 +272,11 @@ describe("the HTTP API", function () {
       expect(asked.body.role).to.equal("viewer");
       const nosy = await get<Problem>("/api/v1/projects/team/role?user=ann", val);
       expect(nosy.status).to.equal(403);
+      const { may, role } = (await get<RoleAnswer>("/api/v1/projects/team/role", admin)).body;
+      expect([role, may]).to.deep.equal([null, { view: true, submit: true, administer: true }]);
+      const owned = await get<RoleAnswer>("/api/v1/projects/team/role?user=pat", admin);
+      expect([owned.body.role, owned.body.owner]).to.deep.equal([null, true]);
+      expect(owned.body.may).to.deep.equal({ view: false, submit: false, administer: false });
       const hidden = await get<Problem>("/api/v1/projects/team/role", stranger);
       expect(hidden.status).to.equal(404);
     });
@@ -315,15 +320,15 @@ describe("the HTTP API", function () {
         return guest.status.queuePosition !== undefined && guest;
       });
       expect(status.message).to.match(
-        /^evicted: a job of another project \(priority 1000, inside its plans\) needs 8 GPUs/,
+        /\. Evicted by a job of another project \(BorrowerReclaimed\)$/,
       );
-      expect(status.message).to.contain("other/guest (borrowing, priority 10)");
       const d = await view.job("other/d");
       const events = await view.until("the event to be written", async () => {
         const path = "/apis/events.k8s.io/v1/namespaces/other/events";
         const text = JSON.stringify(await view.client.raw("GET", path));
         return text.includes("a job of another project (priority 1000") && text;
       });
+      expect(events).to.contain("other/guest (borrowing, priority 10)");
       for (const text of [status.message, d.status.message, events]) {
         expect(text).to.not.contain("team/");
       }

@@ -34,7 +34,7 @@ describe("a job", function () {
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);
     const waiting = await until("slow", "avoid both nodes", ({ status }) =>
-      /2 avoided after a failed start/.test(status.message ?? ""),
+      /failed to start them lately and are avoided for a while/.test(status.message ?? ""),
     );
     expect(waiting.status).to.include({ state: "Pending", reason: "NoMatchingNode", attempt: 2 });
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });
@@ -131,7 +131,7 @@ describe("a job", function () {
       gracePeriodSeconds: 0,
     });
     const again = await runs("stuck", 2);
-    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready"]);
+    expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready", "Admitted"]);
   });
 
   it("stops on suspend, and resumes with its queue position", async () => {
@@ -179,7 +179,7 @@ describe("a job", function () {
       annotations: { "rota.dev/simulate-run-seconds": "0", "rota.dev/simulate-exit-code": "3" },
     });
     const backingOff = await until("fails", "back off", ({ status }) =>
-      /tried again at/.test(status.message ?? ""),
+      /the next attempt starts at/.test(status.message ?? ""),
     );
     expect(backingOff.status.message).to.match(/exited with code 3/);
     const ended = await stateOf("fails", "Failed");

@@ -143,7 +143,9 @@ describe("other schedulers' bugs on a cluster", function () {
     await run("other/back-guest", { pool: "back", gpus: 8, priorityClassName: "high" });
     await run("back-host", { pool: "back", gpus: 8 });
     const guest = await stateOf("other/back-guest", "Evicted");
-    expect(guest.status.message).to.match(/^evicted: a job of another project \(priority/);
+    expect(guest.status.message).to.match(
+      /\. Evicted by a job of another project \(BorrowerReclaimed\)$/,
+    );
     await laterCycles("back", 3);
     expect(await victimsIn("back")).to.deep.equal(["other/back-guest"]);
     expect((await team.job("back-host")).status.attempt).to.equal(1);

@@ -27,7 +27,7 @@ describe("preemption", function () {
     );
     expect(preemptionLog.rows).to.deep.equal([{ victim: gone[0]?.jobKey }]);
     const victim = await stateOf(gone[0]?.jobKey.replace("team/", "") ?? "", "Evicted");
-    expect(victim.status.message).to.match(/^evicted: team\/scattered-high/);
+    expect(victim.status.message).to.match(/\. Evicted by team\/scattered-high \(LowerPriority\)$/);
     expect((await team.waits(victim.name)).status.queuePosition).to.equal(1);
   });
 

@@ -72,7 +72,7 @@ describe("time windows on a cluster", function () {
     expect(status.attempt).to.equal(1);
     const waiting = await team.reasonOf("evicted", "WindowClosed");
     expect(waiting.status.message).to.match(
-      /^evicted: plan all-of-strict closed .*; plan all-of-strict opens (next )?\w{3} \d\d:\d\d/,
+      /^plan all-of-strict opens (next )?\w{3} \d\d:\d\d.*\. Evicted because the window of a plan closed$/,
     );
     expect(waiting.status.conditions?.some(({ type }) => type === "WindowClosing")).to.equal(false);
 

@@ -1,5 +1,6 @@
-/** `tree [PROJECT]`: projects with what their subtrees have, use and wait for. */
+/** `tree [PROJECT]`: the project tree with the planned, used and pending GPUs of each subtree. */
 import type { TreeItem } from "../../api/http/schemas.ts";
+import type { ProjectSpec } from "../../api/generated.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import { table, type Column } from "../output.ts";
 import { listProjects, readyOf, type Project } from "../resources.ts";
@@ -13,9 +14,9 @@ interface Entry {
   readonly gpusPlanned: number | null;
   readonly gpusRunning: number;
   readonly gpusPending: number;
-  /** Null where only the statuses are known. */
+  /** Null if only the statuses are known. */
   readonly gpusBorrowed: number | null;
-  /** What keeps it from being ready. */
+  /** Why it is not ready. */
   readonly problem: string | null;
 }
 
@@ -25,19 +26,33 @@ interface Line extends Entry {
 
 const maxProjects = 10_000;
 
-const ofResource = (project: Project): Entry => {
+/** The owner of the nearest ancestor that names one, the project itself first. */
+function ownerOf(project: Project, byName: ReadonlyMap<string, Project>): string | null {
+  const seen = new Set<string>();
+  let current: Project | undefined = project;
+  while (current !== undefined && !seen.has(current.metadata.name)) {
+    const { owner, parent }: ProjectSpec = current.spec;
+    if (owner !== undefined) return `${owner.kind} ${owner.name}`;
+    seen.add(current.metadata.name);
+    current = parent === undefined ? undefined : byName.get(parent);
+  }
+  return null;
+}
+
+const ofResource = (project: Project, byName: ReadonlyMap<string, Project>): Entry => {
   const { metadata, spec, status } = project;
   const ready = readyOf(project);
+  const owner = ownerOf(project, byName);
   return {
     name: metadata.name,
     parent: spec.parent ?? null,
     namespace: status.namespace ?? spec.namespace ?? metadata.name,
-    owner: spec.owner === undefined ? null : `${spec.owner.kind} ${spec.owner.name}`,
-    gpusPlanned: status.gpusPlanned ?? null,
+    owner,
+    gpusPlanned: owner === null ? null : (status.gpusPlanned ?? null),
     gpusRunning: status.gpusRunning ?? 0,
     gpusPending: status.gpusPending ?? 0,
     gpusBorrowed: null,
-    problem: ready?.status === "True" ? null : (ready?.message ?? "not looked at yet"),
+    problem: ready?.status === "True" ? null : (ready?.message ?? "not processed yet"),
   };
 };
 
@@ -53,20 +68,30 @@ const ofAnswer = ({ owner, ...item }: TreeItem): Entry => ({
   problem: null,
 });
 
-/** Without the operator the projects' statuses tell, for who may list them; they follow the database by a minute. */
-async function entriesOf({ connection, api }: Session): Promise<Entry[]> {
+interface Found {
+  readonly entries: readonly Entry[];
+  readonly warning?: string;
+}
+
+/** Without an operator the projects' statuses are read, if the user may list them; they are up to a minute old. */
+async function find({ connection, api }: Session): Promise<Found> {
   try {
-    return (await api.all<TreeItem>("/api/v1/projects", {}, maxProjects)).map(ofAnswer);
+    const items = await api.all<TreeItem>("/api/v1/projects", {}, maxProjects);
+    return { entries: items.map(ofAnswer) };
   } catch (error) {
     if (!(error instanceof CliError) || error.exitCode !== exitCodes.unreachable) throw error;
     const found = await listProjects(connection.client).catch(() => {
       throw error;
     });
-    return found.map(ofResource);
+    const byName = new Map(found.map((project) => [project.metadata.name, project]));
+    return {
+      entries: found.map((project) => ofResource(project, byName)),
+      warning: `the figures are those of the projects' statuses, without BORROWED: ${error.message}`,
+    };
   }
 }
 
-/** Depth first; a project whose parent is not shown stands at the top. Visited once, should parents form a circle. */
+/** Depth first. A project whose parent is not shown is a root; each is drawn once, even in a cycle of parents. */
 export function drawTree(entries: readonly Entry[], root?: string): Line[] {
   const names = new Set(entries.map(({ name }) => name));
   const children = Map.groupBy(entries, ({ parent }) =>
@@ -104,25 +129,24 @@ const columns: readonly Column<Line>[] = [
   { title: "BORROWED", value: ({ gpusBorrowed }) => gpusBorrowed, right: true },
   { title: "PENDING", value: ({ gpusPending }) => gpusPending, right: true },
   { title: "NAMESPACE", value: ({ namespace }) => namespace },
-  { title: "", value: ({ problem }) => problem ?? " ", style: () => "red" },
+  { title: "", value: ({ problem }) => problem ?? " ", style: () => "red", flexible: true },
 ];
 
 export const tree =
   (root: string | undefined) =>
   async (session: Session): Promise<View> => {
-    const lines = drawTree(await entriesOf(session), root);
+    const { entries, warning } = await find(session);
+    const lines = drawTree(entries, root);
     if (lines.length === 0 && root !== undefined) {
-      throw new CliError(
-        `there is no project ${root}, or you have no role in it`,
-        exitCodes.notFound,
-      );
+      throw new CliError(`no project ${root}, or you have no role in it`, exitCodes.notFound);
     }
     const items = lines.map(({ drawn: _drawn, ...entry }) => entry);
     return {
       data: { items },
+      warning,
       text: () =>
         lines.length === 0
-          ? "There is no project in which you have a role."
-          : `GPUs of each project and all below it\n${table(lines, columns)}`,
+          ? "No project in which you have a role."
+          : `GPUs of each project and its descendants\n${table(lines, columns)}`,
     };
   };

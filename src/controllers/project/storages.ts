@@ -2,16 +2,16 @@
 import type { ProjectSpec } from "../../api/generated.ts";
 import { labels } from "../../api/names.ts";
 import type { ProjectStorage } from "../../db/tenants/projects.ts";
-import { parseBytes } from "../../domain/quantity.ts";
+import { exactBytes } from "../../domain/quantity.ts";
 import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
-import { claimManifest } from "../../resources/tenancy.ts";
+import { accessModeOf, claimManifest } from "../../resources/tenancy.ts";
 import { projectClaims } from "../../resources/tenant-types.ts";
 import type { ProjectClaim } from "../../resources/tenant-types.ts";
 import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { rejectionOfCluster, rejected } from "./outcome.ts";
+import { outcome, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 type Storage = NonNullable<ProjectSpec["storages"]>[number];
@@ -20,9 +20,9 @@ const claimKey = (project: Project, name: string): string => `${namespaceOf(proj
 
 /** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
 export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
-  const { name, size, storageClassName, accessMode } = storage;
-  if (claim.deleting) return `claim "${name}" is being deleted; it is made again when it is gone`;
-  if (parseBytes(size) < claim.sizeBytes) {
+  const { name, size, storageClassName } = storage;
+  const accessMode = accessModeOf(storage);
+  if (exactBytes(size) < exactBytes(claim.size)) {
     return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; a claim cannot shrink`;
   }
   if (storageClassName !== undefined && storageClassName !== claim.storageClass) {
@@ -39,13 +39,14 @@ export function storageRejection(storage: Storage, claim: ProjectClaim): string 
 export function storagesOf({ owned }: Context, project: Project): ProjectStorage[] {
   return (project.spec.storages ?? []).map((storage) => {
     const claim = owned.claims.get(claimKey(project, storage.name));
-    const isKept = claim !== undefined && storageRejection(storage, claim) !== undefined;
+    const isKept =
+      claim !== undefined && (claim.deleting || storageRejection(storage, claim) !== undefined);
     const storageClass = isKept ? claim.storageClass : storage.storageClassName;
     return {
       name: storage.name,
-      sizeBytes: isKept ? claim.sizeBytes : parseBytes(storage.size),
+      sizeBytes: exactBytes(isKept ? claim.size : storage.size),
       ...(storageClass === undefined ? {} : { storageClass }),
-      accessMode: isKept ? (claim.accessModes[0] ?? storage.accessMode) : storage.accessMode,
+      accessMode: (isKept ? claim.accessModes[0] : undefined) ?? accessModeOf(storage),
       affinity: storage.affinity ?? {},
     };
   });
@@ -63,12 +64,18 @@ async function createClaim(
     return undefined;
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    return rejected(
+    return outcome(
       "StorageRejected",
       `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim of this name that is not the project's; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
     );
   }
 }
+
+const terminating = (name: string): Outcome =>
+  outcome(
+    "StorageTerminating",
+    `claim "${name}" is being deleted; it is created again when it is gone`,
+  );
 
 /** The cluster's refusal to grow a claim is about the storage class: its words say so. */
 async function reconcileClaim(
@@ -82,15 +89,16 @@ async function reconcileClaim(
   const claim = owned.claims.get(key);
   try {
     if (claim === undefined) return await createClaim(context, project, storage, signal);
+    if (claim.deleting) return terminating(storage.name);
     const rejection = storageRejection(storage, claim);
-    if (rejection !== undefined) return rejected("StorageRejected", rejection);
-    if (parseBytes(storage.size) === claim.sizeBytes) return undefined;
+    if (rejection !== undefined) return outcome("StorageRejected", rejection);
+    if (exactBytes(storage.size) === exactBytes(claim.size)) return undefined;
     const grown = { spec: { resources: { requests: { storage: storage.size } } } };
     owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
     return undefined;
   } catch (error) {
     const { message } = rejectionOfCluster(error, `spec.storages "${storage.name}"`);
-    return rejected("StorageRejected", message);
+    return outcome("StorageRejected", message);
   }
 }
 
@@ -124,8 +132,8 @@ export async function reconcileStorages(
 ): Promise<Outcome | undefined> {
   let first: Outcome | undefined;
   for (const storage of project.spec.storages ?? []) {
-    const outcome = await reconcileClaim(context, project, storage, signal);
-    first ??= outcome;
+    const found = await reconcileClaim(context, project, storage, signal);
+    first ??= found;
   }
   await removeFormerClaims(context, project, signal);
   return first;

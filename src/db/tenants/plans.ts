@@ -152,7 +152,7 @@ export async function quantityInEffect(
   const rows = await run<{ quantity: number | null }>(
     db,
     `
-    SELECT sum(plan.quantity) FILTER (WHERE plan.time_window @> $5::int)::int AS quantity
+    SELECT sum(plan.quantity) FILTER (WHERE plan.time_window @> $5::int)::float8 AS quantity
     FROM resource_plans AS plan
     WHERE plan.resource_owner_id = (SELECT id FROM owners WHERE kind = $1 AND name = $2)
       AND plan.resource_type = $3 AND plan.pool = $4

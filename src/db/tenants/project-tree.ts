@@ -160,8 +160,8 @@ export async function subtreeTotals(db: Queryable, id: string): Promise<SubtreeT
       JOIN jobs AS job ON job.active_project_id = subtree.id
     )
     SELECT (SELECT count(*) FROM subtree) AS projects, queued AS "queuedJobs", live AS "liveJobs",
-      coalesce(gpus, 0)::bigint AS gpus, coalesce(cpu_millis, 0)::bigint AS "cpuMillis",
-      coalesce(memory_bytes, 0)::bigint AS "memoryBytes"
+      coalesce(gpus, 0)::float8 AS gpus, coalesce(cpu_millis, 0)::float8 AS "cpuMillis",
+      coalesce(memory_bytes, 0)::float8 AS "memoryBytes"
     FROM totals
     WHERE EXISTS (SELECT FROM subtree)
     `,

@@ -13,7 +13,7 @@ export interface Member extends Owner {
 
 export interface ProjectStorage {
   readonly name: string;
-  readonly sizeBytes: number;
+  readonly sizeBytes: bigint;
   /** Absent: the cluster's default class. */
   readonly storageClass?: string | undefined;
   readonly accessMode: string;

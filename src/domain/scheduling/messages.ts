@@ -1,10 +1,11 @@
 /** Sentences for people: why a job waits and why another was evicted, always with numbers. */
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
+import { rejectionOf, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import type { QueuedJob, Resources, ResourceType } from "./snapshot.ts";
+import type { QueuedJob, Resources, ResourceType, Taint } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 type Dimension = keyof Resources;
@@ -71,16 +72,37 @@ export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): strin
   return `needs ${job.parallelism} pods with ${need} each; the nodes that accept them hold ${closest.fitting} even when empty`;
 }
 
+const maxNamedNodes = 3;
+
+const namesOf = (names: readonly string[]): string =>
+  names.length > maxNamedNodes
+    ? `${names.slice(0, maxNamedNodes).join(", ")} and ${names.length - maxNamedNodes} more`
+    : joined(names);
+
+const taintText = ({ key, value, effect }: Taint): string =>
+  value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;
+
+/** No node takes the job's pods: those that would and are avoided are named first, since the template is right. */
 export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeState[]): string {
-  const down = nodes.filter((node) => !node.snapshot.schedulable).length;
-  const avoided = job.avoidNodes.length;
+  const rejections = nodes.map(({ name, snapshot }) => ({
+    name,
+    rejection: rejectionOf(snapshot, { ...job, avoidNodes: [] }),
+    taints: untolerated(snapshot, job).map(taintText),
+  }));
+  const avoided = rejections.flatMap(({ name, rejection }) => (rejection ? [] : [name]));
+  const down = rejections.filter(({ rejection }) => rejection === "Unschedulable").length;
+  const tainted = rejections.filter(({ rejection }) => rejection === "Taint");
+  const taints = [...new Set(tainted.flatMap((one) => one.taints))].toSorted();
   const details = [
     ...(down > 0 ? [`${down} not ready or cordoned`] : []),
-    ...(avoided > 0 ? [`${avoided} avoided after a failed start`] : []),
+    ...(tainted.length > 0 ? [`${tainted.length} with untolerated taint ${namesOf(taints)}`] : []),
   ];
+  const others = details.length > 0 ? ` (${joined(details)})` : "";
+  if (avoided.length > 0) {
+    return `${namesOf(avoided)} of ${counted(nodes.length, "node", "nodes")} in pool ${pool} would take its pods, but failed to start them lately and ${avoided.length === 1 ? "is" : "are"} avoided for a while${others}`;
+  }
   const storages = (job.storageTerms ?? []).length > 0 ? " and reaches its storages" : "";
-  const looked = `none of ${counted(nodes.length, "node", "nodes")} in pool ${pool} accepts its node selector, affinity and tolerations${storages}`;
-  return details.length > 0 ? `${looked} (${joined(details)})` : looked;
+  return `none of ${counted(nodes.length, "node", "nodes")} in pool ${pool} accepts its node selector, affinity and tolerations${storages}${others}`;
 }
 
 /** GPUs or cores as people write them, of GPUs or CPU millicores. */

@@ -87,7 +87,7 @@ describe("ResourcePlans", () => {
     await untilPlan(
       "early",
       "to have it",
-      (_, message) => message === "in force: 100 GPUs, the whole week",
+      (_, message) => message === 'in force: 100 GPUs, the whole week; pool "default" has 8 GPUs',
     );
     await team.view.until("the project to have the grant", async () => {
       const { status } = await projectNamed(team.view, "late-team");

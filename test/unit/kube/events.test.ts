@@ -81,6 +81,16 @@ describe("event recorder", () => {
     expect(server.requests).to.have.length(26);
   });
 
+  it("sends warnings before the everyday life of many jobs", async () => {
+    const { recorder } = setUp();
+    for (let index = 0; index < 20; index += 1)
+      recorder.event(input({ type: "Normal", note: `life ${index}` }));
+    recorder.event(input({ note: "look here" }));
+    await recorder.flush(5);
+    expect(written().map(({ note }) => note)[0]).to.equal("look here");
+    expect(written()).to.have.lengthOf(21);
+  });
+
   it("never waits or throws, and counts refusals", async () => {
     const { metrics, recorder } = setUp();
     server.answer(failure(403, "Forbidden"));

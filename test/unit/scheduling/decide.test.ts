@@ -418,6 +418,12 @@ describe("the reason why a job waits", () => {
       reason: "NoMatchingNode",
       message: "none of 1 node in pool default accepts its node selector, affinity and tolerations",
     });
+    const unlucky = aJob("j", { avoidNodes: ["n1"] });
+    const pressed = { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" };
+    const nodes = [aNode("n1"), aNode("n2", { taints: [pressed] })];
+    expect(only({ nodes, queue: [unlucky] }).message).to.equal(
+      "n1 of 2 nodes in pool default would take its pods, but failed to start them lately and is avoided for a while (1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule)",
+    );
   });
 
   it("gives the position among those that wait", () => {

@@ -90,6 +90,18 @@ describe("the explanations of waiting jobs", () => {
     expect(explanations.get("c")).to.equal(undefined);
   });
 
+  it("begin anew with another term, whatever an earlier one showed", () => {
+    const explanations = new WaitReasonPublisher();
+    explanations.record("p", all([explained("a", 1), explained("b", 2)]));
+    explanations.take(100);
+    explanations.record("p", all([explained("a", 1, { reason: "QuotaExceeded" })]));
+    explanations.clear();
+    expect(explanations.get("a")).to.equal(undefined);
+    expect(explanations.secondsToNext(200)).to.equal(undefined);
+    explanations.record("p", all([explained("a", 1)]));
+    expect(explanations.take(200)).to.deep.equal(["team/a"]);
+  });
+
   it("wake the loop that writes them", async () => {
     const clock = createManualClock();
     const explanations = new WaitReasonPublisher();

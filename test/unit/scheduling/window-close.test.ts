@@ -117,6 +117,16 @@ describe("the notices of window closes", () => {
     expect(notices.replace("p", [], 50)).to.deep.equal([]);
     expect(notices.get("p", "a")).to.equal(undefined);
   });
+
+  it("begin anew with another term: its grace period is a whole one", () => {
+    const notices = new WindowNotices();
+    const notice = { job: overQuota("a"), reason: "WindowClosesSoon" as const, message: "soon" };
+    notices.replace("p", [notice], 10);
+    notices.clear();
+    expect(notices.since("p", overQuota("a"))).to.equal(undefined);
+    expect(notices.replace("p", [notice], 500)).to.deep.equal(["team/a"]);
+    expect(notices.since("p", overQuota("a"))).to.equal(500);
+  });
 });
 
 describe("a plan after an evicting close", () => {

@@ -52,13 +52,25 @@ export function planPreemption(input: PreemptionInput): PreemptionPlan | Impossi
   return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, signature) };
 }
 
-/** The jobs it may evict, each with the first rule that allows it, whether or not that would be enough. */
+/**
+ * The jobs it may evict, each with the first rule that allows it, whether or not their room would be enough. A job over
+ * its quotas may evict as one within them only if evictions can bring it there.
+ */
 export function evictableBy(input: PreemptionInput): Candidate[] {
-  const signature = signatureFor(input);
+  const signature = signatureFor(input).filter((one) => canRelieve(input, one));
   return input.live.flatMap((victim): Candidate[] => {
     const rule = signature.map((one) => one.rule(victim)).find((one) => one !== undefined);
     return rule === undefined ? [] : [{ job: victim, pods: podsOf(victim), rule }];
   });
+}
+
+/** Whether the jobs that the rule allows free what each exceeded quota lacks. */
+function canRelieve({ job, live }: PreemptionInput, { over, rule }: Signature): boolean {
+  const allowed = over.length === 0 ? [] : live.filter((victim) => rule(victim) !== undefined);
+  return over.every(
+    (quota) =>
+      allowed.reduce((sum, victim) => sum + quota.reliefBy(victim), 0) >= quota.excess(job),
+  );
 }
 
 function signatureFor({ job, quotas }: PreemptionInput): Signature[] {
