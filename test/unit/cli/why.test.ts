@@ -73,7 +73,7 @@ describe("kubectl rota why", () => {
   it("names the next step where somebody must act", () => {
     const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
     expect(said("NoMatchingNode")).to.include(
-      "What you can do: change the template or the nodes' labels and taints.",
+      "What you can do: change the template or the nodes' labels and taints; of avoided nodes",
     );
     expect(said("InsufficientCapacity")).to.include(
       "What you can do: ask for less per pod, or a higher",
