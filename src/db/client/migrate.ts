@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
 import { loadMigrationFiles, migrate as runMigrations } from "postgres-migrations";
-import { RotaError, mapDatabaseError } from "../../errors.ts";
+import { RotaError } from "../../errors.ts";
+import { mapDatabaseError } from "./constraint-errors.ts";
 
 /** Beside the program where it is bundled, else in the project's root. */
 const besideProgram = join(import.meta.dirname, "migrations");

@@ -1,9 +1,9 @@
 /**
- * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (design sections 4 to 6).
+ * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (docs/design.md, "Quota",
+ * "Scheduling cycle" and "Preemption").
  *
- * Jobs inside their plans come first, then borrowers, each in queue order. A job that waits for room under its own
- * quota keeps the jobs behind it from taking that room, and a job that waits for space keeps its best nodes: in
- * both cases smaller jobs behind it would otherwise starve it.
+ * Jobs within quota are considered first, then borrowers, each in queue order. A job that waits for quota reserves it,
+ * and a job that waits for capacity reserves its best nodes: otherwise smaller jobs behind it would starve it.
  */
 import { redactableBudget, redactableJob, type Redactable } from "../redaction.ts";
 import { Quotas, type QuotaState, type Turn } from "./quota.ts";
@@ -12,7 +12,7 @@ import {
   closedText,
   closesTooSoonText,
   noNodeText,
-  overPlanText,
+  overQuotaText,
   preemptionText,
   setText,
   shutText,
@@ -43,9 +43,10 @@ type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
 
-/** Jobs described for the finder in one decision. */
-const MAX_REQUESTS = 8;
+/** Jobs for which one decision requests victims. */
+const maxRequests = 8;
 
+/** Decides about all jobs of the snapshot. Pure; throws an Error only if chosen victims turn out not to be enough. */
 export function decide(snapshot: Snapshot): Decision {
   return new Deciding(snapshot).run();
 }
@@ -56,18 +57,18 @@ class Deciding {
   readonly #quotas: Quotas;
   readonly #head = new HeadReservation();
   readonly #asked: ReadonlySet<string>;
-  /** In the order of the decision. */
+  /** In decision order. */
   readonly #outcomes = new Map<string, Outcome>();
-  readonly #wants = new Map<string, VictimRequest>();
-  /** In the queue, by id. */
+  readonly #requests = new Map<string, VictimRequest>();
+  /** Queue positions by job id. */
   readonly #places: ReadonlyMap<string, number>;
   #live: readonly LiveJob[];
-  /** The rest of the queue is the next cycle's. */
+  /** The rest of the queue is left to the next cycle. */
   #isCut = false;
-  /** This decision evicts already. */
+  /** This decision already preempts for another job. */
   #evicts = false;
-  /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
-  readonly #known = new EquivalenceCache();
+  /** Valid until a preemption frees capacity: placing jobs only shrinks it. */
+  readonly #cache = new EquivalenceCache();
 
   constructor(snapshot: Snapshot) {
     this.#snapshot = snapshot;
@@ -82,7 +83,7 @@ class Deciding {
     const reservations = settleReservations(this.#snapshot, this.#nodes, this.#quotas);
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
-    const requests = [...this.#wants.values()];
+    const requests = [...this.#requests.values()];
     return {
       verdicts: [...reservations, ...this.#verdicts()],
       order: [...this.#outcomes.keys()],
@@ -91,11 +92,11 @@ class Deciding {
     };
   }
 
-  /** The first few in order are enough, one of a kind: the cycle asks for no more at once, and asks again. */
-  #want(job: QueuedJob, inside: boolean): void {
-    const kind = this.#known.signature(job, inside);
-    if (this.#wants.size >= MAX_REQUESTS || this.#wants.has(kind)) return;
-    this.#wants.set(kind, victimRequest(job, this.#nodes, this.#quotas));
+  /** One job per scheduling signature, a few at a time: the cycle decides again with their victims. */
+  #requestVictims(job: QueuedJob, withinQuota: boolean): void {
+    const signature = this.#cache.signature(job, withinQuota);
+    if (this.#requests.size >= maxRequests || this.#requests.has(signature)) return;
+    this.#requests.set(signature, victimRequest(job, this.#nodes, this.#quotas));
   }
 
   #verdicts(): Verdict[] {
@@ -115,7 +116,7 @@ class Deciding {
     const outcome = this.#judge(job, pass);
     if (!outcome) return false;
     this.#outcomes.set(job.id, outcome);
-    // Those like it that are not in the snapshot come before whoever is behind: the next cycle sees them.
+    // Jobs with its signature that are not in the snapshot are ahead of the rest: leave the rest to the next cycle.
     if (outcome.kind === "admit" && job.hasMore === true) this.#isCut = true;
     return true;
   }
@@ -134,29 +135,29 @@ class Deciding {
     return pass === "entitled" ? undefined : this.#start(job, true);
   }
 
-  #turn(job: QueuedJob, inside: boolean): Turn {
-    return { place: this.#places.get(job.id) ?? 0, inside };
+  #turn(job: QueuedJob, withinQuota: boolean): Turn {
+    return { place: this.#places.get(job.id) ?? 0, withinQuota };
   }
 
-  #behindAnother(job: QueuedJob, inside: boolean): Waiting | undefined {
-    const turn = this.#turn(job, inside);
+  #behindAnother(job: QueuedJob, withinQuota: boolean): Waiting | undefined {
+    const turn = this.#turn(job, withinQuota);
     for (const state of this.#quotas.of(job)) {
       const ahead = state.reservedAgainst(job, turn);
       if (ahead === undefined) continue;
-      const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
+      const message = `${ahead} is ahead in the queue under the same quota (${overQuotaText(state, job)})`;
       return waiting("BehindHeadOfQueue", message, [redactableJob(ahead)]);
     }
     return undefined;
   }
 
-  /** No node accepts it, or not even empty nodes would be enough. */
+  /** No node matches, or the matching nodes would be too small even when empty. */
   #unplaceable(job: QueuedJob): Waiting | undefined {
-    return this.#known.unplaceable(job, () => {
+    return this.#cache.unplaceable(job, () => {
       const nodes = this.#nodes.accepting(job);
       if (nodes.length === 0) {
         return waiting("NoMatchingNode", noNodeText(this.#snapshot.pool, job, this.#nodes.all));
       }
-      if (placeGang(nodes, job, (node) => node.whole)) return undefined;
+      if (placeGang(nodes, job, (node) => node.capacity)) return undefined;
       return waiting("TooLargeForPool", tooLargeText(job, nodes));
     });
   }
@@ -171,26 +172,26 @@ class Deciding {
     return closing && waiting("WindowTooShort", closesTooSoonText(closing, runtime));
   }
 
-  /** Jobs of a higher rank may be found inside the plan instead, at the next look: that starts nobody who may not borrow. */
+  /** The next snapshot may move higher-ranked borrowers within quota. A job that may not borrow must not start before. */
   #contested(job: QueuedJob): Waiting | undefined {
     const state = job.allowsBorrowing ? undefined : this.#quotas.contested(job);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
-    const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
+    const message = `${overQuotaText(state, job)}; borrowing jobs may rank ahead of it, and it may not borrow`;
     return waiting("QuotaExceeded", message);
   }
 
   #rejectedBorrowing(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
-    // Without a plan for all it asks for, no eviction brings it inside.
+    // Preemption cannot help a job that requests a type no plan grants.
     const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
     if (preempted?.kind === "preempt") return preempted;
-    const message = `${why.message}; it may not borrow${preempted?.message ?? ""}`;
+    const message = `${why.message}; borrowing is not allowed${preempted?.message ?? ""}`;
     return waiting(why.reason, message, preempted?.redactables);
   }
 
   #start(job: QueuedJob, borrowing: boolean): Outcome {
-    const placements = this.#known.place(job, "now", () =>
+    const placements = this.#cache.place(job, "now", () =>
       placeGang(this.#nodes.accepting(job), job, startableRoom),
     );
     if (!placements) return this.#blocked(job, borrowing);
@@ -200,67 +201,67 @@ class Deciding {
   }
 
   #blocked(job: QueuedJob, borrowing: boolean): Outcome {
-    const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
-    const space = this.#known.told("space", job, () =>
+    const outside = borrowing ? `not within quota (${this.#whyOutside(job)}): ` : "";
+    const space = this.#cache.explanation("space", job, () =>
       spaceText(job, this.#nodes.accepting(job), startableRoom),
     );
-    const leaving = this.#waitForLeaving(job, borrowing, `${outside}${space}`);
-    if (leaving) return leaving;
+    const awaiting = this.#waitForRelease(job, borrowing, `${outside}${space}`);
+    if (awaiting) return awaiting;
     const preempted = this.#preempt(job, space);
     if (preempted.kind === "preempt") return preempted;
-    const kept = this.#known.told("kept", job, () => this.#keptFor(job));
+    const reserved = this.#cache.explanation("reserved", job, () => this.#reservedFor(job));
     if (this.#head.protect(job, this.#nodes))
       this.#quotas.reserve(job, this.#turn(job, !borrowing));
     const reason = preempted.protected
       ? "BlockedByDisruptionBudget"
-      : kept
+      : reserved
         ? "CapacityReserved"
         : "InsufficientCapacity";
-    const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
-    return waiting(reason, message, [...(kept?.redactables ?? []), ...preempted.redactables]);
+    const message = `${outside}${space}${reserved?.message ?? ""}${preempted.message}`;
+    return waiting(reason, message, [...(reserved?.redactables ?? []), ...preempted.redactables]);
   }
 
   #whyOutside(job: QueuedJob): string {
     return outsideText(job, this.#quotas.over(job)).message;
   }
 
-  /** Room that pods are about to leave is waited for instead of evicting more. */
-  #waitForLeaving(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
-    const placements = this.#known.place(job, "later", () =>
+  /** If terminating pods free enough capacity, the job waits for it instead of evicting more. */
+  #waitForRelease(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
+    const placements = this.#cache.place(job, "later", () =>
       placeGang(this.#nodes.accepting(job), job, futureRoom),
     );
     if (!placements) return undefined;
-    this.#nodes.keep(placements, job.perPod, job.key);
+    this.#nodes.reserve(placements, job.perPod, job.key);
     this.#quotas.reserve(job, this.#turn(job, !borrowing));
     const where = placements.map(({ node }) => node).slice(0, 5);
-    const message = `${obstacle}; pods are leaving ${where.join(", ")}, then it fits`;
+    const message = `${obstacle}; waiting for pods on ${where.join(", ")} to terminate`;
     return waiting("AwaitingRelease", message);
   }
 
-  /** Names the jobs for which the space is kept that would be enough otherwise. */
-  #keptFor(job: QueuedJob): Told | undefined {
+  /** Names the jobs whose reservations alone keep this one from starting. */
+  #reservedFor(job: QueuedJob): Explanation | undefined {
     const nodes = this.#nodes.accepting(job);
     const free = placeGang(nodes, job, (node) => node.free);
     if (!free) return undefined;
-    const holders = free.flatMap(({ node }) => this.#nodes.get(node)?.keptFor ?? []);
+    const holders = free.flatMap(({ node }) => this.#nodes.get(node)?.reservedFor ?? []);
     const keys = [...new Set(holders)].slice(0, 3);
-    const names = keys.join(", ") || "a job with a hold";
+    const names = keys.join(", ") || "another job";
     return {
-      message: `; ${free[0]?.node ?? "a node"} has room, kept for ${names}`,
+      message: `; enough capacity on ${free[0]?.node ?? "a node"}, but reserved for ${names}`,
       redactables: keys.map(redactableJob),
     };
   }
 
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
     if (!job.preempts) {
-      return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
+      return notPreempted("; its priority class does not preempt (preemptionPolicy: Never)");
     }
-    if (this.#quotas.mayBeTakenFrom(job)) return notPreempted("; jobs ahead of it go first");
-    const inside = !job.unplanned && this.#quotas.over(job).length === 0;
-    const known = this.#known.impossible(job, inside);
+    if (this.#quotas.mayBeTakenFrom(job)) return notPreempted(deferredText);
+    const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
+    const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known.budgets);
     if (!this.#asked.has(job.id)) {
-      this.#want(job, inside);
+      this.#requestVictims(job, withinQuota);
       return notPreempted("");
     }
     const plan = planPreemption({
@@ -270,9 +271,9 @@ class Deciding {
       live: this.#live,
     });
     if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
-    // The finder proposed before those ahead took theirs: it may know other victims when asked again.
-    if (this.#evicts) return notPreempted("; jobs ahead of it evict others first");
-    this.#known.rememberImpossible(job, inside, plan);
+    // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
+    if (this.#evicts) return notPreempted(deferredText);
+    this.#cache.rememberImpossible(job, withinQuota, plan);
     return cannotPreempt(plan.budgets);
   }
 
@@ -284,7 +285,7 @@ class Deciding {
       this.#quotas.relieve(victim);
     }
     this.#live = this.#live.filter(({ id }) => !evicted.has(id));
-    this.#known.forget();
+    this.#cache.forget();
     const placements = this.#reservation(job);
     this.#quotas.charge(job, plan.borrowing);
     return {
@@ -299,13 +300,7 @@ class Deciding {
         attempt: victim.attempt,
         rule,
       })),
-      reason: preemptionText(
-        job,
-        plan.borrowing ? "borrowing" : "inside its plans",
-        obstacle,
-        plan,
-        plan.others,
-      ),
+      reason: preemptionText(job, plan.borrowing, obstacle, plan, plan.others),
       alternatives: plan.others.map(({ how, set }) => ({
         description: `${how}: ${setText(set)}`,
         victims: set.map(({ job: victim }) => victim.id),
@@ -316,22 +311,25 @@ class Deciding {
 
   #reservation(job: QueuedJob): readonly Placement[] {
     const placements = placeGang(this.#nodes.accepting(job), job, futureRoom);
-    if (!placements) throw new Error(`the victims chosen for ${job.key} do not make room for it`);
-    this.#nodes.keep(placements, job.perPod, job.key);
+    if (!placements)
+      throw new Error(`the victims chosen for ${job.key} do not free enough capacity`);
+    this.#nodes.reserve(placements, job.perPod, job.key);
     return placements;
   }
 }
 
-/** Continues the sentence that says why the job waits. */
-interface Told {
+/** Continues the message about why the job waits. */
+interface Explanation {
   readonly message: string;
   readonly redactables: readonly Redactable[];
 }
 
-interface NotPreempted extends Told {
+interface NotPreempted extends Explanation {
   readonly kind: "not preempted";
   readonly protected: boolean;
 }
+
+const deferredText = "; preemption deferred to the next cycle";
 
 const notPreempted = (message: string): NotPreempted => ({
   kind: "not preempted",
@@ -341,11 +339,12 @@ const notPreempted = (message: string): NotPreempted => ({
 });
 
 function cannotPreempt(budgets: readonly string[]): NotPreempted {
-  if (budgets.length === 0) return notPreempted("; evicting every job it may evict makes no room");
+  if (budgets.length === 0)
+    return notPreempted("; preempting every eligible job would not free enough capacity");
   const named = budgets.slice(0, 3);
   return {
     kind: "not preempted",
-    message: `; jobs it could evict are protected by PodDisruptionBudget ${named.join(", ")}`,
+    message: `; jobs that it could preempt are protected by PodDisruptionBudget ${named.join(", ")}`,
     redactables: named.map(redactableBudget),
     protected: true,
   };
@@ -362,11 +361,11 @@ const waiting = (
   ...(redactables.length === 0 ? {} : { redactables }),
 });
 
-/** Why the job is not inside its plans. */
+/** Why the job is not within quota, given the quotas that it would exceed. */
 function outsideText(job: QueuedJob, over: readonly QuotaState[]): Waiting {
   const closed = over.find((one) => one.limit === 0);
   if (closed) return waiting("WindowClosed", closedText(closed));
   const [first] = over;
-  if (first) return waiting("QuotaExceeded", overPlanText(first, job));
-  return waiting("NoQuota", `no plan grants ${job.key} what it asks for`);
+  if (first) return waiting("QuotaExceeded", overQuotaText(first, job));
+  return waiting("NoQuota", "no plan grants the resources that it requests");
 }

@@ -15,26 +15,26 @@ export class NodeState {
   readonly snapshot: NodeSnapshot;
   /** Physically free now. */
   free: Resources;
-  /** Free once every evicting pod has left and every hold is used; negative where more is kept than there is. */
+  /** Free once evicted pods have terminated and reservations are used; negative if more is reserved than that. */
   future: Resources;
-  /** Free for a job that starts now: there physically, and not eating into what is kept for others. */
+  /** Free for a job that starts now without using capacity reserved for others. */
   startable: Resources;
-  /** What could become free if every job ended: all but other people's pods and what is kept. */
+  /** Free if every job ended: capacity without reservations. */
   potential: Resources;
-  /** Keys of the jobs for which something is kept here, for messages. */
-  readonly keptFor: string[] = [];
+  /** Keys of the jobs with a reservation here, for messages. */
+  readonly reservedFor: string[] = [];
 
   constructor(snapshot: NodeSnapshot) {
     this.name = snapshot.name;
     this.snapshot = snapshot;
-    this.free = subtract(this.whole, snapshot.committed);
+    this.free = subtract(this.capacity, snapshot.committed);
     this.future = subtract(add(this.free, snapshot.leaving), snapshot.reserved);
     this.startable = smaller(this.free, this.future);
-    this.potential = subtract(this.whole, snapshot.reserved);
+    this.potential = subtract(this.capacity, snapshot.reserved);
   }
 
-  /** What a job could use on the node if every other job were gone. */
-  get whole(): Resources {
+  /** Allocatable, without the pods that are not Rota's. */
+  get capacity(): Resources {
     return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
   }
 
@@ -43,25 +43,25 @@ export class NodeState {
     this.#changeFuture(subtract(this.future, amount));
   }
 
-  keep(amount: Resources): void {
+  reserve(amount: Resources): void {
     this.potential = subtract(this.potential, amount);
     this.#changeFuture(subtract(this.future, amount));
   }
 
-  /** Undoes keep. */
-  giveBack(amount: Resources): void {
+  /** Undoes reserve. */
+  release(amount: Resources): void {
     this.potential = add(this.potential, amount);
     this.#changeFuture(add(this.future, amount));
   }
 
-  /** A held job starts on its own hold: what will be free does not change, only what is free now. */
+  /** A reserved job starts: its reservation becomes usage, so `future` does not change. */
   startReserved(amount: Resources): void {
     this.free = subtract(this.free, amount);
     this.potential = add(this.potential, amount);
     this.#changeFuture(this.future);
   }
 
-  /** A victim will leave. */
+  /** A victim will terminate. */
   vacate(amount: Resources): void {
     this.#changeFuture(add(this.future, amount));
   }
@@ -89,7 +89,7 @@ export class Nodes {
     return this.#byName.get(name);
   }
 
-  /** Nodes that accept the job's pods, by name. Cached by constraints: queues repeat a few of them. */
+  /** Nodes that match the constraints, by name. Cached: a queue has few distinct constraints. */
   accepting(constraints: NodeConstraints): readonly NodeState[] {
     const key = constraintsKey(constraints);
     const known = this.#accepting.get(key);
@@ -99,7 +99,7 @@ export class Nodes {
     return accepting;
   }
 
-  /** Room on the nodes that this decision touched. */
+  /** Future room on the nodes that this decision changed. */
   changed(): readonly NodeRoom[] {
     return [...this.#changed].map((node) => ({ node: node.name, room: node.future }));
   }
@@ -113,16 +113,16 @@ export class Nodes {
     this.#each(placements, perPod, (node, amount) => node.start(amount));
   }
 
-  /** Keeps the placements for a job, whose key explains to others why they cannot have them. */
-  keep(placements: readonly Placement[], perPod: Resources, key: string): void {
+  /** Reserves the placements; the key names the job in the messages of others. */
+  reserve(placements: readonly Placement[], perPod: Resources, key: string): void {
     this.#each(placements, perPod, (node, amount) => {
-      node.keep(amount);
-      node.keptFor.push(key);
+      node.reserve(amount);
+      node.reservedFor.push(key);
     });
   }
 
-  giveBack(placements: readonly Placement[], perPod: Resources): void {
-    this.#each(placements, perPod, (node, amount) => node.giveBack(amount));
+  release(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.release(amount));
   }
 
   startReserved(placements: readonly Placement[], perPod: Resources): void {
@@ -147,6 +147,7 @@ export class Nodes {
   }
 }
 
+/** Equal for equal constraints. */
 export const constraintsKey = (constraints: NodeConstraints): string =>
   JSON.stringify([
     constraints.nodeSelector,

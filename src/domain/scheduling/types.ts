@@ -1,11 +1,8 @@
-/**
- * The language of a scheduling decision: what the cycle reads (Snapshot) and what it writes (Decision).
- * Everything here is data; the decision itself has no clock, no database and no API server.
- */
+/** Input (Snapshot) and output (Decision) of a scheduling decision: plain data, without clock, database or API server. */
 
 import type { Redactable } from "../redaction.ts";
 
-/** An amount of each resource. Whole numbers, so that sums are exact. */
+/** An amount of each resource, in integers, so that sums are exact. */
 export interface Resources {
   readonly gpus: number;
   readonly cpuMillis: number;
@@ -35,7 +32,7 @@ export interface NodeSelectorRequirement {
   readonly values?: readonly string[];
 }
 
-/** Kubernetes core/v1 NodeSelectorTerm: all its requirements must hold; one term of a list is enough. */
+/** Kubernetes core/v1 NodeSelectorTerm: its requirements are ANDed, the terms of a list are ORed. */
 export interface NodeSelectorTerm {
   readonly matchExpressions?: readonly NodeSelectorRequirement[];
   readonly matchFields?: readonly NodeSelectorRequirement[];
@@ -48,13 +45,13 @@ export interface NodeSnapshot {
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly allocatable: Resources;
-  /** All live allocations, those of evicting jobs included. */
+  /** All live allocations, those of terminating pods included. */
   readonly committed: Resources;
-  /** Pods that are not Rota's. */
+  /** Used by pods that are not Rota's. */
   readonly otherUsage: Resources;
-  /** The part of `committed` that belongs to evicting jobs, and to attempts that are being ended. */
+  /** The part of `committed` whose attempts are being stopped. */
   readonly leaving: Resources;
-  /** Kept for held jobs. */
+  /** Reserved for jobs whose victims are terminating. */
   readonly reserved: Resources;
 }
 
@@ -65,7 +62,7 @@ export interface OwnerRef {
   readonly name: string;
 }
 
-/** What one owner's plans grant in this pool for one resource type (design section 4). */
+/** What one owner's plans grant now, of one resource type in this pool (docs/design.md, "Quota"). */
 export interface Quota {
   readonly id: string;
   readonly owner: OwnerRef;
@@ -73,39 +70,38 @@ export interface Quota {
   /** GPUs or cores in effect now; 0 outside every window. */
   readonly quantity: number;
   /**
-   * GPUs or cores (a fraction is possible) of live jobs under it that are inside their plans: held ones count,
-   * evicting ones do not.
+   * GPUs or cores (possibly fractional) of live jobs within quota. Reserved jobs count, evicting ones do not.
    */
   readonly usage: number;
-  /** The same of those that borrow: they take nothing from the quantity. */
+  /** The same of borrowing jobs, which use up none of the quantity. */
   readonly borrowed: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];
-  /** The next opening in words, e.g. "plan vision-weekdays opens Mon 08:00". */
+  /** The next opening, e.g. "plan vision-weekdays opens Mon 08:00". */
   readonly opensAtText?: string;
   /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
   readonly evictClosesInSeconds?: number;
-  /** When that is, in words: "Tue 20:00". */
+  /** The time of that close: "Tue 20:00". */
   readonly evictClosesAtText?: string;
-  /** Closed by a window that evicts: until it opens nothing starts past it, not even as a borrower. */
+  /** Closed with onWindowClose: Evict: until it opens, no job starts over the quota, not even as a borrower. */
   readonly isShut?: boolean;
 }
 
-/** Where pods of a gang go. */
+/** Pods of a gang on one node. */
 export interface Placement {
   readonly node: string;
   readonly pods: number;
 }
 
-/** The conditions a node must meet for a job's pods. */
+/** What a node must satisfy to run a job's pods. */
 export interface NodeConstraints {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Required node affinity; absent means no requirement, empty matches no node, as in Kubernetes. */
   readonly affinityTerms?: readonly NodeSelectorTerm[];
-  /** From where the storages it mounts can be reached: a list of terms for each that says so, and all must hold. */
+  /** Where its storages can be reached: a list of terms per restricted storage; the lists are ANDed. */
   readonly storageTerms?: readonly (readonly NodeSelectorTerm[])[];
   readonly tolerations: readonly Toleration[];
-  /** Nodes that lately failed to start this job's pods. */
+  /** Nodes that recently failed to start this job's pods. */
   readonly avoidNodes: readonly string[];
 }
 
@@ -122,18 +118,18 @@ export interface QueuedJob extends NodeConstraints {
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
   readonly allowsBorrowing: boolean;
-  /** Its priority class says PreemptLowerPriority. */
+  /** preemptionPolicy of its priority class is PreemptLowerPriority. */
   readonly preempts: boolean;
   readonly maxRuntimeSeconds?: number;
-  /** Ids of the quotas that count for it. */
+  /** Ids of the quotas that apply to it. */
   readonly quotas: readonly string[];
-  /** Asks for a metered type that no plan on the way up grants: it can only borrow. */
+  /** Requests a metered type that no plan of the project or its ancestors grants: it can only borrow. */
   readonly unplanned: boolean;
-  /** Others like it wait behind it and are not in the snapshot. */
+  /** More jobs with its signature wait and are not in the snapshot. */
   readonly hasMore?: boolean;
 }
 
-/** A job whose victims are still leaving. */
+/** A job whose victims are still terminating. */
 export interface ReservedJob {
   readonly id: string;
   readonly key: string;
@@ -159,9 +155,9 @@ export interface LiveJob {
   readonly borrowing: boolean;
   readonly perPod: Resources;
   readonly allocations: readonly Placement[];
-  /** Ids of the quotas it counts under: of the types it asks for. */
+  /** Ids of the quotas it counts under, of the types it requests. */
   readonly quotas: readonly string[];
-  /** A PodDisruptionBudget that forbids its eviction for now, as namespace/name. */
+  /** PodDisruptionBudget (namespace/name) that currently blocks its eviction. */
   readonly protected?: string;
 }
 
@@ -173,9 +169,9 @@ export interface Snapshot {
   /** The claimed jobs, in order: priority descending, queue time, id. */
   readonly queue: readonly QueuedJob[];
   readonly reserved: readonly ReservedJob[];
-  /** What the finder proposed so far; absent in the first pass. */
+  /** Victims proposed by the finder so far; absent in the first pass. */
   readonly victims?: readonly LiveJob[];
-  /** Ids of the jobs the finder was asked about: only for these is "no victims" a verdict. */
+  /** Ids of the jobs that the finder searched victims for: only for these does "no victims" count as a result. */
   readonly victimsFor?: readonly string[];
 }
 
@@ -188,7 +184,7 @@ export interface Victim {
   readonly rule: VictimRule;
 }
 
-/** Another set of victims that was considered and cost more. */
+/** Another set of victims that was considered, at a higher cost. */
 export interface Alternative {
   readonly description: string;
   readonly victims: readonly string[];
@@ -219,7 +215,7 @@ export interface AdmitVerdict {
   readonly placements: readonly Placement[];
 }
 
-/** A held job whose placements are physically free now. */
+/** A reserved job whose placements are free now. */
 export interface ActivateVerdict {
   readonly kind: "activate";
   readonly jobId: string;
@@ -228,14 +224,14 @@ export interface ActivateVerdict {
   readonly placements: readonly Placement[];
 }
 
-/** A hold to be given back: its deadline passed, its node is gone, or its plans grant it no more. */
+/** A reservation to release: it expired, its node is unavailable, or its plans no longer cover it. */
 export interface ReleaseVerdict {
   readonly kind: "release";
   readonly jobId: string;
   readonly attempt: number;
   readonly reason: ReleaseReason;
   readonly message: string;
-  /** Where the victims did not leave: not to be tried again for a while. */
+  /** Where the victims did not terminate: avoided for a while. */
   readonly avoidNodes: readonly string[];
 }
 
@@ -256,9 +252,9 @@ export interface WaitVerdict {
   readonly jobId: string;
   readonly reason: WaitReason;
   readonly message: string;
-  /** What the message names beside the job itself. */
+  /** Names in the message that some readers may not see. */
   readonly redactables?: readonly Redactable[];
-  /** 1 is the next in line among those that wait. */
+  /** Among the waiting jobs; 1 is next. */
   readonly position: number;
 }
 
@@ -269,44 +265,44 @@ export type Verdict =
   | PreemptVerdict
   | WaitVerdict;
 
-/** A node's room as the decision sees it. */
+/** A node's future room at this point of the decision. */
 export interface NodeRoom {
   readonly node: string;
   readonly room: Resources;
 }
 
-/** What the finder must know about a job that wants victims. */
+/** A blocked job as the victim finder needs it. */
 export interface VictimRequest {
   readonly jobId: string;
   readonly priority: number;
   readonly perPod: Resources;
   readonly parallelism: number;
-  /** Inside its plans: it may evict borrowers of any priority and jobs of lower priority. */
+  /** Within quota: it may evict borrowers of any priority and jobs of lower priority. */
   readonly inside: boolean;
-  /** Quotas it exceeds and may relieve by evicting lower priorities inside them; none when inside or without a plan. */
+  /** Quotas that it exceeds and may relieve by evicting lower priorities; none if within quota or unplanned. */
   readonly over: readonly {
     readonly quotaId: string;
     readonly resourceType: ResourceType;
     /** GPUs, or CPU millicores. */
     readonly excess: number;
   }[];
-  /** Outside its plans it may still evict borrowers of lower priority. */
+  /** As a borrower it may still evict borrowers of lower priority. */
   readonly borrows: boolean;
-  /** Nodes that accept its pods; absent when every schedulable node of the pool does. */
+  /** Nodes that match; absent if every schedulable node of the pool does. */
   readonly nodes?: readonly string[];
-  /** Nodes whose room this decision changed already: the database does not know of it yet. */
+  /** Nodes whose room this decision has changed; not in the database yet. */
   readonly changed: readonly NodeRoom[];
 }
 
 export interface Decision {
   readonly verdicts: readonly Verdict[];
-  /** Ids of the queue's jobs in the order in which they were decided: each leans on what became of those before it. */
+  /** Ids of the queued jobs in decision order: each verdict depends on those before it. */
   readonly order: readonly string[];
   /**
-   * Jobs that are blocked, may preempt, and about which the finder was not asked: a few, one of each kind, in
-   * the order of the decision. Ask it about them, add them to `victimsFor`, and decide again on the same snapshot.
+   * Blocked jobs that may preempt and for which no victims were searched yet: a few, one per scheduling signature, in
+   * decision order. Search victims for them, add them to `victimsFor`, and decide again on the same snapshot.
    */
   readonly wantsVictims: readonly string[];
-  /** The same jobs, in the same order, as the finder wants them described. */
+  /** The finder's requests for the same jobs, in the same order. */
   readonly requests: readonly VictimRequest[];
 }
