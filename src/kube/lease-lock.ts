@@ -20,7 +20,7 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-/** A Lease object as the lock of a leader election. Calls are not repeated: the election has its own rhythm. */
+/** A Lease object as the lock of a leader election. Calls are not retried: the election has its own interval. */
 export class KubeLeaseLock implements LeaseLock {
   readonly #client: KubeClient;
   readonly #namespace: string;

@@ -21,17 +21,17 @@ export function createReflectorMetrics(
   const labelNames = ["resource"];
   const lists = metrics.counter({
     name: "reflector_lists_total",
-    help: "Times the whole collection was read; more than one is a relist",
+    help: "Full lists of the collection; more than one is a relist",
     labelNames,
   });
   const changes = metrics.counter({
     name: "reflector_changes_total",
-    help: "Changes of objects that reached the store",
+    help: "Object changes applied to the store",
     labelNames,
   });
   const failures = metrics.counter({
     name: "reflector_failures_total",
-    help: "Lists and watches that failed, by reason",
+    help: "Failed lists and watches, by reason",
     labelNames: ["resource", "reason"],
   });
   metrics.gaugeFunction(
@@ -41,7 +41,7 @@ export function createReflectorMetrics(
   metrics.gaugeFunction(
     {
       name: "reflector_last_event_age_seconds",
-      help: "Time since the server last said anything, bookmarks included",
+      help: "Time since the last event of the watch, including bookmarks",
       labelNames,
     },
     () => [{ labels, value: view.lastEventSeconds() }],

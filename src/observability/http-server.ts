@@ -1,4 +1,4 @@
-/** /healthz (the process turns), /readyz (caches synced, database answers), /metrics (Prometheus text). */
+/** Serves /healthz (the event loop runs), /readyz (caches are synced, the database responds) and /metrics (Prometheus text). */
 import { createServer } from "node:http";
 import type { ServerResponse } from "node:http";
 import type { Registry } from "prom-client";
@@ -8,7 +8,7 @@ export interface HttpServerOptions {
   readonly address: string;
   readonly port: number;
   readonly registry: Registry;
-  /** What is not ready yet, in words; empty when all is. */
+  /** What is not ready; empty if everything is. */
   readonly unready: () => Promise<readonly string[]>;
 }
 
@@ -41,6 +41,7 @@ async function handle(
   answer(response, 404, "serves /healthz, /readyz and /metrics");
 }
 
+/** Starts the server. Throws an Error that names the setting to change if it cannot listen. */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? "/", "http://localhost").pathname;

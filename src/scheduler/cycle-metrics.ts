@@ -1,27 +1,27 @@
-/** What the cycles of all pools show of themselves. */
+/** Metrics of the scheduling cycles. */
 import { durationBuckets } from "../runtime/metrics.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { CycleObservation } from "./cycle.ts";
 
-/** Seconds from 1 s to 3 days: waiting is minutes on a good day and days on a bad one. */
+/** Seconds from 1 s to 3 days: jobs wait minutes on a quiet cluster and days on a busy one. */
 const waitBuckets = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600];
 
 export function cycleObserver(metrics: Metrics): (observation: CycleObservation) => void {
   const cycleSeconds = metrics.histogram({
     name: "scheduling_cycle_duration_seconds",
-    help: "Duration of scheduling cycles, from the claim to the commit",
+    help: "Duration of scheduling cycles, from claim to commit",
     labelNames: ["pool"],
     buckets: durationBuckets,
   });
   const decisionSeconds = metrics.histogram({
     name: "scheduling_decision_duration_seconds",
-    help: "Duration of a cycle's decision, the search for victims included",
+    help: "Duration of scheduling decisions, including the search for victims",
     labelNames: ["pool"],
     buckets: durationBuckets,
   });
   const waitSeconds = metrics.histogram({
     name: "job_wait_seconds",
-    help: "Time from a job's submission to its first admission, of jobs that needed no victims",
+    help: "Time from submission to first admission, of jobs admitted without preemption",
     labelNames: ["pool"],
     buckets: waitBuckets,
   });
@@ -32,17 +32,17 @@ export function cycleObserver(metrics: Metrics): (observation: CycleObservation)
   });
   const admissions = metrics.counter({
     name: "admissions_total",
-    help: "Gangs admitted, entitled or borrowing",
+    help: "Admitted gangs, by mode (entitled, borrowed)",
     labelNames: ["pool", "mode"],
   });
   const preemptions = metrics.counter({
     name: "preemptions_total",
-    help: "Preemptions decided, by the rule that allowed them",
+    help: "Preemptions, by rule",
     labelNames: ["pool", "rule"],
   });
   const victims = metrics.counter({
     name: "preemption_victims_total",
-    help: "Gangs that preemptions evict, by the rule that allowed each",
+    help: "Gangs evicted by preemptions, by rule",
     labelNames: ["pool", "rule"],
   });
   return ({ pool, ...seen }) => {

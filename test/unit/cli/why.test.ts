@@ -73,10 +73,10 @@ describe("kubectl rota why", () => {
   it("says what can be done about the reason, where somebody has to do something", () => {
     const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
     expect(said("NoMatchingNode")).to.include(
-      "What you can do: change the template or the nodes' labels and taints.",
+      "What you can do: change the template, or the labels and taints of the nodes.",
     );
     expect(said("InsufficientCapacity")).to.include(
-      "What you can do: ask for less per pod, or a higher",
+      "What you can do: request less per pod, or use a higher",
     );
     expect(said("AwaitingRelease")).to.not.include("What you can do");
     expect(said("OfALaterVersion")).to.not.include("What you can do");
