@@ -1,4 +1,4 @@
--- The queue: jobs, where their pods are (allocations) or will be (reservations), and the history of both.
+-- Jobs, the nodes that their pods occupy (allocations) or will occupy (reservations), and their history.
 CREATE TYPE job_status AS ENUM (
   'pending', 'reserved', 'starting', 'running', 'evicting', 'evicted', 'succeeded', 'failed', 'cancelled'
 );
@@ -8,25 +8,47 @@ CREATE TABLE job_transitions (
   to_status job_status NOT NULL,
   CONSTRAINT job_transitions_pkey PRIMARY KEY (from_status, to_status)
 );
-COMMENT ON TABLE job_transitions IS 'The changes of status that are allowed; a trigger refuses all others';
+COMMENT ON TABLE job_transitions IS 'Allowed changes of status; a trigger refuses all others';
 COMMENT ON COLUMN job_transitions.from_status IS 'Status before';
 COMMENT ON COLUMN job_transitions.to_status IS 'Status after';
 INSERT INTO job_transitions (from_status, to_status) VALUES
   ('pending', 'reserved'), ('pending', 'starting'), ('pending', 'cancelled'), ('pending', 'failed'),
-  ('reserved', 'starting'), ('reserved', 'pending'), ('reserved', 'evicted'), ('reserved', 'cancelled'), ('reserved', 'failed'),
+  ('reserved', 'starting'), ('reserved', 'pending'), ('reserved', 'evicted'), ('reserved', 'cancelled'),
+  ('reserved', 'failed'),
   ('starting', 'running'), ('starting', 'evicting'), ('starting', 'pending'), ('starting', 'succeeded'),
   ('starting', 'failed'), ('starting', 'cancelled'),
   ('running', 'succeeded'), ('running', 'failed'), ('running', 'evicting'), ('running', 'pending'),
   ('running', 'cancelled'),
-  -- A victim may finish before its eviction does.
+  -- A victim may finish before its eviction does, and a cancelled eviction lets it continue.
   ('evicting', 'evicted'), ('evicting', 'cancelled'), ('evicting', 'succeeded'), ('evicting', 'failed'),
+  ('evicting', 'running'),
   ('evicted', 'reserved'), ('evicted', 'starting'), ('evicted', 'cancelled'), ('evicted', 'failed');
 
--- Not STRICT: PostgreSQL inlines it only so, and a call for each row costs more than the rest of a check.
+-- Groups of states. Not STRICT: PostgreSQL inlines them only so, and then matches partial indexes with them.
+CREATE FUNCTION job_is_waiting(status job_status) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN status IN ('pending', 'evicted');
+COMMENT ON FUNCTION job_is_waiting IS 'Whether the job is in the queue: pending or evicted';
+
 CREATE FUNCTION job_is_live(status job_status) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN status IN ('starting', 'running', 'evicting');
-COMMENT ON FUNCTION job_is_live IS 'Whether pods of the job exist or must exist';
+COMMENT ON FUNCTION job_is_live IS 'Whether pods of the job exist or must exist: starting, running or evicting';
+
+CREATE FUNCTION job_may_be_evicted(status job_status) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN status IN ('starting', 'running');
+COMMENT ON FUNCTION job_may_be_evicted IS 'Whether an eviction of the job may begin: starting or running';
+
+CREATE FUNCTION job_uses_quota(status job_status) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN status IN ('reserved', 'starting', 'running');
+COMMENT ON FUNCTION job_uses_quota IS 'Whether the job counts against quotas: reserved, starting or running';
+
+CREATE FUNCTION job_has_ended(status job_status) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN status IN ('succeeded', 'failed', 'cancelled');
+COMMENT ON FUNCTION job_has_ended IS 'Whether the job has ended for good: succeeded, failed or cancelled';
 
 CREATE TABLE jobs (
   id uuid CONSTRAINT jobs_pkey PRIMARY KEY,
@@ -42,7 +64,7 @@ CREATE TABLE jobs (
   pod_gpus integer NOT NULL,
   pod_cpu_millis bigint NOT NULL,
   pod_memory_bytes bigint NOT NULL,
-  gpus integer NOT NULL GENERATED ALWAYS AS (parallelism * pod_gpus) STORED,
+  required_gpu integer NOT NULL GENERATED ALWAYS AS (parallelism * pod_gpus) STORED,
   cpu_millis bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_cpu_millis) STORED,
   memory_bytes bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_memory_bytes) STORED,
   created_at timestamptz NOT NULL,
@@ -55,64 +77,87 @@ CREATE TABLE jobs (
   failures integer NOT NULL DEFAULT 0 CONSTRAINT jobs_failures_not_negative CHECK (failures >= 0),
   suspended boolean NOT NULL DEFAULT false,
   config_hash text,
+  constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+  scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (
+    md5(
+      parallelism::text || ' ' || pod_gpus::text || ' ' || pod_cpu_millis::text || ' ' || pod_memory_bytes::text
+      || ' ' || allows_borrowing::text || ' ' || preempts::text || ' ' || coalesce(max_runtime_seconds, 0)::text
+      || ' ' || constraints_hash::text
+    )::uuid
+  ) STORED,
+  placement jsonb CONSTRAINT jobs_placement_is_array CHECK (jsonb_typeof(placement) = 'array'),
+  admitted_at timestamptz,
   started_at timestamptz,
   finished_at timestamptz,
+  ending jsonb CONSTRAINT jobs_ending_is_object CHECK (jsonb_typeof(ending) = 'object'),
+  leaves_by timestamptz,
+  evictable boolean NOT NULL GENERATED ALWAYS AS (job_may_be_evicted(status) AND ending IS NULL) STORED,
   reason text,
   message text,
-  -- Null once the job has ended: a project with active jobs cannot be deleted, ended ones outlive it.
-  active_project_id uuid GENERATED ALWAYS AS (
-    CASE WHEN status NOT IN ('succeeded', 'failed', 'cancelled') THEN project_id END
-  ) STORED CONSTRAINT jobs_active_project_fkey REFERENCES projects (id),
+  -- A project with active jobs cannot be deleted; ended jobs outlive it.
+  active_project_id uuid GENERATED ALWAYS AS (CASE WHEN NOT job_has_ended(status) THEN project_id END) STORED
+    CONSTRAINT jobs_active_project_fkey REFERENCES projects (id),
   CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
   CONSTRAINT jobs_live_has_attempt CHECK (attempt > 0 OR NOT job_is_live(status)),
-  CONSTRAINT jobs_finished_has_time CHECK (
-    (finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))
-  )
+  CONSTRAINT jobs_finished_has_time CHECK ((finished_at IS NOT NULL) = job_has_ended(status)),
+  CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL))
 )
--- A job's row changes three or four times in its life, and status stands in every partial index, so
--- these updates are never HOT: room on the page saves a second page write each, and vacuum comes
--- after 5,000 dead rows plus one in fifty, long before the dead ones slow a claim down.
+-- A row changes three or four times in the life of its job, and every partial index depends on status, so
+-- these updates are never HOT: free space on the page saves a second page write each, and vacuum starts after
+-- 5,000 dead rows plus one in fifty, long before dead rows slow a claim down.
 WITH (fillfactor = 80, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX jobs_queue_idx ON jobs (pool, priority DESC, created_at, id)
-  WHERE status IN ('pending', 'evicted') AND NOT suspended;
-CREATE INDEX jobs_queue_by_project_idx ON jobs (pool, project_id, priority DESC, created_at, id)
-  WHERE status IN ('pending', 'evicted') AND NOT suspended;
+  WHERE job_is_waiting(status) AND NOT suspended;
+CREATE INDEX jobs_queue_by_signature_idx
+  ON jobs (pool, project_id, scheduling_signature, priority DESC, created_at, id)
+  WHERE job_is_waiting(status) AND NOT suspended;
 CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
   WHERE status IN ('reserved', 'starting', 'running', 'evicting');
-CREATE INDEX jobs_active_project_idx ON jobs (active_project_id) WHERE active_project_id IS NOT NULL;
-COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, changed at every step of its life';
-COMMENT ON COLUMN jobs.id IS 'The custom resource''s uid';
-COMMENT ON COLUMN jobs.project_id IS 'Its project, which an ended job may outlive';
+-- Finds the active jobs of a project, and one of them by its name.
+CREATE INDEX jobs_active_project_idx ON jobs (active_project_id, name) WHERE active_project_id IS NOT NULL;
+-- Each cycle asks for the end of the next back-off; few jobs are in one.
+CREATE INDEX jobs_back_off_idx ON jobs (pool, not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX jobs_finished_idx ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, updated at every step of the job''s life';
+COMMENT ON COLUMN jobs.id IS 'uid of the custom resource';
+COMMENT ON COLUMN jobs.project_id IS 'Project; an ended job may outlive it';
 COMMENT ON COLUMN jobs.namespace IS 'Namespace of the custom resource';
 COMMENT ON COLUMN jobs.name IS 'Name of the custom resource';
-COMMENT ON COLUMN jobs.pool IS 'The pool of nodes it runs in';
-COMMENT ON COLUMN jobs.priority IS 'Value of its priority class';
-COMMENT ON COLUMN jobs.priority_class IS 'Name of its priority class';
-COMMENT ON COLUMN jobs.status IS 'Where it stands; pending and evicted wait in the queue';
+COMMENT ON COLUMN jobs.pool IS 'Pool of nodes that the job runs in';
+COMMENT ON COLUMN jobs.priority IS 'Value of the priority class';
+COMMENT ON COLUMN jobs.priority_class IS 'Name of the priority class';
+COMMENT ON COLUMN jobs.status IS 'State of the job; pending and evicted jobs wait in the queue';
 COMMENT ON COLUMN jobs.attempt IS 'Number of the latest start; 0 before the first. Fences every transition';
-COMMENT ON COLUMN jobs.parallelism IS 'Pods of the gang';
-COMMENT ON COLUMN jobs.pod_gpus IS 'GPUs each pod requests';
-COMMENT ON COLUMN jobs.pod_cpu_millis IS 'Millicores each pod requests, as the kubelet counts them';
-COMMENT ON COLUMN jobs.pod_memory_bytes IS 'Bytes of memory each pod requests, as the kubelet counts them';
-COMMENT ON COLUMN jobs.gpus IS 'GPUs of the whole gang';
+COMMENT ON COLUMN jobs.parallelism IS 'Number of pods of the gang';
+COMMENT ON COLUMN jobs.pod_gpus IS 'GPUs requested by each pod';
+COMMENT ON COLUMN jobs.pod_cpu_millis IS 'Millicores requested by each pod, as the kubelet counts them';
+COMMENT ON COLUMN jobs.pod_memory_bytes IS 'Bytes of memory requested by each pod, as the kubelet counts them';
+COMMENT ON COLUMN jobs.required_gpu IS 'GPUs of the whole gang';
 COMMENT ON COLUMN jobs.cpu_millis IS 'Millicores of the whole gang';
 COMMENT ON COLUMN jobs.memory_bytes IS 'Bytes of memory of the whole gang';
 COMMENT ON COLUMN jobs.created_at IS 'Queue time, kept through evictions and retries';
-COMMENT ON COLUMN jobs.not_before IS 'Back-off after a failure: not claimed earlier; null: at once';
-COMMENT ON COLUMN jobs.borrowing IS 'Whether it occupies capacity outside the plans in effect';
-COMMENT ON COLUMN jobs.allows_borrowing IS 'Whether it may run outside the plans';
-COMMENT ON COLUMN jobs.preempts IS 'Whether its class may evict others';
-COMMENT ON COLUMN jobs.max_runtime_seconds IS 'Seconds an attempt may run; null: no limit';
-COMMENT ON COLUMN jobs.backoff_limit IS 'Failures after which it is not tried again';
-COMMENT ON COLUMN jobs.failures IS 'Attempts that failed';
-COMMENT ON COLUMN jobs.suspended IS 'Whether its user keeps it out of the queue';
-COMMENT ON COLUMN jobs.config_hash IS 'Hash of the configuration it runs with; null: none';
-COMMENT ON COLUMN jobs.started_at IS 'When all pods of the latest attempt ran, or that attempt was admitted; null before the first';
-COMMENT ON COLUMN jobs.finished_at IS 'When it ended for good';
+COMMENT ON COLUMN jobs.not_before IS 'End of the back-off after a failure; null: none';
+COMMENT ON COLUMN jobs.borrowing IS 'Whether the job uses capacity over the quotas in effect';
+COMMENT ON COLUMN jobs.allows_borrowing IS 'Whether the job may borrow';
+COMMENT ON COLUMN jobs.preempts IS 'Whether the priority class may preempt other jobs';
+COMMENT ON COLUMN jobs.max_runtime_seconds IS 'Longest runtime of an attempt in seconds; null: no limit';
+COMMENT ON COLUMN jobs.backoff_limit IS 'Number of failures after which the job fails for good';
+COMMENT ON COLUMN jobs.failures IS 'Number of failed attempts';
+COMMENT ON COLUMN jobs.suspended IS 'Whether the user keeps the job out of the queue';
+COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
+COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages';
+COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';
+COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same';
+COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservation: the rank among jobs of one priority; null before the first';
+COMMENT ON COLUMN jobs.started_at IS 'Time at which all pods of the latest attempt ran, or of its admission until then; null before the first';
+COMMENT ON COLUMN jobs.finished_at IS 'Time at which the job ended for good';
+COMMENT ON COLUMN jobs.ending IS 'Why the current attempt is being stopped, while its pods terminate; null otherwise';
+COMMENT ON COLUMN jobs.leaves_by IS 'Until then the scheduler waits for the pods of an attempt that is being stopped, instead of preempting other jobs; null otherwise';
+COMMENT ON COLUMN jobs.evictable IS 'Whether the job may become a victim: it is starting or running, and its attempt is not being stopped';
 COMMENT ON COLUMN jobs.reason IS 'CamelCase reason of the latest change';
-COMMENT ON COLUMN jobs.message IS 'The same in a sentence';
-COMMENT ON COLUMN jobs.active_project_id IS 'Its project until it has ended';
+COMMENT ON COLUMN jobs.message IS 'Details of the reason, as a sentence';
+COMMENT ON COLUMN jobs.active_project_id IS 'Project while the job has not ended, else null';
 
 CREATE TABLE job_specs (
   job_id uuid CONSTRAINT job_specs_pkey PRIMARY KEY
@@ -123,17 +168,38 @@ CREATE TABLE job_specs (
     CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'),
   tolerations jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
-  avoid_nodes text[] NOT NULL DEFAULT '{}',
   storages jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array')
 );
-COMMENT ON TABLE job_specs IS 'What placement needs of a job and its row need not carry at every update';
+COMMENT ON TABLE job_specs IS 'Placement constraints of jobs, apart from jobs to keep its updates small';
 COMMENT ON COLUMN job_specs.job_id IS 'The job';
 COMMENT ON COLUMN job_specs.node_selector IS 'nodeSelector of the pod template';
-COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, alternatives; null: no requirement';
+COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement';
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
-COMMENT ON COLUMN job_specs.avoid_nodes IS 'Nodes not to try again, where it failed to start';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';
+
+CREATE TABLE avoided_nodes (
+  job_id uuid NOT NULL CONSTRAINT avoided_nodes_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
+  node_name text NOT NULL,
+  until timestamptz NOT NULL,
+  CONSTRAINT avoided_nodes_pkey PRIMARY KEY (job_id, node_name)
+);
+COMMENT ON TABLE avoided_nodes IS 'Nodes that a job avoids for a while, because it did not start there in time or its victims did not leave';
+COMMENT ON COLUMN avoided_nodes.job_id IS 'The job';
+COMMENT ON COLUMN avoided_nodes.node_name IS 'The node; no foreign key, because a node that left the cluster may return';
+COMMENT ON COLUMN avoided_nodes.until IS 'End of the avoidance';
+
+-- A pod that succeeded counts, even if it is deleted before the rest of its gang has ended.
+CREATE TABLE pod_completions (
+  job_id uuid NOT NULL CONSTRAINT pod_completions_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
+  attempt integer NOT NULL,
+  pod_index integer NOT NULL CONSTRAINT pod_completions_index_not_negative CHECK (pod_index >= 0),
+  CONSTRAINT pod_completions_pkey PRIMARY KEY (job_id, attempt, pod_index)
+);
+COMMENT ON TABLE pod_completions IS 'Pods that succeeded while other pods of their gang ran';
+COMMENT ON COLUMN pod_completions.job_id IS 'The job';
+COMMENT ON COLUMN pod_completions.attempt IS 'The attempt';
+COMMENT ON COLUMN pod_completions.pod_index IS 'Index of the pod in the gang';
 
 CREATE TABLE allocations (
   job_id uuid NOT NULL,
@@ -143,19 +209,44 @@ CREATE TABLE allocations (
   gpus integer NOT NULL CONSTRAINT allocations_gpus_not_negative CHECK (gpus >= 0),
   cpu_millis bigint NOT NULL CONSTRAINT allocations_cpu_not_negative CHECK (cpu_millis >= 0),
   memory_bytes bigint NOT NULL CONSTRAINT allocations_memory_not_negative CHECK (memory_bytes >= 0),
+  -- Copies from the job. The victim finder reads the allocations of a whole pool for every blocked job, and a
+  -- join with jobs took three quarters of its time.
+  pool text NOT NULL,
+  gang_size integer NOT NULL,
+  priority integer NOT NULL,
+  borrowing boolean NOT NULL,
+  started_at timestamptz,
+  evictable boolean NOT NULL,
+  leaves_by timestamptz,
+  gpus_per_pod float8 NOT NULL GENERATED ALWAYS AS (gpus::float8 / gang_size) STORED,
   CONSTRAINT allocations_pkey PRIMARY KEY (job_id, attempt, node_name)
 )
--- Rows come and go with every attempt and are never updated.
+-- Rows come and go with every attempt; few are updated.
 WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX allocations_node_idx ON allocations (node_name);
-COMMENT ON TABLE allocations IS 'Where the pods of live jobs are or must be; triggers stand for foreign keys, see the migration';
-COMMENT ON COLUMN allocations.job_id IS 'The job, which is starting, running or evicting';
-COMMENT ON COLUMN allocations.attempt IS 'Its current attempt';
+-- GPUs are the usual shortage, and few pods have any: the finder reads those pods from this index alone.
+CREATE INDEX allocations_gpu_idx ON allocations (pool, node_name)
+  INCLUDE (pods, gpus, gpus_per_pod, cpu_millis, memory_bytes, gang_size, priority, borrowing)
+  WHERE evictable AND gpus > 0;
+-- The largest pods that a job may evict: borrowing and priority decide about that, so each pair is one range.
+CREATE INDEX allocations_classes_idx ON allocations (pool, borrowing, priority, gpus_per_pod DESC, node_name)
+  WHERE evictable AND gpus > 0;
+CREATE INDEX allocations_leaving_idx ON allocations (pool, node_name) WHERE NOT evictable;
+COMMENT ON TABLE allocations IS 'Capacity of nodes that the pods of live jobs occupy. Triggers replace foreign keys and write all rows';
+COMMENT ON COLUMN allocations.job_id IS 'The job: starting, running or evicting';
+COMMENT ON COLUMN allocations.attempt IS 'Current attempt of the job';
 COMMENT ON COLUMN allocations.node_name IS 'The node';
-COMMENT ON COLUMN allocations.pods IS 'Pods of the gang on this node';
-COMMENT ON COLUMN allocations.gpus IS 'Their GPUs';
-COMMENT ON COLUMN allocations.cpu_millis IS 'Their millicores';
-COMMENT ON COLUMN allocations.memory_bytes IS 'Their bytes of memory';
+COMMENT ON COLUMN allocations.pods IS 'Number of pods of the gang on this node';
+COMMENT ON COLUMN allocations.gpus IS 'GPUs of these pods';
+COMMENT ON COLUMN allocations.cpu_millis IS 'Millicores of these pods';
+COMMENT ON COLUMN allocations.memory_bytes IS 'Bytes of memory of these pods';
+COMMENT ON COLUMN allocations.pool IS 'Pool of the job; like the columns that follow, a copy kept by trigger for the victim finder';
+COMMENT ON COLUMN allocations.gang_size IS 'Number of pods of the whole gang';
+COMMENT ON COLUMN allocations.priority IS 'Priority of the job';
+COMMENT ON COLUMN allocations.borrowing IS 'Whether the job borrows';
+COMMENT ON COLUMN allocations.started_at IS 'Time at which the attempt was admitted';
+COMMENT ON COLUMN allocations.evictable IS 'Whether the job may become a victim';
+COMMENT ON COLUMN allocations.leaves_by IS 'Until then the scheduler waits for the pods of an attempt that is being stopped; null otherwise';
+COMMENT ON COLUMN allocations.gpus_per_pod IS 'GPUs freed on this node per evicted pod of the whole gang';
 
 CREATE TABLE reservations (
   job_id uuid NOT NULL CONSTRAINT reservations_job_fkey REFERENCES jobs (id),
@@ -168,14 +259,14 @@ CREATE TABLE reservations (
   CONSTRAINT reservations_pkey PRIMARY KEY (job_id, node_name)
 );
 CREATE INDEX reservations_node_idx ON reservations (node_name);
-COMMENT ON TABLE reservations IS 'Capacity kept for reserved jobs; not committed before the victims have left';
-COMMENT ON COLUMN reservations.job_id IS 'The reserved job';
+COMMENT ON TABLE reservations IS 'Capacity reserved for jobs while their victims leave; not committed before the jobs start';
+COMMENT ON COLUMN reservations.job_id IS 'The job, which is reserved';
 COMMENT ON COLUMN reservations.node_name IS 'The node';
-COMMENT ON COLUMN reservations.pods IS 'Pods of the gang that will run there';
-COMMENT ON COLUMN reservations.gpus IS 'Their GPUs';
-COMMENT ON COLUMN reservations.cpu_millis IS 'Their millicores';
-COMMENT ON COLUMN reservations.memory_bytes IS 'Their bytes of memory';
-COMMENT ON COLUMN reservations.expires_at IS 'When the reservation is given back if the job has not started';
+COMMENT ON COLUMN reservations.pods IS 'Number of pods of the gang that will run on this node';
+COMMENT ON COLUMN reservations.gpus IS 'GPUs of these pods';
+COMMENT ON COLUMN reservations.cpu_millis IS 'Millicores of these pods';
+COMMENT ON COLUMN reservations.memory_bytes IS 'Bytes of memory of these pods';
+COMMENT ON COLUMN reservations.expires_at IS 'Time at which the reservation is released if the job has not started';
 
 CREATE TABLE job_events (
   id bigint GENERATED ALWAYS AS IDENTITY,
@@ -191,30 +282,26 @@ CREATE TABLE job_events (
   cpu_millis bigint NOT NULL,
   memory_bytes bigint NOT NULL,
   project_id uuid NOT NULL,
-  project_path text,
   namespace text NOT NULL,
   name text NOT NULL,
   CONSTRAINT job_events_pkey PRIMARY KEY (job_id, id)
 )
 WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
--- Rows arrive in the order of their time: a block range index finds a month and costs nothing to keep.
+-- Rows arrive in the order of their time: a block range index finds a month and costs nothing to maintain.
 CREATE INDEX job_events_at_idx ON job_events USING brin (at);
-COMMENT ON TABLE job_events IS 'Every change of every job, append-only: what accounting is made from';
+COMMENT ON TABLE job_events IS 'Every change of status or borrowing of every job, append-only; the source of accounting';
 COMMENT ON COLUMN job_events.id IS 'Order of the events';
-COMMENT ON COLUMN job_events.job_id IS 'The job; no foreign key, since history outlives it';
-COMMENT ON COLUMN job_events.at IS 'When, by the database''s clock (start of the transaction)';
+COMMENT ON COLUMN job_events.job_id IS 'The job; no foreign key, because history outlives jobs';
+COMMENT ON COLUMN job_events.at IS 'Time of the change: start of the transaction, by the clock of the database';
 COMMENT ON COLUMN job_events.from_status IS 'Status before; null when the job arrived';
 COMMENT ON COLUMN job_events.to_status IS 'Status after';
-COMMENT ON COLUMN job_events.attempt IS 'Attempt after';
+COMMENT ON COLUMN job_events.attempt IS 'Attempt after the change';
 COMMENT ON COLUMN job_events.reason IS 'Reason of the change';
-COMMENT ON COLUMN job_events.borrowing IS 'Whether it was outside the plans after the change';
-COMMENT ON COLUMN job_events.pool IS 'Its pool';
+COMMENT ON COLUMN job_events.borrowing IS 'Whether the job borrowed after the change';
+COMMENT ON COLUMN job_events.pool IS 'Pool of the job';
 COMMENT ON COLUMN job_events.gpus IS 'GPUs of the whole gang';
 COMMENT ON COLUMN job_events.cpu_millis IS 'Millicores of the whole gang';
 COMMENT ON COLUMN job_events.memory_bytes IS 'Bytes of memory of the whole gang';
-COMMENT ON COLUMN job_events.project_id IS 'Its project';
-COMMENT ON COLUMN job_events.project_path IS 'Path of its project at that time, for accounting after the project is gone';
+COMMENT ON COLUMN job_events.project_id IS 'Project of the job';
 COMMENT ON COLUMN job_events.namespace IS 'Namespace of the job';
 COMMENT ON COLUMN job_events.name IS 'Name of the job';
-CREATE TRIGGER job_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON job_events
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('job_events_append_only');

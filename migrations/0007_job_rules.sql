@@ -1,208 +1,287 @@
--- What the rows of jobs, allocations and reservations must agree on. Triggers per statement with transition
--- tables: they see all that one statement wrote, over all its CTEs, so a transition and its
--- allocations are one statement or are refused; and they cost a hundred rows little more than one.
+-- What follows from a change of a job: its history, its allocations, and the committed capacity of nodes. Code
+-- writes jobs and reservations; these triggers write the rest, or refuse the change.
+--
+-- Triggers are per statement, with transition tables: one hundred rows cost them little more than one. Their
+-- plans are made once per session, perhaps for one row or for an empty table. Hence two rules in the bodies:
+-- FULL JOIN, although every row has its partner, because it is never a nested loop over all pairs; and no
+-- sequential scans, which would read all rows of a table that has grown since.
+--
+-- Two settings open doors that are closed otherwise. Each is set by one function, and only while it runs:
+--
+--   rota.restored_at  restore_job(): allows transitions outside job_transitions, and dates their events
+--   rota.pruning      prune_history(): allows history to be deleted
 
--- FULL JOIN, though every row has its partner: it is never a nested loop. The plan is made once in a
--- session, perhaps for one row, and would compare each with each when a thousand rows come.
--- Refuses transitions outside job_transitions, and attempts that do not count up by one at each start.
-CREATE FUNCTION jobs_check_transitions() RETURNS trigger
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION job_restored_at() RETURNS timestamptz
+LANGUAGE sql STABLE
+RETURN nullif(current_setting('rota.restored_at', true), '')::timestamptz;
+COMMENT ON FUNCTION job_restored_at IS 'Within restore_job: since when the job has been in its state. Null otherwise';
+
+CREATE FUNCTION history_is_pruned() RETURNS boolean
+LANGUAGE sql STABLE
+RETURN coalesce(current_setting('rota.pruning', true) = 'on', false);
+COMMENT ON FUNCTION history_is_pruned IS 'Whether prune_history runs';
+
+CREATE FUNCTION jobs_check_reservations(job_ids uuid[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   refused record;
 BEGIN
-  SELECT before.name, before.status AS old_status, after.status AS new_status,
-    before.attempt AS old_attempt, after.attempt AS new_attempt
-  INTO refused
-  FROM old_rows AS before
-  FULL JOIN new_rows AS after ON after.id = before.id
-  WHERE (before.status, before.attempt) IS DISTINCT FROM (after.status, after.attempt)
-    AND (
-      NOT EXISTS (
-        SELECT FROM job_transitions AS allowed
-        WHERE allowed.from_status = before.status AND allowed.to_status = after.status
-      )
-      OR after.attempt <> before.attempt + (after.status = 'starting')::int
-    )
-  LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'job % cannot go from % (attempt %) to % (attempt %)',
-      refused.name, refused.old_status, refused.old_attempt, refused.new_status, refused.new_attempt
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_transition_allowed', TABLE = 'jobs';
-  END IF;
-  INSERT INTO job_events (
-    job_id, from_status, to_status, attempt, reason, borrowing, pool,
-    gpus, cpu_millis, memory_bytes, project_id, project_path, namespace, name
-  )
-  SELECT after.id, before.status, after.status, after.attempt, after.reason, after.borrowing, after.pool,
-    after.gpus, after.cpu_millis, after.memory_bytes, after.project_id,
-    (SELECT path::text FROM projects WHERE projects.id = after.project_id), after.namespace, after.name
-  FROM old_rows AS before
-  FULL JOIN new_rows AS after ON after.id = before.id
-  WHERE (before.status, before.attempt, before.borrowing)
-    IS DISTINCT FROM (after.status, after.attempt, after.borrowing);
-  RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION jobs_check_transitions IS 'Refuses transitions that are not allowed, and writes the others to job_events';
-
-CREATE FUNCTION jobs_record_arrival() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO job_events (
-    job_id, to_status, attempt, reason, borrowing, pool,
-    gpus, cpu_millis, memory_bytes, project_id, project_path, namespace, name
-  )
-  SELECT after.id, after.status, after.attempt, after.reason, after.borrowing, after.pool,
-    after.gpus, after.cpu_millis, after.memory_bytes, after.project_id,
-    (SELECT path::text FROM projects WHERE projects.id = after.project_id), after.namespace, after.name
-  FROM new_rows AS after;
-  RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION jobs_record_arrival IS 'Writes the arrival of jobs to job_events';
-
--- A live job has allocations of its whole gang, of its current attempt and no other; a reserved job has
--- reservations of its whole gang; no other job has either.
-CREATE FUNCTION jobs_check_capacity() RETURNS trigger
-LANGUAGE plpgsql AS $$
-DECLARE
-  refused record;
-BEGIN
-  SELECT job.name, job.status, job.attempt INTO refused
-  FROM new_rows AS job
-  WHERE CASE WHEN job_is_live(job.status) THEN job.parallelism ELSE 0 END IS DISTINCT FROM (
-      SELECT coalesce(sum(CASE WHEN allocation.attempt = job.attempt THEN allocation.pods END), 0)
-      FROM allocations AS allocation
-      WHERE allocation.job_id = job.id
-      HAVING count(*) FILTER (WHERE allocation.attempt <> job.attempt) = 0
-    )
-  LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'job % is % in attempt %, and its allocations do not say so',
-      refused.name, refused.status, refused.attempt
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
-  END IF;
   SELECT job.name, job.status INTO refused
-  FROM new_rows AS job
-  WHERE CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
-    <> (SELECT coalesce(sum(reservation.pods), 0) FROM reservations AS reservation WHERE reservation.job_id = job.id)
+  FROM jobs AS job
+  WHERE job.id = ANY (job_ids) AND CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
+    <> (SELECT coalesce(sum(pods), 0) FROM reservations WHERE reservations.job_id = job.id)
   LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'job % is %, and its reservations do not say so', refused.name, refused.status
+    RAISE EXCEPTION 'job % is %, and its reservations do not agree', refused.name, refused.status
       USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'jobs';
   END IF;
+END
+$$;
+COMMENT ON FUNCTION jobs_check_reservations IS 'Refuses jobs that disagree with their reservations: a reserved job has reservations for its whole gang, any other job has none';
+
+-- One function for arrivals and changes. On a change it computes, per row, what is refused and what follows;
+-- then it raises the first refusal, or applies the consequences.
+CREATE FUNCTION jobs_follow_change() RETURNS trigger
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  restored_at CONSTANT timestamptz := job_restored_at();
+  changed_identity text;
+  refused_transition text;
+  moved text;
+  unplaced text;
+  -- Ids of jobs that start or stop, whose allocations need new copies, that had or have reservations.
+  started uuid[];
+  stopped uuid[];
+  updated uuid[];
+  reserved uuid[];
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO job_events (
+      job_id, to_status, attempt, reason, borrowing, pool,
+      gpus, cpu_millis, memory_bytes, project_id, namespace, name
+    )
+    SELECT id, status, attempt, reason, borrowing, pool,
+      required_gpu, cpu_millis, memory_bytes, project_id, namespace, name
+    FROM new_rows;
+    SELECT array_agg(id) FILTER (WHERE job_is_live(status)), array_agg(id) FILTER (WHERE status = 'reserved')
+    INTO started, reserved
+    FROM new_rows;
+  ELSE
+    WITH change AS MATERIALIZED (
+      SELECT after.id, before.status AS old_status, after.status, before.attempt AS old_attempt, after.attempt,
+        after.reason, after.borrowing, after.pool, after.required_gpu, after.cpu_millis, after.memory_bytes,
+        after.project_id, after.namespace, after.name,
+        before.status <> after.status OR before.borrowing <> after.borrowing AS is_event,
+        (before.id, before.project_id, before.created_at)
+          IS DISTINCT FROM (after.id, after.project_id, after.created_at)
+          OR (before.parallelism, before.pod_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
+          IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
+          AS changes_identity,
+        CASE WHEN restored_at IS NULL THEN
+          -- Every start, and nothing else, counts the attempt up by one.
+          before.status <> after.status
+            AND (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
+            OR after.attempt <> before.attempt + (before.status <> after.status AND after.status = 'starting')::int
+        ELSE
+          -- A restored job only moves forward, and its allocations are written in a later attempt.
+          after.attempt < before.attempt OR before.active_project_id IS NULL
+            OR job_is_live(before.status) AND job_is_live(after.status)
+            OR job_is_live(after.status) AND after.attempt = before.attempt
+        END AS is_refused,
+        before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
+        job_is_live(after.status) AND NOT job_is_live(before.status) AS starts,
+        job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
+        job_is_live(before.status) AND job_is_live(after.status)
+          AND (before.pool, before.priority, before.borrowing, before.evictable, before.leaves_by)
+          IS DISTINCT FROM (after.pool, after.priority, after.borrowing, after.evictable, after.leaves_by)
+          AS updates_allocations,
+        before.status <> after.status AND 'reserved' IN (before.status, after.status) AS is_of_reservation
+      FROM old_rows AS before
+      FULL JOIN new_rows AS after ON after.id = before.id
+    ), event AS (
+      INSERT INTO job_events (
+        job_id, at, from_status, to_status, attempt, reason, borrowing, pool,
+        gpus, cpu_millis, memory_bytes, project_id, namespace, name
+      )
+      SELECT id, coalesce(restored_at, now()), old_status, status, attempt, reason, borrowing, pool,
+        required_gpu, cpu_millis, memory_bytes, project_id, namespace, name
+      FROM change
+      WHERE is_event
+    )
+    SELECT min(name) FILTER (WHERE changes_identity),
+      min(format('%s cannot go from %s (attempt %s) to %s (attempt %s)', name, old_status, old_attempt, status, attempt))
+        FILTER (WHERE is_refused),
+      min(name) FILTER (WHERE is_moved),
+      array_agg(id) FILTER (WHERE starts), array_agg(id) FILTER (WHERE stops),
+      array_agg(id) FILTER (WHERE updates_allocations), array_agg(id) FILTER (WHERE is_of_reservation)
+    INTO changed_identity, refused_transition, moved, started, stopped, updated, reserved
+    FROM change;
+
+    IF changed_identity IS NOT NULL THEN
+      RAISE EXCEPTION 'identity and demand of job % are fixed', changed_identity
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_identity_is_fixed', TABLE = 'jobs';
+    END IF;
+    IF refused_transition IS NOT NULL THEN
+      RAISE EXCEPTION 'job %', refused_transition
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_transition_allowed', TABLE = 'jobs';
+    END IF;
+    IF moved IS NOT NULL THEN
+      RAISE EXCEPTION 'job % is placed when it starts, and stays there', moved
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
+    END IF;
+  END IF;
+
+  IF started IS NOT NULL THEN
+    WITH placed AS (
+      INSERT INTO allocations (
+        job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
+        pool, gang_size, priority, borrowing, started_at, evictable, leaves_by
+      )
+      SELECT job.id, job.attempt, place.node, place.pods, place.pods * job.pod_gpus,
+        place.pods * job.pod_cpu_millis, place.pods * job.pod_memory_bytes,
+        job.pool, job.parallelism, job.priority, job.borrowing, job.admitted_at, job.evictable, job.leaves_by
+      FROM jobs AS job
+      CROSS JOIN LATERAL jsonb_to_recordset(job.placement) AS place (node text, pods int)
+      WHERE job.id = ANY (started)
+      RETURNING job_id, pods
+    )
+    SELECT min(format('%s starts with %s of its %s pods placed', job.name, coalesce(gang.pods, 0), job.parallelism))
+    INTO unplaced
+    FROM (SELECT id, name, parallelism FROM jobs WHERE id = ANY (started)) AS job
+    FULL JOIN (SELECT job_id, sum(pods) AS pods FROM placed GROUP BY job_id) AS gang ON gang.job_id = job.id
+    WHERE job.parallelism IS DISTINCT FROM gang.pods;
+    IF unplaced IS NOT NULL THEN
+      RAISE EXCEPTION 'job %', unplaced
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
+    END IF;
+  END IF;
+  IF stopped IS NOT NULL THEN
+    DELETE FROM allocations WHERE job_id = ANY (stopped);
+  END IF;
+  IF updated IS NOT NULL THEN
+    UPDATE allocations
+    SET pool = job.pool, priority = job.priority, borrowing = job.borrowing,
+      evictable = job.evictable, leaves_by = job.leaves_by
+    FROM jobs AS job
+    WHERE job.id = allocations.job_id AND allocations.job_id = ANY (updated);
+  END IF;
+  IF reserved IS NOT NULL THEN
+    PERFORM jobs_check_reservations(reserved);
+  END IF;
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION jobs_check_capacity IS 'Refuses jobs whose allocations or reservations do not agree with their status';
+COMMENT ON FUNCTION jobs_follow_change IS 'Refuses changes of jobs that are not allowed, and applies what follows from the others: history, allocations of jobs that start, stop or change, and the check of reservations';
 
-CREATE TRIGGER jobs_a_transitions AFTER UPDATE ON jobs
+CREATE TRIGGER jobs_follow_insert AFTER INSERT ON jobs
+REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION jobs_follow_change();
+CREATE TRIGGER jobs_follow_update AFTER UPDATE ON jobs
 REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-FOR EACH STATEMENT EXECUTE FUNCTION jobs_check_transitions();
-CREATE TRIGGER jobs_b_capacity_on_update AFTER UPDATE ON jobs
-REFERENCING NEW TABLE AS new_rows
-FOR EACH STATEMENT EXECUTE FUNCTION jobs_check_capacity();
-CREATE TRIGGER jobs_a_arrival AFTER INSERT ON jobs
-REFERENCING NEW TABLE AS new_rows
-FOR EACH STATEMENT EXECUTE FUNCTION jobs_record_arrival();
-CREATE TRIGGER jobs_b_capacity_on_insert AFTER INSERT ON jobs
-REFERENCING NEW TABLE AS new_rows
-FOR EACH STATEMENT EXECUTE FUNCTION jobs_check_capacity();
-
-CREATE FUNCTION jobs_refuse_row_change() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '% of job % in status % is refused', TG_OP, OLD.name, OLD.status
-    USING ERRCODE = 'check_violation', CONSTRAINT = TG_ARGV[0], TABLE = 'jobs';
-END
-$$;
-COMMENT ON FUNCTION jobs_refuse_row_change IS 'Trigger that refuses a change of a job; its argument names the rule';
-CREATE TRIGGER jobs_identity_is_fixed BEFORE UPDATE ON jobs FOR EACH ROW
-WHEN (
-  OLD.id <> NEW.id OR OLD.project_id <> NEW.project_id OR OLD.created_at <> NEW.created_at
-  OR (OLD.parallelism, OLD.pod_gpus, OLD.pod_cpu_millis, OLD.pod_memory_bytes)
-  IS DISTINCT FROM (NEW.parallelism, NEW.pod_gpus, NEW.pod_cpu_millis, NEW.pod_memory_bytes)
-)
-EXECUTE FUNCTION jobs_refuse_row_change('jobs_identity_is_fixed');
+FOR EACH STATEMENT EXECUTE FUNCTION jobs_follow_change();
 CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs FOR EACH ROW
-WHEN (OLD.status NOT IN ('succeeded', 'failed', 'cancelled'))
-EXECUTE FUNCTION jobs_refuse_row_change('jobs_only_ended_are_deleted');
+WHEN (NOT job_has_ended(OLD.status))
+EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
 
--- Stand for foreign keys to jobs and nodes, which would cost a lookup with a row lock per row, and
--- mix shared and exclusive locks on the nodes' rows: several times the cost of the statement itself.
+-- Allocations: written by the triggers on jobs only.
+CREATE TRIGGER allocations_of_live_jobs BEFORE INSERT OR DELETE ON allocations
+FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
+EXECUTE FUNCTION refuse_change('allocations_of_live_jobs', 'allocations follow from their jobs');
+CREATE TRIGGER allocations_not_changed BEFORE UPDATE OR TRUNCATE ON allocations
+FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
+EXECUTE FUNCTION refuse_change('allocations_not_changed', 'allocations follow from their jobs');
+
+-- A foreign key to nodes would mix shared and exclusive locks on the rows of nodes, at several times the cost of
+-- the statement itself, so this trigger checks that the node exists. A node that shrinks, and a pod of somebody
+-- else, are facts and pass; a commitment grows here and nowhere else, so the database refuses here to commit more
+-- than a node has. Nodes are locked in the order of their names, so two statements cannot deadlock over them.
 CREATE FUNCTION allocations_commit() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
-  touched integer;
+  refused record;
 BEGIN
-  IF EXISTS (
-    SELECT FROM new_rows AS allocation
-    LEFT JOIN jobs AS job ON job.id = allocation.job_id
-    WHERE job.id IS NULL OR NOT job_is_live(job.status) OR job.attempt <> allocation.attempt
-      OR (allocation.gpus, allocation.cpu_millis, allocation.memory_bytes) IS DISTINCT FROM (
-        allocation.pods * job.pod_gpus, allocation.pods * job.pod_cpu_millis, allocation.pods * job.pod_memory_bytes
-      )
-  ) THEN
-    RAISE EXCEPTION 'allocations are made for live jobs, for the current attempt and its demand'
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'allocations_of_live_jobs', TABLE = 'allocations';
-  END IF;
-  -- In the order of names, so that two statements on the same nodes cannot wait for each other.
-  PERFORM FROM nodes WHERE name IN (SELECT node_name FROM new_rows) ORDER BY name FOR NO KEY UPDATE;
-  UPDATE nodes
-  SET gpus_committed = gpus_committed + change.gpus,
-    cpu_millis_committed = cpu_millis_committed + change.cpu_millis,
-    memory_bytes_committed = memory_bytes_committed + change.memory_bytes,
-    pods_committed = pods_committed + change.pods
-  FROM (
+  WITH change AS MATERIALIZED (
     SELECT node_name, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis,
       sum(memory_bytes) AS memory_bytes, sum(pods) AS pods
-    FROM new_rows GROUP BY node_name
-  ) AS change
-  WHERE nodes.name = change.node_name;
-  GET DIAGNOSTICS touched = ROW_COUNT;
-  IF touched <> (SELECT count(DISTINCT node_name) FROM new_rows) THEN
-    RAISE EXCEPTION 'allocations are made on nodes that exist'
+    FROM new_rows
+    GROUP BY node_name
+  ), locked AS MATERIALIZED (
+    SELECT name FROM nodes WHERE name = ANY (ARRAY(SELECT node_name FROM change)) ORDER BY name FOR NO KEY UPDATE
+  ), committed AS (
+    UPDATE nodes
+    SET gpus_committed = gpus_committed + change.gpus,
+      cpu_millis_committed = cpu_millis_committed + change.cpu_millis,
+      memory_bytes_committed = memory_bytes_committed + change.memory_bytes,
+      pods_committed = pods_committed + change.pods
+    FROM locked
+    JOIN change ON change.node_name = locked.name
+    WHERE nodes.name = locked.name
+    RETURNING nodes.*,
+      change.gpus > 0 AND gpus_committed + gpus_other > gpus_allocatable
+        OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
+        OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
+        OR pods_committed + pods_other > pods_allocatable
+        AS is_too_much
+  )
+  SELECT change.node_name, committed.* INTO refused
+  FROM change
+  LEFT JOIN committed ON committed.name = change.node_name
+  WHERE committed.is_too_much IS NOT FALSE
+  ORDER BY change.node_name
+  LIMIT 1;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  IF refused.is_too_much IS NULL THEN
+    RAISE EXCEPTION 'node % does not exist', refused.node_name
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
-  RETURN NULL;
+  RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
+      DETAIL = format(
+        'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
+        refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
+        refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
+        refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
+        refused.pods_committed + refused.pods_other, refused.pods_allocatable
+      );
 END
 $$;
-COMMENT ON FUNCTION allocations_commit IS 'Adds new allocations to their nodes; refuses them without a live job, a node, or room';
+COMMENT ON FUNCTION allocations_commit IS 'Adds new allocations to the committed capacity of their nodes; refuses an unknown node, and more than a node has';
 
 CREATE FUNCTION allocations_release() RETURNS trigger
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  has_left boolean;
 BEGIN
-  -- A scalar subquery by id: a join on the status as well may walk the index of all live jobs for each row.
-  IF EXISTS (
-    SELECT FROM old_rows AS allocation
-    WHERE (
-      SELECT job_is_live(job.status) AND job.attempt = allocation.attempt
-      FROM jobs AS job
-      WHERE job.id = allocation.job_id
-    )
-  ) THEN
-    RAISE EXCEPTION 'a live job keeps its allocations'
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'allocations_of_live_jobs', TABLE = 'allocations';
-  END IF;
-  PERFORM FROM nodes WHERE name IN (SELECT node_name FROM old_rows) ORDER BY name FOR NO KEY UPDATE;
-  UPDATE nodes
-  SET gpus_committed = gpus_committed - change.gpus,
-    cpu_millis_committed = cpu_millis_committed - change.cpu_millis,
-    memory_bytes_committed = memory_bytes_committed - change.memory_bytes,
-    pods_committed = pods_committed - change.pods
-  FROM (
+  WITH change AS MATERIALIZED (
     SELECT node_name, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis,
       sum(memory_bytes) AS memory_bytes, sum(pods) AS pods
-    FROM old_rows GROUP BY node_name
-  ) AS change
-  WHERE nodes.name = change.node_name;
-  DELETE FROM nodes
-  WHERE name IN (SELECT node_name FROM old_rows) AND NOT present AND pods_committed = 0
-    AND NOT EXISTS (SELECT FROM reservations WHERE reservations.node_name = nodes.name);
+    FROM old_rows
+    GROUP BY node_name
+  ), locked AS MATERIALIZED (
+    SELECT name FROM nodes WHERE name = ANY (ARRAY(SELECT node_name FROM change)) ORDER BY name FOR NO KEY UPDATE
+  ), released AS (
+    UPDATE nodes
+    SET gpus_committed = gpus_committed - change.gpus,
+      cpu_millis_committed = cpu_millis_committed - change.cpu_millis,
+      memory_bytes_committed = memory_bytes_committed - change.memory_bytes,
+      pods_committed = pods_committed - change.pods
+    FROM locked
+    JOIN change ON change.node_name = locked.name
+    WHERE nodes.name = locked.name
+    RETURNING NOT present AND pods_committed = 0 AS is_left
+  )
+  SELECT bool_or(is_left) INTO has_left FROM released;
+  IF has_left THEN
+    DELETE FROM nodes
+    WHERE name = ANY (ARRAY(SELECT node_name FROM old_rows)) AND NOT present AND pods_committed = 0
+      AND NOT EXISTS (SELECT FROM reservations WHERE reservations.node_name = nodes.name);
+  END IF;
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION allocations_release IS 'Takes deleted allocations off their nodes; forgets a node that left the cluster with its last one';
+COMMENT ON FUNCTION allocations_release IS 'Subtracts deleted allocations from the committed capacity of their nodes; deletes a node that left the cluster with its last allocation';
 
 CREATE TRIGGER allocations_commit AFTER INSERT ON allocations
 REFERENCING NEW TABLE AS new_rows
@@ -210,28 +289,29 @@ FOR EACH STATEMENT EXECUTE FUNCTION allocations_commit();
 CREATE TRIGGER allocations_release AFTER DELETE ON allocations
 REFERENCING OLD TABLE AS old_rows
 FOR EACH STATEMENT EXECUTE FUNCTION allocations_release();
-CREATE TRIGGER allocations_not_changed BEFORE UPDATE OR TRUNCATE ON allocations
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('allocations_not_changed');
 
+-- Reservations: inserted and deleted together with the change of their job's status, never changed.
 CREATE FUNCTION reservations_check() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-  IF EXISTS (
-    SELECT FROM changed_rows AS reservation
-    JOIN jobs AS job ON job.id = reservation.job_id
-    WHERE CASE WHEN job.status = 'reserved' THEN job.parallelism ELSE 0 END
-      <> (SELECT coalesce(sum(pods), 0) FROM reservations WHERE reservations.job_id = job.id)
-  ) THEN
-    RAISE EXCEPTION 'a reserved job has reservations of its whole gang, no other job has any'
-      USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_reservations', TABLE = 'reservations';
-  END IF;
+  PERFORM jobs_check_reservations(ARRAY(SELECT DISTINCT job_id FROM changed_rows));
   RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION reservations_check IS 'Refuses reservations that do not agree with their job''s status';
+COMMENT ON FUNCTION reservations_check IS 'Refuses reservations that disagree with the status of their job';
 CREATE TRIGGER reservations_check_on_insert AFTER INSERT ON reservations
 REFERENCING NEW TABLE AS changed_rows
 FOR EACH STATEMENT EXECUTE FUNCTION reservations_check();
 CREATE TRIGGER reservations_check_on_delete AFTER DELETE ON reservations
 REFERENCING OLD TABLE AS changed_rows
 FOR EACH STATEMENT EXECUTE FUNCTION reservations_check();
+CREATE TRIGGER reservations_not_changed BEFORE UPDATE ON reservations FOR EACH ROW
+WHEN ((OLD.job_id, OLD.pods) IS DISTINCT FROM (NEW.job_id, NEW.pods))
+EXECUTE FUNCTION refuse_change('jobs_agree_with_reservations', 'reservations are released and made again, not changed');
+
+-- History.
+CREATE TRIGGER job_events_append_only BEFORE UPDATE OR TRUNCATE ON job_events
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_change('job_events_append_only', 'history is append-only');
+CREATE TRIGGER job_events_not_deleted BEFORE DELETE ON job_events
+FOR EACH STATEMENT WHEN (NOT history_is_pruned())
+EXECUTE FUNCTION refuse_change('job_events_append_only', 'history is append-only');

@@ -25,6 +25,7 @@ export type ErrorCode =
   | "ProjectHasJobs"
   | "ProjectNotFound"
   | "ReferenceNotFound"
+  | "SchemaChanged"
   | "SerializationFailed"
   | "TagTaken"
   | "TimedOut";

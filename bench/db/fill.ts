@@ -69,7 +69,9 @@ export async function emptyQueue(pool: Pool): Promise<void> {
     await client.query(
       "ALTER TABLE allocations DISABLE TRIGGER USER; ALTER TABLE job_events DISABLE TRIGGER USER",
     );
-    await client.query("TRUNCATE jobs, job_specs, allocations, holds, job_events, nodes CASCADE");
+    await client.query(
+      "TRUNCATE jobs, job_specs, allocations, reservations, job_events, nodes CASCADE",
+    );
     await client.query(
       "ALTER TABLE allocations ENABLE TRIGGER USER; ALTER TABLE job_events ENABLE TRIGGER USER",
     );

@@ -19,11 +19,11 @@ export function withoutRules(url: string): Pool {
   return createPool(ruleless.toString(), { maxConnections: 4 });
 }
 
-const columns = `job_id, from_status, to_status, attempt, reason, borrowing, pool, gpus, cpu_millis, memory_bytes,
+const columns = `job_id, from_status, to_status, attempt, reason, borrowing, pool, required_gpu, cpu_millis, memory_bytes,
   project_id, namespace, name`;
 
 const copies = `job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
-  pool, gang, priority, borrowing, started_at, evictable`;
+  pool, gang_size, priority, borrowing, started_at, evictable`;
 
 const admitPlainly = (db: Queryable, ids: readonly string[], nodes: readonly string[]) =>
   db.query(
@@ -37,12 +37,12 @@ const admitPlainly = (db: Queryable, ids: readonly string[], nodes: readonly str
       RETURNING jobs.*, wanted.node
     ), placed AS (
       INSERT INTO allocations (${copies})
-      SELECT id, attempt, node, 1, gpus, cpu_millis, memory_bytes,
+      SELECT id, attempt, node, 1, required_gpu, cpu_millis, memory_bytes,
         pool, parallelism, priority, borrowing, admitted_at, true
       FROM admitted
     ), event AS (
       INSERT INTO job_events (${columns})
-      SELECT id, 'pending', status, attempt, reason, borrowing, pool, gpus, cpu_millis, memory_bytes, project_id,
+      SELECT id, 'pending', status, attempt, reason, borrowing, pool, required_gpu, cpu_millis, memory_bytes, project_id,
         namespace, name
       FROM admitted
     ), committed AS (
@@ -52,7 +52,7 @@ const admitPlainly = (db: Queryable, ids: readonly string[], nodes: readonly str
         memory_bytes_committed = memory_bytes_committed + change.memory_bytes,
         pods_committed = pods_committed + change.pods
       FROM (
-        SELECT node, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes, count(*) AS pods
+        SELECT node, sum(required_gpu) AS gpus, sum(cpu_millis) AS cpu_millis, sum(memory_bytes) AS memory_bytes, count(*) AS pods
         FROM admitted GROUP BY node
       ) AS change
       WHERE nodes.name = change.node
@@ -74,7 +74,7 @@ const endPlainly = (db: Queryable, ids: readonly string[]) =>
       DELETE FROM allocations WHERE job_id = ANY ($1::uuid[]) RETURNING *
     ), event AS (
       INSERT INTO job_events (${columns})
-      SELECT id, 'starting', status, attempt, reason, borrowing, pool, gpus, cpu_millis, memory_bytes, project_id,
+      SELECT id, 'starting', status, attempt, reason, borrowing, pool, required_gpu, cpu_millis, memory_bytes, project_id,
         namespace, name
       FROM ended
     ), released AS (

@@ -1,9 +1,10 @@
-// Command cluster is the whole local control plane in one binary. The name it
-// is called by chooses the part, so that what the parts share (most of
-// Kubernetes) is compiled and linked once.
+// Command cluster is the whole local control plane, and the kubelet of real
+// nodes, in one binary. The name it is called by chooses the part, so that what
+// the parts share (most of Kubernetes) is compiled and linked once.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // parts must match the list of names in dev/local/toolchain.ts, which makes a
@@ -33,6 +35,7 @@ var parts = map[string]func() int{
 	"kube-controller-manager": func() int { return cli.Run(controllermanager.NewControllerManagerCommand()) },
 	"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 	"kubectl":                 runKubectl,
+	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
 	"kwok":                    runKwok,
 	"certs":                   runCerts,
 }

@@ -1,4 +1,4 @@
-/** A local Kubernetes cluster: real control plane, simulated nodes. */
+/** A local Kubernetes cluster: real control plane, simulated nodes, and real ones where they are asked for. */
 import { join, resolve } from "node:path";
 import { issueUser } from "./certificates.ts";
 import type { ComponentName } from "./components.ts";
@@ -13,11 +13,20 @@ import {
 } from "./control-plane.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
 import { addNodes, type NodeSpec } from "./nodes.ts";
+import { type NodeMonitoring, type PlaneSettings, usualMonitoring } from "./plane-settings.ts";
+import type { RealNode } from "./real-nodes/real-node.ts";
+import {
+  type RealNodesSpec,
+  startRealNodes,
+  stopRecordedRealNodes,
+} from "./real-nodes/real-nodes.ts";
+import { requireRealNodes } from "./real-nodes/requirements.ts";
 import { ensureToolchain } from "./control-plane-build.ts";
 import { waitFor } from "./wait.ts";
 
 export type { ComponentName } from "./components.ts";
 export type { NodeSpec, NodeTaint } from "./nodes.ts";
+export type { RealNode } from "./real-nodes/real-node.ts";
 
 export interface ClusterOptions {
   /** Data, certificates and logs; what a former cluster left there is used again. */
@@ -26,6 +35,10 @@ export interface ClusterOptions {
   readonly nodes?: number;
   /** Default 8. */
   readonly gpusPerNode?: number;
+  /** Nodes with a kubelet and containers, named real-1, real-2, ...; default none. */
+  readonly realNodes?: RealNodesSpec;
+  /** Default with real nodes: what Kubernetes does by itself. Without them: nodes stay ready. */
+  readonly nodeMonitoring?: NodeMonitoring;
   /** Lives on when this process ends; without it the cluster dies with this process, even on SIGKILL. */
   readonly background?: boolean;
   readonly onProgress?: (line: string) => void;
@@ -38,9 +51,12 @@ export interface Cluster {
   readonly kubeconfig: string;
   /** Path of a kubectl of the same version. */
   readonly kubectl: string;
+  readonly realNodes: readonly RealNode[];
   readonly pids: Readonly<Partial<Record<ComponentName, number>>>;
   /** Fulfils when all of them accept pods; nodes that are there already are left as they are. */
   addNodes(spec: NodeSpec): Promise<string[]>;
+  /** As addNodes; for a cluster that was started with real nodes. */
+  addRealNodes(spec: RealNodesSpec): Promise<readonly RealNode[]>;
   /** Path of a kubeconfig of another user, for tests of what they may do. */
   user(name: string, groups?: readonly string[]): Promise<string>;
   /** SIGKILL and SIGTERM wait until the component is gone. */
@@ -55,24 +71,43 @@ export interface Cluster {
 const accountTimeoutMs = 60_000;
 
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  if (options.realNodes) requireRealNodes();
   const toolchain = await ensureToolchain();
   const { background = false, onProgress = () => undefined } = options;
+  const settings = settingsOf(options);
   const directory = resolve(options.directory);
-  const plane = await startControlPlane(toolchain, directory, { background, onProgress });
+  const plane = await startControlPlane(toolchain, directory, { settings, background, onProgress });
   try {
     onProgress("the API server is ready; adding nodes");
-    await Promise.all([fillWithNodes(plane, options), waitForDefaultAccount(plane)]);
+    const [realNodes] = await Promise.all([
+      startRealNodes(plane, options.realNodes),
+      fillWithNodes(plane, options),
+      waitForDefaultAccount(plane),
+    ]);
+    return clusterOf(plane, realNodes);
   } catch (error) {
-    await stopControlPlane(plane);
+    await stopCluster(plane);
     throw error;
   }
-  return clusterOf(plane);
+}
+
+function settingsOf({ realNodes, nodeMonitoring }: ClusterOptions): PlaneSettings {
+  const monitoring = nodeMonitoring ?? (realNodes && usualMonitoring);
+  return {
+    realNodes: realNodes !== undefined,
+    ...(monitoring === undefined ? {} : { nodeMonitoring: monitoring }),
+  };
+}
+
+async function stopCluster(plane: ControlPlane): Promise<void> {
+  await stopRecordedRealNodes(plane.layout.directory);
+  await stopControlPlane(plane);
 }
 
 /** The cluster that was started in the background in this folder; undefined when it does not work (any more). */
 export async function attachCluster(directory: string): Promise<Cluster | undefined> {
   const plane = await attachControlPlane(await ensureToolchain(), resolve(directory));
-  return plane && clusterOf(plane);
+  return plane && clusterOf(plane, []);
 }
 
 async function fillWithNodes(plane: ControlPlane, options: ClusterOptions): Promise<void> {
@@ -88,21 +123,35 @@ const waitForDefaultAccount = ({ api }: ControlPlane): Promise<boolean> =>
     { what: "the default service account", timeoutMs: accountTimeoutMs },
   );
 
-const clusterOf = (plane: ControlPlane): Cluster => ({
+const clusterOf = (plane: ControlPlane, realNodes: readonly RealNode[]): Cluster => ({
   directory: plane.layout.directory,
   server: plane.layout.server,
   kubeconfig: plane.layout.kubeconfig,
   kubectl: plane.toolchain.kubectl,
+  realNodes,
   get pids() {
     return Object.fromEntries([...plane.processes].map(([name, { pid }]) => [name, pid]));
   },
   addNodes: (spec) => addNodes(plane.api, spec),
+  addRealNodes: (spec) => addRealNodes(plane, spec),
   user: (name, groups = []) => addUser(plane, name, groups),
   kill: (component, signal) => signalComponent(plane, component, signal),
   restart: (component) => restartComponent(plane, component),
   compact: () => compactHistory(plane),
-  stop: () => stopControlPlane(plane),
+  stop: () => stopCluster(plane),
 });
+
+async function addRealNodes(
+  plane: ControlPlane,
+  spec: RealNodesSpec,
+): Promise<readonly RealNode[]> {
+  if (!plane.settings.realNodes) {
+    throw new Error(
+      "the cluster was started without real nodes, and cannot have any; start it anew",
+    );
+  }
+  return startRealNodes(plane, spec);
+}
 
 async function addUser(
   { layout, toolchain }: ControlPlane,

@@ -1,7 +1,10 @@
 /** The command line of each component of a local cluster. */
 import { join } from "node:path";
 import type { ClusterLayout } from "./cluster-layout.ts";
+import { egressFile } from "./egress.ts";
+import { simulatedNode } from "./nodes.ts";
 import { projectRoot } from "./paths.ts";
+import type { PlaneSettings } from "./plane-settings.ts";
 
 export const componentNames = [
   "etcd",
@@ -13,10 +16,15 @@ export const componentNames = [
 
 export type ComponentName = (typeof componentNames)[number];
 
+/** The user as whom the API server calls kubelets. */
+export const kubeletClient = "kube-apiserver-kubelet-client";
+
 /** Nobody shares a local cluster, so nothing is throttled. */
 const unthrottled = ["--kube-api-qps=2000", "--kube-api-burst=2000"];
 
-const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => readonly string[]>> = {
+type Arguments = (layout: ClusterLayout, settings: PlaneSettings) => readonly string[];
+
+const argumentsOf: Readonly<Record<ComponentName, Arguments>> = {
   etcd: ({ directory, ports }) => [
     "--name=local",
     `--data-dir=${join(directory, "etcd")}`,
@@ -30,7 +38,7 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
     `--quota-backend-bytes=${8 * 1024 ** 3}`,
     "--log-level=warn",
   ],
-  "kube-apiserver": ({ certificates, ports }) => [
+  "kube-apiserver": ({ certificates, directory, ports }, settings) => [
     `--etcd-servers=${loopback(ports.etcdClient)}`,
     "--bind-address=127.0.0.1",
     `--secure-port=${ports.apiServer}`,
@@ -41,7 +49,8 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
     `--service-account-key-file=${join(certificates, "service-account.key")}`,
     `--service-account-signing-key-file=${join(certificates, "service-account.key")}`,
     "--service-cluster-ip-range=10.0.0.0/24",
-    "--authorization-mode=RBAC",
+    ...(settings.realNodes ? kubeletFlags(directory, certificates) : ["--authorization-mode=RBAC"]),
+    ...tolerationFlags(settings),
     "--allow-privileged=true",
     "--enable-priority-and-fairness=false",
     "--max-requests-inflight=0",
@@ -52,7 +61,7 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
     "--endpoint-reconciler-type=none",
     "--feature-gates=APIServerIdentity=false,UnknownVersionInteroperabilityProxy=false",
   ],
-  "kube-controller-manager": ({ certificates, kubeconfig }) => [
+  "kube-controller-manager": ({ certificates, kubeconfig }, settings) => [
     `--kubeconfig=${kubeconfig}`,
     "--leader-elect=false",
     `--service-account-private-key-file=${join(certificates, "service-account.key")}`,
@@ -60,9 +69,7 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
     "--use-service-account-credentials",
     "--secure-port=0",
     "--profiling=false",
-    // The nodes send no heartbeats (see dev/cluster/stages.yaml), and never stop to be ready by themselves.
-    "--node-monitor-grace-period=87600h",
-    "--node-startup-grace-period=87600h",
+    ...monitoringFlags(settings),
     ...unthrottled,
   ],
   "kube-scheduler": ({ kubeconfig }) => [
@@ -72,18 +79,50 @@ const argumentsOf: Readonly<Record<ComponentName, (layout: ClusterLayout) => rea
     "--profiling=false",
     ...unthrottled,
   ],
-  kwok: ({ kubeconfig, ports }) => [
+  kwok: ({ kubeconfig, ports }, { realNodes }) => [
     `--kubeconfig=${kubeconfig}`,
-    "--manage-all-nodes=true",
+    `--manage-all-nodes=${!realNodes}`,
+    ...(realNodes ? [`--manage-nodes-with-annotation-selector=${simulatedNode.join("=")}`] : []),
     `--config=${join(projectRoot, "dev", "cluster", "stages.yaml")}`,
     `--server-address=127.0.0.1:${ports.kwok}`,
-    "--node-lease-duration-seconds=0",
+    // Beside real nodes the controller manager may wait for heartbeats.
+    `--node-lease-duration-seconds=${realNodes ? 40 : 0}`,
     // Pod addresses: KWOK does not reuse those outside of its range, and its default holds 254.
     "--cidr=10.128.0.0/9",
   ],
 };
 
+/** The API server and kubelets know each other by certificates; a kubelet may change its own node and pods alone. */
+const kubeletFlags = (directory: string, certificates: string): string[] => [
+  "--authorization-mode=Node,RBAC",
+  "--enable-admission-plugins=NodeRestriction",
+  `--kubelet-client-certificate=${join(certificates, `${kubeletClient}.crt`)}`,
+  `--kubelet-client-key=${join(certificates, `${kubeletClient}.key`)}`,
+  // By default it asks a resolver for the node's name.
+  "--kubelet-preferred-address-types=InternalIP",
+  `--egress-selector-config-file=${egressFile(directory)}`,
+];
+
+const tolerationFlags = ({ nodeMonitoring }: PlaneSettings): string[] =>
+  nodeMonitoring === undefined
+    ? []
+    : ["not-ready", "unreachable"].map(
+        (taint) => `--default-${taint}-toleration-seconds=${nodeMonitoring.tolerationSeconds}`,
+      );
+
+/** Without heartbeats (see dev/cluster/stages.yaml) nodes must never stop to be ready by themselves. */
+const monitoringFlags = ({ nodeMonitoring }: PlaneSettings): string[] =>
+  nodeMonitoring === undefined
+    ? ["--node-monitor-grace-period=87600h", "--node-startup-grace-period=87600h"]
+    : [
+        `--node-monitor-grace-period=${nodeMonitoring.gracePeriodSeconds}s`,
+        `--node-monitor-period=${nodeMonitoring.periodSeconds}s`,
+      ];
+
 const loopback = (port: number): string => `http://127.0.0.1:${port}`;
 
-export const componentArguments = (name: ComponentName, layout: ClusterLayout): readonly string[] =>
-  argumentsOf[name](layout);
+export const componentArguments = (
+  name: ComponentName,
+  layout: ClusterLayout,
+  settings: PlaneSettings,
+): readonly string[] => argumentsOf[name](layout, settings);

@@ -15,6 +15,7 @@ const parts = [
   "kube-controller-manager",
   "kube-scheduler",
   "kubectl",
+  "kubelet",
   "kwok",
   "certs",
 ] as const;
@@ -49,6 +50,7 @@ const toolchainIn = (folder: string): Toolchain => ({
   "kube-controller-manager": join(folder, "kube-controller-manager"),
   "kube-scheduler": join(folder, "kube-scheduler"),
   kubectl: join(folder, "kubectl"),
+  kubelet: join(folder, "kubelet"),
   kwok: join(folder, "kwok"),
   certs: join(folder, "certs"),
 });

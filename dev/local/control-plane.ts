@@ -2,11 +2,18 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createApiClient, type ApiClient } from "./api-client.ts";
-import { ensureCertificates } from "./certificates.ts";
+import { ensureCertificates, issueUser } from "./certificates.ts";
 import { type ClusterLayout, existingLayout, layOut } from "./cluster-layout.ts";
-import { componentArguments, type ComponentName, componentNames } from "./components.ts";
+import {
+  componentArguments,
+  type ComponentName,
+  componentNames,
+  kubeletClient,
+} from "./components.ts";
 import { type Daemon, endOfLog, startDaemon, unlessItDies } from "./daemon.ts";
+import { writeEgressConfiguration } from "./egress.ts";
 import { writeKubeconfig } from "./kubeconfig.ts";
+import { type PlaneSettings, readSettings, writeSettings } from "./plane-settings.ts";
 import { readProcesses, recordProcess, writeProcesses } from "./process-file.ts";
 import { endProcess, isRunning, type ProcessRecord, sendSignal } from "./processes.ts";
 import type { Toolchain } from "./control-plane-build.ts";
@@ -15,12 +22,14 @@ import { waitFor } from "./wait.ts";
 export interface ControlPlane {
   readonly layout: ClusterLayout;
   readonly toolchain: Toolchain;
+  readonly settings: PlaneSettings;
   readonly background: boolean;
   readonly api: ApiClient;
   readonly processes: Map<ComponentName, ProcessRecord>;
 }
 
 export interface StartOptions {
+  readonly settings: PlaneSettings;
   readonly background: boolean;
   readonly onProgress: (line: string) => void;
 }
@@ -32,16 +41,18 @@ const startAttempts = 3;
 export async function startControlPlane(
   toolchain: Toolchain,
   directory: string,
-  { background, onProgress }: StartOptions,
+  { settings, background, onProgress }: StartOptions,
 ): Promise<ControlPlane> {
   refuseSecond(directory);
   mkdirSync(directory, { recursive: true });
   await ensureCertificates(toolchain.certs, join(directory, "certificates"));
+  writeSettings(directory, settings);
+  if (settings.realNodes) await prepareForRealNodes(toolchain, directory);
   for (let attempt = 1; ; attempt += 1) {
     const layout = await layOut(directory);
     const { certificates, kubeconfig, server } = layout;
     writeKubeconfig(kubeconfig, { server, certificates, user: "admin" });
-    const plane = describe(toolchain, layout, background);
+    const plane = describe(toolchain, layout, settings, background);
     onProgress(`starting the control plane at ${server}`);
     try {
       await startComponents(plane);
@@ -62,7 +73,7 @@ export async function attachControlPlane(
   const layout = existingLayout(directory);
   const records = readProcesses(directory).filter(isRunning);
   if (!layout || records.length < componentNames.length) return undefined;
-  const plane = describe(toolchain, layout, true);
+  const plane = describe(toolchain, layout, readSettings(directory), true);
   for (const name of componentNames) {
     const record = records.find((candidate) => candidate.name === name);
     if (record) plane.processes.set(name, record);
@@ -70,6 +81,12 @@ export async function attachControlPlane(
   if (await isReady(plane).catch(() => false)) return plane;
   await plane.api.close();
   return undefined;
+}
+
+async function prepareForRealNodes(toolchain: Toolchain, directory: string): Promise<void> {
+  const certificates = join(directory, "certificates");
+  await issueUser(toolchain.certs, certificates, kubeletClient, ["system:masters"]);
+  writeEgressConfiguration(directory);
 }
 
 function refuseSecond(directory: string): void {
@@ -82,10 +99,12 @@ function refuseSecond(directory: string): void {
 const describe = (
   toolchain: Toolchain,
   layout: ClusterLayout,
+  settings: PlaneSettings,
   background: boolean,
 ): ControlPlane => ({
   layout,
   toolchain,
+  settings,
   background,
   api: createApiClient(layout.server, layout.certificates),
   processes: new Map(),
@@ -117,11 +136,11 @@ async function unlessOneDies<T>(
 }
 
 function startComponent(plane: ControlPlane, name: ComponentName): Daemon<ComponentName> {
-  const { layout, toolchain, background, processes } = plane;
+  const { layout, toolchain, settings, background, processes } = plane;
   const daemon = startDaemon({
     name,
     command: toolchain[name],
-    args: componentArguments(name, layout),
+    args: componentArguments(name, layout, settings),
     logFile: logOf(layout, name),
     // KWOK would read the user's own configuration from there as well.
     env: { KWOK_WORKDIR: layout.directory },

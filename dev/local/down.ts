@@ -7,6 +7,7 @@ import { removeEnvironment } from "./env-file.ts";
 import { withLock } from "./lock.ts";
 import { localFolder } from "./paths.ts";
 import { removePostgresData, stopRecordedPostgres } from "./postgres.ts";
+import { stopRecordedRealNodes } from "./real-nodes/real-nodes.ts";
 import { parseDownArguments } from "./settings.ts";
 
 await runCommand(async () => {
@@ -19,6 +20,7 @@ async function down(remove: boolean): Promise<void> {
   const cluster = join(localFolder, "cluster");
   const postgres = join(localFolder, "postgres");
   const stopped = [
+    ...(await stopRecordedRealNodes(cluster)),
     ...(await stopRecordedControlPlane(cluster)),
     ...(await stopRecordedPostgres(postgres)),
   ];

@@ -29,11 +29,12 @@ export async function goBuild(
   moduleFolder: string,
   args: readonly string[],
   onLine: (line: string) => void,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<void> {
-  // CGO would make the binary depend on this machine's C library, for nothing that is used here.
+  // CGO would make the binary depend on this machine's C library; whoever needs it asks for it.
   const child = spawn("go", ["build", ...args], {
     cwd: moduleFolder,
-    env: { ...process.env, CGO_ENABLED: "0" },
+    env: { ...process.env, CGO_ENABLED: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });

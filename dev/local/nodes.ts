@@ -25,13 +25,20 @@ export interface NodeTaint {
 export interface NodeManifest {
   readonly apiVersion: "v1";
   readonly kind: "Node";
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
   readonly spec: { readonly taints?: readonly NodeTaint[] };
   readonly status: {
     readonly capacity: Readonly<Record<string, string>>;
     readonly allocatable: Readonly<Record<string, string>>;
   };
 }
+
+/** The annotation by which KWOK knows its own among real nodes. */
+export const simulatedNode = ["kwok.x-k8s.io/node", "fake"] as const;
 
 export function nodeManifests(spec: NodeSpec): readonly NodeManifest[] {
   const { count, namePrefix = "node-", taints } = spec;
@@ -46,7 +53,11 @@ export function nodeManifests(spec: NodeSpec): readonly NodeManifest[] {
     return {
       apiVersion: "v1",
       kind: "Node",
-      metadata: { name, labels: { ...standardLabels(name), ...poolLabel(spec), ...spec.labels } },
+      metadata: {
+        name,
+        labels: { ...standardLabels(name), ...poolLabel(spec), ...spec.labels },
+        annotations: Object.fromEntries([simulatedNode]),
+      },
       spec: taints === undefined ? {} : { taints },
       status: { capacity: resources, allocatable: resources },
     };

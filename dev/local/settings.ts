@@ -1,9 +1,12 @@
 /** What the command line and the environment ask of `local:up`. */
 import { parseArgs } from "node:util";
+import { maxRealNodes } from "./real-nodes/addresses.ts";
 
 export interface UpArguments {
   readonly nodes: number;
   readonly gpusPerNode: number;
+  /** Beside the simulated ones. */
+  readonly realNodes: number;
 }
 
 /** Bad arguments: the message is for the user, who sees nothing else. */
@@ -15,10 +18,15 @@ const maxNodes = 5_000;
 const maxGpus = 64;
 
 export function parseUpArguments(args: readonly string[]): UpArguments {
-  const values = parse(args, { nodes: { type: "string" }, "gpus-per-node": { type: "string" } });
+  const values = parse(args, {
+    nodes: { type: "string" },
+    "gpus-per-node": { type: "string" },
+    "real-nodes": { type: "string" },
+  });
   return {
     nodes: wholeNumber("--nodes", values["nodes"], 3, maxNodes),
     gpusPerNode: wholeNumber("--gpus-per-node", values["gpus-per-node"], 8, maxGpus),
+    realNodes: wholeNumber("--real-nodes", values["real-nodes"], 0, maxRealNodes),
   };
 }
 

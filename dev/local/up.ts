@@ -1,5 +1,7 @@
 /** `npm run local:up`: control plane, nodes and PostgreSQL in the background. */
 import { join } from "node:path";
+import { checkSchema } from "../../src/db/client/migrate.ts";
+import { RotaError } from "../../src/errors.ts";
 import { attachCluster, type Cluster, startCluster } from "./cluster.ts";
 import { runCommand } from "./command.ts";
 import { stopRecordedControlPlane } from "./control-plane.ts";
@@ -16,10 +18,13 @@ import { installCrds } from "./install-crds.ts";
 import { withLock } from "./lock.ts";
 import { localFolder } from "./paths.ts";
 import { attachPostgres, startPostgres, stopRecordedPostgres } from "./postgres.ts";
+import { stopRecordedRealNodes } from "./real-nodes/real-nodes.ts";
+import { requireRealNodes } from "./real-nodes/requirements.ts";
 import { parseUpArguments, type UpArguments } from "./settings.ts";
 
 await runCommand(async () => {
   const asked = parseUpArguments(process.argv.slice(2));
+  if (asked.realNodes > 0) requireRealNodes();
   await withLock(join(localFolder, "lock"), () => up(asked));
 });
 
@@ -54,7 +59,20 @@ async function localDatabase(): Promise<string> {
   if (!running) await stopRecordedPostgres(directory);
   const { url } = running ?? (await startPostgres({ directory, background: true }));
   console.log(`PostgreSQL: ${running ? "runs already" : "started"}, ${withoutPassword(url)}`);
+  await checkLocalSchema(url);
   return url;
+}
+
+async function checkLocalSchema(url: string): Promise<void> {
+  try {
+    await checkSchema(url);
+  } catch (error) {
+    if (!(error instanceof RotaError) || error.code !== "SchemaChanged") throw error;
+    throw new Error(
+      "the local database was made by an earlier schema: run `npm run local:down -- --delete`, then `npm run local:up`",
+      { cause: error },
+    );
+  }
 }
 
 async function localCluster(asked: UpArguments): Promise<ClusterPart> {
@@ -68,20 +86,23 @@ async function localCluster(asked: UpArguments): Promise<ClusterPart> {
 
 type ClusterPart = Pick<LocalEnvironment, "kubeconfig" | "kubectl">;
 
-async function growCluster(cluster: Cluster, { nodes, gpusPerNode }: UpArguments) {
+async function growCluster(cluster: Cluster, { nodes, gpusPerNode, realNodes }: UpArguments) {
   await cluster.addNodes({ count: nodes, gpus: gpusPerNode });
+  if (realNodes > 0) await cluster.addRealNodes({ count: realNodes, gpusPerNode });
   console.log(`Cluster: runs already, ${cluster.server}`);
   return cluster;
 }
 
-async function startAgain(directory: string, { nodes, gpusPerNode }: UpArguments) {
+async function startAgain(directory: string, { nodes, gpusPerNode, realNodes }: UpArguments) {
+  await stopRecordedRealNodes(directory);
   const leftovers = await stopRecordedControlPlane(directory);
   if (leftovers.length > 0) console.log("Cluster: parts of it had ended; starting it again");
   const started = performance.now();
-  const cluster = await startCluster({ directory, nodes, gpusPerNode, background: true });
+  const real = realNodes > 0 ? { realNodes: { count: realNodes, gpusPerNode } } : {};
+  const cluster = await startCluster({ directory, nodes, gpusPerNode, ...real, background: true });
   const elapsed = formatElapsed(performance.now() - started);
   console.log(
-    `Cluster: started in ${elapsed}, ${cluster.server}, ${nodes} nodes of ${gpusPerNode} GPUs`,
+    `Cluster: started in ${elapsed}, ${cluster.server}, ${nodes} simulated and ${realNodes} real nodes of ${gpusPerNode} GPUs`,
   );
   return cluster;
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
+import { checkSchema } from "../../src/db/client/migrate.ts";
 import { clientFor, filesOf } from "./kube-client.ts";
 import { localFolder } from "./paths.ts";
 
@@ -68,6 +69,7 @@ export async function checkDatabase(url: string): Promise<void> {
     client.on("error", () => undefined);
     await client.connect();
     await client.end();
+    await checkSchema(url);
   } catch (error) {
     throw new Error(`DATABASE_URL (${withoutPassword(url)}) cannot be used: ${reasonOf(error)}`, {
       cause: error,

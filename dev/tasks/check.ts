@@ -1,4 +1,4 @@
-/** `npm run check`: types, lint, format, layering, licences, migrations, generated files; runs all of them and fails when any fails. */
+/** `npm run check`: types, lint, format, layering, licences, migrations, generated files, links; runs all of them and fails when any fails. */
 import { run } from "./shell.ts";
 
 const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -9,6 +9,7 @@ const checks: Readonly<Record<string, readonly [string, ...string[]]>> = {
   licences: ["node", "dev/tasks/licences.ts"],
   migrations: ["node", "dev/tasks/migrations.ts"],
   "generated files": ["node", "dev/tasks/generate.ts", "--check"],
+  links: ["node", "dev/tasks/links.ts"],
 };
 
 const failed = Object.entries(checks).filter(([name, [command, ...args]]) => {

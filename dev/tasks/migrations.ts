@@ -3,11 +3,8 @@
  * says which operators are to be stopped first. Part of `npm run check`.
  */
 import { globSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { projectRoot } from "./shell.ts";
-
-/** Those up to here were on their way before the rule; an upgrade from 0.1.0 stops the operator (docs/operations/upgrade.md). */
-const lastWithoutRule = 17;
 
 /** As in `-- contract: stop operators older than 0.3.0`. */
 const contract = /^-- contract: stop operators older than \d+\.\d+\.\d+$/m;
@@ -44,7 +41,6 @@ export const isContract = (sql: string): boolean => contract.test(sql);
 if (import.meta.main) {
   const files = globSync("migrations/*.sql", { cwd: projectRoot }).sort();
   const refused = files
-    .filter((file) => Number.parseInt(basename(file), 10) > lastWithoutRule)
     .map((file) => [file, readFileSync(join(projectRoot, file), "utf8")] as const)
     .filter(([, sql]) => !isContract(sql) && takenAway(sql).length > 0);
   for (const [file, sql] of refused) console.error(`${file}: ${takenAway(sql).join(", ")}`);

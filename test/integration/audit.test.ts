@@ -169,7 +169,7 @@ describe("audit", () => {
 
     it("claims per kind by the index that leads with project and kind", async () => {
       const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perSignature: 8 }));
-      expect(plan).to.include("jobs_queue_by_kind_idx").and.not.include("Seq Scan");
+      expect(plan).to.include("jobs_queue_by_signature_idx").and.not.include("Seq Scan");
     });
 
     const admitAndEnd = async (db: Queryable): Promise<void> => {

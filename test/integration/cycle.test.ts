@@ -1,7 +1,6 @@
 /** Cycles on a real database, with an API server that answers dry runs as the test says. */
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
-import { reservationJobs } from "../../src/db/jobs/reservations.ts";
 import { beginEnding } from "../../src/db/jobs/attempts.ts";
 import { type PlanInput, replacePlan } from "../../src/db/tenants/plans.ts";
 import { type Clock, systemClock } from "../../src/runtime/clock.ts";
@@ -16,7 +15,7 @@ import {
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addNode, addProject } from "../support/fixtures.ts";
+import { addJob, addNode, addProject, reserve } from "../support/fixtures.ts";
 
 const owner = { kind: "Group", name: "vision" } as const;
 const gpus = (count: number) => ({ gpus: count, cpuMillis: 1000, memoryBytes: 2 ** 30 });
@@ -119,7 +118,7 @@ describe("cycle", () => {
       perPod: gpus(8),
     });
     const reservation = { id: waiting, attempt: 0, borrowing: false };
-    await reservationJobs(pool, [{ ...reservation, placements: [{ node: "n2", pods: 1 }] }], -1);
+    await reserve(pool, { ...reservation, placements: [{ node: "n2", pods: 1 }] }, -1);
     const runner = await addJob(pool, project, { name: "runner", perPod: gpus(1) });
     const start = { id: runner, attempt: 0, borrowing: true };
     await admitJobs(pool, [{ ...start, placements: [{ node: "n1", pods: 1 }] }]);
@@ -239,7 +238,7 @@ describe("cycle", () => {
     }
     const { rows } = await pool.query<{ id: string }>("SELECT id FROM jobs WHERE name = 'ends'");
     const end = { reason: "Suspended", message: "", counts: false } as const;
-    await beginEnding(pool, { id: rows[0]?.id ?? "", attempt: 1 }, end);
+    await beginEnding(pool, { id: rows[0]?.id ?? "", attempt: 1 }, end, 300);
     const urgent = { name: "urgent", priority: 100, preempts: true, perPod: gpus(8) };
     await addJob(pool, project, urgent);
     const told: string[] = [];

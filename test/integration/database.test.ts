@@ -1,10 +1,8 @@
 /** Opening the database: migrations, transactions with retries, errors by name, the schema's own rules. */
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { randomUUID } from "node:crypto";
 import { expect } from "chai";
-import { cancelJob } from "../../src/db/jobs/attempts.ts";
 import { migrate, migrationsDirectory } from "../../src/db/client/migrate.ts";
 import {
   createPool,
@@ -50,37 +48,18 @@ describe("migrations", () => {
     expect((await rejection(migrate(database.url))).code).to.equal("DatabaseTooNew");
   });
 
-  it("take along jobs that run", async () => {
-    const old = await createEmptyDatabase();
-    const before = mkdtempSync(join(tmpdir(), "rota-migrations-"));
-    for (const file of readdirSync(migrationsDirectory).filter((name) => name < "0012"))
-      cpSync(join(migrationsDirectory, file), join(before, file));
-    await migrate(old.url, before);
-    rmSync(before, { recursive: true });
-    const id = randomUUID();
-    await old.pool.query(`
-      INSERT INTO projects (id, name, namespace) VALUES (gen_random_uuid(), 'p', 'p');
-      INSERT INTO nodes (name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable,
-        pods_allocatable)
-      SELECT 'n' || n, gen_random_uuid(), 'default', true, 8, 8, 8, 8 FROM generate_series(1, 2) AS n;
-      WITH job AS (
-        INSERT INTO jobs (id, project_id, namespace, name, pool, priority, priority_class, status, attempt, parallelism,
-          pod_gpus, pod_cpu_millis, pod_memory_bytes, created_at, allows_borrowing, preempts, backoff_limit)
-        SELECT '${id}', id, 'p', 'j', 'default', 0, 'c', 'running', 1, 3, 1, 1, 1, now(), true, false, 0 FROM projects
-        RETURNING id
-      )
-      INSERT INTO allocations SELECT id, 1, 'n' || n, n, n, n, n FROM job, generate_series(1, 2) AS n;
-    `);
-    await migrate(old.url);
-    const { rows } = await old.pool.query("SELECT placement FROM jobs");
-    expect(rows[0].placement).to.deep.equal([
-      { node: "n1", pods: 1 },
-      { node: "n2", pods: 2 },
-    ]);
-    await cancelJob(old.pool, { id, reason: "Deleted", message: "" });
-    const left = await old.pool.query("SELECT sum(pods_committed)::int AS pods FROM nodes");
-    expect(left.rows).to.deep.equal([{ pods: 0 }]);
-    await old.drop();
+  it("refuse a database that an earlier schema made", async () => {
+    const other = await createEmptyDatabase();
+    const earlier = mkdtempSync(join(tmpdir(), "rota-migrations-"));
+    cpSync(migrationsDirectory, earlier, { recursive: true });
+    const first = readdirSync(earlier).find((name) => name.endsWith(".sql")) ?? "";
+    appendFileSync(join(earlier, first), "-- an earlier text\n");
+    await migrate(other.url, earlier);
+    rmSync(earlier, { recursive: true });
+    const error = await rejection(migrate(other.url));
+    expect(error.code).to.equal("SchemaChanged");
+    expect(error.message).to.contain("use an empty database");
+    await other.drop();
   });
 
   it("say when nobody answers", async () => {
@@ -189,7 +168,7 @@ describe("the database", () => {
       UNION
       SELECT (regexp_matches(prosrc, 'CONSTRAINT = ''(\\w+)''', 'g'))[1] FROM pg_proc WHERE pronamespace = 'public'::regnamespace
       UNION
-      SELECT (regexp_matches(pg_get_triggerdef(oid), 'EXECUTE FUNCTION \\w+\\(''(\\w+)''\\)'))[1] FROM pg_trigger WHERE NOT tgisinternal
+      SELECT (regexp_matches(pg_get_triggerdef(oid), 'EXECUTE FUNCTION \\w+\\(''(\\w+)'''))[1] FROM pg_trigger WHERE NOT tgisinternal
     `);
     const names = rows.map(({ name }) => name);
     expect(names.filter((name) => !knownConstraints.includes(name))).to.deep.equal([]);

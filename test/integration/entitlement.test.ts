@@ -2,7 +2,6 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";
-import { reservationJobs } from "../../src/db/jobs/reservations.ts";
 import { replacePlan } from "../../src/db/tenants/plans.ts";
 import { markRunning } from "../../src/db/jobs/attempts.ts";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
@@ -10,7 +9,7 @@ import { adoptJob, insertJob } from "../../src/db/jobs/queue.ts";
 import { refreshBorrowing } from "../../src/db/scheduling/entitlement.ts";
 import type { ResourceType } from "../../src/domain/scheduling/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addNode, addProject, newJob } from "../support/fixtures.ts";
+import { addNode, addProject, newJob, reserve } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";
 
 /** Project, its parent, and its owner; the same owner may stand twice on a way to the root. */
@@ -168,7 +167,7 @@ describe("borrowing marks", function () {
     if (status === "reserved" || status === "pending") {
       await insertJob(database.pool, job);
       if (status === "reserved") {
-        await reservationJobs(database.pool, [{ ...fence, borrowing: false, placements }], 60);
+        await reserve(database.pool, { ...fence, borrowing: false, placements });
         await setAdmission(job.id, admittedAtSeconds);
       }
     } else {

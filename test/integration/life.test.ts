@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { avoidNodes } from "../../src/db/jobs/avoided-nodes.ts";
-import { reservationJobs, releaseReservations } from "../../src/db/jobs/reservations.ts";
+import { releaseReservations } from "../../src/db/jobs/reservations.ts";
 import { readJobView } from "../../src/db/jobs/read.ts";
 import {
   beginEnding,
@@ -15,7 +15,7 @@ import { pruneHistory } from "../../src/db/history/prune.ts";
 import { secondsToNextRetry } from "../../src/db/scheduling/next-retry.ts";
 import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+import { addJob, addNode, addProject, rejection, reserve } from "../support/fixtures.ts";
 
 describe("what the database remembers of a job", () => {
   let database: TestDatabase;
@@ -44,11 +44,8 @@ describe("what the database remembers of a job", () => {
     expect(await avoidedBy(id)).to.deep.equal([]);
     expect(await secondsToNextRetry(db(), "default")).to.equal(undefined);
 
-    await reservationJobs(
-      db(),
-      [{ id, attempt: 0, borrowing: false, placements: [{ node: "n1", pods: 1 }] }],
-      1,
-    );
+    const placements = [{ node: "n1", pods: 1 }];
+    await reserve(db(), { id, attempt: 0, borrowing: false, placements }, 1);
     const released = {
       id,
       attempt: 0,
@@ -65,8 +62,8 @@ describe("what the database remembers of a job", () => {
     await start(id);
     const fence = { id, attempt: 1 };
     const end = { reason: "MaxRuntimeExceeded" as const, message: "too long", counts: true };
-    await beginEnding(db(), fence, end);
-    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false });
+    await beginEnding(db(), fence, end, 300);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false }, 300);
     expect((await readJobView(db(), id))?.ending).to.deep.equal(end);
     await retryJob(db(), { ...fence, ...end, countsAsFailure: true, notBeforeSeconds: 30 });
     const view = await readJobView(db(), id);

@@ -3,11 +3,7 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { Client } from "pg";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
-import {
-  activateReservations,
-  reservationJobs,
-  releaseReservations,
-} from "../../src/db/jobs/reservations.ts";
+import { activateReservations, releaseReservations } from "../../src/db/jobs/reservations.ts";
 import {
   cancelJob,
   endJob,
@@ -24,13 +20,20 @@ import {
   adoptJob,
   fetchNextJobs,
   insertJob,
-  noteWaiting,
   setPriority,
   setSuspended,
   type NewJob,
 } from "../../src/db/jobs/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addNode, addProject, monday, newJob, rejection } from "../support/fixtures.ts";
+import {
+  addJob,
+  addNode,
+  addProject,
+  monday,
+  newJob,
+  rejection,
+  reserve,
+} from "../support/fixtures.ts";
 
 const claim = { pool: "default", limit: 100, now: monday.add({ hours: 24 }) };
 
@@ -308,7 +311,7 @@ describe("the queue", () => {
     }
     const id = await addJob(pool(), project);
     const placements = [{ node: "derived", pods: 1 }];
-    await reservationJobs(pool(), [{ id, attempt: 0, borrowing: false, placements }], 60);
+    await reserve(pool(), { id, attempt: 0, borrowing: false, placements });
     for (const assignment of ["pods = 2", "job_id = gen_random_uuid()"]) {
       const change = pool().query(`UPDATE reservations SET ${assignment} WHERE job_id = $1`, [id]);
       expect(await rejection(change)).to.have.property(
@@ -401,7 +404,7 @@ describe("the queue", () => {
     expect(await observed()).to.deep.equal({ status: "evicting", attempt: 1, evictable: false });
     const other = { id: await addJob(pool(), project), attempt: 0 };
     const placements = [{ node: "wanted", pods: 1 }];
-    await reservationJobs(pool(), [{ ...other, borrowing: false, placements }], 60);
+    await reserve(pool(), { ...other, borrowing: false, placements });
     expect(await cancelEviction(pool(), fence), "while another counts on it").to.equal(false);
     await cancelJob(pool(), { id: other.id, reason: "Deleted", message: "" });
     expect(await cancelEviction(pool(), fence)).to.equal(true);
@@ -498,14 +501,14 @@ describe("the queue", () => {
       borrowing: true,
       placements: [{ node: "kept", pods: 1 }],
     };
-    expect(await reservationJobs(pool(), [reservation], 60)).to.have.length(1);
+    expect(await reserve(pool(), reservation)).to.equal(true);
     expect(
       await releaseReservations(pool(), [
         { id, attempt: 0, reason: "ReservationExpired", message: "" },
       ]),
     ).to.have.length(1);
     expect((await row(id)).status).to.equal("pending");
-    await reservationJobs(pool(), [reservation], 60);
+    await reserve(pool(), reservation);
     expect(await deleteNode(pool(), "kept")).to.equal(true);
     expect((await row(id)).status).to.equal("pending");
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
@@ -585,12 +588,6 @@ describe("the queue", () => {
     expect(afterwards.map(({ id }) => id)).to.deep.equal([urgent, early, late]);
     await setPriority(pool(), { id: early, priority: 7, priorityClass: "high", preempts: true });
     expect((await fetchNextJobs(pool(), { ...claim, limit: 1 }))[0]?.id).to.equal(early);
-    expect(
-      await noteWaiting(pool(), [{ id: early, reason: "InsufficientCapacity", message: "m" }]),
-    ).to.deep.equal([early]);
-    expect(
-      await noteWaiting(pool(), [{ id: early, reason: "InsufficientCapacity", message: "m" }]),
-    ).to.deep.equal([]);
     for (const id of [late, early, urgent, suspended, elsewhere])
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });

@@ -4,7 +4,6 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import type { PoolClient, QueryResultRow } from "pg";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
-import { reservationJobs } from "../../src/db/jobs/reservations.ts";
 import { cancelJob, endJob, markRunning, retryJob } from "../../src/db/jobs/attempts.ts";
 import { ensureOwner, type Owner } from "../../src/db/tenants/owners.ts";
 import { markEvicted, preempt } from "../../src/db/jobs/preempt.ts";
@@ -18,7 +17,7 @@ import {
   type UsageQuery,
 } from "../../src/db/reports/usage.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { addJob, addNode, addProject, rejection } from "../support/fixtures.ts";
+import { addJob, addNode, addProject, rejection, reserve } from "../support/fixtures.ts";
 import { allPages } from "../support/paging.ts";
 import { propertyRuns } from "../support/property.ts";
 import { withVirtualTime, type VirtualTime } from "../support/virtual-time.ts";
@@ -110,7 +109,7 @@ async function whatRuns(client: PoolClient): Promise<LiveJob[]> {
   );
   const byId = new Map(projects.rows.map((row) => [row.id, row]));
   const { rows } = await client.query<Omit<LiveJob, "line" | "owner"> & { project: string }>(
-    `SELECT id AS "jobId", namespace || '/' || name AS job, attempt, project_id AS project, pool, borrowing, gpus,
+    `SELECT id AS "jobId", namespace || '/' || name AS job, attempt, project_id AS project, pool, borrowing, required_gpu AS gpus,
        cpu_millis AS "cpuMillis"
      FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
   );
@@ -236,7 +235,7 @@ class Story {
     const placements = [{ node: `node-${job.pool}`, pods: rows[0]?.parallelism ?? 1 }];
     const placed = { ...job, borrowing: second % 2 === 0, placements };
     if (kind === "admit") await admitJobs(client, [placed]);
-    if (kind === "hold") await reservationJobs(client, [placed], 60);
+    if (kind === "hold") await reserve(client, placed);
     if (kind === "running") await markRunning(client, job);
     if (kind === "borrow")
       await client.query("UPDATE jobs SET borrowing = NOT borrowing WHERE id = $1", [job.id]);

@@ -41,11 +41,14 @@ const rules: readonly Rule[] = [
       SELECT job.name, job.status, own.evictable, own.borrowing, own.priority
       FROM allocations AS own
       JOIN jobs AS job ON job.id = own.job_id
-      WHERE (own.pool, own.gang, own.priority, own.borrowing, own.started_at, own.evictable) IS DISTINCT FROM
-        (job.pool, job.parallelism, job.priority, job.borrowing, job.admitted_at, job.status <> 'evicting')`,
+      WHERE (own.pool, own.gang_size, own.priority, own.borrowing, own.started_at, own.leaves_by, own.evictable)
+        IS DISTINCT FROM (
+          job.pool, job.parallelism, job.priority, job.borrowing, job.admitted_at, job.leaves_by,
+          job.status IN ('starting', 'running') AND job.ending IS NULL
+        )`,
   },
   {
-    name: "a held job has holds of its whole gang; no other job has any",
+    name: "a reserved job has reservations for its whole gang; no other job has any",
     query: `
       SELECT job.name, job.status, job.parallelism, kept.pods
       FROM jobs AS job

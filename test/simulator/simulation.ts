@@ -144,7 +144,7 @@ export class Simulation {
   /** Real PostgreSQL lives in the same second; what ran meanwhile is summed for accounting. */
   async #moveTo(seconds: number): Promise<void> {
     const { rows } = await this.#db.query<{ gpus: number }>(
-      `SELECT coalesce(sum(gpus), 0)::int AS gpus FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
+      `SELECT coalesce(sum(required_gpu), 0)::int AS gpus FROM jobs WHERE status IN ('starting', 'running', 'evicting')`,
     );
     this.#gpuSeconds += (rows[0]?.gpus ?? 0) * (seconds - this.#timeline.nowSeconds);
     this.#timeline.moveTo(seconds);

@@ -4,6 +4,8 @@ import type { Queryable } from "../../src/db/client/types.ts";
 import { type NodeInput, upsertNode } from "../../src/db/mirrors/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/tenants/projects.ts";
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
+import type { Admission } from "../../src/db/jobs/admit.ts";
+import { preempt } from "../../src/db/jobs/preempt.ts";
 import { insertJob, type NewJob } from "../../src/db/jobs/queue.ts";
 
 const gibibyte = 2 ** 30;
@@ -72,6 +74,19 @@ export function newJob(projectId: string, input: Partial<NewJob> = {}): NewJob {
     storages: [],
     ...input,
   };
+}
+
+/** Reserves capacity for a waiting job, as a preemption whose victims are gone; false when it does not wait. */
+export function reserve(db: Queryable, job: Admission, reservationSeconds = 60): Promise<boolean> {
+  return preempt(db, {
+    id: randomUUID(),
+    pool: "default",
+    preemptor: { ...job, reservationSeconds },
+    rule: "LowerPriority",
+    reason: "reserved by a test",
+    alternatives: [],
+    victims: [],
+  });
 }
 
 /** Queues a job; returns its id. */

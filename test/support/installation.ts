@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Cluster, startCluster } from "../../dev/local/cluster.ts";
+import { type Cluster, type ClusterOptions, startCluster } from "../../dev/local/cluster.ts";
 import { installCrds } from "../../dev/local/install-crds.ts";
 import { clientFor } from "../../dev/local/kube-client.ts";
 import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
@@ -28,14 +28,21 @@ export interface Installation {
 export interface InstallationOptions {
   /** Refused calls are no error of manifests/, since the API server is restarted. */
   readonly mayBeRejected?: boolean;
+  /** What the cluster has beyond a control plane without nodes. */
+  readonly cluster?: Omit<ClusterOptions, "directory" | "background">;
 }
 
 export async function startInstallation({
   mayBeRejected = false,
+  cluster: clusterOptions = {},
 }: InstallationOptions = {}): Promise<Installation> {
   const directory = mkdtempSync(join(tmpdir(), "rota-e2e-"));
   const database = await createTestDatabase();
-  const cluster = await startCluster({ directory: join(directory, "cluster"), nodes: 0 });
+  const cluster = await startCluster({
+    directory: join(directory, "cluster"),
+    nodes: 0,
+    ...clusterOptions,
+  });
   await installCrds(cluster);
   const operatorKubeconfig = join(directory, "operator.kubeconfig");
   await writeOperatorKubeconfig(cluster.kubeconfig, operatorKubeconfig);

@@ -1,4 +1,5 @@
 import { expect } from "chai";
+import type { PlaneSettings } from "../../dev/local/plane-settings.ts";
 import { componentArguments, componentNames } from "../../dev/local/components.ts";
 import { nodeManifests } from "../../dev/local/nodes.ts";
 import { findAccount } from "../../dev/local/postgres-account.ts";
@@ -35,11 +36,28 @@ describe("component arguments", () => {
     ports: { apiServer: 1, etcdClient: 2, etcdPeer: 3, kwok: 4 },
   };
 
-  it("listen on loopback only", () => {
-    const all = componentNames.flatMap((name) => componentArguments(name, layout)).join(" ");
-    const hosts = [...all.matchAll(/(?:\/\/|address=)([\d.]+)/g)].map(([, host]) => host);
-    expect(new Set(hosts)).to.deep.equal(new Set(["127.0.0.1"]));
-    expect(hosts.length).to.be.greaterThan(5);
+  const argumentsWith = (settings: PlaneSettings): string =>
+    componentNames.flatMap((name) => componentArguments(name, layout, settings)).join(" ");
+
+  for (const realNodes of [false, true]) {
+    it(`listen on loopback only${realNodes ? ", beside real nodes too" : ""}`, () => {
+      const all = argumentsWith({ realNodes });
+      const hosts = [...all.matchAll(/(?:\/\/|address=)([\d.]+)/g)].map(([, host]) => host);
+      expect(new Set(hosts)).to.deep.equal(new Set(["127.0.0.1"]));
+      expect(hosts.length).to.be.greaterThan(5);
+    });
+  }
+
+  it("never give up a simulated node, and leave a real one to its kubelet", () => {
+    const simulated = argumentsWith({ realNodes: false });
+    expect(simulated).to.include("--node-monitor-grace-period=87600h");
+    expect(simulated).to.include("--manage-all-nodes=true");
+    const nodeMonitoring = { gracePeriodSeconds: 20, periodSeconds: 2, tolerationSeconds: 30 };
+    const real = argumentsWith({ realNodes: true, nodeMonitoring });
+    expect(real).to.include("--node-monitor-grace-period=20s");
+    expect(real).to.include("--default-unreachable-toleration-seconds=30");
+    expect(real).to.include("--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake");
+    expect(real).to.include("--authorization-mode=Node,RBAC");
   });
 });
 

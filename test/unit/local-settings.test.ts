@@ -3,13 +3,13 @@ import { parseDownArguments, parseUpArguments, UsageError } from "../../dev/loca
 
 describe("local:up and local:down arguments", () => {
   it("have defaults", () => {
-    expect(parseUpArguments([])).to.deep.equal({ nodes: 3, gpusPerNode: 8 });
+    expect(parseUpArguments([])).to.deep.equal({ nodes: 3, gpusPerNode: 8, realNodes: 0 });
     expect(parseDownArguments([])).to.deep.equal({ remove: false });
   });
 
   it("are read", () => {
-    const args = ["--nodes", "4", "--gpus-per-node=2"];
-    expect(parseUpArguments(args)).to.deep.equal({ nodes: 4, gpusPerNode: 2 });
+    const args = ["--nodes", "4", "--gpus-per-node=2", "--real-nodes=1"];
+    expect(parseUpArguments(args)).to.deep.equal({ nodes: 4, gpusPerNode: 2, realNodes: 1 });
     expect(parseDownArguments(["--delete"])).to.deep.equal({ remove: true });
   });
 
@@ -25,7 +25,7 @@ describe("local:up and local:down arguments", () => {
   it("refuse what is not known, in one line that names what is", () => {
     expect(() => parseUpArguments(["--node", "3"])).to.throw(
       UsageError,
-      /^Unknown option '--node'; known arguments: --nodes, --gpus-per-node$/,
+      /^Unknown option '--node'; known arguments: --nodes, --gpus-per-node, --real-nodes$/,
     );
     expect(() => parseDownArguments(["now"])).to.throw(UsageError, "Unexpected argument 'now'");
   });

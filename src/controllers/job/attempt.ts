@@ -79,7 +79,7 @@ async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResul
   const fence = { id: view.id, attempt: view.attempt };
   const pods = ofAttempt(gang);
   if (view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
-    await beginEnding(context.db, fence, end);
+    await beginEnding(context.db, fence, end, context.settings.reservationSeconds);
   if ((await stopPods(context, pods, gang.signal)) > 0) return done();
   if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
   context.checkpoint("before-end");

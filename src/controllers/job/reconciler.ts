@@ -49,6 +49,7 @@ async function cancel(
       context.db,
       { id: view.id, attempt: view.attempt },
       { ...deleted, counts: false },
+      context.settings.reservationSeconds,
     );
   if ((await stopPods(context, pods, signal)) > 0) return done();
   const unseen = await podsOccupyingNow(context, key, view.id, signal);

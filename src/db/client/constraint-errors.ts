@@ -146,6 +146,7 @@ export const errorCatalogue: Catalogue = {
         "job_specs_node_selector_is_object",
         "job_specs_storages_is_array",
         "job_specs_tolerations_is_array",
+        "jobs_ending_has_deadline",
         "jobs_ending_is_object",
         "jobs_placement_is_array",
         "nodes_labels_is_object",
@@ -256,6 +257,9 @@ export const errorCatalogue: Catalogue = {
       ],
       "the owner is not a user": ["users_id_kind_fkey"],
     },
+  },
+  SchemaChanged: {
+    meaning: "The database has an earlier, unreleased schema. Use an empty database.",
   },
   SerializationFailed: {
     meaning: "Concurrent transactions conflicted in every attempt. Rota retries.",

@@ -16,26 +16,42 @@ const connectTimeoutMilliseconds = 10_000;
 /** A migration may rewrite large tables; this bounds one that hangs. */
 const statementTimeoutMilliseconds = 600_000;
 
-async function appliedVersion(client: Client): Promise<number> {
+interface Migration {
+  readonly id: number;
+  readonly hash: string;
+}
+
+async function appliedMigrations(client: Client): Promise<Migration[]> {
   const { rows } = await client.query<{ known: boolean }>(
     "SELECT to_regclass('public.migrations') IS NOT NULL AS known",
   );
-  if (rows[0]?.known !== true) return 0;
-  const newest = await client.query<{ version: number }>(
-    "SELECT max(id)::int AS version FROM public.migrations",
+  if (rows[0]?.known !== true) return [];
+  const applied = await client.query<Migration>(
+    "SELECT id::int, hash FROM public.migrations ORDER BY id",
   );
-  return newest.rows[0]?.version ?? 0;
+  return applied.rows;
 }
 
-/** postgres-migrations lets a newer database pass, and old code would write into a schema it does not know. */
-async function refuseNewer(client: Client, directory: string): Promise<void> {
+/**
+ * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, and old code
+ * would write into a schema that it does not know; of changed files it reports the names only.
+ */
+async function refuseOtherSchema(client: Client, directory: string): Promise<void> {
   const files = await loadMigrationFiles(directory);
+  const hashes = new Map(files.map(({ id, hash }) => [id, hash]));
+  const applied = await appliedMigrations(client);
+  if (applied.some(({ id, hash }) => hashes.has(id) && hashes.get(id) !== hash)) {
+    throw new RotaError(
+      "SchemaChanged",
+      "the database was made by an earlier schema that cannot be migrated: use an empty database; running jobs, plans and commits are read again from the cluster",
+    );
+  }
+  const newest = applied.at(-1)?.id ?? 0;
   const known = files.at(-1)?.id ?? 0;
-  const applied = await appliedVersion(client);
-  if (applied <= known) return;
+  if (newest <= known) return;
   throw new RotaError(
     "DatabaseTooNew",
-    `the database is at version ${applied}, this program knows ${known}: upgrade it`,
+    `the database is at version ${newest}, this program knows ${known}: upgrade it`,
   );
 }
 
@@ -52,17 +68,7 @@ function explained(error: unknown): unknown {
   );
 }
 
-async function migrateWith(client: Client, directory: string): Promise<void> {
-  await client.connect();
-  await refuseNewer(client, directory);
-  await runMigrations({ client }, directory);
-}
-
-/**
- * Runs the migrations that are missing; any number of operators may do so at once (one runs, the others
- * wait). Throws RotaError: DatabaseTooNew, DatabaseUnavailable, or what a migration failed with.
- */
-export async function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
+async function withClient(url: string, work: (client: Client) => Promise<void>): Promise<void> {
   const client = new Client({
     connectionString: url,
     application_name: "rota-migrate",
@@ -74,10 +80,27 @@ export async function migrate(url: string, directory: string = migrationsDirecto
     lost = error;
   });
   try {
-    await migrateWith(client, directory);
+    await client.connect();
+    await work(client);
   } catch (error) {
     throw mapDatabaseError(lost ?? explained(error));
   } finally {
     await client.end().catch(() => undefined); // the connection is of no use any more, whatever its state
   }
+}
+
+/**
+ * Runs the migrations that are missing; any number of operators may do so at once (one runs, the others
+ * wait). Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or what a migration failed with.
+ */
+export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
+  return withClient(url, async (client) => {
+    await refuseOtherSchema(client, directory);
+    await runMigrations({ client }, directory);
+  });
+}
+
+/** Throws RotaError SchemaChanged or DatabaseTooNew where `migrate` would; migrates nothing. */
+export function checkSchema(url: string): Promise<void> {
+  return withClient(url, (client) => refuseOtherSchema(client, migrationsDirectory));
 }

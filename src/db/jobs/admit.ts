@@ -44,7 +44,7 @@ export function admitJobs(db: Queryable, admissions: readonly Admission[]): Prom
     FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) WITH ORDINALITY
       AS wanted (id, attempt, borrowing, placement, place)
     WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
-      AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
+      AND job_is_waiting(jobs.status) AND NOT jobs.suspended
     RETURNING jobs.id, jobs.attempt
     `,
     [

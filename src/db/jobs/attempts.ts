@@ -44,7 +44,7 @@ export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fenc
         AS ending (id, attempt, outcome, reason, message)
       -- IS TRUE: by the id. Without it the planner may read the whole index of live jobs, dead entries too.
       WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
-        AND (jobs.status IN ('starting', 'running', 'evicting')) IS TRUE
+        AND job_is_live(jobs.status) IS TRUE
       RETURNING jobs.id, jobs.attempt
     ), settled AS (${settleVictims("ended", "Finished")}
     )
@@ -75,15 +75,23 @@ export interface AttemptEnd {
   readonly delaySeconds?: number;
 }
 
-/** Says why an attempt is ended before its pods are stopped; the first reason stays. */
-export async function beginEnding(db: Queryable, job: Fence, end: AttemptEnd): Promise<void> {
+/**
+ * Records why an attempt is stopped, before its pods are; the first reason stays. For `leavesWithinSeconds` the
+ * scheduler counts on the capacity and preempts nobody else for it.
+ */
+export async function beginEnding(
+  db: Queryable,
+  job: Fence,
+  end: AttemptEnd,
+  leavesWithinSeconds: number,
+): Promise<void> {
   await run(
     db,
     `
-    UPDATE jobs SET ending = $3
-    WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running') AND ending IS NULL
+    UPDATE jobs SET ending = $3, leaves_by = now() + make_interval(secs => $4)
+    WHERE id = $1 AND attempt = $2 AND evictable
     `,
-    [job.id, job.attempt, JSON.stringify(end)],
+    [job.id, job.attempt, JSON.stringify(end), leavesWithinSeconds],
   );
 }
 
@@ -107,9 +115,9 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
     WITH returned AS (
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
-        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL,
+        borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL, leaves_by = NULL,
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
-      WHERE id = $1 AND attempt = $2 AND status IN ('starting', 'running', 'evicting')
+      WHERE id = $1 AND attempt = $2 AND job_is_live(status)
       RETURNING id, attempt
     ), settled AS (${settleVictims("returned", "Evicted")}
     )

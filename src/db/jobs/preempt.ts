@@ -1,4 +1,4 @@
-/** Evictions: victims, preemptor, hold and preemption log change together or not at all. */
+/** Preemption: victims, preemptor, reservation and preemption log change together or not at all. */
 import type { Fence, Placed } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { settleVictims } from "./settle-victims.ts";
@@ -31,9 +31,9 @@ export interface PreemptionInput {
 }
 
 /**
- * Marks the victims as evicting, holds the preemptor, and writes the preemption log, in one statement. Everything
- * is locked and looked at again first: when a victim or the preemptor has moved on, nothing happens and
- * the answer is false. An eviction at a window's close has no preemptor.
+ * Marks the victims as evicting, reserves their capacity for the preemptor, and writes the preemption log, in one
+ * statement. It locks and checks all jobs first: if a victim or the preemptor has changed since, nothing happens and the
+ * result is false. An eviction at the close of a window has no preemptor.
  */
 export async function preempt(db: Queryable, preemption: PreemptionInput): Promise<boolean> {
   const { preemptor, victims } = preemption;
@@ -48,8 +48,8 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       LEFT JOIN victim ON victim.id = job.id
       WHERE job.id = ANY ($1 || $4::uuid)
         AND CASE
-          WHEN job.id = $4 THEN job.attempt = $5 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
-          ELSE job.attempt = victim.attempt AND job.status IN ('starting', 'running')
+          WHEN job.id = $4 THEN job.attempt = $5 AND job_is_waiting(job.status) AND NOT job.suspended
+          ELSE job.attempt = victim.attempt AND job_may_be_evicted(job.status)
         END
       ORDER BY job.id
       FOR UPDATE OF job
@@ -89,7 +89,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
           SELECT node_name FROM allocations
           WHERE job_id = job.id AND attempt = job.attempt ORDER BY node_name
         ),
-        job.gpus, victim.rule
+        job.required_gpu, victim.rule
       FROM changed AS job
       JOIN victim ON victim.id = job.id
     )
@@ -125,7 +125,7 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
     `
     WITH evicted AS (
       UPDATE jobs
-      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL
+      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL, leaves_by = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
     ), settled AS (${settleVictims("evicted", "Evicted")}
@@ -139,14 +139,14 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 
 /**
  * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
- * has started elsewhere, has ended, or has given its hold back; or a window closed, and there was none. Nor may anybody
+ * has started elsewhere, has ended, or its reservation was released; or a window closed, and there was none. Nor may anybody
  * else keep capacity where it runs, who may count on its leaving. False when somebody needs it.
  */
 export async function cancelEviction(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
     db,
     `
-    WITH spared AS (
+    WITH cancelled AS (
       UPDATE jobs
       SET status = 'running', reason = 'EvictionCancelled', message = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting' AND EXISTS (
@@ -158,9 +158,9 @@ export async function cancelEviction(db: Queryable, victim: Fence): Promise<bool
         SELECT FROM allocations JOIN reservations USING (node_name) WHERE allocations.job_id = $1
       )
       RETURNING id, attempt
-    ), settled AS (${settleVictims("spared", "EvictionCancelled")}
+    ), settled AS (${settleVictims("cancelled", "EvictionCancelled")}
     )
-    SELECT id FROM spared
+    SELECT id FROM cancelled
     `,
     [victim.id, victim.attempt],
   );

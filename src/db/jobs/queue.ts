@@ -2,7 +2,6 @@
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
-import { placementOf } from "./recover.ts";
 import type { ObservedState } from "./recover.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -63,85 +62,92 @@ export async function adoptJob(
   const rows = await run<{ id: string }>(
     db,
     prepared("adopt_job")`
-    WITH arrived AS (
+    WITH job AS (
+      SELECT *
+      FROM jsonb_to_record($1::jsonb) AS job (
+        id uuid, project_id uuid, namespace text, name text, pool text, priority int, priority_class text,
+        preempts boolean, parallelism int, pod_gpus int, pod_cpu_millis bigint, pod_memory_bytes bigint,
+        allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
+        created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
+        finished_at timestamptz, placement jsonb,
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb
+      )
+    ), arrived AS (
       INSERT INTO jobs (
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         admitted_at, constraints_hash
       )
-      VALUES (
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        CASE WHEN job_is_live($19) THEN coalesce($22, now()) END, md5($29)::uuid
-      )
+      SELECT id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
+        CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
+        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages)::text)::uuid
+      FROM job
       ON CONFLICT (id) DO NOTHING
       RETURNING id
-    ), specified AS (
-      INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
-      SELECT id, $25, $26, $27, $28 FROM arrived
     )
-    SELECT id FROM arrived
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
+    SELECT id, node_selector, node_affinity, tolerations, storages
+    FROM arrived
+    JOIN job USING (id)
+    RETURNING job_id AS id
     `,
-    [
-      ...identity(job),
-      ...whereabouts(observed),
-      ...constraints(job),
-      JSON.stringify(constraints(job)),
-    ],
+    [JSON.stringify({ ...columnsOf(job), ...columnsOfState(observed), ...specOf(job) })],
   );
   return rows.length === 1;
 }
 
-const identity = (job: NewJob): unknown[] => [
-  job.id,
-  job.projectId,
-  job.namespace,
-  job.name,
-  job.pool,
-  job.priority,
-  job.priorityClass,
-  job.preempts,
-  job.parallelism,
-  job.perPod.gpus,
-  job.perPod.cpuMillis,
-  job.perPod.memoryBytes,
-  job.allowsBorrowing,
-  job.maxRuntimeSeconds ?? null,
-  job.backoffLimit,
-  job.suspended,
-  job.configHash ?? null,
-  job.queuedAt.toString(),
-];
+/** Named as the statement's columns; what is absent is null. */
+const columnsOf = (job: NewJob) => ({
+  id: job.id,
+  project_id: job.projectId,
+  namespace: job.namespace,
+  name: job.name,
+  pool: job.pool,
+  priority: job.priority,
+  priority_class: job.priorityClass,
+  preempts: job.preempts,
+  parallelism: job.parallelism,
+  pod_gpus: job.perPod.gpus,
+  pod_cpu_millis: job.perPod.cpuMillis,
+  pod_memory_bytes: job.perPod.memoryBytes,
+  allows_borrowing: job.allowsBorrowing,
+  max_runtime_seconds: job.maxRuntimeSeconds,
+  backoff_limit: job.backoffLimit,
+  suspended: job.suspended,
+  config_hash: job.configHash,
+  created_at: job.queuedAt.toString(),
+});
 
-const whereabouts = (observed: ObservedState): unknown[] => [
-  observed.status,
-  observed.attempt,
-  observed.failures,
-  observed.startedAt?.toString() ?? null,
-  observed.finishedAt?.toString() ?? null,
-  placementOf(observed),
-];
+const columnsOfState = (observed: ObservedState) => ({
+  status: observed.status,
+  attempt: observed.attempt,
+  failures: observed.failures,
+  started_at: observed.startedAt?.toString(),
+  finished_at: observed.finishedAt?.toString(),
+  placement: observed.placements.length === 0 ? undefined : observed.placements,
+});
 
-const constraints = (job: NewJob): unknown[] => [
-  JSON.stringify(job.nodeSelector),
-  job.affinityTerms === undefined || job.affinityTerms.length === 0
-    ? null
-    : JSON.stringify(job.affinityTerms),
-  JSON.stringify(job.tolerations),
-  JSON.stringify(job.storages),
-];
+const specOf = (job: NewJob) => ({
+  node_selector: job.nodeSelector,
+  node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
+  tolerations: job.tolerations,
+  storages: job.storages,
+});
 
 export interface ClaimedJob {
   readonly id: string;
   readonly projectId: string;
   /** The fence of every transition. */
   readonly attempt: number;
-  /** The last claimed of its kind, and not the last that waits: others like it are behind it, unseen. */
+  /** Whether it is the last one claimed of its signature, and more jobs of that signature wait behind it. */
   readonly hasMore: boolean;
 }
 
-/** Kinds of which a claim sees at least the first job; there are more only where nearly every job is unlike the others. */
-const maxKinds = 5000;
+/** Signatures of which a claim reads at least the first job. More exist only where almost every job differs from all others. */
+const maxSignatures = 5000;
 
 export interface Claim {
   readonly pool: string;
@@ -150,8 +156,8 @@ export interface Claim {
   /** Jobs in back-off until later are passed over. */
   readonly now: Temporal.Instant;
   /**
-   * Most jobs of one kind in one project, so that no number of blocked jobs can hide others; absent: any number. The
-   * first of each kind is claimed even past the limit.
+   * Maximum of jobs of one scheduling signature in one project, so that blocked jobs cannot hide others; absent: no
+   * maximum. The first job of each signature is claimed even beyond the limit.
    */
   readonly perSignature?: number | undefined;
   /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
@@ -178,7 +184,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
     prepared(claim.readOnly === true ? "read_queue" : "claim_jobs")`
     SELECT id, project_id AS "projectId", attempt, false AS "hasMore"
     FROM jobs
-    WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
+    WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
       AND (not_before IS NULL OR not_before <= $3)
     ORDER BY priority DESC, created_at, id
     LIMIT $2
@@ -189,9 +195,9 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 }
 
 /**
- * The kinds of waiting jobs come from a skip scan of the index: one probe each, however many jobs they have. 50,000
- * blocked jobs of one kind cost a claim nothing: only its first few are read. Half of a claim goes by the order of the
- * queue, so that much can start at once where there is room; in the rest the first of every kind comes before the second
+ * A skip scan of the index finds the signatures of waiting jobs: one probe each, however many jobs they have. 50,000
+ * blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows the order of
+ * the queue, so that many jobs can start at once; in the other half the first of every signature comes before the second
  * of any, up to mostKinds.
  */
 function claimPerSignature(
@@ -204,59 +210,59 @@ function claimPerSignature(
     prepared(claim.readOnly === true ? "read_queue_per_kind" : "claim_jobs_per_kind")`
     WITH RECURSIVE waiting AS (
       (
-        SELECT project_id, kind FROM jobs
-        WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
-        ORDER BY project_id, kind LIMIT 1
+        SELECT project_id, scheduling_signature FROM jobs
+        WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
+        ORDER BY project_id, scheduling_signature LIMIT 1
       )
       UNION ALL
-      SELECT next.project_id, next.kind
+      SELECT next.project_id, next.scheduling_signature
       FROM waiting
       CROSS JOIN LATERAL (
-        SELECT job.project_id, job.kind FROM jobs AS job
-        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
-          AND (job.project_id, job.kind) > (waiting.project_id, waiting.kind)
-        ORDER BY job.project_id, job.kind LIMIT 1
+        SELECT job.project_id, job.scheduling_signature FROM jobs AS job
+        WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
+          AND (job.project_id, job.scheduling_signature) > (waiting.project_id, waiting.scheduling_signature)
+        ORDER BY job.project_id, job.scheduling_signature LIMIT 1
       ) AS next
     ), heads AS MATERIALIZED (
-      SELECT head.*, waiting.project_id, waiting.kind
+      SELECT head.*, waiting.project_id, waiting.scheduling_signature
       FROM waiting
       CROSS JOIN LATERAL (
         SELECT id, priority, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS place
         FROM jobs
-        WHERE pool = $1 AND project_id = waiting.project_id AND kind = waiting.kind
-          AND status IN ('pending', 'evicted') AND NOT suspended
+        WHERE pool = $1 AND project_id = waiting.project_id AND scheduling_signature = waiting.scheduling_signature
+          AND job_is_waiting(status) AND NOT suspended
           AND (not_before IS NULL OR not_before <= $4)
         ORDER BY priority DESC, created_at, id
         LIMIT $3::int + 1
       ) AS head
     ), chosen AS (
-      SELECT id, project_id, kind, place
+      SELECT id, project_id, scheduling_signature, place
       FROM (
         SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
       ) AS head
       WHERE place <= $3
-      -- Half of a claim in the order of the queue: what starts ends where a kind's next job was not claimed. The
-      -- other half in tiers: the first, then two more, then four more of each kind.
+      -- Half of a claim in the order of the queue: starts end where a signature's next job was not claimed. The
+      -- other half in tiers: the first, then two more, then four more of each signature.
       ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
       LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
     ), first AS MATERIALIZED (
       SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
       FROM chosen
       JOIN (
-        SELECT project_id, kind, max(chosen.place) AS place, max(heads.place) AS known
+        SELECT project_id, scheduling_signature, max(chosen.place) AS place, max(heads.place) AS known
         FROM heads
-        LEFT JOIN chosen USING (id, project_id, kind)
-        GROUP BY project_id, kind
-      ) AS last USING (project_id, kind)
+        LEFT JOIN chosen USING (id, project_id, scheduling_signature)
+        GROUP BY project_id, scheduling_signature
+      ) AS last USING (project_id, scheduling_signature)
     )
     SELECT job.id, job.project_id AS "projectId", job.attempt, first.has_more AS "hasMore"
     FROM first
     JOIN jobs AS job ON job.id = first.id
-    WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+    WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
     ORDER BY job.priority DESC, job.created_at, job.id
     ${lockClause(claim, " OF job")}
     `,
-    [claim.pool, claim.limit, perSignature, claim.now.toString(), maxKinds],
+    [claim.pool, claim.limit, perSignature, claim.now.toString(), maxSignatures],
   );
 }
 
@@ -284,38 +290,10 @@ export async function setPriority(db: Queryable, change: PriorityChange): Promis
     db,
     `
     UPDATE jobs SET priority = $2, priority_class = $3, preempts = $4
-    WHERE id = $1 AND status IN ('pending', 'evicted', 'reserved')
+    WHERE id = $1 AND (job_is_waiting(status) OR status = 'reserved')
     RETURNING id
     `,
     [change.id, change.priority, change.priorityClass, change.preempts],
   );
   return rows.length === 1;
-}
-
-export interface WaitNote {
-  readonly id: string;
-  /** CamelCase */
-  readonly reason: string;
-  readonly message: string;
-}
-
-/** Notes why jobs wait; writes only what changed, and returns the ids of these. */
-export async function noteWaiting(db: Queryable, notes: readonly WaitNote[]): Promise<string[]> {
-  const rows = await run<{ id: string }>(
-    db,
-    prepared("note_waiting")`
-    UPDATE jobs
-    SET reason = note.reason, message = note.message
-    FROM unnest($1::uuid[], $2::text[], $3::text[]) AS note (id, reason, message)
-    WHERE jobs.id = note.id AND jobs.status IN ('pending', 'evicted')
-      AND (jobs.reason, jobs.message) IS DISTINCT FROM (note.reason, note.message)
-    RETURNING jobs.id
-    `,
-    [
-      notes.map((note) => note.id),
-      notes.map((note) => note.reason),
-      notes.map((note) => note.message),
-    ],
-  );
-  return rows.map((row) => row.id);
 }

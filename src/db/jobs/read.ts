@@ -36,7 +36,7 @@ export interface JobView {
   readonly notBefore: Temporal.Instant | undefined;
   readonly startedAt: Temporal.Instant | undefined;
   readonly finishedAt: Temporal.Instant | undefined;
-  /** Of the present attempt; while held, where it will be. */
+  /** Of the present attempt; while reserved, where it will be. */
   readonly placements: readonly Placement[];
   /** Indices of pods of the present attempt that ended well; they may be gone. */
   readonly completed: readonly number[];
@@ -53,7 +53,7 @@ export interface EvictionEntry {
   readonly jobs: readonly string[];
   /** Since the decision. */
   readonly ageSeconds: number;
-  /** Nobody needs its room any more: who did has started elsewhere, has ended, or has given its hold back. */
+  /** Nobody needs its room any more: who did has started elsewhere, has ended, or its reservation was released. */
   readonly isSettled: boolean;
   /** Nobody ever did: a window closed. */
   readonly isForWindow: boolean;
@@ -129,7 +129,8 @@ const viewOf = (row: Row): JobView => ({
 });
 
 const selection = `
-  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts, job.gpus,
+  SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
+    job.required_gpu AS gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,

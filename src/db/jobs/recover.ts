@@ -38,7 +38,7 @@ export interface Restoration extends Omit<ObservedState, "failures"> {
  * Puts a job where the cluster has it, after the database was brought back to an earlier state: attempts count on from
  * there, and a live one gets its allocations. A live job is put back into the queue before it is live in a later attempt.
  * True when it was where the fence says. Throws RotaError: NodeNotFound, NodeOvercommitted, AllocationInvalid, and
- * JobTransitionRejected for a job that has ended, is held, or would go back.
+ * JobTransitionRejected for a job that has ended or would go back.
  */
 export async function restoreJob(
   db: Queryable,

@@ -1,51 +1,12 @@
-/** Jobs that wait for their victims to leave, with capacity kept for them. */
-import { placementColumn, type Admission, type Fence } from "./admit.ts";
+/** Capacity reserved for jobs while their victims leave; `preempt` reserves it, together with the victims. */
+import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
 /**
- * Keeps capacity for waiting jobs for a number of seconds. Returns those really held. Preemptors are
- * held by `preempt`, together with their victims.
- */
-export function reservationJobs(
-  db: Queryable,
-  reservations: readonly Admission[],
-  seconds: number,
-): Promise<Fence[]> {
-  return run<Fence>(
-    db,
-    `
-    WITH reserved AS (
-      UPDATE jobs
-      SET status = 'reserved', borrowing = wanted.borrowing, admitted_at = clock_timestamp(), not_before = NULL,
-        reason = 'Reserved', message = NULL
-      FROM unnest($1::uuid[], $2::int[], $3::boolean[], $4::jsonb[]) AS wanted (id, attempt, borrowing, placements)
-      WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt
-        AND jobs.status IN ('pending', 'evicted') AND NOT jobs.suspended
-      RETURNING jobs.id, jobs.attempt, jobs.pod_gpus, jobs.pod_cpu_millis, jobs.pod_memory_bytes, wanted.placements
-    ), kept AS (
-      INSERT INTO reservations (job_id, node_name, pods, gpus, cpu_millis, memory_bytes, expires_at)
-      SELECT job.id, place.node, place.pods, place.pods * job.pod_gpus, place.pods * job.pod_cpu_millis,
-        place.pods * job.pod_memory_bytes, now() + make_interval(secs => $5)
-      FROM reserved AS job
-      CROSS JOIN LATERAL jsonb_to_recordset(job.placements) AS place (node text, pods int)
-    )
-    SELECT id, attempt FROM reserved
-    `,
-    [
-      reservations.map((reservation) => reservation.id),
-      reservations.map((reservation) => reservation.attempt),
-      reservations.map((reservation) => reservation.borrowing),
-      placementColumn(reservations),
-      seconds,
-    ],
-  );
-}
-
-/**
- * Starts held jobs where they are held, and settles their preemptions: they were admitted when they were held, and
- * keep that rank. Returns those really started, with the number of the attempt. Throws RotaError NodeOvercommitted
- * while the space is not free yet.
+ * Starts reserved jobs on their reserved nodes, and settles their preemptions. They keep the rank of their reservation.
+ * Returns the jobs that started, with the number of the attempt. Throws RotaError NodeOvercommitted while the capacity
+ * is not free yet.
  */
 export function activateReservations(
   db: Queryable,
@@ -58,9 +19,9 @@ export function activateReservations(
       UPDATE jobs
       SET status = 'starting', attempt = jobs.attempt + 1, borrowing = wanted.borrowing,
         started_at = now(), reason = 'Admitted', message = NULL, placement = (
-          SELECT jsonb_agg(jsonb_build_object('node', reservation.node_name, 'pods', reservation.pods) ORDER BY reservation.node_name)
-          FROM reservations AS reservation
-          WHERE reservation.job_id = jobs.id
+          SELECT jsonb_agg(jsonb_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
+          FROM reservations
+          WHERE reservations.job_id = jobs.id
         )
       FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS wanted (id, attempt, borrowing)
       WHERE jobs.id = wanted.id AND jobs.attempt = wanted.attempt AND jobs.status = 'reserved'
@@ -89,8 +50,8 @@ export interface Release extends Fence {
 }
 
 /**
- * Gives holds back; the jobs return to what they were, pending or evicted, and keep away from their avoided nodes
- * for so many seconds. Returns those really released.
+ * Releases reservations. The jobs return to their former status, pending or evicted, and avoid the given nodes for
+ * `avoidSeconds`. Returns the jobs whose reservations were released.
  */
 export function releaseReservations(
   db: Queryable,

@@ -117,7 +117,7 @@ async function removeNode(client: PoolClient, name: string): Promise<boolean> {
 }
 
 /**
- * Forgets a node that left the cluster, and gives holds on it back. While jobs still have allocations
+ * Forgets a node that left the cluster, and releases the reservations on it. While jobs still have allocations
  * there it is only marked as gone, takes no more, and goes with the last of them. True when it is gone.
  */
 export function deleteNode(pool: Pool, name: string): Promise<boolean> {

@@ -42,7 +42,7 @@ export async function followPriorityClass(
     `
     WITH changed AS (
       SELECT id FROM jobs
-      WHERE priority_class = $1 AND status IN ('pending', 'evicted', 'reserved')
+      WHERE priority_class = $1 AND (job_is_waiting(status) OR status = 'reserved')
         AND (priority, preempts) IS DISTINCT FROM ($2::integer, $3::boolean)
       ORDER BY id
       LIMIT $4

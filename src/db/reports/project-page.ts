@@ -38,7 +38,7 @@ export function projectPage(
   return readPage<Row, ProjectRow, string>(db, {
     text: `
     WITH shown AS MATERIALIZED (
-      SELECT project.*
+      SELECT project.*, project_owner_in_effect(project.path) AS effective_owner_id
       FROM projects AS project
       WHERE ($1::text[] IS NULL OR project.namespace = ANY ($1))
         AND ($2::text IS NULL OR project.path <@ (SELECT path FROM projects WHERE name = $2))
@@ -49,11 +49,11 @@ export function projectPage(
       SELECT project.path, jobs.*
       FROM (
         SELECT active_project_id,
-          sum(gpus) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
-          sum(gpus) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending,
-          sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
-          count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running_jobs,
-          count(*) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending_jobs
+          sum(required_gpu) FILTER (WHERE job_is_live(status)) AS running,
+          sum(required_gpu) FILTER (WHERE NOT job_is_live(status)) AS pending,
+          sum(required_gpu) FILTER (WHERE job_may_be_evicted(status) AND borrowing) AS borrowed,
+          count(*) FILTER (WHERE job_is_live(status)) AS running_jobs,
+          count(*) FILTER (WHERE NOT job_is_live(status)) AS pending_jobs
         FROM jobs
         WHERE active_project_id IS NOT NULL
         GROUP BY active_project_id
@@ -71,14 +71,7 @@ export function projectPage(
       totals.*
     FROM shown
     LEFT JOIN projects AS parent ON parent.id = shown.parent_id
-    LEFT JOIN LATERAL (
-      SELECT above.owner_id
-      FROM projects AS above
-      WHERE above.path @> shown.path AND above.owner_id IS NOT NULL
-      ORDER BY nlevel(above.path) DESC
-      LIMIT 1
-    ) AS nearest ON true
-    LEFT JOIN owners AS owner ON owner.id = nearest.owner_id
+    LEFT JOIN owners AS owner ON owner.id = shown.effective_owner_id
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(running), 0)::bigint AS "gpusRunning", coalesce(sum(pending), 0)::bigint AS "gpusPending",
         coalesce(sum(borrowed), 0)::bigint AS "gpusBorrowed",
@@ -113,7 +106,7 @@ export async function ownersAbove(db: Queryable, namespaces: readonly string[]):
     `
     SELECT DISTINCT owner.kind, owner.name
     FROM projects AS project
-    JOIN projects AS above ON above.path @> project.path
+    JOIN project_owners AS above ON above.project_id = project.id
     JOIN owners AS owner ON owner.id = above.owner_id
     WHERE project.namespace = ANY ($1)
     `,

@@ -40,15 +40,14 @@ export function queuePage(
   return readPage<QueueRow, QueueRow, QueueKey>(db, {
     text: `
     SELECT pool, position, id, namespace, name, priority, priority_class AS "priorityClass", status, reason,
-      -- Releases before 0.2 left the preemption log's sentence there, which names others' jobs.
-      CASE WHEN reason <> 'Evicted' THEN message END AS message,
-      gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
+      message,
+      required_gpu AS gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
     FROM (
       SELECT job.*, row_number() OVER (
         PARTITION BY pool ORDER BY priority DESC, created_at, id
       ) AS position
       FROM jobs AS job
-      WHERE status IN ('pending', 'evicted') AND NOT suspended AND ($1::text IS NULL OR pool = $1)
+      WHERE job_is_waiting(status) AND NOT suspended AND ($1::text IS NULL OR pool = $1)
     ) AS queue
     WHERE ($2::text[] IS NULL OR namespace = ANY ($2))
       AND ($3::text IS NULL OR (pool, position) > ($3, $4::bigint))
@@ -70,11 +69,11 @@ export async function queuePosition(db: Queryable, jobId: string): Promise<numbe
     SELECT (
       SELECT count(*)
       FROM jobs AS ahead
-      WHERE ahead.pool = job.pool AND ahead.status IN ('pending', 'evicted') AND NOT ahead.suspended
+      WHERE ahead.pool = job.pool AND job_is_waiting(ahead.status) AND NOT ahead.suspended
         AND (-ahead.priority, ahead.created_at, ahead.id) < (-job.priority, job.created_at, job.id)
     ) + 1 AS position
     FROM jobs AS job
-    WHERE job.id = $1 AND job.status IN ('pending', 'evicted') AND NOT job.suspended
+    WHERE job.id = $1 AND job_is_waiting(job.status) AND NOT job.suspended
     `,
     [jobId],
   );

@@ -18,7 +18,7 @@ export function countActiveJobs(db: Queryable): Promise<JobCount[]> {
     db,
     `
     SELECT pool, status::text, priority_class AS "priorityClass", count(*)::int AS jobs,
-      coalesce(sum(gpus), 0)::int AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
+      coalesce(sum(required_gpu), 0)::int AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
     FROM jobs
     WHERE active_project_id IS NOT NULL
     GROUP BY pool, status, priority_class
@@ -112,10 +112,10 @@ export function readProjectUsage(db: Queryable, largest: number): Promise<Projec
     `
     WITH used AS (
       SELECT job.pool, subpath(project.path, 0, 1)::text AS project, job.borrowing,
-        sum(job.gpus) AS gpus, sum(job.cpu_millis) AS cpu_millis
+        sum(job.required_gpu) AS gpus, sum(job.cpu_millis) AS cpu_millis
       FROM jobs AS job
       JOIN projects AS project ON project.id = job.project_id
-      WHERE job.status IN ('starting', 'running', 'evicting')
+      WHERE job_is_live(job.status)
       GROUP BY job.pool, subpath(project.path, 0, 1), job.borrowing
     ),
     ranked AS (

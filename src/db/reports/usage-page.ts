@@ -60,16 +60,17 @@ export function poolPage(
       GROUP BY pool
     ), demand AS (
       SELECT pool,
-        count(*) FILTER (WHERE status IN ('starting', 'running', 'evicting')) AS running,
-        count(*) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending,
-        sum(gpus) FILTER (WHERE status IN ('starting', 'running') AND borrowing) AS borrowed,
-        sum(gpus) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')) AS pending_gpus
+        count(*) FILTER (WHERE job_is_live(status)) AS running,
+        count(*) FILTER (WHERE NOT job_is_live(status)) AS pending,
+        sum(required_gpu) FILTER (WHERE job_may_be_evicted(status) AND borrowing) AS borrowed,
+        sum(required_gpu) FILTER (WHERE NOT job_is_live(status)) AS pending_gpus
       FROM jobs
       WHERE active_project_id IS NOT NULL
       GROUP BY pool
     ), kept AS (
       SELECT job.pool,
-        ARRAY[sum(reservation.gpus), sum(reservation.cpu_millis), sum(reservation.memory_bytes), sum(reservation.pods)]::numeric[] AS reserved
+        ARRAY[sum(reservation.gpus), sum(reservation.cpu_millis), sum(reservation.memory_bytes),
+          sum(reservation.pods)]::numeric[] AS reserved
       FROM reservations AS reservation
       JOIN jobs AS job ON job.id = reservation.job_id
       GROUP BY job.pool

@@ -2,7 +2,7 @@
  * Accounting: GPU-seconds and CPU-seconds of job attempts, from the history of jobs and projects.
  *
  * An attempt uses its whole demand from its admission (starting) until its space is free again, so running and being
- * evicted count, queueing and holds do not. Every change of status and of the borrowing mark is an event: a segment
+ * evicted count, waiting and reservations do not. Every change of status and of the borrowing mark is an event: a segment
  * lasts from one event of a job to its next, and seconds inside and outside the plans are told apart. What is still
  * running counts up to now.
  *

@@ -54,19 +54,18 @@ const readRanked = (
       GROUP BY resource_owner_id, resource_type
     ),
     occupying AS MATERIALIZED (
-      SELECT id, project_id, namespace, name, attempt, status, priority, gpus::bigint, cpu_millis, borrowing,
+      SELECT id, project_id, namespace, name, attempt, status, priority, required_gpu::bigint AS gpus, cpu_millis, borrowing,
         admitted_at
       FROM jobs
-      WHERE pool = $1 AND status IN ('reserved', 'starting', 'running')
+      WHERE pool = $1 AND job_uses_quota(status)
     ),
     per_project AS MATERIALIZED (
       SELECT project_id, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis FROM occupying GROUP BY project_id
     ),
     chains AS MATERIALIZED (
-      SELECT DISTINCT project.id AS project_id, ancestor.owner_id
-      FROM projects AS project
-      JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-      WHERE project.id IN (SELECT project_id FROM per_project)
+      SELECT DISTINCT project_id, owner_id
+      FROM project_owners
+      WHERE project_id IN (SELECT project_id FROM per_project)
     ),
     planned AS MATERIALIZED (
       SELECT used.project_id,
@@ -125,7 +124,7 @@ async function writeMarks(db: Queryable, marks: readonly Mark[]): Promise<string
     UPDATE jobs AS job
     SET borrowing = mark.borrowing
     FROM unnest($1::uuid[], $2::int[], $3::boolean[]) AS mark (id, attempt, borrowing)
-    WHERE job.id = mark.id AND job.attempt = mark.attempt AND job.status IN ('reserved', 'starting', 'running')
+    WHERE job.id = mark.id AND job.attempt = mark.attempt AND job_uses_quota(job.status)
     RETURNING job.namespace || '/' || job.name AS key
     `,
     [

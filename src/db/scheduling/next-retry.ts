@@ -15,7 +15,7 @@ export async function secondsToNextRetry(db: Queryable, pool: string): Promise<n
         SELECT min(avoided.until)
         FROM avoided_nodes AS avoided
         JOIN jobs AS job ON job.id = avoided.job_id
-        WHERE job.pool = $1 AND job.status IN ('pending', 'evicted') AND avoided.until > now()
+        WHERE job.pool = $1 AND job_is_waiting(job.status) AND avoided.until > now()
       )
     ) - clock_timestamp())::float8 AS seconds
     `,

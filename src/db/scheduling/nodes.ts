@@ -21,7 +21,7 @@ function resources(amounts: readonly (string | number)[]): Resources {
   return { gpus, cpuMillis, memoryBytes, pods };
 }
 
-/** Capacity of the pool's nodes, with what leaves them and what is held on them. */
+/** Capacity of the pool's nodes, with what leaves them and what is reserved on them. */
 export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapshot[]> {
   const rows = await run<Row>(
     db,

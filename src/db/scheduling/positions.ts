@@ -20,7 +20,7 @@ export function readPositions(db: Queryable, pool: string, limit: number): Promi
       row_number() OVER (ORDER BY priority DESC, created_at, id)::int AS position,
       coalesce(not_before > now(), false) AS "isBackingOff"
     FROM jobs
-    WHERE pool = $1 AND status IN ('pending', 'evicted') AND NOT suspended
+    WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
     ORDER BY priority DESC, created_at, id
     LIMIT $2
     `,

@@ -1,4 +1,4 @@
-/** What the scheduler reads of claimed and of held jobs: one statement each. */
+/** What the scheduler reads of claimed and of reserved jobs: one statement each. */
 import type {
   ReservedJob,
   NodeSelectorTerm,
@@ -78,20 +78,18 @@ export async function readClaimedJobs(
     WITH claimed AS MATERIALIZED (
       SELECT * FROM jobs WHERE id = ANY ($1::uuid[])
     ),
-    chains AS (
-      SELECT project.id,
-        coalesce(array_agg(DISTINCT ancestor.owner_id) FILTER (WHERE ancestor.owner_id IS NOT NULL), '{}') AS owner_ids,
-        (array_agg(ancestor.borrowing ORDER BY nlevel(ancestor.path) DESC)
-          FILTER (WHERE ancestor.borrowing IS NOT NULL))[1] AS borrowing
-      FROM projects AS project
-      JOIN projects AS ancestor ON ancestor.path @> project.path
-      WHERE project.id IN (SELECT project_id FROM claimed)
-      GROUP BY project.id
+    inherited AS MATERIALIZED (
+      SELECT project_id, borrowing,
+        ARRAY(
+          SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = project_settings.project_id
+        ) AS owner_ids
+      FROM project_settings
+      WHERE project_id IN (SELECT project_id FROM claimed)
     )
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority,
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
       job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
-      job.allows_borrowing AND coalesce(chain.borrowing, 'Allow') = 'Allow' AS allows_borrowing,
+      job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
       job.preempts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
@@ -106,9 +104,9 @@ export async function readClaimedJobs(
       ARRAY(
         SELECT node_name FROM avoided_nodes AS avoided WHERE avoided.job_id = job.id AND avoided.until > now()
       ) AS avoid_nodes,
-      chain.owner_ids
+      inherited.owner_ids
     FROM claimed AS job
-    JOIN chains AS chain ON chain.id = job.project_id
+    JOIN inherited USING (project_id)
     LEFT JOIN job_specs AS spec ON spec.job_id = job.id
     ORDER BY job.priority DESC, job.created_at, job.id
     `,
@@ -132,14 +130,14 @@ interface ReservedRow {
   readonly owner_ids: readonly number[];
 }
 
-/** A held job, and the owners on its project's way to the root. */
+/** A reserved job, and the owners on its project's way to the root. */
 export interface ReservedRead {
   readonly job: Omit<ReservedJob, "quotas">;
   readonly ownerIds: readonly number[];
 }
 
 /**
- * The pool's held jobs with their holds, in queue order; locked, so that nobody else activates them meanwhile, unless
+ * The pool's reserved jobs with their reservations, in queue order; locked, so that nobody else activates them meanwhile, unless
  * the caller only looks.
  */
 export async function readReservedJobs(
@@ -151,27 +149,19 @@ export async function readReservedJobs(
     db,
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority, job.attempt, job.borrowing,
-      job.allows_borrowing AND coalesce((
-        SELECT ancestor.borrowing
-        FROM projects AS project
-        JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.borrowing IS NOT NULL
-        WHERE project.id = job.project_id
-        ORDER BY nlevel(ancestor.path) DESC
-        LIMIT 1
-      ), 'Allow') = 'Allow' AS allows_borrowing,
+      job.allows_borrowing AND (
+        SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
+      ) AS allows_borrowing,
       job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements,
       ARRAY(
-        SELECT DISTINCT ancestor.owner_id
-        FROM projects AS project
-        JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-        WHERE project.id = job.project_id
+        SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
       ) AS owner_ids
     FROM jobs AS job
     JOIN LATERAL (
-      SELECT extract(epoch FROM min(reservation.expires_at))::float8 AS expires_at,
-        json_agg(json_build_object('node', reservation.node_name, 'pods', reservation.pods) ORDER BY reservation.node_name) AS placements
-      FROM reservations AS reservation
-      WHERE reservation.job_id = job.id
+      SELECT extract(epoch FROM min(expires_at))::float8 AS expires_at,
+        json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name) AS placements
+      FROM reservations
+      WHERE reservations.job_id = job.id
     ) AS kept ON true
     WHERE job.pool = $1 AND job.status = 'reserved'
     ORDER BY job.priority DESC, job.created_at, job.id

@@ -52,24 +52,23 @@ const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
     `
     WITH per_project AS (
       SELECT project_id,
-        coalesce(sum(gpus) FILTER (WHERE NOT borrowing), 0) AS gpus,
+        coalesce(sum(required_gpu) FILTER (WHERE NOT borrowing), 0) AS gpus,
         coalesce(sum(cpu_millis) FILTER (WHERE NOT borrowing), 0) AS cpu_millis,
-        coalesce(sum(gpus) FILTER (WHERE borrowing), 0) AS gpus_borrowed,
+        coalesce(sum(required_gpu) FILTER (WHERE borrowing), 0) AS gpus_borrowed,
         coalesce(sum(cpu_millis) FILTER (WHERE borrowing), 0) AS cpu_millis_borrowed
       FROM jobs
-      WHERE pool = $1 AND status IN ('reserved', 'starting', 'running')
+      WHERE pool = $1 AND job_uses_quota(status)
       GROUP BY project_id
     )
     SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis,
       sum(used.gpus_borrowed)::bigint AS gpus_borrowed,
       sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed
     FROM per_project AS used
-    JOIN projects AS project ON project.id = used.project_id
-    JOIN LATERAL (
-      SELECT DISTINCT ancestor.owner_id
-      FROM projects AS ancestor
-      WHERE ancestor.path @> project.path AND ancestor.owner_id = ANY ($2::bigint[])
-    ) AS above ON true
+    CROSS JOIN LATERAL (
+      SELECT DISTINCT owner_id
+      FROM project_owners
+      WHERE project_owners.project_id = used.project_id AND owner_id = ANY ($2::bigint[])
+    ) AS above
     GROUP BY above.owner_id
     `,
     [pool, ownerIds],

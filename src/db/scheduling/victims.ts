@@ -191,8 +191,8 @@ const onNode = (room: (one: string) => string, from: string, where: string): str
 
 /**
  * For a `request` in scope: nodes that could take one of its pods if everybody left, their room as its decision sees it,
- * once evicting pods have left and holds are used, and how many of its pods fit. In two parts, because on most nodes
- * nothing is leaving, held or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
+ * once evicting pods have left and reservations are used, and how many of its pods fit. In two parts, because on most nodes
+ * nothing is leaving, reserved or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
  * over, and what the planner guesses of the conditions makes it nest loops.
  */
 const rooms = (where = ""): string => `
@@ -238,10 +238,10 @@ const missing = (node: string): string =>
 /** What all the jobs that a power reaches hold of a node, of allocations in scope; and the most that one pod of them frees. */
 const FREED = `sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
           sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
-          max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang) AS cpu_millis_per_pod,
-          max(memory_bytes::float8 / gang) AS memory_bytes_per_pod, max(pods::float8 / gang) AS pods_per_pod`;
+          max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang_size) AS cpu_millis_per_pod,
+          max(memory_bytes::float8 / gang_size) AS memory_bytes_per_pod, max(pods::float8 / gang_size) AS pods_per_pod`;
 const FREEING =
-  "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang, own.gpus_per_pod";
+  "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang_size, own.gpus_per_pod";
 
 /**
  * At least so many pods must go from a `node` in scope for one more to fit, as if gangs could be evicted in part; and how
@@ -508,7 +508,7 @@ const statement = (spared: string): string => `
     SELECT power.power, reached.*
     FROM power
     CROSS JOIN LATERAL (${reached({
-      columns: `own.node_name, own.job_id AS id, own.gang, own.borrowing, own.priority, own.started_at,
+      columns: `own.node_name, own.job_id AS id, own.gang_size, own.borrowing, own.priority, own.started_at,
           own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
       takesOthers:
         "EXISTS (SELECT FROM close WHERE close.power = power.power AND close.lacks_others)",
@@ -520,7 +520,7 @@ const statement = (spared: string): string => `
   running AS MATERIALIZED (
     SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_pods,
       placed.id, placed.priority, placed.started_at,
-      sum(placed.gang) OVER preferred AS pods_so_far,
+      sum(placed.gang_size) OVER preferred AS pods_so_far,
       count(*) FILTER (WHERE NOT placed.borrowing) OVER preferred AS inside_so_far,
       sum(placed.gpus) OVER preferred >= coalesce(missing_gpus, 0)
         AND sum(placed.cpu_millis) OVER preferred >= coalesce(missing_cpu_millis, 0)
@@ -569,15 +569,14 @@ const statement = (spared: string): string => `
     FROM request, jsonb_to_recordset(request.over) AS over (quota text, resource_type text, excess bigint)
   ),
   under_quota AS (
-    SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang,
+    SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang_size,
       job.priority, job.started_at,
-      CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
+      CASE exceeded.resource_type WHEN 'GPU' THEN job.required_gpu ELSE job.cpu_millis END AS amount
     FROM exceeded
     JOIN request USING (preemptor)
-    JOIN projects AS owned ON owned.owner_id = exceeded.owner_id
-    JOIN projects AS project ON project.path <@ owned.path
-    JOIN jobs AS job ON job.active_project_id = project.id AND job.priority < request.priority AND NOT job.borrowing
-    WHERE job.pool = ${POOL} AND job.status IN ('starting', 'running') AND job.id <> ALL (${SPARED})
+    JOIN project_owners AS owned USING (owner_id)
+    JOIN jobs AS job ON job.active_project_id = owned.project_id AND job.priority < request.priority AND NOT job.borrowing
+    WHERE job.pool = ${POOL} AND job_may_be_evicted(job.status) AND job.id <> ALL (${SPARED})
   ),
   relieving AS (
     SELECT id, excess,
@@ -592,7 +591,7 @@ const statement = (spared: string): string => `
         ROWS UNBOUNDED PRECEDING
       ),
       largest AS (
-        PARTITION BY preemptor, quota ORDER BY amount::float8 / gang DESC, priority, started_at DESC, id
+        PARTITION BY preemptor, quota ORDER BY amount::float8 / gang_size DESC, priority, started_at DESC, id
       )
   ),
   proposed AS MATERIALIZED (
@@ -604,13 +603,12 @@ const statement = (spared: string): string => `
     SELECT job.id
     FROM power
     JOIN jobs AS job ON ${reaches("job")}
-    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job.status IN ('starting', 'running')
+    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job_may_be_evicted(job.status)
   ),
   chains AS (
-    SELECT DISTINCT project.id AS project_id, ancestor.owner_id
-    FROM projects AS project
-    JOIN projects AS ancestor ON ancestor.path @> project.path AND ancestor.owner_id IS NOT NULL
-    WHERE project.id IN (SELECT project_id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM proposed)))
+    SELECT DISTINCT project_id, owner_id
+    FROM project_owners
+    WHERE project_id IN (SELECT project_id FROM jobs WHERE id = ANY (ARRAY(SELECT id FROM proposed)))
   ),
   planned AS MATERIALIZED (
     SELECT DISTINCT chains.project_id, plan.resource_owner_id AS owner_id, plan.resource_type
@@ -629,7 +627,7 @@ const statement = (spared: string): string => `
       SELECT json_agg(planned.owner_id || '/' || planned.resource_type ORDER BY planned.owner_id, planned.resource_type)
       FROM planned
       WHERE planned.project_id = job.project_id
-        AND CASE planned.resource_type WHEN 'GPU' THEN job.gpus > 0 ELSE job.cpu_millis > 0 END
+        AND CASE planned.resource_type WHEN 'GPU' THEN job.required_gpu > 0 ELSE job.cpu_millis > 0 END
     ), '[]') AS quotas
   FROM jobs AS job
   -- As an array, because the planner cannot know that few are proposed and would read all jobs.

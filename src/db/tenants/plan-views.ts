@@ -46,16 +46,14 @@ export async function readPlanViews(
       WHERE plan_uid = ANY ($1::uuid[])
       GROUP BY plan_uid, resource_owner_id, resource_type, pool
     ), usage AS MATERIALIZED (
-      SELECT active_project_id AS project_id, pool, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis
+      SELECT active_project_id AS project_id, pool, sum(required_gpu) AS gpus, sum(cpu_millis) AS cpu_millis
       FROM jobs
-      WHERE active_project_id IS NOT NULL AND status IN ('starting', 'running', 'evicting')
+      WHERE active_project_id IS NOT NULL AND job_is_live(status)
       GROUP BY active_project_id, pool
     ), chains AS (
-      SELECT DISTINCT project.id AS project_id, above.owner_id
-      FROM projects AS project
-      JOIN projects AS above ON above.path @> project.path
-      WHERE project.id IN (SELECT project_id FROM usage)
-        AND above.owner_id IN (SELECT owner_id FROM wanted)
+      SELECT DISTINCT project_id, owner_id
+      FROM project_owners
+      WHERE project_id IN (SELECT project_id FROM usage) AND owner_id IN (SELECT owner_id FROM wanted)
     ), used AS (
       SELECT chains.owner_id, usage.pool, sum(usage.gpus) AS gpus,
         ceil(sum(usage.cpu_millis) / 1000) AS cores

@@ -40,11 +40,9 @@ export function membersInEffect(db: Queryable, id: string): Promise<Member[]> {
     db,
     `
     SELECT owner.kind, owner.name, max(member.role) AS role
-    FROM projects AS project
-    JOIN projects AS above ON above.path @> project.path
-    JOIN project_members AS member ON member.project_id = above.id
+    FROM project_roles AS member
     JOIN owners AS owner ON owner.id = member.resource_owner_id
-    WHERE project.id = $1
+    WHERE member.project_id = $1
     GROUP BY owner.kind, owner.name
     ORDER BY owner.kind, owner.name
     `,
@@ -66,12 +64,10 @@ export async function roleOf(
   const rows = await run<{ role: ProjectRole | null }>(
     db,
     `
-    SELECT max(member.role) AS role
-    FROM projects AS project
-    JOIN projects AS above ON above.path @> project.path
-    JOIN project_members AS member ON member.project_id = above.id
-    WHERE project.id = $1
-      AND member.resource_owner_id IN (
+    SELECT max(role) AS role
+    FROM project_roles
+    WHERE project_id = $1
+      AND resource_owner_id IN (
         SELECT id FROM users WHERE name = $2
         UNION ALL
         SELECT id FROM groups WHERE name = ANY ($3)
@@ -98,23 +94,11 @@ export async function settingsInEffect(
   const rows = await run<ProjectSettings>(
     db,
     `
-    WITH line AS (
-      SELECT above.owner_id, above.borrowing, above.priority_classes, nlevel(above.path) AS level
-      FROM projects AS project
-      JOIN projects AS above ON above.path @> project.path
-      WHERE project.id = $1
-    )
-    SELECT
-      (
-        SELECT jsonb_build_object('kind', owner.kind, 'name', owner.name)
-        FROM line JOIN owners AS owner ON owner.id = line.owner_id
-        ORDER BY level DESC LIMIT 1
-      ) AS owner,
-      coalesce((SELECT borrowing FROM line WHERE borrowing IS NOT NULL ORDER BY level DESC LIMIT 1), 'Allow')
-        AS borrowing,
-      (SELECT priority_classes FROM line WHERE priority_classes IS NOT NULL ORDER BY level DESC LIMIT 1)
-        AS "priorityClasses"
-    WHERE EXISTS (SELECT FROM line)
+    SELECT CASE WHEN owner.id IS NOT NULL THEN jsonb_build_object('kind', owner.kind, 'name', owner.name) END AS owner,
+      borrowing, priority_classes AS "priorityClasses"
+    FROM project_settings
+    LEFT JOIN owners AS owner ON owner.id = project_settings.owner_id
+    WHERE project_id = $1
     `,
     [id],
   );
@@ -148,9 +132,9 @@ export interface SubtreeTotals {
   /** The project itself included. */
   readonly projects: number;
   readonly queuedJobs: number;
-  /** Held, starting or running. */
+  /** Reserved, starting or running. */
   readonly liveJobs: number;
-  /** Of held, starting and running jobs. */
+  /** Of reserved, starting and running jobs. */
   readonly gpus: number;
   readonly cpuMillis: number;
   readonly memoryBytes: number;
@@ -167,11 +151,11 @@ export async function subtreeTotals(db: Queryable, id: string): Promise<SubtreeT
       JOIN projects AS project ON project.path <@ root.path
       WHERE root.id = $1
     ), totals AS (
-      SELECT count(*) FILTER (WHERE job.status IN ('pending', 'evicted')) AS queued,
-        count(*) FILTER (WHERE job.status IN ('reserved', 'starting', 'running')) AS live,
-        sum(job.gpus) FILTER (WHERE job.status IN ('reserved', 'starting', 'running')) AS gpus,
-        sum(job.cpu_millis) FILTER (WHERE job.status IN ('reserved', 'starting', 'running')) AS cpu_millis,
-        sum(job.memory_bytes) FILTER (WHERE job.status IN ('reserved', 'starting', 'running')) AS memory_bytes
+      SELECT count(*) FILTER (WHERE job_is_waiting(job.status)) AS queued,
+        count(*) FILTER (WHERE job_uses_quota(job.status)) AS live,
+        sum(job.required_gpu) FILTER (WHERE job_uses_quota(job.status)) AS gpus,
+        sum(job.cpu_millis) FILTER (WHERE job_uses_quota(job.status)) AS cpu_millis,
+        sum(job.memory_bytes) FILTER (WHERE job_uses_quota(job.status)) AS memory_bytes
       FROM subtree
       JOIN jobs AS job ON job.active_project_id = subtree.id
     )

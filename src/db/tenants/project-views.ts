@@ -42,8 +42,8 @@ export async function readProjectViews(
       SELECT id, generation, path, parent_id FROM projects WHERE id = ANY ($1::uuid[])
     ), usage AS MATERIALIZED (
       SELECT active_project_id AS project_id,
-        coalesce(sum(gpus) FILTER (WHERE status IN ('starting', 'running', 'evicting')), 0) AS running,
-        coalesce(sum(gpus) FILTER (WHERE status IN ('pending', 'reserved', 'evicted')), 0) AS pending
+        coalesce(sum(required_gpu) FILTER (WHERE job_is_live(status)), 0) AS running,
+        coalesce(sum(required_gpu) FILTER (WHERE NOT job_is_live(status)), 0) AS pending
       FROM jobs
       WHERE active_project_id IS NOT NULL
       GROUP BY active_project_id
@@ -60,11 +60,10 @@ export async function readProjectViews(
       WHERE parent_id = ANY ($1::uuid[])
       GROUP BY parent_id
     ), roles AS (
-      SELECT wanted.id, member.resource_owner_id, max(member.role) AS role
-      FROM wanted
-      JOIN projects AS above ON above.path @> wanted.path
-      JOIN project_members AS member ON member.project_id = above.id
-      GROUP BY wanted.id, member.resource_owner_id
+      SELECT project_id AS id, resource_owner_id, max(role) AS role
+      FROM project_roles
+      WHERE project_id = ANY ($1::uuid[])
+      GROUP BY project_id, resource_owner_id
     ), members AS (
       SELECT roles.id, jsonb_agg(
         jsonb_build_object('kind', owner.kind, 'name', owner.name, 'role', roles.role)

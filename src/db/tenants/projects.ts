@@ -154,18 +154,11 @@ async function replaceStorages(
         AS storage (name, size_bytes, storage_class, access_mode, affinity_config)
     ), removed AS (
       DELETE FROM storages WHERE project_id = $1 AND name NOT IN (SELECT name FROM wanted)
-    ), owner AS (
-      SELECT above.owner_id
-      FROM projects AS project
-      JOIN projects AS above ON above.path @> project.path
-      WHERE project.id = $1 AND above.owner_id IS NOT NULL
-      ORDER BY nlevel(above.path) DESC
-      LIMIT 1
     )
     INSERT INTO storages (
       project_id, resource_owner_id, name, size_bytes, storage_class, access_mode, affinity_config
     )
-    SELECT $1, (SELECT owner_id FROM owner), name, size_bytes, storage_class, access_mode, affinity_config
+    SELECT $1, (SELECT owner_id FROM project_settings WHERE project_id = $1), name, size_bytes, storage_class, access_mode, affinity_config
     FROM wanted
     ON CONFLICT (project_id, name) DO UPDATE
     SET resource_owner_id = excluded.resource_owner_id, size_bytes = excluded.size_bytes,

@@ -87,7 +87,7 @@ const readJobs = (db: DatabasePool, pool: string) =>
   db.query<JobRow>(
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.project_id AS "projectId", job.pool, job.priority,
-      job.status, job.attempt, job.gpus, job.cpu_millis::float8 AS "cpuMillis",
+      job.status, job.attempt, job.required_gpu AS gpus, job.cpu_millis::float8 AS "cpuMillis",
       extract(epoch FROM job.created_at)::float8 AS "queuedAtSeconds",
       extract(epoch FROM job.admitted_at)::float8 AS "admittedAtSeconds",
       extract(epoch FROM job.started_at)::float8 AS "startedAtSeconds",

@@ -1,0 +1,45 @@
+-- Resource plans: one row per weekly window, and PostgreSQL refuses overlaps. Priority classes.
+CREATE TYPE resource_type AS ENUM ('GPU', 'CPU');
+CREATE TYPE window_close_action AS ENUM ('Finish', 'Evict');
+CREATE TYPE preemption_policy AS ENUM ('PreemptLowerPriority', 'Never');
+
+CREATE TABLE resource_plans (
+  id bigint GENERATED ALWAYS AS IDENTITY CONSTRAINT resource_plans_pkey PRIMARY KEY,
+  plan_uid uuid NOT NULL,
+  plan_name text NOT NULL,
+  resource_owner_id bigint NOT NULL CONSTRAINT resource_plans_owner_fkey REFERENCES resource_owners (id),
+  resource_type resource_type NOT NULL,
+  pool text NOT NULL,
+  quantity integer NOT NULL CONSTRAINT resource_plans_quantity_not_negative CHECK (quantity >= 0),
+  time_window int4range NOT NULL,
+  on_window_close window_close_action NOT NULL DEFAULT 'Finish',
+  generation bigint NOT NULL,
+  -- Containment refuses infinite bounds too; any range contains an empty one, and it overlaps nothing.
+  CONSTRAINT resource_plans_window_in_week CHECK (time_window <@ int4range(0, 604800) AND NOT isempty(time_window)),
+  CONSTRAINT resource_plans_no_overlap EXCLUDE USING gist (
+    resource_owner_id WITH =, resource_type WITH =, pool WITH =, time_window WITH &&
+  )
+);
+CREATE INDEX resource_plans_uid_idx ON resource_plans (plan_uid);
+CREATE INDEX resource_plans_name_idx ON resource_plans (plan_name);
+COMMENT ON TABLE resource_plans IS 'Windows of resource plans: the quantity that an owner may use in a range of the week';
+COMMENT ON COLUMN resource_plans.id IS 'Identity of the window';
+COMMENT ON COLUMN resource_plans.plan_uid IS 'uid of the custom resource';
+COMMENT ON COLUMN resource_plans.plan_name IS 'Name of the custom resource';
+COMMENT ON COLUMN resource_plans.resource_owner_id IS 'Owner that the plan grants the quantity to';
+COMMENT ON COLUMN resource_plans.resource_type IS 'Resource type granted';
+COMMENT ON COLUMN resource_plans.pool IS 'Pool of nodes';
+COMMENT ON COLUMN resource_plans.quantity IS 'GPUs or CPU cores';
+COMMENT ON COLUMN resource_plans.time_window IS 'Half-open range of seconds of the week; 0 is Monday 00:00 in the time zone of the installation';
+COMMENT ON COLUMN resource_plans.on_window_close IS 'What happens to jobs over the quantity when the window closes: Finish lets them run, Evict evicts them';
+COMMENT ON COLUMN resource_plans.generation IS 'Generation of the custom resource that this window was accepted from';
+
+CREATE TABLE priority_classes (
+  name text CONSTRAINT priority_classes_pkey PRIMARY KEY,
+  value integer NOT NULL,
+  preemption_policy preemption_policy NOT NULL DEFAULT 'PreemptLowerPriority'
+);
+COMMENT ON TABLE priority_classes IS 'Mirror of the cluster''s PriorityClasses (scheduling.k8s.io)';
+COMMENT ON COLUMN priority_classes.name IS 'Name of the class';
+COMMENT ON COLUMN priority_classes.value IS 'Priority; higher is more important';
+COMMENT ON COLUMN priority_classes.preemption_policy IS 'Whether jobs of the class may preempt others';

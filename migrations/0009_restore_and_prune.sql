@@ -1,0 +1,69 @@
+-- The two functions that open the doors of 0007: restoring jobs after the loss of data, and pruning history.
+
+-- A database that was restored from a backup is behind the cluster: jobs have started, been evicted and ended
+-- since, and the statuses and pods of the Jobs show it. This function takes that state over, including attempts
+-- that the database never saw. It only moves forward; a live job is first put back into the queue, then live again.
+CREATE FUNCTION restore_job(
+  restored uuid, known_status job_status, known_attempt integer,
+  new_status job_status, new_attempt integer, new_placement jsonb,
+  new_started_at timestamptz, new_finished_at timestamptz, new_reason text, new_message text, since timestamptz
+) RETURNS boolean
+LANGUAGE plpgsql SET rota.restored_at = '' AS $$
+BEGIN
+  PERFORM set_config('rota.restored_at', least(since, now())::text, true);
+  UPDATE jobs
+  SET status = new_status, attempt = new_attempt, borrowing = false, not_before = NULL,
+    ending = NULL, leaves_by = NULL,
+    placement = CASE WHEN job_is_live(new_status) THEN new_placement ELSE placement END,
+    started_at = coalesce(new_started_at, started_at), finished_at = new_finished_at,
+    admitted_at = CASE WHEN job_is_live(new_status) THEN coalesce(new_started_at, now()) ELSE admitted_at END,
+    reason = new_reason, message = new_message
+  WHERE id = restored AND status = known_status AND attempt = known_attempt;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF NOT job_is_live(new_status) THEN
+    UPDATE preemption_victims
+    SET evicted_at = now(),
+      outcome = CASE WHEN new_status IN ('succeeded', 'failed') THEN 'Finished' ELSE 'Evicted' END::victim_outcome
+    WHERE victim_job_id = restored AND victim_attempt = known_attempt AND outcome IS NULL;
+  END IF;
+  RETURN true;
+END
+$$;
+COMMENT ON FUNCTION restore_job IS 'Sets a job to its state in the cluster after the database was restored from a backup; false if it is no longer in the known state. Its history dates the change with the given time';
+
+CREATE FUNCTION prune_history(before timestamptz, max_rows integer) RETURNS integer
+LANGUAGE plpgsql SET rota.pruning = 'on' AS $$
+DECLARE
+  pruned_jobs uuid[];
+  pruned_preemptions uuid[];
+BEGIN
+  IF before > now() - interval '7 days' THEN
+    RAISE EXCEPTION 'history younger than 7 days is kept'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'job_events_append_only', TABLE = 'job_events';
+  END IF;
+  SELECT array_agg(job_id) INTO pruned_jobs FROM (
+    SELECT event.job_id
+    FROM job_events AS event
+    WHERE event.at < before AND job_has_ended(event.to_status)
+      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = event.job_id)
+    ORDER BY event.at
+    LIMIT max_rows
+  ) AS ended;
+  DELETE FROM job_events WHERE job_id = ANY (pruned_jobs);
+  SELECT array_agg(id) INTO pruned_preemptions FROM (
+    SELECT preemption.id
+    FROM preemptions AS preemption
+    WHERE preemption.decided_at < before AND NOT EXISTS (
+      SELECT FROM preemption_victims AS victim WHERE victim.preemption_id = preemption.id AND victim.outcome IS NULL
+    )
+    ORDER BY preemption.decided_at
+    LIMIT max_rows
+  ) AS settled;
+  DELETE FROM preemption_victims WHERE preemption_id = ANY (pruned_preemptions);
+  DELETE FROM preemptions WHERE id = ANY (pruned_preemptions);
+  RETURN coalesce(cardinality(pruned_jobs), 0) + coalesce(cardinality(pruned_preemptions), 0);
+END
+$$;
+COMMENT ON FUNCTION prune_history IS 'Deletes all events of ended jobs whose rows are gone, and settled preemptions, before an instant at least a week ago; at most max_rows jobs and preemptions. Returns their number';
