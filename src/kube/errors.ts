@@ -71,9 +71,6 @@ export const refusesField = (error: unknown, field: string): boolean =>
 
 export const isForbidden = (error: unknown): boolean => isKubeError(error) && error.status === 403;
 
-export const isTooManyRequests = (error: unknown): boolean =>
-  isKubeError(error) && error.status === 429;
-
 /** A resource version or continue token that the API server no longer has. */
 export const isExpired = (error: unknown): boolean =>
   isKubeError(error) && (error.status === 410 || error.reason === "Expired");

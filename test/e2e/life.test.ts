@@ -157,7 +157,7 @@ describe("the life of a job", function () {
       "say why it waits",
       ({ status }) => status.queuePosition !== undefined,
     );
-    expect(waiting.status.message).to.match(/the closest, sick-\d, has 0 free/);
+    expect(waiting.status.message).to.match(/the closest fit, sick-\d, has 0 free/);
     expect(waiting.status.message).to.include(again.status.nodes?.[0]);
     expect(await row("sick")).to.deep.equal({ status: "running", attempt: 2, failures: 0 });
     const { rows } = await installation.database.pool.query<{ reason: string }>(

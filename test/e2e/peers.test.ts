@@ -264,7 +264,7 @@ describe("failures of peers", function () {
     // Of the same priority and later, and of a higher one that need not evict: 4 GPUs are free by now.
     await submit("hold-thief", "hold", 2, "middle");
     const thief = await explained("hold-thief");
-    expect(thief.status.message).to.match(/kept for team\/hold-urgent/);
+    expect(thief.status.message).to.match(/reserved for team\/hold-urgent/);
     await stateOf("hold-urgent", "Running");
     expect((await installation.view.job("team/hold-thief")).status.attempt ?? 0).to.equal(0);
   });

@@ -142,7 +142,7 @@ describe("what pods find around them", function () {
       const found = await view.job("team/waits");
       return found.status.queuePosition !== undefined && found;
     });
-    expect(waiting.status.message).to.match(/the closest, b-1, has 0 free/);
+    expect(waiting.status.message).to.match(/the closest fit, b-1, has 0 free/);
     await view.apply(project("team", { owner, storages: storages("c") }));
     await view.until("no node to reach the storage", async () =>
       /reaches its storages/.test((await view.job("team/waits")).status.message ?? ""),

@@ -103,7 +103,9 @@ describe("preemption on a real control plane", function () {
       return found.status.reason !== undefined && found;
     });
     expect(waiting.status.reason).to.equal("AwaitingRelease");
-    expect(waiting.status.message).to.include(`pods are leaving ${goes.status.nodes?.[0]}, then`);
+    expect(waiting.status.message).to.include(
+      `waiting for pods on ${goes.status.nodes?.[0]} to terminate`,
+    );
     expect(uids(await podsOfPool(pool))).to.deep.equal(uids(before));
 
     const podKey = "team/leaving-goes-1-0";
@@ -131,7 +133,7 @@ describe("preemption on a real control plane", function () {
 
     expect(waiting.status.state).to.equal("Pending");
     expect(waiting.status.message).to.match(
-      /needs 8 GPUs on one node; the closest, polite-\d, has 2 free/,
+      /needs 8 GPUs on one node; the closest fit, polite-\d, has 2 free/,
     );
     expect(waiting.status.message).to.match(/Never/);
     expect(uids(await podsOfPool(pool))).to.deep.equal(before);

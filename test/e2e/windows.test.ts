@@ -79,7 +79,7 @@ describe("windows on a real control plane", function () {
       return found.status.reason === "WindowTooShort" && found;
     });
     expect(rejected.status.message).to.match(
-      /its maxRuntime of 3 h cannot end before plan plan-of-strict closes/,
+      /maxRuntime \(3 h\) exceeds the time left before plan plan-of-strict closes/,
     );
 
     const warned = await view.until("the job to be warned", async () => {

@@ -15,6 +15,7 @@ import {
   queuePage,
   roleAnswer,
   subjectName,
+  projectDetail,
   treePage,
   usageReport,
   whoAmI,
@@ -78,6 +79,13 @@ export const routes = define({
     parameters: none,
     query: page.extend({ root: dnsLabel.optional().describe("Only this project and those below") }),
     answer: treePage,
+  },
+  project: {
+    path: "/api/v1/projects/{project}",
+    summary: "A project with its settings in effect, its ancestors and its descendants",
+    parameters: z.object({ project: dnsLabel }),
+    query: none,
+    answer: projectDetail,
   },
   plans: {
     path: "/api/v1/plans",

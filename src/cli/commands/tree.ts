@@ -1,5 +1,5 @@
 /** `tree [PROJECT]`: projects with what their subtrees have, use and wait for. */
-import type { TreeItem } from "../../api/http/schemas.ts";
+import type { ProjectDetail, TreeItem } from "../../api/http/schemas.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import { table, type Column } from "../output.ts";
 import { listProjects, readyOf, type Project } from "../resources.ts";
@@ -17,6 +17,12 @@ interface Entry {
   readonly gpusBorrowed: number | null;
   /** What keeps it from being ready. */
   readonly problem: string | null;
+}
+
+interface Tree {
+  readonly entries: readonly Entry[];
+  /** Visible ancestors of the requested root, the topmost first. */
+  readonly ancestors: readonly string[];
 }
 
 interface Line extends Entry {
@@ -54,17 +60,23 @@ const ofAnswer = ({ owner, ...item }: TreeItem): Entry => ({
 });
 
 /** Without the operator the projects' statuses tell, for who may list them; they follow the database by a minute. */
-async function entriesOf({ connection, api }: Session): Promise<Entry[]> {
+async function readTree({ connection, api }: Session, root: string | undefined): Promise<Tree> {
   try {
-    return (await api.all<TreeItem>("/api/v1/projects", {}, maxProjects)).map(ofAnswer);
+    const query = root === undefined ? {} : { root };
+    const items = await api.all<TreeItem>("/api/v1/projects", query, maxProjects);
+    const ancestors = root === undefined || items.length === 0 ? [] : await ancestorsOf(api, root);
+    return { entries: items.map(ofAnswer), ancestors };
   } catch (error) {
     if (!(error instanceof CliError) || error.exitCode !== exitCodes.unreachable) throw error;
     const found = await listProjects(connection.client).catch(() => {
       throw error;
     });
-    return found.map(ofResource);
+    return { entries: found.map(ofResource), ancestors: [] };
   }
 }
+
+const ancestorsOf = async (api: Session["api"], project: string): Promise<readonly string[]> =>
+  (await api.get<ProjectDetail>(`/api/v1/projects/${encodeURIComponent(project)}`)).ancestors;
 
 /** Depth first; a project whose parent is not shown stands at the top. Visited once, should parents form a circle. */
 export function drawTree(entries: readonly Entry[], root?: string): Line[] {
@@ -107,10 +119,16 @@ const columns: readonly Column<Line>[] = [
   { title: "", value: ({ problem }) => problem ?? " ", style: () => "red" },
 ];
 
+const headText = (ancestors: readonly string[]): string[] => [
+  ...(ancestors.length === 0 ? [] : [`In ${ancestors.join(" / ")}`]),
+  "GPUs of each project and its descendants",
+];
+
 export const tree =
   (root: string | undefined) =>
   async (session: Session): Promise<View> => {
-    const lines = drawTree(await entriesOf(session), root);
+    const { entries, ancestors } = await readTree(session, root);
+    const lines = drawTree(entries, root);
     if (lines.length === 0 && root !== undefined) {
       throw new CliError(
         `there is no project ${root}, or you have no role in it`,
@@ -119,10 +137,10 @@ export const tree =
     }
     const items = lines.map(({ drawn: _drawn, ...entry }) => entry);
     return {
-      data: { items },
+      data: root === undefined ? { items } : { ancestors, items },
       text: () =>
         lines.length === 0
           ? "There is no project in which you have a role."
-          : `GPUs of each project and all below it\n${table(lines, columns)}`,
+          : [...headText(ancestors), table(lines, columns)].join("\n"),
     };
   };

@@ -4,7 +4,6 @@ import {
   isConflict,
   isDisruptionBudget,
   isNotFound,
-  isTooManyRequests,
   KubeError,
 } from "../../../src/kube/errors.ts";
 import type { ResourceName } from "../../../src/kube/resource.ts";
@@ -173,7 +172,7 @@ describe("client", () => {
   it("gives up at once when Retry-After lies beyond the call's time", async () => {
     server.answer(failure(429, "TooManyRequests", { headers: { "retry-after": "60" } }));
     const error = await errorOf(server.client().get(widgets, "ns/w", { timeoutSeconds: 5 }));
-    expect(isTooManyRequests(error)).to.equal(true);
+    expect(error.status).to.equal(429);
     expect(error.retryAfterSeconds).to.equal(60);
     expect(server.requests).to.have.length(1);
   });
