@@ -20,7 +20,7 @@ const pattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3})|([a-zA-Z]*))$/;
 const divideUp = (value: bigint, divisor: bigint): bigint =>
   value > 0n ? (value + divisor - 1n) / divisor : value / divisor;
 
-/** The quantity times `scale`, rounded up. Throws RangeError on what Kubernetes would not accept. */
+/** The quantity times `scale`, rounded up. Throws RangeError if Kubernetes would reject it. */
 function scaled(text: string, scale: bigint): number {
   const [, sign, whole = "", fraction = "", exponent, suffix = ""] = pattern.exec(text) ?? [];
   const multiplier = suffixes[suffix];

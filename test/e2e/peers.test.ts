@@ -246,7 +246,9 @@ describe("failures of peers", function () {
     await laterCycles("vain", 1);
     expect(await victimsIn("vain")).to.deep.equal([]);
     const waiting = await explained("vain-picky");
-    expect(waiting.status.message).to.match(/evicting every job it may evict makes no room/);
+    expect(waiting.status.message).to.match(
+      /preempting every eligible job would not free enough capacity/,
+    );
     expect(await uidsOf("vain")).to.deep.equal(before);
   });
 

@@ -4,8 +4,7 @@ import { sameProjectAs, redactFor } from "../../domain/redaction.ts";
 import type { Decision, Snapshot, WaitVerdict } from "../../domain/scheduling/types.ts";
 import type { ExplainedJob, Round } from "./publisher.ts";
 
-const unseen =
-  "waits behind jobs of its project that ask for the same and wait as well; their reasons are its own";
+const unseen = "waits behind jobs of its project with the same request; see their reasons";
 
 /**
  * `places` are the jobs of the whole queue, where the claim left some of them out and they were asked for; undefined

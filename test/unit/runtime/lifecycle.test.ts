@@ -39,7 +39,7 @@ describe("lifecycle", () => {
     expect(log).to.deep.equal([
       "start database",
       "start informers",
-      "stop caches",
+      "stop informers",
       "stop database",
     ]);
     expect(process.eventNames()).to.deep.equal([]);
