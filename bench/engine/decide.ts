@@ -6,7 +6,7 @@ import type {
   QueuedJob,
   Resources,
   Snapshot,
-} from "../../src/domain/scheduling/types.ts";
+} from "../../src/domain/scheduling/snapshot.ts";
 import { measure, type Measurement } from "./measure.ts";
 
 const GIB = 1024 ** 3;

@@ -1,7 +1,7 @@
 /** The victim finder over 5,000 nodes and 100,000 running pods in a PostgreSQL of its own. */
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { findVictims } from "../../src/db/scheduling/victims.ts";
-import type { VictimRequest } from "../../src/domain/scheduling/types.ts";
+import type { VictimRequest } from "../../src/domain/scheduling/decision.ts";
 import { type ClusterSize, fillCluster, type PodSizes } from "./cluster.ts";
 import { withDatabase } from "./database.ts";
 import { measure, type Measurement } from "./measure.ts";

@@ -3,7 +3,6 @@ import type { Owner } from "../db/tenants/owners.ts";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
-import type { KubeObject } from "../kube/resource.ts";
 import type { StatusWriter } from "../kube/status-writer.ts";
 import type { OwnedObjects } from "../resources/owned-objects.ts";
 import type {
@@ -24,13 +23,10 @@ import type {
 import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
 import type { Logger } from "../runtime/logger.ts";
+import type { WorkQueue } from "../runtime/work-queue.ts";
 import type { Explanation } from "../scheduler/wait-reasons/publisher.ts";
 import type { Notice as WindowNotice } from "../scheduler/windows/notices.ts";
 import type { Settings } from "../settings/read.ts";
-import type { Rejection } from "./job/rejection.ts";
-import type { JobCounters } from "./job/metrics.ts";
-import type { TemplateCache } from "./job/template-cache.ts";
-import type { PodExpectations } from "./job/expectations.ts";
 
 export interface Informers {
   readonly projects: Informer<Project>;
@@ -40,6 +36,17 @@ export interface Informers {
   readonly priorityClasses: Informer<PriorityClass>;
   readonly nodes: Informer<ClusterNode>;
   readonly pods: Informer<Pod>;
+}
+
+/** The keys that wait for each controller. Open while this process leads: a term begins with all keys. */
+export interface Queues {
+  readonly projects: WorkQueue;
+  readonly plans: WorkQueue;
+  readonly jobs: WorkQueue;
+  readonly commits: WorkQueue;
+  readonly priorityClasses: WorkQueue;
+  readonly nodes: WorkQueue;
+  readonly configMaps: WorkQueue;
 }
 
 /** What controllers tell the scheduler, and what they ask it. */
@@ -81,11 +88,9 @@ export interface Context {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly settings: Settings;
+  readonly queues: Queues;
   readonly scheduler: SchedulerPort;
   readonly tenants: TenantsPort;
-  readonly counters: JobCounters;
-  readonly templates: TemplateCache<KubeObject | Rejection>;
-  readonly podExpectations: PodExpectations;
   /** Named points at which a crash test ends the process. */
   readonly checkpoint: (name: string) => void;
 }

@@ -15,7 +15,7 @@ const keyOf = ({ namespace, name }: Meta): string =>
 
 /** One patch of what differs, and none when nothing does. */
 export async function writeStatus(
-  { statuses }: Context,
+  { statuses }: Pick<Context, "statuses">,
   type: ResourceName,
   object: WithStatus,
   status: object,
@@ -37,7 +37,7 @@ export interface Notice {
 
 /** An event for `kubectl describe`; never waits. */
 export function notify(
-  { events }: Context,
+  { events }: Pick<Context, "events">,
   type: ResourceName,
   object: Meta,
   notice: Notice,

@@ -1,5 +1,5 @@
 /** How counts, amounts of resources and durations read, in messages and in the plugin's output. */
-import type { ResourceType } from "./scheduling/types.ts";
+import type { ResourceType } from "./scheduling/snapshot.ts";
 
 const gibibyte = 1024 ** 3;
 const mebibyte = 1024 ** 2;

@@ -17,11 +17,11 @@ type PruneContext = Pick<Context, "db" | "clock" | "logger" | "settings">;
 async function inSteps(
   { clock }: PruneContext,
   signal: AbortSignal,
-  gang: () => Promise<number>,
+  step: () => Promise<number>,
 ): Promise<number> {
   let total = 0;
   while (!signal.aborted) {
-    const pruned = await gang();
+    const pruned = await step();
     total += pruned;
     if (pruned < rowsAtOnce) break;
     await sleepUnlessAborted(clock, pauseSeconds, signal);

@@ -14,7 +14,7 @@ import {
   storageVolumeName,
 } from "../api/names.ts";
 import { allOf } from "../domain/scheduling/node-affinity.ts";
-import type { NodeSelectorTerm } from "../domain/scheduling/types.ts";
+import type { NodeSelectorTerm } from "../domain/scheduling/snapshot.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
 import { withSecurityDefaults } from "./pod-security.ts";

@@ -18,7 +18,10 @@ export interface Controller {
   /** May be called before `start`; work begins at `start`. */
   enqueue(key: string, options?: AddOptions): void;
   enqueueAfter(key: string, seconds: number): void;
-  /** Works until the signal is aborted, which also aborts the signal every reconcile was given. */
+  /**
+   * Works until the signal is aborted, which also aborts the signal every reconcile was given. After that, or a drain, it
+   * may be started anew.
+   */
   start(signal: AbortSignal): void;
   /** Takes no more keys and waits for those being worked on. Resolves to false when some were still busy at the end. */
   drain(timeoutSeconds: number): Promise<boolean>;
@@ -30,6 +33,8 @@ export interface QueueWorkerOptions {
   readonly logger: Logger;
   readonly metrics?: Metrics;
   readonly backoff?: BackoffOptions;
+  /** Default: one of its own. */
+  readonly queue?: WorkQueue;
 }
 
 /** One call of a reconcile. */
@@ -51,17 +56,17 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   protected readonly clock: Clock;
   protected readonly logger: Logger;
   readonly #results: Counter;
-  #started = false;
-  #closed = false;
+  /** That of the present start; undefined before a start and after the end. */
+  #signal: AbortSignal | undefined;
 
-  constructor({ name, clock, logger, metrics = noMetrics, backoff }: QueueWorkerOptions) {
+  constructor({ name, clock, logger, metrics = noMetrics, backoff, queue }: QueueWorkerOptions) {
     this.name = name;
     this.clock = clock;
     this.logger = logger;
-    this.queue = new WorkQueue({ name, clock, metrics, ...(backoff ? { backoff } : {}) });
+    this.queue = queue ?? new WorkQueue({ name, clock, metrics, ...(backoff ? { backoff } : {}) });
     this.#results = metrics.counter({
       name: "controller_reconcile_total",
-      help: "Reconciles by result: done, again, failed, fatal",
+      help: "Reconciles by result: done, requeueAfter, failed",
       labelNames: ["controller", "result"],
     });
     this.queue.onReady(() => this.pump());
@@ -72,7 +77,7 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
 
   /** Whether keys may be taken: after the start and before the end. */
   protected get isOpen(): boolean {
-    return this.#started && !this.#closed;
+    return this.#signal !== undefined;
   }
 
   enqueue(key: string, options: AddOptions = {}): void {
@@ -84,10 +89,11 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   }
 
   start(signal: AbortSignal): void {
-    if (this.#started) throw new Error(`controller ${this.name} was started twice`);
-    this.#started = true;
-    if (signal.aborted) return this.#stop(signal.reason);
-    signal.addEventListener("abort", () => this.#stop(signal.reason), { once: true });
+    if (this.isOpen) throw new Error(`controller ${this.name} was started twice`);
+    this.queue.open();
+    this.#signal = signal;
+    if (signal.aborted) return this.#stop(signal);
+    signal.addEventListener("abort", () => this.#stop(signal), { once: true });
     this.pump();
   }
 
@@ -113,13 +119,15 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   }
 
   #close(): void {
-    this.#closed = true;
+    this.#signal = undefined;
     this.queue.close();
   }
 
-  #stop(reason: unknown): void {
+  /** Ends what began with the signal, drained or not: not what another start has begun since. */
+  #stop(signal: AbortSignal): void {
+    if (this.isOpen && this.#signal !== signal) return;
     this.#close();
-    this.#abortAll(reason);
+    this.#abortAll(signal.reason);
   }
 
   #abortAll(reason: unknown): void {
@@ -129,17 +137,17 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   #reschedule(key: string, result: ReconcileResult): void {
     if (result.kind === "failed") return this.#retry(key, result.error);
     this.queue.forget(key);
-    if (result.kind === "again") this.queue.addAfter(key, Math.max(result.afterSeconds, 0));
-    if (result.kind === "fatal") this.#log("reconcile failed for good", key, result.error);
+    if (result.kind === "requeueAfter") this.queue.addAfter(key, Math.max(result.seconds, 0));
   }
 
   #retry(key: string, error: unknown): void {
-    if (this.#closed) return;
+    if (!this.isOpen) return;
     const retryInSeconds = this.queue.addRateLimited(key);
-    this.#log("reconcile failed", key, error, { retryInSeconds });
-  }
-
-  #log(message: string, key: string, error: unknown, fields: object = {}): void {
-    this.logger.error(message, { controller: this.name, key, error: errorText(error), ...fields });
+    this.logger.error("reconcile failed", {
+      controller: this.name,
+      key,
+      error: errorText(error),
+      retryInSeconds,
+    });
   }
 }

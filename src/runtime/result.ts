@@ -1,16 +1,28 @@
-/** What a reconcile says of its key. */
-export type ReconcileResult =
-  | { readonly kind: "done" }
-  | { readonly kind: "again"; readonly afterSeconds: number }
-  /** Tried again with the key's exponential back-off; a thrown error means the same. */
-  | { readonly kind: "failed"; readonly error: unknown }
-  /** Not tried again until the key is enqueued for another reason. */
-  | { readonly kind: "fatal"; readonly error: unknown };
+/** The key waits for the next event, or is reconciled again after a time; named as in controller-runtime. */
+export type Settled = Done | RequeueAfter;
 
-export const done = (): ReconcileResult => ({ kind: "done" });
-export const requeueAfter = (afterSeconds: number): ReconcileResult => ({
-  kind: "again",
-  afterSeconds,
-});
+interface Done {
+  readonly kind: "done";
+}
+
+interface RequeueAfter {
+  readonly kind: "requeueAfter";
+  readonly seconds: number;
+}
+
+/** What a reconcile comes to. */
+export type ReconcileResult =
+  | Settled
+  /** Tried again with the key's exponential back-off; a thrown error means the same. */
+  | { readonly kind: "failed"; readonly error: unknown };
+
+export const done = (): Done => ({ kind: "done" });
+export const requeueAfter = (seconds: number): RequeueAfter => ({ kind: "requeueAfter", seconds });
 export const failed = (error: unknown): ReconcileResult => ({ kind: "failed", error });
-export const fatal = (error: unknown): ReconcileResult => ({ kind: "fatal", error });
+
+/** What becomes due first. */
+export function earliest(one: Settled, other: Settled): Settled {
+  if (one.kind === "done") return other;
+  if (other.kind === "done") return one;
+  return one.seconds <= other.seconds ? one : other;
+}

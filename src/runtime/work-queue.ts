@@ -194,19 +194,25 @@ export class WorkQueue {
     if (sinceSeconds === undefined) return;
     this.#working.delete(key);
     this.#metrics.worked(this.#clock.monotonicSeconds() - sinceSeconds);
-    const requeueAfter = this.#addedWhileWorking.get(key);
-    if (requeueAfter === undefined) return;
+    const priority = this.#addedWhileWorking.get(key);
+    if (priority === undefined) return;
     this.#addedWhileWorking.delete(key);
     if (this.#closed) return;
-    this.#enqueue(key, requeueAfter);
+    this.#enqueue(key, priority);
     this.#onReady();
   }
 
-  /** Forgets what waits and takes nothing more; keys being worked on may still be done. */
+  /** Takes keys again; as a new queue does. */
+  open(): void {
+    this.#closed = false;
+  }
+
+  /** Forgets what waits and takes nothing more until it is opened; keys being worked on may still be done. */
   close(): void {
     this.#closed = true;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
+    this.#timerDueSeconds = Number.POSITIVE_INFINITY;
     this.#delayed.clear();
     for (const priority of priorities) {
       this.#waiting[priority].clear();

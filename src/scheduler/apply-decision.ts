@@ -10,19 +10,19 @@ import type {
   AdmitVerdict,
   Decision,
   PreemptVerdict,
-  Snapshot,
   Verdict,
   Victim,
-} from "../domain/scheduling/types.ts";
+} from "../domain/scheduling/decision.ts";
+import type { Snapshot } from "../domain/scheduling/snapshot.ts";
 import type { Candidate, EvictionProbe } from "./eviction-probe.ts";
 
-export interface WriteOptions {
+export interface ApplyOptions {
   readonly reservationSeconds: number;
   readonly avoidNodeSeconds: number;
   readonly probe: EvictionProbe;
 }
 
-export interface WriteReport {
+export interface ApplyReport {
   /** Jobs whose verdict was written; a preemptor stands for its victims. */
   readonly changedIds: readonly string[];
   /** namespace/name of jobs whose row changed. */
@@ -76,12 +76,12 @@ async function writePreemption(
   });
 }
 
-export async function writeDecision(
+export async function applyDecision(
   db: Queryable,
   snapshot: Snapshot,
   decision: Decision,
-  { reservationSeconds, avoidNodeSeconds, probe }: WriteOptions,
-): Promise<WriteReport> {
+  { reservationSeconds, avoidNodeSeconds, probe }: ApplyOptions,
+): Promise<ApplyReport> {
   const keys = new Map([...snapshot.queue, ...snapshot.reserved].map(({ id, key }) => [id, key]));
   const changedIds: string[] = [];
   const victimKeys: string[] = [];

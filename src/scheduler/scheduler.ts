@@ -1,17 +1,45 @@
-/** The loops of all pools: one each, started when the pool is first heard of. */
-import type { Clock } from "../runtime/clock.ts";
+/**
+ * Scheduling of all pools: a loop for each, started when the pool is first heard of, and what their cycles say of jobs. It
+ * runs once a term; between terms it knows nothing and nothing wakes it, since a term begins with all pools.
+ */
+import type { Queryable } from "../db/client/types.ts";
+import { readPools } from "../db/scheduling/lock.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
 import { errorText } from "../runtime/logger.ts";
-import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import { runCycle } from "./cycle.ts";
+import type { CycleDependencies } from "./cycle.ts";
+import { cycleObserver } from "./cycle-report.ts";
+import { EvictionProbe } from "./eviction-probe.ts";
+import type { ProbeGang } from "./eviction-probe.ts";
 import { PoolLoop } from "./pool-loop.ts";
 import type { CycleReport } from "./pool-loop.ts";
+import { PositionPace } from "./wait-reasons/position-pace.ts";
+import { PublishLoop } from "./wait-reasons/publish-loop.ts";
+import { WaitReasonPublisher } from "./wait-reasons/publisher.ts";
+import type { Explanation } from "./wait-reasons/publisher.ts";
+import { WindowNotices } from "./windows/notices.ts";
+import type { Notice as WindowNotice } from "./windows/notices.ts";
 
-export interface SchedulerOptions {
-  readonly cycle: (pool: string, signal: AbortSignal) => Promise<CycleReport>;
-  /** The pools that nodes and jobs name now. */
-  readonly pools: () => Promise<readonly string[]>;
-  readonly clock: Clock;
-  readonly logger: Logger;
+/** What the scheduler is given; the rest of what a cycle needs is its own. */
+export interface SchedulerOptions extends Omit<
+  CycleDependencies,
+  "notices" | "probe" | "explain" | "positions" | "observe" | "expectSameDatabase"
+> {
+  readonly probeGang: ProbeGang;
+  readonly metrics: Metrics;
+}
+
+/** One term of scheduling. */
+export interface SchedulingTerm {
+  /** No further cycle begins. */
+  readonly stopping: AbortSignal;
+  /** Ends the cycles under way. */
+  readonly signal: AbortSignal;
+  /** Throws when the database is another one than before, and may lag behind the cluster. */
+  readonly expectSameDatabase: (db: Queryable) => Promise<void>;
+  /** Runs a cycle when the database has been compared with the cluster. */
+  readonly guard: (cycle: () => Promise<CycleReport>) => Promise<CycleReport>;
 }
 
 /** Pools that nobody told of are looked for at this pace. */
@@ -19,15 +47,33 @@ const poolSearchSeconds = 30;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
+  readonly #explanations = new WaitReasonPublisher();
+  readonly #notices = new WindowNotices();
+  readonly #publishing: PublishLoop;
+  readonly #cycle: CycleDependencies;
   readonly #loops = new Map<string, PoolLoop>();
   readonly #running = new Set<Promise<void>>();
-  #signal: AbortSignal | undefined;
+  #term: SchedulingTerm | undefined;
 
   constructor(options: SchedulerOptions) {
+    const { clock, metrics, probeGang, onChanged } = options;
     this.#options = options;
+    this.#publishing = new PublishLoop(this.#explanations, clock, onChanged);
+    this.#cycle = {
+      ...options,
+      notices: this.#notices,
+      probe: new EvictionProbe(probeGang, clock),
+      explain: (pool, round) => {
+        this.#explanations.record(pool, round);
+        this.#publishing.wake();
+      },
+      positions: new PositionPace(clock),
+      observe: cycleObserver(metrics),
+      expectSameDatabase: async (db) => this.#term?.expectSameDatabase(db),
+    };
   }
 
-  /** Something changed in the pool; undefined: in any. Before the start it is remembered by the first look. */
+  /** Something changed in the pool; undefined: in any. Between terms it is forgotten. */
   wake(pool: string | undefined): void {
     if (pool === undefined) {
       for (const loop of this.#loops.values()) loop.wake();
@@ -38,34 +84,52 @@ export class Scheduler {
     else this.#startLoop(pool);
   }
 
-  /** Runs until the signal is aborted and every cycle under way has ended. */
-  async run(signal: AbortSignal): Promise<void> {
-    this.#signal = signal;
-    while (!signal.aborted) {
+  /** Why the job waits, as its status shows it. */
+  explanation(jobId: string): Explanation | undefined {
+    return this.#explanations.get(jobId);
+  }
+
+  /** What a running job is told when its plan's window closes and evicts. */
+  windowNotice(pool: string, jobId: string): WindowNotice | undefined {
+    return this.#notices.get(pool, jobId);
+  }
+
+  /** Runs until the term stops and every cycle under way has ended. */
+  async run(term: SchedulingTerm): Promise<void> {
+    const { stopping } = term;
+    this.#term = term;
+    const publishing = this.#publishing.run(stopping);
+    while (!stopping.aborted) {
       await this.#findPools();
-      await sleepUnlessAborted(this.#options.clock, poolSearchSeconds, signal);
+      await sleepUnlessAborted(this.#options.clock, poolSearchSeconds, stopping);
     }
-    await Promise.all(this.#running);
+    await Promise.all([publishing, ...this.#running]);
+    this.#term = undefined;
+    this.#loops.clear();
+    this.#explanations.clear();
+    this.#notices.clear();
   }
 
   async #findPools(): Promise<void> {
+    const { db, logger } = this.#options;
     try {
-      for (const pool of await this.#options.pools()) {
+      for (const pool of await readPools(db)) {
         if (!this.#loops.has(pool)) this.#startLoop(pool);
       }
     } catch (error) {
-      this.#options.logger.warn("could not read the pools", { error: errorText(error) });
+      logger.warn("could not read the pools", { error: errorText(error) });
     }
   }
 
   #startLoop(pool: string): void {
-    const signal = this.#signal;
-    if (signal === undefined || signal.aborted) return;
+    const term = this.#term;
+    if (term === undefined || term.stopping.aborted) return;
     const { clock, logger } = this.#options;
-    const cycle = (inner: AbortSignal) => this.#options.cycle(pool, inner);
+    // Not the loop's own signal, which says that no further cycle begins.
+    const cycle = () => term.guard(() => runCycle(this.#cycle, pool, term.signal));
     const loop = new PoolLoop({ pool, cycle, clock, logger });
     this.#loops.set(pool, loop);
-    const running = loop.run(signal).finally(() => this.#running.delete(running));
+    const running = loop.run(term.stopping).finally(() => this.#running.delete(running));
     this.#running.add(running);
   }
 }

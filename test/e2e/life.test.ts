@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import { fieldsOf } from "../../src/resources/meta.ts";
 import type { Job } from "../../src/resources/types.ts";
-import { nodesOf, podsOf } from "../../src/resources/types.ts";
+import { jobs as jobType, nodesOf, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import {
   type Installation,
@@ -304,6 +304,34 @@ describe("the life of a job", function () {
     const statuses = rows.map(({ to_status: status }) => status);
     expect(statuses.slice(0, 2)).to.deep.equal(["pending", "starting"]);
     expect(statuses.at(-1)).to.equal("succeeded");
+  });
+
+  it("says how far its deletion is, as long as another's finalizer keeps it", async () => {
+    await makePool("deleted", 1);
+    await submit("leaves", {
+      pool: "deleted",
+      annotations: { "rota.dev/simulate-termination-seconds": "3" },
+    });
+    await stateOf("leaves", "Running");
+    const { client } = installation.view;
+    const keepFor = (finalizers: readonly string[]) =>
+      client.patch(jobType, "team/leaves", { metadata: { finalizers } });
+    await keepFor(["example.com/backup"]);
+    await client.delete(jobType, "team/leaves");
+    const isCurrent = ({ deleting, generation, status }: Job): boolean =>
+      deleting && status.observedGeneration === generation;
+    const leaving = await until("leaves", "say that its pods are being stopped", (found) => {
+      return isCurrent(found) && found.status.state === "Running";
+    });
+    expect(leaving.status.reason).to.equal("Deleted");
+    const left = await until("leaves", "say that it was cancelled", (found) => {
+      return isCurrent(found) && found.status.state === "Cancelled";
+    });
+    expect(left.status.reason).to.equal("Deleted");
+    await keepFor([]);
+    await installation.view.until("the Job to be gone", async () => {
+      return !(await installation.view.jobs()).some(({ name }) => name === "leaves");
+    });
   });
 
   it("what ends while no operator runs is counted once by the next", async () => {

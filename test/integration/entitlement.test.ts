@@ -7,7 +7,7 @@ import { markRunning } from "../../src/db/jobs/attempts.ts";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { adoptJob, insertJob } from "../../src/db/jobs/queue.ts";
 import { refreshBorrowing } from "../../src/db/scheduling/entitlement.ts";
-import type { ResourceType } from "../../src/domain/scheduling/types.ts";
+import type { ResourceType } from "../../src/domain/scheduling/snapshot.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addNode, addProject, newJob, reserve } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";

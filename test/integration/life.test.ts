@@ -12,7 +12,7 @@ import {
   retryJob,
 } from "../../src/db/jobs/attempts.ts";
 import { pruneHistory } from "../../src/db/history/prune.ts";
-import { secondsToNextRetry } from "../../src/db/scheduling/next-retry.ts";
+import { secondsToNextWakeUp } from "../../src/db/scheduling/wakeups.ts";
 import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection, reserve } from "../support/fixtures.ts";
@@ -39,10 +39,10 @@ describe("what the database remembers of a job", () => {
     const id = await addJob(db(), project);
     await avoidNodes(db(), id, ["n1"], 100);
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
-    expect(await secondsToNextRetry(db(), "default")).to.be.within(90, 101);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(90, 101);
     await avoidNodes(db(), id, ["n1"], -1);
     expect(await avoidedBy(id)).to.deep.equal([]);
-    expect(await secondsToNextRetry(db(), "default")).to.equal(undefined);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.equal(undefined);
 
     const placements = [{ node: "n1", pods: 1 }];
     await reserve(db(), { id, attempt: 0, borrowing: false, placements }, 1);
@@ -69,7 +69,7 @@ describe("what the database remembers of a job", () => {
     const view = await readJobView(db(), id);
     expect(view?.ending).to.equal(undefined);
     expect(view?.failures).to.equal(1);
-    expect(await secondsToNextRetry(db(), "default")).to.be.within(25, 31);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(25, 31);
   });
 
   it("counts a pod that ended well once, and not for another attempt", async () => {

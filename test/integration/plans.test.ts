@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
+import { secondsToNextWakeUp } from "../../src/db/scheduling/wakeups.ts";
 import { readPlanViews, withdrawPlans } from "../../src/db/tenants/plan-views.ts";
 import { replacePlan, weekOf, type PlanInput } from "../../src/db/tenants/plans.ts";
 import {
@@ -62,6 +63,17 @@ describe("resource plans", () => {
     (await weekOf(pool(), scope(owner).owner)).map(
       ({ plan, start, end }) => `${plan} ${start}-${end}`,
     );
+
+  it("wakes its pool at the next edge of a window, and a pool without windows never", async () => {
+    const windows = [windowOf("Mon", "08:00", "20:00")];
+    await replacePlan(pool(), plan("edges", "office-hours", windows, { pool: "edges" }));
+    await replacePlan(pool(), plan("edges", "always", undefined, { pool: "always-open" }));
+    const hour = 3600;
+    expect(await secondsToNextWakeUp(pool(), "edges", 7 * hour)).to.equal(hour);
+    expect(await secondsToNextWakeUp(pool(), "edges", 8 * hour)).to.equal(12 * hour);
+    expect(await secondsToNextWakeUp(pool(), "edges", 20 * hour)).to.equal((7 * 24 - 12) * hour);
+    expect(await secondsToNextWakeUp(pool(), "always-open", 0)).to.equal(undefined);
+  });
 
   it("says when it opens: next week's time as such, and not a window's second half after Sunday", async () => {
     const opensAt = async (owner: string, local: string): Promise<string | undefined> => {

@@ -8,15 +8,14 @@ import type { PoolClient } from "pg";
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
+import type { Verdict, VictimRequest } from "../../src/domain/scheduling/decision.ts";
 import type {
   LiveJob,
   NodeSnapshot,
   Placement,
   Resources,
   Snapshot,
-  Verdict,
-  VictimRequest,
-} from "../../src/domain/scheduling/types.ts";
+} from "../../src/domain/scheduling/snapshot.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { reserve } from "../support/fixtures.ts";
 import { assertInBatches, propertyRuns, Reached } from "../support/property.ts";

@@ -4,7 +4,7 @@ import { upsertNode } from "../../src/db/mirrors/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/tenants/projects.ts";
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import type { Queryable } from "../../src/db/client/types.ts";
-import type { Resources } from "../../src/domain/scheduling/types.ts";
+import type { Resources } from "../../src/domain/scheduling/snapshot.ts";
 import type { TimeWindow } from "../../src/domain/windows.ts";
 import type { NaivePlan } from "./judge/plans.ts";
 import type { Random } from "./random.ts";

@@ -20,7 +20,7 @@ import { done } from "../../../src/runtime/result.ts";
 import { silentLogger as logger } from "../../../src/runtime/logger.ts";
 import { LeaderElection } from "../../../src/runtime/lease.ts";
 import { noMetrics } from "../../../src/runtime/metrics.ts";
-import { cycleObserver } from "../../../src/scheduler/cycle-metrics.ts";
+import { cycleObserver } from "../../../src/scheduler/cycle-report.ts";
 import { readSettings } from "../../../src/settings/read.ts";
 import type { GeneratedFile } from "./types.ts";
 

@@ -11,11 +11,13 @@ import type { AttemptEnd } from "../../db/jobs/attempts.ts";
 import { releaseReservations } from "../../db/jobs/reservations.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
-import type { ReconcileResult } from "../../runtime/result.ts";
+import type { Settled } from "../../runtime/result.ts";
 import { hasEnded, jobs } from "../../resources/types.ts";
 import type { Pod, Project } from "../../resources/types.ts";
 import { ensureConfigMap } from "../config/config-maps.ts";
 import { notify, writeStatus } from "../report.ts";
+import { rowChanged } from "./context.ts";
+import type { JobReconcile } from "./context.ts";
 import { evict, type Progress } from "./eviction.ts";
 import {
   createMissingPods,
@@ -24,19 +26,11 @@ import {
   nodesByIndex,
   stopPods,
   expectationSeconds,
+  withFreshPods,
 } from "./pods.ts";
 import { isLiveStatus } from "./observed-state.ts";
 import { noRemarks, statusOf } from "./status.ts";
-import {
-  allAre,
-  asItIs,
-  hasSucceeded,
-  isLost,
-  keyOfJob,
-  ofAttempt,
-  sizeOf,
-  type GangState,
-} from "./gang.ts";
+import { allAre, hasSucceeded, isLost, ofAttempt, sizeOf } from "./gang.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { maxLagSeconds } from "./expectations.ts";
 
@@ -45,21 +39,20 @@ const projectRecheckSeconds = 5;
 /** A quota that is exhausted may have room again. */
 const rejectedRetrySeconds = 30;
 
-const elapsedSeconds = ({ context, view }: GangState): number =>
+const elapsedSeconds = ({ context, view }: JobReconcile): number =>
   view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
 
 /** Pods that should not be there: of former attempts, or of a job that does not run. */
-export async function stopStrays(gang: GangState): Promise<number> {
+export async function stopStrays(gang: JobReconcile): Promise<number> {
   const isLive = isLiveStatus(gang.view.status);
   const strays = isLive ? gang.pods.filter((pod) => pod.attempt !== gang.view.attempt) : gang.pods;
-  return stopPods(gang.context, strays, gang.signal);
+  return stopPods(gang, strays);
 }
 
 /** Whether no pod of the job holds a node any more, on the word of the API server. */
-async function allHaveLeft(gang: GangState): Promise<boolean> {
-  const { context, view, signal } = gang;
-  const holding = await podsOccupyingNow(context, keyOfJob(gang), view.id, signal);
-  await stopPods(context, holding, signal);
+async function allHaveLeft(gang: JobReconcile): Promise<boolean> {
+  const holding = await podsOccupyingNow(gang);
+  await stopPods(gang, holding);
   return holding.length === 0;
 }
 
@@ -67,20 +60,20 @@ async function allHaveLeft(gang: GangState): Promise<boolean> {
  * The Job says which attempt it is and where, before its pods are made: should the database lose its content, they are
  * found by it.
  */
-async function announce({ context, job, view, pods }: GangState): Promise<void> {
+async function announce({ context, job, view, pods }: JobReconcile): Promise<void> {
   if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
   const status = statusOf(job, view, pods, noRemarks, context.clock.now());
   await writeStatus(context, jobs, job, status);
 }
 
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
-async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResult> {
+async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   const { context, view } = gang;
   const fence = { id: view.id, attempt: view.attempt };
   const pods = ofAttempt(gang);
   if (view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
     await beginEnding(context.db, fence, end, context.settings.reservationSeconds);
-  if ((await stopPods(context, pods, gang.signal)) > 0) return done();
+  if ((await stopPods(gang, pods)) > 0) return done();
   if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
   context.checkpoint("before-end");
   const { reason, message, counts } = end;
@@ -105,10 +98,10 @@ async function endGang(gang: GangState, end: AttemptEnd): Promise<ReconcileResul
     context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
   }
   context.scheduler.wake(view.pool);
-  return requeueAfter(0);
+  return rowChanged;
 }
 
-async function succeed(gang: GangState): Promise<ReconcileResult> {
+async function succeed(gang: JobReconcile): Promise<Settled> {
   const { context, view } = gang;
   context.checkpoint("before-success");
   const isWritten = await endJob(context.db, {
@@ -120,22 +113,22 @@ async function succeed(gang: GangState): Promise<ReconcileResult> {
   });
   if (isWritten) context.counters.attemptEnded(view.pool, "succeeded");
   context.scheduler.wake(view.pool);
-  return requeueAfter(0);
+  return rowChanged;
 }
 
 /** A pod that failed by itself: one that is deleted or disrupted may fail on its way out, and is lost. */
-function failedPod(gang: GangState): Pod | undefined {
+function failedPod(gang: JobReconcile): Pod | undefined {
   return ofAttempt(gang).find(
     (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "",
   );
 }
 
 /** It is still there, and its node is not. */
-const isStranded = ({ context }: GangState, pod: Pod): boolean =>
+const isStranded = ({ context }: JobReconcile, pod: Pod): boolean =>
   !hasEnded(pod) && isOnLostNode(context, pod);
 
 /** The gang has lost pods through no fault of its own. */
-function endLost(gang: GangState): Promise<ReconcileResult> {
+function endLost(gang: JobReconcile): Promise<Settled> {
   const size = gang.job.spec.parallelism;
   const pods = ofAttempt(gang);
   const counts = false;
@@ -160,7 +153,7 @@ const suspended: AttemptEnd = {
   counts: false,
 };
 
-const endFailed = (gang: GangState, pod: Pod): Promise<ReconcileResult> =>
+const endFailed = (gang: JobReconcile, pod: Pod): Promise<Settled> =>
   endGang(gang, {
     reason: "PodFailed",
     message: `pod ${pod.name}: ${pod.failure}`,
@@ -168,7 +161,7 @@ const endFailed = (gang: GangState, pod: Pod): Promise<ReconcileResult> =>
   });
 
 /** A pod that ended well is noted while its gang runs on: it counts once, whatever becomes of the object. */
-async function noteCompletions(gang: GangState): Promise<void> {
+async function noteCompletions(gang: JobReconcile): Promise<void> {
   const { context, view } = gang;
   const fresh = ofAttempt(gang)
     .filter((pod) => hasSucceeded(pod) && !view.completed.includes(pod.index))
@@ -178,7 +171,7 @@ async function noteCompletions(gang: GangState): Promise<void> {
 }
 
 /** Where pods exist and do not run, the node is not tried again for a while. Noted before the pods are stopped. */
-async function avoidSlowNodes({ context, view, ...gang }: GangState): Promise<void> {
+async function avoidSlowNodes({ context, view, ...gang }: JobReconcile): Promise<void> {
   const slow = gang.pods.filter(
     ({ attempt, phase }) => attempt === view.attempt && phase === "Pending",
   );
@@ -188,22 +181,21 @@ async function avoidSlowNodes({ context, view, ...gang }: GangState): Promise<vo
 }
 
 /** Returns the seconds after which to look again, should the cache never show what was made. */
-async function makePods(gang: GangState, project: Project): Promise<number> {
-  const { context, job, view, signal } = gang;
-  const { configHash: hash } = view;
+async function makePods(gang: JobReconcile, project: Project): Promise<number> {
+  const { context, job, signal } = gang;
+  const { configHash: hash } = gang.view;
   if (hash !== undefined) {
     context.checkpoint("before-config-map");
     const { namespace } = job;
     await ensureConfigMap(context, { namespace, project: project.name, hash }, signal);
     context.checkpoint("config-map-created");
   }
-  const existing = ofAttempt(gang);
-  const pods = await createMissingPods(context, job, project, view, existing, signal);
+  const pods = await createMissingPods(gang, project);
   if (pods.asked > 0) context.checkpoint("pods-created");
   return pods.unseen > 0 ? maxLagSeconds : Number.POSITIVE_INFINITY;
 }
 
-async function whileStarting(gang: GangState): Promise<ReconcileResult> {
+async function whileStarting(gang: JobReconcile): Promise<Settled> {
   const { context, view } = gang;
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
@@ -216,7 +208,7 @@ async function whileStarting(gang: GangState): Promise<ReconcileResult> {
   if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
     context.checkpoint("before-running");
     await markRunning(context.db, { id: view.id, attempt: view.attempt });
-    return requeueAfter(0);
+    return rowChanged;
   }
   const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);
   if (left <= 0) {
@@ -238,15 +230,15 @@ async function whileStarting(gang: GangState): Promise<ReconcileResult> {
   }
 }
 
-const isMissingPods = (gang: GangState): boolean =>
+const isMissingPods = (gang: JobReconcile): boolean =>
   !allAre(gang, (pod) => !isLost(pod) && !isStranded(gang, pod));
 
 /**
  * A gang that misses pods is looked at as the API server has it: the cache of an operator that works beside another one,
  * or has just taken over, may not know them yet.
  */
-async function whileRunning(cached: GangState): Promise<ReconcileResult> {
-  const gang = isMissingPods(cached) ? await asItIs(cached) : cached;
+async function whileRunning(cached: JobReconcile): Promise<Settled> {
+  const gang = isMissingPods(cached) ? await withFreshPods(cached) : cached;
   const { view } = gang;
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
@@ -265,16 +257,16 @@ async function whileRunning(cached: GangState): Promise<ReconcileResult> {
 }
 
 /** What is kept for a job is given back when its user holds it back: it would not start when its victims have left. */
-async function whileReserved({ context, view }: GangState): Promise<ReconcileResult> {
+async function whileReserved({ context, view }: JobReconcile): Promise<Settled> {
   if (!view.suspended) return done();
   const { reason, message } = suspended;
   const fence = { id: view.id, attempt: view.attempt };
   await releaseReservations(context.db, [{ ...fence, reason, message }]);
   context.scheduler.wake(view.pool);
-  return requeueAfter(0);
+  return rowChanged;
 }
 
-async function whileNotEvicting(gang: GangState): Promise<ReconcileResult> {
+async function whileNotEvicting(gang: JobReconcile): Promise<Settled> {
   const { status, ending } = gang.view;
   switch (status) {
     case "reserved":
@@ -288,7 +280,7 @@ async function whileNotEvicting(gang: GangState): Promise<ReconcileResult> {
   }
 }
 
-export async function advance(gang: GangState): Promise<Progress> {
+export async function advance(gang: JobReconcile): Promise<Progress> {
   await stopStrays(gang);
   if (gang.view.status !== "evicting") return { result: await whileNotEvicting(gang) };
   if (allAre(gang, hasSucceeded)) return { result: await succeed(gang) };

@@ -6,22 +6,25 @@ import { markEvicted, cancelEviction } from "../../db/jobs/preempt.ts";
 import { jobs } from "../../resources/types.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
-import type { ReconcileResult } from "../../runtime/result.ts";
+import type { Settled } from "../../runtime/result.ts";
 import { notify } from "../report.ts";
+import { rowChanged } from "./context.ts";
+import type { JobReconcile } from "./context.ts";
 import {
   budgetAgainst,
   evictPods,
   podsOccupyingNow,
   stopPods,
   expectationSeconds,
+  withFreshPods,
 } from "./pods.ts";
 import type { EvictionProgress } from "./pods.ts";
 import { evictionText } from "./status.ts";
-import { allAre, asItIs, isLost, keyOfJob, ofAttempt, type GangState } from "./gang.ts";
+import { allAre, isLost, ofAttempt } from "./gang.ts";
 
 /** What came of a step. */
 export interface Progress {
-  readonly result: ReconcileResult;
+  readonly result: Settled;
   /** The PodDisruptionBudget, namespace/name, that holds the job's eviction up. */
   readonly blockedBy?: string;
 }
@@ -38,32 +41,32 @@ export function blockedSeconds(ageSeconds: number, random: () => number = Math.r
 }
 
 /** No pod of the gang has left, or was asked to. */
-const isUntouched = (gang: GangState): boolean => allAre(gang, (pod) => !isLost(pod));
+const isUntouched = (gang: JobReconcile): boolean => allAre(gang, (pod) => !isLost(pod));
 
 /**
  * A budget that lets only a part of the gang go would break it: asked first, it keeps the whole gang. Pods of gangs of
  * one are simply asked to leave.
  */
-async function askToLeave(gang: GangState): Promise<EvictionProgress> {
-  const { context, job, view, signal } = gang;
+async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
+  const { context, job } = gang;
   const pods = ofAttempt(gang);
   if (job.spec.parallelism > 1 && isUntouched(gang)) {
-    const rejected = await budgetAgainst(context, view.id, keyOfJob(gang), signal);
+    const rejected = await budgetAgainst(gang);
     if (rejected !== undefined) {
       context.counters.evictionAsked("refused");
       return { holding: pods.length, rejected, left: 0 };
     }
   }
-  return evictPods(context, pods, signal);
+  return evictPods(gang, pods);
 }
 
-const isUp = (gang: GangState): boolean =>
+const isUp = (gang: JobReconcile): boolean =>
   allAre(gang, (pod) => !isLost(pod) && pod.phase !== "Pending");
 
 /** It runs on in the same attempt, if it has lost nothing. */
-async function spare(gang: GangState, note: string): Promise<boolean> {
+async function spare(gang: JobReconcile, note: string): Promise<boolean> {
   const { context, job, view } = gang;
-  if (!isUp(gang) || !isUp(await asItIs(gang))) return false;
+  if (!isUp(gang) || !isUp(await withFreshPods(gang))) return false;
   if (!(await cancelEviction(context.db, { id: view.id, attempt: view.attempt }))) return false;
   notify(context, jobs, job, {
     type: "Normal",
@@ -76,45 +79,43 @@ async function spare(gang: GangState, note: string): Promise<boolean> {
 }
 
 /** To evict it would be for nothing. */
-const cancelUnneeded = async (gang: GangState): Promise<boolean> =>
+const cancelUnneeded = async (gang: JobReconcile): Promise<boolean> =>
   gang.view.eviction?.isSettled === true &&
   spare(gang, "nobody needs its room any more, and none of its pods had left: it runs on");
 
 /** Whoever a window evicts stays as long as a budget protects it: the next cycle asks again, and says so. */
-async function cancelCloseEviction(gang: GangState, budget: string): Promise<boolean> {
+async function cancelCloseEviction(gang: JobReconcile, budget: string): Promise<boolean> {
   const { isForWindow = false, ageSeconds = 0 } = gang.view.eviction ?? {};
   if (!isForWindow || ageSeconds < closePatienceSeconds) return false;
   return spare(gang, `PodDisruptionBudget ${budget} does not let it go: it runs on for now`);
 }
 
-async function endEviction(gang: GangState): Promise<ReconcileResult> {
-  const { context, view, signal } = gang;
-  if ((await podsOccupyingNow(context, keyOfJob(gang), view.id, signal)).length > 0)
-    return requeueAfter(expectationSeconds);
+async function endEviction(gang: JobReconcile): Promise<Settled> {
+  const { context, view } = gang;
+  if ((await podsOccupyingNow(gang)).length > 0) return requeueAfter(expectationSeconds);
   context.checkpoint("before-evicted");
-  if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt })))
-    return requeueAfter(0);
+  if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return rowChanged;
   const note = evictionText(view) ?? "makes way for another job";
   const reason = view.reason ?? "Preempted";
   notify(context, jobs, gang.job, { type: "Warning", reason, action: "Evict", note });
   context.scheduler.wake(view.pool);
-  return requeueAfter(0);
+  return rowChanged;
 }
 
-export async function evict(gang: GangState): Promise<Progress> {
+export async function evict(gang: JobReconcile): Promise<Progress> {
   const { context, view } = gang;
-  if (await cancelUnneeded(gang)) return { result: requeueAfter(0) };
+  if (await cancelUnneeded(gang)) return { result: rowChanged };
   context.checkpoint("before-eviction");
   const { holding, rejected, left } = await askToLeave(gang);
   if (rejected !== undefined) {
     context.logger.warn("a disruption budget holds an eviction up", { job: view.name, rejected });
     // The budget has closed in the midst of it: what is left of a gang is of no use to anybody.
-    const isBroken = left > 0 || !(isUntouched(gang) || isUntouched(await asItIs(gang)));
+    const isBroken = left > 0 || !(isUntouched(gang) || isUntouched(await withFreshPods(gang)));
     if (isBroken) {
-      await stopPods(context, ofAttempt(gang), gang.signal);
+      await stopPods(gang, ofAttempt(gang));
       return { result: requeueAfter(expectationSeconds) };
     }
-    if (await cancelCloseEviction(gang, rejected)) return { result: requeueAfter(0) };
+    if (await cancelCloseEviction(gang, rejected)) return { result: rowChanged };
     return {
       result: requeueAfter(blockedSeconds(view.eviction?.ageSeconds ?? 0)),
       blockedBy: rejected,

@@ -2,7 +2,7 @@
 import type { JobStatus } from "../../api/generated.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import type { JobStage, ObservedState } from "../../db/jobs/recover.ts";
-import type { Placement } from "../../domain/scheduling/types.ts";
+import type { Placement } from "../../domain/scheduling/snapshot.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 

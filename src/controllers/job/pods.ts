@@ -1,6 +1,6 @@
 /** The pods of one attempt: made, stopped, evicted, counted. */
-import type { Context } from "../context.ts";
 import { indices } from "../context.ts";
+import type { Context } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import {
@@ -16,10 +16,12 @@ import { budgetUses, disruptionBudgets } from "../../resources/disruption-budget
 import type { DisruptionBudget } from "../../resources/disruption-budgets.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
 import { hasEnded, podsOf } from "../../resources/types.ts";
-import type { Job, Pod, Project } from "../../resources/types.ts";
+import type { Pod, Project } from "../../resources/types.ts";
 import { each } from "../../runtime/parallel.ts";
 import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
-import { ensureGangService, podEnvironmentOf } from "./pod-environment.ts";
+import type { JobCall, JobReconcile } from "./context.ts";
+import { ofAttempt } from "./gang.ts";
+import { podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 
@@ -29,15 +31,31 @@ export const expectationSeconds = 1;
 /** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
 const callsAtOnce = 16;
 
-export const podsOfJob = (context: Context, key: string, jobUid: string): Pod[] =>
-  context.informers.pods.store
-    .byIndex(indices.podsByJob, key)
-    .filter((pod) => pod.jobUid === jobUid);
+/** What the dry runs of a decision have, too. */
+interface PodCall extends Pick<JobCall, "key" | "uid" | "signal"> {
+  readonly context: Pick<Context, "kube" | "informers" | "settings">;
+}
+
+const podType = ({ context }: Pick<PodCall, "context">) => podsOf(context.settings.gpuResource);
+
+/** The pods of a job, of any attempt, as the cache has them. */
+export const podsOfJob = ({ context, key, uid }: Omit<PodCall, "signal">): Pod[] =>
+  context.informers.pods.store.byIndex(indices.podsByJob, key).filter((pod) => pod.jobUid === uid);
+
+/** Makes calls about pods, several at a time; those of pods that are gone by then have done what they are for. */
+const forEachPod = <T>(pods: readonly T[], call: (pod: T) => Promise<unknown>): Promise<void> =>
+  each(pods, callsAtOnce, async (pod) => {
+    await call(pod).catch(ignoreGone);
+  });
+
+function ignoreGone(error: unknown): void {
+  if (!isNotFound(error) && !isConflict(error)) throw error;
+}
 
 export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 
 /** Its node left the cluster. */
-export const isOnLostNode = ({ informers }: Context, pod: Pod): boolean =>
+export const isOnLostNode = ({ informers }: Pick<Context, "informers">, pod: Pod): boolean =>
   pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
 /** The node of each pod of the gang, by its index. */
@@ -51,15 +69,12 @@ export function nodesByIndex(view: JobView): string[] {
  * of those asked for the cache has yet to show.
  */
 export async function createMissingPods(
-  context: Context,
-  job: Job,
+  reconcile: JobReconcile,
   project: Project,
-  view: JobView,
-  existing: readonly Pod[],
-  signal: AbortSignal,
 ): Promise<{ readonly asked: number; readonly unseen: number }> {
+  const { context, job, view, signal } = reconcile;
   const { podExpectations } = context;
-  const names = new Set(existing.map((pod) => pod.name));
+  const names = new Set(ofAttempt(reconcile).map((pod) => pod.name));
   const absent = nodesByIndex(view)
     .map((node, index) => ({ node, index, name: podName(job.name, view.attempt, index) }))
     .filter(({ name }) => !names.has(name))
@@ -67,17 +82,16 @@ export async function createMissingPods(
   const missing = absent.filter(({ name }) => !podExpectations.has(job.uid, name));
   const counts = { asked: missing.length, unseen: absent.length };
   if (missing.length === 0) return counts;
-  const template = await templateOf(context, job, signal);
-  const type = podsOf(context.settings.gpuResource);
+  const template = await templateOf(reconcile);
   const podEnvironment = podEnvironmentOf(job, project, view.configHash);
-  await ensureGangService(context, job, project, signal);
+  await context.gangServices.ensure(job, project, signal);
   const made: KubeObject[] = [];
   try {
     await each(missing, callsAtOnce, async ({ node, index, name }) => {
       const pod = buildPod(template, { ...podEnvironment, attempt: view.attempt, index, node });
       podExpectations.asked(job.uid, name);
       try {
-        made.push(await context.kube.create(type, pod, { signal }));
+        made.push(await context.kube.create(podType(reconcile), pod, { signal }));
         context.checkpoint("pod-created");
       } catch (error) {
         podExpectations.forget(job.uid, name);
@@ -85,108 +99,80 @@ export async function createMissingPods(
       }
     });
   } catch (error) {
-    if (rejectionOfPod(error) !== undefined) await unmakePods(context, made, signal);
+    if (rejectionOfPod(error) !== undefined) await unmakePods(reconcile, made);
     throw error;
   }
   return counts;
 }
 
 /** A gang that cannot be made whole is not left in parts; the caches have not seen these pods yet. */
-async function unmakePods(
-  context: Context,
-  made: readonly KubeObject[],
-  signal: AbortSignal,
-): Promise<void> {
-  const type = podsOf(context.settings.gpuResource);
-  await each(made, callsAtOnce, async (pod) => {
+const unmakePods = (call: PodCall, made: readonly KubeObject[]): Promise<void> =>
+  forEachPod(made, (pod) => {
     const { uid = "" } = pod.metadata;
-    await context.kube.delete(type, keyOf(pod), { uid, signal }).catch(ignoreGone);
+    return call.context.kube.delete(podType(call), keyOf(pod), { uid, signal: call.signal });
   });
-}
 
 /** The pods of a job, of any attempt, as the API server has them now; whole. */
-async function listPods(
-  { kube, settings }: Context,
-  key: string,
-  jobUid: string,
-  signal: AbortSignal,
-): Promise<KubeObject[]> {
+async function listPods(call: PodCall): Promise<KubeObject[]> {
+  const { context, key, uid, signal } = call;
   const { namespace = "" } = splitKey(key);
-  const labelSelector = `${labels.jobUid}=${jobUid}`;
-  return kube.list(podsOf(settings.gpuResource), { namespace, labelSelector, signal });
+  const labelSelector = `${labels.jobUid}=${uid}`;
+  return context.kube.list(podType(call), { namespace, labelSelector, signal });
 }
 
 /** The same, with what the caches keep of them. */
-export async function podsNow(...asked: Parameters<typeof listPods>): Promise<Pod[]> {
-  const [{ settings }] = asked;
-  const type = podsOf(settings.gpuResource);
-  return (await listPods(...asked)).map((raw) => type.project(raw));
+export async function podsNow(call: PodCall): Promise<Pod[]> {
+  const type = podType(call);
+  return (await listPods(call)).map((raw) => type.project(raw));
 }
+
+/** The same reconcile with the pods as the API server has them: the cache may not know the latest yet. */
+export const withFreshPods = async (reconcile: JobReconcile): Promise<JobReconcile> => ({
+  ...reconcile,
+  pods: await podsNow(reconcile),
+});
 
 /**
  * Those of them that hold their nodes. Space is given away only on the API server's word: the cache of an operator that
  * has just taken over, or works beside another one, may not know them yet.
  */
-export async function podsOccupyingNow(...asked: Parameters<typeof podsNow>): Promise<Pod[]> {
-  return (await podsNow(...asked)).filter((pod) => !hasEnded(pod));
+export async function podsOccupyingNow(call: PodCall): Promise<Pod[]> {
+  return (await podsNow(call)).filter((pod) => !hasEnded(pod));
 }
 
 /** Asks for the deletion of those that run; returns how many pods still hold their node. */
-export async function stopPods(
-  context: Context,
-  pods: readonly Pod[],
-  signal: AbortSignal,
-): Promise<number> {
+export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<number> {
+  const { context, signal } = call;
   const holding = pods.filter((pod) => !hasEnded(pod));
-  const type = podsOf(context.settings.gpuResource);
-  await each(
+  await forEachPod(
     holding.filter((pod) => !pod.deleting),
-    callsAtOnce,
-    async (pod) => {
+    (pod) => {
       // Nobody is left on a node that is gone to end a pod in grace.
       const force = isOnLostNode(context, pod) ? { gracePeriodSeconds: 0 } : {};
-      const options = { uid: pod.uid, signal, ...force };
-      await context.kube.delete(type, podKey(pod), options).catch(ignoreGone);
+      return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...force });
     },
   );
   return holding.length;
 }
 
 /** Asks for the deletion of pods that have ended. */
-export async function deleteEnded(
-  context: Context,
-  pods: readonly Pod[],
-  signal: AbortSignal,
-): Promise<void> {
-  const type = podsOf(context.settings.gpuResource);
-  await each(
+export const deleteEnded = (call: PodCall, pods: readonly Pod[]): Promise<void> =>
+  forEachPod(
     pods.filter((pod) => hasEnded(pod) && !pod.deleting),
-    callsAtOnce,
-    async (pod) => {
-      const options = { uid: pod.uid, signal };
-      await context.kube.delete(type, podKey(pod), options).catch(ignoreGone);
+    (pod) => {
+      const options = { uid: pod.uid, signal: call.signal };
+      return call.context.kube.delete(podType(call), podKey(pod), options);
     },
   );
-}
-
-function ignoreGone(error: unknown): void {
-  if (!isNotFound(error) && !isConflict(error)) throw error;
-}
 
 /** namespace/name of the budget that refused the pod's eviction, or of the several that do. */
-async function refusingBudget(
-  context: Context,
-  error: unknown,
-  pod: Pod,
-  signal: AbortSignal,
-): Promise<string> {
+async function refusingBudget(call: PodCall, error: unknown, pod: Pod): Promise<string> {
   const { namespace } = pod;
   const name = disruptionBudgetOf(error);
   if (name !== undefined) return `${namespace}/${name}`;
-  const type = podsOf(context.settings.gpuResource);
-  const { metadata } = await context.kube.get(type, podKey(pod), { signal });
-  const budgets = await budgetsOf(context, namespace, signal);
-  const uses = budgetUses(budgets, [metadata.labels ?? {}]);
+  const { kube } = call.context;
+  const { metadata } = await kube.get(podType(call), podKey(pod), { signal: call.signal });
+  const uses = budgetUses(await budgetsOf(call), [metadata.labels ?? {}]);
   if (uses.length === 0) return `${namespace}/(without a name)`;
   const names = uses.map(({ budget }) => budget).toSorted();
   return `${names.join(", ")} (Kubernetes evicts no pod under several)`;
@@ -202,59 +188,47 @@ export interface EvictionProgress {
 }
 
 /** Evicts those that have not been asked to leave yet. The uid makes a second eviction of a new pod impossible. */
-export async function evictPods(
-  context: Context,
-  pods: readonly Pod[],
-  signal: AbortSignal,
-): Promise<EvictionProgress> {
+export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<EvictionProgress> {
+  const { context, signal } = call;
+  const { counters, kube } = context;
   const holding = pods.filter((pod) => !hasEnded(pod));
   let rejected: string | undefined;
   let left = 0;
-  await each(
+  await forEachPod(
     holding.filter((pod) => !pod.deleting),
-    callsAtOnce,
     async (pod) => {
       try {
-        await context.kube.evict(podKey(pod), { uid: pod.uid, signal });
-        context.counters.evictionAsked("accepted");
+        await kube.evict(podKey(pod), { uid: pod.uid, signal });
+        counters.evictionAsked("accepted");
         left += 1;
       } catch (error) {
         if (!isDisruptionBudget(error)) {
           ignoreGone(error);
-          context.counters.evictionAsked("gone");
+          counters.evictionAsked("gone");
           left += 1;
           return;
         }
-        context.counters.evictionAsked("refused");
-        rejected ??= await refusingBudget(context, error, pod, signal);
+        counters.evictionAsked("refused");
+        rejected ??= await refusingBudget(call, error, pod);
       }
     },
   );
   return { holding: holding.length, rejected, left };
 }
 
-async function budgetsOf(
-  { kube }: Context,
-  namespace: string,
-  signal: AbortSignal,
-): Promise<DisruptionBudget[]> {
-  const found = await kube.list(disruptionBudgets, { namespace, signal });
+/** The PodDisruptionBudgets of the job's namespace. */
+async function budgetsOf({ context, key, signal }: PodCall): Promise<DisruptionBudget[]> {
+  const { namespace = "" } = splitKey(key);
+  const found = await context.kube.list(disruptionBudgets, { namespace, signal });
   return found.map((raw) => disruptionBudgets.project(raw));
 }
 
 /** What the gang takes of the PodDisruptionBudgets of its namespace: dry runs ask about one pod, as if the others stayed. */
-async function usesOfGang(
-  context: Context,
-  jobUid: string,
-  key: string,
-  signal: AbortSignal,
-): Promise<readonly BudgetUse[]> {
-  const { namespace = "" } = splitKey(key);
-  const budgets = await budgetsOf(context, namespace, signal);
+async function usesOfGang(call: PodCall): Promise<readonly BudgetUse[]> {
+  const budgets = await budgetsOf(call);
   if (budgets.length === 0) return [];
-  const type = podsOf(context.settings.gpuResource);
-  const pods = await listPods(context, key, jobUid, signal);
-  const healthy = pods.filter((raw) => {
+  const type = podType(call);
+  const healthy = (await listPods(call)).filter((raw) => {
     const pod = type.project(raw);
     return pod.ready && !hasEnded(pod) && !pod.deleting;
   });
@@ -269,27 +243,26 @@ const tooTight = (uses: readonly BudgetUse[]): string | undefined =>
   uses.find(({ pods, allowed }) => pods > allowed)?.budget;
 
 /** The same, on the API server's word of now. */
-export async function budgetAgainst(
-  ...asked: Parameters<typeof usesOfGang>
-): Promise<string | undefined> {
-  return tooTight(await usesOfGang(...asked));
+export async function budgetAgainst(call: PodCall): Promise<string | undefined> {
+  return tooTight(await usesOfGang(call));
 }
 
 /** What the API server would say now of the eviction of all pods of the job. Evicts nothing. */
-export function probeGang(context: Context): ProbeGang {
-  return async (jobUid, key, signal): Promise<GangAnswer> => {
+export function probeGang(context: PodCall["context"]): ProbeGang {
+  return async (uid, key, signal): Promise<GangAnswer> => {
+    const call = { context, key, uid, signal };
     let rejectedBy: string | undefined;
-    const pods = podsOfJob(context, key, jobUid).filter((pod) => !hasEnded(pod) && !pod.deleting);
-    await each(pods, callsAtOnce, async (pod) => {
-      await context.kube
-        .evict(podKey(pod), { uid: pod.uid, dryRun: true, signal })
-        .catch(async (error: unknown) => {
-          if (!isDisruptionBudget(error)) return ignoreGone(error);
-          rejectedBy ??= await refusingBudget(context, error, pod, signal);
-        });
+    const pods = podsOfJob(call).filter((pod) => !hasEnded(pod) && !pod.deleting);
+    await forEachPod(pods, async (pod) => {
+      try {
+        await context.kube.evict(podKey(pod), { uid: pod.uid, dryRun: true, signal });
+      } catch (error) {
+        if (!isDisruptionBudget(error)) throw error;
+        rejectedBy ??= await refusingBudget(call, error, pod);
+      }
     });
     if (rejectedBy !== undefined) return { rejectedBy, uses: [] };
-    const uses = await usesOfGang(context, jobUid, key, signal);
+    const uses = await usesOfGang(call);
     return { rejectedBy: tooTight(uses), uses };
   };
 }

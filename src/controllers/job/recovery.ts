@@ -10,10 +10,10 @@ import type { NewJob } from "../../db/jobs/queue.ts";
 import { restoreJob } from "../../db/jobs/recover.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
 import { jobs as jobType } from "../../resources/types.ts";
-import type { Job } from "../../resources/types.ts";
 import { requeueAfter } from "../../runtime/result.ts";
-import type { ReconcileResult } from "../../runtime/result.ts";
-import type { Context } from "../context.ts";
+import type { Settled } from "../../runtime/result.ts";
+import { rowChanged } from "./context.ts";
+import type { JobCall, Submitted } from "./context.ts";
 import { podsNow, stopPods, expectationSeconds } from "./pods.ts";
 import { isBehind, isLiveStatus, observedStateOf, observedSince } from "./observed-state.ts";
 
@@ -22,30 +22,27 @@ import { isBehind, isLiveStatus, observedStateOf, observedSince } from "./observ
  * have to leave first: their space must not be given away before.
  */
 export async function observedNow(
-  context: Context,
-  job: Job,
-  signal: AbortSignal,
+  call: JobCall & Pick<Submitted, "job">,
 ): Promise<ObservedState | undefined> {
+  const { job } = call;
   // Pods are announced by the status: a job that never had an attempt has none.
   const hasPods = (job.status.attempt ?? 0) > 0;
-  const key = `${job.namespace}/${job.name}`;
-  const pods = hasPods ? await podsNow(context, key, job.uid, signal) : [];
+  const pods = hasPods ? await podsNow(call) : [];
   const observed = observedStateOf(job, pods);
   const isLive = isLiveStatus(observed.status);
   const leaving = pods.filter((pod) => !isLive || pod.attempt !== observed.attempt);
-  return (await stopPods(context, leaving, signal)) > 0 ? undefined : observed;
+  return (await stopPods(call, leaving)) > 0 ? undefined : observed;
 }
 
 /** Throws RotaError NodeNotFound until the pods' nodes are mirrored. */
 export async function adopt(
-  context: Context,
-  job: Job,
+  { context, key }: JobCall,
   row: NewJob,
   observed: ObservedState,
 ): Promise<void> {
   await adoptJob(context.db, row, observed);
   context.logger.info("adopted a job that the database did not know", {
-    job: `${job.namespace}/${job.name}`,
+    job: key,
     status: observed.status,
     attempt: observed.attempt,
   });
@@ -58,7 +55,10 @@ function nextStep(view: JobView, observed: ObservedState): ObservedState {
   return { ...observed, status, attempt: view.attempt, placements: [] };
 }
 
-async function giveBackReservations({ db }: Context, { id, attempt }: JobView): Promise<void> {
+async function giveBackReservations(
+  { context: { db } }: JobCall,
+  { id, attempt }: JobView,
+): Promise<void> {
   const message = "the database was brought back to an earlier state";
   await releaseReservations(db, [{ id, attempt, reason: "Restored", message }]);
 }
@@ -68,21 +68,17 @@ async function giveBackReservations({ db }: Context, { id, attempt }: JobView): 
  * the status, so that one that another has moved on meanwhile is not taken for an old one; and every write is fenced on it.
  * Throws RotaError NodeNotFound, and NodeOvercommitted until other jobs' rows have given back what they have not any more.
  */
-export async function catchUp(
-  context: Context,
-  key: string,
-  jobUid: string,
-  signal: AbortSignal,
-): Promise<ReconcileResult | undefined> {
+export async function catchUp(call: JobCall): Promise<Settled | undefined> {
+  const { context, key, uid, signal } = call;
   const job = jobType.project(await context.kube.get(jobType, key, { signal }));
-  if (job.uid !== jobUid || job.deleting) return requeueAfter(expectationSeconds);
-  const view = await readJobView(context.db, jobUid);
+  if (job.uid !== uid || job.deleting) return requeueAfter(expectationSeconds);
+  const view = await readJobView(context.db, uid);
   if (view === undefined || !isBehind(view, job)) return undefined;
   if (view.status === "reserved") {
-    await giveBackReservations(context, view);
-    return requeueAfter(0);
+    await giveBackReservations(call, view);
+    return rowChanged;
   }
-  const observed = await observedNow(context, job, signal);
+  const observed = await observedNow({ ...call, job });
   if (observed === undefined) return requeueAfter(expectationSeconds);
   const next = nextStep(view, observed);
   const since = observedSince(job, observed) ?? context.clock.now();
@@ -94,5 +90,5 @@ export async function catchUp(
     to: `${next.status} ${next.attempt}`,
   });
   context.scheduler.wake(view.pool);
-  return requeueAfter(0);
+  return rowChanged;
 }

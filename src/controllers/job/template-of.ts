@@ -1,11 +1,10 @@
 import { fieldsOf } from "../../resources/meta.ts";
 import { jobs as jobType } from "../../resources/types.ts";
-import type { Job } from "../../resources/types.ts";
-import type { Context } from "../context.ts";
+import type { JobCall } from "./context.ts";
 
 /** The job's PodTemplateSpec as the API server has it; caches hold jobs without it. */
-export const templateOf = (context: Context, job: Job, signal: AbortSignal): Promise<unknown> =>
-  context.templates.of(job.uid, async () => {
-    const raw = await context.kube.get(jobType, `${job.namespace}/${job.name}`, { signal });
+export const templateOf = ({ context, key, uid, signal }: JobCall): Promise<unknown> =>
+  context.templates.of(uid, async () => {
+    const raw = await context.kube.get(jobType, key, { signal });
     return fieldsOf(raw["spec"])["template"];
   });

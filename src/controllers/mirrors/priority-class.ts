@@ -7,16 +7,12 @@ import {
 import { done } from "../../runtime/result.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import type { Context } from "../context.ts";
-import type { KeySink } from "../watches.ts";
 
 /**
- * A class that is deleted leaves its jobs the priority they were queued with; made anew, it is followed at once.
- * @param jobs is told of the jobs whose priority changed, so that their status says so
+ * A class that is deleted leaves its jobs the priority they were queued with; made anew, it is followed at once. Jobs whose
+ * priority changed are reconciled, so that their status says so.
  */
-export function reconcilePriorityClass(
-  { db, informers, scheduler }: Context,
-  jobs: KeySink,
-): Reconcile {
+export function reconcilePriorityClass({ db, informers, queues, scheduler }: Context): Reconcile {
   return async (name, signal) => {
     const found = informers.priorityClasses.store.get(name);
     if (found === undefined) {
@@ -30,7 +26,7 @@ export function reconcilePriorityClass(
       signal.throwIfAborted();
       const changed = await followPriorityClass(db, priorityClass);
       if (changed.length === 0) return done();
-      for (const key of changed) jobs.enqueue(key);
+      for (const key of changed) queues.jobs.add(key);
       scheduler.wake(undefined);
     }
   };

@@ -1,5 +1,5 @@
 /** Jobs waiting: how they get into the queue, are claimed from it, and what their users may change there. */
-import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/types.ts";
+import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { ObservedState } from "./recover.ts";

@@ -2,7 +2,7 @@
 import { jobReasonOf } from "../../api/reasons.ts";
 import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
-import type { Placement, Resources } from "../../domain/scheduling/types.ts";
+import type { Placement, Resources } from "../../domain/scheduling/snapshot.ts";
 import type { AttemptEnd } from "./attempts.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";

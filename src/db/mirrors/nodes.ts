@@ -1,6 +1,6 @@
 /** Nodes of the cluster as the database knows them. What is committed on them follows from allocations. */
 import type { Pool, PoolClient } from "pg";
-import type { Resources } from "../../domain/scheduling/types.ts";
+import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";

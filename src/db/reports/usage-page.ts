@@ -1,5 +1,5 @@
 /** What pools and nodes have, and how much of it is used. */
-import type { Resources } from "../../domain/scheduling/types.ts";
+import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
 

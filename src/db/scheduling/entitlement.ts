@@ -4,7 +4,7 @@
  */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
 import type { Entitlement, OverQuotaJob, RankedJob } from "../../domain/scheduling/entitlement.ts";
-import type { ResourceType } from "../../domain/scheduling/types.ts";
+import type { ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 

@@ -1,5 +1,5 @@
 /** What the scheduler reads of a pool's nodes: one statement, whatever their number. */
-import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/types.ts";
+import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 

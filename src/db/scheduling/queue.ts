@@ -5,7 +5,7 @@ import type {
   Placement,
   QueuedJob,
   Toleration,
-} from "../../domain/scheduling/types.ts";
+} from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 

@@ -1,5 +1,5 @@
 /** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
-import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/types.ts";
+import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
 import { comingText, quantityAt, weekSeconds } from "../../domain/windows.ts";

@@ -12,7 +12,8 @@
  * its jobs. Only when too few of the nodes looked at are as good as this bound, or lack more than GPUs, the jobs of all
  * are.
  */
-import type { LiveJob, Placement, VictimRequest } from "../../domain/scheduling/types.ts";
+import type { VictimRequest } from "../../domain/scheduling/decision.ts";
+import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";

@@ -1,9 +1,18 @@
 /**
- * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (docs/design.md, "Quota",
- * "Scheduling cycle" and "Preemption").
+ * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (docs/design.md, "Scheduling cycle").
  *
- * Jobs within quota are considered first, then borrowers, each in queue order. A job that waits for quota reserves it,
- * and a job that waits for capacity reserves its best nodes: otherwise smaller jobs behind it would starve it.
+ * Reservations are settled first. Then each queued job passes through six stages; the first one with a result decides:
+ *
+ * 1. filter: nodes match, the gang would fit on empty nodes, and its plan's window stays open long enough
+ * 2. quota: no job ahead of it waits under the same quota; it is within quota, or may borrow
+ * 3. place: it starts if the whole gang fits now
+ * 4. await release: it waits if the gang will fit once terminating pods are gone
+ * 5. preempt: it evicts the cheapest set of the victims proposed by the finder
+ * 6. head reservation: what is released on its best nodes is reserved for it
+ *
+ * Jobs within quota are decided in a first pass, borrowers in a second one, each in queue order. A waiting job reserves
+ * quota (stages 2, 4 and 6) and nodes (4 and 6): otherwise smaller jobs behind it would starve it. A job that is within
+ * quota except for the reservations of jobs ahead of it is decided again in the second pass.
  */
 import { redactableBudget, redactableJob, type Redactable } from "../redaction.ts";
 import { Quotas, type QuotaState, type Turn } from "./quota.ts";
@@ -27,21 +36,35 @@ import { futureRoom, placeGang, startableRoom } from "./placement.ts";
 import { planPreemption, type PreemptionPlan } from "./preemption/policy.ts";
 import type {
   Decision,
-  LiveJob,
-  Placement,
   PreemptVerdict,
-  QueuedJob,
-  Snapshot,
   Verdict,
   VictimRequest,
   WaitReason,
   WaitVerdict,
-} from "./types.ts";
+} from "./decision.ts";
+import type { LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
 import { victimRequest } from "./preemption/candidates.ts";
 
 type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
+
+/** The result of the second stage, unless it decides. */
+type Standing =
+  | { readonly kind: "may start"; readonly borrowing: boolean }
+  /** Over quota and not allowed to borrow: it starts only if evictions bring it within quota. */
+  | { readonly kind: "over quota"; readonly over: readonly QuotaState[] }
+  | { readonly kind: "next pass" };
+
+/** A job that may start but does not fit now. */
+interface Blocked {
+  readonly job: QueuedJob;
+  readonly borrowing: boolean;
+  /** Why it would borrow, as a prefix of the message; empty if it is within quota. */
+  readonly outside: string;
+  /** What is missing. */
+  readonly space: string;
+}
 
 /** Jobs for which one decision requests victims. */
 const maxRequests = 8;
@@ -121,18 +144,48 @@ class Deciding {
     return true;
   }
 
+  /** The stages, in order. Undefined if the second pass decides. */
   #judge(job: QueuedJob, pass: Pass): Outcome | undefined {
-    const early = this.#unplaceable(job) ?? this.#closesTooSoon(job);
-    if (early) return early;
+    const filtered = this.#filter(job);
+    if (filtered) return filtered;
+    const standing = this.#underQuotas(job, pass);
+    if (standing.kind === "wait") return standing;
+    if (standing.kind === "next pass") return undefined;
+    if (standing.kind === "over quota") return this.#preemptWithinQuota(job, standing.over);
+    return this.#place(job, standing.borrowing) ?? this.#blocked(job, standing.borrowing);
+  }
+
+  /** Stage 1. */
+  #filter(job: QueuedJob): Waiting | undefined {
+    return this.#unplaceable(job) ?? this.#closesTooSoon(job);
+  }
+
+  /** Stage 2. */
+  #underQuotas(job: QueuedJob, pass: Pass): Standing | Waiting {
     const behind = this.#behindAnother(job, pass === "entitled");
-    if (behind) return pass === "entitled" ? undefined : behind;
+    if (behind) return pass === "entitled" ? { kind: "next pass" } : behind;
     const over = this.#quotas.over(job);
-    if (!job.unplanned && over.length === 0) return this.#contested(job) ?? this.#start(job, false);
+    if (!job.unplanned && over.length === 0)
+      return this.#contested(job) ?? { kind: "may start", borrowing: false };
     const shut = over.find(({ quota }) => quota.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
     this.#quotas.reserve(job, this.#turn(job, false));
-    if (!job.allowsBorrowing) return this.#rejectedBorrowing(job, over);
-    return pass === "entitled" ? undefined : this.#start(job, true);
+    if (!job.allowsBorrowing) return { kind: "over quota", over };
+    return pass === "entitled" ? { kind: "next pass" } : { kind: "may start", borrowing: true };
+  }
+
+  /** Stages 4 to 6. */
+  #blocked(job: QueuedJob, borrowing: boolean): Outcome {
+    const outside = borrowing ? `not within quota (${this.#whyOutside(job)}): ` : "";
+    const space = this.#cache.explanation("space", job, () =>
+      spaceText(job, this.#nodes.accepting(job), startableRoom),
+    );
+    const blocked = { job, borrowing, outside, space };
+    const awaited = this.#awaitRelease(blocked);
+    if (awaited) return awaited;
+    const preempted = this.#preempt(job, space);
+    if (preempted.kind === "preempt") return preempted;
+    return this.#reserveForHead(blocked, preempted);
   }
 
   #turn(job: QueuedJob, withinQuota: boolean): Turn {
@@ -172,16 +225,21 @@ class Deciding {
     return closing && waiting("WindowTooShort", closesTooSoonText(closing, runtime));
   }
 
-  /** The next snapshot may move higher-ranked borrowers within quota. A job that may not borrow must not start before. */
+  /**
+   * The next snapshot may move borrowers under a stale quota within it. A job that may not borrow does not start if it
+   * would then be over quota.
+   */
   #contested(job: QueuedJob): Waiting | undefined {
-    const state = job.allowsBorrowing ? undefined : this.#quotas.contested(job);
+    if (job.allowsBorrowing) return undefined;
+    const state = this.#quotas.staleOf(job).find((stale) => stale.excess(job) + stale.borrowed > 0);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
     const message = `${overQuotaText(state, job)}; borrowing jobs may rank ahead of it, and it may not borrow`;
     return waiting("QuotaExceeded", message);
   }
 
-  #rejectedBorrowing(job: QueuedJob, over: readonly QuotaState[]): Outcome {
+  /** Stage 5, of a job that may not borrow: evictions under its own quotas. */
+  #preemptWithinQuota(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
     // Preemption cannot help a job that requests a type no plan grants.
     const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
@@ -190,25 +248,36 @@ class Deciding {
     return waiting(why.reason, message, preempted?.redactables);
   }
 
-  #start(job: QueuedJob, borrowing: boolean): Outcome {
+  /** Stage 3. */
+  #place(job: QueuedJob, borrowing: boolean): Outcome | undefined {
     const placements = this.#cache.place(job, "now", () =>
       placeGang(this.#nodes.accepting(job), job, startableRoom),
     );
-    if (!placements) return this.#blocked(job, borrowing);
+    if (!placements) return undefined;
     this.#nodes.start(placements, job.perPod);
     this.#quotas.charge(job, borrowing);
     return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
   }
 
-  #blocked(job: QueuedJob, borrowing: boolean): Outcome {
-    const outside = borrowing ? `not within quota (${this.#whyOutside(job)}): ` : "";
-    const space = this.#cache.explanation("space", job, () =>
-      spaceText(job, this.#nodes.accepting(job), startableRoom),
+  #whyOutside(job: QueuedJob): string {
+    return outsideText(job, this.#quotas.over(job)).message;
+  }
+
+  /** Stage 4: if terminating pods free enough capacity, the job waits instead of evicting more. */
+  #awaitRelease({ job, borrowing, outside, space }: Blocked): Waiting | undefined {
+    const placements = this.#cache.place(job, "later", () =>
+      placeGang(this.#nodes.accepting(job), job, futureRoom),
     );
-    const awaiting = this.#waitForRelease(job, borrowing, `${outside}${space}`);
-    if (awaiting) return awaiting;
-    const preempted = this.#preempt(job, space);
-    if (preempted.kind === "preempt") return preempted;
+    if (!placements) return undefined;
+    this.#nodes.reserve(placements, job.perPod, job.key);
+    this.#quotas.reserve(job, this.#turn(job, !borrowing));
+    const where = placements.map(({ node }) => node).slice(0, 5);
+    const message = `${outside}${space}; waiting for pods on ${where.join(", ")} to terminate`;
+    return waiting("AwaitingRelease", message);
+  }
+
+  /** Stage 6, and why the job waits. */
+  #reserveForHead({ job, borrowing, outside, space }: Blocked, preempted: NotPreempted): Waiting {
     const reserved = this.#cache.explanation("reserved", job, () => this.#reservedFor(job));
     if (this.#head.protect(job, this.#nodes))
       this.#quotas.reserve(job, this.#turn(job, !borrowing));
@@ -219,23 +288,6 @@ class Deciding {
         : "InsufficientCapacity";
     const message = `${outside}${space}${reserved?.message ?? ""}${preempted.message}`;
     return waiting(reason, message, [...(reserved?.redactables ?? []), ...preempted.redactables]);
-  }
-
-  #whyOutside(job: QueuedJob): string {
-    return outsideText(job, this.#quotas.over(job)).message;
-  }
-
-  /** If terminating pods free enough capacity, the job waits for it instead of evicting more. */
-  #waitForRelease(job: QueuedJob, borrowing: boolean, obstacle: string): Waiting | undefined {
-    const placements = this.#cache.place(job, "later", () =>
-      placeGang(this.#nodes.accepting(job), job, futureRoom),
-    );
-    if (!placements) return undefined;
-    this.#nodes.reserve(placements, job.perPod, job.key);
-    this.#quotas.reserve(job, this.#turn(job, !borrowing));
-    const where = placements.map(({ node }) => node).slice(0, 5);
-    const message = `${obstacle}; waiting for pods on ${where.join(", ")} to terminate`;
-    return waiting("AwaitingRelease", message);
   }
 
   /** Names the jobs whose reservations alone keep this one from starting. */
@@ -252,11 +304,14 @@ class Deciding {
     };
   }
 
+  /** Stage 5. */
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
     if (!job.preempts) {
       return notPreempted("; its priority class does not preempt (preemptionPolicy: Never)");
     }
-    if (this.#quotas.mayBeTakenFrom(job)) return notPreempted(deferredText);
+    // The next snapshot may give what looks free under a stale quota to one of its borrowers.
+    if (this.#quotas.staleOf(job).some(({ borrowed }) => borrowed > 0))
+      return notPreempted(deferredText);
     const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known.budgets);

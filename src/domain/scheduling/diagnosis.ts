@@ -7,7 +7,8 @@ import { type NodeState, Nodes } from "./nodes.ts";
 import { evictableBy } from "./preemption/policy.ts";
 import { podsThatFit } from "./resources.ts";
 import { missingShare } from "./nearest-fit.ts";
-import type { Quota, LiveJob, QueuedJob, Resources, Snapshot, VictimRequest } from "./types.ts";
+import type { VictimRequest } from "./decision.ts";
+import type { Quota, LiveJob, QueuedJob, Resources, Snapshot } from "./snapshot.ts";
 import { victimRequest } from "./preemption/candidates.ts";
 
 export interface QuotaView {

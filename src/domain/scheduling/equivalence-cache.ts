@@ -4,7 +4,7 @@
  */
 import { constraintsKey } from "./nodes.ts";
 import type { ImpossiblePreemption } from "./preemption/policy.ts";
-import type { Placement, QueuedJob } from "./types.ts";
+import type { Placement, QueuedJob } from "./snapshot.ts";
 
 interface Impossible {
   readonly priority: number;

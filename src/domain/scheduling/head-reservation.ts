@@ -6,7 +6,7 @@
 import type { NodeState, Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
 import { missingShare } from "./nearest-fit.ts";
-import type { Placement, QueuedJob } from "./types.ts";
+import type { Placement, QueuedJob } from "./snapshot.ts";
 
 export class HeadReservation {
   readonly #claimed = new Set<string>();

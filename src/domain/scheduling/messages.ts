@@ -6,7 +6,7 @@ import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import type { QueuedJob, Resources } from "./types.ts";
+import type { QueuedJob, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 type Dimension = keyof Resources;

@@ -2,7 +2,7 @@
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { podsThatFit, subtract, times } from "./resources.ts";
-import type { Resources } from "./types.ts";
+import type { Resources } from "./snapshot.ts";
 
 /** The largest missing share of any resource: 0 if the demand fits, 1 if one resource is used up. */
 export function missingShare(room: Resources, need: Resources): number {

@@ -2,7 +2,7 @@
  * Lists of node selector terms that must all hold, as one list. Each list is an OR of terms and each term an AND of
  * requirements, so the conjunction is the product of the lists.
  */
-import type { NodeSelectorRequirement, NodeSelectorTerm } from "./types.ts";
+import type { NodeSelectorRequirement, NodeSelectorTerm } from "./snapshot.ts";
 
 /** Most terms of a product: alternatives multiply quickly, and every pod of a gang carries all of them. */
 export const maxTerms = 64;

@@ -9,7 +9,7 @@ import type {
   NodeSnapshot,
   Taint,
   Toleration,
-} from "./types.ts";
+} from "./snapshot.ts";
 
 export type NodeRejection =
   | "Unschedulable"

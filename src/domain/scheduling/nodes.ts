@@ -1,25 +1,26 @@
-/** The nodes' capacity while a decision is being made: the only mutable state of a decision besides quotas. */
+/**
+ * The room of the nodes during a decision: its only mutable state besides quotas.
+ *
+ * | room      | amount                      | question                                             |
+ * | --------- | --------------------------- | ---------------------------------------------------- |
+ * | capacity  | allocatable - other usage   | does the gang fit on the empty node?                 |
+ * | potential | capacity - reserved         | does it fit if every job ends?                       |
+ * | free      | capacity - committed        | is it free now?                                      |
+ * | future    | free + leaving - reserved   | does it fit once pods terminated, reservations used? |
+ * | startable | the less of free and future | may a job start now, without reserved capacity?      |
+ */
 import { acceptsPods } from "./node-filters.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
-import type {
-  LiveJob,
-  NodeConstraints,
-  NodeRoom,
-  NodeSnapshot,
-  Placement,
-  Resources,
-} from "./types.ts";
+import type { NodeRoom } from "./decision.ts";
+import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./snapshot.ts";
 
 export class NodeState {
   readonly name: string;
   readonly snapshot: NodeSnapshot;
-  /** Physically free now. */
   free: Resources;
-  /** Free once evicted pods have terminated and reservations are used; negative if more is reserved than that. */
+  /** Negative if more is reserved than will be free. */
   future: Resources;
-  /** Free for a job that starts now without using capacity reserved for others. */
   startable: Resources;
-  /** Free if every job ended: capacity without reservations. */
   potential: Resources;
   /** Keys of the jobs with a reservation here, for messages. */
   readonly reservedFor: string[] = [];
@@ -33,7 +34,6 @@ export class NodeState {
     this.potential = subtract(this.capacity, snapshot.reserved);
   }
 
-  /** Allocatable, without the pods that are not Rota's. */
   get capacity(): Resources {
     return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
   }

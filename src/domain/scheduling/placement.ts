@@ -5,7 +5,7 @@
  */
 import type { NodeState } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
-import type { Placement, Resources } from "./types.ts";
+import type { Placement, Resources } from "./snapshot.ts";
 
 /** Selects the room of a node that counts, such as free now or in future. */
 export type View = (node: NodeState) => Resources;

@@ -2,7 +2,7 @@
  * Quotas during a decision: how much of each is used by jobs within quota. Borrowers use up none of it
  * (docs/decisions/0013).
  */
-import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./types.ts";
+import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./snapshot.ts";
 
 /** The amount of a metered type, in GPUs or CPU millicores: integers, so that comparisons are exact. */
 export const amountOf = (resources: Resources, type: ResourceType): number =>
@@ -84,8 +84,9 @@ export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
 export class Quotas {
   readonly #byId: ReadonlyMap<string, QuotaState>;
   /**
-   * Ids of quotas that this decision relieved, or under which it started borrowers: which jobs are within them is
-   * unknown until the next snapshot. Ids, because victims may have quotas that no queued job has.
+   * Ids of quotas whose ranking is stale until the next snapshot: this decision relieved them, or started borrowers under
+   * them that may rank before others. Which jobs are within such a quota is unknown, so no job is evicted under it as a
+   * borrower, and what looks free may belong to a borrower. Ids, because victims may have quotas that no queued job has.
    */
   readonly #stale = new Set<string>();
 
@@ -135,22 +136,13 @@ export class Quotas {
     }
   }
 
-  /** Whether the job is known to borrow still: none of its quotas is stale. */
-  surelyBorrows(job: LiveJob): boolean {
-    return job.borrowing && !job.quotas.some((id) => this.#stale.has(id));
+  /** Whether the `borrowing` mark of a running job may be stale: it counts under a stale quota. */
+  isStale(job: LiveJob): boolean {
+    return job.quotas.some((id) => this.#stale.has(id));
   }
 
-  /** A stale quota that the job fits only if no borrower ranks before it; undefined if there is none. */
-  contested(job: QueuedJob): QuotaState | undefined {
-    return this.#staleOf(job).find((state) => state.excess(job) + state.borrowed > 0);
-  }
-
-  /** Whether borrowers under the job's stale quotas may claim what looks free there. */
-  mayBeTakenFrom(job: QueuedJob): boolean {
-    return this.#staleOf(job).some(({ borrowed }) => borrowed > 0);
-  }
-
-  #staleOf(job: QueuedJob): readonly QuotaState[] {
+  /** The stale quotas that a waiting job needs. */
+  staleOf(job: QueuedJob): readonly QuotaState[] {
     return this.of(job).filter(
       (state) => state.demandOf(job) > 0 && this.#stale.has(state.quota.id),
     );

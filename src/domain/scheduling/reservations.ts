@@ -2,13 +2,8 @@
 import type { Quotas } from "./quota.ts";
 import type { Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
-import type {
-  ActivateVerdict,
-  ReservedJob,
-  ReleaseReason,
-  ReleaseVerdict,
-  Snapshot,
-} from "./types.ts";
+import type { ActivateVerdict, ReleaseReason, ReleaseVerdict } from "./decision.ts";
+import type { ReservedJob, Snapshot } from "./snapshot.ts";
 
 /** Verdicts for reserved jobs that start or lose their reservation; updates nodes and quotas accordingly. */
 export function settleReservations(

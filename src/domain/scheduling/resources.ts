@@ -1,5 +1,5 @@
 /** Arithmetic on resource vectors. */
-import type { Resources } from "./types.ts";
+import type { Resources } from "./snapshot.ts";
 
 export const NOTHING: Resources = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
 

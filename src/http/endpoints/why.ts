@@ -14,9 +14,10 @@ import {
   type QuotaView,
   type NodeView,
 } from "../../domain/scheduling/diagnosis.ts";
-import type { Decision, QueuedJob, Snapshot, Verdict } from "../../domain/scheduling/types.ts";
+import type { Decision, Verdict } from "../../domain/scheduling/decision.ts";
+import type { QueuedJob, Snapshot } from "../../domain/scheduling/snapshot.ts";
 import { redactJobs, redactFor, type MaySee } from "../../domain/redaction.ts";
-import { decideWithVictims, readSnapshot } from "../../scheduler/cycle.ts";
+import { decideWithVictims, readSnapshot } from "../../scheduler/snapshot.ts";
 import { listJobs } from "../authorization.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler, ApiRequest } from "./types.ts";

@@ -1,7 +1,12 @@
 /** What a cycle says of every waiting job, of those too that it did not look at. */
+import type { Queryable } from "../../db/client/types.ts";
+import { readPositions } from "../../db/scheduling/positions.ts";
 import type { QueuePlace } from "../../db/scheduling/positions.ts";
 import { sameProjectAs, redactFor } from "../../domain/redaction.ts";
-import type { Decision, Snapshot, WaitVerdict } from "../../domain/scheduling/types.ts";
+import type { Decision, WaitVerdict } from "../../domain/scheduling/decision.ts";
+import type { Snapshot } from "../../domain/scheduling/snapshot.ts";
+import { isCut } from "../snapshot.ts";
+import type { PositionPace } from "./position-pace.ts";
 import type { ExplainedJob, Round } from "./publisher.ts";
 
 const unseen = "waits behind jobs of its project with the same request; see their reasons";
@@ -34,4 +39,20 @@ export function collectRound(
     });
   const settled = decision.verdicts.flatMap(({ kind, jobId }) => (kind === "wait" ? [] : [jobId]));
   return { explained: [...seen, ...others], settled, isComplete: !isStale };
+}
+
+/** Waiting jobs that are told their position. */
+const maxPositions = 10_000;
+
+/** Reads the places of jobs that the claim left out, now and then: that is a look at the whole queue. */
+export async function readRound(
+  db: Queryable,
+  snapshot: Snapshot,
+  decision: Decision,
+  pace: PositionPace,
+): Promise<Round> {
+  if (!isCut(snapshot)) return collectRound(snapshot, decision, undefined, false);
+  if (!pace.isDue(snapshot.pool)) return collectRound(snapshot, decision, undefined, true);
+  const places = await readPositions(db, snapshot.pool, maxPositions);
+  return collectRound(snapshot, decision, places, false);
 }

@@ -6,7 +6,7 @@
  * differ enough, not oftener than every few seconds for a job, and at a lower rate for all together, first come first
  * served. What is shown is therefore old by at most the number of waiting jobs divided by that rate.
  */
-import type { WaitReason } from "../../domain/scheduling/types.ts";
+import type { WaitReason } from "../../domain/scheduling/decision.ts";
 
 export interface Explanation {
   readonly reason: WaitReason | "Queued";
@@ -94,6 +94,14 @@ export class WaitReasonPublisher {
   /** What was said of the job last, shown or not. */
   latest(jobId: string): Explanation | undefined {
     return this.#entries.get(jobId)?.latest;
+  }
+
+  /** Forgets everything: another leads, and says more by the time this process leads again. */
+  clear(): void {
+    this.#entries.clear();
+    this.#jobsOfPool.clear();
+    this.#urgent.clear();
+    this.#refreshed.clear();
   }
 
   /** Takes in what a cycle of the pool said. */

@@ -29,7 +29,7 @@ export interface WindowOptions {
   readonly probe: EvictionProbe;
 }
 
-export interface ClosesReport {
+export interface WindowsReport {
   readonly notices: readonly WindowNotice[];
   /** Jobs whose row changed. */
   readonly changedKeys: readonly string[];
@@ -39,7 +39,7 @@ export interface ClosesReport {
   readonly nextInstantSeconds: number | undefined;
 }
 
-const nothing: ClosesReport = {
+const nothing: WindowsReport = {
   notices: [],
   changedKeys: [],
   evictions: [],
@@ -129,7 +129,7 @@ const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
 async function evict(
   { db, pool, options: { probe } }: Scene,
   eviction: WindowEviction,
-): Promise<Pick<ClosesReport, "changedKeys" | "toProbe">> {
+): Promise<Pick<WindowsReport, "changedKeys" | "toProbe">> {
   const rejected = probe.rejections();
   const open = eviction.jobs
     .toReversed()
@@ -185,13 +185,13 @@ const earliest = (instants: readonly (number | undefined)[]): number | undefined
 };
 
 /** Carries out closes of evicting windows. Call it after refreshBorrowing, with its jobs over quota. */
-export async function closeWindows(
+export async function enforceWindows(
   db: Queryable,
   pool: string,
   now: Temporal.Instant,
   overQuota: readonly OverQuotaJob[],
   options: WindowOptions,
-): Promise<ClosesReport> {
+): Promise<WindowsReport> {
   const scene: Scene = { db, pool, now, options };
   const windows = await readEvictWindows(db, pool);
   if (windows.size === 0) return nothing;

@@ -26,6 +26,11 @@ export class WindowNotices {
     return kept?.attempt === attempt ? kept.sinceSeconds : undefined;
   }
 
+  /** Forgets everything: whoever was told by an earlier leader is told again, and has the whole grace period. */
+  clear(): void {
+    this.#byPool.clear();
+  }
+
   /** Replaces the pool's notices; returns the jobs (namespace/name) that have another one, a first, or none any more. */
   replace(pool: string, notices: readonly WindowNotice[], nowSeconds: number): string[] {
     const before = this.#byPool.get(pool);

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { createController } from "../../../src/runtime/controller.ts";
-import { requeueAfter, done, fatal } from "../../../src/runtime/result.ts";
+import { requeueAfter, done } from "../../../src/runtime/result.ts";
 import type { ControllerOptions, Reconcile } from "../../../src/runtime/controller.ts";
 import { silentLogger } from "../../../src/runtime/logger.ts";
 import { createCountingMetrics } from "../../support/counting-metrics.ts";
@@ -92,21 +92,6 @@ describe("controller", () => {
     stop.abort();
   });
 
-  it("does not retry what failed for good, until it is enqueued again", async () => {
-    let runs = 0;
-    const { clock, controller, stop } = setUp(async () => {
-      runs += 1;
-      return fatal(new Error("no use"));
-    });
-    controller.start(stop.signal);
-    controller.enqueue("a");
-    await clock.advance(10_000);
-    expect(runs).to.equal(1);
-    controller.enqueue("a");
-    await clock.settle();
-    expect(runs).to.equal(2);
-  });
-
   it("keeps to its concurrency, and never has one key twice", async () => {
     const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile, { concurrency: 2 });
@@ -173,6 +158,50 @@ describe("controller", () => {
     expect(await drained).to.equal(true);
     expect(log).to.deep.equal(["a"]);
     expect(clock.sleepers).to.equal(0);
+  });
+
+  it("works anew after an end, on nothing that was enqueued in between or waited before", async () => {
+    const log: string[] = [];
+    const { clock, controller } = setUp(async (key) => {
+      log.push(key);
+      return requeueAfter(30);
+    });
+    const first = new AbortController();
+    controller.start(first.signal);
+    controller.enqueue("before");
+    await clock.settle();
+    expect(await controller.drain(10)).to.equal(true);
+    first.abort();
+    controller.enqueue("between");
+    controller.enqueueAfter("between", 1);
+    await clock.advance(100);
+    const second = new AbortController();
+    controller.start(second.signal);
+    controller.enqueueAfter("after", 1);
+    await clock.advance(2);
+    expect(log).to.deep.equal(["before", "after"]);
+    await clock.advance(30);
+    expect(log).to.deep.equal(["before", "after", "after"]);
+    second.abort();
+    controller.enqueue("late");
+    await clock.settle();
+    expect(log).to.have.length(3);
+  });
+
+  it("is not stopped by the signal of an earlier start", async () => {
+    const log: string[] = [];
+    const { clock, controller } = setUp(async (key) => {
+      log.push(key);
+      return done();
+    });
+    const first = new AbortController();
+    controller.start(first.signal);
+    await controller.drain(10);
+    controller.start(new AbortController().signal);
+    first.abort();
+    controller.enqueue("a");
+    await clock.settle();
+    expect(log).to.deep.equal(["a"]);
   });
 
   it("says so when the drain runs out of time, and aborts what is left", async () => {

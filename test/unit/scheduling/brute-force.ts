@@ -10,7 +10,7 @@ import type {
   QueuedJob,
   Resources,
   Snapshot,
-} from "../../../src/domain/scheduling/types.ts";
+} from "../../../src/domain/scheduling/snapshot.ts";
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, { pods }) => sum + pods, 0);

@@ -2,7 +2,8 @@
 import { expect } from "chai";
 import { sameProjectAs, redactFor } from "../../../src/domain/redaction.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
-import type { Snapshot, Verdict, WaitVerdict } from "../../../src/domain/scheduling/types.ts";
+import type { Verdict, WaitVerdict } from "../../../src/domain/scheduling/decision.ts";
+import type { Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {

@@ -2,7 +2,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { candidatesFor, diagnose, requestFor } from "../../../src/domain/scheduling/diagnosis.ts";
-import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/types.ts";
+import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import { accepts, exceeded, isInside, podsFitting, podsOf, ruleOf } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";

@@ -5,7 +5,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
-import type { Verdict } from "../../../src/domain/scheduling/types.ts";
+import type { Verdict } from "../../../src/domain/scheduling/decision.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import { queues } from "./scenarios.ts";
 

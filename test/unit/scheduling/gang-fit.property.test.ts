@@ -6,7 +6,11 @@ import { GangFit } from "../../../src/domain/scheduling/preemption/gang-fit.ts";
 import { HeadReservation } from "../../../src/domain/scheduling/head-reservation.ts";
 import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
 import { futureRoom, placeGang, startableRoom } from "../../../src/domain/scheduling/placement.ts";
-import type { NodeSnapshot, Placement, QueuedJob } from "../../../src/domain/scheduling/types.ts";
+import type {
+  NodeSnapshot,
+  Placement,
+  QueuedJob,
+} from "../../../src/domain/scheduling/snapshot.ts";
 import { bestFit, Capacity, later, nearest, now } from "../../simulator/judge/capacity.ts";
 import type { Places } from "../../simulator/judge/world.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";

@@ -12,7 +12,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
-import type { Placement, QueuedJob } from "../../../src/domain/scheduling/types.ts";
+import type { Placement, QueuedJob } from "../../../src/domain/scheduling/snapshot.ts";
 import { propertyRuns } from "../../support/property.ts";
 import { aJob, aNode, aSnapshot, resources } from "./support.ts";
 

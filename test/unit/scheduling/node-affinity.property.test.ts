@@ -2,7 +2,7 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { acceptsPods } from "../../../src/domain/scheduling/node-filters.ts";
 import { allOf, maxTerms } from "../../../src/domain/scheduling/node-affinity.ts";
-import type { NodeSelectorTerm } from "../../../src/domain/scheduling/types.ts";
+import type { NodeSelectorTerm } from "../../../src/domain/scheduling/snapshot.ts";
 import { propertyRuns } from "../../support/property.ts";
 
 const keys = ["zone", "rack", "disk"];

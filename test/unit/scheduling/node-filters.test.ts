@@ -1,7 +1,7 @@
 /** Node filters as kube-scheduler applies them. */
 import { expect } from "chai";
 import { acceptsPods } from "../../../src/domain/scheduling/node-filters.ts";
-import type { NodeConstraints, NodeSnapshot } from "../../../src/domain/scheduling/types.ts";
+import type { NodeConstraints, NodeSnapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { aNode } from "./support.ts";
 
 const node = aNode("n1", { labels: { zone: "a", cores: "64" } });

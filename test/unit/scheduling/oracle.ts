@@ -1,12 +1,7 @@
 /** The decision on one job, judged by brute force on a small cluster. */
 import { expect } from "chai";
-import type {
-  LiveJob,
-  Placement,
-  PreemptVerdict,
-  QueuedJob,
-  Verdict,
-} from "../../../src/domain/scheduling/types.ts";
+import type { PreemptVerdict, Verdict } from "../../../src/domain/scheduling/decision.ts";
+import type { LiveJob, Placement, QueuedJob } from "../../../src/domain/scheduling/snapshot.ts";
 import {
   accepts,
   becomesInside,

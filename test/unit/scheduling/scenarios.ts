@@ -9,7 +9,7 @@ import type {
   QueuedJob,
   Resources,
   Snapshot,
-} from "../../../src/domain/scheduling/types.ts";
+} from "../../../src/domain/scheduling/snapshot.ts";
 import { podsOf } from "./brute-force.ts";
 import {
   aQuota,

@@ -5,7 +5,7 @@
  */
 import { expect } from "chai";
 import * as fc from "fast-check";
-import type { Verdict } from "../../../src/domain/scheduling/types.ts";
+import type { Verdict } from "../../../src/domain/scheduling/decision.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import type { WorldNode } from "../../simulator/judge/world.ts";
 import { type Plan, SmallCluster, type Submission } from "./small-cluster.ts";

@@ -4,9 +4,9 @@
  */
 import { expect } from "chai";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
+import type { Decision, Verdict } from "../../../src/domain/scheduling/decision.ts";
 import type {
   Quota,
-  Decision,
   ReservedJob,
   LiveJob,
   NodeSnapshot,
@@ -14,8 +14,7 @@ import type {
   QueuedJob,
   Resources,
   Snapshot,
-  Verdict,
-} from "../../../src/domain/scheduling/types.ts";
+} from "../../../src/domain/scheduling/snapshot.ts";
 import type { Effect, Effects } from "../../simulator/judge/effects.ts";
 import {
   borrowers,

@@ -7,7 +7,7 @@ import type {
   QueuedJob,
   Resources,
   Snapshot,
-} from "../../../src/domain/scheduling/types.ts";
+} from "../../../src/domain/scheduling/snapshot.ts";
 
 export const GIB = 1024 ** 3;
 

@@ -1,12 +1,8 @@
 /** What went wrong in other schedulers (named by their issue), decided right here. */
 import { expect } from "chai";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
-import type {
-  LiveJob,
-  PreemptVerdict,
-  Snapshot,
-  Verdict,
-} from "../../../src/domain/scheduling/types.ts";
+import type { PreemptVerdict, Verdict } from "../../../src/domain/scheduling/decision.ts";
+import type { LiveJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import {
   aQuota,
   aJob,

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import { Quotas } from "../../../src/domain/scheduling/quota.ts";
 import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
-import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/types.ts";
+import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import {
   findCheapest,
   greedyVictims,

@@ -1,7 +1,8 @@
 /** Describes a blocked job for the victim finder. */
 import type { Quotas } from "../quota.ts";
 import type { Nodes } from "../nodes.ts";
-import type { QueuedJob, VictimRequest } from "../types.ts";
+import type { VictimRequest } from "../decision.ts";
+import type { QueuedJob } from "../snapshot.ts";
 
 /** The request for a blocked job at the present point of the decision. */
 export function victimRequest(job: QueuedJob, nodes: Nodes, quotas: Quotas): VictimRequest {

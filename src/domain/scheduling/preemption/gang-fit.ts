@@ -4,7 +4,7 @@ import type { Candidate } from "./ordering.ts";
 import type { NodeState } from "../nodes.ts";
 import type { Demand } from "../placement.ts";
 import { add, podsThatFit, subtract, times } from "../resources.ts";
-import type { Resources } from "../types.ts";
+import type { Resources } from "../snapshot.ts";
 
 interface Room {
   room: Resources;

@@ -1,5 +1,6 @@
 /** The cost of a set of victims, and the order of preference among candidates (docs/design.md, "Preemption"). */
-import type { LiveJob, VictimRule } from "../types.ts";
+import type { VictimRule } from "../decision.ts";
+import type { LiveJob } from "../snapshot.ts";
 
 /** A job that a preemptor may evict. */
 export interface Candidate {

@@ -8,14 +8,15 @@
  * Evictions terminate. Each one either adds the preemptor to the jobs within quota and removes only borrowers or jobs of
  * lower priority, or keeps the jobs within quota and replaces borrowers by one of higher priority. In the order "jobs
  * within quota by priority, then borrowers by priority", every eviction is a step up, and there are finitely many. This
- * needs correct borrowing marks: jobs under a stale quota count as within quota until the next snapshot.
+ * needs correct borrowing marks: jobs under a stale quota (quota.ts) count as within quota until the next snapshot.
  */
 import type { Quotas, QuotaState } from "../quota.ts";
 import { podsOf } from "../quota.ts";
 import { type Candidate, compareCost } from "./ordering.ts";
 import type { Excess } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
-import type { LiveJob, QueuedJob, VictimRule } from "../types.ts";
+import type { VictimRule } from "../decision.ts";
+import type { LiveJob, QueuedJob } from "../snapshot.ts";
 import { type Found, findCheapest, isPossible, type SearchInput } from "./search.ts";
 
 export interface PreemptionInput {
@@ -75,8 +76,12 @@ function waysFor({ job, quotas }: PreemptionInput): Way[] {
   return ways;
 }
 
+/** Its mark is true: a job under a stale quota counts as inside its plans. */
+const borrows = (victim: LiveJob, quotas: Quotas): boolean =>
+  victim.borrowing && !quotas.isStale(victim);
+
 function reclaim(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule | undefined {
-  if (quotas.surelyBorrows(victim)) return "BorrowerReclaimed";
+  if (borrows(victim, quotas)) return "BorrowerReclaimed";
   return victim.priority < job.priority ? "LowerPriority" : undefined;
 }
 
@@ -92,7 +97,7 @@ function claim(
 
 function displace(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule | undefined {
   if (victim.priority >= job.priority) return undefined;
-  return quotas.surelyBorrows(victim) ? "LowerPriority" : undefined;
+  return borrows(victim, quotas) ? "LowerPriority" : undefined;
 }
 
 function planOn(input: PreemptionInput, way: Way): PreemptionPlan | undefined {

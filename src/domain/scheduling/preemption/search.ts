@@ -18,7 +18,7 @@ import { type Excess, GangFit } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
 import type { Demand } from "../placement.ts";
 import { NOTHING, subtract, times } from "../resources.ts";
-import type { Resources } from "../types.ts";
+import type { Resources } from "../snapshot.ts";
 
 export interface SearchInput {
   /** Nodes that accept the preemptor. */

@@ -1,0 +1,55 @@
+/** What reconciles of jobs go by. */
+import type { JobView } from "../../db/jobs/read.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import type { Job, Pod, Project } from "../../resources/types.ts";
+import type { Metrics } from "../../runtime/metrics.ts";
+import { requeueAfter } from "../../runtime/result.ts";
+import type { Context } from "../context.ts";
+import { PodExpectations } from "./expectations.ts";
+import { GangServices } from "./gang-service.ts";
+import { createJobCounters } from "./metrics.ts";
+import type { JobCounters } from "./metrics.ts";
+import type { Rejection } from "./rejection.ts";
+import { TemplateCache } from "./template-cache.ts";
+
+/** What all of them share. */
+export interface JobContext extends Context {
+  readonly counters: JobCounters;
+  readonly templates: TemplateCache<KubeObject | Rejection>;
+  readonly podExpectations: PodExpectations;
+  readonly gangServices: GangServices;
+}
+
+export const createJobContext = (context: Context, metrics: Metrics): JobContext => ({
+  ...context,
+  counters: createJobCounters(metrics),
+  templates: new TemplateCache(context.clock, (answer) => "metadata" in answer),
+  podExpectations: new PodExpectations(context.clock),
+  gangServices: new GangServices(context),
+});
+
+/** One reconcile of one job. */
+export interface JobReconcile {
+  readonly context: JobContext;
+  /** namespace/name */
+  readonly key: string;
+  /** Of the Job, and of its row. */
+  readonly uid: string;
+  readonly job: Job;
+  /** Absent when the namespace's project is gone, or not known yet: then nothing is started. */
+  readonly project: Project | undefined;
+  /** The row, as it was read. */
+  readonly view: JobView;
+  /** All pods of the job, of any attempt. */
+  readonly pods: readonly Pod[];
+  readonly signal: AbortSignal;
+}
+
+/** The part of it that is known before the row is. */
+export type Submitted = Omit<JobReconcile, "view">;
+
+/** The part that questions to the API server need. */
+export type JobCall = Pick<JobReconcile, "context" | "key" | "uid" | "signal">;
+
+/** The row has moved on: what follows from that is the next reconcile's, at once. */
+export const rowChanged = requeueAfter(0);

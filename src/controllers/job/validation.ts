@@ -1,0 +1,171 @@
+/** Checks a new job: what it refers to, and its pod template by a dry run. */
+import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import { fieldsOf } from "../../resources/meta.ts";
+import { buildPod } from "../../resources/pod-builder.ts";
+import { templateProblems } from "../../resources/pod-template.ts";
+import { podsOf } from "../../resources/types.ts";
+import type { Job, Project } from "../../resources/types.ts";
+import type { Context } from "../context.ts";
+import { allowedPriorityClasses, commitOf, poolNames, priorityClassOf } from "../references.ts";
+import type { JobContext, Submitted } from "./context.ts";
+import { wasQueued } from "./observed-state.ts";
+import { podEnvironmentOf } from "./pod-environment.ts";
+import { refuse } from "./rejection.ts";
+import type { Rejection } from "./rejection.ts";
+import { templateRejection } from "./template-errors.ts";
+import { templateOf } from "./template-of.ts";
+
+/** A template with more is not mended field by field. */
+const maxProblems = 5;
+
+function checkPool(context: Context, job: Job): Rejection | undefined {
+  const pools = poolNames(context);
+  if (pools.includes(job.spec.pool)) return undefined;
+  return refuse(
+    "PoolNotFound",
+    `spec.pool "${job.spec.pool}" has no nodes; pools: ${pools.join(", ") || "none yet"}`,
+  );
+}
+
+/** Kubernetes keeps classes of this prefix for the cluster's own pods; they rank above every user's. */
+const systemPrefix = "system-";
+
+function checkClass(context: Context, job: Job, project: Project): Rejection | undefined {
+  const name = job.spec.priorityClassName;
+  if (priorityClassOf(context, job) === undefined) {
+    const known = [...context.informers.priorityClasses.store.keys()].toSorted().join(", ");
+    return refuse(
+      "PriorityClassNotFound",
+      `spec.priorityClassName "${name ?? ""}" does not exist; known: ${known}`,
+    );
+  }
+  const allowed = allowedPriorityClasses(context, project);
+  const isAllowed = allowed?.includes(name ?? "") ?? !name?.startsWith(systemPrefix);
+  if (name === undefined || isAllowed) return undefined;
+  return refuse(
+    "PriorityClassNotAllowed",
+    `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed?.join(", ") ?? `all but ${systemPrefix}...`}`,
+  );
+}
+
+/** What a job was pinned to stays what it is, whatever became of the commit. */
+function pinnedHash(context: Context, job: Job): string | undefined {
+  if (job.spec.configRef === undefined) return undefined;
+  const former = wasQueued(job) ? job.status.configHash : undefined;
+  return former ?? commitOf(context, job)?.status.hash;
+}
+
+function checkConfig(context: Context, job: Job): Rejection | undefined {
+  const { configRef } = job.spec;
+  if (configRef === undefined || pinnedHash(context, job) !== undefined) return undefined;
+  const named =
+    configRef.commit === undefined
+      ? `tag "${configRef.tag ?? ""}"`
+      : `commit "${configRef.commit}"`;
+  return refuse(
+    "ConfigNotFound",
+    `spec.configRef: ${named} is no stored ConfigCommit of namespace ${job.namespace}`,
+  );
+}
+
+function checkStorages(job: Job, project: Project): Rejection | undefined {
+  const known = (project.spec.storages ?? []).map((storage) => storage.name);
+  const unknown = (job.spec.storages ?? []).find((storage) => !known.includes(storage.name));
+  if (unknown === undefined) return undefined;
+  return refuse(
+    "StorageNotFound",
+    `spec.storages: "${unknown.name}" is no storage of project ${project.name}; it has: ${known.join(", ") || "none"}`,
+  );
+}
+
+interface Dry {
+  readonly pod: KubeObject;
+  readonly template: unknown;
+  readonly project: Project;
+}
+
+/** The pod as the API server would store it, with its defaults; a bad template is refused, and the field named. */
+async function dryRun(
+  context: JobContext,
+  { pod, template, project }: Dry,
+  signal: AbortSignal,
+): Promise<KubeObject | Rejection> {
+  try {
+    return await context.kube.create(podsOf(context.settings.gpuResource), pod, {
+      dryRun: true,
+      fieldValidation: "Strict",
+      signal,
+    });
+  } catch (error) {
+    if (!(error instanceof KubeError)) throw error;
+    if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
+    // A namespace that was made a moment ago has no service account yet: that is not the template's fault.
+    if (/service ?account .*not found/i.test(error.message)) throw error;
+    return refuse("TemplateRejected", templateRejection(error, template, project));
+  }
+}
+
+/** Of shorter names the API server has nothing to say that it has not said of the Job's. */
+const longNameLength = 40;
+
+/** Jobs of one shape in one namespace share the answer: their pods differ in names and uids only. */
+async function checkedPod(
+  submitted: Submitted,
+  project: Project,
+  configHash: string | undefined,
+): Promise<KubeObject | Rejection> {
+  const { context, job, signal } = submitted;
+  const template = await templateOf(submitted);
+  const problems = templateProblems(template, {
+    parallelism: job.spec.parallelism,
+    storages: job.spec.storages ?? [],
+    hasConfig: configHash !== undefined,
+  });
+  if (problems.length > 0)
+    return refuse("TemplateRejected", problems.slice(0, maxProblems).join("; "));
+  const podEnvironment = podEnvironmentOf(job, project, configHash);
+  const order = {
+    ...podEnvironment,
+    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
+    storages: podEnvironment.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
+    // Attempts count from 1: a pod of this name never exists.
+    attempt: 0,
+    index: 0,
+  };
+  const { namespace } = job;
+  const name = job.name.length > longNameLength ? job.name : "";
+  const question = buildPod(template, { ...order, job: { namespace, name, uid: "" } });
+  return context.templates.check(question, () =>
+    dryRun(context, { pod: buildPod(template, order), template, project }, signal),
+  );
+}
+
+/** What a job that passed is queued with. */
+export interface ValidJob {
+  readonly project: Project;
+  readonly configHash: string | undefined;
+  /** With the API server's defaults. */
+  readonly podSpec: Readonly<Record<string, unknown>>;
+}
+
+/** What has to change, or what the job is queued with. */
+export async function validate(submitted: Submitted): Promise<ValidJob | Rejection> {
+  const { context, job, project } = submitted;
+  if (project === undefined) {
+    return refuse(
+      "NoProject",
+      `namespace "${job.namespace}" belongs to no Project; create one with this namespace, or submit the job in a project's namespace`,
+    );
+  }
+  const obstacle =
+    checkPool(context, job) ??
+    checkClass(context, job, project) ??
+    checkConfig(context, job) ??
+    checkStorages(job, project);
+  if (obstacle) return obstacle;
+  const configHash = pinnedHash(context, job);
+  const pod = await checkedPod(submitted, project, configHash);
+  if (!("metadata" in pod)) return pod;
+  return { project, configHash, podSpec: fieldsOf(pod["spec"]) };
+}

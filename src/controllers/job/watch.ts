@@ -1,0 +1,68 @@
+/** Which changes make jobs be reconciled: their own, and those of what they refer to and consist of. */
+import { activeJobKeys } from "../../db/jobs/read.ts";
+import type { Pod } from "../../resources/types.ts";
+import type { Change } from "../../runtime/informer.ts";
+import { indices } from "../context.ts";
+import type { Context } from "../context.ts";
+import type { JobContext } from "./context.ts";
+
+/** Jobs that were refused may be accepted now that something they refer to is there. */
+function enqueueRejected({ informers, queues }: Context, namespace?: string): void {
+  const { store } = informers.jobs;
+  const candidates =
+    namespace === undefined ? store.values() : store.byIndex(indices.jobsByNamespace, namespace);
+  for (const job of candidates) {
+    if (job.status.state === "Rejected") queues.jobs.add(`${job.namespace}/${job.name}`);
+  }
+}
+
+/** Which class is the default has changed for those that name none. */
+function enqueueOfDefaultClass({ informers, queues }: Context): void {
+  for (const { namespace, name, spec, status } of informers.jobs.store.values()) {
+    if (spec.priorityClassName === undefined && status.finishedAt === undefined)
+      queues.jobs.add(`${namespace}/${name}`);
+  }
+}
+
+function onPodChange({ podExpectations, queues }: JobContext, change: Change<Pod>): void {
+  const pod = change.after ?? change.before;
+  if (pod === undefined) return;
+  podExpectations.forget(pod.jobUid, pod.name);
+  if (pod.jobKey !== "") queues.jobs.add(pod.jobKey);
+}
+
+/** Call it once. */
+export function watchJobs(context: JobContext): void {
+  const { informers, queues } = context;
+  informers.jobs.onChange(({ key }) => queues.jobs.add(key));
+  informers.pods.onChange((change) => onPodChange(context, change));
+  informers.priorityClasses.onChange(({ before, after }) => {
+    enqueueRejected(context);
+    if (before?.globalDefault === true || after?.globalDefault === true)
+      enqueueOfDefaultClass(context);
+  });
+  informers.nodes.onChange(({ key, before, after }) => {
+    if (after === undefined) {
+      // Jobs that ran there have lost pods, which stay for a while as if nothing had happened.
+      for (const { jobKey } of informers.pods.store.byIndex(indices.podsByNode, key))
+        if (jobKey !== "") queues.jobs.add(jobKey);
+    }
+    if (before?.pool !== after?.pool) enqueueRejected(context);
+  });
+  informers.commits.onChange(({ before, after }) => {
+    const commit = after ?? before;
+    if (commit && before?.status.hash !== after?.status.hash)
+      enqueueRejected(context, commit.namespace);
+  });
+  informers.projects.onChange(({ before, after }) => {
+    const namespace = after?.status.namespace;
+    if (namespace !== undefined && namespace !== before?.status.namespace)
+      enqueueRejected(context, namespace);
+  });
+}
+
+/** Every job that is there, and every one that the queue knows. */
+export async function enqueueJobs({ informers, queues, db }: Context): Promise<void> {
+  const keys = new Set([...informers.jobs.store.keys(), ...(await activeJobKeys(db))]);
+  for (const key of keys) queues.jobs.add(key);
+}

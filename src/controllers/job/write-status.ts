@@ -1,0 +1,90 @@
+/** The last phase of every reconcile: the status is computed anew, and written when it differs. */
+import type { JobReason } from "../../api/reasons.ts";
+import type { JobStatus } from "../../api/generated.ts";
+import type { JobView } from "../../db/jobs/read.ts";
+import { jobs as jobType } from "../../resources/types.ts";
+import type { Job } from "../../resources/types.ts";
+import { done, earliest, requeueAfter } from "../../runtime/result.ts";
+import type { Settled } from "../../runtime/result.ts";
+import { notify, writeStatus } from "../report.ts";
+import type { JobReconcile, Submitted } from "./context.ts";
+import { wasQueued } from "./observed-state.ts";
+import { pendingPodsOf } from "./pending-pods.ts";
+import type { Rejection } from "./rejection.ts";
+import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
+import { stuckPods } from "./stuck-pods.ts";
+
+/** Creation times have whole seconds: a new job has at least one second. */
+const initialStatusDelaySeconds = 2;
+
+const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
+
+const requeueIn = (seconds: number | undefined): Settled =>
+  seconds === undefined ? done() : requeueAfter(seconds);
+
+/** An event beside the condition, once for each message. */
+function warn(
+  { context, job }: Submitted,
+  conditionType: string,
+  words: { readonly reason: JobReason; readonly message: string } | undefined,
+): void {
+  const told = job.status.conditions?.find(({ type }) => type === conditionType);
+  if (words === undefined || told?.message === words.message) return;
+  const { reason, message: note } = words;
+  notify(context, jobType, job, { type: "Warning", reason, action: "Warn", note });
+}
+
+/**
+ * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
+ * and a write is saved.
+ */
+function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
+  const isNew = view.status === "pending" && !view.suspended && !wasQueued(job);
+  if (!isNew || context.scheduler.explanation(job.uid) !== undefined) return 0;
+  const age = context.clock.now().since(Temporal.Instant.from(job.createdAt)).total("seconds");
+  return Math.max(0, initialStatusDelaySeconds - age);
+}
+
+/** The status of a job that is in the queue, runs or has ended. Returns when it will differ by itself. */
+export async function writeJobStatus(
+  reconcile: JobReconcile,
+  blockedBy: string | undefined,
+): Promise<Settled> {
+  const { context, job, view, pods } = reconcile;
+  const patience = secondsToInitialStatus(reconcile);
+  if (patience > 0) return requeueAfter(patience);
+  const now = context.clock.now();
+  const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
+  warn(reconcile, windowClosing, notice);
+  const stuck = stuckPods(pods, now, context.settings.stuckPodSeconds);
+  const { message } = stuck;
+  warn(reconcile, podsStuck, message === undefined ? undefined : { reason: "PodsStuck", message });
+  const explanation = context.scheduler.explanation(job.uid);
+  const start = pendingPodsOf(view, pods, now, context.settings.startDeadlineSeconds);
+  const remarks = { explanation, notice, stuck: message, pendingPodsOf: start.message, blockedBy };
+  await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
+  return earliest(requeueIn(stuck.nextSeconds), requeueIn(start.nextSeconds));
+}
+
+/** The status of a job that did not pass the checks. */
+export async function writeRejection(
+  { context, job }: Submitted,
+  rejection: Rejection,
+): Promise<void> {
+  if (job.status.message !== rejection.message) {
+    const { reason, message: note } = rejection;
+    notify(context, jobType, job, { type: "Warning", reason, action: "Refuse", note });
+  }
+  await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
+}
+
+/** What was said of the job stands, and is said of its present generation. */
+function standing({ status, generation: observedGeneration }: Job): JobStatus {
+  const conditions = status.conditions?.map((one) => ({ ...one, observedGeneration }));
+  return { ...status, observedGeneration, ...(conditions === undefined ? {} : { conditions }) };
+}
+
+/** The status of a job without a row that no phase will change any more: it ended long ago, or is being deleted. */
+export async function keepStatus({ context, job }: Submitted): Promise<void> {
+  if (job.status.state !== undefined) await writeStatus(context, jobType, job, standing(job));
+}

@@ -1,0 +1,27 @@
+/** Which changes make plans be reconciled. */
+import { prunePlans } from "../../db/history/prune.ts";
+import type { Context } from "../context.ts";
+import { totalsSeconds } from "../project/tenants.ts";
+
+/** Call it once. */
+export function watchPlans({ informers, queues }: Context): void {
+  informers.plans.onChange(({ key, before, after }) => {
+    const isNews = before?.uid !== after?.uid || before?.generation !== after?.generation;
+    if (isNews) queues.plans.add(key);
+  });
+  // A plan says whether its pool has nodes.
+  informers.nodes.onChange(({ before, after }) => {
+    if (before?.pool === after?.pool) return;
+    for (const name of informers.plans.store.keys()) queues.plans.addAfter(name, totalsSeconds);
+  });
+}
+
+/** Every plan; those that left while nobody watched are forgotten. */
+export async function enqueuePlans({ informers, queues, db }: Context): Promise<void> {
+  const { store } = informers.plans;
+  await prunePlans(
+    db,
+    [...store.values()].map(({ uid }) => uid),
+  );
+  for (const name of store.keys()) queues.plans.add(name);
+}

@@ -1,0 +1,227 @@
+/** The parts of the process that are started and stopped, in the order in which main.ts adds them. */
+import { hostname } from "node:os";
+import type { Registry } from "prom-client";
+import type { DatabasePool } from "../db/client/connection-pool.ts";
+import { migrate } from "../db/client/migrate.ts";
+import { RotaError } from "../errors.ts";
+import type { KubeClient } from "../kube/client.ts";
+import type { EventRecorder } from "../kube/events.ts";
+import { KubeLeaseLock } from "../kube/lease-lock.ts";
+import { startHttpServer } from "../observability/http-server.ts";
+import type { HttpServer } from "../observability/http-server.ts";
+import { systemClock } from "../runtime/clock.ts";
+import { LeaderElection } from "../runtime/lease.ts";
+import type { Component } from "../runtime/lifecycle.ts";
+import { errorText } from "../runtime/logger.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { Settings } from "../settings/read.ts";
+import { watchAdmissionPolicies } from "./admission-policies.ts";
+import type { AdmissionPolicyOptions } from "./admission-policies.ts";
+import type { RunningInformers } from "./informers.ts";
+import type { TermSignals } from "./leader-term.ts";
+
+const lastEventsSeconds = 2;
+const leaseName = "rota-operator";
+/** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
+const startTries = 5;
+
+/** What waiting cannot mend: the schema, an extension, a password. */
+const isFinal = (error: unknown): boolean =>
+  error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
+
+async function retryUntilReady<T>(
+  what: string,
+  logger: Logger,
+  action: () => Promise<T>,
+): Promise<T> {
+  for (let turn = 1; ; turn += 1) {
+    try {
+      return await action();
+    } catch (error) {
+      if (turn >= startTries || isFinal(error))
+        throw new Error(`${what}: ${errorText(error)}`, { cause: error });
+      logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
+      await systemClock.sleep(turn);
+    }
+  }
+}
+
+/** Something that runs by itself from the start to the end of the process. */
+class Background implements Component {
+  readonly name: string;
+  readonly #run: (stopping: AbortSignal) => Promise<void>;
+  #running: Promise<void> | undefined;
+
+  constructor(name: string, run: (stopping: AbortSignal) => Promise<void>) {
+    this.name = name;
+    this.#run = run;
+  }
+
+  start(stopping: AbortSignal): void {
+    this.#running = this.#run(stopping);
+    // Whoever stops it is told.
+    this.#running.catch(() => undefined);
+  }
+
+  async stop(): Promise<void> {
+    await this.#running;
+  }
+}
+
+export interface HttpOptions {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly registry: Registry;
+  readonly unready: () => Promise<readonly string[]>;
+}
+
+class Http implements Component {
+  readonly name = "http";
+  readonly #options: HttpOptions;
+  #server: HttpServer | undefined;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    const { settings, logger, registry, unready } = this.#options;
+    const { httpAddress: address, httpPort: port } = settings;
+    this.#server = await startHttpServer({ address, port, registry, unready });
+    logger.info("serving /healthz, /readyz and /metrics", {
+      url: `http://${address}:${this.#server.port}`,
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.close();
+  }
+}
+
+export const httpComponent = (options: HttpOptions): Component => new Http(options);
+
+/** Where the database is, without the password. */
+function databaseAddress(url: string): string {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
+}
+
+/** At the start the database is reached, and brought to the newest schema. */
+export const databaseComponent = (
+  { databaseUrl }: Settings,
+  db: DatabasePool,
+  logger: Logger,
+): Component => ({
+  name: "database",
+  start: async () => {
+    const address = databaseAddress(databaseUrl);
+    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
+      migrate(databaseUrl),
+    );
+    await db.learnTypes();
+    logger.info("the database is at the newest schema", { database: address });
+  },
+  stop: () => db.end(),
+  ready: async () => {
+    await db.query("SELECT 1");
+    return true;
+  },
+});
+
+/** At the start the API server is there, and knows Rota's resources. */
+export const clusterComponent = (kube: KubeClient, server: URL, logger: Logger): Component => ({
+  name: "cluster",
+  start: async () => {
+    const ask = (path: string) => kube.raw("GET", path, undefined, { timeoutSeconds: 10 });
+    await retryUntilReady(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
+      ask("/version"),
+    );
+    await retryUntilReady(
+      "the cluster does not serve rota.dev/v1alpha1: apply manifests/ first",
+      logger,
+      () => ask("/apis/rota.dev/v1alpha1"),
+    );
+  },
+  stop: () => kube.close(),
+});
+
+export const informersComponent = (informers: RunningInformers): Component => ({
+  name: "informers",
+  start: () => informers.start(),
+  stop: () => informers.stop(),
+  ready: () => informers.synced(),
+});
+
+export const admissionPoliciesComponent = (options: AdmissionPolicyOptions): Component =>
+  new Background("admission policies", (stopping) => watchAdmissionPolicies(options, stopping));
+
+export interface LeaderOptions {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly kube: KubeClient;
+  readonly metrics: Metrics;
+  readonly events: EventRecorder;
+  readonly runTerm: (signals: TermSignals) => Promise<void>;
+  /** The process has nothing left to do. */
+  readonly onEnd: (reason: string) => void;
+}
+
+/** A term that nobody can take away: without leader election. */
+const endless = new AbortController().signal;
+
+/** Works while it leads. Correctness does not rest on it: the database's locks and fences do that. */
+export class Leader extends Background {
+  readonly #options: LeaderOptions;
+  #isLeading = false;
+
+  constructor(options: LeaderOptions) {
+    super("leader", (stopping) => this.#lead(stopping));
+    this.#options = options;
+  }
+
+  get isLeading(): boolean {
+    return this.#isLeading;
+  }
+
+  override async stop(): Promise<void> {
+    await super.stop();
+    await this.#options.events.flush(lastEventsSeconds);
+  }
+
+  async #lead(stopping: AbortSignal): Promise<void> {
+    const { settings, logger, onEnd } = this.#options;
+    try {
+      if (settings.leaderElection) await this.#election().run(stopping);
+      else await this.#work({ stopping, signal: endless });
+    } catch (error) {
+      logger.error("the work ended", { error: errorText(error) });
+      onEnd("the work ended");
+      throw error;
+    }
+  }
+
+  async #work(signals: TermSignals): Promise<void> {
+    this.#isLeading = true;
+    try {
+      await this.#options.runTerm(signals);
+    } finally {
+      this.#isLeading = false;
+    }
+  }
+
+  #election(): LeaderElection {
+    const { settings, logger, kube, metrics } = this.#options;
+    return new LeaderElection({
+      lock: new KubeLeaseLock(kube, { namespace: settings.leaseNamespace, name: leaseName }),
+      identity: `${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
+      clock: systemClock,
+      logger,
+      metrics,
+      leaseSeconds: settings.leaseSeconds,
+      renewWithinSeconds: (settings.leaseSeconds * 2) / 3,
+      retrySeconds: Math.max(0.5, settings.leaseSeconds / 8),
+      lead: (signals) => this.#work(signals),
+    });
+  }
+}

@@ -1,0 +1,113 @@
+/** The table of controllers: which keys wait where, which changes bring them there, and what is done about them. */
+import { reconcileConfigCommit } from "../controllers/config/commit.ts";
+import { reconcileConfigMaps } from "../controllers/config/config-maps.ts";
+import { enqueueConfigs, watchConfigs } from "../controllers/config/watch.ts";
+import type { Context, Queues } from "../controllers/context.ts";
+import { createJobContext } from "../controllers/job/context.ts";
+import { reconcileJob } from "../controllers/job/reconciler.ts";
+import { showStuckPods } from "../controllers/job/stuck-pods.ts";
+import { enqueueJobs, watchJobs } from "../controllers/job/watch.ts";
+import { reconcileNode } from "../controllers/mirrors/node.ts";
+import { reconcilePriorityClass } from "../controllers/mirrors/priority-class.ts";
+import { enqueueMirrored, watchMirrored } from "../controllers/mirrors/watch.ts";
+import { reconcilePlans } from "../controllers/plan/reconciler.ts";
+import { enqueuePlans, watchPlans } from "../controllers/plan/watch.ts";
+import { reconcileProjects } from "../controllers/project/reconciler.ts";
+import { enqueueProjects, watchProjects } from "../controllers/project/watch.ts";
+import { createBatchController } from "../runtime/batch-controller.ts";
+import type { BatchControllerOptions } from "../runtime/batch-controller.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { createController } from "../runtime/controller.ts";
+import type { Reconcile } from "../runtime/controller.ts";
+import { limitedLogger } from "../runtime/limited-logger.ts";
+import type { Metrics } from "../runtime/metrics.ts";
+import type { Controller } from "../runtime/queue-worker.ts";
+import { WorkQueue } from "../runtime/work-queue.ts";
+
+const concurrency = { jobs: 64, commits: 4, mirrors: 4 } as const;
+
+/** Of one statement; each may need several writes to the API server. */
+const maxProjectsAtOnce = 2_000;
+const projectBatchSeconds = 600;
+
+/** As metrics and logs call them. */
+const names: Readonly<Record<keyof Queues, string>> = {
+  projects: "project",
+  plans: "resourceplan",
+  jobs: "job",
+  commits: "configcommit",
+  priorityClasses: "priorityclass",
+  nodes: "node",
+  configMaps: "configmap",
+};
+
+/** Closed until a term begins. */
+export function createQueues(clock: Clock, metrics: Metrics): Queues {
+  const make = (kind: keyof Queues): WorkQueue => {
+    const queue = new WorkQueue({ name: names[kind], clock, metrics });
+    queue.close();
+    return queue;
+  };
+  return {
+    projects: make("projects"),
+    plans: make("plans"),
+    jobs: make("jobs"),
+    commits: make("commits"),
+    priorityClasses: make("priorityClasses"),
+    nodes: make("nodes"),
+    configMaps: make("configMaps"),
+  };
+}
+
+/** The controllers of the process, connected to what they watch; each term starts them. Call it once. */
+export function createControllers(context: Context, metrics: Metrics): readonly Controller[] {
+  const { clock, queues } = context;
+  const logger = limitedLogger(context.logger, clock);
+  const common = (kind: keyof Queues) => ({
+    name: names[kind],
+    queue: queues[kind],
+    clock,
+    logger,
+    metrics,
+  });
+  const one = (kind: keyof Queues, slots: number, reconcile: Reconcile): Controller =>
+    createController({ ...common(kind), concurrency: slots, reconcile });
+  const many = (
+    kind: keyof Queues,
+    options: Pick<
+      BatchControllerOptions,
+      "reconcile" | "maxKeys" | "timeoutSeconds" | "batchesAtOnce"
+    >,
+  ): Controller => createBatchController({ ...common(kind), ...options });
+
+  const jobContext = createJobContext(context, metrics);
+  watchProjects(context);
+  watchPlans(context);
+  watchConfigs(context);
+  watchMirrored(context);
+  watchJobs(jobContext);
+  showStuckPods(context, metrics);
+  return [
+    many("projects", {
+      reconcile: reconcileProjects(context),
+      maxKeys: maxProjectsAtOnce,
+      timeoutSeconds: projectBatchSeconds,
+    }),
+    // A refused plan must not be tried while the one it collides with is being changed.
+    many("plans", { reconcile: reconcilePlans(context), batchesAtOnce: 1 }),
+    one("jobs", concurrency.jobs, reconcileJob(jobContext)),
+    one("commits", concurrency.commits, reconcileConfigCommit(context)),
+    one("priorityClasses", concurrency.mirrors, reconcilePriorityClass(context)),
+    one("nodes", concurrency.mirrors, reconcileNode(context)),
+    many("configMaps", { reconcile: reconcileConfigMaps(context) }),
+  ];
+}
+
+/** Everything is reconciled once, and what left while nobody watched is forgotten. */
+export async function enqueueAll(context: Context): Promise<void> {
+  await enqueuePlans(context);
+  await enqueueProjects(context);
+  await enqueueMirrored(context);
+  await enqueueConfigs(context);
+  await enqueueJobs(context);
+}

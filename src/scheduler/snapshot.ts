@@ -1,0 +1,123 @@
+/** What a cycle decides from, read in its transaction; and the decision, which asks the victim finder on its way. */
+import type { PoolClient } from "pg";
+import { fetchNextJobs } from "../db/jobs/queue.ts";
+import { readNodes } from "../db/scheduling/nodes.ts";
+import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
+import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
+import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
+import { findVictims } from "../db/scheduling/victims.ts";
+import { decide } from "../domain/scheduling/decide.ts";
+import type { Decision } from "../domain/scheduling/decision.ts";
+import type {
+  LiveJob,
+  QueuedJob,
+  Quota,
+  ReservedJob,
+  ResourceType,
+  Snapshot,
+} from "../domain/scheduling/snapshot.ts";
+import { secondOfWeek } from "../domain/windows.ts";
+
+export interface SnapshotOptions {
+  readonly timeZone: string;
+  readonly meteredTypes: readonly ResourceType[];
+  /** Jobs that one cycle claims. */
+  readonly claimLimit: number;
+  /** For a question about one job: nothing is locked, and the job is looked at wherever it is in the queue. */
+  readonly asking?: { readonly jobId: string };
+}
+
+/** Blocked jobs of one kind must leave room for the others' in a claim. */
+const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
+
+const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
+  type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
+
+/** Which quotas count for a job, those of the owners above it, by the types it asks for. */
+const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
+  (["GPU", "CPU"] as const)
+    .filter((type) => asks(job, type))
+    .map((type) => ({ type, ids: ownerIds.map((ownerId) => quotaId(ownerId, type)) }));
+
+function queuedJob(
+  claimed: ClaimedJob,
+  known: ReadonlySet<string>,
+  meteredTypes: readonly ResourceType[],
+): QueuedJob {
+  const planned = quotasOf(claimed).map(({ type, ids }) => ({
+    type,
+    ids: ids.filter((id) => known.has(id)),
+  }));
+  return {
+    ...claimed.job,
+    quotas: planned.flatMap(({ ids }) => ids),
+    unplanned: planned.some(({ type, ids }) => meteredTypes.includes(type) && ids.length === 0),
+  };
+}
+
+/** Quotas without a plan do no harm: nobody counts under them. */
+const reservedJob = (read: ReservedRead): ReservedJob => ({
+  ...read.job,
+  quotas: quotasOf(read).flatMap(({ ids }) => ids),
+});
+
+/** Claims the next jobs of the pool's queue, and reads what bears on them. */
+export async function readSnapshot(
+  options: SnapshotOptions,
+  client: PoolClient,
+  pool: string,
+  now: Temporal.Instant,
+): Promise<Snapshot> {
+  const { claimLimit: limit, meteredTypes, timeZone, asking } = options;
+  const readOnly = asking !== undefined;
+  const perSignature = claimPerSignature(limit);
+  const fetched = await fetchNextJobs(client, { pool, limit, now, perSignature, readOnly });
+  const asked = asking === undefined ? [] : [asking.jobId];
+  const claimed = await readClaimedJobs(client, [
+    ...new Set([...fetched.map(({ id }) => id), ...asked]),
+  ]);
+  const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
+  const second = secondOfWeek(now, timeZone);
+  const quotas: Quota[] = await readQuotas(client, pool, ownerIds, second);
+  const known = new Set(quotas.map(({ id }) => id));
+  const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
+  const queue = claimed
+    .map((entry) => queuedJob(entry, known, meteredTypes))
+    .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
+  return {
+    pool,
+    nowSeconds: now.epochMilliseconds / 1000,
+    nodes: await readNodes(client, pool),
+    quotas,
+    queue,
+    reserved: (await readReservedJobs(client, pool, readOnly)).map(reservedJob),
+  };
+}
+
+/** Whether jobs that wait were left out of the snapshot. */
+export const isCut = ({ queue }: Snapshot): boolean => queue.some(({ hasMore }) => hasMore);
+
+/** Questions to the finder in one cycle, each about several jobs: bounds the cycle's statements. */
+const maxFinderRounds = 4;
+
+/**
+ * Decides; while jobs are blocked that may preempt, again with what the finder proposes for them.
+ * @param rejections jobs that may not be evicted now, by id, with the budget in the way
+ */
+export async function decideWithVictims(
+  client: PoolClient,
+  snapshot: Snapshot,
+  rejections: () => ReadonlyMap<string, string>,
+): Promise<Decision> {
+  let decision = decide(snapshot);
+  const victims = new Map<string, LiveJob>();
+  const victimsFor: string[] = [];
+  for (let round = 0; round < maxFinderRounds && decision.requests.length > 0; round += 1) {
+    const { requests } = decision;
+    const found = await findVictims(client, snapshot.pool, requests, rejections());
+    for (const victim of found) victims.set(victim.id, victim);
+    victimsFor.push(...requests.map(({ jobId }) => jobId));
+    decision = decide({ ...snapshot, victims: [...victims.values()], victimsFor });
+  }
+  return decision;
+}

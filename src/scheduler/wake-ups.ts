@@ -1,0 +1,36 @@
+/** When a pool is looked at again though nothing has changed. */
+import type { Queryable } from "../db/client/types.ts";
+import { secondsToNextWakeUp } from "../db/scheduling/wakeups.ts";
+import type { Snapshot } from "../domain/scheduling/snapshot.ts";
+import { rejectedForSeconds } from "./eviction-probe.ts";
+import type { EvictionProbe } from "./eviction-probe.ts";
+import type { WindowsReport } from "./windows/enforce.ts";
+
+/** Looked at again at the latest, should a change have been missed. */
+const maxIdleSeconds = 60;
+
+function secondsToExpiry({ reserved, nowSeconds }: Snapshot): number {
+  const expiries = reserved.map((job) => job.expiresAtSeconds - nowSeconds);
+  return Math.max(1, Math.min(maxIdleSeconds, ...expiries));
+}
+
+/** Nobody tells of a budget that has room again. */
+const secondsToProbe = (probe: EvictionProbe): number =>
+  probe.rejections().size > 0 ? rejectedForSeconds : maxIdleSeconds;
+
+/** The seconds until the next instant at which a cycle may decide otherwise, at most a minute. */
+export async function secondsToNextCycle(
+  db: Queryable,
+  snapshot: Snapshot,
+  secondOfWeek: number,
+  windows: WindowsReport,
+  probe: EvictionProbe,
+): Promise<number> {
+  return Math.min(
+    maxIdleSeconds,
+    (await secondsToNextWakeUp(db, snapshot.pool, secondOfWeek)) ?? maxIdleSeconds,
+    windows.nextInstantSeconds ?? maxIdleSeconds,
+    secondsToExpiry(snapshot),
+    secondsToProbe(probe),
+  );
+}
