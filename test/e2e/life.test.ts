@@ -79,7 +79,7 @@ describe("the life of a job", function () {
     });
     expect(first.status).to.include({ state: "Starting", attempt: 1 });
     expect(first.status.message).to.match(
-      /^0 of 1 pods run, pending: slow-1-0 on slow-\d \(its node has not started it\); unless all run by \S+ it is placed anew$/,
+      /^0 of 1 pods running, pending: slow-1-0 on slow-\d \(not started by the kubelet yet\); the gang is placed again at \S+ unless all are running$/,
     );
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);

@@ -33,12 +33,12 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
     case "ParentNotFound":
       return rejected(
         error.code,
-        `spec.parent "${parent}" is not accepted yet; see its conditions`,
+        `spec.parent "${parent}" is not accepted yet; check its conditions`,
       );
     case "ProjectCycle":
       return rejected(
         error.code,
-        `spec.parent "${parent}" lies below this project: ${error.message}; it stays where it was`,
+        `spec.parent "${parent}" is a descendant of this project: ${error.message}; the project keeps its parent`,
       );
     case "AlreadyExists":
       return rejected(error.code, takenText(context, project));

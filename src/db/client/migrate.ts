@@ -43,7 +43,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
   if (applied.some(({ id, hash }) => hashes.has(id) && hashes.get(id) !== hash)) {
     throw new RotaError(
       "SchemaChanged",
-      "the database was made by an earlier schema that cannot be migrated: use an empty database; running jobs, plans and commits are read again from the cluster",
+      "the database has an earlier schema that cannot be migrated: use an empty database; jobs, plans and commits are read again from the cluster",
     );
   }
   const newest = applied.at(-1)?.id ?? 0;
@@ -51,7 +51,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
   if (newest <= known) return;
   throw new RotaError(
     "DatabaseTooNew",
-    `the database is at version ${newest}, this program knows ${known}: upgrade it`,
+    `the database has schema version ${newest}, this operator supports ${known}: upgrade the operator`,
   );
 }
 
@@ -63,7 +63,7 @@ function explained(error: unknown): unknown {
   if (!extensionTrouble.test(text)) return error;
   return new RotaError(
     "ExtensionMissing",
-    `PostgreSQL needs the extensions ltree and btree_gist: install its contrib package, or let an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
+    `PostgreSQL lacks the extensions ltree and btree_gist: install its contrib package, or have an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
     { cause: error },
   );
 }

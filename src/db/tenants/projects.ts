@@ -231,7 +231,7 @@ export async function readProject(db: Queryable, name: string): Promise<Project>
     [name],
   );
   const [project] = rows;
-  if (!project) throw new RotaError("ProjectNotFound", `project ${name} is unknown`);
+  if (!project) throw new RotaError("ProjectNotFound", `project ${name} does not exist`);
   return project;
 }
 

@@ -33,7 +33,7 @@ async function readable(
     namespace: found.namespace,
   } as const;
   if (await access.may(caller, permission)) return found;
-  throw new HttpProblem("NotFound", `project ${name} is unknown`);
+  throw new HttpProblem("NotFound", `project ${name} does not exist`);
 }
 
 export const configLog =

@@ -15,7 +15,8 @@ export const project =
     const visible = await access.visibleNamespaces(caller);
     const mayBeSeen = (one: { readonly namespace: string }): boolean =>
       visible === null || visible.includes(one.namespace);
-    if (!mayBeSeen({ namespace })) throw new HttpProblem("NotFound", `project ${name} is unknown`);
+    if (!mayBeSeen({ namespace }))
+      throw new HttpProblem("NotFound", `project ${name} does not exist`);
     const settings = await settingsInEffect(db, id);
     const above = (await ancestors(db, id)).filter(mayBeSeen);
     const below = (await descendants(db, id)).filter(mayBeSeen);

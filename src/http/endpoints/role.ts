@@ -30,7 +30,7 @@ export const role =
         resource: "jobs",
         namespace,
       }));
-    if (!(await mayKnow())) throw new HttpProblem("NotFound", `project ${name} is unknown`);
+    if (!(await mayKnow())) throw new HttpProblem("NotFound", `project ${name} does not exist`);
     const mayAskForOthers = async () =>
       own === "admin" ||
       (await access.may(caller, { verb: "get", group: "rota.dev", resource: "projects", name }));

@@ -26,7 +26,7 @@ async function requireSight(
   }
   const { namespace } = await readProject(db, within);
   if (await access.may(caller, listJobs(namespace))) return;
-  throw new HttpProblem("NotFound", `project ${within} is unknown`);
+  throw new HttpProblem("NotFound", `project ${within} does not exist`);
 }
 
 export const usage =

@@ -76,7 +76,7 @@ function waysFor({ job, quotas }: PreemptionInput): Way[] {
   return ways;
 }
 
-/** Its mark is true: a job under a stale quota counts as inside its plans. */
+/** A job under a stale quota counts as within quota. */
 const borrows = (victim: LiveJob, quotas: Quotas): boolean =>
   victim.borrowing && !quotas.isStale(victim);
 

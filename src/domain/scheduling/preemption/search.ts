@@ -39,7 +39,7 @@ export interface Found extends ConsideredSet {
   readonly others: readonly ConsideredSet[];
 }
 
-/** Alternatives kept for the preemption log. */
+/** Alternatives in the preemption log. */
 const maxOthers = 3;
 /** Most additional pods that are tried on one node when a gang is spread. */
 const maxStride = 8;
