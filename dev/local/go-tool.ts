@@ -1,4 +1,4 @@
-/** A program of somebody else's that tests use, built from its Go module in dev/go-tools and kept for all checkouts. */
+/** A Go program that tests use, built from its module in dev/go-tools and kept for all checkouts. */
 import { join } from "node:path";
 import { builtOnce, contentKey, readSources } from "./build-cache.ts";
 import { goBuild, goVersion } from "./go.ts";
@@ -29,6 +29,14 @@ export const helm: GoTool = {
   mainPackage: "helm.sh/helm/v4/cmd/helm",
   typicalTime: "2 minutes on 2 cores the first time",
   packageCount: 1_000,
+};
+
+/** What Flux and Argo CD make of objects: kstatus from its module, and a Lua health check. */
+export const kstatus: GoTool = {
+  name: "kstatus",
+  mainPackage: ".",
+  typicalTime: "1 minute on 2 cores the first time",
+  packageCount: 280,
 };
 
 /** The program's path; it is built when this content of its module was not built yet. */

@@ -1,6 +1,13 @@
-import type { Reason } from "./reasons.ts";
+/**
+ * The conditions of Rota's custom resources: a table for each kind, and the conditions that follow from it. Pure.
+ *
+ * They keep the conventions of batch/v1 and kstatus (docs/operations/gitops.md): Ready is always there; Reconciling and
+ * Stalled are there only while they are true, and so are all others.
+ */
+import type { JobStatus } from "./generated.ts";
+import type { CommitReason, PlanReason, ProjectReason, Reason } from "./reasons.ts";
 
-/** Conditions by the conventions of the Kubernetes API. */
+/** A condition by the conventions of the Kubernetes API. */
 export interface Condition {
   readonly type: string;
   readonly status: "True" | "False" | "Unknown";
@@ -10,33 +17,138 @@ export interface Condition {
   readonly message: string;
 }
 
-/** One that Rota sets: its reason is in the table of reasons. */
-export interface NewCondition extends Omit<Condition, "lastTransitionTime" | "reason"> {
+/** What a state means to tools: done, under way, or stopped until a person changes something. */
+export type Health = "Ready" | "Reconciling" | "Stalled";
+
+/** All types that Rota sets, in the order in which an object has them. */
+const conditionTypes = [
+  "Ready",
+  "Reconciling",
+  "Stalled",
+  "Suspended",
+  "Admitted",
+  "Evicted",
+  "Complete",
+  "Failed",
+  "WindowClosing",
+  "PodsStuck",
+] as const;
+
+export type ConditionType = (typeof conditionTypes)[number];
+
+type JobCondition = Extract<
+  ConditionType,
+  "Suspended" | "Admitted" | "Evicted" | "Complete" | "Failed"
+>;
+
+export interface JobRow {
+  readonly health: Health;
+  /** The condition that is true in this state, beside those of its health. */
+  readonly also?: JobCondition;
+}
+
+export type JobState = NonNullable<JobStatus["state"]>;
+
+export const jobTable: Readonly<Record<JobState, JobRow>> = {
+  Pending: { health: "Reconciling" },
+  Reserved: { health: "Reconciling" },
+  Starting: { health: "Reconciling", also: "Admitted" },
+  Evicted: { health: "Reconciling", also: "Evicted" },
+  Running: { health: "Ready", also: "Admitted" },
+  Evicting: { health: "Ready", also: "Admitted" },
+  Suspended: { health: "Ready", also: "Suspended" },
+  Succeeded: { health: "Ready", also: "Complete" },
+  Failed: { health: "Stalled", also: "Failed" },
+  Cancelled: { health: "Stalled", also: "Failed" },
+  Rejected: { health: "Stalled" },
+};
+
+export const projectTable = {
+  Ready: "Ready",
+  ParentNotFound: "Reconciling",
+  NamespaceTerminating: "Reconciling",
+  StorageTerminating: "Reconciling",
+  DeletionBlocked: "Reconciling",
+  AlreadyExists: "Stalled",
+  ClusterRejected: "Stalled",
+  NamespaceNotOwned: "Stalled",
+  ProjectCycle: "Stalled",
+  StorageRejected: "Stalled",
+} as const satisfies Readonly<Partial<Record<ProjectReason, Health>>>;
+
+export const planTable = {
+  Accepted: "Ready",
+  InvalidValue: "Stalled",
+  InvalidWindow: "Stalled",
+  PlanOverlap: "Stalled",
+} as const satisfies Readonly<Partial<Record<PlanReason, Health>>>;
+
+export const commitTable = {
+  Stored: "Ready",
+  NoProject: "Reconciling",
+  ParentCommitNotFound: "Reconciling",
+  ProjectNotFound: "Reconciling",
+  AlreadyExists: "Stalled",
+  InvalidConfiguration: "Stalled",
+  TagTaken: "Stalled",
+} as const satisfies Readonly<Record<CommitReason, Health>>;
+
+export interface Explanation {
   readonly reason: Reason;
+  readonly message: string;
 }
 
-/** Sets one condition among the others; its transition time moves only with its status. */
-export function withCondition(
-  conditions: readonly Condition[],
-  next: NewCondition,
+/** An object, as far as its conditions follow from it. */
+interface Conditioned {
+  readonly generation: number;
+  readonly status: { readonly conditions?: readonly Condition[] };
+}
+
+/** Conditions of the types are true, beside those of the health. */
+export type TrueConditions = Readonly<Partial<Record<ConditionType, Explanation>>>;
+
+/**
+ * All conditions of an object. A condition keeps its lastTransitionTime as long as its status stays; conditions of types
+ * that Rota does not know stay as they are.
+ * @param explanation of Ready, and of Reconciling or Stalled
+ */
+export function conditionsOf(
+  { generation, status }: Conditioned,
+  health: Health,
+  explanation: Explanation,
   now: Temporal.Instant,
+  also: TrueConditions = {},
 ): Condition[] {
-  const before = conditions.find((condition) => condition.type === next.type);
-  const lastTransitionTime =
-    before?.status === next.status ? before.lastTransitionTime : now.round("second").toString();
-  const others = conditions.filter((condition) => condition.type !== next.type);
-  return [...others, { ...next, lastTransitionTime }];
+  const former = new Map(status.conditions?.map((condition) => [condition.type, condition]));
+  const explanations: TrueConditions = { ...also, Ready: explanation, [health]: explanation };
+  const own = conditionTypes.flatMap((type): Condition[] => {
+    const found = explanations[type];
+    if (found === undefined) return [];
+    const value = type === "Ready" && health !== "Ready" ? "False" : "True";
+    const before = former.get(type);
+    const lastTransitionTime =
+      before?.status === value ? before.lastTransitionTime : now.round("second").toString();
+    const { reason, message } = found;
+    return [
+      { type, status: value, observedGeneration: generation, lastTransitionTime, reason, message },
+    ];
+  });
+  const known: ReadonlySet<string> = new Set(conditionTypes);
+  return [...own, ...[...former.values()].filter(({ type }) => !known.has(type))];
 }
 
-export const ready = (
-  generation: number,
-  isReady: boolean,
-  reason: Reason,
-  message: string,
-): NewCondition => ({
-  type: "Ready",
-  status: isReady ? "True" : "False",
+/** The status of an object whose spec changed in a way that changes nothing else. */
+export const observed = <Status extends { readonly conditions?: readonly Condition[] }>({
+  generation,
+  status,
+}: {
+  readonly generation: number;
+  readonly status: Status;
+}): Status => ({
+  ...status,
   observedGeneration: generation,
-  reason,
-  message,
+  conditions: status.conditions?.map((condition) => ({
+    ...condition,
+    observedGeneration: generation,
+  })),
 });

@@ -1,40 +1,40 @@
 /** Types of Rota's custom resources. Generated from crds/ by `npm run generate`; do not edit. */
 /**
- * The version's content and what is said about it. Immutable.
+ * The content and its metadata. Immutable.
  */
 export interface ConfigCommitSpec {
 /**
- * The configuration, any JSON value. kubectl reads YAML 1.1, where y, no, on and off are booleans, so quote what matters.
+ * The configuration, any JSON value. kubectl reads YAML 1.1, where y, no, on and off are booleans; quote such strings.
  */
 content: unknown
 /**
- * What changed and why.
+ * What changed, and why.
  */
 message?: string
 /**
- * Name of the commit that this one follows, in the same namespace.
+ * The name of the previous commit, in the same namespace.
  */
 parent?: string
 /**
- * A name for this version, unique in its project.
+ * A name for this version, unique in the project.
  */
 tag?: string
 /**
- * Who made the commit. Stamped from the request where the cluster serves mutating admission policies, otherwise as given.
+ * The author of the commit. Where the cluster serves mutating admission policies, it is the user of the request, whatever the manifest says.
  */
 author?: string
 }
 
 /**
- * What the operator last saw and did.
+ * What the operator last observed. Absent fields do not apply.
  */
 export interface ConfigCommitStatus {
 /**
- * The generation of the spec that this status describes.
+ * The generation of the object that this status describes; -1 until the operator has seen the object.
  */
 observedGeneration?: number
 /**
- * SHA-256 of the content in canonical form (RFC 8785), in hexadecimal.
+ * The SHA-256 of the content in canonical form (RFC 8785), in hexadecimal.
  */
 hash?: string
 /**
@@ -42,92 +42,94 @@ hash?: string
  */
 shortHash?: string
 /**
- * Whether the same content was already stored by another commit.
+ * Whether another commit had stored the same content.
  */
 deduplicated?: boolean
 /**
- * Conditions by the conventions of the Kubernetes API.
+ * Ready is always present. Reconciling is present while the operator works or waits for another object; Stalled is present until somebody changes what the message names.
+ * 
+ * Items: One observation about the object.
  */
 conditions?: {
 /**
- * The condition's name.
+ * The name of the condition.
  */
 type: string
 /**
- * Whether the condition holds.
+ * Whether the condition is true.
  */
 status: ("True" | "False" | "Unknown")
 /**
- * The generation of the spec that the condition describes.
+ * The generation of the object that the condition describes.
  */
 observedGeneration?: number
 /**
- * When the status last changed.
+ * When the status of the condition last changed.
  */
 lastTransitionTime: string
 /**
- * A CamelCase word for the cause.
+ * Why the condition has this status, as a CamelCase word. docs/reference/reasons.md lists all.
  */
 reason: string
 /**
- * The cause in a sentence that a person can act on.
+ * Why the condition has this status, with the numbers and the next step.
  */
 message: string
 }[]
 }
 
 /**
- * What should run. Immutable but for suspend and, while the job is not running, priorityClassName.
+ * What to run. Immutable, except suspend and, while the job does not run, priorityClassName.
  */
 export interface JobSpec {
 /**
- * Name of a scheduling.k8s.io PriorityClass. The cluster's default class, else priority 0, when absent.
+ * The name of a scheduling.k8s.io PriorityClass. Defaults to the default class of the cluster; without one, the priority is 0.
  */
 priorityClassName?: string
 /**
- * The pool of nodes to run on: the value of their label rota.dev/pool.
+ * The pool of nodes to run on: the value of the node label rota.dev/pool.
  */
 pool: string
 /**
- * The number of pods. They start together or not at all.
+ * The number of pods in the gang. They start together or not at all.
  */
 parallelism: number
 /**
- * The pods, as a core/v1 PodTemplateSpec. Fields that Rota sets itself are refused, and the rest is checked by a dry run against the API server before the job is queued. restartPolicy is always Never.
+ * The pod template, a core/v1 PodTemplateSpec; `kubectl explain pod.spec` lists its fields. Before the job is queued, the API server validates the template in a dry run. Fields that Rota sets, such as nodeName, are rejected. restartPolicy is always Never.
  */
 template: {
 [k: string]: unknown
 }
 /**
- * The longest that one attempt may run, such as 90m or 2h30m. No limit when absent.
+ * The maximum run time of one attempt, such as 90m or 2h30m. No limit by default.
  */
 maxRuntime?: string
 /**
- * How often the whole gang is started again after a failure. Evictions do not count.
+ * The number of retries of the whole gang after failures. Evictions do not count.
  */
 backoffLimit: number
 /**
- * Whether the job may run on capacity outside its plans, from where it can be evicted for entitled jobs.
+ * Whether the job may use capacity outside its plans. Jobs within quota can evict it from there.
  */
 borrowing: ("Allow" | "Never")
 /**
- * The Job and its pods are deleted so many seconds after it ended. The operator's setting counts when absent; history stays.
+ * Seconds from the end of the job to the deletion of the Job and its pods. Defaults to the setting of the operator. The accounting history stays.
  */
 ttlSecondsAfterFinished?: number
 /**
- * Holds the job back. A running job is stopped and waits.
+ * Whether the job waits outside the queue. Setting it to true stops a running job; setting it to false queues the job again.
  */
 suspend: boolean
 /**
- * The ConfigCommit whose content is mounted at /etc/rota/config.json. Exactly one of commit and tag.
+ * The ConfigCommit to mount at /etc/rota/config.json. Set exactly one of commit and tag.
  */
 configRef?: {
 /**
- * Name of a ConfigCommit in the job's namespace.
+ * The name of a ConfigCommit in the namespace of the job.
  */
 commit?: string
 /**
- * Tag of a ConfigCommit in the job's project.
+ * The tag of a ConfigCommit in the project of the job.
  */
 tag?: string
 }
@@ -135,29 +137,31 @@ tag?: string
  * Storages of the project to mount.
  * 
  * @maxItems 50
+ * 
+ * Items: A storage and its mount path.
  */
 storages?: {
 /**
- * The storage's name in the project.
+ * The name of the storage in the project.
  */
 name: string
 /**
- * Where every container of the pods sees it.
+ * The path at which every container mounts the storage.
  */
 mountPath: string
 /**
- * Whether it is mounted for reading only.
+ * Whether the mount is read-only.
  */
 readOnly: boolean
 }[]
 }
 
 /**
- * What the operator last saw and did.
+ * What the operator last observed. Absent fields do not apply.
  */
 export interface JobStatus {
 /**
- * The generation of the spec that this status describes.
+ * The generation of the object that this status describes; -1 until the operator has seen the object.
  */
 observedGeneration?: number
 /**
@@ -165,19 +169,19 @@ observedGeneration?: number
  */
 state?: ("Rejected" | "Suspended" | "Pending" | "Reserved" | "Starting" | "Running" | "Evicting" | "Evicted" | "Succeeded" | "Failed" | "Cancelled")
 /**
- * A CamelCase word for why the job is in this state.
+ * Why the job is in this state, as a CamelCase word. docs/reference/reasons.md lists all.
  */
 reason?: string
 /**
- * Why the job is in this state, with the obstacle and its numbers when it waits.
+ * Why the job is in this state, in at most two sentences. The present obstacle comes first.
  */
 message?: string
 /**
- * Position in the pool's queue, from 1; only while the job waits.
+ * The position in the queue of the pool, from 1. Present only while the job waits.
  */
 queuePosition?: number
 /**
- * The priority of the job's class.
+ * The value of the priority class.
  */
 priority?: number
 /**
@@ -185,27 +189,33 @@ priority?: number
  */
 gpus?: number
 /**
- * Whether the job runs on capacity outside its plans.
+ * Whether the job uses capacity outside its plans.
  */
 borrowing?: boolean
 /**
- * How often the gang has been started.
+ * How many times the gang has been started.
  */
 attempt?: number
 /**
- * The nodes of the present or last attempt.
+ * The nodes of the current or last attempt.
+ * 
+ * Items: The name of a node.
  */
 nodes?: string[]
 /**
- * SHA-256 of the configuration that the run is pinned to.
+ * The nodes of the current or last attempt in one line, such as "node-1, node-2, node-3 and 5 more".
+ */
+nodeSummary?: string
+/**
+ * The SHA-256 of the configuration that the job uses.
  */
 configHash?: string
 /**
- * Pods of the present attempt, by what they do.
+ * The number of pods of the current attempt in each phase.
  */
 pods?: {
 /**
- * Pods that exist and have not ended.
+ * Pods that have not finished.
  */
 active?: number
 /**
@@ -213,7 +223,7 @@ active?: number
  */
 ready?: number
 /**
- * Pods that ended well.
+ * Pods that succeeded.
  */
 succeeded?: number
 /**
@@ -222,71 +232,73 @@ succeeded?: number
 failed?: number
 }
 /**
- * Since when the job queues; kept through evictions.
+ * When the job joined the queue. Evictions do not change it.
  */
 queuedAt?: string
 /**
- * When the present or last attempt started.
+ * When the current or last attempt started.
  */
 startedAt?: string
 /**
- * When the job ended.
+ * When the job finished.
  */
 finishedAt?: string
 /**
- * Conditions by the conventions of the Kubernetes API.
+ * Ready is always present; Reconciling and Stalled follow kstatus. Suspended, Admitted, Evicted, Complete, Failed, WindowClosing and PodsStuck are present only while true; Complete and Failed are final.
+ * 
+ * Items: One observation about the object.
  */
 conditions?: {
 /**
- * The condition's name.
+ * The name of the condition.
  */
 type: string
 /**
- * Whether the condition holds.
+ * Whether the condition is true.
  */
 status: ("True" | "False" | "Unknown")
 /**
- * The generation of the spec that the condition describes.
+ * The generation of the object that the condition describes.
  */
 observedGeneration?: number
 /**
- * When the status last changed.
+ * When the status of the condition last changed.
  */
 lastTransitionTime: string
 /**
- * A CamelCase word for the cause.
+ * Why the condition has this status, as a CamelCase word. docs/reference/reasons.md lists all.
  */
 reason: string
 /**
- * The cause in a sentence that a person can act on.
+ * Why the condition has this status, with the numbers and the next step.
  */
 message: string
 }[]
 }
 
 /**
- * What the project should be.
+ * The desired state of the project.
  */
 export interface ProjectSpec {
 /**
- * Name of the parent project. Absent for the root of a tree. Changing it moves the project with all its descendants.
+ * The name of the parent project. Absent for the root of a tree. A change moves the project with all its descendants.
  */
 parent?: string
 /**
- * The user or group the project belongs to, whose plans count for its jobs. Inherited from the nearest ancestor when absent.
+ * The user or group that owns the project. The plans of the owner apply to the jobs of the project. Defaults to the owner of the nearest ancestor.
  */
 owner?: {
 /**
- * Whether the owner is a User or a Group, as Kubernetes authentication names them.
+ * User or Group.
  */
 kind: ("User" | "Group")
 /**
- * The name of the user or group.
+ * The name of the user or group, as Kubernetes authentication reports it.
  */
 name: string
 }
 /**
- * The project's namespace. Defaults to the project's name. Cannot be changed.
+ * The namespace of the project. Defaults to the name of the project. Immutable.
  */
 namespace?: string
 /**
@@ -294,90 +306,102 @@ namespace?: string
  */
 podSecurity: ("restricted" | "baseline" | "privileged")
 /**
- * Who may do what in this project and in all its descendants.
+ * The roles of users and groups in this project and its descendants.
  * 
  * @maxItems 500
+ * 
+ * Items: A user or group and its role.
  */
 members?: {
 /**
- * Whether the member is a User or a Group.
+ * User or Group.
  */
 kind: ("User" | "Group")
 /**
- * The name of the user or group, as Kubernetes authentication names it.
+ * The name of the user or group, as Kubernetes authentication reports it.
  */
 name: string
 /**
- * What the member may do: viewer reads, submitter also submits jobs and commits, admin also manages the project.
+ * viewer: read jobs, commits, pods and logs in the namespace. submitter: also create, change and delete jobs and commits. admin: also manage the ConfigMaps, claims and Secrets of the namespace. The Project itself is changed by administrators of the cluster.
  */
 role: ("admin" | "submitter" | "viewer")
 }[]
 /**
- * Names of the priority classes that jobs of this project and its descendants may use. Inherited; when no project on the way to the root names any, all are allowed but Kubernetes' own, whose names begin with system-.
+ * The PriorityClasses that jobs of this project and its descendants may use. Defaults to the list of the nearest ancestor; without one, all classes are allowed except those whose names begin with system-.
  * 
  * @maxItems 100
+ * 
+ * Items: The name of a PriorityClass.
  */
 priorityClasses?: string[]
 /**
- * Whether jobs of this project may use capacity outside their plans. Inherited; Allow when no ancestor says otherwise.
+ * Whether jobs of this project may use capacity outside their plans. Defaults to the value of the nearest ancestor; without one, to Allow.
  */
 borrowing?: ("Allow" | "Deny")
 /**
- * What becomes of the project's PersistentVolumeClaims and their data when the project, or one of its storages, goes. Retain keeps them, and the namespace with them; Delete deletes them.
+ * What happens to PersistentVolumeClaims and their data when the project or one of its storages is deleted. Retain keeps them, and the namespace with them. Delete deletes them.
  */
 reclaimPolicy: ("Retain" | "Delete")
 /**
- * Storage that jobs of this project can mount by name; one PersistentVolumeClaim each.
+ * Storages that jobs of this project can mount by name. Each is one PersistentVolumeClaim.
  * 
  * @maxItems 50
+ * 
+ * Items: A storage of the project.
  */
 storages?: {
 /**
- * The storage's name, which is also the name of its PersistentVolumeClaim.
+ * The name of the storage and of its PersistentVolumeClaim.
  */
 name: string
 /**
- * The size asked for, as a quantity such as 100Gi.
+ * The requested size, a quantity such as 100Gi. It may grow.
  */
 size: string
 /**
- * The storage class. The cluster's default class when absent.
+ * The name of the StorageClass. Defaults to the default class of the cluster.
  */
 storageClassName?: string
 /**
- * How the volume may be mounted.
+ * The access mode of the PersistentVolumeClaim.
  */
 accessMode: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
 /**
- * The nodes that can reach the storage. Jobs that mount it run nowhere else.
+ * The nodes that can reach the storage. Jobs that mount it run on these nodes only.
  */
 affinity?: {
 /**
- * Alternatives, as in a pod's required node affinity. A node must satisfy one of them.
+ * Terms as in the required node affinity of a pod. A node must match one of them.
  * 
  * @minItems 1
  * @maxItems 16
+ * 
+ * Items: Requirements that a node must meet together.
  */
 nodeSelectorTerms: {
 /**
- * Conditions on the node's labels, all of which must hold.
+ * Requirements on the labels of the node. A node must meet all of them.
  * 
  * @minItems 1
  * @maxItems 16
+ * 
+ * Items: A requirement on one label.
  */
 matchExpressions: {
 /**
- * The key of a label of nodes.
+ * The key of the label.
  */
 key: string
 /**
- * How the label's value is compared.
+ * The relation of the value of the label to the values.
  */
 operator: ("In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt")
 /**
- * What it is compared with.
+ * The values for the operators In, NotIn, Gt and Lt.
  * 
  * @maxItems 64
+ * 
+ * Items: A value of the label.
  */
 values?: string[]
 }[]
@@ -387,15 +411,15 @@ values?: string[]
 }
 
 /**
- * What the operator last saw and did.
+ * What the operator last observed. Absent fields do not apply.
  */
 export interface ProjectStatus {
 /**
- * The generation of the spec that this status describes.
+ * The generation of the object that this status describes; -1 until the operator has seen the object.
  */
 observedGeneration?: number
 /**
- * The project's path from the root, with dots between names and '-' as '_'.
+ * The path of the project from the root, with dots between the names and '_' for '-'.
  */
 path?: string
 /**
@@ -407,164 +431,172 @@ namespace?: string
  */
 children?: number
 /**
- * The number of members in effect, own and inherited.
+ * The number of members, own and inherited.
  */
 members?: number
 /**
- * GPUs of running jobs in this project and its descendants.
+ * The GPUs of running jobs in this project and its descendants.
  */
 gpusRunning?: number
 /**
- * GPUs of waiting jobs in this project and its descendants.
+ * The GPUs of waiting jobs in this project and its descendants.
  */
 gpusPending?: number
 /**
- * GPUs that plans of the project's owner grant now, over all pools.
+ * The GPUs that the plans of the owner grant now, in all pools.
  */
 gpusPlanned?: number
 /**
- * Conditions by the conventions of the Kubernetes API.
+ * Ready is always present. Reconciling is present while the operator works or waits for another object; Stalled is present until somebody changes what the message names.
+ * 
+ * Items: One observation about the object.
  */
 conditions?: {
 /**
- * The condition's name.
+ * The name of the condition.
  */
 type: string
 /**
- * Whether the condition holds.
+ * Whether the condition is true.
  */
 status: ("True" | "False" | "Unknown")
 /**
- * The generation of the spec that the condition describes.
+ * The generation of the object that the condition describes.
  */
 observedGeneration?: number
 /**
- * When the status last changed.
+ * When the status of the condition last changed.
  */
 lastTransitionTime: string
 /**
- * A CamelCase word for the cause.
+ * Why the condition has this status, as a CamelCase word. docs/reference/reasons.md lists all.
  */
 reason: string
 /**
- * The cause in a sentence that a person can act on.
+ * Why the condition has this status, with the numbers and the next step.
  */
 message: string
 }[]
 }
 
 /**
- * What is granted to whom, and when.
+ * What the plan grants, to whom, and when.
  */
 export interface ResourcePlanSpec {
 /**
- * The user or group that the plan grants to.
+ * The user or group that receives the grant.
  */
 owner: {
 /**
- * Whether the owner is a User or a Group.
+ * User or Group.
  */
 kind: ("User" | "Group")
 /**
- * The name of the user or group.
+ * The name of the user or group, as Kubernetes authentication reports it.
  */
 name: string
 }
 /**
- * What is granted, GPU or CPU.
+ * The resource that the plan grants.
  */
 resourceType: ("GPU" | "CPU")
 /**
- * The pool of nodes: the value of their label rota.dev/pool.
+ * The pool of nodes: the value of the node label rota.dev/pool.
  */
 pool: string
 /**
- * GPUs or CPU cores, a whole number.
+ * The number of GPUs or CPU cores.
  */
 quantity: number
 /**
- * When the plan is in force each week, by the wall clock of the installation's time zone. Absent means the whole week.
+ * When the plan is in force each week, in the time zone of the installation. Defaults to the whole week.
  * 
  * @minItems 1
  * @maxItems 100
+ * 
+ * Items: A window that recurs on the given days.
  */
 timeWindows?: {
 /**
- * The days on which the window starts. Every day when absent.
+ * The days on which the window starts. Defaults to every day.
  * 
  * @minItems 1
  * @maxItems 7
+ * 
+ * Items: A day of the week.
  */
 days?: ("Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun")[]
 /**
- * Start of the window as HH:MM, from 00:00 to 23:59.
+ * The start of the window as HH:MM, from 00:00 to 23:59.
  */
 start: string
 /**
- * End of the window as HH:MM, up to 24:00. An end at or before the start lies on the next day.
+ * The end of the window as HH:MM, up to 24:00. An end at or before the start is on the next day.
  */
 end: string
 }[]
 /**
- * What happens to running jobs that the plan no longer covers when a window closes: Finish lets them run as borrowers, Evict evicts them after a warning and a grace period.
+ * What happens to running jobs over quota when a window closes. Finish: they run on as borrowers. Evict: they are evicted after a warning and a grace period.
  */
 onWindowClose: ("Finish" | "Evict")
 }
 
 /**
- * What the operator last saw and did.
+ * What the operator last observed. Absent fields do not apply.
  */
 export interface ResourcePlanStatus {
 /**
- * The generation of the spec that this status describes.
+ * The generation of the object that this status describes; -1 until the operator has seen the object.
  */
 observedGeneration?: number
 /**
- * The generation of the spec that is in force. A refused change leaves the last accepted one in force.
+ * The generation of the spec that is in force. After a rejected change, the last accepted spec stays in force.
  */
 acceptedGeneration?: number
 /**
- * The quantity that the plan grants now; 0 outside its windows.
+ * The quantity that the plan grants now. 0 outside its windows.
  */
 quantityNow?: number
 /**
- * When the quantity in effect changes next.
+ * When the quantity changes next.
  */
 nextChange?: string
 /**
- * The quantity in effect from the next change on.
+ * The quantity from the next change on.
  */
 nextQuantity?: number
 /**
- * GPUs or cores used now by jobs under this owner in the pool.
+ * The GPUs or CPU cores that jobs of this owner use now in the pool.
  */
 used?: number
 /**
- * Conditions by the conventions of the Kubernetes API.
+ * Ready is always present. Reconciling is present while the operator works or waits for another object; Stalled is present until somebody changes what the message names.
+ * 
+ * Items: One observation about the object.
  */
 conditions?: {
 /**
- * The condition's name.
+ * The name of the condition.
  */
 type: string
 /**
- * Whether the condition holds.
+ * Whether the condition is true.
  */
 status: ("True" | "False" | "Unknown")
 /**
- * The generation of the spec that the condition describes.
+ * The generation of the object that the condition describes.
  */
 observedGeneration?: number
 /**
- * When the status last changed.
+ * When the status of the condition last changed.
  */
 lastTransitionTime: string
 /**
- * A CamelCase word for the cause.
+ * Why the condition has this status, as a CamelCase word. docs/reference/reasons.md lists all.
  */
 reason: string
 /**
- * The cause in a sentence that a person can act on.
+ * Why the condition has this status, with the numbers and the next step.
  */
 message: string
 }[]

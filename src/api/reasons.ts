@@ -118,7 +118,7 @@ export const reasons = {
     cure: "Create a commit whose content respects the limit named in the message.",
   },
   InvalidValue: {
-    kinds: ["ResourcePlan"],
+    kinds: ["ResourcePlan", "Job"],
     meaning: "The database rejects a value.",
     cure: "Fix the field named in the message.",
   },
@@ -293,6 +293,11 @@ export const reasons = {
       "The database was restored to an earlier state, so the reservation of the job was released.",
     cure: nothing,
   },
+  Resumed: {
+    kinds: ["Job"],
+    meaning: "spec.suspend is false again: the job is queued.",
+    cure: nothing,
+  },
   Running: { kinds: ["Job"], meaning: "All pods are running.", cure: nothing },
   StartDeadlineExceeded: {
     kinds: ["Job"],
@@ -300,6 +305,7 @@ export const reasons = {
       "Not all pods were running within ROTA_START_DEADLINE_SECONDS. The gang is placed again.",
     cure: "Check the events of the pods. Common causes are images, volumes and admission policies.",
   },
+  Started: { kinds: ["Job"], meaning: "All pods of the gang are running.", cure: nothing },
   StorageNotFound: {
     kinds: ["Job"],
     meaning: "spec.storages names a storage that the project does not have.",
@@ -309,6 +315,11 @@ export const reasons = {
     kinds: ["Project"],
     meaning: "A storage cannot be changed as specified; the others match the specification.",
     cure: "Fix the field named in the message. Of an existing claim, only the size can grow.",
+  },
+  StorageTerminating: {
+    kinds: ["Project"],
+    meaning: "A claim of the project is being deleted. Rota creates it again afterwards.",
+    cure: "Nothing; if it does not terminate, check the pods that use it.",
   },
   Stored: {
     kinds: ["ConfigCommit"],

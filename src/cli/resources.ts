@@ -66,14 +66,23 @@ export const listCommits = (client: KubeClient, namespace: string): Promise<Comm
 export const getJob = async (client: KubeClient, key: string): Promise<Job> =>
   read<Job>(await client.get(jobs, key));
 
-export interface ReadyCondition {
+export interface ShownCondition {
+  readonly type: string;
   readonly status: string;
   readonly reason: string;
   readonly message: string;
 }
 
-export const readyOf = (object: {
-  readonly status: {
-    readonly conditions?: readonly (ReadyCondition & { readonly type: string })[];
-  };
-}): ReadyCondition | undefined => object.status.conditions?.find(({ type }) => type === "Ready");
+interface WithConditions {
+  readonly status: { readonly conditions?: readonly ShownCondition[] };
+}
+
+const conditionOf = ({ status }: WithConditions, type: string): ShownCondition | undefined =>
+  status.conditions?.find((condition) => condition.type === type);
+
+export const readyOf = (object: WithConditions): ShownCondition | undefined =>
+  conditionOf(object, "Ready");
+
+/** What stops the object until somebody changes it, or what it waits for; undefined when neither is known. */
+export const obstacleOf = (object: WithConditions): ShownCondition | undefined =>
+  conditionOf(object, "Stalled") ?? conditionOf(object, "Reconciling");

@@ -48,6 +48,15 @@ export function allowedPriorityClasses(
   return undefined;
 }
 
+/** Names in the project's own list of allowed classes that no PriorityClass has. */
+export const missingPriorityClasses = (
+  { informers }: Context,
+  { spec }: Project,
+): readonly string[] =>
+  (spec.priorityClasses ?? []).filter(
+    (name) => informers.priorityClasses.store.get(name) === undefined,
+  );
+
 /** The commit a job refers to, by name or by tag; undefined when there is none, or it is not stored. */
 export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
   const { configRef } = job.spec;
@@ -62,3 +71,17 @@ export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
 
 export const poolNames = (context: Context): string[] =>
   [...new Set([...context.informers.nodes.store.values()].map((node) => node.pool))].toSorted();
+
+/** What the nodes of each pool have in all: GPUs and whole cores, those of nodes that are not ready included. */
+export function poolCapacities({
+  informers,
+}: Context): ReadonlyMap<string, Readonly<Record<"GPU" | "CPU", number>>> {
+  const byPool = Map.groupBy(informers.nodes.store.values(), ({ pool }) => pool);
+  return new Map(
+    [...byPool].map(([pool, nodes]) => {
+      const gpus = nodes.reduce((sum, { allocatable }) => sum + allocatable.gpus, 0);
+      const cpuMillis = nodes.reduce((sum, { allocatable }) => sum + allocatable.cpuMillis, 0);
+      return [pool, { GPU: gpus, CPU: Math.floor(cpuMillis / 1000) }];
+    }),
+  );
+}

@@ -183,8 +183,17 @@ class AggregatingRecorder implements EventRecorder {
     return this.#sending;
   }
 
+  /** Warnings first: the everyday life of many jobs must not delay them. */
+  #nextKeys(): string[] {
+    const { Warning = [], Normal = [] } = Object.groupBy(
+      this.#dirty,
+      (key) => this.#series.get(key)?.input.type ?? "Normal",
+    );
+    return [...Warning, ...Normal].slice(0, writesPerSecond * flushEverySeconds);
+  }
+
   async #sendDirty(): Promise<void> {
-    for (const key of [...this.#dirty].slice(0, writesPerSecond * flushEverySeconds)) {
+    for (const key of this.#nextKeys()) {
       this.#dirty.delete(key);
       const series = this.#series.get(key);
       if (series) await this.#send(key, series);

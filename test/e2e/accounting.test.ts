@@ -3,64 +3,18 @@
  * a plain walk through job_events sums, and no pod was there outside of what its attempt is accounted for.
  */
 import { expect } from "chai";
-import type { Operator } from "../../dev/local/operator.ts";
 import type { UsageReport, UsageRow } from "../../src/api/http/schemas.ts";
-import type { KubeObject } from "../../src/kube/resource.ts";
-import { hasEnded, jobs, nodesOf, podsOf } from "../../src/resources/types.ts";
+import { hasEnded, nodesOf } from "../../src/resources/types.ts";
 import { ask, certificateOf, withCertificate } from "../support/api-client.ts";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  type Installation,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-} from "../support/installation.ts";
+import { type JobOptions, plan, project } from "../support/installation.ts";
+import { podType, useTeam } from "../support/team.ts";
 
-const podType = podsOf("nvidia.com/gpu");
 const nodeType = nodesOf("nvidia.com/gpu");
 const timeZone = "Asia/Kathmandu";
-
-interface Wish {
-  readonly gpus: number;
-  readonly pool?: string;
-  readonly cores?: string;
-  readonly pods?: number;
-  readonly high?: boolean;
-  readonly annotations?: Readonly<Record<string, string>>;
-  readonly spec?: Readonly<Record<string, unknown>>;
-}
 
 const runsFor = (seconds: number) => ({ "rota.dev/simulate-run-seconds": String(seconds) });
 const leavesAfter = (seconds: number) => ({
   "rota.dev/simulate-termination-seconds": String(seconds),
-});
-
-const jobOf = (namespace: string, name: string, wish: Wish): KubeObject => ({
-  apiVersion: "rota.dev/v1alpha1",
-  kind: "Job",
-  metadata: { namespace, name },
-  spec: {
-    pool: wish.pool ?? "gold",
-    parallelism: wish.pods ?? 1,
-    priorityClassName: wish.high === true ? "high" : "low",
-    template: {
-      metadata: { annotations: { ...wish.annotations } },
-      spec: {
-        containers: [
-          {
-            name: "main",
-            image: "none.example/none:1",
-            resources: {
-              requests: { cpu: wish.cores ?? "1500m" },
-              limits: { "nvidia.com/gpu": wish.gpus },
-            },
-          },
-        ],
-      },
-    },
-    ...wish.spec,
-  },
 });
 
 interface Sums {
@@ -182,18 +136,36 @@ function summed(
 const keyOfRow = (key: Key, row: UsageRow): string =>
   key === "owner" ? (row.owner?.name ?? "none") : (row[key] ?? "");
 
-describe("accounting of what really ran", function () {
-  let installation: Installation;
-  let operator: Operator;
-  /** Of each pod that was seen: its attempt, when it was made, and when it was last seen to hold its node. */
-  const seen = new Map<string, { attempt: string; madeSeconds: number; reservedSeconds: number }>();
+describe("accounting of real jobs", function () {
+  // Before the hook that stops the installation.
   const watching = new AbortController();
   let watched: Promise<void> | undefined;
+  after(async () => {
+    watching.abort();
+    await watched;
+  });
+
+  const ofUser = (name: string) => ({ owner: { kind: "User", name } });
+  const team = useTeam({
+    operator: { ROTA_TIME_ZONE: timeZone },
+    objects: [
+      project("org", ofUser("olga")),
+      project("a", { parent: "org" }),
+      project("b", { parent: "org", ...ofUser("bob") }),
+      project("c", { parent: "a", ...ofUser("carla") }),
+      plan("olga-gold", { ...ofUser("olga"), pool: "gold", quantity: 20 }),
+      plan("bob-gold", { ...ofUser("bob"), pool: "gold", quantity: 8 }),
+      plan("olga-silver", { ...ofUser("olga"), pool: "silver", quantity: 8 }),
+    ],
+  });
+  const { suspend } = team;
+  /** Of each pod that was seen: its attempt, when it was made, and when it was last seen to hold its node. */
+  const seen = new Map<string, { attempt: string; madeSeconds: number; reservedSeconds: number }>();
 
   async function watchPods(): Promise<void> {
     while (!watching.signal.aborted) {
       const askedSeconds = Date.now() / 1000;
-      for (const raw of await installation.view.client.list(podType)) {
+      for (const raw of await team.view.client.list(podType)) {
         const pod = podType.project(raw);
         if (pod.jobKey === "") continue;
         const madeSeconds = Temporal.Instant.from(pod.createdAt).epochMilliseconds / 1000;
@@ -209,25 +181,9 @@ describe("accounting of what really ran", function () {
   }
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    const ofUser = (name: string) => ({ owner: { kind: "User", name } });
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 1000),
-      project("org", ofUser("olga")),
-      project("a", { parent: "org" }),
-      project("b", { parent: "org", ...ofUser("bob") }),
-      project("c", { parent: "a", ...ofUser("carla") }),
-      plan("olga-gold", { ...ofUser("olga"), pool: "gold", quantity: 20 }),
-      plan("bob-gold", { ...ofUser("bob"), pool: "gold", quantity: 8 }),
-      plan("olga-silver", { ...ofUser("olga"), pool: "silver", quantity: 8 }),
-    ]) {
-      await view.apply(object);
-    }
+    const { view, cluster } = team;
     await cluster.addNodes({ count: 2, gpus: 8, pool: "gold", namePrefix: "gold-" });
     await cluster.addNodes({ count: 1, gpus: 8, pool: "silver", namePrefix: "silver-" });
-    operator = await installation.operate({ ROTA_TIME_ZONE: timeZone });
     await view.until("the projects to be ready", async () => {
       const found = await view.projects();
       return found.every(({ status }) => status.namespace !== undefined);
@@ -235,32 +191,21 @@ describe("accounting of what really ran", function () {
     watched = watchPods();
   });
 
-  after(async () => {
-    watching.abort();
-    await watched;
-    await installation?.stop();
-  });
-
-  const submit = (key: string, wish: Wish): Promise<void> => {
-    const [namespace = "", name = ""] = key.split("/");
-    return installation.view.apply(jobOf(namespace, name, wish));
-  };
+  const submit = (key: string, options: Partial<JobOptions>): Promise<void> =>
+    team.submit(key, { pool: "gold", cpu: "1500m", ...options });
   const is = (key: string, state: string, attempt = 1): Promise<unknown> =>
-    installation.view.until(`${key} to be ${state} in attempt ${attempt}`, async () => {
-      const { status } = await installation.view.job(key);
+    team.until(key, `be ${state} in attempt ${attempt}`, ({ status }) => {
       return status.state === state && status.attempt === attempt;
     });
-  const suspend = (key: string, value: boolean) =>
-    installation.view.client.patch(jobs, key, { spec: { suspend: value } });
 
   /** Some twenty jobs, in all ways in which an attempt can end. */
   async function everyWayToEnd(): Promise<void> {
-    const { view } = installation;
+    const { view } = team;
     for (const [index, namespace] of ["org", "a", "b", "c", "a", "b", "c", "b"].entries()) {
       const pool = index % 3 === 2 ? "silver" : "gold";
       const wish = {
         gpus: index % 3,
-        pods: 1 + (index % 2),
+        parallelism: 1 + (index % 2),
         pool,
         annotations: runsFor(index % 2),
       };
@@ -269,7 +214,7 @@ describe("accounting of what really ran", function () {
     const fails = { ...runsFor(0), "rota.dev/simulate-exit-code": "3" };
     await submit("c/fails", {
       gpus: 2,
-      pods: 2,
+      parallelism: 2,
       pool: "silver",
       annotations: fails,
       spec: { backoffLimit: 1 },
@@ -287,34 +232,33 @@ describe("accounting of what really ran", function () {
     await is("b/first", "Running");
     await submit("b/second", { gpus: 8, annotations: leavesAfter(2) });
     await is("b/second", "Running");
-    await submit("a/urgent", { gpus: 8, high: true, cores: "4" });
+    await submit("a/urgent", { gpus: 8, priorityClassName: "high", cpu: "4" });
     await is("a/urgent", "Running");
     await is("b/second", "Evicted");
-    await view.client.delete(jobs, "a/urgent");
+    await team.cancel("a/urgent");
     await is("b/second", "Running", 2);
-    const { nodes = [] } = (await view.job("b/first")).status;
+    const { nodes = [] } = (await team.job("b/first")).status;
     await view.client.delete(nodeType, nodes[0] ?? "");
     await view.until("b/first to have lost its node", async () => {
-      return (await view.job("b/first")).status.state === "Pending";
+      return (await team.job("b/first")).status.state === "Pending";
     });
-    await submit("b/second-half", { gpus: 0, cores: "250m", pods: 3 });
+    await submit("b/second-half", { gpus: 0, cpu: "250m", parallelism: 3 });
     await is("b/second-half", "Running");
     await is("c/fails", "Failed", 2);
-    for (const key of ["a/pauses", "b/first", "b/second", "b/second-half"])
-      await view.client.delete(jobs, key);
+    for (const key of ["a/pauses", "b/first", "b/second", "b/second-half"]) await team.cancel(key);
     await view.until("all to have ended", async () => {
-      const { rows } = await installation.database.pool.query(
+      const { rows } = await team.database.pool.query(
         "SELECT FROM jobs WHERE active_project_id IS NOT NULL",
       );
       return rows.length === 0;
     });
   }
 
-  it("sums what the history says, by project, subtree, owner, pool and day", async () => {
-    const { database, cluster, view } = installation;
+  it("equals the event history, by every key", async () => {
+    const { database, cluster } = team;
     const since = Temporal.Now.instant().subtract({ hours: 1 }).toString();
     await everyWayToEnd();
-    await checkInvariants(view, database.pool);
+    await team.checkInvariants();
     const until = Temporal.Now.instant().toString();
     const { rows: events } = await database.pool.query<EventRow>(
       `SELECT job_id, attempt, to_status::text, borrowing, gpus, cpu_millis::text, pool, project_id,
@@ -329,7 +273,7 @@ describe("accounting of what really ran", function () {
     const identity = withCertificate(certificateOf(cluster.kubeconfig));
     for (const key of ["project", "subtree", "owner", "pool", "day"] as const) {
       const target = `/api/v1/usage?since=${since}&until=${until}&by=${key}&limit=500`;
-      const { body } = await ask<UsageReport>(operator.apiUrl, target, identity);
+      const { body } = await ask<UsageReport>(team.operator.apiUrl, target, identity);
       const naive = summed(key, pieces, projects);
       expect(body.items.map((row) => keyOfRow(key, row)).toSorted(), `by ${key}`).to.deep.equal(
         [...naive.keys()].toSorted(),

@@ -2,29 +2,17 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { configCommits, jobs } from "../../src/resources/types.ts";
-import {
-  type Installation,
-  job,
-  owner,
-  plan,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { commit, job, owner, plan } from "../support/installation.ts";
 import { type Member, member } from "../support/kubectl-user.ts";
+import { useTeam } from "../support/team.ts";
 
 const pods = "/api/v1/namespaces/team/pods";
 const configMaps = "/api/v1/namespaces/team/configmaps";
 const commits = "/apis/rota.dev/v1alpha1/namespaces/team/configcommits";
 const jobsPath = "/apis/rota.dev/v1alpha1/namespaces/team/jobs";
 
-const commit = (name: string, spec: object = {}): KubeObject => ({
-  apiVersion: "rota.dev/v1alpha1",
-  kind: "ConfigCommit",
-  metadata: { name, namespace: "team" },
-  spec: { content: { name }, ...spec },
-});
+const commitOf = (name: string, spec: object = {}): KubeObject =>
+  commit(name, { content: { name }, ...spec });
 const pod = (name: string, labels: object = {}): KubeObject => ({
   apiVersion: "v1",
   kind: "Pod",
@@ -38,19 +26,16 @@ const submitted = (name: string, submitter?: string): KubeObject => {
 };
 
 describe("admission policies", function () {
-  let installation: Installation;
+  const team = useTeam({
+    project: { members: [{ kind: "User", name: "eve", role: "admin" }] },
+    objects: [plan("all", { owner })],
+  });
   let eve: Member;
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
+    const { view, cluster } = team;
     await cluster.addNodes({ count: 1, gpus: 8 });
-    const members = [{ kind: "User", name: "eve", role: "admin" }];
-    await view.apply(project("team", { owner, members }));
-    await view.apply(plan("all", { owner }));
-    await installation.operate();
-    await teamIsReady(installation);
-    eve = await member(installation, "eve");
+    eve = await member(team, "eve");
     // What Rota's own roles do not give, so that only the policies stand in the way.
     await view.client.raw(
       "POST",
@@ -69,25 +54,22 @@ describe("admission policies", function () {
         ({ explanation }) => explanation,
         () => "",
       );
-      const made = await eve.client.create(configCommits, commit("probe"), { dryRun: true });
+      const made = await eve.client.create(configCommits, commitOf("probe"), { dryRun: true });
       return /rota-pod-labels/.test(words) && configCommits.project(made).spec.author === "eve";
     });
   });
 
-  after(async () => {
-    await eve?.client.close();
-    await installation?.stop();
-  });
+  after(() => eve?.client.close());
 
-  it("the author of a commit is who made it, whatever it says", async () => {
-    await eve.client.raw("POST", commits, commit("forged", { author: "alice" }));
-    await eve.client.raw("POST", commits, commit("plain"));
+  it("stamp a commit with its real author", async () => {
+    await eve.client.raw("POST", commits, commitOf("forged", { author: "alice" }));
+    await eve.client.raw("POST", commits, commitOf("plain"));
     for (const name of ["forged", "plain"]) {
       const made = configCommits.project(await eve.client.get(configCommits, `team/${name}`));
       expect(made.spec.author).to.equal("eve");
     }
-    const { rows } = await installation.view.until("both to be stored", async () => {
-      const found = await installation.database.pool.query(
+    const { rows } = await team.view.until("both to be stored", async () => {
+      const found = await team.database.pool.query(
         "SELECT users.name FROM config_commits JOIN users ON users.id = author_id WHERE config_commits.name IN ('forged', 'plain')",
       );
       return found.rows.length === 2 && found;
@@ -95,12 +77,12 @@ describe("admission policies", function () {
     expect(rows).to.deep.equal([{ name: "eve" }, { name: "eve" }]);
   });
 
-  it("the submitter of a job is who made it, and stays it", async () => {
+  it("stamp a job with its real submitter, for good", async () => {
     const annotationOf = async (name: string) =>
       (await eve.client.get(jobs, `team/${name}`)).metadata.annotations?.["rota.dev/submitter"];
     await eve.client.raw("POST", jobsPath, submitted("forged", "alice"));
     expect(await annotationOf("forged")).to.equal("eve");
-    const { view } = installation;
+    const { view } = team;
     // Somebody else changes it: a merge patch that names another, and an update that leaves the annotation out.
     await view.client.patch(jobs, "team/forged", {
       metadata: { annotations: { "rota.dev/submitter": "admin" } },
@@ -118,7 +100,7 @@ describe("admission policies", function () {
     expect(await annotationOf("applied")).to.equal("eve");
   });
 
-  it("nobody but the operator makes pods with its labels, and nobody changes them", async () => {
+  it("reserve Rota's pod labels for the operator", async () => {
     const labels = { "rota.dev/job": "real", "rota.dev/job-uid": "u" };
     const { status, explanation } = await eve.rejection("POST", pods, pod("forged", labels));
     expect(status).to.equal(403);
@@ -137,7 +119,7 @@ describe("admission policies", function () {
     expect(await change(path, { metadata: { labels: { app: "db" } } })).to.equal("");
 
     await eve.client.raw("POST", jobsPath, job("team", "real", { pool: "default", gpus: 1 }));
-    await teamJobIs(installation, "real", "Running");
+    await team.stateOf("real", "Running");
     const real = `${pods}/real-1-0`;
     expect(await change(real, { metadata: { labels: { "rota.dev/index": "5" } } })).to.match(
       /cannot be changed/,
@@ -148,7 +130,7 @@ describe("admission policies", function () {
     expect(await change(real, { metadata: { labels: { mine: "x" } } })).to.equal("");
   });
 
-  it("nobody but the operator puts a ConfigMap where a commit's belongs", async () => {
+  it("reserve the ConfigMaps of commits for the operator", async () => {
     const forged = {
       apiVersion: "v1",
       kind: "ConfigMap",
@@ -162,31 +144,31 @@ describe("admission policies", function () {
     expect(await eve.status("POST", configMaps, own)).to.equal(200);
   });
 
-  describe("without the stamping policies", () => {
+  describe("admission policies without stamping", () => {
     before(async () => {
       const root = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies";
-      const { view } = installation;
+      const { view } = team;
       for (const name of ["rota-commit-author", "rota-job-submitter"])
         await view.client.raw("DELETE", `${root}/${name}`);
       await view.until("nothing to be stamped", async () => {
-        const made = await eve.client.create(configCommits, commit("probe"), { dryRun: true });
+        const made = await eve.client.create(configCommits, commitOf("probe"), { dryRun: true });
         return configCommits.project(made).spec.author === undefined;
       });
     });
 
-    it("a name that is not the requester's is refused, in words", async () => {
-      const author = await eve.rejection("POST", commits, commit("late", { author: "alice" }));
+    it("reject a name that is not the requester's", async () => {
+      const author = await eve.rejection("POST", commits, commitOf("late", { author: "alice" }));
       expect(author.explanation).to.match(
         /spec\.author must be eve, who makes the commit, or absent/,
       );
       const submitter = await eve.rejection("POST", jobsPath, submitted("late", "alice"));
       expect(submitter.explanation).to.match(/must be eve, who submits the job, or absent/);
-      expect(await eve.status("POST", commits, commit("late", { author: "eve" }))).to.equal(200);
+      expect(await eve.status("POST", commits, commitOf("late", { author: "eve" }))).to.equal(200);
       expect(await eve.status("POST", jobsPath, submitted("late", "eve"))).to.equal(200);
     });
 
-    it("the submitter cannot be changed, added or taken away", async () => {
-      const { view } = installation;
+    it("keep a submitter from being changed", async () => {
+      const { view } = team;
       await eve.client.raw("POST", jobsPath, submitted("nobody"));
       const patch = (name: string, submitter: string | null) =>
         view.client
@@ -206,8 +188,8 @@ describe("admission policies", function () {
       }
     });
 
-    it("the operator says at its start what is not guaranteed, and works", async () => {
-      const operator = await installation.operate();
+    it("are reported missing by the operator, which works on", async () => {
+      const operator = await team.operate();
       const inForce = async (kind: string): Promise<string[]> => {
         const metrics = await (await fetch(`${operator.url}/metrics`)).text();
         return metrics
@@ -217,7 +199,7 @@ describe("admission policies", function () {
           )
           .map((line) => line.slice(-1));
       };
-      await installation.view.until("the operator to have looked", async () => {
+      await team.view.until("the operator to have looked", async () => {
         const observed = await inForce("MutatingAdmissionPolicy");
         return observed.length === 2 && observed.every((value) => value === "0");
       });

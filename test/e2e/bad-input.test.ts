@@ -3,48 +3,24 @@ import { KubeError } from "../../src/kube/errors.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { configCommits } from "../../src/resources/types.ts";
 import { readyOf } from "../../dev/quickstart/cluster-view.ts";
-import {
-  type Installation,
-  job,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-  owner,
-  teamIsReady,
-} from "../support/installation.ts";
+import { commit, job, owner, plan, project } from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
 
 describe("bad input", function () {
-  let installation: Installation;
+  const team = useTeam({
+    project: { priorityClasses: ["low"] },
+    objects: [project("open", { owner }), plan("all", { owner })],
+  });
+  const { submit, stateOf } = team;
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8 });
-    for (const object of [
-      priorityClass("low", 10),
-      project("team", { owner, priorityClasses: ["low"] }),
-      project("open", { owner }),
-      plan("all", { owner }),
-    ]) {
-      await view.apply(object);
-    }
-    await installation.operate();
-    await teamIsReady(installation);
-    await view.until("project open to be ready", async () =>
-      (await view.projects()).some(
-        (found) => found.name === "open" && readyOf(found)?.status === "True",
-      ),
-    );
-  });
-
-  after(async () => {
-    await installation?.stop();
+    await team.cluster.addNodes({ count: 1, gpus: 8 });
+    await team.ready("open");
   });
 
   async function rejection(object: KubeObject): Promise<string> {
     try {
-      await installation.view.apply(object);
+      await team.view.apply(object);
     } catch (error) {
       if (error instanceof KubeError && error.status === 422) return error.message;
       throw error;
@@ -113,7 +89,7 @@ describe("bad input", function () {
     ],
   ];
   for (const [what, object, words] of rejectedByServer) {
-    it(`the API server refuses ${what}, and names field, value and cure`, async () => {
+    it(`is refused by the API server: ${what}`, async () => {
       const message = await rejection(object);
       for (const word of words) expect(message).to.match(word);
     });
@@ -210,35 +186,24 @@ describe("bad input", function () {
     ],
   ];
   for (const [what, object, reason, message] of rejectedJobs) {
-    it(`a job with ${what} says so in its status`, async () => {
-      await installation.view.apply(object);
+    it(`rejects a job with ${what} in its status`, async () => {
+      await team.view.apply(object);
       const key = `${object.metadata.namespace ?? ""}/${object.metadata.name ?? ""}`;
-      const rejected = await installation.view.until(`job ${key} to be refused`, async () => {
-        const found = await installation.view.job(key);
-        return found.status.state === "Rejected" && found;
-      });
+      const rejected = await stateOf(key, "Rejected");
       expect(rejected.status.reason).to.equal(reason);
       expect(rejected.status.message).to.match(message);
     });
   }
 
-  it("a refused job is queued as soon as what it lacks is there", async () => {
-    await installation.view.apply(
-      job("team", "early", { pool: "later", gpus: 1, priorityClassName: "low" }),
-    );
-    await installation.view.until(
-      "the job to be refused",
-      async () => (await installation.view.job("team/early")).status.state === "Rejected",
-    );
-    await installation.cluster.addNodes({ count: 1, gpus: 8, pool: "later", namePrefix: "later-" });
-    await installation.view.until(
-      "the job to run",
-      async () => (await installation.view.job("team/early")).status.state === "Running",
-    );
+  it("queues a rejected job once its pool has nodes", async () => {
+    await submit("early", { pool: "later" });
+    await stateOf("early", "Rejected");
+    await team.cluster.addNodes({ count: 1, gpus: 8, pool: "later", namePrefix: "later-" });
+    await stateOf("early", "Running");
   });
 
-  it("a project under an unknown parent says so, and is taken when the parent comes", async () => {
-    const { view } = installation;
+  it("rejects a project until its parent exists", async () => {
+    const { view } = team;
     await view.apply(project("child", { parent: "mother" }));
     const conditionOf = async () => {
       const found = (await view.projects()).find(({ name }) => name === "child");
@@ -251,8 +216,8 @@ describe("bad input", function () {
     await view.until("the child to be ready", async () => (await conditionOf())?.status === "True");
   });
 
-  it("a cycle of projects is refused, and the tree stays as it was", async () => {
-    const { view } = installation;
+  it("rejects a cycle of projects, and keeps the tree", async () => {
+    const { view } = team;
     await view.apply(project("top"));
     await view.apply(project("below", { parent: "top" }));
     await view.until("both to be ready", async () => {
@@ -270,31 +235,21 @@ describe("bad input", function () {
     expect(top.status.path).to.equal("top");
   });
 
-  it("a commit's content cannot be changed, nor a job's template", async () => {
-    const { view } = installation;
-    const commit = (content: unknown): KubeObject => ({
-      apiVersion: "rota.dev/v1alpha1",
-      kind: "ConfigCommit",
-      metadata: { namespace: "team", name: "fixed" },
-      spec: { content },
-    });
-    await view.apply(commit({ rate: 1 }));
-    expect(await rejection(commit({ rate: 2 }))).to.match(/a ConfigCommit is immutable/);
+  it("cannot change a commit's content or a job's template", async () => {
+    const { view } = team;
+    const fixed = (content: unknown) => commit("fixed", { content });
+    await view.apply(fixed({ rate: 1 }));
+    expect(await rejection(fixed({ rate: 2 }))).to.match(/a ConfigCommit is immutable/);
     expect(
       configCommits.project(await view.client.get(configCommits, "team/fixed")).generation,
     ).to.equal(1);
-    await view.apply(job("team", "fixed", { pool: "default", gpus: 1, priorityClassName: "low" }));
+    await submit("fixed");
     expect(
       await rejection(job("team", "fixed", { pool: "default", gpus: 2, priorityClassName: "low" })),
     ).to.match(/spec\.template is immutable/);
   });
 
-  it("the operator goes on with everything else", async () => {
-    const { view } = installation;
-    await view.apply(job("team", "good", { pool: "default", gpus: 1, priorityClassName: "low" }));
-    await view.until(
-      "a good job to run",
-      async () => (await view.job("team/good")).status.state === "Running",
-    );
+  it("leaves valid jobs running", async () => {
+    await team.run("good");
   });
 });

@@ -4,82 +4,30 @@
  */
 import { expect } from "chai";
 import type { Condition } from "../../src/api/conditions.ts";
-import type { Job, Pod } from "../../src/resources/types.ts";
+import type { Job } from "../../src/resources/types.ts";
 import { closes, closingSoon, type ClosingWindow } from "../support/closing-window.ts";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { owner, plan } from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
 
 const budgets = "/apis/policy/v1/namespaces/team/poddisruptionbudgets";
 const graceSeconds = 4;
-/** What is set up before the close takes some seconds, more on a busy machine. */
-const minMilliseconds = 60_000;
+/** An operator starts before the close. One that starts later gives the same notice. */
+const minMilliseconds = 20_000;
 
-describe("disruption budgets", function () {
-  let installation: Installation;
+describe("a PodDisruptionBudget on a cluster", function () {
+  const settings = {
+    ROTA_WINDOW_WARNING_SECONDS: "7200",
+    ROTA_WINDOW_GRACE_SECONDS: String(graceSeconds),
+    ROTA_AVOID_NODE_SECONDS: "0",
+  };
+  const team = useTeam({ operator: settings });
+  const { submit, run, stateOf, until, uids } = team;
 
-  const operate = (env: Readonly<Record<string, string>> = {}) =>
-    installation.operate({
-      ROTA_WINDOW_WARNING_SECONDS: "7200",
-      ROTA_WINDOW_GRACE_SECONDS: String(graceSeconds),
-      ROTA_AVOID_NODE_SECONDS: "0",
-      ...env,
-    });
-
-  before(async () => {
-    installation = await startInstallation();
-    await applyTeam(installation);
-    await operate();
-    await teamIsReady(installation);
-  });
-
-  after(async () => {
-    await installation?.stop();
-  });
-
-  afterEach(() => checkInvariants(installation.view, installation.database.pool));
-
-  /** A pool of its own for each test, with a node and a plan that grants all of it. */
-  async function makePool(pool: string, spec: Readonly<Record<string, unknown>> = {}) {
-    await installation.view.apply(plan(`all-of-${pool}`, { owner, pool, ...spec }));
-    await installation.cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
-  }
-  const submit = (
-    name: string,
-    pool: string,
-    gpus: number,
-    priorityClassName: string,
-    options: Partial<JobOptions> = {},
-  ) => installation.view.apply(job("team", name, { pool, gpus, priorityClassName, ...options }));
-  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
-  async function run(...asked: Parameters<typeof submit>): Promise<void> {
-    await submit(...asked);
-    await stateOf(asked[0], "Running");
-  }
-  const until = (name: string, what: string, is: (found: Job) => boolean): Promise<Job> =>
-    installation.view.until(`${name} to ${what}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return is(found) && found;
-    });
-  const untilReason = (name: string, reason: string): Promise<Job> =>
-    until(name, `say ${reason}`, ({ status }) => status.reason === reason);
-  const podsOfJob = async (name: string): Promise<Pod[]> =>
-    (await installation.view.pods()).filter(({ jobKey }) => jobKey === `team/${name}`);
-  const uidsOfJob = async (name: string): Promise<string[]> =>
-    (await podsOfJob(name)).map(({ uid }) => uid).toSorted();
+  afterEach(team.checkInvariants);
 
   /** What the preemption log says became of the decisions to evict the job, and of the job. */
   async function decisionsAbout(name: string): Promise<readonly object[]> {
-    const { rows } = await installation.database.pool.query(
+    const { rows } = await team.database.pool.query(
       `SELECT preemption.outcome, victim.outcome AS of_victim
        FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = id
        WHERE victim = $1 ORDER BY decided_at`,
@@ -95,7 +43,7 @@ describe("disruption budgets", function () {
     healthy: number,
     minAvailable = 1,
   ): Promise<void> {
-    const { client } = installation.view;
+    const { client } = team.view;
     await client.raw("POST", budgets, {
       apiVersion: "policy/v1",
       kind: "PodDisruptionBudget",
@@ -105,15 +53,14 @@ describe("disruption budgets", function () {
         selector: { matchExpressions: [{ key: "rota.dev/job", operator: "In", values: jobs }] },
       },
     });
-    await installation.view.until(`budget ${budget} to be known`, async () => {
+    await team.view.until(`budget ${budget} to be known`, async () => {
       const found = (await client.raw("GET", `${budgets}/${budget}`)) as {
         status?: { currentHealthy?: number };
       };
       return found.status?.currentHealthy === healthy;
     });
   }
-  const unprotect = (budget: string) =>
-    installation.view.client.raw("DELETE", `${budgets}/${budget}`);
+  const unprotect = (budget: string) => team.view.client.raw("DELETE", `${budgets}/${budget}`);
 
   /** Kills the operator between the decision to evict for `${name}-high` and the evictions, and makes a budget meanwhile. */
   async function decideThenProtect(
@@ -121,56 +68,60 @@ describe("disruption budgets", function () {
     healthy: number,
     env: Readonly<Record<string, string>> = {},
   ): Promise<void> {
-    await installation.stopOperators();
-    const crashing = await operate({ ...env, ROTA_CRASH_POINT: "preemption-committed" });
-    await submit(`${name}-high`, name, 8, "high");
+    await team.stopOperators();
+    const crashing = await team.operate({
+      ...settings,
+      ...env,
+      ROTA_CRASH_POINT: "preemption-committed",
+    });
+    await submit(`${name}-high`, { pool: name, gpus: 8, priorityClassName: "high" });
     expect(await crashing.ended).to.equal("SIGKILL");
     await protect(`keep-${name}`, [name], healthy);
-    await operate();
+    await team.operate(settings);
   }
 
   // Each of the two dry runs is allowed.
-  it("of jobs that share a budget no more are evicted than it lets go", async () => {
+  it("allows several jobs no more disruptions than one", async () => {
     const names = ["shared-a", "shared-b"];
-    await makePool("shared");
-    for (const name of names) await run(name, "shared", 4, "low");
+    await team.pool("shared");
+    for (const name of names) await run(name, { pool: "shared", gpus: 4 });
     await protect("keep-either", names, 2);
-    const before = await Promise.all(names.map(uidsOfJob));
-    await submit("shared-high", "shared", 8, "high");
-    const waiting = await untilReason("shared-high", "BlockedByDisruptionBudget");
+    const before = await Promise.all(names.map(uids));
+    await submit("shared-high", { pool: "shared", gpus: 8, priorityClassName: "high" });
+    const waiting = await team.reasonOf("shared-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.match(/protected by PodDisruptionBudget team\/keep-either$/);
-    expect(await Promise.all(names.map(uidsOfJob))).to.deep.equal(before);
-    await installation.view.remove(job("team", "shared-high", { pool: "shared", gpus: 8 }));
-    await run("shared-small", "shared", 4, "high");
-    const left = await Promise.all(names.map(podsOfJob));
+    expect(await Promise.all(names.map(uids))).to.deep.equal(before);
+    await team.cancel("shared-high");
+    await run("shared-small", { pool: "shared", gpus: 4, priorityClassName: "high" });
+    const left = await Promise.all(names.map(team.pods));
     expect(left.flat()).to.have.lengthOf(1);
   });
 
-  it("a pod under several budgets, which Kubernetes never evicts, counts as protected by them", async () => {
-    await makePool("several");
-    await run("several", "several", 8, "low");
+  it("protects a pod that several budgets select", async () => {
+    await team.pool("several");
+    await run("several", { pool: "several", gpus: 8 });
     await protect("one", ["several"], 1);
     await protect("other", ["several"], 1);
-    const before = await uidsOfJob("several");
-    await submit("several-high", "several", 8, "high");
-    const waiting = await untilReason("several-high", "BlockedByDisruptionBudget");
+    const before = await uids("several");
+    await submit("several-high", { pool: "several", gpus: 8, priorityClassName: "high" });
+    const waiting = await team.reasonOf("several-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.match(
       /protected by PodDisruptionBudget team\/one, team\/other \(Kubernetes evicts no pod under several\)$/,
     );
-    expect(await uidsOfJob("several")).to.deep.equal(before);
+    expect(await uids("several")).to.deep.equal(before);
     await unprotect("one");
     await unprotect("other");
     await stateOf("several-high", "Running");
   });
 
-  it("an eviction that a new budget holds up says so, and goes on as soon as it may", async () => {
-    await makePool("late");
-    await run("late", "late", 8, "low");
+  it("blocks an eviction when new, until it allows it", async () => {
+    await team.pool("late");
+    await run("late", { pool: "late", gpus: 8 });
     await decideThenProtect("late", 1);
-    const reserved = await untilReason("late", "EvictionBlocked");
+    const reserved = await team.reasonOf("late", "EvictionBlocked");
     expect(reserved.status).to.include({ state: "Evicting", attempt: 1 });
     expect(reserved.status.message).to.match(
-      /^team\/late-high .*; held up by PodDisruptionBudget team\/keep-late, and asked for again until it allows$/,
+      /^PodDisruptionBudget team\/keep-late blocks the eviction, which is retried\. Evicted by team\/late-high \(LowerPriority\)$/,
     );
     await stateOf("late-high", "Reserved");
     await unprotect("keep-late");
@@ -178,33 +129,33 @@ describe("disruption budgets", function () {
     await stateOf("late-high", "Running");
   });
 
-  it("a gang of which a new budget lets only a part go stays whole; once it is broken it leaves whole", async () => {
-    const { view } = installation;
-    await makePool("gang");
-    await run("gang", "gang", 4, "low", { parallelism: 2 });
-    const before = await uidsOfJob("gang");
+  it("keeps a gang whole, or lets it leave whole", async () => {
+    const { view } = team;
+    await team.pool("gang");
+    await run("gang", { pool: "gang", gpus: 4, parallelism: 2 });
+    const before = await uids("gang");
     await decideThenProtect("gang", 2);
-    const reserved = await untilReason("gang", "EvictionBlocked");
+    const reserved = await team.reasonOf("gang", "EvictionBlocked");
     expect(reserved.status.message).to.include("PodDisruptionBudget team/keep-gang");
-    expect(await uidsOfJob("gang")).to.deep.equal(before);
+    expect(await uids("gang")).to.deep.equal(before);
 
     // Half a gang is of no use to anybody, and would keep its node until the other half may go.
-    const [pod] = await podsOfJob("gang");
+    const [pod] = await team.pods("gang");
     await view.client.raw("DELETE", `/api/v1/namespaces/team/pods/${pod?.name ?? ""}`);
     await stateOf("gang", "Evicted");
     await stateOf("gang-high", "Running");
-    expect(await podsOfJob("gang")).to.deep.equal([]);
+    expect(await team.pods("gang")).to.deep.equal([]);
   });
 
-  it("a victim that a budget keeps until its preemptor gives up runs on untouched, and may be chosen again", async () => {
-    await makePool("spared");
-    await run("spared", "spared", 8, "low");
-    const before = await uidsOfJob("spared");
+  it("spares a victim until its preemptor's reservation expires", async () => {
+    await team.pool("spared");
+    await run("spared", { pool: "spared", gpus: 8 });
+    const before = await uids("spared");
     await decideThenProtect("spared", 1, { ROTA_RESERVATION_SECONDS: "10" });
     const running = await stateOf("spared", "Running");
     expect(running.status.attempt).to.equal(1);
-    expect(await uidsOfJob("spared")).to.deep.equal(before);
-    const waiting = await untilReason("spared-high", "BlockedByDisruptionBudget");
+    expect(await uids("spared")).to.deep.equal(before);
+    const waiting = await team.reasonOf("spared-high", "BlockedByDisruptionBudget");
     expect(waiting.status.message).to.include("PodDisruptionBudget team/keep-spared");
 
     await unprotect("keep-spared");
@@ -216,27 +167,30 @@ describe("disruption budgets", function () {
     ]);
   });
 
-  describe("at a window's close", () => {
+  describe("a PodDisruptionBudget at a window's close", () => {
     let soon: ClosingWindow;
 
     before(async () => {
-      soon = closingSoon(minMilliseconds);
-      for (const pool of ["closing", "pair", "surprised"])
-        await makePool(pool, { onWindowClose: "Evict", timeWindows: soon.windows });
-      await run("kept", "closing", 8, "low");
-      await run("pair-dear", "pair", 4, "high");
-      await run("pair-cheap", "pair", 4, "low");
-      await run("surprised", "surprised", 8, "low");
+      const pools = ["closing", "pair", "surprised"];
+      for (const pool of pools) await team.pool(pool);
+      await run("kept", { pool: "closing", gpus: 8 });
+      await run("pair-dear", { pool: "pair", gpus: 4, priorityClassName: "high" });
+      await run("pair-cheap", { pool: "pair", gpus: 4 });
+      await run("surprised", { pool: "surprised", gpus: 8 });
       await protect("keep-kept", ["kept"], 1);
       await protect("keep-pair", ["pair-dear", "pair-cheap"], 2, 2);
       // Killed as soon as it has decided to evict: the others are protected.
-      await installation.stopOperators();
-      const crashing = await operate({ ROTA_CRASH_POINT: "cycle-committed" });
-      expect(Date.now(), "set up before the close").to.be.below(soon.closesAt);
+      await team.stopOperators();
+      soon = closingSoon(minMilliseconds);
+      for (const pool of pools) {
+        const window = { onWindowClose: "Evict", timeWindows: soon.windows };
+        await team.view.apply(plan(`all-of-${pool}`, { owner, pool, ...window }));
+      }
+      const crashing = await team.operate({ ...settings, ROTA_CRASH_POINT: "cycle-committed" });
       await closes(soon);
       expect(await crashing.ended).to.equal("SIGKILL");
       await protect("keep-surprised", ["surprised"], 1);
-      await operate();
+      await team.operate(settings);
     });
 
     const closing = ({ status }: Job): Condition | undefined =>
@@ -248,11 +202,11 @@ describe("disruption budgets", function () {
         ),
       );
 
-    it("a job whose budget closes after the decision to evict it is kept like one it protected before", async () => {
-      const before = await uidsOfJob("surprised");
+    it("protects a job selected after the decision to evict", async () => {
+      const before = await uids("surprised");
       const kept = await stays("surprised", "keep-surprised");
       expect(kept.status).to.include({ state: "Running", attempt: 1 });
-      expect(await uidsOfJob("surprised")).to.deep.equal(before);
+      expect(await uids("surprised")).to.deep.equal(before);
       await unprotect("keep-surprised");
       await stateOf("surprised", "Evicted");
       expect(await decisionsAbout("surprised")).to.deep.equal([
@@ -261,7 +215,7 @@ describe("disruption budgets", function () {
       ]);
     });
 
-    it("of two jobs that share a budget the one of lower priority leaves", async () => {
+    it("lets the job of lower priority leave first", async () => {
       await stays("pair-cheap", "keep-pair");
       await protect("keep-one", ["pair-dear", "pair-cheap"], 2);
       await unprotect("keep-pair");
@@ -272,15 +226,15 @@ describe("disruption budgets", function () {
       await stateOf("pair-dear", "Evicted");
     });
 
-    it("a protected job stays, says which budget protects it, and leaves once that is gone", async () => {
-      const before = await uidsOfJob("kept");
+    it("keeps a job, is named, and lets it leave later", async () => {
+      const before = await uids("kept");
       const kept = await stays("kept", "keep-kept");
       expect(kept.status).to.include({ state: "Running", attempt: 1 });
       expect(closing(kept)?.message).to.match(/^plan all-of-closing closed .* and evicts/);
-      expect(await uidsOfJob("kept")).to.deep.equal(before);
+      expect(await uids("kept")).to.deep.equal(before);
       await unprotect("keep-kept");
       await stateOf("kept", "Evicted");
-      expect(await podsOfJob("kept")).to.deep.equal([]);
+      expect(await team.pods("kept")).to.deep.equal([]);
     });
   });
 });

@@ -7,21 +7,12 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import { startOperator } from "../../dev/local/operator.ts";
 import { projectRoot } from "../../dev/local/paths.ts";
-import {
-  type Installation,
-  job,
-  owner,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { owner, plan } from "../support/installation.ts";
 import { createEmptyDatabase, type TestDatabase } from "../support/database.ts";
+import { useTeam } from "../support/team.ts";
 
 describe("the bundle", () => {
-  let installation: Installation;
+  const team = useTeam({ operator: false, objects: [plan("all", { owner })] });
   let database: TestDatabase;
   let folder: string;
 
@@ -29,21 +20,16 @@ describe("the bundle", () => {
     folder = mkdtempSync(join(tmpdir(), "rota-bundle-"));
     const script = join(projectRoot, "dev", "tasks", "bundle.ts");
     await promisify(execFile)(process.execPath, [script, `--output=${join(folder, "dist")}`]);
-    installation = await startInstallation();
     database = await createEmptyDatabase();
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8 });
-    const objects = [priorityClass("low", 10), project("team", { owner }), plan("all", { owner })];
-    for (const object of objects) await view.apply(object);
+    await team.cluster.addNodes({ count: 1, gpus: 8 });
   });
 
   after(async () => {
     await database?.drop();
-    await installation?.stop();
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("is one file with its source map, what it reads at run time, and the licences of what is in it", () => {
+  it("is one file with source map, migrations and licences", () => {
     expect(readdirSync(join(folder, "dist")).toSorted()).to.deep.equal([
       "THIRD-PARTY-NOTICES.txt",
       "migrations",
@@ -56,16 +42,13 @@ describe("the bundle", () => {
   it("migrates an empty database, runs a job and drains", async () => {
     const operator = await startOperator({
       program: join(folder, "dist", "rota.mjs"),
-      kubeconfig: installation.cluster.kubeconfig,
+      kubeconfig: team.cluster.kubeconfig,
       databaseUrl: database.url,
       logFile: join(folder, "operator.log"),
     });
     try {
-      await teamIsReady(installation);
-      await installation.view.apply(
-        job("team", "one", { pool: "default", gpus: 8, priorityClassName: "low" }),
-      );
-      await teamJobIs(installation, "one", "Running");
+      await team.ready();
+      await team.run("one", { gpus: 8 });
       const metrics = await (await fetch(`${operator.url}/metrics`)).text();
       expect(metrics).to.match(/^# TYPE \w+/m);
     } finally {

@@ -28,7 +28,7 @@ const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObje
   spec,
 });
 
-describe("kubectl-rota with real users of a real control plane", function () {
+describe("kubectl rota", function () {
   let installation: Installation;
   let operator: Operator;
   let plugin: Plugin;
@@ -102,7 +102,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     plugin?.remove();
   });
 
-  it("queue: shows who waits, in order, of a namespace or of all", async () => {
+  it("queue: lists waiting jobs in order", async () => {
     const all = await ok("admin", "queue", "-A");
     const lines = all.trim().split("\n");
     expect(lines[0]).to.match(
@@ -116,14 +116,14 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(await ok("robot", "queue", "--pool", "red")).to.contain("No job waits");
   });
 
-  it("queue: says who may not, and what to do about it", async () => {
+  it("queue: explains a refusal and the next step", async () => {
     const { status, stdout, stderr } = await as("stranger", "queue", "-n", "team");
     expect([status, stdout]).to.deep.equal([4, ""]);
     expect(stderr).to.contain('cannot list resource "jobs"');
     expect(stderr).to.contain("ask an admin of the project");
   });
 
-  it("why: shows plans, nodes and candidates, to who may see the job", async () => {
+  it("why: shows plans, nodes and candidates to permitted readers", async () => {
     const text = await ok("val", "why", "c", "-n", "team");
     expect(text).to.contain("team/c  Pending  pool blue, position 1");
     expect(text).to.contain("Next decision: it waits");
@@ -139,7 +139,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(unknown.stderr).to.contain("there is no job team/nobody");
   });
 
-  it("tree: draws all projects for who may list them, and for members theirs", async () => {
+  it("tree: draws the projects that the reader may see", async () => {
     const text = await ok("admin", "tree");
     expect(text).to.match(
       /^lab +- +- +12 +\d+ +8 +lab\n├─ other +- +- +0 +0 +4 +other\n└─ team +User pat +\d+ +12 +\d+ +4 +team$/m,
@@ -152,7 +152,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(status).to.equal(5);
   });
 
-  it("plans: draws the week, and says which plan is not in force", async () => {
+  it("plans: draws the week, and marks rejected plans", async () => {
     const text = await ok("admin", "plans", "user:pat");
     expect(text).to.contain("User pat, GPUs of pool blue");
     expect(text).to.match(/^Mon +12 12 12 12 12 12~16 16( 16){14} 12 12$/m);
@@ -162,7 +162,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect((await as("stranger", "plans", "user:pat")).status).to.equal(4);
   });
 
-  it("top: shows pools to everybody, nodes to who may list them", async () => {
+  it("top: shows pools to everybody, nodes to permitted readers", async () => {
     expect(await ok("stranger", "top")).to.match(/^blue +2 +16 +12 +0 +0 +4 +75 /m);
     expect(await ok("admin", "top", "nodes", "--pool", "blue")).to.match(/^blue-\d +blue +8 +6 /m);
     const { status, stderr } = await as("val", "top", "nodes");
@@ -170,7 +170,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(stderr).to.contain("You may not see this");
   });
 
-  it("config: lists, shows and compares commits, by name and by tag", async () => {
+  it("config: lists, shows and compares commits by name or tag", async () => {
     const log = await ok("val", "config", "log", "-n", "team");
     expect(log).to.match(/^two +- +[0-9a-f]{12} +one /m);
     expect(log).to.match(/^one +v1 +[0-9a-f]{12} +- /m);
@@ -199,11 +199,14 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect((await as("val", "can", "me", "fly", "team")).status).to.equal(2);
   });
 
-  it("preemptions and usage: say who was evicted for whom, and what was used", async () => {
+  it("preemptions and usage: show evictions and consumption", async () => {
     const { view } = installation;
     await view.apply(job("team", "urgent", { pool: "blue", gpus: 8, priorityClassName: "high" }));
     await teamJobIs(installation, "urgent", "Running");
-    const text = await ok("val", "preemptions", "--reasons");
+    const text = await view.until("the outcome to be shown", async () => {
+      const shown = await ok("val", "preemptions", "--reasons");
+      return shown.includes("Started") && shown;
+    });
     expect(text).to.match(/blue +team\/urgent +\w+ +team\/[ab] +1 +6 +Started/);
     expect(text).to.contain("team/urgent (priority 1000");
     expect(await ok("robot", "preemptions")).to.contain("No job of yours");
@@ -216,7 +219,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(all.stderr).to.contain("--within PROJECT");
   });
 
-  it("says what is wrong with a cluster, a kubeconfig or a context", async () => {
+  it("explains a wrong server, kubeconfig or context", async () => {
     const away = await plugin.run(kubeconfigs.get("val") ?? "", [
       "top",
       "--server",
@@ -240,7 +243,7 @@ describe("kubectl-rota with real users of a real control plane", function () {
     expect(known.stdout).to.contain("more is not known");
   });
 
-  it("colours a terminal only, or when it is told to", async () => {
+  it("colours terminals, and other output on request", async () => {
     const plain = await ok("val", "why", "c", "-n", "team");
     expect(plain).to.not.contain("\u001B[");
     const args = ["why", "c", "-n", "team", ...direct()];

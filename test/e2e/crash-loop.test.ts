@@ -7,23 +7,12 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
-import { jobs as jobType, podsOf } from "../../src/resources/types.ts";
 import { Random } from "../simulator/random.ts";
 import { closes, closingSoon, type ClosingWindow } from "../support/closing-window.ts";
 import { crashPoints } from "../support/crash-points.ts";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-} from "../support/installation.ts";
 import { watchInvariants } from "../support/sampler.ts";
+import { podType, useTeam } from "../support/team.ts";
 
-const podType = podsOf("nvidia.com/gpu");
 const kills = Number(process.env["ROTA_KILLS"] ?? "15");
 const seed = Number(process.env["ROTA_TEST_SEED"] ?? "20261124");
 const pools = ["left", "right", "closing"] as const;
@@ -44,32 +33,21 @@ interface Submitted {
   isSuspended: boolean;
 }
 
-describe("operators that are killed again and again", function () {
+describe("operators killed again and again", function () {
   this.timeout((240 + 6 * kills) * 1000);
+  const team = useTeam({ operator: settings });
   const random = new Random(seed);
   const submitted: Submitted[] = [];
-  let installation: Installation;
   let closing: ClosingWindow;
 
   before(async () => {
     console.log(`      seed ${seed}, ${kills} kills`);
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    await applyTeam(installation);
-    const first = await installation.operate(settings);
-    await teamIsReady(installation);
     closing = closingSoon(minMilliseconds);
     for (const pool of pools) {
-      await cluster.addNodes({ count: 2, gpus: 8, pool, namePrefix: `${pool}-` });
       const window = { onWindowClose: "Evict", timeWindows: closing.windows };
-      const options = pool === "closing" ? window : {};
-      await view.apply(plan(`all-of-${pool}`, { owner, pool, ...options }));
+      await team.pool(pool, { count: 2, plan: pool === "closing" ? window : {} });
     }
-    await first.stop();
-  });
-
-  after(async () => {
-    await installation?.stop();
+    await team.operator.stop();
   });
 
   async function submit(): Promise<void> {
@@ -91,19 +69,19 @@ describe("operators that are killed again and again", function () {
       },
     };
     submitted.push({ name, fails, isDeleted: false, isSuspended: false });
-    await installation.view.apply(job("team", name, options));
+    await team.submit(name, options);
   }
 
   const present = (): Submitted[] => submitted.filter(({ isDeleted }) => !isDeleted);
 
   async function remove(one: Submitted): Promise<void> {
     one.isDeleted = true;
-    await installation.view.client.delete(jobType, `team/${one.name}`);
+    await team.cancel(one.name);
   }
 
   async function suspend(one: Submitted, value: boolean): Promise<void> {
     one.isSuspended = value;
-    await installation.view.client.patch(jobType, `team/${one.name}`, { spec: { suspend: value } });
+    await team.suspend(one.name, value);
   }
 
   async function act(): Promise<void> {
@@ -122,7 +100,7 @@ describe("operators that are killed again and again", function () {
     const actions = Array.from({ length: random.whole(3, 6) }, () => act);
     let operator: Operator;
     try {
-      operator = await installation.operate({ ...settings, ...crash });
+      operator = await team.operate({ ...settings, ...crash });
     } catch (error) {
       // It came to its point before it was ready.
       if (/SIGKILL/.test(String(error))) return "SIGKILL";
@@ -145,33 +123,33 @@ describe("operators that are killed again and again", function () {
     readonly pool: string;
   }
   async function rowsOf(): Promise<Row[]> {
-    const { rows } = await installation.database.pool.query<Omit<Row, "reason">>(
+    const { rows } = await team.database.pool.query<Omit<Row, "reason">>(
       "SELECT name, status::text, attempt, failures, pool FROM jobs ORDER BY name",
     );
-    const told = await installation.view.jobs();
+    const told = await team.view.jobs();
     const reasons = new Map(told.map(({ name, status }) => [name, status.reason]));
     return rows.map((row) => ({ ...row, reason: reasons.get(row.name) }));
   }
 
   async function endRunningPods(): Promise<void> {
     const annotations = { "rota.dev/simulate-run-seconds": "0" };
-    const running = (await installation.view.pods()).filter(({ deleting }) => !deleting);
+    const running = (await team.view.pods()).filter(({ deleting }) => !deleting);
     for (const { namespace, name } of running) {
       // It may have gone meanwhile.
-      await installation.view.client
+      await team.view.client
         .patch(podType, `${namespace}/${name}`, { metadata: { annotations } })
         .catch(() => undefined);
     }
   }
 
-  it("lose nothing, and nothing happens twice", async () => {
-    const { view, database } = installation;
+  it("lose nothing, and do nothing twice", async () => {
+    const { view, database } = team;
     const sampler = watchInvariants(view, database.pool);
     const endings: string[] = [];
     for (let kill = 0; kill < kills; kill += 1) endings.push(await killOne());
     expect(new Set(endings)).to.deep.equal(new Set(["SIGKILL"]));
 
-    await installation.operate(settings);
+    await team.operate(settings);
     await closes(closing);
     for (const one of present().filter(({ isSuspended }) => isSuspended)) await suspend(one, false);
     const isOver = ({ status, pool, reason }: Row): boolean =>
@@ -190,7 +168,7 @@ describe("operators that are killed again and again", function () {
         throw error;
       });
     expect(await sampler.stop(), "looks at the invariants").to.be.at.least(kills);
-    await checkInvariants(view, database.pool);
+    await team.checkInvariants();
     expect(await view.pods(), "pods of jobs that have ended").to.deep.equal([]);
 
     const byName = new Map(submitted.map((one) => [one.name, one]));
@@ -212,11 +190,11 @@ describe("operators that are killed again and again", function () {
        ORDER BY 1`,
     );
     const expected = new Set([
-      "held ReservationExpired",
-      "held NodeUnavailable",
-      "held QuotaExceeded",
-      "held Suspended",
-      "held WindowClosed",
+      "reserved ReservationExpired",
+      "reserved NodeUnavailable",
+      "reserved QuotaExceeded",
+      "reserved Suspended",
+      "reserved WindowClosed",
       "starting Suspended",
       "running Suspended",
     ]);

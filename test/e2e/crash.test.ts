@@ -3,46 +3,19 @@
  * after it finishes, and nothing is done twice.
  */
 import { expect } from "chai";
-import type { KubeObject } from "../../src/kube/resource.ts";
 import { crashPoints } from "../support/crash-points.ts";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { commit, type JobOptions } from "../support/installation.ts";
 import { watchInvariants } from "../support/sampler.ts";
+import { useTeam } from "../support/team.ts";
 
-const commit: KubeObject = {
-  apiVersion: "rota.dev/v1alpha1",
-  kind: "ConfigCommit",
-  metadata: { namespace: "team", name: "first" },
-  spec: { content: { rate: 1 }, tag: "v1" },
-};
-
-describe("an operator that is killed", function () {
-  let installation: Installation;
+describe("an operator killed at a crash point", function () {
+  const team = useTeam();
   let round = 0;
   let secondCrashes = 0;
 
   before(async () => {
-    installation = await startInstallation();
-    const { view } = installation;
-    await applyTeam(installation);
-    const first = await installation.operate();
-    await teamIsReady(installation);
-    await view.apply(commit);
-    await first.stop();
-  });
-
-  after(async () => {
-    await installation?.stop();
+    await team.view.apply(commit("first", { content: { rate: 1 }, tag: "v1" }));
+    await team.operator.stop();
   });
 
   /**
@@ -50,31 +23,27 @@ describe("an operator that is killed", function () {
    * often enough, perhaps before it is ready.
    */
   async function succeed(crashPoint: string): Promise<void> {
-    const ended = await installation.operate({ ROTA_CRASH_POINT: crashPoint }).then(
+    const ended = await team.operate({ ROTA_CRASH_POINT: crashPoint }).then(
       (operator) => operator.ended,
       () => "SIGKILL",
     );
     if (ended !== "SIGKILL") return;
     secondCrashes += 1;
-    await installation.operate();
+    await team.operate();
   }
 
   for (const crashPoint of crashPoints) {
-    it(`at "${crashPoint}" loses nothing: the next one finishes, and nothing happens twice`, async () => {
-      const { view, cluster, database } = installation;
+    it(`at "${crashPoint}" loses and repeats nothing`, async () => {
+      const { view, database } = team;
       const pool = `round-${(round += 1)}`;
-      await cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
-      await view.apply(plan(`all-of-${pool}`, { owner, pool }));
+      await team.pool(pool);
       const sampler = watchInvariants(view, database.pool);
-      const crashing = await installation.operate({ ROTA_CRASH_POINT: crashPoint });
+      const crashing = await team.operate({ ROTA_CRASH_POINT: crashPoint });
       const successor = crashing.ended.then(() => succeed(`${crashPoint}:${1 + (round % 2)}`));
       const name = (short: string): string => `${pool}-${short}`;
       const submit = (short: string, options: Partial<JobOptions>) =>
-        view.apply(
-          job("team", name(short), { pool, gpus: 1, priorityClassName: "low", ...options }),
-        );
-      const stateOf = (short: string, ...states: string[]) =>
-        teamJobIs(installation, name(short), ...states);
+        team.submit(name(short), { pool, ...options });
+      const stateOf = (short: string, state: string) => team.stateOf(name(short), state);
       const ends = (exitCode: number) => ({
         "rota.dev/simulate-run-seconds": "1",
         "rota.dev/simulate-exit-code": String(exitCode),
@@ -90,21 +59,17 @@ describe("an operator that is killed", function () {
         stateOf("done", "Succeeded"),
         stateOf("fails", "Failed"),
       ]);
-      await view.remove(job("team", name("gone"), { pool, gpus: 1 }));
+      await team.cancel(name("gone"));
       await submit("urgent", { gpus: 8, priorityClassName: "high" });
       await stateOf("urgent", "Running");
       await stateOf("gang", "Evicted");
       await view.until("the deleted job to be cancelled", async () => {
-        const { rows } = await database.pool.query(
-          "SELECT status::text FROM jobs WHERE name = $1",
-          [name("gone")],
-        );
-        return rows[0]?.status === "cancelled";
+        return (await team.row(name("gone")))?.status === "cancelled";
       });
 
       expect(await crashing.ended, `${crashPoint} was reached`).to.equal("SIGKILL");
       expect(await sampler.stop(), "looks at the invariants").to.be.at.least(2);
-      await checkInvariants(view, database.pool);
+      await team.checkInvariants();
       const { rows: attempts } = await database.pool.query(
         "SELECT name, attempt, failures FROM jobs WHERE pool = $1 ORDER BY name",
         [pool],
@@ -131,18 +96,17 @@ describe("an operator that is killed", function () {
         },
       ]);
       // Nothing is left over which the next round's operator could stumble before it is ready.
-      for (const short of ["gang", "urgent"])
-        await view.remove(job("team", name(short), { pool, gpus: 1 }));
+      for (const short of ["gang", "urgent"]) await team.cancel(name(short));
       await view.until("the rest to be cancelled", async () => {
         const { rows } = await database.pool.query(
           "SELECT FROM jobs WHERE active_project_id IS NOT NULL",
         );
         return rows.length === 0;
       });
-      await installation.stopOperators();
+      await team.stopOperators();
       await successor;
       // One that was killed at the very end has a successor that was not up yet.
-      await installation.stopOperators();
+      await team.stopOperators();
     });
   }
 

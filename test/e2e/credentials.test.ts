@@ -51,7 +51,7 @@ const roleBinding = (namespace: string, user: string, role: string): KubeObject 
 });
 
 /** Real requests of real users, who have certificates and no right but what the operator's RoleBindings give. */
-describe("kubectl users", function () {
+describe("the roles of kubectl users", function () {
   let installation: Installation;
   let vera: Member;
   let sam: Member;
@@ -112,7 +112,7 @@ describe("kubectl users", function () {
 
   const realPod = "/api/v1/namespaces/team/pods/real-1-0";
 
-  it("a viewer reads the whole subtree and changes nothing", async () => {
+  it("let a viewer read the subtree, and change nothing", async () => {
     for (const namespace of ["root", "team", "leaf"]) {
       for (const path of [
         jobsIn(namespace),
@@ -134,7 +134,7 @@ describe("kubectl users", function () {
     expect(await vera.status("GET", `${realPod}/log`)).not.to.equal(403);
   });
 
-  it("a submitter submits, commits and cancels in the subtree, and not above", async () => {
+  it("let a submitter submit, commit and cancel in the subtree", async () => {
     for (const namespace of ["team", "leaf"]) {
       const made = someJob(namespace);
       expect(await sam.status("POST", jobsIn(namespace), made)).to.equal(200);
@@ -150,7 +150,7 @@ describe("kubectl users", function () {
     expect(await sam.status("POST", jobsIn("root"), someJob("root"))).to.equal(403);
   });
 
-  it("a submitter has no way round the queue, and none to more rights", async () => {
+  it("keep a submitter from bypassing the queue", async () => {
     const attempts: readonly (readonly [string, string, object?])[] = [
       ["POST", coreIn("team", "pods"), somePod("team")],
       ["DELETE", realPod],
@@ -192,7 +192,7 @@ describe("kubectl users", function () {
       expect(await sam.status(method, path, body), `${method} ${path}`).to.equal(403);
   });
 
-  it("an admin by group manages what is in the namespaces, and gains nothing beyond", async () => {
+  it("let a group's admin manage namespaces, and no more", async () => {
     for (const namespace of ["root", "team", "leaf"]) {
       for (const kind of ["Secret", "ConfigMap"] as const) {
         const made = core(kind, namespace);
@@ -236,7 +236,7 @@ describe("kubectl users", function () {
       expect(await olga.status(method, path, body), `${method} ${path}`).to.equal(403);
   });
 
-  it("an admin cannot change or replace the configuration that a run is pinned to", async () => {
+  it("keep an admin from changing a pinned configuration", async () => {
     const { view } = installation;
     const made = someCommit("team");
     const { name = "" } = made.metadata;
@@ -263,7 +263,7 @@ describe("kubectl users", function () {
     expect(await olga.status("POST", coreIn("team", "configmaps"), copy)).to.equal(403);
   });
 
-  it("nobody has rights outside of their subtree", async () => {
+  it("end at the subtree", async () => {
     for (const one of [vera, sam, olga, mallory]) {
       for (const namespace of ["other", "default", "rota-system", "kube-system"]) {
         expect(await one.status("GET", jobsIn(namespace)), `${one.name} ${namespace}`).to.equal(
@@ -279,7 +279,7 @@ describe("kubectl users", function () {
       expect(await mallory.status("GET", jobsIn(namespace))).to.equal(403);
   });
 
-  it("projects and plans are read by those who are bound to rota-reader", async () => {
+  it("let readers of rota-reader see projects and plans", async () => {
     const projects = "/apis/rota.dev/v1alpha1/projects";
     const plans = "/apis/rota.dev/v1alpha1/resourceplans";
     expect(await vera.status("GET", projects)).to.equal(403);
@@ -299,7 +299,7 @@ describe("kubectl users", function () {
     expect(await vera.status("DELETE", `${plans}/all`)).to.equal(403);
   });
 
-  it("a project that moves takes its users' rights away and brings those of its new place", async () => {
+  it("follow a project that moves", async () => {
     const { view } = installation;
     const news = [{ kind: "User", name: "mallory", role: "viewer" }];
     await view.apply(project("other", { owner, members: news }));
@@ -314,7 +314,7 @@ describe("kubectl users", function () {
     expect(await mallory.status("POST", jobsIn("leaf"), someJob("leaf"))).to.equal(403);
   });
 
-  it("a member who is removed loses what they had", async () => {
+  it("are lost with the membership", async () => {
     const { view } = installation;
     await view.apply(project("team", { parent: "root", members: [] }));
     await view.until(

@@ -94,7 +94,7 @@ describe("TLS to PostgreSQL", () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it("verifies the server's certificate by the authority that sslrootcert names", async () => {
+  it("verifies the server's certificate by sslrootcert", async () => {
     for (const host of ["localhost", "127.0.0.1"]) {
       const connection = await connect(urlWith(server, host, verified("ours")));
       expect(connection).to.deep.include({ ssl: true });
@@ -102,11 +102,11 @@ describe("TLS to PostgreSQL", () => {
     }
   });
 
-  it("migrates over it, too", async () => {
+  it("carries migrations, too", async () => {
     await migrate(urlWith(server, "localhost", verified("ours")));
   });
 
-  it("refuses a certificate of another authority, and one of none that it knows", async () => {
+  it("refuses certificates of another authority, and of none", async () => {
     const other = urlWith(server, "localhost", verified("others"));
     expect(await failureOf(connect(other))).to.match(/certificate/);
     expect(await failureOf(migrate(other))).to.match(/certificate/);
@@ -124,13 +124,13 @@ describe("TLS to PostgreSQL", () => {
     expect(await failureOf(connect(url))).to.match(/does not support SSL/);
   });
 
-  it("names the file when there is no certificate of the authority", async () => {
+  it("names a missing certificate file of the authority", async () => {
     const url = urlWith(server, "localhost", verified("nobody"));
     expect(await failureOf(connect(url))).to.include(ca("nobody"));
     expect(await failureOf(migrate(url))).to.include(ca("nobody"));
   });
 
-  it("is never plain text where PGSSLMODE asks for TLS and the URL says nothing", async () => {
+  it("is never plain text where PGSSLMODE asks for it", async () => {
     process.env["PGSSLMODE"] = "verify-full";
     try {
       expect(await failureOf(connect(plain.url))).to.match(/does not support SSL/);

@@ -124,13 +124,13 @@ describe("the documentation's commands", () => {
     run(command);
   }
 
-  it("work, one after the other", async function () {
+  it("work one after the other", async function () {
     this.timeout(600_000);
     expect(readme).to.include.members(["npm start", "npm run local:down"]);
     for (const command of readme) if (!elsewhere(command)) await follow(command);
   });
 
-  it("are run whole by another test where they are not run here", () => {
+  it("are tested elsewhere where they are not run here", () => {
     for (const command of [...readme, ...concepts]) {
       const file = elsewhere(command);
       if (file !== undefined) expect(existsSync(join(projectRoot, file)), file).to.equal(true);

@@ -1,16 +1,7 @@
 import { expect } from "chai";
-import type { Operator } from "../../dev/local/operator.ts";
 import type { Pod } from "../../src/resources/types.ts";
-import {
-  type Installation,
-  job,
-  owner,
-  plan,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { owner, plan } from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
 
 const gangs = 12;
 const podsPerGang = 24;
@@ -23,48 +14,36 @@ function podsByGang(pods: readonly Pod[]): Map<string, number> {
   return counts;
 }
 
-describe("an operator that is told to stop while it is busy", function () {
-  let installation: Installation;
-  let first: Operator;
-
-  before(async () => {
-    installation = await startInstallation();
-    const { cluster, view } = installation;
-    await cluster.addNodes({ count: gangs, gpus: podsPerGang, namePrefix: "node-" });
-    await view.apply(project("team", { owner }));
-    await view.apply(plan("all", { owner, quantity: gangs * podsPerGang }));
-    // A lease this long must be given up, not waited for.
-    first = await installation.operate({ ROTA_LEASE_SECONDS: "600" });
-    await teamIsReady(installation);
+describe("an operator stopped at work", function () {
+  // A lease this long must be given up, not waited for.
+  const team = useTeam({
+    objects: [plan("all", { owner, quantity: gangs * podsPerGang })],
+    operator: { ROTA_LEASE_SECONDS: "600" },
   });
 
-  after(async () => {
-    await installation?.stop();
-  });
+  before(() => team.cluster.addNodes({ count: gangs, gpus: podsPerGang, namePrefix: "node-" }));
 
   const isHalfMade = (count: number): boolean => count > 0 && count < podsPerGang;
 
-  it("finishes every gang whose pods it is creating, and ends with status 0", async () => {
-    const { view } = installation;
-    const create = (name: string) =>
-      view.apply(job("team", name, { pool: "default", gpus: 1, parallelism: podsPerGang }));
-    await Promise.all(names.map(create));
+  it("finishes gangs in creation, and ends with status 0", async () => {
+    const { view } = team;
+    await Promise.all(names.map((name) => team.submit(name, { parallelism: podsPerGang })));
     await view.until("a gang to be half made", async () =>
       [...podsByGang(await view.pods()).values()].some(isHalfMade),
     );
-    process.kill(first.pid, "SIGTERM");
-    expect(await first.ended).to.equal("status 0");
+    process.kill(team.operator.pid, "SIGTERM");
+    expect(await team.operator.ended).to.equal("status 0");
     const left = podsByGang(await view.pods());
     expect([...left].filter(([, count]) => isHalfMade(count))).to.deep.equal([]);
     expect(left.size).to.be.at.least(1);
   });
 
-  it("leaves the lease to the next, which finds nothing to mend and makes the rest", async () => {
-    const { database, view } = installation;
+  it("leaves the lease to the next, which makes the rest", async () => {
+    const { database, view } = team;
     const made = await view.pods();
-    await installation.operate();
+    await team.operate();
     for (const name of names) {
-      expect((await teamJobIs(installation, name, "Running")).status.attempt).to.equal(1);
+      expect((await team.stateOf(name, "Running")).status.attempt).to.equal(1);
     }
     const pods = await view.pods();
     expect([...podsByGang(pods).values()]).to.deep.equal(names.map(() => podsPerGang));

@@ -38,7 +38,7 @@ import { rejection } from "../support/fixtures.ts";
 import { fillTenants, setUpTenants, robotToken } from "../support/tenants-fixture.ts";
 import { writeUserKubeconfig } from "../support/plugin.ts";
 
-describe("the HTTP API with real users of a real control plane", function () {
+describe("the HTTP API", function () {
   let installation: Installation;
   let operator: Operator;
   let admin: Identity;
@@ -80,8 +80,8 @@ describe("the HTTP API with real users of a real control plane", function () {
     await installation?.stop();
   });
 
-  describe("who asks", () => {
-    it("is read from a client certificate's subject, once its key has signed the request", async () => {
+  describe("the caller's identity", () => {
+    it("is read from the certificate that signed the request", async () => {
       const { body } = await get<WhoAmI>("/api/v1/whoami", admin);
       expect(body).to.deep.equal({
         user: "admin",
@@ -90,7 +90,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       });
     });
 
-    it("is the same to the API server and to Rota where an intermediate authority has issued the certificate", async () => {
+    it("is the same with a certificate of an intermediate authority", async () => {
       const { cluster } = installation;
       const pem = (file: string) =>
         readFileSync(join(cluster.directory, "certificates", file), "utf8");
@@ -122,7 +122,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       });
     });
 
-    it("is asked of the API server for a token, made for it or made for Rota", async () => {
+    it("is asked of the API server for a token", async () => {
       const account = { namespace: "default", name: "default" };
       const bound = await tokenOf(installation.view.client, account, ["rota.dev"]);
       for (const identity of [robot, withToken(bound)]) {
@@ -133,7 +133,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       }
     });
 
-    it("is not believed of a token made for somebody else, a forged one, or headers of a proxy", async () => {
+    it("is not read from foreign tokens or proxy headers", async () => {
       const account = { namespace: "default", name: "default" };
       const otherUsage = await tokenOf(installation.view.client, account, ["vault"]);
       for (const token of [otherUsage, `${otherUsage.slice(0, -4)}AAAA`, "nonsense"]) {
@@ -154,7 +154,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       return body.code;
     }
 
-    it("refuses a signature that was used already, or was for another request", async () => {
+    it("is refused for a reused or mismatched signature", async () => {
       const signature = await val("GET", "/api/v1/queue");
       const first = await get("/api/v1/queue", () => signature);
       const again = await get<Problem>("/api/v1/queue", () => signature);
@@ -166,8 +166,8 @@ describe("the HTTP API with real users of a real control plane", function () {
     });
   });
 
-  describe("what is answered", () => {
-    it("is the queue with places; who may not see a job does not, and the places stay", async () => {
+  describe("an answer of the HTTP API", () => {
+    it("is the queue, without jobs hidden from the caller", async () => {
       const all = await get<QueuePage>("/api/v1/queue?pool=blue", admin);
       expect(
         all.body.items.map(({ namespace, name, position }) => [`${namespace}/${name}`, position]),
@@ -194,7 +194,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(second.body.next).to.equal(null);
     });
 
-    it("says why a job waits: its plan, the nodes one by one, whom it could evict", async () => {
+    it("explains why a job waits: quota, nodes and candidates", async () => {
       const { body } = await get<Why>("/api/v1/namespaces/team/jobs/c/why", val);
       expect(body.state).to.equal("Pending");
       expect(body.position).to.equal(1);
@@ -212,7 +212,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(body.candidates.items).to.deep.equal([]);
     });
 
-    it("is the usage in pages, whose range ends where it ended for the first", async () => {
+    it("is usage in pages over one fixed range", async () => {
       const since = new Date(Date.now() - 3_600_000).toISOString();
       const query = `since=${encodeURIComponent(since)}&by=subtree&by=pool&limit=1`;
       const first = await get<UsageReport>(`/api/v1/usage?${query}`, admin);
@@ -272,7 +272,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect([rejected.status, rejected.body.code]).to.deep.equal([403, "Forbidden"]);
     });
 
-    it("shows pools to everybody and nodes to those who may list them", async () => {
+    it("shows pools to everybody and nodes to permitted callers", async () => {
       const pools = await get<PoolPage>("/api/v1/pools", stranger);
       const blue = pools.body.items.find(({ pool }) => pool === "blue");
       expect(blue).to.include({ nodes: 3, schedulable: 3, jobsRunning: 2, jobsPending: 2 });
@@ -282,7 +282,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect((await get("/api/v1/nodes", val)).status).to.equal(403);
     });
 
-    it("tells admins of a project what others may do there, and everybody what they may themselves", async () => {
+    it("tells admins others' permissions, and everybody their own", async () => {
       const own = await get<RoleAnswer>("/api/v1/projects/team/role", val);
       expect(own.body.role).to.equal("viewer");
       expect(own.body.may).to.deep.equal({ view: true, submit: false, administer: false });
@@ -290,16 +290,24 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect(asked.body.role).to.equal("viewer");
       const nosy = await get<Problem>("/api/v1/projects/team/role?user=ann", val);
       expect(nosy.status).to.equal(403);
+      const { may, role } = (await get<RoleAnswer>("/api/v1/projects/team/role", admin)).body;
+      expect([role, may]).to.deep.equal([null, { view: true, submit: true, administer: true }]);
+      const owned = await get<RoleAnswer>("/api/v1/projects/team/role?user=pat", admin);
+      expect([owned.body.role, owned.body.owner]).to.deep.equal([null, true]);
+      expect(owned.body.may).to.deep.equal({ view: false, submit: false, administer: false });
       const hidden = await get<Problem>("/api/v1/projects/team/role", stranger);
       expect(hidden.status).to.equal(404);
     });
 
-    it("shows an eviction to both sides; what is not the caller's is left out", async () => {
+    it("shows an eviction to both sides, without others' names", async () => {
       const { view } = installation;
       const urgent = job("team", "urgent", { pool: "blue", gpus: 8, priorityClassName: "high" });
       await view.apply(urgent);
       await teamJobIs(installation, "urgent", "Running");
-      const { body } = await get<PreemptionPage>("/api/v1/preemptions", val);
+      const { body } = await view.until("the outcome to be written", async () => {
+        const page = await get<PreemptionPage>("/api/v1/preemptions", val);
+        return page.body.items[0]?.outcome === "Started" && page;
+      });
       expect(body.items).to.have.lengthOf(1);
       const [entry] = body.items;
       expect(entry?.preemptor).to.equal("team/urgent");
@@ -315,8 +323,8 @@ describe("the HTTP API with real users of a real control plane", function () {
     });
   });
 
-  describe("who is named", () => {
-    it("is left out of what a project reads of another's jobs, in status, events and reports, but not of the preemption log", async () => {
+  describe("a job's name", () => {
+    it("is hidden from other projects, except in the preemption log", async () => {
       const { view, database } = installation;
       await view.apply(plan("pat-red", { owner, pool: "red", quantity: 8 }));
       await view.apply(job("other", "guest", { pool: "red", gpus: 8, priorityClassName: "low" }));
@@ -330,15 +338,15 @@ describe("the HTTP API with real users of a real control plane", function () {
         return guest.status.queuePosition !== undefined && guest;
       });
       expect(status.message).to.match(
-        /^evicted: a job of another project \(priority 1000, within quota\): needs 8 GPUs/,
+        /\. Evicted by a job of another project \(BorrowerReclaimed\)$/,
       );
-      expect(status.message).to.contain("other/guest (borrowing, priority 10)");
       const d = await view.job("other/d");
       const events = await view.until("the event to be written", async () => {
         const path = "/apis/events.k8s.io/v1/namespaces/other/events";
         const text = JSON.stringify(await view.client.raw("GET", path));
         return text.includes("a job of another project (priority 1000") && text;
       });
+      expect(events).to.contain("other/guest (borrowing, priority 10)");
       for (const text of [status.message, d.status.message, events]) {
         expect(text).to.not.contain("team/");
       }
@@ -361,14 +369,14 @@ describe("the HTTP API with real users of a real control plane", function () {
     });
   });
 
-  describe("what is refused", () => {
-    it("is a port that is taken, with the setting that changes it", async () => {
+  describe("an error of the HTTP API", () => {
+    it("names a port in use, with the setting", async () => {
       const { port } = new URL(operator.apiUrl);
       const message = await rejection(installation.operate({ ROTA_API_PORT: port }));
       expect(message).to.have.property("message").that.contains("set ROTA_API_PORT to a free one");
     });
 
-    it("is said as problem+json with a stable code", async () => {
+    it("is problem+json with a stable code", async () => {
       const cases = [
         ["/api/v1/nothing", 404, "NotFound"],
         ["/api/v1/queue?limit=100000", 400, "InvalidParameter"],
@@ -384,7 +392,7 @@ describe("the HTTP API with real users of a real control plane", function () {
       }
     });
 
-    it("is every method but GET, and every body", async () => {
+    it("answers every method but GET, and every body", async () => {
       const post = await ask<Problem>(operator.apiUrl, "/api/v1/queue", admin, {
         method: "POST",
         body: "{}",
@@ -392,13 +400,13 @@ describe("the HTTP API with real users of a real control plane", function () {
       expect([post.status, post.body.code]).to.deep.equal([405, "MethodNotAllowed"]);
     });
 
-    it("is whoever asks too often", async () => {
-      const replies = await Promise.all(
-        Array.from({ length: 90 }, () => get<Problem>("/api/v1/whoami", robot)),
-      );
-      const rejected = replies.filter(({ status }) => status === 429);
-      expect(rejected.length).to.be.greaterThan(0);
-      expect(rejected[0]?.retryAfter).to.match(/^\d+$/);
+    it("answers a caller above the rate limit", async () => {
+      // As many as it takes: a slow machine sends fewer a second.
+      const rejected = await installation.view.until("a request to be rejected", async () => {
+        const burst = Array.from({ length: 200 }, () => get<Problem>("/api/v1/whoami", robot));
+        return (await Promise.all(burst)).find(({ status }) => status === 429);
+      });
+      expect(rejected.retryAfter).to.match(/^\d+$/);
       expect((await get("/api/v1/whoami", val)).status).to.equal(200);
     });
   });

@@ -47,7 +47,7 @@ interface Kubeconfig {
   readonly users: readonly [{ readonly user: { readonly token: string } }];
 }
 
-describe("the image", function () {
+describe("the container image", function () {
   let installation: Installation | undefined;
   let folder: string;
   let bases: Bases;
@@ -102,7 +102,7 @@ describe("the image", function () {
     ];
   }
 
-  it("runs as a numbered account, says what it is, and is little more than its base", async () => {
+  it("runs as a numbered account, with labels, and is small", async () => {
     const config = JSON.parse(
       await docker("inspect", "--format={{json .Config}}", image),
     ) as ImageConfig;
@@ -145,7 +145,7 @@ describe("the image", function () {
     expect(outcome).to.match(/no such file or directory/);
   });
 
-  it("works as a pod: read-only, without capabilities, with its account's token, and drains", async () => {
+  it("works as a restricted pod, and drains", async () => {
     installation = await startInstallation();
     const { cluster, database, view } = installation;
     await cluster.addNodes({ count: 1, gpus: 8 });

@@ -1,23 +1,11 @@
 import { expect } from "chai";
-import type { Operator } from "../../dev/local/operator.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
-import { jobs, nodesOf, podsOf, priorityClasses } from "../../src/resources/types.ts";
+import { nodesOf, priorityClasses } from "../../src/resources/types.ts";
 import type { Job } from "../../src/resources/types.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  priorityClass,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { job, owner, plan, priorityClass } from "../support/installation.ts";
+import { podType, useTeam } from "../support/team.ts";
 
-const podType = podsOf("nvidia.com/gpu");
 const nodeType = nodesOf("nvidia.com/gpu");
 /** Where nobody else does, the controller manager collects pods of a node that is gone after 40 to 60 s. */
 const collectionMs = 150_000;
@@ -49,56 +37,22 @@ const asking = (requests: Readonly<Record<string, string>>) => ({
   resources: { requests, limits: requests },
 });
 
-describe("what the cluster does to nodes, pods and priority classes", function () {
-  let installation: Installation;
-  let operator: Operator;
-
-  before(async () => {
-    installation = await startInstallation();
-    await applyTeam(installation);
-    operator = await installation.operate();
-    await teamIsReady(installation);
-  });
-
-  after(async () => {
-    await installation?.stop();
-  });
-
-  const stateOf = (name: string, ...states: string[]): Promise<Job> =>
-    teamJobIs(installation, name, ...states);
-
-  async function makePool(pool: string, nodes = 1, spec: object = {}): Promise<void> {
-    await installation.view.apply(plan(`all-of-${pool}`, { owner, pool }));
-    await installation.cluster.addNodes({
-      count: nodes,
-      gpus: 8,
-      pool,
-      namePrefix: `${pool}-`,
-      ...spec,
-    });
-  }
-
-  const submit = (name: string, options: JobOptions): Promise<void> =>
-    installation.view.apply(job("team", name, options));
-
-  async function run(name: string, options: JobOptions): Promise<Job> {
-    await submit(name, options);
-    return stateOf(name, "Running");
-  }
+describe("the mirror of the cluster", function () {
+  const team = useTeam();
+  const { submit, run, stateOf } = team;
 
   const waitingFor = (name: string, words: RegExp): Promise<Job> =>
-    installation.view.until(`job ${name} to wait with ${words}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return found.status.state !== "Running" && words.test(found.status.message ?? "") && found;
+    team.until(name, `wait with ${words}`, ({ status }) => {
+      return status.state !== "Running" && words.test(status.message ?? "");
     });
 
   const patchNode = (name: string, patch: object, subresource = ""): Promise<unknown> =>
-    installation.view.client.raw("PATCH", `/api/v1/nodes/${name}${subresource}`, patch, {
+    team.view.client.raw("PATCH", `/api/v1/nodes/${name}${subresource}`, patch, {
       contentType: "application/merge-patch+json",
     });
 
   async function nodeRow(name: string): Promise<NodeRow | undefined> {
-    const { rows } = await installation.database.pool.query<NodeRow>(
+    const { rows } = await team.database.pool.query<NodeRow>(
       `SELECT gpus_committed, gpus_other, cpu_millis_other::float8, memory_bytes_other::float8,
         pods_other, present FROM nodes WHERE name = $1`,
       [name],
@@ -106,18 +60,13 @@ describe("what the cluster does to nodes, pods and priority classes", function (
     return rows[0];
   }
 
-  async function failuresOf(name: string): Promise<number> {
-    const { rows } = await installation.database.pool.query<{ failures: number }>(
-      "SELECT failures FROM jobs WHERE name = $1",
-      [name],
-    );
-    return rows[0]?.failures ?? -1;
-  }
+  const failuresOf = async (name: string): Promise<number | undefined> =>
+    (await team.row(name))?.failures;
 
-  describe("pods that are not Rota's", () => {
-    it("count in all four dimensions, by their effective requests, until they have ended", async () => {
-      const { view } = installation;
-      await makePool("shared");
+  describe("other pods", () => {
+    it("count in all resources, by effective requests, until they end", async () => {
+      const { view } = team;
+      await team.pool("shared");
       const pod = otherPod("static", "shared-1", {
         containers: [asking({ cpu: "2", memory: "3Gi", "nvidia.com/gpu": "3" })],
         initContainers: [{ ...asking({ cpu: "6", memory: "1Gi" }), name: "first" }],
@@ -142,9 +91,9 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect(await nodeRow("shared-1")).to.include({ pods_other: 0, cpu_millis_other: 0 });
     });
 
-    it("count while they terminate, and not any more once they have ended", async () => {
-      const { view } = installation;
-      await makePool("ending");
+    it("count while they terminate, and not afterwards", async () => {
+      const { view } = team;
+      await team.pool("ending");
       const slow = { "rota.dev/simulate-termination-seconds": "3600" };
       const quick = { "rota.dev/simulate-run-seconds": "0" };
       const gpus = (count: string) => ({ containers: [asking({ "nvidia.com/gpu": count })] });
@@ -174,8 +123,8 @@ describe("what the cluster does to nodes, pods and priority classes", function (
     });
 
     it("count by their number, where a node takes few", async () => {
-      const { view } = installation;
-      await makePool("crowded", 1, { pods: 3 });
+      const { view } = team;
+      await team.pool("crowded", { pods: 3 });
       for (const name of ["first", "second"])
         await view.client.create(podType, otherPod(`crowd-${name}`, "crowded-1"));
       await view.until(
@@ -187,9 +136,9 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await waitingFor("crowded", /1 pod slot.*crowded-1/);
     });
 
-    it("count though they carry labels of a job's", async () => {
-      const { view } = installation;
-      await makePool("forged");
+    it("count even with a job's labels", async () => {
+      const { view } = team;
+      await team.pool("forged");
       const labels = { "rota.dev/job": "beside", "rota.dev/job-uid": "u", "rota.dev/attempt": "1" };
       const spec = { containers: [asking({ "nvidia.com/gpu": "2" })] };
       await view.client.create(podType, otherPod("forged", "forged-1", spec, { labels }));
@@ -202,19 +151,19 @@ describe("what the cluster does to nodes, pods and priority classes", function (
 
   describe("a node", () => {
     it("that is cordoned keeps its jobs and takes no more", async () => {
-      await makePool("cordoned");
+      await team.pool("cordoned");
       const before = await run("stays", { gpus: 2, pool: "cordoned" });
       await patchNode("cordoned-1", { spec: { unschedulable: true } });
       await submit("shut-out", { gpus: 1, pool: "cordoned" });
       await waitingFor("shut-out", /1 not ready or cordoned/);
-      const after = await installation.view.job("team/stays");
+      const after = await team.job("stays");
       expect(after.status).to.include({ state: "Running", attempt: before.status.attempt });
       await patchNode("cordoned-1", { spec: { unschedulable: false } });
       await stateOf("shut-out", "Running");
     });
 
-    it("that is not ready loses its pods to the cluster, and the job does not fail by it", async () => {
-      await makePool("unready");
+    it("that is not ready loses pods without failing the job", async () => {
+      await team.pool("unready");
       const tolerations = [
         {
           key: "node.kubernetes.io/not-ready",
@@ -240,8 +189,8 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect((await stateOf("moved", "Running")).status.attempt).to.equal(2);
     });
 
-    it("that shrinks below what is committed keeps its jobs and takes no more until there is room", async () => {
-      await makePool("shrunk");
+    it("that shrinks below its commitments keeps jobs, takes none", async () => {
+      await team.pool("shrunk");
       await run("large", { gpus: 6, pool: "shrunk" });
       const capacity = (gpus: string) => ({
         status: { capacity: { "nvidia.com/gpu": gpus }, allocatable: { "nvidia.com/gpu": gpus } },
@@ -250,7 +199,7 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await submit("late", { gpus: 1, pool: "shrunk" });
       await waitingFor("late", /the closest fit, shrunk-1, has 0 free/);
       expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(6);
-      expect((await installation.view.job("team/large")).status).to.include({
+      expect((await team.job("large")).status).to.include({
         state: "Running",
         attempt: 1,
       });
@@ -259,65 +208,61 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(7);
     });
 
-    it("that moves to another pool takes the room of its jobs along, and none of the old pool's", async () => {
-      await makePool("from", 2);
-      await installation.view.apply(plan("all-of-to", { owner, pool: "to" }));
+    it("that changes its pool takes its committed capacity along", async () => {
+      await team.pool("from", { count: 2 });
+      await team.view.apply(plan("all-of-to", { owner, pool: "to" }));
       const settled = await run("settled", { gpus: 5, pool: "from" });
       const [node = ""] = settled.status.nodes ?? [];
       await patchNode(node, { metadata: { labels: { "rota.dev/pool": "to" } } });
-      await installation.view.until("the node to be in its new pool", async () => {
-        const { rows } = await installation.database.pool.query(
-          "SELECT pool FROM nodes WHERE name = $1",
-          [node],
-        );
+      await team.view.until("the node to be in its new pool", async () => {
+        const { rows } = await team.database.pool.query("SELECT pool FROM nodes WHERE name = $1", [
+          node,
+        ]);
         return rows[0]?.pool === "to";
       });
       // The new pool has what the job leaves; the old one has its other node only.
       await submit("too-much", { gpus: 4, pool: "to" });
       await waitingFor("too-much", /needs 4 GPUs on one node; the closest fit, .*, has 3 free/);
       // A job that waits keeps its best node from those behind it.
-      await installation.view.client.delete(jobs, "team/too-much");
+      await team.cancel("too-much");
       expect((await run("newcomer", { gpus: 3, pool: "to" })).status.nodes).to.deep.equal([node]);
       expect((await run("left", { gpus: 8, pool: "from" })).status.nodes).not.to.deep.equal([node]);
       await submit("behind", { gpus: 1, pool: "from" });
       await waitingFor("behind", /has 0 free/);
-      expect((await installation.view.job("team/settled")).status).to.include({
+      expect((await team.job("settled")).status).to.include({
         state: "Running",
         attempt: 1,
       });
       expect((await nodeRow(node))?.gpus_committed).to.equal(8);
     });
 
-    it("that is gone gives its job back when the pods are gone, and the job does not fail by it", async () => {
-      const { view, cluster } = installation;
-      await makePool("gone");
+    it("that is gone returns its job without a failure", async () => {
+      const { view, cluster } = team;
+      await team.pool("gone");
       await run("survivor", { gpus: 8, pool: "gone", parallelism: 1 });
       await view.client.delete(nodeType, "gone-1");
       await cluster.addNodes({ count: 1, gpus: 8, pool: "gone", namePrefix: "spare-" });
       const moved = await waitFor(
         async () => {
-          const found = await view.job("team/survivor");
+          const found = await team.job("survivor");
           return found.status.state === "Running" && found.status.attempt === 2 && found;
         },
         { what: "the job to run elsewhere", timeoutMs: collectionMs },
       );
       expect(moved.status.nodes).to.deep.equal(["spare-1"]);
       expect(await failuresOf("survivor")).to.equal(0);
-      const pods = (await view.pods()).filter(({ jobKey }) => jobKey === "team/survivor");
+      const pods = await team.pods("survivor");
       expect(pods.map(({ nodeName }) => nodeName)).to.deep.equal(["spare-1"]);
       expect(await nodeRow("gone-1")).to.equal(undefined);
     });
 
-    it("that is drained gives its job back to the queue without a failure, though its pod failed on the way out", async () => {
-      const { view } = installation;
-      await makePool("drained", 2);
+    it("that is drained returns its job without a failure", async () => {
+      const { view } = team;
+      await team.pool("drained", { count: 2 });
       const annotations = { "rota.dev/simulate-termination-exit-code": "143" };
       const before = await run("drained", { gpus: 8, pool: "drained", annotations });
       await view.client.evict("team/drained-1-0");
-      const moved = await view.until("the job to start again", async () => {
-        const found = await view.job("team/drained");
-        return found.status.attempt === 2 && found.status.state === "Running" && found;
-      });
+      const moved = await team.runs("drained", 2);
       expect(before.status.attempt).to.equal(1);
       expect(moved.status.state).to.equal("Running");
       expect(await failuresOf("drained")).to.equal(0);
@@ -326,53 +271,46 @@ describe("what the cluster does to nodes, pods and priority classes", function (
 
   describe("a priority class", () => {
     const priorityOf = (name: string, priority: number): Promise<Job> =>
-      installation.view.until(`job ${name} to have priority ${priority}`, async () => {
-        const found = await installation.view.job(`team/${name}`);
-        return found.status.priority === priority && found;
-      });
+      team.until(name, `have priority ${priority}`, ({ status }) => status.priority === priority);
     const isDefault = (name: string, value: number): KubeObject => ({
       ...priorityClass(name, value),
       globalDefault: true,
     });
 
     before(async () => {
-      await makePool("ranked");
+      await team.pool("ranked");
       await run("filler", { gpus: 8, pool: "ranked", priorityClassName: "high" });
     });
 
-    it("that is made anew is followed by the jobs that wait, and not by those that run", async () => {
-      const { view } = installation;
+    it("that is recreated is followed by waiting jobs only", async () => {
+      const { view } = team;
       await view.apply(priorityClass("shifting", 10));
-      await makePool("other");
+      await team.pool("other");
       await run("runs", { gpus: 1, pool: "other", priorityClassName: "shifting" });
       await view.apply(priorityClass("steady", 100));
       await submit("first", { gpus: 1, pool: "ranked", priorityClassName: "steady" });
       await submit("second", { gpus: 1, pool: "ranked", priorityClassName: "shifting" });
       await view.until("the order of the queue", async () => {
-        const positions = await Promise.all(
-          ["first", "second"].map((name) => view.job(`team/${name}`)),
-        );
+        const positions = await Promise.all(["first", "second"].map(team.job));
         return positions.map(({ status }) => status.queuePosition).join() === "1,2";
       });
 
       await view.client.delete(priorityClasses, "shifting");
       await view.until("the class to be forgotten", async () => {
-        const { rows } = await installation.database.pool.query(
+        const { rows } = await team.database.pool.query(
           "SELECT FROM priority_classes WHERE name = 'shifting'",
         );
         return rows.length === 0;
       });
-      expect((await view.job("team/second")).status).to.include({ state: "Pending", priority: 10 });
+      expect((await team.job("second")).status).to.include({ state: "Pending", priority: 10 });
 
       await view.apply(priorityClass("shifting", 500, "Never"));
       await priorityOf("second", 500);
       await view.until("the new order of the queue", async () => {
-        const positions = await Promise.all(
-          ["first", "second"].map((name) => view.job(`team/${name}`)),
-        );
+        const positions = await Promise.all(["first", "second"].map(team.job));
         return positions.map(({ status }) => status.queuePosition).join() === "2,1";
       });
-      const { rows } = await installation.database.pool.query(
+      const { rows } = await team.database.pool.query(
         "SELECT name, priority, preempts FROM jobs WHERE name IN ('second', 'runs') ORDER BY name",
       );
       expect(rows).to.deep.equal([
@@ -381,9 +319,9 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       ]);
     });
 
-    it("that becomes the default, or is no more, is followed by the jobs that name none", async () => {
-      const { view } = installation;
-      await submit("unnamed", { gpus: 1, pool: "ranked" });
+    it("that becomes the default is followed by jobs without one", async () => {
+      const { view } = team;
+      await view.apply(job("team", "unnamed", { gpus: 1, pool: "ranked" }));
       await priorityOf("unnamed", 0);
       await view.apply(isDefault("normal", 50));
       await priorityOf("unnamed", 50);
@@ -391,15 +329,15 @@ describe("what the cluster does to nodes, pods and priority classes", function (
       await priorityOf("unnamed", 0);
     });
 
-    it("that changed while no operator ran is followed by the next", async () => {
-      const { view } = installation;
+    it("that changed without an operator is followed by the next", async () => {
+      const { view } = team;
       await view.apply(priorityClass("sleeping", 20));
       await submit("sleeper", { gpus: 1, pool: "ranked", priorityClassName: "sleeping" });
       await priorityOf("sleeper", 20);
-      await operator.stop();
+      await team.operator.stop();
       await view.client.delete(priorityClasses, "sleeping");
       await view.apply(priorityClass("sleeping", 30));
-      operator = await installation.operate();
+      await team.operate();
       await priorityOf("sleeper", 30);
     });
   });

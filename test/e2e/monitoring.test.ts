@@ -10,18 +10,7 @@ import { expect } from "chai";
 import { dump, load } from "js-yaml";
 import { ensureGoTool, promtool } from "../../dev/local/go-tool.ts";
 import { projectRoot } from "../../dev/local/paths.ts";
-import type { Operator } from "../../dev/local/operator.ts";
-import {
-  type Installation,
-  job,
-  owner,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
 
 const folder = join(projectRoot, "manifests", "overlays", "monitoring");
 
@@ -57,36 +46,20 @@ const familiesIn = (metrics: string): Set<string> =>
   new Set([...metrics.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name ?? ""));
 
 describe("monitoring", () => {
-  let installation: Installation;
-  let operator: Operator;
   let tool: string;
   const directory = mkdtempSync(join(tmpdir(), "rota-promtool-"));
+  const team = useTeam();
 
   const run = (...args: string[]): string => execFileSync(tool, args, { encoding: "utf8" });
 
   before(async function () {
     this.timeout(900_000); // the first build of promtool
     tool = await ensureGoTool(promtool);
-    installation = await startInstallation();
-    const { cluster, view } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8, pool: "gpu" });
-    operator = await installation.operate();
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("high", 100),
-      project("team", { owner }),
-      plan("pat", { owner, pool: "gpu" }),
-    ]) {
-      await view.apply(object);
-    }
-    await teamIsReady(installation);
+    await team.pool("gpu");
   });
-  after(async () => {
-    await installation?.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  after(() => rmSync(directory, { recursive: true, force: true }));
 
-  it("checks the rules and fires each alert on what it is for", () => {
+  it("has valid rules, and fires each alert as meant", () => {
     const { groups } = readRules();
     writeFileSync(join(directory, "all.yaml"), dump({ groups }));
     expect(
@@ -121,14 +94,12 @@ describe("monitoring", () => {
     }
   });
 
-  it("serves metrics that promtool accepts, and all that rules, panels and the reference name", async () => {
-    const { view } = installation;
-    await view.apply(job("team", "low", { gpus: 8, pool: "gpu", priorityClassName: "low" }));
-    await teamJobIs(installation, "low", "Running");
-    await view.apply(job("team", "high", { gpus: 8, pool: "gpu", priorityClassName: "high" }));
-    await teamJobIs(installation, "high", "Running");
+  it("serves all metrics of rules, panels and reference", async () => {
+    const { view } = team;
+    await team.run("low", { gpus: 8, pool: "gpu" });
+    await team.run("high", { gpus: 8, pool: "gpu", priorityClassName: "high" });
     const metrics = await view.until("the metrics to show the running job", async () => {
-      const text = await (await fetch(`${operator.url}/metrics`)).text();
+      const text = await (await fetch(`${team.operator.url}/metrics`)).text();
       return (
         /^rota_jobs\{pool="gpu",state="running",priority_class="high"\} 1$/m.test(text) && text
       );

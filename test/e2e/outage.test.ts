@@ -4,29 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect } from "chai";
-import type { Operator } from "../../dev/local/operator.ts";
 import { type Postgres, removePostgresData, startPostgres } from "../../dev/local/postgres.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
-import { jobs, podsOf } from "../../src/resources/types.ts";
 import { checkInvariants } from "../support/invariants.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { podType, useTeam } from "../support/team.ts";
+import { owner, plan } from "../support/installation.ts";
 
 /** Local servers forget the last moments before a crash; this one stands for one that does not. */
 const settings = ["synchronous_commit=on"];
-
-const podType = podsOf("nvidia.com/gpu");
 
 /** How long each outage lasts; pauses between tries grow meanwhile. */
 const outageSeconds = Number(process.env["ROTA_OUTAGE_SECONDS"] ?? "20");
@@ -38,42 +25,29 @@ const maxGrowthBytes = 96 * 1024 ** 2;
 
 describe("an outage", function () {
   this.timeout((outageSeconds + 280) * 1000);
-  let installation: Installation;
-  let operator: Operator;
+  // An API server that has just started refuses what it has not read the roles for yet.
+  const team = useTeam({ mayBeRejected: true, operator: false, objects: [plan("all", { owner })] });
+  const { stateOf } = team;
   let postgres: Postgres;
   let db: DatabasePool;
   const directory = mkdtempSync(join(tmpdir(), "rota-outage-"));
 
   before(async () => {
     postgres = await startPostgres({ directory, settings });
-    // An API server that has just started refuses what it has not read the roles for yet.
-    installation = await startInstallation({ mayBeRejected: true });
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 2, gpus: 8, namePrefix: "n-" });
-    await applyTeam(installation);
-    await view.apply(plan("all", { owner }));
-    operator = await installation.operate({ DATABASE_URL: postgres.url });
+    await team.cluster.addNodes({ count: 2, gpus: 8, namePrefix: "n-" });
+    await team.operate({ DATABASE_URL: postgres.url });
     // Connections are lost on purpose: the pool opens others.
     db = createPool(postgres.url, { onError: () => undefined });
-    await teamIsReady(installation);
+    await team.ready();
   });
 
   after(async () => {
     await db?.end();
-    await installation?.stop();
     await postgres?.stop();
     removePostgresData(directory);
   });
 
-  const submit = (name: string, gpus: number, options: Partial<JobOptions> = {}) =>
-    installation.view.apply(
-      job("team", name, { pool: "default", gpus, priorityClassName: "low", ...options }),
-    );
-  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
-  const complete = (pod: string) =>
-    installation.view.client.patch(podType, `team/${pod}`, {
-      metadata: { annotations: { "rota.dev/simulate-run-seconds": "0" } },
-    });
+  const complete = (pod: string) => team.annotate(pod, { "rota.dev/simulate-run-seconds": "0" });
   const attempts = async () => {
     const { rows } = await db.query<{ name: string; status: string; attempt: number }>(
       "SELECT name, status::text, attempt FROM jobs ORDER BY name",
@@ -92,8 +66,8 @@ describe("an outage", function () {
     readonly memoryBytes: number;
   }
   const vitals = async (): Promise<Vitals> => {
-    const [memory] = await samplesOf(operator, "process_resident_memory_bytes");
-    const logLines = readFileSync(operator.logFile, "utf8").split("\n").length;
+    const [memory] = await samplesOf(team.operator, "process_resident_memory_bytes");
+    const logLines = readFileSync(team.operator.logFile, "utf8").split("\n").length;
     return { logLines, memoryBytes: memory?.value ?? 0 };
   };
   /** What the outage has cost the operator, who is still the same process. */
@@ -111,17 +85,17 @@ describe("an outage", function () {
     expect(growthBytes, "growth of memory").to.be.at.most(maxGrowthBytes);
   };
 
-  it("of PostgreSQL loses nothing of what happened meanwhile, and starts nothing twice", async () => {
-    const { view } = installation;
+  it("of PostgreSQL loses nothing, and repeats no start", async () => {
+    const { view } = team;
     for (const name of ["ends", "loses", "stays", "goes"]) {
-      await submit(name, 2);
+      await team.submit(name, { gpus: 2 });
       await stateOf(name, "Running");
     }
     const before = await vitals();
     const awayMs = performance.now();
     process.kill(postgres.pid, "SIGKILL");
     await waitFor(
-      async () => /database/.test(await (await fetch(`${operator.url}/readyz`)).text()),
+      async () => /database/.test(await (await fetch(`${team.operator.url}/readyz`)).text()),
       {
         what: "the operator to name the database",
         timeoutMs: 60_000,
@@ -129,14 +103,14 @@ describe("an outage", function () {
     );
     await complete("ends-1-0");
     await view.client.delete(podType, "team/loses-1-0");
-    await view.client.delete(jobs, "team/goes");
-    await submit("arrives", 2);
-    await eachWaiting((name) => submit(name, 16));
+    await team.cancel("goes");
+    await team.submit("arrives", { gpus: 2 });
+    await eachWaiting((name) => team.submit(name, { gpus: 16 }));
     await view.until("the pods to be gone", async () => {
       const pods = await view.pods();
       return !pods.some(({ name }) => name === "loses-1-0" || name === "ends-1-0");
     });
-    expect(operator.pid, "it waits rather than ends").to.satisfy((pid: number) =>
+    expect(team.operator.pid, "it waits rather than ends").to.satisfy((pid: number) =>
       process.kill(pid, 0),
     );
 
@@ -144,10 +118,7 @@ describe("an outage", function () {
     const returnMs = performance.now();
     postgres = await startPostgres({ directory, settings });
     await Promise.all([stateOf("ends", "Succeeded"), stateOf("arrives", "Running")]);
-    await view.until("the job that lost its pod to run again", async () => {
-      const { status } = await view.job("team/loses");
-      return status.attempt === 2 && status.state === "Running";
-    });
+    await team.runs("loses", 2);
     await view.until("the deleted job to be cancelled", async () => {
       return (await attempts())["goes"] === "cancelled 1";
     });
@@ -158,7 +129,7 @@ describe("an outage", function () {
       return waiting.length === waitingJobs;
     });
     await checkVitals(before, returnMs);
-    await eachWaiting((name) => view.client.delete(jobs, `team/${name}`));
+    await eachWaiting((name) => team.cancel(name));
     await view.until("the waiting jobs to be cancelled", async () => {
       const { rows } = await db.query("SELECT FROM jobs WHERE status = 'pending'");
       return rows.length === 0;
@@ -174,16 +145,16 @@ describe("an outage", function () {
     await checkInvariants(view, db);
   });
 
-  it("of the API server in the midst of a preemption is waited for, and the preemption finished", async () => {
-    const { view, cluster } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8, pool: "edge", namePrefix: "edge-" });
-    await view.apply(plan("all-of-edge", { owner, pool: "edge" }));
-    await submit("victim", 8, {
+  it("of the API server delays a preemption, which then finishes", async () => {
+    const { view, cluster } = team;
+    await team.pool("edge");
+    await team.submit("victim", {
+      gpus: 8,
       pool: "edge",
-      annotations: { "rota.dev/simulate-termination-seconds": "3" },
+      annotations: { "rota.dev/simulate-termination-seconds": "3600" },
     });
     await stateOf("victim", "Running");
-    await submit("urgent", 8, { pool: "edge", priorityClassName: "high" });
+    await team.submit("urgent", { gpus: 8, pool: "edge", priorityClassName: "high" });
     await stateOf("urgent", "Reserved");
     const before = await vitals();
     const awayMs = performance.now();
@@ -201,8 +172,9 @@ describe("an outage", function () {
     await delay(outageSeconds * 1000 - (performance.now() - awayMs));
     await cluster.restart("kube-apiserver");
     const returnMs = performance.now();
+    await team.letGo("victim");
     // The simulated kubelet, kube-scheduler and the operator come back one after the other, each after its own back-off.
-    await waitFor(async () => (await view.job("team/urgent")).status.state === "Running", {
+    await waitFor(async () => (await team.job("urgent")).status.state === "Running", {
       what: "urgent to run after the outage",
       timeoutMs: 180_000,
     });
@@ -210,10 +182,10 @@ describe("an outage", function () {
       "SELECT victim, outcome::text FROM preemption_victims ORDER BY victim",
     );
     expect(victims.rows).to.deep.equal([{ victim: "team/victim", outcome: "Evicted" }]);
-    await submit("after", 1, { annotations: { "rota.dev/simulate-run-seconds": "0" } });
+    await team.submit("after", { annotations: { "rota.dev/simulate-run-seconds": "0" } });
     await stateOf("after", "Succeeded");
     await checkVitals(before, returnMs);
-    const relists = await samplesOf(operator, "rota_reflector_lists_total");
+    const relists = await samplesOf(team.operator, "rota_reflector_lists_total");
     expect(relists.find(({ labels }) => labels["resource"] === "pods")?.value).to.be.at.least(2);
     await checkInvariants(view, db);
     expect((await attempts())["urgent"]).to.equal("running 1");

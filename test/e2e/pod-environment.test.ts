@@ -2,18 +2,8 @@ import { expect } from "chai";
 import type { KubeObject } from "../../src/kube/resource.ts";
 import { fieldsOf } from "../../src/resources/meta.ts";
 import { listOf } from "../../src/resources/pod-template.ts";
-import type { Job } from "../../src/resources/types.ts";
-import {
-  type Installation,
-  job,
-  owner,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { commit, owner, plan, project } from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
 
 const inZone = (zone: string) => ({
   nodeSelectorTerms: [{ matchExpressions: [{ key: "zone", operator: "In", values: [zone] }] }],
@@ -34,52 +24,36 @@ const volume: KubeObject = {
   },
 };
 
-describe("what pods find around them", function () {
-  let installation: Installation;
-  const stateOf = (name: string, ...states: string[]): Promise<Job> =>
-    teamJobIs(installation, name, ...states);
-  const submit = (
-    name: string,
-    options: Partial<Parameters<typeof job>[2]> = {},
-    namespace = "team",
-  ) => installation.view.apply(job(namespace, name, { pool: "default", gpus: 1, ...options }));
+describe("the pods of a job on a cluster", function () {
+  const team = useTeam({
+    project: { storages: storages("b") },
+    objects: [
+      project("strict", { owner, podSecurity: "restricted" }),
+      plan("all", { owner }),
+      plan("zoned", { owner, pool: "zoned" }),
+    ],
+  });
+  const { submit, stateOf } = team;
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
+    const { view, cluster } = team;
     await cluster.addNodes({ count: 1, gpus: 8 });
     for (const zone of ["a", "b"]) {
       const pool = "zoned";
       await cluster.addNodes({ count: 1, gpus: 2, pool, namePrefix: `${zone}-`, labels: { zone } });
     }
     await view.client.raw("POST", "/api/v1/persistentvolumes", volume);
-    for (const object of [
-      priorityClass("low", 10),
-      project("team", { owner, storages: storages("b") }),
-      project("strict", { owner, podSecurity: "restricted" }),
-      plan("all", { owner }),
-      plan("zoned", { owner, pool: "zoned" }),
-    ]) {
-      await view.apply(object);
-    }
-    await installation.operate();
-    await teamIsReady(installation);
-  });
-
-  after(async () => {
-    await installation?.stop();
   });
 
   const rawPods = async (name: string): Promise<KubeObject[]> => {
-    const { view } = installation;
-    const keys = (await view.pods()).filter(({ jobKey }) => jobKey === `team/${name}`);
-    return Promise.all(keys.map((pod) => view.rawPod(`team/${pod.name}`)));
+    const pods = await team.pods(name);
+    return Promise.all(pods.map((pod) => team.view.rawPod(`team/${pod.name}`)));
   };
 
-  it("a gang's pods have stable host names that the cluster's DNS is given", async () => {
+  it("have stable host names in the cluster's DNS", async () => {
     await submit("gang", { parallelism: 3 });
     await stateOf("gang", "Running");
-    const { view } = installation;
+    const { view } = team;
     const specs = (await rawPods("gang")).map((pod) => fieldsOf(pod["spec"]));
     expect(specs.map(({ hostname }) => hostname)).to.have.members(["gang-0", "gang-1", "gang-2"]);
     const addresses = await view.until("the Service to know all three", async () => {
@@ -103,14 +77,9 @@ describe("what pods find around them", function () {
     for (const leader of leaders) expect(leader?.["value"]).to.equal("gang-0.rota-gang.team.svc");
   });
 
-  it("the configuration's exact bytes are mounted, and its hash is told", async () => {
-    const { view } = installation;
-    await view.apply({
-      apiVersion: "rota.dev/v1alpha1",
-      kind: "ConfigCommit",
-      metadata: { namespace: "team", name: "first" },
-      spec: { content: { rate: 1, layers: [2, 3] } },
-    });
+  it("mount the configuration's exact bytes, and know its hash", async () => {
+    const { view } = team;
+    await view.apply(commit("first", { content: { rate: 1, layers: [2, 3] } }));
     await submit("configured", { spec: { configRef: { commit: "first" } } });
     const { status } = await stateOf("configured", "Running");
     const [pod] = await rawPods("configured");
@@ -127,8 +96,8 @@ describe("what pods find around them", function () {
     expect(fieldsOf(map["data"])["config.json"]).to.equal('{"layers":[2,3],"rate":1}');
   });
 
-  it("a job runs only where its storage can be reached, and follows when that changes", async () => {
-    const { view } = installation;
+  it("run only where their storage is reachable", async () => {
+    const { view } = team;
     const mounting = {
       pool: "zoned",
       gpus: 2,
@@ -138,14 +107,11 @@ describe("what pods find around them", function () {
     expect((await stateOf("near", "Running")).status.nodes).to.deep.equal(["b-1"]);
     // a-1 is free all the time.
     await submit("waits", mounting);
-    const waiting = await view.until("the second to say why it waits", async () => {
-      const found = await view.job("team/waits");
-      return found.status.queuePosition !== undefined && found;
-    });
+    const waiting = await team.waits("waits");
     expect(waiting.status.message).to.match(/the closest fit, b-1, has 0 free/);
     await view.apply(project("team", { owner, storages: storages("c") }));
     await view.until("no node to reach the storage", async () =>
-      /reaches its storages/.test((await view.job("team/waits")).status.message ?? ""),
+      /reaches its storages/.test((await team.job("waits")).status.message ?? ""),
     );
     await view.apply(project("team", { owner, storages: storages("a") }));
     expect((await stateOf("waits", "Running")).status.nodes).to.deep.equal(["a-1"]);
@@ -164,41 +130,32 @@ describe("what pods find around them", function () {
   });
 
   async function rejectionOf(key: string): Promise<string> {
-    const { view } = installation;
-    const rejected = await view.until(`job ${key} to be refused`, async () => {
-      const found = await view.job(key);
-      return found.status.state === "Rejected" && found;
-    });
+    const rejected = await stateOf(key, "Rejected");
     expect(rejected.status.reason).to.equal("TemplateRejected");
     return rejected.status.message ?? "";
   }
 
-  it("a template that does not pass the restricted level is told the field to change", async () => {
-    await submit("rootful", {}, "strict");
+  it("are refused with the field that restricted security needs", async () => {
+    await submit("strict/rootful");
     const rootful = await rejectionOf("strict/rootful");
     expect(rootful).to.match(/set spec\.template\.spec\.securityContext\.runAsNonRoot to true/);
     // What can be filled in without harm is no reason to refuse.
     expect(rootful).not.to.match(/seccomp|capabilities|allowPrivilegeEscalation/);
     await submit(
-      "mighty",
+      "strict/mighty",
       withContainer({ securityContext: { runAsUser: 7, allowPrivilegeEscalation: true } }),
-      "strict",
     );
     expect(await rejectionOf("strict/mighty")).to.match(
       /set spec\.template\.spec\.containers\[0\]\.securityContext\.allowPrivilegeEscalation to false/,
     );
   });
 
-  it("a template that says its user is completed to pass the restricted level", async () => {
-    const { view } = installation;
-    await submit("modest", withContainer({}, { securityContext: { runAsUser: 1000 } }), "strict");
-    await view.until(
-      "the job to run",
-      async () => (await view.job("strict/modest")).status.state === "Running",
-    );
+  it("are completed for restricted security when they name a user", async () => {
+    await submit("strict/modest", withContainer({}, { securityContext: { runAsUser: 1000 } }));
+    await stateOf("strict/modest", "Running");
   });
 
-  it("a misspelt field is named, not dropped", async () => {
+  it("are refused with a misspelt field's name", async () => {
     await submit("misspelt", withContainer({ imagePullPolice: "Always" }));
     expect(await rejectionOf("team/misspelt")).to.match(
       /spec\.template\.spec\.containers\[0\]\.imagePullPolice is an unknown field/,
@@ -209,28 +166,22 @@ describe("what pods find around them", function () {
     );
   });
 
-  it("pods that are refused after the job was queued end it with the reason", async () => {
-    const { view } = installation;
+  it("fail the job with the reason when they are refused", async () => {
+    const { view } = team;
     await view.apply(project("loose", { owner }));
     await view.until("the namespace to be there", async () =>
       (await view.projects()).some(({ name, status }) => name === "loose" && status.namespace),
     );
-    await submit("late", { spec: { suspend: true } }, "loose");
-    await view.until(
-      "the job to be suspended",
-      async () => (await view.job("loose/late")).status.state === "Suspended",
-    );
+    await submit("loose/late", { spec: { suspend: true } });
+    await stateOf("loose/late", "Suspended");
     await view.apply(project("loose", { owner, podSecurity: "restricted" }));
     await view.until("the namespace to be strict", async () => {
       const namespace = await view.client.raw("GET", "/api/v1/namespaces/loose");
       const { labels } = fieldsOf(fieldsOf(namespace)["metadata"]);
       return fieldsOf(labels)["pod-security.kubernetes.io/enforce"] === "restricted";
     });
-    await submit("late", { spec: { suspend: false } }, "loose");
-    const failed = await view.until("the job to fail", async () => {
-      const found = await view.job("loose/late");
-      return found.status.state === "Failed" && found;
-    });
+    await submit("loose/late", { spec: { suspend: false } });
+    const failed = await stateOf("loose/late", "Failed");
     expect(failed.status.reason).to.equal("PodsRejected");
     expect(failed.status.message).to.match(/runAsNonRoot/);
   });

@@ -84,7 +84,7 @@ describe("a release", () => {
     expect(outcome).to.include("DATABASE_URL is not set");
   });
 
-  it("has a bill of materials of what is installed with it, and no more", () => {
+  it("has a bill of materials of production packages only", () => {
     const { components } = JSON.parse(text(`rota-${version}.cdx.json`)) as {
       readonly components: readonly { readonly name: string }[];
     };

@@ -1,68 +1,42 @@
 /** A database brought back to an earlier state while the cluster went on: the cluster is the newer truth. */
 import { expect } from "chai";
 import { Client } from "pg";
-import type { Operator } from "../../dev/local/operator.ts";
-import type { KubeObject } from "../../src/kube/resource.ts";
-import { jobs, nodesOf, podsOf } from "../../src/resources/types.ts";
+import { nodesOf } from "../../src/resources/types.ts";
 import { databaseUrl } from "../support/database.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
-import { checkInvariants } from "../support/invariants.ts";
+import { commit, type JobOptions } from "../support/installation.ts";
+import { podType, useTeam } from "../support/team.ts";
 
-const podType = podsOf("nvidia.com/gpu");
 const nodeType = nodesOf("nvidia.com/gpu");
 const pools = ["default", "again", "swap", "ends", "makes-way"];
 
-const commit: KubeObject = {
-  apiVersion: "rota.dev/v1alpha1",
-  kind: "ConfigCommit",
-  metadata: { namespace: "team", name: "first" },
-  spec: { content: { rate: 1 }, tag: "v1" },
-};
+describe("the restore of an old backup", () => {
+  // Before the hook that stops the installation, and the server with it.
+  after(async () => {
+    const all = Array.from({ length: backups }, (_, at) => `rota_backup_${process.pid}_${at + 1}`);
+    const drops = all.map((name) => `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    await administer(...drops).catch(() => undefined);
+  });
 
-describe("restoring an old backup", () => {
-  let installation: Installation;
-  let operator: Operator;
+  const team = useTeam();
+  const { stateOf, runs, suspend } = team;
   let backups = 0;
   const backup = (): string => `rota_backup_${process.pid}_${backups}`;
 
   const submit = (name: string, gpus: number, options: Partial<JobOptions> = {}): Promise<void> =>
-    installation.view.apply(
-      job("team", name, { pool: "default", gpus, priorityClassName: "low", ...options }),
-    );
-  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
-  const runsIn = (name: string, attempt: number): Promise<unknown> =>
-    installation.view.until(`${name} to run in attempt ${attempt}`, async () => {
-      const { status } = await installation.view.job(`team/${name}`);
-      return status.state === "Running" && status.attempt === attempt;
-    });
-  const deleteJob = (name: string) => installation.view.client.delete(jobs, `team/${name}`);
-  const suspend = (name: string, value: boolean) =>
-    installation.view.client.patch(jobs, `team/${name}`, { spec: { suspend: value } });
+    team.submit(name, { gpus, ...options });
   const cordon = (node: string, unschedulable: boolean) =>
-    installation.view.client.patch(nodeType, node, { spec: { unschedulable } });
+    team.view.client.patch(nodeType, node, { spec: { unschedulable } });
   /** Lets the pods end, and removes what is left of them: only the Job can say that it has ended. */
   async function endWell(name: string): Promise<void> {
-    const { client } = installation.view;
-    const annotations = { "rota.dev/simulate-run-seconds": "0" };
-    await client.patch(podType, `team/${name}-1-0`, { metadata: { annotations } });
+    await team.annotate(`${name}-1-0`, { "rota.dev/simulate-run-seconds": "0" });
     await stateOf(name, "Succeeded");
-    await client.delete(podType, `team/${name}-1-0`);
+    await team.view.client.delete(podType, `team/${name}-1-0`);
   }
 
   /** Statements that nobody may be connected for. */
   async function administer(...statements: readonly string[]): Promise<void> {
     const admin = new Client({
-      connectionString: databaseUrl(installation.database.url, "postgres"),
+      connectionString: databaseUrl(team.database.url, "postgres"),
     });
     await admin.connect();
     try {
@@ -71,32 +45,32 @@ describe("restoring an old backup", () => {
       await admin.end();
     }
   }
-  const databaseName = (): string => new URL(installation.database.url).pathname.slice(1);
+  const databaseName = (): string => new URL(team.database.url).pathname.slice(1);
   const withoutOthers = (name: string): string =>
     `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}' AND pid <> pg_backend_pid()`;
 
   /** The operator is away for that: a copy of a database wants it for itself. */
   async function takeBackup(): Promise<void> {
-    await operator.stop();
+    await team.operator.stop();
     backups += 1;
     const name = databaseName();
     await administer(withoutOthers(name), `CREATE DATABASE ${backup()} TEMPLATE ${name}`);
-    operator = await installation.operate();
+    await team.operate();
   }
   async function restore(): Promise<void> {
-    await operator.stop();
+    await team.operator.stop();
     const name = databaseName();
     await administer(
       `DROP DATABASE ${name} WITH (FORCE)`,
       `CREATE DATABASE ${name} TEMPLATE ${backup()}`,
     );
-    operator = await installation.operate();
+    await team.operate();
   }
 
   const podsThere = async (): Promise<string[]> =>
-    (await installation.view.pods()).map(({ name, uid }) => `${name} ${uid}`).toSorted();
+    (await team.view.pods()).map(({ name, uid }) => `${name} ${uid}`).toSorted();
   async function rows(): Promise<Record<string, string>> {
-    const { rows: found } = await installation.database.pool.query<{
+    const { rows: found } = await team.database.pool.query<{
       name: string;
       status: string;
       attempt: number;
@@ -107,7 +81,7 @@ describe("restoring an old backup", () => {
   }
   /** What the row and the pods of the job are, once the rows say what they are expected to. */
   const rowsBecome = (expected: Readonly<Record<string, string>>): Promise<unknown> =>
-    installation.view
+    team.view
       .until("the database to say what the cluster says", async () => {
         const found = await rows();
         return Object.entries(expected).every(([name, words]) => found[name] === words);
@@ -118,28 +92,12 @@ describe("restoring an old backup", () => {
       });
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    for (const pool of pools) {
-      const count = pool === "swap" ? 2 : 1;
-      await cluster.addNodes({ count, gpus: 8, pool, namePrefix: `${pool}-` });
-      await view.apply(plan(`all-of-${pool}`, { owner, pool }));
-    }
-    await applyTeam(installation);
-    operator = await installation.operate();
-    await teamIsReady(installation);
-    await view.apply(commit);
+    for (const pool of pools) await team.pool(pool, { count: pool === "swap" ? 2 : 1 });
+    await team.view.apply(commit("first", { content: { rate: 1 }, tag: "v1" }));
   });
 
-  after(async () => {
-    const all = Array.from({ length: backups }, (_, at) => `rota_backup_${process.pid}_${at + 1}`);
-    const drops = all.map((name) => `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
-    await administer(...drops).catch(() => undefined);
-    await installation?.stop();
-  });
-
-  it("finds what has started, gone on and ended since; what runs runs on, and nothing is started twice", async () => {
-    const { view, database } = installation;
+  it("finds what started, went on and ended since", async () => {
+    const { view, database } = team;
     const gang = { parallelism: 2, spec: { configRef: { tag: "v1" } } };
     // As the backup knows them: running, or waiting.
     await submit("leaves", 6);
@@ -160,23 +118,23 @@ describe("restoring an old backup", () => {
     await takeBackup();
 
     // A job that waited runs, one runs in a later attempt, two have changed places.
-    await deleteJob("leaves");
+    await team.cancel("leaves");
     await stateOf("starts", "Running");
     await view.client.delete(podType, "team/again-1-0");
-    await runsIn("again", 2);
-    const [first = ""] = (await view.job("team/swaps-1")).status.nodes ?? [];
-    const [second = ""] = (await view.job("team/swaps-2")).status.nodes ?? [];
+    await runs("again", 2);
+    const [first = ""] = (await team.job("swaps-1")).status.nodes ?? [];
+    const [second = ""] = (await team.job("swaps-2")).status.nodes ?? [];
     for (const name of ["swaps-1", "swaps-2"]) {
       await suspend(name, true);
       await stateOf(name, "Suspended");
     }
     await cordon(first, true);
     await suspend("swaps-1", false);
-    await runsIn("swaps-1", 2);
+    await runs("swaps-1", 2);
     await cordon(first, false);
     await suspend("swaps-2", false);
-    await runsIn("swaps-2", 2);
-    expect((await view.job("team/swaps-1")).status.nodes).to.deep.equal([second]);
+    await runs("swaps-2", 2);
+    expect((await team.job("swaps-1")).status.nodes).to.deep.equal([second]);
     // One has ended, another has run and ended, one was evicted and waits.
     await endWell("ends");
     await suspend("passes", false);
@@ -191,7 +149,7 @@ describe("restoring an old backup", () => {
     await submit("waits", 8);
     await stateOf("waits", "Pending");
     const before = await podsThere();
-    const ended = (await view.job("team/ends")).status;
+    const ended = (await team.job("ends")).status;
     await restore();
 
     await rowsBecome({
@@ -208,8 +166,8 @@ describe("restoring an old backup", () => {
       waits: "pending 0",
     });
     expect(await podsThere(), "the same pods").to.deep.equal(before);
-    await checkInvariants(view, database.pool);
-    expect((await view.job("team/ends")).status).to.deep.include({
+    await team.checkInvariants();
+    expect((await team.job("ends")).status).to.deep.include({
       state: "Succeeded",
       finishedAt: ended.finishedAt,
       message: ended.message,
@@ -219,28 +177,24 @@ describe("restoring an old backup", () => {
     );
     expect(ends.map(({ at }) => at.round("second").toString())).to.deep.equal([ended.finishedAt]);
 
-    await deleteJob("new");
-    await deleteJob("starts");
-    await deleteJob("urgent");
+    await team.cancel("new");
+    await team.cancel("starts");
+    await team.cancel("urgent");
     await stateOf("waits", "Running");
-    await runsIn("victim", 2);
+    await runs("victim", 2);
     expect(await rows()).to.deep.include({ again: "running 2", "swaps-1": "running 2" });
   });
 
-  it("is noticed by an operator that works on meanwhile: nothing is started beside what runs", async () => {
-    const { database, view } = installation;
+  it("is noticed by a running operator, which starts nothing twice", async () => {
+    const { view } = team;
     const nodes = async (): Promise<string[]> =>
       (await view.client.list(nodeType))
         .filter(({ metadata }) => metadata.labels?.["rota.dev/pool"] === "under")
         .map(({ metadata }) => metadata.name ?? "");
-    await installation.cluster.addNodes({ count: 2, gpus: 8, pool: "under", namePrefix: "under-" });
-    await view.apply(plan("all-of-under", { owner, pool: "under" }));
+    await team.pool("under", { count: 2 });
     for (const node of await nodes()) await cordon(node, true);
     await submit("under-first", 8, { pool: "under" });
-    await view.until("under-first to say why it waits", async () => {
-      const { status } = await view.job("team/under-first");
-      return status.reason === "NoMatchingNode";
-    });
+    await team.reasonOf("under-first", "NoMatchingNode");
     await takeBackup();
     for (const node of await nodes()) await cordon(node, false);
     await stateOf("under-first", "Running");
@@ -256,12 +210,9 @@ describe("restoring an old backup", () => {
     await rowsBecome({ "under-first": "running 1", "under-late": "running 1" });
     expect(await podsThere(), "the same pods").to.deep.equal(before);
     await submit("under-next", 8, { pool: "under" });
-    await view.until("under-next to say why it waits", async () => {
-      const { status } = await view.job("team/under-next");
-      return status.reason === "InsufficientCapacity";
-    });
-    await deleteJob("under-first");
+    await team.reasonOf("under-next", "InsufficientCapacity");
+    await team.cancel("under-first");
     await stateOf("under-next", "Running");
-    await checkInvariants(view, database.pool);
+    await team.checkInvariants();
   });
 });

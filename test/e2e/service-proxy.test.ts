@@ -8,7 +8,7 @@ import { projectRoot } from "../../dev/local/paths.ts";
 import { runInNetworkNamespace, whyNoNetworkNamespace } from "../support/network-namespace.ts";
 
 describe("the HTTP API behind the API server's service proxy", function () {
-  it("knows who asks, whatever they prove it with", async function () {
+  it("identifies callers by every credential", async function () {
     const problem = whyNoNetworkNamespace();
     if (problem !== undefined) {
       console.warn(`skipped: ${problem}`);

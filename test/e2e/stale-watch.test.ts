@@ -4,43 +4,29 @@
  */
 import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
-import { jobs, podsOf } from "../../src/resources/types.ts";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  type JobOptions,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { jobs } from "../../src/resources/types.ts";
+import { type JobOptions } from "../support/installation.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
+import { podType, useTeam } from "../support/team.ts";
 import { startWatchProxy, type WatchProxy } from "../support/watch-proxy.ts";
 
-const podType = podsOf("nvidia.com/gpu");
 const alone = { ROTA_LEADER_ELECTION: "false" };
 /** The pod is there until the test removes it. */
 const stays = { "rota.dev/simulate-termination-seconds": "3600" };
 
 describe("an operator whose watches lag", function () {
-  let installation: Installation;
+  const team = useTeam({ operator: false });
+  const { stateOf } = team;
   let proxy: WatchProxy;
   let lagging: Operator;
 
   before(async () => {
-    installation = await startInstallation();
-    const { cluster } = installation;
-    await applyTeam(installation);
-    proxy = await startWatchProxy(cluster);
-    lagging = await installation.operate({ ...alone, KUBECONFIG: proxy.kubeconfig });
-    await teamIsReady(installation);
+    proxy = await startWatchProxy(team.cluster);
+    lagging = await team.operate({ ...alone, KUBECONFIG: proxy.kubeconfig });
+    await team.ready();
   });
 
   after(async () => {
-    await installation?.stop();
     await proxy?.close();
   });
 
@@ -50,33 +36,26 @@ describe("an operator whose watches lag", function () {
   });
 
   const submit = (pool: string, name: string, options: Partial<JobOptions> = {}): Promise<void> =>
-    installation.view.apply(
-      job("team", name, { pool, gpus: 8, priorityClassName: "low", ...options }),
-    );
-  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
+    team.submit(name, { pool, gpus: 8, ...options });
   const podOf = async (name: string) =>
-    (await installation.view.pods()).find((pod) => pod.name === `${name}-1-0`);
-  const makePool = async (pool: string): Promise<void> => {
-    await installation.view.apply(plan(`all-of-${pool}`, { owner, pool }));
-    await installation.cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
-  };
+    (await team.view.pods()).find((pod) => pod.name === `${name}-1-0`);
   /** A job that has a pod on all GPUs of its pool, of which the lagging operator has not heard. */
   async function startUnobserved(pool: string, name: string): Promise<string> {
-    await makePool(pool);
-    proxy.reservation("pods");
+    await team.pool(pool);
+    proxy.withhold("pods");
     await submit(pool, name, { annotations: stays });
-    await installation.view.until("the pod to run", async () => {
+    await team.view.until("the pod to run", async () => {
       return (await podOf(name))?.phase === "Running";
     });
     await stateOf(name, "Starting");
-    return (await installation.view.job(`team/${name}`)).uid;
+    return (await team.job(name)).uid;
   }
   /** Whoever waits for the space has been told so often that it is in use. */
   async function staysInUse(name: string, uid: string): Promise<void> {
     const question = new RegExp(`^GET /api/v1/namespaces/team/pods\\?.*${uid}`);
     const asked = proxy.count(question);
-    await installation.view.until("the operator to ask again and again", async () => {
-      const { rows } = await installation.database.pool.query<{ gpus: number }>(
+    await team.view.until("the operator to ask again and again", async () => {
+      const { rows } = await team.database.pool.query<{ gpus: number }>(
         "SELECT coalesce(sum(gpus), 0)::int AS gpus FROM allocations WHERE job_id = $1",
         [uid],
       );
@@ -87,34 +66,34 @@ describe("an operator whose watches lag", function () {
   }
   async function removePod(name: string): Promise<void> {
     const options = { gracePeriodSeconds: 0 };
-    await installation.view.client.delete(podType, `team/${name}-1-0`, options);
+    await team.view.client.delete(podType, `team/${name}-1-0`, options);
   }
 
-  it("keeps the space of a deleted job until its unseen pods have left", async () => {
+  it("keeps a deleted job's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("deleted", "deleted");
-    await installation.view.client.delete(jobs, "team/deleted");
+    await team.cancel("deleted");
     await submit("deleted", "next");
     await staysInUse("deleted", uid);
     await removePod("deleted");
     await stateOf("next", "Starting");
     proxy.release("pods");
     await stateOf("next", "Running");
-    await checkInvariants(installation.view, installation.database.pool);
+    await team.checkInvariants();
   });
 
-  it("keeps the space of an attempt that is ended until its unseen pods have left", async () => {
+  it("keeps an ending attempt's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("ended", "ended");
     await submit("ended", "follows");
-    await installation.view.client.patch(jobs, "team/ended", { spec: { suspend: true } });
+    await team.suspend("ended", true);
     await staysInUse("ended", uid);
     await removePod("ended");
     await stateOf("follows", "Starting");
     proxy.release("pods");
     await stateOf("follows", "Running");
-    await checkInvariants(installation.view, installation.database.pool);
+    await team.checkInvariants();
   });
 
-  it("keeps the space of a victim until its unseen pods have left", async () => {
+  it("keeps a victim's capacity until unseen pods leave", async () => {
     const uid = await startUnobserved("victim", "victim");
     await submit("victim", "urgent", { priorityClassName: "high" });
     await stateOf("urgent", "Reserved");
@@ -123,7 +102,7 @@ describe("an operator whose watches lag", function () {
     await stateOf("urgent", "Starting");
     proxy.release("pods");
     await stateOf("urgent", "Running");
-    await checkInvariants(installation.view, installation.database.pool);
+    await team.checkInvariants();
   });
 
   const reconciled = async (): Promise<number> =>
@@ -131,50 +110,50 @@ describe("an operator whose watches lag", function () {
       .filter(({ labels }) => labels["controller"] === "job" && labels["result"] === "done")
       .reduce((sum, { value }) => sum + value, 0);
   const statusesOf = async (name: string): Promise<string[]> => {
-    const { rows } = await installation.database.pool.query<{ status: string }>(
+    const { rows } = await team.database.pool.query<{ status: string }>(
       "SELECT DISTINCT to_status::text AS status FROM job_events WHERE name = $1 ORDER BY 1",
       [name],
     );
     return rows.map(({ status }) => status);
   };
 
-  it("does not take a gang for lost whose pods it has not seen, and another operator has", async () => {
-    await makePool("whole");
-    proxy.reservation("pods");
-    const other = await installation.operate(alone);
+  it("does not take a gang with unseen pods for lost", async () => {
+    await team.pool("whole");
+    proxy.withhold("pods");
+    const other = await team.operate(alone);
     await submit("whole", "whole", { parallelism: 2, gpus: 2 });
     await stateOf("whole", "Running");
     const before = await reconciled();
-    await installation.view.client.patch(jobs, "team/whole", {
+    await team.view.client.patch(jobs, "team/whole", {
       metadata: { annotations: { look: "again" } },
     });
-    await installation.view.until("the lagging operator to look at the job", async () => {
+    await team.view.until("the lagging operator to look at the job", async () => {
       return (await reconciled()) > before;
     });
     expect(await statusesOf("whole")).to.deep.equal(["pending", "running", "starting"]);
-    expect((await installation.view.job("team/whole")).status).to.include({
+    expect((await team.job("whole")).status).to.include({
       state: "Running",
       attempt: 1,
     });
     await other.stop();
     proxy.release("pods");
-    await checkInvariants(installation.view, installation.database.pool);
+    await team.checkInvariants();
   });
 
-  it("does not cancel a job of which it has not heard, and another operator has", async () => {
-    await makePool("unheard");
-    proxy.reservation("jobs");
-    const other = await installation.operate(alone);
+  it("does not cancel a job that it has not seen", async () => {
+    await team.pool("unheard");
+    proxy.withhold("jobs");
+    const other = await team.operate(alone);
     const before = await reconciled();
     await submit("unheard", "unheard");
     await stateOf("unheard", "Running");
-    await installation.view.until("the lagging operator to look at the job", async () => {
+    await team.view.until("the lagging operator to look at the job", async () => {
       return (await reconciled()) > before;
     });
     await other.stop();
     proxy.release("jobs");
     expect(await statusesOf("unheard")).to.deep.equal(["pending", "running", "starting"]);
     expect((await podOf("unheard"))?.phase).to.equal("Running");
-    await checkInvariants(installation.view, installation.database.pool);
+    await team.checkInvariants();
   });
 });

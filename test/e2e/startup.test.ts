@@ -41,7 +41,7 @@ users: [{ name: nowhere, user: {} }]
 contexts: [{ name: nowhere, context: { cluster: nowhere, user: nowhere } }]
 `;
 
-describe("an operator that cannot start says in one message what to change", function () {
+describe("an operator that cannot start", function () {
   let directory: string;
   let kubeconfig: string;
 
@@ -55,7 +55,7 @@ describe("an operator that cannot start says in one message what to change", fun
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it("without settings, or with wrong ones: all of them at once", async () => {
+  it("names all missing and wrong settings at once", async () => {
     const { status, output } = await runOperator({
       ROTA_TIME_ZONE: "Mars",
       ROTA_LOG_LEVEL: "loud",
@@ -68,7 +68,7 @@ describe("an operator that cannot start says in one message what to change", fun
     expect(output).to.match(/ROTA_LOG_LEVEL is error, warn, info, debug, not "loud"/);
   });
 
-  it("when a port is taken: which setting changes it", async () => {
+  it("names the setting of a port in use", async () => {
     const database = await createTestDatabase();
     const holder = createServer().listen(0, "127.0.0.1");
     await once(holder, "listening");
@@ -95,7 +95,7 @@ describe("an operator that cannot start says in one message what to change", fun
     }
   });
 
-  it("when the database is not there", async () => {
+  it("names an unreachable database", async () => {
     const { status, output } = await runOperator({
       KUBECONFIG: kubeconfig,
       DATABASE_URL: "postgres://someone:secret-word@127.0.0.1:1/rota",
@@ -106,7 +106,7 @@ describe("an operator that cannot start says in one message what to change", fun
     expect(output).not.to.match(/secret-word/);
   });
 
-  it("when the database lacks the extensions and the user may not create them", async () => {
+  it("names the extensions that the user may not create", async () => {
     const database = await createTestDatabase();
     const admin = new Client({ connectionString: database.url });
     await admin.connect();
@@ -130,7 +130,7 @@ describe("an operator that cannot start says in one message what to change", fun
     }
   });
 
-  it("when the cluster is not there, or KUBECONFIG names no file", async () => {
+  it("names an unreachable cluster, or a missing KUBECONFIG", async () => {
     const database = await createTestDatabase();
     try {
       const unreachable = await runOperator({ KUBECONFIG: kubeconfig, DATABASE_URL: database.url });

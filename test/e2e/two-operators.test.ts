@@ -1,37 +1,17 @@
 /** Two operators act at once, on purpose: locks and fences in the database keep them apart, not the lease. */
 import { expect } from "chai";
-import { checkInvariants } from "../support/invariants.ts";
-import {
-  applyTeam,
-  type Installation,
-  job,
-  owner,
-  plan,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
 import { watchInvariants } from "../support/sampler.ts";
+import { useTeam } from "../support/team.ts";
 
 const pools = ["left", "right"] as const;
 const perPool = 24;
 const alone = { ROTA_LEADER_ELECTION: "false" };
 
-describe("two operators that act at once", function () {
-  let installation: Installation;
+describe("two operators at once", function () {
+  const team = useTeam({ operator: false });
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    await applyTeam(installation);
-    for (const pool of pools) {
-      await view.apply(plan(`all-of-${pool}`, { owner, pool, quantity: 12 }));
-      await cluster.addNodes({ count: 2, gpus: 8, pool, namePrefix: `${pool}-` });
-    }
-  });
-
-  after(async () => {
-    await installation?.stop();
+    for (const pool of pools) await team.pool(pool, { count: 2, plan: { quantity: 12 } });
   });
 
   const names = pools.flatMap((pool) =>
@@ -40,46 +20,36 @@ describe("two operators that act at once", function () {
 
   async function submitAll(): Promise<void> {
     for (const { pool, index, name } of names) {
-      await installation.view.apply(
-        job("team", name, {
-          pool,
-          gpus: 1 + (index % 3),
-          parallelism: 1 + (index % 2),
-          priorityClassName: index % 4 === 3 ? "high" : "low",
-          annotations: {
-            "rota.dev/simulate-run-seconds": String(index % 3),
-            "rota.dev/simulate-termination-seconds": String(index % 2),
-          },
-        }),
-      );
+      await team.submit(name, {
+        pool,
+        gpus: 1 + (index % 3),
+        parallelism: 1 + (index % 2),
+        priorityClassName: index % 4 === 3 ? "high" : "low",
+        annotations: {
+          "rota.dev/simulate-run-seconds": String(index % 3),
+          "rota.dev/simulate-termination-seconds": String(index % 2),
+        },
+      });
     }
   }
 
-  it("start, evict, and end each job as one would, and one of them may be killed in the midst", async () => {
-    const { view, database } = installation;
-    const [first] = await Promise.all([installation.operate(alone), installation.operate(alone)]);
-    await teamIsReady(installation);
+  it("start, evict and end each job as one would", async () => {
+    const { view, database } = team;
+    const [first] = await Promise.all([team.operate(alone), team.operate(alone)]);
+    await team.ready();
     const sampler = watchInvariants(view, database.pool);
     // They hold all GPUs of a pool until somebody of high priority comes.
     for (const pool of pools)
-      await view.apply(
-        job("team", `${pool}-filler`, {
-          pool,
-          gpus: 4,
-          parallelism: 4,
-          priorityClassName: "low",
-        }),
-      );
-    await Promise.all(pools.map((pool) => teamJobIs(installation, `${pool}-filler`, "Running")));
+      await team.submit(`${pool}-filler`, { pool, gpus: 4, parallelism: 4 });
+    await Promise.all(pools.map((pool) => team.stateOf(`${pool}-filler`, "Running")));
     await submitAll();
     await first.kill();
-    await installation.operate(alone);
-    for (const pool of pools)
-      await view.remove(job("team", `${pool}-filler`, { pool, gpus: 4, parallelism: 4 }));
-    for (const { name } of names) await teamJobIs(installation, name, "Succeeded");
+    await team.operate(alone);
+    for (const pool of pools) await team.cancel(`${pool}-filler`);
+    for (const { name } of names) await team.stateOf(name, "Succeeded");
 
     expect(await sampler.stop(), "looks at the invariants").to.be.at.least(5);
-    await checkInvariants(view, database.pool);
+    await team.checkInvariants();
     const { rows } = await database.pool.query<{ name: string; failures: number }>(
       "SELECT name, failures FROM jobs WHERE failures > 0 OR status NOT IN ('succeeded', 'cancelled')",
     );

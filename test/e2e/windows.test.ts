@@ -1,110 +1,85 @@
-/** Plans whose windows close a minute ahead on the real clock: what evicts, what runs on, what waits. */
+/** Plans whose windows close on the real clock: what evicts, what runs on, what waits. */
 import { expect } from "chai";
 import { closes, closingSoon, type ClosingWindow } from "../support/closing-window.ts";
-import {
-  type Installation,
-  job,
-  plan,
-  priorityClass,
-  project,
-  startInstallation,
-  teamIsReady,
-  teamJobIs,
-} from "../support/installation.ts";
+import { owner, plan, priorityClass } from "../support/installation.ts";
+import { useTeam } from "../support/team.ts";
+import { eventsOf } from "../support/tenants.ts";
 
-/** What is set up before the close takes some seconds. */
-const minMilliseconds = 40_000;
+const graceSeconds = 4;
+const hourMilliseconds = 3_600_000;
+/** The plans' new windows are known before they close. */
+const minMilliseconds = 15_000;
+const pools = [
+  ["strict", "Evict"],
+  ["lenient", "Finish"],
+] as const;
 
-describe("windows on a real control plane", function () {
-  let installation: Installation;
+describe("time windows on a cluster", function () {
+  const team = useTeam({
+    objects: [priorityClass("lower", 5)],
+    operator: {
+      ROTA_WINDOW_WARNING_SECONDS: "7200",
+      ROTA_WINDOW_GRACE_SECONDS: String(graceSeconds),
+    },
+  });
+  const { submit, stateOf } = team;
   let soon: ClosingWindow;
 
   before(async () => {
-    installation = await startInstallation();
-    const { view, cluster } = installation;
-    for (const object of [
-      priorityClass("low", 10),
-      priorityClass("lower", 5),
-      project("team", { owner: { kind: "User", name: "pat" } }),
-    ]) {
-      await view.apply(object);
-    }
-    await installation.operate({
-      ROTA_WINDOW_WARNING_SECONDS: "7200",
-      ROTA_WINDOW_GRACE_SECONDS: "4",
-    });
-    await teamIsReady(installation);
-    const owner = { kind: "User", name: "pat" };
-    soon = closingSoon(minMilliseconds);
-    for (const [pool, onWindowClose] of [
-      ["strict", "Evict"],
-      ["lenient", "Finish"],
-    ] as const) {
-      await cluster.addNodes({ count: 1, gpus: 8, pool, namePrefix: `${pool}-` });
-      await view.apply(
-        plan(`plan-of-${pool}`, {
-          owner,
-          pool,
-          quantity: 8,
-          onWindowClose,
-          timeWindows: soon.windows,
-        }),
-      );
-    }
+    const { windows } = closingSoon(hourMilliseconds);
+    for (const [pool, onWindowClose] of pools)
+      await team.pool(pool, { plan: { quantity: 8, onWindowClose, timeWindows: windows } });
   });
 
-  after(async () => {
-    await installation?.stop();
-  });
-
-  const submit = (name: string, pool: string, gpus: number, options: object = {}) =>
-    installation.view.apply(
-      job("team", name, { pool, gpus, priorityClassName: "low", ...options }),
-    );
-  const stateOf = (name: string, ...states: string[]) => teamJobIs(installation, name, ...states);
-
-  it("warn, evict after the grace period, and keep out what was evicted; Finish lets jobs run on", async () => {
-    const { view, database } = installation;
-    await submit("evicted", "strict", 2, { parallelism: 2 });
-    await submit("finishing", "lenient", 4);
-    await submit("too-long", "strict", 1, { spec: { maxRuntime: "3h" } });
-    await submit("short", "strict", 1, {
+  it("warn, evict after the grace period, or let finish", async () => {
+    const { view, database } = team;
+    await submit("evicted", { pool: "strict", gpus: 2, parallelism: 2 });
+    await submit("finishing", { pool: "lenient", gpus: 4 });
+    await submit("too-long", { pool: "strict", spec: { maxRuntime: "3h" } });
+    await submit("short", {
+      pool: "strict",
       spec: { maxRuntime: "10s" },
       annotations: { "rota.dev/simulate-run-seconds": "5" },
     });
     await Promise.all([stateOf("evicted", "Running"), stateOf("finishing", "Running")]);
     await stateOf("short", "Running", "Succeeded");
-    const rejected = await view.until("the long job to say why it waits", async () => {
-      const found = await view.job("team/too-long");
-      return found.status.reason === "WindowTooShort" && found;
-    });
+    const rejected = await team.reasonOf("too-long", "WindowTooShort");
     expect(rejected.status.message).to.match(
-      /maxRuntime \(3 h\) exceeds the time left before plan plan-of-strict closes/,
+      /maxRuntime \(3 h\) exceeds the time left before plan all-of-strict closes/,
     );
 
     const warned = await view.until("the job to be warned", async () => {
-      const found = await view.job("team/evicted");
+      const found = await team.job("evicted");
       const condition = found.status.conditions?.find(({ type }) => type === "WindowClosing");
       return condition?.reason === "WindowClosesSoon" && condition;
     });
-    expect(warned.message).to.match(/^plan plan-of-strict closes \w{3} \d\d:\d\d and evicts/);
-    expect(Date.now(), "warned before the close").to.be.below(soon.closesAt);
+    expect(warned.message).to.match(/^plan all-of-strict closes \w{3} \d\d:\d\d and evicts/);
 
+    soon = closingSoon(minMilliseconds);
+    for (const [pool, onWindowClose] of pools) {
+      const spec = { owner, pool, quantity: 8, onWindowClose, timeWindows: soon.windows };
+      await view.apply(plan(`all-of-${pool}`, spec));
+    }
     await closes(soon);
     const { status } = await stateOf("evicted", "Evicted");
-    expect(Date.now(), "evicted after the grace period").to.be.at.least(soon.closesAt + 4000);
+    const { rows: evictions } = await database.pool.query<{ at: Temporal.Instant }>(
+      "SELECT at FROM job_events WHERE name = 'evicted' AND to_status = 'evicting'",
+    );
+    expect(evictions).to.have.lengthOf(1);
+    expect(evictions[0]?.at.epochMilliseconds, "evicted after the grace period").to.be.at.least(
+      soon.closesAt + graceSeconds * 1000,
+    );
     expect(status.attempt).to.equal(1);
-    const waiting = await view.until("the evicted job to say when its plan opens", async () => {
-      const found = await view.job("team/evicted");
-      return found.status.reason === "WindowClosed" && found;
-    });
+    const waiting = await team.reasonOf("evicted", "WindowClosed");
     expect(waiting.status.message).to.match(
-      /^evicted: plan plan-of-strict closed .*; plan plan-of-strict opens (next )?\w{3} \d\d:\d\d/,
+      /^plan all-of-strict opens (next )?\w{3} \d\d:\d\d.*\. Evicted because the window of a plan closed$/,
     );
     expect(waiting.status.conditions?.some(({ type }) => type === "WindowClosing")).to.equal(false);
 
-    const finishing = await stateOf("finishing", "Running");
-    expect(finishing.status).to.include({ borrowing: true, attempt: 1 });
+    const finishing = await team.until("finishing", "borrow", ({ status }) => {
+      return status.borrowing === true;
+    });
+    expect(finishing.status).to.include({ state: "Running", attempt: 1 });
     const { rows } = await database.pool.query(
       `SELECT preemptor_job_id, preemption.rule, victim, victim_attempt, victim.outcome, pods
        FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = preemption.id`,
@@ -125,27 +100,20 @@ describe("windows on a real control plane", function () {
     expect(
       Temporal.Instant.from(String(queue[0]?.queued_at).replace(" ", "T")).epochMilliseconds,
     ).to.equal(Date.parse(waiting.createdAt));
-    const events = (await view.client.raw(
-      "GET",
-      "/apis/events.k8s.io/v1/namespaces/team/events",
-    )) as { items: { reason: string; regarding: { name: string } }[] };
-    const reasons = events.items
-      .filter(({ regarding }) => regarding.name === "evicted")
-      .map(({ reason }) => reason);
-    expect(reasons).to.include.members(["WindowClosesSoon", "WindowClosed"]);
+    await view.until("the events of the close to be written", async () => {
+      const reasons = new Set((await eventsOf(view, "evicted")).map(({ reason }) => reason));
+      return reasons.has("WindowClosesSoon") && reasons.has("WindowClosed");
+    });
   });
 
-  it("start a job as a borrower under a closed plan with Finish, but not under one with Evict", async () => {
+  it("start borrowers after a close with Finish, not Evict", async () => {
     await closes(soon);
-    await submit("borrows", "lenient", 1);
+    await submit("borrows", { pool: "lenient" });
     const borrower = await stateOf("borrows", "Running");
     expect(borrower.status.borrowing).to.equal(true);
-    await submit("shut-out", "strict", 1);
-    const waiting = await installation.view.until("the job to say why it waits", async () => {
-      const found = await installation.view.job("team/shut-out");
-      return found.status.reason === "WindowClosed" && found;
-    });
-    expect(waiting.status.message).to.match(/^plan plan-of-strict opens /);
+    await submit("shut-out", { pool: "strict" });
+    const waiting = await team.reasonOf("shut-out", "WindowClosed");
+    expect(waiting.status.message).to.match(/^plan all-of-strict opens /);
     expect(waiting.status.state).to.equal("Pending");
   });
 });

@@ -109,7 +109,7 @@ describe("the certificate of the HTTP API", () => {
       { what, timeoutMs: 20_000 },
     );
 
-  it("is read again when its files have changed, and connections that are open go on", async () => {
+  it("is read again when changed, and keeps open connections", async () => {
     const early = client();
     const before = await ask(early);
     expect(before.fingerprint).to.equal(fingerprintOf(former));
@@ -130,7 +130,7 @@ describe("the certificate of the HTTP API", () => {
     expect(after.fingerprint).to.equal(fingerprintOf(former));
   });
 
-  it("stays while there is nothing to read, and is not taken for new without a change", async () => {
+  it("stays while nothing can be read, or nothing changed", async () => {
     rmSync(fileOf("tls.key"));
     const warnings = said("keeps its former").length;
     await later("a warning", () => said("keeps its former").length > warnings);
@@ -140,7 +140,7 @@ describe("the certificate of the HTTP API", () => {
     expect(said("has a new certificate")).to.have.lengthOf(1);
   });
 
-  it("that does not fit its key is refused at the start", async () => {
+  it("is refused when it does not fit its key", async () => {
     write({ cert: former.cert, key: renewed.key });
     const failing = api();
     const error = await rejection(Promise.resolve(failing.start?.(stopping.signal)));

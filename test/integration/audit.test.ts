@@ -69,7 +69,7 @@ async function plansOf(
   return plans.join("\n");
 }
 
-describe("audit", () => {
+describe("authorisation", () => {
   let database: TestDatabase;
   const pool = () => database.pool;
 
@@ -120,14 +120,14 @@ describe("audit", () => {
     return counts;
   }
 
-  it("asks as often for a deep and wide tree as for a small one: once", async () => {
+  it("asks once for a tree of any size", async () => {
     const small = await statementsOf("small", 3, 10);
     const large = await statementsOf("large", 30, 10_000);
     expect(large).to.deep.equal(small);
     expect(new Set(Object.values(small))).to.deep.equal(new Set([1]));
   });
 
-  describe("EXPLAIN", () => {
+  describe("the queries' plans", () => {
     before(async () => {
       await pool().query(`
         INSERT INTO nodes (name, uid, pool, schedulable, gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable)
@@ -163,7 +163,7 @@ describe("audit", () => {
       expect(plan).to.include("jobs_queue_idx").and.not.include("Sort").and.not.include("Seq Scan");
     });
 
-    it("claims per kind by the index that leads with project and kind", async () => {
+    it("claims by the index on project and signature", async () => {
       const plan = await plansOf(pool(), (db) => fetchNextJobs(db, { ...claim, perSignature: 8 }));
       expect(plan).to.include("jobs_queue_by_signature_idx").and.not.include("Seq Scan");
     });
@@ -190,7 +190,7 @@ describe("audit", () => {
         .and.not.include("Seq Scan on jobs");
     });
 
-    it("follows an admission and an end by primary keys, in a session that began on empty tables", async () => {
+    it("uses primary keys in a session begun on empty tables", async () => {
       const young = await createTestDatabase();
       await addNode(young.pool, "n1", 8);
       const first = await addJob(young.pool, await addProject(young.pool, "first"));

@@ -48,7 +48,7 @@ describe("configurations", () => {
       ...more,
     });
 
-  it("stores one blob and a hundred commits of one content from a hundred connections", async () => {
+  it("stores one blob for a hundred concurrent commits", async () => {
     const saved = await Promise.all(
       Array.from({ length: 100 }, (_, index) => save(`same-${index}`, '{"lr": 0.1, "a": [1]}')),
     );
@@ -117,7 +117,7 @@ describe("configurations", () => {
     ]);
   });
 
-  it("refuses taken tags and names, parents elsewhere, unknown projects and references", async () => {
+  it("refuses taken names and tags, and unknown references", async () => {
     await save("tagged", "1", { tag: "stable" });
     const elsewhere = await addProject(pool(), "elsewhere");
     expect(await codeOf(save("again", "2", { tag: "stable" }))).to.equal("TagTaken");
@@ -134,7 +134,7 @@ describe("configurations", () => {
     await save("own-tag", "3", { tag: "stable", projectId: elsewhere });
   });
 
-  it("keeps a deleted commit as history, and gives its name and tag free", async () => {
+  it("keeps a deleted commit's history, and frees its name", async () => {
     await save("left", '"left"', { tag: "moving" });
     await save("follower", '"follower"', { parent: "left" });
     const ref = { namespace: "configs", name: "left" };
@@ -153,7 +153,7 @@ describe("configurations", () => {
     expect(await rejection(back)).to.have.property("constraint", "config_commits_immutable");
   });
 
-  it("gives any JSON back as it was, from the text and from jsonb", async () => {
+  it("returns any JSON unchanged, from text and jsonb", async () => {
     const storable = fc.jsonValue({ maxDepth: 4 }).filter((value) => {
       const text = JSON.stringify(value);
       return (

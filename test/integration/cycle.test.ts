@@ -20,7 +20,7 @@ import { addJob, addNode, addProject, reserve } from "../support/fixtures.ts";
 const owner = { kind: "Group", name: "vision" } as const;
 const gpus = (count: number) => ({ gpus: count, cpuMillis: 1000, memoryBytes: 2 ** 30 });
 
-describe("cycle", () => {
+describe("a scheduling cycle", () => {
   let database: TestDatabase;
 
   beforeEach(async () => {
@@ -89,7 +89,7 @@ describe("cycle", () => {
     await addJob(pool, project, { name: "behind", ...strict });
   };
 
-  it("starts nobody on the strength of evictions that the API server does not allow", async () => {
+  it("starts nobody on evictions that the API server refuses", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve({ rejectedBy: "vision/guard", uses: [] }));
     const first = await runCycle(deps, "default", AbortSignal.timeout(10_000));
@@ -104,7 +104,7 @@ describe("cycle", () => {
     });
   });
 
-  it("tells at once who is inside the plan when a hold is given back", async () => {
+  it("reports quota at once when a reservation is released", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
     await addPlan(8);
@@ -131,7 +131,7 @@ describe("cycle", () => {
     ]);
   });
 
-  it("evicts no more of a budget's pods than it lets go together, though it lets each go", async () => {
+  it("evicts no more of a budget's pods than it allows", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
     await addPlan(8);
@@ -158,7 +158,7 @@ describe("cycle", () => {
     });
   });
 
-  it("evicts at a window's close no more of a budget's pods than it lets go together", async () => {
+  it("evicts at a close no more than a budget allows", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
     await addPlan(8, {
@@ -208,7 +208,7 @@ describe("cycle", () => {
     expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
   });
 
-  it("starts no held job past a plan that has shrunk, if it may not borrow", async () => {
+  it("starts no reserved job beyond a plan that has shrunk", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));
     for (let count = 0; count < 2; count += 1)
@@ -222,7 +222,7 @@ describe("cycle", () => {
     expect(rows).to.deep.equal([{ status: "pending", reason: "QuotaExceeded" }]);
   });
 
-  it("waits for the room of an attempt that is being ended, for a while, and evicts nobody meanwhile", async () => {
+  it("waits for an ending attempt's capacity, and evicts nobody", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
     await addPlan(24);
@@ -268,7 +268,7 @@ describe("cycle", () => {
     });
   });
 
-  it("tells the log of no preemption that it has not written", async () => {
+  it("reports no preemption that it has not written", async () => {
     await aFullPlan();
     const [project] = (await database.pool.query<{ id: string }>("SELECT id FROM projects")).rows;
     if (!project) throw new Error("no project");
@@ -285,7 +285,7 @@ describe("cycle", () => {
     expect(told).to.include("preemption decided");
   });
 
-  it("looks again at once when it gives a hold back, since the job is in the queue again", async () => {
+  it("runs again at once when it releases a reservation", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
@@ -299,7 +299,7 @@ describe("cycle", () => {
     );
   });
 
-  it("starts them when it does", async () => {
+  it("starts jobs whose evictions the API server allows", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));

@@ -22,7 +22,7 @@ const both = (pool: DatabasePool, first: string, second: string, meet: () => Pro
     await client.query("UPDATE counters SET value = value + 1 WHERE name = $1", [second]);
   });
 
-describe("migrations", () => {
+describe("database migrations", () => {
   let database: TestDatabase;
   before(async () => {
     database = await createEmptyDatabase();
@@ -62,7 +62,7 @@ describe("migrations", () => {
     await other.drop();
   });
 
-  it("say when nobody answers", async () => {
+  it("fail when no server answers", async () => {
     const error = await rejection(migrate("postgres://nobody@127.0.0.1:1/none"));
     expect(error.code).to.equal("DatabaseUnavailable");
   });
@@ -78,7 +78,7 @@ describe("the database", () => {
   });
   after(() => database.drop());
 
-  it("runs transactions again after serialisation failures until all have succeeded", async () => {
+  it("retries transactions after serialisation failures", async () => {
     const increment = () =>
       withTransaction(
         pool(),
@@ -95,7 +95,7 @@ describe("the database", () => {
     expect(rows[0].value).to.equal(10);
   });
 
-  it("gives up after the last attempt, with a name for it", async () => {
+  it("gives up after the last attempt, with a named error", async () => {
     let turns = 0;
     const fail = withTransaction(
       pool(),
@@ -109,7 +109,14 @@ describe("the database", () => {
     expect(turns).to.equal(3);
   });
 
-  it("solves deadlocks by running one again", async () => {
+  it("resolves deadlocks by a retry", async () => {
+    const values = async (): Promise<number[]> => {
+      const { rows } = await pool().query<{ value: number }>(
+        "SELECT value FROM counters WHERE name IN ('a', 'b') ORDER BY name",
+      );
+      return rows.map(({ value }) => value);
+    };
+    const before = await values();
     let here = 0;
     const everyone = Promise.withResolvers<void>();
     const meet = () => {
@@ -118,10 +125,12 @@ describe("the database", () => {
       return everyone.promise;
     };
     await Promise.all([both(pool(), "a", "b", meet), both(pool(), "b", "a", meet)]);
-    expect(here).to.equal(3); // one of them twice
+    // PostgreSQL ends one of them, or both where the two find the deadlock at once.
+    expect(here).to.be.at.least(3);
+    expect(await values()).to.deep.equal(before.map((value) => value + 2));
   });
 
-  it("does nothing half when the connection dies in any statement, and recovers", async () => {
+  it("does nothing half when the connection dies in a statement", async () => {
     const statements = 4;
     for (let dies = 0; dies < statements; dies += 1) {
       const work = withTransaction(pool(), async (client) => {
@@ -155,7 +164,7 @@ describe("the database", () => {
     await hasty.end();
   });
 
-  it("has an error for every constraint and a name of our choice for each", async () => {
+  it("has a named error for every constraint", async () => {
     const { rows } = await pool().query<{ name: string }>(`
       SELECT conname AS name FROM pg_constraint
       JOIN pg_class ON pg_class.oid = conrelid
@@ -193,7 +202,7 @@ describe("the database", () => {
     expect(rows.map(({ thing }) => thing)).to.deep.equal([]);
   });
 
-  it("has an index that begins with a column of each foreign key", async () => {
+  it("has an index for each foreign key", async () => {
     const { rows } = await pool().query<{ name: string }>(`
       SELECT conname AS name
       FROM pg_constraint AS key
@@ -205,7 +214,7 @@ describe("the database", () => {
     expect(rows.map(({ name }) => name)).to.deep.equal(["config_commits_author_fkey"]); // owners are never deleted
   });
 
-  it("keeps what it does not know as the cause", async () => {
+  it("keeps an unknown error as the cause", async () => {
     await addProject(pool(), "known");
     const error = mapDatabaseError(await rejection(pool().query("SELECT * FROM nowhere")));
     expect(error.code).to.equal("InternalError");

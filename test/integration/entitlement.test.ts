@@ -189,7 +189,7 @@ describe("borrowing marks", function () {
   const refresh = async (pool: string) =>
     (await refreshBorrowing(database.pool, pool, 3600, ["GPU"])).changedKeys;
 
-  it("are what a naive reading says, and stay it", async () => {
+  it("equal a naive reading, at once and later", async () => {
     await fc.assert(
       fc.asyncProperty(plans, jobs, async (granted, drawn) => {
         const pool = await newPool();
@@ -208,7 +208,7 @@ describe("borrowing marks", function () {
     );
   });
 
-  it("keep to the order of admission when pods take their time to start", async () => {
+  it("keep the order of admission while pods start", async () => {
     const pool = await newPool();
     await grant(pool, { owner: "ann", resourceType: "GPU", quantity: 4, open: true });
     const perPod = { gpus: 4, cpuMillis: 0, memoryBytes: 1 };

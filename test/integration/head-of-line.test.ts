@@ -34,7 +34,7 @@ interface Run extends JobRow {
   readonly endsAt: number;
 }
 
-describe("protection of the head, on a full cluster", function () {
+describe("the head reservation on a full cluster", function () {
   this.timeout(300_000);
   let database: TestDatabase;
   let time: VirtualTime;
@@ -115,7 +115,7 @@ describe("protection of the head, on a full cluster", function () {
     });
   };
 
-  it("starts it before the last of those that ran has ended, and keeps no more GPUs idle than it asks for", async () => {
+  it("starts the head, and idles no more than needed", async () => {
     const deps = dependencies();
     for (let round = 0; round * waitingSmalls <= nodes * gpusPerNode; round += 1) {
       await submitSmalls();

@@ -17,7 +17,7 @@ import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, rejection, reserve } from "../support/fixtures.ts";
 
-describe("what the database remembers of a job", () => {
+describe("a job's record", () => {
   let database: TestDatabase;
   let project: string;
   const db = () => database.pool;
@@ -35,7 +35,7 @@ describe("what the database remembers of a job", () => {
   };
   const avoidedBy = async (id: string) => (await readClaimedJobs(db(), [id]))[0]?.job.avoidNodes;
 
-  it("avoids nodes for a while: after a failed start, after a hold that expired", async () => {
+  it("avoids nodes after a failed start or expired reservation", async () => {
     const id = await addJob(db(), project);
     await avoidNodes(db(), id, ["n1"], 100);
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
@@ -57,7 +57,7 @@ describe("what the database remembers of a job", () => {
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
   });
 
-  it("keeps the first reason for which an attempt is ended, until it has ended", async () => {
+  it("keeps the first cause of an attempt's end", async () => {
     const id = await addJob(db(), project);
     await start(id);
     const fence = { id, attempt: 1 };
@@ -72,7 +72,7 @@ describe("what the database remembers of a job", () => {
     expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(25, 31);
   });
 
-  it("counts a pod that ended well once, and not for another attempt", async () => {
+  it("counts a succeeded pod once per attempt", async () => {
     const id = await addJob(db(), project);
     await start(id);
     await recordCompletions(db(), { id, attempt: 1 }, [0]);
@@ -96,7 +96,7 @@ describe("what the database remembers of a job", () => {
       BEGIN; SET LOCAL session_replication_role = replica;
       UPDATE job_events SET at = at - interval '30 days' WHERE job_id = '${id}'; COMMIT`);
 
-  it("forgets history only when asked to, only what is old, and only of jobs whose rows are gone", async () => {
+  it("prunes only old history of pruned jobs, and on request", async () => {
     const [old, kept, young] = [await ended("old"), await ended("kept"), await ended("young")];
     await age(old);
     await age(kept);
@@ -111,7 +111,7 @@ describe("what the database remembers of a job", () => {
     expect(byHand.message).to.match(/history/);
   });
 
-  it("forgets rows of jobs that ended long ago, not their history", async () => {
+  it("prunes rows of jobs that ended, not their history", async () => {
     const id = await ended("done");
     expect(await forgetJobs(db(), daysAgo(1), 100)).to.equal(0);
     expect(await forgetJobs(db(), daysAgo(-1), 100)).to.equal(1);

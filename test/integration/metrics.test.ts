@@ -47,7 +47,7 @@ describe("metrics of the state", () => {
     return text;
   };
 
-  it("counts jobs, capacity and usage by top-level project", async () => {
+  it("count jobs, capacity and usage by top-level project", async () => {
     const text = await scrape(true);
     expect(text).to.include('rota_jobs{pool="default",state="pending",priority_class="high"} 2');
     expect(text).to.include('rota_queue_oldest_job_age_seconds{pool="default"} 300');
@@ -61,18 +61,18 @@ describe("metrics of the state", () => {
     expect(text).to.match(/rota_state_read_success 1/);
   });
 
-  it("shows no state where another operator leads", async () => {
+  it("are absent where another operator leads", async () => {
     const text = await scrape(false);
     expect(text).not.to.match(/^rota_[a-z_]+(\{.*\})? /m);
   });
 
-  it("says that the state could not be read, and shows none", async () => {
+  it("report that the state could not be read", async () => {
     const text = await scrape(true, "postgres://nobody@127.0.0.1:1/none");
     expect(text).to.match(/^rota_state_read_success 0$/m);
     expect(text).not.to.match(/^rota_jobs\{/m);
   });
 
-  it("knows when the first Evict window closes, across Sunday midnight", async () => {
+  it("include the next Evict close, across Sunday midnight", async () => {
     const { pool } = database;
     const owner = { kind: "Group" as const, name: "night-shift" };
     const common = { owner, quantity: 4, onWindowClose: "Evict" as const, generation: 1 };
@@ -102,7 +102,7 @@ describe("metrics of the state", () => {
     expect(cpu?.evictCloseSeconds).to.equal(null);
   });
 
-  it("tells the time and the error of each statement, pooled or in a transaction", async () => {
+  it("measure the time and error of each statement", async () => {
     const seen: [string, string | undefined][] = [];
     const pool = createPool(database.url, {
       onStatement: (statement, seconds, error) => {

@@ -25,7 +25,7 @@ describe("the mirrors", () => {
   const admit = (id: string, attempt: number, node: string) =>
     admitJobs(database.pool, [{ id, attempt, borrowing: false, placements: [{ node, pods: 1 }] }]);
 
-  it("a node is written only when it changed, and tells the pool that it left", async () => {
+  it("write a node only when it changed", async () => {
     const node = {
       name: "moving",
       uid: randomUUID(),
@@ -45,7 +45,7 @@ describe("the mirrors", () => {
     });
   });
 
-  it("a node that shrinks or fills up keeps what is committed, and commits no more", async () => {
+  it("keep what a shrunk node has committed", async () => {
     await addNode(database.pool, "shrinking", 4);
     const ids = [await addJob(database.pool, project), await addJob(database.pool, project)];
     const [first = "", second = ""] = ids;
@@ -66,7 +66,7 @@ describe("the mirrors", () => {
     for (const id of ids) await cancelJob(database.pool, { id, reason: "Deleted", message: "" });
   });
 
-  it("a class made anew is followed by the jobs that wait with it, and by no others", async () => {
+  it("apply a recreated class to the jobs that wait", async () => {
     await addNode(database.pool, "ranked", 4);
     const old = { priorityClass: "shifting", priority: 10, preempts: true };
     const waiting = await addJob(database.pool, project, { ...old, name: "waiting" });
@@ -89,7 +89,7 @@ describe("the mirrors", () => {
       await cancelJob(database.pool, { id, reason: "Deleted", message: "" });
   });
 
-  it("a job is read with the nodes that reach its storages, as the project has them at that time", async () => {
+  it("read a job with the nodes that reach its storages", async () => {
     const terms = (zone: string) => [
       { matchExpressions: [{ key: "zone", operator: "In", values: [zone] }] },
     ];

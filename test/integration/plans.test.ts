@@ -64,7 +64,7 @@ describe("resource plans", () => {
       ({ plan, start, end }) => `${plan} ${start}-${end}`,
     );
 
-  it("wakes its pool at the next edge of a window, and a pool without windows never", async () => {
+  it("wakes its pool at the next edge of a window", async () => {
     const windows = [windowOf("Mon", "08:00", "20:00")];
     await replacePlan(pool(), plan("edges", "office-hours", windows, { pool: "edges" }));
     await replacePlan(pool(), plan("edges", "always", undefined, { pool: "always-open" }));
@@ -75,7 +75,7 @@ describe("resource plans", () => {
     expect(await secondsToNextWakeUp(pool(), "always-open", 0)).to.equal(undefined);
   });
 
-  it("says when it opens: next week's time as such, and not a window's second half after Sunday", async () => {
+  it("tells when it opens, across Sunday too", async () => {
     const opensAt = async (owner: string, local: string): Promise<string | undefined> => {
       const ownerId = await ensureOwner(pool(), "Group", owner);
       const second = secondOfWeek(at(local), berlin);
@@ -92,7 +92,7 @@ describe("resource plans", () => {
     expect(await opensAt("late", "2026-06-01T05:00")).to.equal("plan late opens Sun 22:00");
   });
 
-  it("names the colliding plan and its window, and leaves the accepted version in force", async () => {
+  it("names the overlapping plan, and keeps the accepted version", async () => {
     await replacePlan(
       pool(),
       plan("vision", "vision-weekdays", [{ days: days.slice(0, 5), start: "08:00", end: "18:00" }]),
@@ -180,7 +180,7 @@ describe("resource plans", () => {
     ]);
   });
 
-  it("ignores an older generation, and replaces an earlier plan of the same name", async () => {
+  it("ignores an older generation", async () => {
     const first = plan("gen", "gen", [windowOf("Mon", "08:00", "09:00")], { generation: 5 });
     await replacePlan(pool(), first);
     expect(await replacePlan(pool(), { ...first, generation: 4, windows: undefined })).to.equal(
@@ -202,7 +202,7 @@ describe("resource plans", () => {
     expect(await week("gen")).to.deep.equal([]);
   });
 
-  it("shows what many plans have in force and what is used, a job once under its owner", async () => {
+  it("shows plans in force and usage, each job once", async () => {
     const { owner } = scope("twice");
     const top = await addProject(pool(), "twice", { owner });
     const leaf = await addProject(pool(), "twice-leaf", { parent: "twice", owner });
@@ -257,7 +257,7 @@ describe("resource plans", () => {
     ).to.equal("InvalidWindow");
   });
 
-  it("follows the wall clock over midnight, Sunday's end and both changes of time", async () => {
+  it("follows the wall clock over midnight, Sunday and daylight saving", async () => {
     await replacePlan(
       pool(),
       plan("clock", "clock", [{ days: ["Sat", "Sun"], start: "22:00", end: "02:30" }]),

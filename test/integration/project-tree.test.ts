@@ -75,7 +75,7 @@ describe("the project tree", () => {
     return rows[0].wrong;
   }
 
-  it("agrees with a brute-force tree over random creations, moves and deletions", async () => {
+  it("agrees with a naive tree over random changes (model)", async () => {
     const operation = fc.record({
       kind: fc.constantFrom("add", "add", "move", "remove"),
       subject: fc.nat(30),
@@ -145,7 +145,7 @@ describe("the project tree", () => {
     if (!cycle) tree.parents.set(name, parent);
   }
 
-  it("keeps every path equal to its parent chain while moves and inserts race", async () => {
+  it("keeps every path while moves and inserts race", async () => {
     await pool().query("TRUNCATE projects CASCADE");
     const names = ["r-0", "r-1", "r-2", "r-3", "r-4", "r-5"];
     const ids = await Promise.all(names.map((name) => addProject(pool(), name)));
@@ -196,7 +196,7 @@ describe("the project tree", () => {
     client.release();
   });
 
-  it("inherits roles, owner, borrowing and priority classes down the tree", async () => {
+  it("passes roles, owner, borrowing and classes down", async () => {
     const root = await addProject(pool(), "lab", {
       owner: { kind: "Group", name: "lab-owners" },
       borrowing: "Deny",
@@ -229,7 +229,7 @@ describe("the project tree", () => {
     expect(await roleOf(pool(), leaf, { user: "ann", groups: [] })).to.equal("viewer");
   });
 
-  it("shows many projects in one read, as each is by itself", async () => {
+  it("shows many projects in one read", async () => {
     const owner = { kind: "Group" as const, name: "views-owners" };
     const root = await addProject(pool(), "views", {
       owner,
@@ -279,7 +279,7 @@ describe("the project tree", () => {
     ]);
   });
 
-  it("forgets projects that left unseen, but none that a job or a present one needs", async () => {
+  it("prunes absent projects that nothing needs", async () => {
     const [gone, below, present, above, busy] = [
       await addProject(pool(), "left"),
       await addProject(pool(), "left-below", { parent: "left" }),
@@ -301,7 +301,7 @@ describe("the project tree", () => {
     expect([...left.keys()]).to.have.members([present, above, busy, kept]);
   });
 
-  it("says what a deletion waits for, and keeps the history of ended jobs", async () => {
+  it("names what a deletion waits for, and keeps history", async () => {
     const id = await addProject(pool(), "busy");
     const child = await addProject(pool(), "busy-child", { parent: "busy" });
     const job = await addJob(pool(), id, { name: "train", parallelism: 2 });
@@ -370,7 +370,7 @@ describe("the project tree", () => {
     expect(await projectOfNamespace(pool(), "store")).to.equal(undefined);
   });
 
-  it("makes one owner however many ask, and keeps users and groups apart", async () => {
+  it("makes one owner under concurrency, users apart from groups", async () => {
     const names = ["x", "y", "z"];
     const asks = Array.from({ length: 30 }, (_, index) => {
       const order = index % 2 === 0 ? names : names.toReversed();

@@ -75,7 +75,7 @@ describe("the queue", () => {
     return rows.map((event) => `${event.from_status ?? ""}>${event.to_status}#${event.attempt}`);
   }
 
-  it("takes a job from the queue to its end, with allocations and history in step", async () => {
+  it("takes a job from the queue to its end", async () => {
     await addNode(pool(), "life", 8);
     const id = await addJob(pool(), project, {
       parallelism: 2,
@@ -138,7 +138,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("refuses every transition that is not in the table, and attempts that do not count up", async () => {
+  it("refuses every transition that is not in the table", async () => {
     const id = await addJob(pool(), project);
     const rejected = async (assignment: string) => {
       const error = await rejection(
@@ -166,7 +166,7 @@ describe("the queue", () => {
     );
   });
 
-  it("refuses allocations without a live job, and keeps those of live jobs", async () => {
+  it("refuses allocations without a live job", async () => {
     await addNode(pool(), "bare", 8);
     const id = await addJob(pool(), project);
     const insert = "INSERT INTO allocations VALUES ($1, $2, 'bare', 1, 1, 1000, 1073741824)";
@@ -188,7 +188,7 @@ describe("the queue", () => {
     expect(await committed("bare")).to.equal(0);
   });
 
-  it("refuses a start that does not place the whole gang, and a placement that changes later", async () => {
+  it("refuses a start that does not place the whole gang", async () => {
     await addNode(pool(), "left", 8);
     await addNode(pool(), "right", 8);
     const id = await addJob(pool(), project, { parallelism: 3 });
@@ -221,7 +221,7 @@ describe("the queue", () => {
     expect([await committed("left"), await committed("right")]).to.deep.equal([0, 0]);
   });
 
-  it("allocates for each job of a statement what that job asks, and frees only what ends", async () => {
+  it("allocates and frees per job of a statement", async () => {
     await addNode(pool(), "shared", 8);
     const large = await addJob(pool(), project, {
       parallelism: 2,
@@ -250,7 +250,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id: large, reason: "Deleted", message: "" });
   });
 
-  it("fixes what a job is", async () => {
+  it("keeps a job's identity and demand immutable", async () => {
     const id = await addJob(pool(), project);
     for (const assignment of [
       "id = gen_random_uuid()",
@@ -301,7 +301,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id: free, reason: "Deleted", message: "" });
   });
 
-  it("keeps commitments and holds from changes by hand", async () => {
+  it("protects commitments and reservations from changes by hand", async () => {
     await addNode(pool(), "derived", 8);
     for (const column of ["gpus", "cpu_millis", "memory_bytes", "pods"]) {
       const change = pool().query(
@@ -332,7 +332,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("commits no more than a node has, from many connections at once", async () => {
+  it("commits no more than a node has, under concurrency", async () => {
     const otherUsage = { gpus: 3, cpuMillis: 0, memoryBytes: 0, pods: 1 };
     await addNode(pool(), "small", 8, "default", { otherUsage });
     const ids = await Promise.all(Array.from({ length: 12 }, () => addJob(pool(), project)));
@@ -361,7 +361,7 @@ describe("the queue", () => {
     for (const id of ids) await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("spares a victim nobody needs the room of, which may then be evicted in the same attempt", async () => {
+  it("spares a victim whose capacity is not needed", async () => {
     await addNode(pool(), "wanted", 1);
     const victim = await addJob(pool(), project);
     const preemptor = await addJob(pool(), project, { priority: 10, preempts: true });
@@ -424,7 +424,7 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("spares a victim of a window's close, which nobody needs the room of", async () => {
+  it("spares a victim of a close that nobody needs", async () => {
     await addNode(pool(), "closing", 1);
     const victim = await addJob(pool(), project);
     await start(victim, 0, "closing");
@@ -439,7 +439,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id: victim, reason: "Deleted", message: "" });
   });
 
-  it("evicts, holds and writes the preemption log together, or not at all", async () => {
+  it("evicts, reserves and logs together, or not at all", async () => {
     await addNode(pool(), "busy", 1);
     const victim = await addJob(pool(), project);
     const preemptor = await addJob(pool(), project, { priority: 10, preempts: true });
@@ -492,7 +492,7 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("gives a hold back to what the job was, and when its node leaves", async () => {
+  it("releases a reservation, also when its node leaves", async () => {
     await addNode(pool(), "kept", 4);
     const id = await addJob(pool(), project);
     const reservation = {
@@ -565,7 +565,7 @@ describe("the queue", () => {
     await cancelJob(pool(), { id: running.id, reason: "Deleted", message: "" });
   });
 
-  it("claims in order, without the suspended, the backing off and other pools", async () => {
+  it("claims in order, without suspended and backing-off jobs", async () => {
     const late = await addJob(pool(), project, { queuedAt: monday.add({ seconds: 1 }) });
     const early = await addJob(pool(), project);
     const urgent = await addJob(pool(), project, {
@@ -592,7 +592,7 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("shows the jobs of other projects behind any number of one project's", async () => {
+  it("shows other projects' jobs behind any number of one's", async () => {
     const other = await addProject(database.pool, "other-team");
     const blocked = await Promise.all(
       Array.from({ length: 40 }, () => addJob(pool(), project, { priority: 9 })),
@@ -607,7 +607,7 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("shows the first of every kind behind any number of another kind's, and says where more of a kind wait", async () => {
+  it("shows the first of every signature, and where more wait", async () => {
     const cpuOnly = { gpus: 0, cpuMillis: 500, memoryBytes: 1 };
     const blocked = await Promise.all(
       Array.from({ length: 120 }, () => addJob(pool(), project, { priority: 9 })),
@@ -635,7 +635,7 @@ describe("the queue", () => {
       await cancelJob(pool(), { id, reason: "Deleted", message: "" });
   });
 
-  it("lets parallel workers take every job once, and loses none when workers are killed", async () => {
+  it("lets parallel workers take every job once", async () => {
     await addNode(pool(), "mill", 1_000_000, "mill");
     await pool().query(
       "UPDATE nodes SET pods_allocatable = 100000, cpu_millis_allocatable = 1e12, memory_bytes_allocatable = 1e15 WHERE name = 'mill'",
@@ -695,7 +695,7 @@ describe("the queue", () => {
     expect(await committed("mill")).to.equal(0);
   });
 
-  it("does nothing half when the connection dies inside a trigger of the statement", async () => {
+  it("does nothing half when the connection dies in a trigger", async () => {
     await addNode(pool(), "awaited", 8);
     const id = await addJob(pool(), project);
     const before = await history(id);

@@ -34,7 +34,7 @@ const access = (visible: readonly string[] | null): AccessPort => ({
   namespacesFor: () => Promise.resolve(visible),
 });
 
-describe("reports", () => {
+describe("database reports", () => {
   let database: TestDatabase;
   const owner = { kind: "User", name: "pat" } as const;
   let team = "";
@@ -95,7 +95,7 @@ describe("reports", () => {
   });
   after(() => database.drop());
 
-  it("give places in the queue that hold whoever looks, page by page", async () => {
+  it("give stable queue positions, page by page", async () => {
     const { pool } = database;
     const all = await allPages<QueueRow, QueueKey>((request) =>
       queuePage(pool, { ...request, namespaces: null }),
@@ -119,7 +119,7 @@ describe("reports", () => {
     expect(await queuePosition(pool, idOf.get("runs-1") ?? "")).to.equal(undefined);
   });
 
-  it("read the queue in the order of its index, without a sort", async () => {
+  it("read the queue by its index, without a sort", async () => {
     const client = await database.pool.connect();
     try {
       await client.query(
@@ -212,7 +212,7 @@ describe("reports", () => {
     expect(red.rows.map(({ node }) => node)).to.deep.equal(["red-1"]);
   });
 
-  describe("why", () => {
+  describe("the explanation of a waiting job", () => {
     const ask = (namespace: string, name: string, visible: readonly string[] | null = null) => {
       const context: ApiContext = {
         db: database.pool,
@@ -228,7 +228,7 @@ describe("reports", () => {
       return why(context)(question);
     };
 
-    it("shows the eviction that the next decision would make, and makes none", async () => {
+    it("shows the next decision's eviction, and makes none", async () => {
       const history = async () =>
         (await database.pool.query("SELECT count(*)::int AS count FROM job_events")).rows;
       const before = await history();
@@ -267,7 +267,7 @@ describe("reports", () => {
       expect(error.message).to.contain("read-only transaction");
     });
 
-    it("names no job of a project that the caller may not see", async () => {
+    it("names no job that the caller may not see", async () => {
       const answer = await ask("team", "waits-7", ["team"]);
       expect(answer.candidates.items.map(({ job }) => job)).to.include(null);
       expect(answer.verdict?.message).to.match(/1 job: a job of another project \(borrowing/);
@@ -276,7 +276,7 @@ describe("reports", () => {
       expect(whole.verdict?.message).to.contain("1 job: other/runs-2 (borrowing");
     });
 
-    it("looks at a job that is too far back for a cycle, and says so", async () => {
+    it("examines a job that is beyond a cycle's limit", async () => {
       const context: ApiContext = {
         db: database.pool,
         access: access(null),

@@ -44,7 +44,7 @@ describe("a job that the database knows as it was before", () => {
   afterEach(() => cancelJob(pool(), { id, reason: "Deleted", message: "" }));
   const waiting = () => ({ id, status: "pending", attempt: 0 });
 
-  it("is taken over where it runs now, in its attempt, with its allocations and their time", async () => {
+  it("is adopted in its attempt, with allocations and times", async () => {
     expect(await restoreJob(pool(), waiting(), running)).to.equal(true);
     expect(await committed("restored")).to.equal(2);
     expect((await eventsOf(id)).at(-1)).to.equal(`running 4 ${since.toString()}`);
@@ -68,7 +68,7 @@ describe("a job that the database knows as it was before", () => {
     expect((await eventsOf(id)).length).to.equal(1);
   });
 
-  it("counts attempts on without a start, and ends what has ended, when it did", async () => {
+  it("advances without a start, and ends with its own time", async () => {
     await restoreJob(pool(), waiting(), pending);
     const finished = { ...pending, status: "succeeded", finishedAt: since } as const;
     await restoreJob(pool(), { id, status: "pending", attempt: 4 }, finished);
@@ -77,7 +77,7 @@ describe("a job that the database knows as it was before", () => {
     expect((await eventsOf(id)).at(-1)).to.equal(`succeeded 4 ${since.toString()}`);
   });
 
-  it("refuses to go back, to wake what has ended, and to be live in two attempts", async () => {
+  it("cannot go back, return from its end, or run twice", async () => {
     await restoreJob(pool(), waiting(), running);
     const live = { id, status: "running", attempt: 4 };
     const rejected = [
@@ -100,7 +100,7 @@ describe("a job that the database knows as it was before", () => {
     await cancelJob(pool(), { id: other, reason: "Deleted", message: "" });
   });
 
-  it("tells which jobs lag behind what the cluster knows of them", async () => {
+  it("is found by comparing rows with the cluster", async () => {
     const lags = async (attempt: number, stage: KnownJob["stage"]): Promise<boolean> =>
       (await laggingJobs(pool(), [{ id, attempt, stage }])).length === 1;
     expect(await lags(0, "waiting"), "as it is").to.equal(false);

@@ -9,7 +9,7 @@ const usualSeed = 7;
 const seed = Number(process.env["SIMULATION_SEED"] ?? usualSeed);
 const days = Number(process.env["SIMULATION_DAYS"] ?? 0.65);
 
-describe("days of a simulated cluster", function () {
+describe("a simulated cluster", function () {
   // A step needs several cycles and checks, and there are hundreds.
   this.timeout(600_000);
   let database: TestDatabase;
@@ -43,7 +43,7 @@ describe("days of a simulated cluster", function () {
     if (seed === usualSeed) expect(report.preemptions).to.be.at.least(25);
   });
 
-  it("keeps them also where victims that a budget holds up run on when nobody needs their room", async () => {
+  it("keeps every invariant where budgets protect victims", async () => {
     const simulation = { time, seed: 5, days: 0.25, jobsPerDay: 200, timeZone: "Europe/Berlin" };
     const report = await new Simulation({ ...simulation, spares: true }).run();
     expect(report.spared).to.be.at.least(1);

@@ -291,7 +291,7 @@ function boundOn(node: NodeSnapshot, request: VictimRequest, live: readonly Live
   };
 }
 
-describe("victim finder, against brute force", () => {
+describe("the victim finder", () => {
   let database: TestDatabase;
   before(async () => {
     database = await createTestDatabase();
@@ -330,13 +330,13 @@ describe("victim finder, against brute force", () => {
   it("proposes what makes the optimum for a single pod", () =>
     judgeAll(1, propertyRuns(1000), DEFAULT_LIMITS, minPercent));
 
-  it("proposes what makes sufficient, inclusion-minimal sets for gangs, not worse than greed", () =>
+  it("proposes sufficient, inclusion-minimal sets for gangs", () =>
     judgeAll(4, propertyRuns(1000), DEFAULT_LIMITS, minPercentOfGangs));
 
   it("never proposes too little, however tight its limits", () =>
     judgeAll(4, propertyRuns(1000), TIGHT, minPercentOfGangs));
 
-  it("proposes for several jobs at once what it proposes for each alone", () =>
+  it("proposes for several jobs what it proposes for each", () =>
     tryAll(scenarios(3), propertyRuns(300), async (client, { snapshot }) => {
       const [request] = decide(snapshot).requests;
       if (!request) return;
@@ -355,7 +355,7 @@ describe("victim finder, against brute force", () => {
       }
     }));
 
-  it("sees the room that the decision took before it was written", async () => {
+  it("counts capacity that the same decision has taken", async () => {
     const reached = new Reached<"asked" | "preemption">();
     await tryAll(scenarios(2), propertyRuns(1000), async (client, { snapshot, live }) => {
       const job = jobOf({ snapshot, live });
@@ -388,7 +388,7 @@ describe("victim finder, against brute force", () => {
     return verdict;
   };
 
-  it("does not count as missing what is not asked for, where a node has lost it", async () => {
+  it("ignores a resource that is not requested", async () => {
     const live = [
       aLiveJob("gpus", [{ node: "n0", pods: 1 }], { perPod: resources(2, 1, 1), priority: 999 }),
       aLiveJob("cores", [{ node: "n0", pods: 1 }], { perPod: resources(0, 6, 1) }),
@@ -401,7 +401,7 @@ describe("victim finder, against brute force", () => {
     expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
   });
 
-  it("lets the decision name a budget that is in the way together with jobs that are not", async () => {
+  it("lets the decision name a budget among the obstacles", async () => {
     const live = [
       aLiveJob("guarded", [{ node: "n0", pods: 1 }], {
         perPod: resources(4, 0, 1),
@@ -415,7 +415,7 @@ describe("victim finder, against brute force", () => {
     expect(await verdictOn({ snapshot, live })).to.include({ reason: "BlockedByDisruptionBudget" });
   });
 
-  it("sees a node whose GPUs, which nobody asks for, others use past what it has", async () => {
+  it("accepts a node overcommitted in GPUs that nobody requests", async () => {
     const live = [aLiveJob("l", [{ node: "n0", pods: 1 }], { perPod: resources(0, 16, 1) })];
     const node = aNode("n0", {
       allocatable: resources(1, 16, 12),
@@ -426,7 +426,7 @@ describe("victim finder, against brute force", () => {
     expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
   });
 
-  it("never misses the node where the fewest pods can be enough, however tight its limits", () =>
+  it("never misses the node with the fewest pods", () =>
     tryAll(scenarios(1), propertyRuns(1000), async (client, { snapshot, live }) => {
       const [request] = decide(snapshot).requests;
       if (!request) return;
@@ -440,7 +440,7 @@ describe("victim finder, against brute force", () => {
       expect(best.some(({ jobs }) => jobs.every(({ id }) => ids.has(id)))).to.equal(true);
     }));
 
-  it("looks further when neither the nearest node nor the one with the largest pod is as good as their bound", async () => {
+  it("looks further when the first nodes miss their bounds", async () => {
     const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
     const on = (node: string) => ({ node, pods: 1 });
     const live = [
@@ -458,7 +458,7 @@ describe("victim finder, against brute force", () => {
     expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
   });
 
-  it("does not hide borrowers that may go behind jobs that only a relieved quota would let go", async () => {
+  it("does not hide borrowers behind jobs within quota", async () => {
     const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
     const live = [
       aLiveJob("inside", [{ node: "n0", pods: 1 }], pod(2)),
@@ -489,7 +489,7 @@ describe("victim finder, against brute force", () => {
     GPUs: (amount: number) => resources(amount, 0, 1),
     CPUs: (amount: number) => resources(0, amount, 1),
   })) {
-    it(`finds the one large pod that is enough behind nearer nodes, where ${what} are short`, async () => {
+    it(`finds one large pod behind nearer nodes short of ${what}`, async () => {
       const live = withLargePodAway((amount) => ({ perPod: of(amount) }));
       const nodes = ["n0", "n1", "n2"].map((name) =>
         aNode(name, { allocatable: resources(8, 8, 9) }),
@@ -502,7 +502,7 @@ describe("victim finder, against brute force", () => {
     });
   }
 
-  it("is planned once for all parameters, not anew for each", async () => {
+  it("is planned once for all parameters", async () => {
     const request = (priority: number): VictimRequest => ({
       jobId: uuid(3, 0),
       priority,

@@ -31,7 +31,7 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     expect(failed.status.message).to.include("exited with code 3");
   });
 
-  it("run again after a failure, as often as the job allows", async () => {
+  it("run again after a failure, up to backoffLimit", async () => {
     const options = { WORK_STEPS: 1, WORK_EXIT: 3, spec: { backoffLimit: 1 } };
     const failed = await runWork(installation, "again", options, "Failed");
     expect(failed.status.attempt).to.equal(2);
@@ -44,7 +44,7 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     expect(terminated).to.include({ exitCode: 137, reason: "OOMKilled" });
   });
 
-  it("have logs, their devices and what Rota tells them, and can be entered", async () => {
+  it("have logs, devices and variables, and can be entered", async () => {
     await runWork(installation, "open", { gpus: 2 }, "Running");
     const pod = (await podOf(installation, "open")).metadata.name;
     const { stdout } = await execIn(installation, pod, "env");

@@ -27,7 +27,7 @@ describeOnRealNodes("a gang over two real nodes", () => {
     expect(await logsOf(installation, other)).to.include(`met the leader at ${address}`);
   });
 
-  it("resolves all its names on either node, and no names of elsewhere", async () => {
+  it("resolves its own names only, on either node", async () => {
     await runWork(installation, "names", { pods: 2, gpus: 3 }, "Running");
     const pods = await podsOf(installation, "names");
     const addresses = pods.map(({ status }) => status.podIP);

@@ -135,7 +135,7 @@ describeOnRealNodes("real nodes", () => {
     expect(second).to.include("is not allowed to modify labels");
   });
 
-  it("run static pods, also ones that the API server did not ask for", async () => {
+  it("run static pods", async () => {
     first.addStaticPod("beacon", { ...pod("beacon"), metadata: { name: "beacon" } });
     await runs("beacon-real-1");
     const containers = await first.containers();
@@ -151,7 +151,7 @@ describeOnRealNodes("real nodes", () => {
     );
   });
 
-  it("let pods reach the API server at its Service, and nothing outside", async () => {
+  it("let pods reach the API server only", async () => {
     await apply(pod("caller", { nodeName: "real-1" }));
     await runs("caller");
     const dial = (address: string): Promise<unknown> =>
@@ -179,7 +179,7 @@ describeOnRealNodes("real nodes", () => {
     expect(after).to.include({ pid: pidBefore, status: "running" });
   });
 
-  it("have fewer GPUs when some are not healthy, and none when they are withdrawn", async () => {
+  it("follow unhealthy and withdrawn GPUs", async () => {
     first.setHealthyGpus(1);
     await first.untilReady(1);
     first.setHealthyGpus("none");
@@ -202,7 +202,7 @@ describeOnRealNodes("real nodes", () => {
     first.refuseGpus(undefined);
   });
 
-  it("are not ready while their kubelet hangs or their cable is out", async () => {
+  it("are not ready while kubelet or network fails", async () => {
     const ready = (): Promise<string> =>
       get('{.status.conditions[?(@.type=="Ready")].status}', "node", "real-1");
     await first.signal("kubelet", "SIGSTOP");

@@ -102,12 +102,15 @@ async function rejectedCalls({ url }: Operator): Promise<string[]> {
 /** The user whose plans the tests' project "team" runs on. */
 export const owner = { kind: "User", name: "pat" };
 
-/** Project "team", and the priority classes low and high for its jobs. */
-export async function applyTeam({ view }: Pick<Installation, "view">): Promise<void> {
+/** Project "team", of which `spec` says more, and the priority classes low and high for its jobs. */
+export async function applyTeam(
+  { view }: Pick<Installation, "view">,
+  spec: Readonly<Record<string, unknown>> = {},
+): Promise<void> {
   for (const object of [
     priorityClass("low", 10),
     priorityClass("high", 1000),
-    project("team", { owner }),
+    project("team", { owner, ...spec }),
   ]) {
     await view.apply(object);
   }
@@ -162,8 +165,19 @@ export const plan = (name: string, spec: Readonly<Record<string, unknown>>): Kub
   spec: { resourceType: "GPU", quantity: 100, ...spec },
 });
 
+/** A commit of project "team". */
+export const commit = (name: string, spec: Readonly<Record<string, unknown>>): KubeObject => ({
+  apiVersion: "rota.dev/v1alpha1",
+  kind: "ConfigCommit",
+  metadata: { namespace: "team", name },
+  spec,
+});
+
 export interface JobOptions {
+  /** Of each pod. */
   readonly gpus: number;
+  /** Each pod's request, as a Kubernetes quantity. */
+  readonly cpu?: string;
   readonly pool: string;
   readonly priorityClassName?: string;
   readonly parallelism?: number;
@@ -188,7 +202,10 @@ export const job = (namespace: string, name: string, options: JobOptions): KubeO
           {
             name: "main",
             image: "none.example/none:1",
-            resources: { limits: { "nvidia.com/gpu": options.gpus } },
+            resources: {
+              ...(options.cpu === undefined ? {} : { requests: { cpu: options.cpu } }),
+              limits: { "nvidia.com/gpu": options.gpus },
+            },
           },
         ],
       },

@@ -14,7 +14,7 @@ export interface Member {
 }
 
 export async function member(
-  { cluster }: Installation,
+  { cluster }: Pick<Installation, "cluster">,
   name: string,
   groups: readonly string[] = [],
 ): Promise<Member> {

@@ -15,7 +15,7 @@ export interface WatchProxy {
   /** Path of a kubeconfig of the operator's ServiceAccount, through the proxy. */
   readonly kubeconfig: string;
   /** Holds back the watches of a resource, by its plural, those that are opened later as well. */
-  reservation(plural: string): void;
+  withhold(plural: string): void;
   release(plural: string): void;
   /** Requests so far whose "METHOD /path?query" is so. */
   count(pattern: RegExp): number;
@@ -47,7 +47,7 @@ class HoldingProxy {
     this.#agent = new Agent({ keepAlive: true, ca });
   }
 
-  reservation(plural: string): void {
+  withhold(plural: string): void {
     this.#reserved.add(plural);
     for (const watch of this.#of(plural)) {
       watch.from.unpipe(watch.to);
@@ -117,7 +117,7 @@ export async function startWatchProxy(cluster: Cluster): Promise<WatchProxy> {
   writeFileSync(kubeconfig, text.replace(cluster.server, `https://127.0.0.1:${port}`));
   return {
     kubeconfig,
-    reservation: (plural) => proxy.reservation(plural),
+    withhold: (plural) => proxy.withhold(plural),
     release: (plural) => proxy.release(plural),
     count: (pattern) => proxy.count(pattern),
     close: async () => {

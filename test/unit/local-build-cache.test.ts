@@ -47,7 +47,7 @@ describe("programs built once", () => {
     expect(there()).to.deep.equal([name("helm", "a")]);
   });
 
-  it("go when a newer version is built and nobody has used them for 30 days, and no others", async () => {
+  it("go after 30 unused days when a newer exists", async () => {
     madeBefore(31, name("helm", "a"));
     madeBefore(40, `${name("helm", "b")}.building`);
     madeBefore(29, name("helm", "c"));
@@ -64,14 +64,14 @@ describe("programs built once", () => {
     ]);
   });
 
-  it("stay when they are used, however long ago they were built", async () => {
+  it("stay while they are used, however old", async () => {
     madeBefore(400, name("helm", "a"));
     expect(await build(name("helm", "a"))).to.equal(0);
     await build(name("helm", "b"));
     expect(there()).to.deep.equal([name("helm", "a"), name("helm", "b")]);
   });
 
-  it("are whole for every process, whoever builds and removes at the same time", async () => {
+  it("are complete under concurrent builds and removals", async () => {
     madeBefore(31, name("helm", "a"));
     const old = name("helm", "a");
     const builtOnceFile = import.meta.resolve("../../dev/local/build-cache.ts");

@@ -40,7 +40,7 @@ describe("component arguments", () => {
     componentNames.flatMap((name) => componentArguments(name, layout, settings)).join(" ");
 
   for (const realNodes of [false, true]) {
-    it(`listen on loopback only${realNodes ? ", beside real nodes too" : ""}`, () => {
+    it(`listen on loopback${realNodes ? " with real nodes" : ""}`, () => {
       const all = argumentsWith({ realNodes });
       const hosts = [...all.matchAll(/(?:\/\/|address=)([\d.]+)/g)].map(([, host]) => host);
       expect(new Set(hosts)).to.deep.equal(new Set(["127.0.0.1"]));
@@ -48,7 +48,7 @@ describe("component arguments", () => {
     });
   }
 
-  it("never give up a simulated node, and leave a real one to its kubelet", () => {
+  it("never give up a simulated node", () => {
     const simulated = argumentsWith({ realNodes: false });
     expect(simulated).to.include("--node-monitor-grace-period=87600h");
     expect(simulated).to.include("--manage-all-nodes=true");
@@ -61,7 +61,7 @@ describe("component arguments", () => {
   });
 });
 
-describe("accounts", () => {
+describe("system accounts", () => {
   const passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n";
 
   it("are found in /etc/passwd by name", () => {

@@ -22,7 +22,7 @@ describe("toolchain cache key", () => {
     expect(new Set(keys)).to.have.lengthOf(keys.length);
   });
 
-  it("says the version that go.mod requires", () => {
+  it("names the version that go.mod requires", () => {
     const flags = linkerFlags("require k8s.io/kubernetes v1.36.3\n").join(" ");
     expect(flags).to.include("gitVersion=v1.36.3");
     expect(flags).to.include("gitMajor=1");
@@ -31,7 +31,7 @@ describe("toolchain cache key", () => {
   });
 });
 
-describe("progress", () => {
+describe("the build's progress", () => {
   it("writes plain lines where there is no terminal", () => {
     const written: string[] = [];
     const progress = startProgress("Building", { write: (text) => written.push(text) });

@@ -19,7 +19,7 @@ describe("local environment file", () => {
     expect(inShell(`printf %s ${quote(nasty)}`)).to.equal(nasty);
   });
 
-  it("sets the variables, and PATH once however often it is sourced", () => {
+  it("sets the variables, and PATH only once", () => {
     const script = environmentScript(
       { kubeconfig: "/a b/kubeconfig", databaseUrl: "postgres://u:p@h/d", kubectl: "/k" },
       "/a b/bin",
@@ -34,7 +34,7 @@ describe("local environment file", () => {
   });
 });
 
-describe("a cluster and a database that the user brings along", () => {
+describe("a cluster and database of the user's own", () => {
   let folder: string;
 
   before(() => {
@@ -44,13 +44,13 @@ describe("a cluster and a database that the user brings along", () => {
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  it("are used", () => {
+  it("are used when the variables name them", () => {
     expect(externalKubeconfig({ KUBECONFIG: "/mine" }, folder)).to.equal("/mine");
     const url = "postgres://me:other@127.0.0.1:5432/rota";
     expect(externalDatabaseUrl({ DATABASE_URL: url }, folder)).to.equal(url);
   });
 
-  it("are not there when the variables are empty, or those of .local/env", () => {
+  it("are absent when the variables are empty or our own", () => {
     const own = join(folder, "cluster", "kubeconfig");
     const url = "postgres://postgres:secret@127.0.0.1:20000/rota";
     expect(externalKubeconfig({}, folder)).to.equal(undefined);

@@ -22,7 +22,7 @@ describe("local processes and files", () => {
   });
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-  describe("processes", () => {
+  describe("recorded processes", () => {
     const started: ChildProcess[] = [];
     const start = (script: string) => {
       const child = spawn("/bin/sh", ["-c", script], { stdio: ["ignore", "pipe", "ignore"] });
@@ -48,7 +48,7 @@ describe("local processes and files", () => {
       expect(isRunning(record)).to.equal(false);
     });
 
-    it("are left alone when the pid belongs to another one by now", () => {
+    it("are left alone when the pid belongs to another", () => {
       const { record } = start("sleep 100");
       expect(sendSignal({ ...record, identity: "earlier" }, "SIGKILL")).to.equal(false);
       expect(isRunning(record)).to.equal(true);
@@ -72,8 +72,8 @@ describe("local processes and files", () => {
     });
   });
 
-  describe("daemon", () => {
-    it("that dies at its start is reported with the end of its log", async () => {
+  describe("daemons", () => {
+    it("that die at their start are reported with their log", async () => {
       const logFile = join(folder, "log");
       const args = ["-c", "echo no such port >&2; exit 3"];
       const daemon = startDaemon({
@@ -89,7 +89,7 @@ describe("local processes and files", () => {
     });
   });
 
-  describe("lock", () => {
+  describe("a lock on a folder", () => {
     it("lets one in at a time", async () => {
       let inside = 0;
       let most = 0;
@@ -121,8 +121,8 @@ describe("local processes and files", () => {
     });
   });
 
-  describe("ports", () => {
-    it("are different, free, and outside the range of outgoing connections", async () => {
+  describe("free ports", () => {
+    it("are distinct, and outside the ephemeral range", async () => {
       const ports = await freePorts(5);
       expect(new Set(ports)).to.have.lengthOf(5);
       for (const port of ports) {
@@ -132,8 +132,8 @@ describe("local processes and files", () => {
     });
   });
 
-  describe("waiting", () => {
-    it("says what it gave up waiting for, and why", async () => {
+  describe("a wait for a condition", () => {
+    it("names what it gave up on, and why", async () => {
       const options = { what: "the sun", timeoutMs: 5, intervalMs: 1 };
       const error = await waitFor(refuse, options).catch((reason: unknown) => reason);
       expect(error)

@@ -56,7 +56,7 @@ describe("the operator's manifests", () => {
     expect(template.spec.terminationGracePeriodSeconds).to.be.at.least(drainSeconds + 7);
   });
 
-  it("lead from the Service to the port where the operator listens", () => {
+  it("lead from the Service to the operator's port", () => {
     expect(template.metadata.labels).to.include(service.spec.selector);
     const port = container.ports.find(({ name }) => name === service.spec.ports[0]?.targetPort);
     expect(String(port?.containerPort)).to.equal(valueOf("ROTA_HTTP_PORT"));

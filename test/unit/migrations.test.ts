@@ -1,8 +1,8 @@
 import { expect } from "chai";
 import { isContract, takenAway } from "../../dev/tasks/migrations.ts";
 
-describe("migrations that take something away", () => {
-  it("are those that drop, rename or change what an older program may name", () => {
+describe("contracting migrations", () => {
+  it("drop, rename or change what an older program may name", () => {
     const cases: readonly (readonly [sql: string, words: readonly string[]])[] = [
       ["ALTER TABLE jobs DROP COLUMN gpus;", ["DROP COLUMN"]],
       ["drop  table\n jobs;", ["drop table"]],
@@ -14,7 +14,7 @@ describe("migrations that take something away", () => {
     for (const [sql, words] of cases) expect(takenAway(sql), sql).to.deep.equal(words);
   });
 
-  it("are not those that add, or change what programs do not name", () => {
+  it("do not add, or change what no program names", () => {
     const statements = [
       "ALTER TABLE jobs ADD COLUMN kind text;",
       "DROP TRIGGER jobs_a_transitions ON jobs; DROP INDEX jobs_idx;",
@@ -25,7 +25,7 @@ describe("migrations that take something away", () => {
     for (const sql of statements) expect(takenAway(sql), sql).to.deep.equal([]);
   });
 
-  it("say which operators are stopped first", () => {
+  it("name the operators to stop first", () => {
     expect(isContract("-- contract: stop operators older than 0.3.0\nDROP TABLE jobs;")).to.equal(
       true,
     );

@@ -8,8 +8,8 @@ import { projectRoot } from "../../dev/local/paths.ts";
 /** What bounds memory: what is measured and tested is what is shipped. */
 const memoryFlags = (command: string): string[] => command.match(/--max-[a-z-]+=\d+/g) ?? [];
 
-describe("the operator's Node", () => {
-  it("has the same bounds of memory in the image, by npm start and in tests", () => {
+describe("the operator's Node flags", () => {
+  it("are the same in the image, npm start and tests", () => {
     const dockerfile = readFileSync(join(projectRoot, "Dockerfile"), "utf8");
     const [entryPoint = ""] = /^ENTRYPOINT .*$/m.exec(dockerfile) ?? [];
     expect(memoryFlags(entryPoint)).to.have.lengthOf(1).and.to.deep.equal(nodeFlags);

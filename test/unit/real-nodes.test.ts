@@ -30,7 +30,7 @@ describe("real nodes' addresses", () => {
 });
 
 describe("a real node's files", () => {
-  it("give the kubelet the node's own cgroup, and what a test wants otherwise", () => {
+  it("give the kubelet the node's own cgroup", () => {
     const root = mkdtempSync(join(tmpdir(), "rota-node-files-"));
     const node = { name: "real-1", ordinal: 1, address: nodeAddress(1), cgroup: "rota-real-1-x" };
     try {

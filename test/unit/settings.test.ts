@@ -13,8 +13,8 @@ const problemsOf = (environment: Readonly<Record<string, string>>): string => {
   }
 };
 
-describe("settings", () => {
-  it("are what the reference says, when nobody says anything", () => {
+describe("the operator's settings", () => {
+  it("default to what the reference says", () => {
     const read: Readonly<Record<string, unknown>> = { ...readSettings({ DATABASE_URL }, false) };
     for (const [name, { default: standard, form }] of Object.entries(variables)) {
       if (form.kind === "whole") expect(read[name], name).to.equal(form.fallback);
@@ -27,7 +27,7 @@ describe("settings", () => {
     expect(read["apiAddress"]).to.equal(read["httpAddress"]);
   });
 
-  it("have one variable each, of which the name says which", () => {
+  it("have one variable each, named after them", () => {
     for (const [name, variable] of Object.entries(variables)) {
       const words = variable.name
         .replace(/^ROTA_/, "")
@@ -39,7 +39,7 @@ describe("settings", () => {
     expect(new Set(names).size).to.equal(names.length);
   });
 
-  it("are taken within their bounds and refused beyond, all at once", () => {
+  it("are accepted within bounds, and refused beyond all at once", () => {
     const given = { DATABASE_URL, ROTA_HISTORY_DAYS: "7", ROTA_CLAIM_LIMIT: "100000" };
     expect(readSettings(given, false)).to.include({ historyDays: 7, claimLimit: 100_000 });
     const message = problemsOf({

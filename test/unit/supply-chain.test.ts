@@ -14,8 +14,8 @@ const lock = JSON.stringify({
   },
 });
 
-describe("what is installed with the program", () => {
-  it("is every locked package that is not for development alone", () => {
+describe("the set of production packages", () => {
+  it("is every locked package not only for development", () => {
     const names = productionPackages(lock).map(({ name }) => name);
     expect(names).to.deep.equal(["pg", "@scope/inner", "silent", "either"]);
   });

@@ -2,7 +2,7 @@
 import { applyPatch, createPatch, Pointer, type Operation } from "rfc6902";
 import { CliError, exitCodes } from "../errors.ts";
 import { ageText, structured, styled, table, type Column } from "../output.ts";
-import { listCommits, readyOf, type Commit } from "../resources.ts";
+import { listCommits, obstacleOf, type Commit } from "../resources.ts";
 import type { Session, View } from "../session.ts";
 
 const columns: readonly Column<Commit>[] = [
@@ -16,8 +16,9 @@ const columns: readonly Column<Commit>[] = [
   {
     title: "",
     value: (commit) => {
-      const ready = readyOf(commit);
-      return ready === undefined || ready.status === "True" ? " " : `refused: ${ready.message}`;
+      const obstacle = obstacleOf(commit);
+      if (obstacle === undefined) return " ";
+      return `${obstacle.type === "Stalled" ? "refused" : "waiting"}: ${obstacle.message}`;
     },
     style: () => "red",
   },

@@ -1,6 +1,5 @@
 /** Stores a ConfigCommit's content once per hash, and says where it is. */
-import { ready, withCondition } from "../../api/conditions.ts";
-import type { NewCondition } from "../../api/conditions.ts";
+import { commitTable, conditionsOf } from "../../api/conditions.ts";
 import type { CommitReason } from "../../api/reasons.ts";
 import { hasCommit, removeCommits, saveCommit } from "../../db/configs/commits.ts";
 import { canonicalizeValue } from "../../domain/canonical-json.ts";
@@ -24,9 +23,14 @@ interface Stored {
   readonly deduplicated: boolean;
 }
 
-type Outcome =
-  | { readonly stored: Stored }
-  | { readonly reason: CommitReason; readonly message: string; readonly recheck: boolean };
+interface Obstacle {
+  readonly reason: Exclude<CommitReason, "Stored">;
+  readonly message: string;
+  /** Whether it may pass without a change that makes the commit be looked at again. */
+  readonly recheck: boolean;
+}
+
+type Outcome = { readonly stored: Stored } | Obstacle;
 
 function canonical(name: string, content: unknown): CanonicalJson | string {
   try {
@@ -109,11 +113,10 @@ function rejection(error: unknown, commit: ConfigCommit): Outcome {
 export const showsStored = (commit: ConfigCommit): boolean =>
   commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
 
-function conditionOf(commit: ConfigCommit, outcome: Outcome): NewCondition {
-  return "stored" in outcome
-    ? ready(commit.generation, true, "Stored", `stored as ${outcome.stored.hash}`)
-    : ready(commit.generation, false, outcome.reason, outcome.message);
-}
+const explanationOf = (outcome: Outcome) =>
+  "stored" in outcome
+    ? ({ reason: "Stored", message: `stored as ${outcome.stored.hash}` } as const)
+    : { reason: outcome.reason, message: outcome.message };
 
 export function reconcileConfigCommit(context: Context): Reconcile {
   return async (key, signal) => {
@@ -128,6 +131,8 @@ export function reconcileConfigCommit(context: Context): Reconcile {
     });
     if (raw === undefined) return done();
     const outcome = await store(context, commit, fieldsOf(raw["spec"])["content"]);
+    const explanation = explanationOf(outcome);
+    const health = commitTable[explanation.reason];
     const status = {
       ...commit.status,
       observedGeneration: commit.generation,
@@ -138,11 +143,7 @@ export function reconcileConfigCommit(context: Context): Reconcile {
             deduplicated: outcome.stored.deduplicated,
           }
         : {}),
-      conditions: withCondition(
-        commit.status.conditions ?? [],
-        conditionOf(commit, outcome),
-        context.clock.now(),
-      ),
+      conditions: conditionsOf(commit, health, explanation, context.clock.now()),
     };
     await writeStatus(context, configCommits, commit, status);
     return "stored" in outcome || !outcome.recheck ? done() : requeueAfter(recheckSeconds);

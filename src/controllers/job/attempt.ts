@@ -15,7 +15,7 @@ import type { Settled } from "../../runtime/result.ts";
 import { hasEnded, jobs } from "../../resources/types.ts";
 import type { Pod, Project } from "../../resources/types.ts";
 import { ensureConfigMap } from "../config/config-maps.ts";
-import { notify, writeStatus } from "../report.ts";
+import { writeStatus } from "../report.ts";
 import { rowChanged } from "./context.ts";
 import type { JobReconcile } from "./context.ts";
 import { evict, type Progress } from "./eviction.ts";
@@ -29,8 +29,9 @@ import {
   withFreshPods,
 } from "./pods.ts";
 import { isLiveStatus } from "./observed-state.ts";
-import { noRemarks, statusOf } from "./status.ts";
+import { nodesText, noRemarks, statusOf } from "./status.ts";
 import { allAre, hasSucceeded, isLost, ofAttempt, sizeOf } from "./gang.ts";
+import { tell } from "./write-status.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { maxLagSeconds } from "./expectations.ts";
 
@@ -66,6 +67,13 @@ async function announce({ context, job, view, pods }: JobReconcile): Promise<voi
   await writeStatus(context, jobs, job, status);
 }
 
+const completed = "all pods succeeded";
+
+function startedText({ view }: JobReconcile): string {
+  const pods = view.parallelism === 1 ? "the pod runs" : `all ${view.parallelism} pods run`;
+  return `attempt ${view.attempt}: ${pods} on ${nodesText(view.placements.map(({ node }) => node))}`;
+}
+
 /** The gang ends whole: the other pods are stopped first, and only then the row says so. */
 async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   const { context, view } = gang;
@@ -89,12 +97,8 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
         notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
       });
   if (isWritten) {
-    notify(context, jobs, gang.job, {
-      type: "Warning",
-      reason,
-      action: "EndAttempt",
-      note: message,
-    });
+    // The user's own wish is told when it is stored.
+    if (reason !== "Suspended") tell(gang, "Warning", reason, "EndAttempt", message);
     context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
   }
   context.scheduler.wake(view.pool);
@@ -109,9 +113,12 @@ async function succeed(gang: JobReconcile): Promise<Settled> {
     attempt: view.attempt,
     outcome: "succeeded",
     reason: "Completed",
-    message: "all pods ended well",
+    message: completed,
   });
-  if (isWritten) context.counters.attemptEnded(view.pool, "succeeded");
+  if (isWritten) {
+    tell(gang, "Normal", "Completed", "End", completed);
+    context.counters.attemptEnded(view.pool, "succeeded");
+  }
   context.scheduler.wake(view.pool);
   return rowChanged;
 }
@@ -207,7 +214,8 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   await noteCompletions(gang);
   if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
     context.checkpoint("before-running");
-    await markRunning(context.db, { id: view.id, attempt: view.attempt });
+    if (await markRunning(context.db, { id: view.id, attempt: view.attempt }))
+      tell(gang, "Normal", "Started", "Start", startedText(gang));
     return rowChanged;
   }
   const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);

@@ -5,6 +5,7 @@ import type { Job, Pod, Project } from "../../resources/types.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
 import { requeueAfter } from "../../runtime/result.ts";
 import type { Context } from "../context.ts";
+import { Arrivals } from "./arrivals.ts";
 import { PodExpectations } from "./expectations.ts";
 import { GangServices } from "./gang-service.ts";
 import { createJobCounters } from "./metrics.ts";
@@ -17,6 +18,7 @@ export interface JobContext extends Context {
   readonly counters: JobCounters;
   readonly templates: TemplateCache<KubeObject | Rejection>;
   readonly podExpectations: PodExpectations;
+  readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
 }
 
@@ -25,6 +27,7 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   counters: createJobCounters(metrics),
   templates: new TemplateCache(context.clock, (answer) => "metadata" in answer),
   podExpectations: new PodExpectations(context.clock),
+  arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
 });
 

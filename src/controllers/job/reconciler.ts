@@ -22,7 +22,7 @@ import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
 import type { Rejection } from "./rejection.ts";
 import { expire as expireEnded } from "./ttl.ts";
-import { keepStatus, writeJobStatus, writeRejection } from "./write-status.ts";
+import { keepStatus, tell, writeJobStatus, writeRejection } from "./write-status.ts";
 
 const rejectedRecheckSeconds = 30;
 
@@ -125,9 +125,13 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
   if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
+    const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
+    if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
     turn.rejection = rejection;
     return requeueAfter(rejectedRecheckSeconds);
   }
+  if (!isKnown)
+    tell(turn, "Normal", "Queued", "Queue", `waits in the queue of pool ${job.spec.pool}`);
   context.scheduler.wake(job.spec.pool);
   return rowChanged;
 }
@@ -137,15 +141,26 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
+/** The user's own wish, and its end. */
+function tellSuspended(turn: Turn): void {
+  const { suspend } = turn.job.spec;
+  const [reason, action] = suspend
+    ? (["Suspended", "Suspend"] as const)
+    : (["Resumed", "Resume"] as const);
+  tell(turn, "Normal", reason, action, `spec.suspend is ${suspend}`);
+}
+
 /**
  * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
  * may have been made anew, or another may be the default.
  */
-async function followSpec({ context, job, view }: Turn): Promise<Settled | undefined> {
+async function followSpec(turn: Turn): Promise<Settled | undefined> {
+  const { context, job, view } = turn;
   if (view === undefined || view.finishedAt !== undefined) return undefined;
   let changed = false;
   if (job.spec.suspend !== view.suspended) {
     await setSuspended(context.db, { id: view.id, suspended: job.spec.suspend });
+    tellSuspended(turn);
     changed = true;
   }
   const wanted = priorityClassOf(context, job);

@@ -1,6 +1,6 @@
-/** What a Job's status says, from its row, its pods and what the scheduler last said of it. Pure. */
-import { ready, withCondition } from "../../api/conditions.ts";
-import type { Condition } from "../../api/conditions.ts";
+/** A Job's status, from its row, its pods and the scheduler's last explanation. Pure. */
+import { conditionsOf, jobTable } from "../../api/conditions.ts";
+import type { Condition, JobState, TrueConditions } from "../../api/conditions.ts";
 import { jobReasonOf, type JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
@@ -17,47 +17,86 @@ interface StatusText {
   readonly message: string;
 }
 
-const fixedTexts: Readonly<Partial<Record<JobStatusName, StatusText>>> = {
-  starting: { reason: "Admitted", message: "the pods are being created" },
-  succeeded: { reason: "Completed", message: "all pods ended well" },
+const suspendedText: StatusText = {
+  reason: "Suspended",
+  message: "spec.suspend is true; set it to false to queue the job",
 };
 
-/** After a failure the job is left out of the queue for a while, and says what it failed of. */
+/** After a failure the job stays out of the queue for a while; its status shows the failure. */
 function backOffText({ notBefore, reason, message }: JobView): StatusText | undefined {
   if (notBefore === undefined) return undefined;
   const at = notBefore.round("second").toString();
-  return { reason: reason ?? "Queued", message: `${message ?? "failed"}; tried again at ${at}` };
+  return {
+    reason: reason ?? "Queued",
+    message: `${message ?? "failed"}; the next attempt starts at ${at} or later`,
+  };
 }
 
-/** Why the job is or was evicted, as everybody may read who may see it; undefined when it is not. */
+/** The whole decision to evict the job, without names of other projects; undefined when there is none. */
 export function evictionText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
   return redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
 }
 
+/** "Evicted by team/high (LowerPriority)": the short form of the decision; the Event has the whole. */
+function evictedByText({ eviction, namespace }: JobView): string | undefined {
+  if (eviction === undefined) return undefined;
+  const { preemptor, rule } = eviction;
+  if (preemptor === null) return "Evicted because the window of a plan closed";
+  const name = redactJobs(sameProjectAs(`${namespace}/`), preemptor, [preemptor]);
+  return `Evicted by ${name} (${rule})`;
+}
+
+/** The present obstacle comes first: lists cut messages off. */
 function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
-  if (view.suspended)
-    return { reason: "Suspended", message: "spec.suspend is true: it waits until that is false" };
+  if (view.suspended) return suspendedText;
   const waits = explanation ??
     backOffText(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
-  const eviction = evictionText(view);
-  if (view.status !== "evicted" || eviction === undefined) return waits;
-  return { reason: waits.reason, message: `evicted: ${eviction}; ${waits.message}` };
+  const evictedBy = view.status === "evicted" ? evictedByText(view) : undefined;
+  if (evictedBy === undefined) return waits;
+  return { reason: waits.reason, message: `${waits.message}. ${evictedBy}` };
 }
 
 /** Why the attempt ends, while its pods still leave. */
 function endingText({ ending }: JobView): StatusText | undefined {
   const reason = ending && jobReasonOf(ending.reason);
-  return reason && { reason, message: `${ending?.message ?? ""}; its pods are being stopped` };
+  return reason && { reason, message: `${ending?.message ?? ""}; the pods are stopping` };
 }
 
-/** Whom it makes way for, and what keeps its pods from leaving. */
+/** What keeps its pods from leaving, and who evicts it. */
 function evictingText(view: JobView, blockedBy: string | undefined): StatusText {
-  const message = evictionText(view) ?? "makes way for another job";
+  const message = evictedByText(view) ?? "Evicted by another job";
   if (blockedBy === undefined) return { reason: "Evicting", message };
+  const obstacle = `PodDisruptionBudget ${blockedBy} blocks the eviction, which is retried`;
+  return { reason: "EvictionBlocked", message: `${obstacle}. ${message}` };
+}
+
+const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} pods`);
+
+/** Plans grant GPUs first of all: a job without any may have forgotten its request. */
+function runningText({ borrowing, gpus, perPod }: JobView): StatusText {
+  if (borrowing) {
+    const message = "runs outside its plans; jobs within quota can evict it";
+    return { reason: "Borrowing", message };
+  }
+  if (gpus > 0) return { reason: "WithinQuota", message: "runs inside its plans" };
+  const what = perPod.cpuMillis > 0 || perPod.memoryBytes > 0 ? "GPUs" : "resources";
+  return { reason: "WithinQuota", message: `runs; its template requests no ${what}` };
+}
+
+function reservedText(view: JobView): StatusText {
+  const where = nodesText(nodesOf(view));
   return {
-    reason: "EvictionBlocked",
-    message: `${message}; held up by PodDisruptionBudget ${blockedBy}, and asked for again until it allows`,
+    reason: "WaitingForPreemption",
+    message: `capacity is reserved on ${where} until the victims have left`,
+  };
+}
+
+function finishedText({ status, reason, message }: JobView): StatusText {
+  if (status === "succeeded") return { reason: "Completed", message: "all pods succeeded" };
+  return {
+    reason: reason ?? (status === "failed" ? "Failed" : "Cancelled"),
+    message: message ?? "",
   };
 }
 
@@ -70,30 +109,24 @@ function statusTextOf(
   const ending = status === "starting" || status === "running" ? endingText(view) : undefined;
   if (ending) return ending;
   if (pendingPodsOf !== undefined) return { reason: "PodsPending", message: pendingPodsOf };
-  const fixed = fixedTexts[status];
-  if (fixed) return fixed;
-  if (status === "running") {
-    return view.borrowing
-      ? {
-          reason: "Borrowing",
-          message: "runs on capacity outside its plans and can be evicted for entitled jobs",
-        }
-      : { reason: "WithinQuota", message: "runs inside its plans" };
-  }
-  if (status === "reserved") {
-    return {
-      reason: "WaitingForPreemption",
-      message: `capacity is kept on ${nodesOf(view).join(", ")} while its victims leave`,
-    };
-  }
+  if (status === "starting")
+    return { reason: "Admitted", message: `starts ${podsText(view.parallelism)}` };
+  if (status === "running") return runningText(view);
+  if (status === "reserved") return reservedText(view);
   if (status === "evicting") return evictingText(view, blockedBy);
-  return {
-    reason: view.reason ?? (status === "failed" ? "Failed" : "Cancelled"),
-    message: view.message ?? "",
-  };
+  return finishedText(view);
 }
 
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
+
+const maxNamedNodes = 3;
+
+/** "node-1, node-2, node-3 and 5 more" */
+export function nodesText(nodes: readonly string[]): string {
+  const named = nodes.slice(0, maxNamedNodes).join(", ");
+  const more = nodes.length - maxNamedNodes;
+  return more > 0 ? `${named} and ${more} more` : named;
+}
 
 /** Pods of a starting gang that are still to be made count as active: each of them would be a write else. */
 const activePods = (view: JobView, pods: readonly Pod[]): number =>
@@ -133,18 +166,7 @@ const podCounts = (
   failed: pods.filter((pod) => pod.phase === "Failed").length,
 });
 
-const isUp = (status: JobStatusName): boolean => status === "running" || status === "succeeded";
 const isWaiting = (status: JobStatusName): boolean => status === "pending" || status === "evicted";
-
-function conditionsOf(
-  job: Job,
-  isReady: boolean,
-  words: StatusText,
-  now: Temporal.Instant,
-): Condition[] {
-  const condition = ready(job.generation, isReady, words.reason, words.message);
-  return withCondition(job.status.conditions ?? [], condition, now);
-}
 
 export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Instant): JobStatus {
   return {
@@ -153,7 +175,7 @@ export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Ins
     state: "Rejected",
     reason: rejection.reason,
     message: rejection.message,
-    conditions: conditionsOf(job, false, rejection, now),
+    conditions: conditionsOf(job, jobTable.Rejected.health, rejection, now),
   };
 }
 
@@ -162,22 +184,30 @@ export const windowClosing = "WindowClosing";
 /** Condition of a job whose pods do not end; absent otherwise. */
 export const podsStuck = "PodsStuck";
 
-/** A condition that is there only while it is true. */
-function withWarning(
-  conditions: readonly Condition[],
-  type: string,
+/** The words of the state's own condition: they change with the state alone, so that they cost no writes. */
+function stateWords(state: JobState, view: JobView, words: StatusText): StatusText {
+  if (state === "Evicted")
+    return { reason: view.reason ?? "Evicted", message: evictedByText(view) ?? "Evicted" };
+  return jobTable[state].also === "Admitted"
+    ? { reason: "Admitted", message: "the gang has its nodes" }
+    : words;
+}
+
+function jobConditions(
   job: Job,
-  words: StatusText | undefined,
+  view: JobView,
+  state: JobState,
+  words: StatusText,
+  { notice, stuck }: Remarks,
   now: Temporal.Instant,
 ): Condition[] {
-  if (words === undefined) return conditions.filter((condition) => condition.type !== type);
-  const { reason, message } = words;
-  const observedGeneration = job.generation;
-  return withCondition(
-    conditions,
-    { type, status: "True", observedGeneration, reason, message },
-    now,
-  );
+  const { health, also } = jobTable[state];
+  const more: TrueConditions = {
+    ...(also === undefined ? {} : { [also]: stateWords(state, view, words) }),
+    ...(notice === undefined ? {} : { [windowClosing]: notice }),
+    ...(stuck === undefined ? {} : { [podsStuck]: { reason: "PodsStuck", message: stuck } }),
+  };
+  return conditionsOf(job, health, words, now, more);
 }
 
 /** What is to be said of the job beside what its row and pods say. */
@@ -207,15 +237,16 @@ export function statusOf(
   remarks: Remarks,
   now: Temporal.Instant,
 ): JobStatus {
-  const { explanation, notice, stuck } = remarks;
+  const { explanation } = remarks;
   const words = statusTextOf(view, remarks);
   const { nodes: formerNodes } = job.status;
   const nodes =
     view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;
   const suspended = view.suspended && isWaiting(view.status);
+  const state = suspended ? "Suspended" : jobStates[view.status];
   return {
     observedGeneration: job.generation,
-    state: suspended ? "Suspended" : jobStates[view.status],
+    state,
     ...words,
     ...(isWaiting(view.status) && explanation !== undefined && !suspended
       ? { queuePosition: explanation.position }
@@ -224,7 +255,7 @@ export function statusOf(
     gpus: view.gpus,
     borrowing: view.borrowing,
     attempt: view.attempt,
-    ...(nodes === undefined ? {} : { nodes }),
+    ...(nodes === undefined ? {} : { nodes, nodeSummary: nodesText(nodes) }),
     ...(view.configHash === undefined ? {} : { configHash: view.configHash }),
     pods: retainCounts(
       job,
@@ -242,18 +273,6 @@ export function statusOf(
     ...(view.finishedAt === undefined
       ? {}
       : { finishedAt: view.finishedAt.round("second").toString() }),
-    conditions: withWarning(
-      withWarning(
-        conditionsOf(job, isUp(view.status) && view.ending === undefined, words, now),
-        windowClosing,
-        job,
-        notice,
-        now,
-      ),
-      podsStuck,
-      job,
-      stuck === undefined ? undefined : { reason: "PodsStuck", message: stuck },
-      now,
-    ),
+    conditions: jobConditions(job, view, state, words, remarks, now),
   };
 }

@@ -6,13 +6,14 @@ import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import type { JobContext } from "./context.ts";
 
-/** Jobs that were refused may be accepted now that something they refer to is there. */
+/** Jobs that were refused, or are to be, may be accepted now that something they refer to is there. */
 function enqueueRejected({ informers, queues }: Context, namespace?: string): void {
   const { store } = informers.jobs;
   const candidates =
     namespace === undefined ? store.values() : store.byIndex(indices.jobsByNamespace, namespace);
   for (const job of candidates) {
-    if (job.status.state === "Rejected") queues.jobs.add(`${job.namespace}/${job.name}`);
+    if (job.status.state === undefined || job.status.state === "Rejected")
+      queues.jobs.add(`${job.namespace}/${job.name}`);
   }
 }
 

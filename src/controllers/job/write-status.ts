@@ -1,9 +1,8 @@
 /** The last phase of every reconcile: the status is computed anew, and written when it differs. */
+import { observed } from "../../api/conditions.ts";
 import type { JobReason } from "../../api/reasons.ts";
-import type { JobStatus } from "../../api/generated.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { jobs as jobType } from "../../resources/types.ts";
-import type { Job } from "../../resources/types.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
 import { notify, writeStatus } from "../report.ts";
@@ -22,16 +21,26 @@ const isRunning = ({ status }: JobView): boolean => status === "starting" || sta
 const requeueIn = (seconds: number | undefined): Settled =>
   seconds === undefined ? done() : requeueAfter(seconds);
 
+/** An event about the job. */
+export function tell(
+  { context, job }: Pick<Submitted, "context" | "job">,
+  type: "Normal" | "Warning",
+  reason: JobReason,
+  action: string,
+  note: string,
+): void {
+  notify(context, jobType, job, { type, reason, action, note });
+}
+
 /** An event beside the condition, once for each message. */
 function warn(
-  { context, job }: Submitted,
+  reconcile: Submitted,
   conditionType: string,
   words: { readonly reason: JobReason; readonly message: string } | undefined,
 ): void {
-  const told = job.status.conditions?.find(({ type }) => type === conditionType);
+  const told = reconcile.job.status.conditions?.find(({ type }) => type === conditionType);
   if (words === undefined || told?.message === words.message) return;
-  const { reason, message: note } = words;
-  notify(context, jobType, job, { type: "Warning", reason, action: "Warn", note });
+  tell(reconcile, "Warning", words.reason, "Warn", words.message);
 }
 
 /**
@@ -67,24 +76,13 @@ export async function writeJobStatus(
 }
 
 /** The status of a job that did not pass the checks. */
-export async function writeRejection(
-  { context, job }: Submitted,
-  rejection: Rejection,
-): Promise<void> {
-  if (job.status.message !== rejection.message) {
-    const { reason, message: note } = rejection;
-    notify(context, jobType, job, { type: "Warning", reason, action: "Refuse", note });
-  }
+export async function writeRejection(reconcile: Submitted, rejection: Rejection): Promise<void> {
+  const { context, job } = reconcile;
+  if (job.status.message !== rejection.message)
+    tell(reconcile, "Warning", rejection.reason, "Refuse", rejection.message);
   await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
 }
 
-/** What was said of the job stands, and is said of its present generation. */
-function standing({ status, generation: observedGeneration }: Job): JobStatus {
-  const conditions = status.conditions?.map((one) => ({ ...one, observedGeneration }));
-  return { ...status, observedGeneration, ...(conditions === undefined ? {} : { conditions }) };
-}
-
 /** The status of a job without a row that no phase will change any more: it ended long ago, or is being deleted. */
-export async function keepStatus({ context, job }: Submitted): Promise<void> {
-  if (job.status.state !== undefined) await writeStatus(context, jobType, job, standing(job));
-}
+export const keepStatus = ({ context, job }: Submitted): Promise<void> =>
+  writeStatus(context, jobType, job, observed(job));

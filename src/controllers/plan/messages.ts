@@ -27,6 +27,15 @@ function momentText(at: Temporal.Instant, now: Temporal.Instant, timeZone: strin
   return isSoon ? secondText(second) : comingText(second, secondOfWeek(now, timeZone));
 }
 
+function capacityHints(
+  { pool, quantity, resourceType }: PlanView,
+  capacity: number | undefined,
+): string[] {
+  if (capacity === undefined) return [`pool "${pool}" has no nodes`];
+  if (quantity <= capacity) return [];
+  return [`pool "${pool}" has ${amountText(capacity, resourceType)}`];
+}
+
 /** "in force: 8 GPUs now, 0 from Fri 18:00", with what keeps anybody from using it. */
 export function inForceText(
   plan: ResourcePlan,
@@ -36,7 +45,7 @@ export function inForceText(
   facts: {
     readonly now: Temporal.Instant;
     readonly timeZone: string;
-    readonly poolHasNodes: boolean;
+    readonly poolCapacity: number | undefined;
   },
 ): string {
   const amount = amountText(quantityNow, view.resourceType);
@@ -45,7 +54,7 @@ export function inForceText(
     : ", the whole week";
   const hints = [
     ...(view.projects === 0 ? [`no project has ${ownerText(plan.spec.owner)} as its owner`] : []),
-    ...(facts.poolHasNodes ? [] : [`pool "${view.pool}" has no nodes`]),
+    ...capacityHints(view, facts.poolCapacity),
   ];
   return [`in force: ${amount}${then}`, ...hints].join("; ");
 }

@@ -12,7 +12,7 @@ import { requeueAfter, done, failed } from "../../runtime/result.ts";
 import type { ReconcileResult } from "../../runtime/result.ts";
 import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
-import { poolNames } from "../references.ts";
+import { poolCapacities } from "../references.ts";
 import { notify, writeStatus } from "../report.ts";
 import { closeAhead, nextCheckSeconds, stateOf, statusOf } from "./status.ts";
 import type { PlanMoment, PlanState, Rejected } from "./status.ts";
@@ -138,14 +138,17 @@ class Batch {
 
   async #report(plans: readonly ResourcePlan[]): Promise<void> {
     const { clock, settings } = this.#context;
-    const pools = new Set(poolNames(this.#context));
+    const capacities = poolCapacities(this.#context);
     const at = { now: clock.now(), timeZone: settings.timeZone };
     await each(plans, writesAtOnce, async (plan) => {
       if (this.#results.has(plan.name)) return;
       const view = this.#views.get(plan.uid);
-      const moment = { ...at, poolHasNodes: pools.has(view?.pool ?? plan.spec.pool) };
-      const state = stateOf(plan, view, this.#rejections.get(plan.name), moment);
+      const rejected = this.#rejections.get(plan.name);
+      const { pool, resourceType } = view ?? plan.spec;
+      const moment = { ...at, poolCapacity: capacities.get(pool)?.[resourceType] };
+      const state = stateOf(plan, view, rejected, moment);
       try {
+        if (!view && !rejected) throw new Error(`plan ${plan.name} was withdrawn meanwhile`);
         this.#results.set(plan.name, await this.#reportOne(state, moment));
       } catch (error) {
         this.#results.set(plan.name, failed(error));

@@ -1,7 +1,6 @@
 /** What a ResourcePlan's status says, and when it says something else. Pure. */
-import { ready, withCondition } from "../../api/conditions.ts";
+import { conditionsOf, planTable } from "../../api/conditions.ts";
 import type { ResourcePlanStatus } from "../../api/generated.ts";
-import type { PlanReason } from "../../api/reasons.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
 import { changesAfter, quantityAt, secondOfWeek } from "../../domain/windows.ts";
 import type { QuantityChange, QuantityWindow } from "../../domain/windows.ts";
@@ -9,15 +8,14 @@ import type { RotaError } from "../../errors.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { inForceText, rejectedText } from "./messages.ts";
 
-/** What of a plan the database refused: a person has to change it. */
-export type Rejected = RotaError & {
-  readonly code: Extract<PlanReason, "PlanOverlap" | "InvalidWindow" | "InvalidValue">;
-};
+/** What the database refuses of a plan: a person has to change it. */
+export type Rejected = RotaError & { readonly code: Exclude<keyof typeof planTable, "Accepted"> };
 
 export interface PlanMoment {
   readonly now: Temporal.Instant;
   readonly timeZone: string;
-  readonly poolHasNodes: boolean;
+  /** What the nodes of the plan's pool have of its resource type; undefined when the pool has no nodes. */
+  readonly poolCapacity: number | undefined;
 }
 
 export interface PlanState {
@@ -46,24 +44,19 @@ export function stateOf(
 
 function messageOf({ plan, view, rejected, quantityNow, next }: PlanState, moment: PlanMoment) {
   if (rejected) return rejectedText(rejected.message, view?.generation);
-  if (!view) return "not stored yet";
-  return inForceText(plan, view, quantityNow, next, moment);
+  return view === undefined ? "" : inForceText(plan, view, quantityNow, next, moment);
 }
 
 export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
   const { plan, view, rejected, quantityNow, next } = state;
-  const condition = ready(
-    plan.generation,
-    rejected === undefined,
-    rejected?.code ?? "Accepted",
-    messageOf(state, moment),
-  );
+  const reason: keyof typeof planTable = rejected?.code ?? "Accepted";
+  const explanation = { reason, message: messageOf(state, moment) };
   return {
     observedGeneration: plan.generation,
     ...(view ? { acceptedGeneration: view.generation, used: view.used } : {}),
     quantityNow,
     ...(next ? { nextChange: next.at.toString(), nextQuantity: next.quantity } : {}),
-    conditions: withCondition(plan.status.conditions ?? [], condition, moment.now),
+    conditions: conditionsOf(plan, planTable[reason], explanation, moment.now),
   };
 }
 

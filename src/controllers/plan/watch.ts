@@ -1,7 +1,12 @@
 /** Which changes make plans be reconciled. */
 import { prunePlans } from "../../db/history/prune.ts";
+import type { ClusterNode } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { totalsSeconds } from "../project/tenants.ts";
+
+const hasSameCapacity = (before?: ClusterNode, after?: ClusterNode): boolean =>
+  before?.allocatable.gpus === after?.allocatable.gpus &&
+  before?.allocatable.cpuMillis === after?.allocatable.cpuMillis;
 
 /** Call it once. */
 export function watchPlans({ informers, queues }: Context): void {
@@ -9,9 +14,9 @@ export function watchPlans({ informers, queues }: Context): void {
     const isNews = before?.uid !== after?.uid || before?.generation !== after?.generation;
     if (isNews) queues.plans.add(key);
   });
-  // A plan says whether its pool has nodes.
+  // The status of a plan compares it with what its pool has.
   informers.nodes.onChange(({ before, after }) => {
-    if (before?.pool === after?.pool) return;
+    if (before?.pool === after?.pool && hasSameCapacity(before, after)) return;
     for (const name of informers.plans.store.keys()) queues.plans.addAfter(name, totalsSeconds);
   });
 }

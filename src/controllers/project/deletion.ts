@@ -15,7 +15,7 @@ import type { Context } from "../context.ts";
 import { notify } from "../report.ts";
 import { hasFinalizer, removeFinalizer } from "./finalizer.ts";
 import { namespaceOf } from "./namespace.ts";
-import { rejected } from "./outcome.ts";
+import { outcome } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { removeRoleBinding } from "./roles.ts";
 
@@ -35,7 +35,7 @@ async function blockade(context: Context, project: Project): Promise<Outcome | u
       ...children.map((name) => `project ${name}`),
       ...jobs.map((name) => `job ${name}`),
     ];
-    return rejected("DeletionBlocked", `waiting for ${named.join(", ")}`);
+    return outcome("DeletionBlocked", `waiting for ${named.join(", ")}`);
   }
 }
 

@@ -8,6 +8,10 @@ export const projectFinalizer = "rota.dev/project";
 export const hasFinalizer = ({ finalizers }: Project): boolean =>
   finalizers.includes(projectFinalizer);
 
+/** Whether the object stays when ours is gone. */
+export const hasOtherFinalizers = ({ finalizers }: Project): boolean =>
+  finalizers.some((name) => name !== projectFinalizer);
+
 /** The version is a precondition: finalizers of others that came or went meanwhile are not lost. */
 async function write(
   { kube }: Context,

@@ -8,7 +8,7 @@ import { projects } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { notify } from "../report.ts";
-import { rejectionOfCluster, rejected } from "./outcome.ts";
+import { outcome, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
@@ -24,7 +24,7 @@ type Verdict = "ours" | "adopt" | Outcome;
 export function verdictOn(project: Project, namespace: ProjectNamespace): Verdict {
   const { name } = namespace;
   if (namespace.deleting) {
-    return rejected(
+    return outcome(
       "NamespaceTerminating",
       `namespace "${name}" is being deleted; it is created again afterwards`,
     );
@@ -32,12 +32,12 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   if (namespace.project === project.name) return "ours";
   if (isHandedOver(project, namespace)) return "adopt";
   if (namespace.project !== "") {
-    return rejected(
+    return outcome(
       "NamespaceNotOwned",
       `namespace "${name}" belongs to project ${namespace.project}; create the project with another spec.namespace`,
     );
   }
-  return rejected(
+  return outcome(
     "NamespaceNotOwned",
     `namespace "${name}" already exists; annotate it with ${annotations.adopt}=${project.name} to let the project adopt it, or create the project with another spec.namespace`,
   );

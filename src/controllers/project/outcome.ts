@@ -1,24 +1,26 @@
 /** What came of one part of a project, when it is not as specified. */
-import type { ProjectReason } from "../../api/reasons.ts";
+import type { projectTable } from "../../api/conditions.ts";
 import { KubeError } from "../../kube/errors.ts";
 
 export interface Outcome {
-  readonly isReady: boolean;
-  readonly reason: ProjectReason;
+  readonly reason: keyof typeof projectTable;
   readonly message: string;
 }
 
-export const rejected = (reason: ProjectReason, message: string): Outcome => ({
-  isReady: false,
+/** A part that is refused, or that waits for another object: the table of conditions knows which by the reason. */
+export const outcome = (reason: Outcome["reason"], message: string): Outcome => ({
   reason,
   message,
 });
 
-export const asSpecified: Outcome = {
-  isReady: true,
-  reason: "Ready",
-  message: "the namespace, roles and storages are as specified",
-};
+/** @param missingClasses names in spec.priorityClasses that no PriorityClass has */
+export function asSpecified(missingClasses: readonly string[]): Outcome {
+  const message = "the namespace, roles and storages are as specified";
+  if (missingClasses.length === 0) return { reason: "Ready", message };
+  const names = missingClasses.map((name) => `"${name}"`).join(", ");
+  const hint = `spec.priorityClasses names PriorityClasses that do not exist: ${names}`;
+  return { reason: "Ready", message: `${message}; ${hint}` };
+}
 
 /** Refusals that another try does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
@@ -26,5 +28,5 @@ const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 /** The API server's refusal in its own words; anything else is thrown, to be tried again. */
 export function rejectionOfCluster(error: unknown, what: string): Outcome {
   if (!(error instanceof KubeError) || !finalStatuses.has(error.status)) throw error;
-  return rejected("ClusterRejected", `${what}: ${error.explanation}`);
+  return outcome("ClusterRejected", `${what}: ${error.explanation}`);
 }

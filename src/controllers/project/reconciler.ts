@@ -1,17 +1,21 @@
 /** Keeps projects: rows and place in the tree, namespace, role bindings, storages, status; many at once. */
+import { observed } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
 import { readProjectViews } from "../../db/tenants/project-views.ts";
 import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { byAge } from "../../resources/meta.ts";
+import { projects as projectType } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { ReconcileBatch } from "../../runtime/batch-controller.ts";
 import { requeueAfter, done, failed } from "../../runtime/result.ts";
 import type { ReconcileResult } from "../../runtime/result.ts";
 import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
+import { missingPriorityClasses } from "../references.ts";
+import { writeStatus } from "../report.ts";
 import { removeProject } from "./deletion.ts";
-import { addFinalizer, hasFinalizer } from "./finalizer.ts";
+import { addFinalizer, hasFinalizer, hasOtherFinalizers } from "./finalizer.ts";
 import { reconcileNamespace, namespaceOf } from "./namespace.ts";
 import { asSpecified } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
@@ -89,12 +93,21 @@ class Batch {
     const blocked: Project[] = [];
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
       const obstacle = await removeProject(this.#context, project, this.#signal);
-      if (!obstacle) return done();
+      if (!obstacle) {
+        await this.#reportRemoval(project);
+        return done();
+      }
       this.#rejections.set(project.name, obstacle);
       blocked.push(project);
       return undefined;
     });
     return blocked;
+  }
+
+  /** The finalizers of others keep the object: its status goes on. */
+  async #reportRemoval(project: Project): Promise<void> {
+    if (!hasOtherFinalizers(project)) return;
+    await writeStatus(this.#context, projectType, project, observed(project));
   }
 
   /** Nothing is made for a project that could vanish before it is taken down again. */
@@ -152,7 +165,8 @@ class Batch {
       const kept = view && (await this.#keep(project, view));
       const obstacle = rejection ?? kept?.obstacle;
       if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
-      await writeOutcome(this.#context, project, obstacle ?? asSpecified, kept?.facts ?? {});
+      const outcome = obstacle ?? asSpecified(missingPriorityClasses(this.#context, project));
+      await writeOutcome(this.#context, project, outcome, kept?.facts ?? {});
       return obstacle ? requeueAfter(recheckSeconds) : done();
     });
   }

@@ -1,5 +1,5 @@
 /** What a Project's status says. */
-import { ready, withCondition } from "../../api/conditions.ts";
+import { conditionsOf, projectTable } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
 import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { projects } from "../../resources/types.ts";
@@ -21,15 +21,15 @@ export const factsOf = (view: ProjectView): Partial<ProjectStatus> => ({
 export async function writeOutcome(
   context: Context,
   project: Project,
-  { isReady, reason, message }: Outcome,
+  outcome: Outcome,
   facts: Partial<ProjectStatus>,
 ): Promise<void> {
-  const condition = ready(project.generation, isReady, reason, message);
+  const health = projectTable[outcome.reason];
   const status = {
     ...project.status,
     ...facts,
     observedGeneration: project.generation,
-    conditions: withCondition(project.status.conditions ?? [], condition, context.clock.now()),
+    conditions: conditionsOf(project, health, outcome, context.clock.now()),
   };
   await writeStatus(context, projects, project, status);
 }

@@ -11,7 +11,7 @@ import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { rejectionOfCluster, rejected } from "./outcome.ts";
+import { outcome, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 type Storage = NonNullable<ProjectSpec["storages"]>[number];
@@ -21,7 +21,6 @@ const claimKey = (project: Project, name: string): string => `${namespaceOf(proj
 /** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
 export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
   const { name, size, storageClassName, accessMode } = storage;
-  if (claim.deleting) return `claim "${name}" is being deleted; it is created again afterwards`;
   if (parseBytes(size) < claim.sizeBytes) {
     return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; claims cannot shrink`;
   }
@@ -39,7 +38,8 @@ export function storageRejection(storage: Storage, claim: ProjectClaim): string 
 export function storagesOf({ owned }: Context, project: Project): ProjectStorage[] {
   return (project.spec.storages ?? []).map((storage) => {
     const claim = owned.claims.get(claimKey(project, storage.name));
-    const isKept = claim !== undefined && storageRejection(storage, claim) !== undefined;
+    const isKept =
+      claim !== undefined && (claim.deleting || storageRejection(storage, claim) !== undefined);
     const storageClass = isKept ? claim.storageClass : storage.storageClassName;
     return {
       name: storage.name,
@@ -63,12 +63,18 @@ async function createClaim(
     return undefined;
   } catch (error) {
     if (!isAlreadyExists(error)) throw error;
-    return rejected(
+    return outcome(
       "StorageRejected",
       `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim with this name that does not belong to the project; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
     );
   }
 }
+
+const terminating = (name: string): Outcome =>
+  outcome(
+    "StorageTerminating",
+    `claim "${name}" is being deleted; it is created again when it is gone`,
+  );
 
 /** The cluster's refusal to grow a claim is about the storage class: its words say so. */
 async function reconcileClaim(
@@ -82,15 +88,16 @@ async function reconcileClaim(
   const claim = owned.claims.get(key);
   try {
     if (claim === undefined) return await createClaim(context, project, storage, signal);
+    if (claim.deleting) return terminating(storage.name);
     const rejection = storageRejection(storage, claim);
-    if (rejection !== undefined) return rejected("StorageRejected", rejection);
+    if (rejection !== undefined) return outcome("StorageRejected", rejection);
     if (parseBytes(storage.size) === claim.sizeBytes) return undefined;
     const grown = { spec: { resources: { requests: { storage: storage.size } } } };
     owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
     return undefined;
   } catch (error) {
     const { message } = rejectionOfCluster(error, `spec.storages "${storage.name}"`);
-    return rejected("StorageRejected", message);
+    return outcome("StorageRejected", message);
   }
 }
 
@@ -124,8 +131,8 @@ export async function reconcileStorages(
 ): Promise<Outcome | undefined> {
   let first: Outcome | undefined;
   for (const storage of project.spec.storages ?? []) {
-    const outcome = await reconcileClaim(context, project, storage, signal);
-    first ??= outcome;
+    const found = await reconcileClaim(context, project, storage, signal);
+    first ??= found;
   }
   await removeFormerClaims(context, project, signal);
   return first;

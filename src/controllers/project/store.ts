@@ -5,7 +5,7 @@ import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { rejected } from "./outcome.ts";
+import { outcome } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { storagesOf } from "./storages.ts";
 
@@ -31,17 +31,17 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
   const { parent = "" } = project.spec;
   switch (error.code) {
     case "ParentNotFound":
-      return rejected(
+      return outcome(
         error.code,
         `spec.parent "${parent}" is not accepted yet; check its conditions`,
       );
     case "ProjectCycle":
-      return rejected(
+      return outcome(
         error.code,
         `spec.parent "${parent}" is a descendant of this project: ${error.message}; the project keeps its parent`,
       );
     case "AlreadyExists":
-      return rejected(error.code, takenText(context, project));
+      return outcome(error.code, takenText(context, project));
     default:
       throw error;
   }
@@ -66,7 +66,7 @@ export async function storeProject(
   const { parent } = project.spec;
   const { store } = context.informers.projects;
   if (parent !== undefined && store.get(parent) === undefined) {
-    return rejected(
+    return outcome(
       "ParentNotFound",
       `spec.parent "${parent}" does not exist; create that project or name another`,
     );

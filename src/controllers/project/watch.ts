@@ -8,6 +8,7 @@ import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { hasFinalizer } from "./finalizer.ts";
 import { namespaceOf } from "./namespace.ts";
+import { totalsSeconds } from "./tenants.ts";
 
 /** A change that others made: what we write into the status, and our finalizer, is no news. */
 const isNews = ({ before, after }: Change<Project>): boolean =>
@@ -60,6 +61,12 @@ export function watchProjects(context: Context): void {
     for (const { name } of informers.projects.store.byIndex(indices.projectsByNamespace, key)) {
       queues.projects.add(name);
     }
+  });
+  // Their status names the classes of their list that do not exist.
+  informers.priorityClasses.onChange(({ key, before, after }) => {
+    if (before !== undefined && after !== undefined) return;
+    for (const { name, spec } of informers.projects.store.values())
+      if (spec.priorityClasses?.includes(key)) queues.projects.addAfter(name, totalsSeconds);
   });
   informers.jobs.onChange(({ before, after }) => {
     const job = after ?? before;

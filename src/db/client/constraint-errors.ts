@@ -113,6 +113,7 @@ export const errorCatalogue: Catalogue = {
   },
   InvalidValue: {
     httpStatus: 400,
+    sqlStates: { "a number is too large for its column": ["22003"] },
     constraints: {
       "a value must not be negative": [
         "allocations_cpu_not_negative",

@@ -49,6 +49,10 @@ export interface JobView {
 export interface EvictionEntry {
   /** Who it makes way for and who else does, in words. */
   readonly reason: string;
+  /** namespace/name of the job it makes way for; null when a window closed. */
+  readonly preemptor: string | null;
+  /** The rule that allowed to evict it. */
+  readonly rule: string;
   /** The jobs that the words name, as namespace/name. */
   readonly jobs: readonly string[];
   /** Since the decision. */
@@ -144,6 +148,8 @@ const selection = `
     CASE WHEN job.status IN ('evicting', 'evicted') THEN (
       SELECT json_build_object(
         'reason', preemption.reason || '; rule ' || victim.rule,
+        'preemptor', preemption.preemptor,
+        'rule', victim.rule,
         'ageSeconds', extract(epoch FROM now() - preemption.decided_at),
         'isSettled', preemption.outcome IS NOT NULL,
         'isForWindow', preemption.preemptor_job_id IS NULL,

@@ -99,7 +99,7 @@ describe("the Helm chart", () => {
     await runInProject(helm, ["lint", "--strict", chart]);
   });
 
-  it("makes exactly the objects of manifests/", async () => {
+  it("renders exactly the objects of manifests/", async () => {
     const rendered = byName(await render("--set=namespace.create=true"));
     const expected = byName(await kustomized("manifests/"));
     expect(Object.keys(rendered).toSorted()).to.deep.equal(Object.keys(expected).toSorted());
@@ -108,14 +108,14 @@ describe("the Helm chart", () => {
     }
   });
 
-  it("makes the production overlay with the values that the documentation names", async () => {
+  it("renders the production overlay from the documented values", async () => {
     const rendered = byName(await render(...production));
     const expected = byName(await kustomized("manifests/overlays/production"));
     const name = "Deployment rota-operator";
     expect(rendered[name]).to.deep.equal(expected[name]);
   });
 
-  it("makes the monitoring overlay", async () => {
+  it("renders the monitoring overlay", async () => {
     const rendered = byName(await render("--set=monitoring.enabled=true"));
     const expected = byName(await kustomized("manifests/overlays/monitoring"));
     for (const [name, object] of Object.entries(expected)) {
@@ -123,7 +123,7 @@ describe("the Helm chart", () => {
     }
   });
 
-  it("makes the policies that stamp, where the API server has their kind", async () => {
+  it("renders the stamping policies where their kind is served", async () => {
     const kind = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
     const expected = byName(await kustomized("manifests/stamping"));
     const rendered = byName(await render(`--api-versions=${kind}`));
@@ -142,7 +142,7 @@ describe("the Helm chart", () => {
     }
   });
 
-  it("refuses values that it does not know, and values out of range", async () => {
+  it("refuses unknown values, and values out of range", async () => {
     expect(await rejectionOf("--set=settings.timezone=UTC")).to.match(/timezone/);
     expect(await rejectionOf("--set=settings.claimLimit=many")).to.match(/claimLimit/);
     expect(await rejectionOf("--set=settings.claimLimit=0")).to.match(/claimLimit/);
@@ -154,7 +154,7 @@ describe("the Helm chart", () => {
     expect(await rejectionOf("--set=image.digest=latest")).to.match(/digest/);
   });
 
-  it("is refused with a misspelt setting by Helm's lint and its installation, before anything is made", async () => {
+  it("is refused with a misspelt setting before anything is made", async () => {
     const misspelt = "--set=settings.holdSecond=5";
     for (const attempt of [
       runInProject(helm, ["lint", "--strict", chart, misspelt]),
@@ -190,13 +190,13 @@ describe("the Helm chart", () => {
     expect(text).to.include('{"name":"ROTA_LEADER_ELECTION","value":"false"}');
   });
 
-  it("is installed by Helm, and gives the operator what it needs", async () => {
+  it("is installed by Helm, and runs a job", async () => {
     await release("install", "rota", chart, "--create-namespace");
     await createDatabaseSecret(cluster, database.url);
     await runsJob(cluster, folder, "first");
   });
 
-  it("is upgraded", async () => {
+  it("is upgraded by Helm", async () => {
     await release("upgrade", "rota", chart, "--set=settings.timeZone=Europe/Berlin");
     const { spec } = await deployment(cluster);
     const zone = spec.template.spec.containers[0]?.env.find(
@@ -236,7 +236,7 @@ describe("the Helm chart", () => {
     expect(pods.stdout).to.equal("Running");
   });
 
-  it("is applied by kubectl with strict validation, and goes on where it was", async () => {
+  it("is applied by kubectl, and continues where it was", async () => {
     const file = join(folder, "rendered.yaml");
     writeFileSync(file, await render("--set=namespace.create=true"));
     const args = ["apply", "--server-side", "--validate=strict", `--filename=${file}`];

@@ -41,7 +41,7 @@ describe("installation by kustomize", () => {
     expect(again.stderr).to.equal("");
   });
 
-  it("starts two replicas that Pod Security admits, on different nodes", async () => {
+  it("starts two admitted replicas, on different nodes", async () => {
     const rollout = ["rollout", "status", "deployment/rota-operator", "--timeout=60s"];
     await kubectl(cluster, ...rollout, `--namespace=${namespace}`);
     interface Pods {
@@ -54,18 +54,18 @@ describe("installation by kustomize", () => {
     expect(items.map(({ spec }) => spec.priority)).to.deep.equal([2_000_000_000, 2_000_000_000]);
   });
 
-  it("lets the operator finish its work before the kubelet kills it", async () => {
+  it("lets the operator drain within the kubelet's grace period", async () => {
     const { spec } = (await deployment(cluster)).spec.template;
     const drain = spec.containers[0]?.env.find(({ name }) => name === "ROTA_DRAIN_SECONDS");
     expect(spec.terminationGracePeriodSeconds).to.be.greaterThan(Number(drain?.value));
   });
 
-  it("gives the operator what it needs: it runs a job under its own ServiceAccount", async () => {
+  it("runs a job under its own ServiceAccount", async () => {
     await runsJob(cluster, folder, "one");
   });
 
   for (const overlay of ["development", "production"]) {
-    it(`has an overlay for ${overlay} that the API server accepts without a warning`, async () => {
+    it(`has an overlay for ${overlay} that applies without a warning`, async () => {
       const dryRun = ["--dry-run=server", "-k", `manifests/overlays/${overlay}`];
       const { stdout, stderr } = await kubectl(cluster, ...apply, ...dryRun);
       expect(stderr).to.equal("");
@@ -80,7 +80,7 @@ describe("installation by kustomize", () => {
       (error: unknown) => String(error),
     );
 
-  it("leaves users' objects and what runs, when it is uninstalled with the operator gone", async () => {
+  it("leaves users' objects and running pods when uninstalled", async () => {
     const uninstall = ["delete", "--ignore-not-found", "--timeout=60s", "-k", "manifests/"];
     const outcome = await outcomeOf(kubectl(cluster, ...uninstall));
     expect(outcome).to.match(/deleting this definition deletes every Project in the cluster/);
@@ -110,7 +110,7 @@ describe("installation by kustomize", () => {
     expect((await kubectl(cluster, ...pods)).stdout).to.equal("Running");
   });
 
-  it("can be removed altogether without the operator, but for the users' namespaces", async () => {
+  it("can be removed without the operator, except users' namespaces", async () => {
     const finalizers = '{"metadata":{"finalizers":null}}';
     const patch = ["patch", "project", "team", "--type=merge", `--patch=${finalizers}`];
     await kubectl(cluster, ...patch);

@@ -245,7 +245,7 @@ describe(`leader election between three processes (seed ${seed})`, () => {
     }
   }
 
-  it("a term held for longer than the lease keeps its fence", async () => {
+  it("keeps its fence in a term longer than the lease", async () => {
     const { term } = await leader();
     const renewedFor = electionTiming.leaseSeconds * 1.5;
     const heldSince = performance.now();
@@ -258,7 +258,7 @@ describe(`leader election between three processes (seed ${seed})`, () => {
   });
 
   if (minutes > 0) {
-    it(`never two at once in ${minutes} minutes of faults`, async () => {
+    it(`never has two leaders in ${minutes} minutes of faults`, async () => {
       const endMilliseconds = performance.now() + minutes * 60_000;
       const choices = Object.values(cases);
       while (performance.now() < endMilliseconds) {

@@ -290,7 +290,7 @@ describe(`reflector under faults (seed ${seed})`, () => {
   it("holds what the server has", expectConvergence);
 
   for (const [name, fault] of Object.entries(faults)) {
-    it(`recovers: ${name}`, async () => {
+    it(`recovers from ${name}`, async () => {
       await fault();
       await expectConvergence();
     });

@@ -91,7 +91,7 @@ describe("writes to a real API server", () => {
     expect(isConflict(await errorOf(rejected))).to.equal(true);
   });
 
-  it("writes nothing on a dry run, and hears why an object is not valid", async () => {
+  it("writes nothing on a dry run, and returns the error", async () => {
     await stage.direct.create(pods, pod("dry"), { dryRun: true });
     expect(isNotFound(await errorOf(stage.direct.get(pods, "default/dry")))).to.equal(true);
     const bad = { ...pod("bad"), spec: { containers: [] } };
@@ -115,7 +115,7 @@ describe("writes to a real API server", () => {
     );
   });
 
-  it("evicts through the budget, which it can tell from an overload", async () => {
+  it("evicts under a budget, and tells it from an overload", async () => {
     const { uid = "" } = (await readyPod("evicted")).metadata;
     const selector = { matchLabels: { app: "evicted" } };
     const budget = { metadata: { name: "keep", namespace }, spec: { minAvailable: 1, selector } };
@@ -143,7 +143,7 @@ describe("writes to a real API server", () => {
     );
   });
 
-  it("makes one status write of a burst, and none when nothing changed", async () => {
+  it("makes one status write of a burst, none without changes", async () => {
     const { metadata } = await stage.direct.create(pods, {
       ...pod("status"),
       spec: {

@@ -69,7 +69,7 @@ async function podAddress(client: KubeClient): Promise<string | undefined> {
   return (status as { readonly podIP?: string } | undefined)?.podIP;
 }
 
-describe("inside the network namespace", function () {
+describe("the HTTP API inside the network namespace", function () {
   let installation: Installation;
   let plugin: Plugin;
   const kubeconfigs = new Map<string, string>();
@@ -117,7 +117,7 @@ describe("inside the network namespace", function () {
     plugin?.remove();
   });
 
-  it("answers a user with a client certificate, in what the user may see", async () => {
+  it("answers a user with a client certificate", async () => {
     const tree = await run("val", "tree");
     expect(tree.stderr).to.equal("");
     expect(tree.stdout).to.match(/^team +User pat/m);
@@ -141,13 +141,13 @@ describe("inside the network namespace", function () {
     expect([status, stderr]).to.deep.equal([0, ""]);
   });
 
-  it("gives refusals through as they are, with the operator's words", async () => {
+  it("passes refusals through unchanged", async () => {
     const { status, stderr } = await run("val", "top", "nodes");
     expect(status).to.equal(4);
     expect(stderr).to.contain("val may not list nodes");
   });
 
-  it("does not believe who the API server's own user is: that says nothing of who asks", async () => {
+  it("does not trust the API server's own user", async () => {
     const client = clientFor(installation.cluster.kubeconfig);
     try {
       const path =
@@ -163,7 +163,7 @@ describe("inside the network namespace", function () {
     }
   });
 
-  it("lets users reach the one port and no other", async () => {
+  it("reaches the API's port only", async () => {
     const client = clientFor(kubeconfigs.get("val") ?? "");
     try {
       const path = "/api/v1/namespaces/rota-system/services/http:rota-operator:http/proxy/metrics";
@@ -176,7 +176,7 @@ describe("inside the network namespace", function () {
     }
   });
 
-  it("says so when no operator answers", async () => {
+  it("reports that no operator answers", async () => {
     await installation.view.client.delete(pods, podKey);
     const outcome = await waitFor(
       async () => {

@@ -540,7 +540,7 @@ async function clear(real: Real, model: Model): Promise<void> {
   }
 }
 
-describe("tenants against a model", function () {
+describe("the tenants' cluster state", function () {
   this.timeout(longMs);
   let real: Real;
 
@@ -554,7 +554,7 @@ describe("tenants against a model", function () {
   });
   after(() => real.installation.stop());
 
-  it(`agrees after ${steps} random operations and kills`, async () => {
+  it(`agrees with a model after ${steps} operations and kills`, async () => {
     const commands = fc.commands(commandArbitraries, { maxCommands: steps, size: "max" });
     await fc.assert(
       fc.asyncProperty(commands, async (sequence) => {

@@ -77,7 +77,7 @@ describe(`moving a subtree of ${count} projects`, function () {
     });
   });
 
-  it("leaves the roles of the new place, and none of the old one", async () => {
+  it("leaves the roles of the new place only", async () => {
     const own = `viewer: User user-${count - 1}`;
     const above = `viewer: User user-${Math.floor((count - 1) / 10) * 10}`;
     await untilRolesAre(view(), child(count - 1), [...new Set(["admin: User bob", above, own])]);

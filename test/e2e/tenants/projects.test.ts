@@ -36,7 +36,7 @@ const persistentVolumes: ResourceName = {
 
 const member = (role: string, name: string, kind = "User") => ({ kind, name, role });
 
-describe("projects", () => {
+describe("Projects", () => {
   let installation: Installation;
 
   before(async () => {
@@ -53,8 +53,8 @@ describe("projects", () => {
   const isReady = (name: string) => untilProjectSays(view(), name, "Ready");
   const remove = (name: string) => view().client.delete(projects, name);
 
-  describe("namespace", () => {
-    it("is made with the Pod Security level, and follows a change of it", async () => {
+  describe("a project's namespace", () => {
+    it("has the Pod Security level, and follows its change", async () => {
       await apply(project("levels", { podSecurity: "restricted" }));
       await isReady("levels");
       const made = await view().client.get(namespaces, "levels");
@@ -70,7 +70,7 @@ describe("projects", () => {
       });
     });
 
-    it("gets its labels back at once when somebody changes them or takes them away", async () => {
+    it("gets its labels back when somebody changes them", async () => {
       await apply(project("labelled"));
       await isReady("labelled");
       for (const labels of [
@@ -90,7 +90,7 @@ describe("projects", () => {
       }
     });
 
-    it("is made again when somebody deletes it", async () => {
+    it("is recreated when somebody deletes it", async () => {
       await apply(project("deleted", { members: [member("admin", "ann")] }));
       const before = await isReady("deleted").then(() => view().client.get(namespaces, "deleted"));
       await view().client.delete(namespaces, "deleted");
@@ -102,7 +102,7 @@ describe("projects", () => {
       await isReady("deleted");
     });
 
-    it("that is being deleted is waited for, in words", async () => {
+    it("is waited for while it terminates", async () => {
       await view().client.create(namespaces, {
         metadata: { name: "leaving", labels: { "rota.dev/project": "leaving" } },
       });
@@ -118,7 +118,7 @@ describe("projects", () => {
       await isReady("leaving");
     });
 
-    it("of somebody else is refused, and adopted as soon as it says so", async () => {
+    it("of another owner is refused until it is adopted", async () => {
       await view().client.create(namespaces, { metadata: { name: "elsewhere" } });
       await apply(project("newcomer", { namespace: "elsewhere" }));
       const waiting = await untilProjectSays(view(), "newcomer", "NamespaceNotOwned");
@@ -136,7 +136,7 @@ describe("projects", () => {
       expect(left.metadata.labels).not.to.have.property("rota.dev/project");
     });
 
-    it("named by two projects belongs to the first, and to the second when that goes", async () => {
+    it("named by two projects belongs to the first", async () => {
       await apply(project("first", { namespace: "wanted" }));
       await isReady("first");
       await apply(project("second", { namespace: "wanted" }));
@@ -149,8 +149,8 @@ describe("projects", () => {
     });
   });
 
-  describe("roles", () => {
-    it("are those of the project and of all above, the greatest where one has several", async () => {
+  describe("a project's roles", () => {
+    it("are inherited, and the greatest counts", async () => {
       await apply(
         project("roles-root", {
           members: [
@@ -174,7 +174,7 @@ describe("projects", () => {
       expect((await isReady("roles-root")).status.children).to.equal(1);
     });
 
-    it("follow a member that leaves above, one that comes, and a move", async () => {
+    it("follow members and moves above", async () => {
       await apply(
         project("from", { members: [member("admin", "ann"), member("viewer", "bob")] }),
         project("to", { members: [member("submitter", "cat")] }),
@@ -197,7 +197,7 @@ describe("projects", () => {
       });
     });
 
-    it("are mended at once when somebody deletes, edits or replaces a RoleBinding", async () => {
+    it("are restored when somebody changes a RoleBinding", async () => {
       await apply(project("drift", { members: [member("admin", "ann"), member("viewer", "bob")] }));
       const wanted = ["admin: User ann", "viewer: User bob"];
       await untilRolesAre(view(), "drift", wanted);
@@ -227,7 +227,7 @@ describe("projects", () => {
     });
   });
 
-  describe("storages", () => {
+  describe("a project's storages", () => {
     const storage = (name: string, size: string, more: object = {}) => ({
       name,
       size,
@@ -254,7 +254,7 @@ describe("projects", () => {
       });
     });
 
-    it("are claims that grow, and refuse every other change in words", async () => {
+    it("are claims that grow, and refuse other changes", async () => {
       await apply(project("data", { storages: [storage("sets", "1Gi")] }));
       await isReady("data");
       await view().until("the claim to be bound", async () => {
@@ -293,7 +293,7 @@ describe("projects", () => {
       await isReady("data");
     });
 
-    it("say in the API server's words why a claim cannot grow", async () => {
+    it("report why a claim cannot grow", async () => {
       const fixed = { storageClassName: "fixed" };
       await view().client.create(storageClasses, {
         metadata: { name: "fixed" },
@@ -310,7 +310,7 @@ describe("projects", () => {
       );
     });
 
-    it("keep the data when the project goes, and a new project takes it over", async () => {
+    it("keep their data for a new project", async () => {
       await apply(
         project("kept", { storages: [storage("sets", "1Gi")], members: [member("admin", "ann")] }),
       );
@@ -334,7 +334,7 @@ describe("projects", () => {
       await untilGone(view(), namespaces, "kept");
     });
 
-    it("that a project no longer names go only where it says Delete", async () => {
+    it("are deleted only with reclaimPolicy Delete", async () => {
       const both = [storage("one", "1Gi"), storage("two", "1Gi")];
       await apply(project("fewer", { storages: both }));
       await isReady("fewer");
@@ -349,8 +349,8 @@ describe("projects", () => {
     });
   });
 
-  describe("deletion", () => {
-    it("waits for children and active jobs, names them, and then takes the namespace along", async () => {
+  describe("a project's deletion", () => {
+    it("waits for children and jobs, then takes the namespace", async () => {
       await apply(project("ending"), project("ending-child", { parent: "ending" }));
       await isReady("ending-child");
       await apply(job("ending", "work", { gpus: 1, pool: "default" }));
@@ -372,7 +372,7 @@ describe("projects", () => {
     });
   });
 
-  it("show within seconds what their jobs use, up to the root", async () => {
+  it("is followed by usage up to the root", async () => {
     await apply(project("sum-root"), project("sum-leaf", { parent: "sum-root" }));
     await isReady("sum-leaf");
     await apply(job("sum-leaf", "big", { gpus: 6, pool: "default" }));
@@ -388,7 +388,7 @@ describe("projects", () => {
     await until(3, 0);
   });
 
-  it("that lose their finalizer by hand leave no row behind", async () => {
+  it("leaves no row when the finalizer is removed by hand", async () => {
     await apply(project("stripped"));
     await isReady("stripped");
     await remove("stripped");

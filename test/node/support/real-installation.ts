@@ -37,7 +37,7 @@ const hasty = {
   ROTA_START_DEADLINE_SECONDS: "45",
   ROTA_AVOID_NODE_SECONDS: "60",
   ROTA_STUCK_POD_SECONDS: "15",
-  ROTA_HOLD_SECONDS: "60",
+  ROTA_RESERVATION_SECONDS: "60",
 };
 
 /** Fulfils when both nodes are ready, the operator leads and project team takes jobs. */

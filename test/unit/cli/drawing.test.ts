@@ -29,7 +29,7 @@ describe("the plugin's drawings", () => {
     for (const line of lines) expect(line.length).to.be.at.most(80);
   });
 
-  it("says windows of a week in few words", () => {
+  it("summarises the windows of a week", () => {
     const text = (...windows: Parameters<typeof rangesOfWindows>[0] & object) =>
       weekText(rangesOfWindows(windows));
     const all = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
@@ -76,7 +76,7 @@ describe("the plugin's drawings", () => {
       root,
     ).map((line) => line.drawn);
 
-  it("draws a tree, with what has no visible parent at the top, and no circle for ever", () => {
+  it("draws orphans at the top and ends a cycle", () => {
     expect(drawn()).to.deep.equal([
       "acme",
       "├─ production",
@@ -90,7 +90,7 @@ describe("the plugin's drawings", () => {
     expect(drawn("nowhere")).to.deep.equal([]);
   });
 
-  it("draws tables without borders, and lets nobody move the cursor", () => {
+  it("draws tables without borders or control characters", () => {
     const text = table(
       [
         { name: "short", count: 5 },
@@ -110,7 +110,7 @@ describe("the plugin's drawings", () => {
     expect(printable("a\nb\u009Bc")).to.equal("a b c");
   });
 
-  it("says ages as kubectl does", () => {
+  it("prints ages as kubectl does", () => {
     const now = Date.parse("2026-06-02T12:00:00Z");
     const age = (instant: string) => ageText(instant, now);
     expect(age("2026-06-02T11:59:48Z")).to.equal("12s");

@@ -17,13 +17,13 @@ const read = (path: string): PackageFile =>
 describe("the plugin's package", () => {
   const own = read("cli/package.json");
 
-  it("has the project's version and licence, and nothing to install beside it", () => {
+  it("has the project's version and licence, and no dependencies", () => {
     const root = read("package.json");
     expect([own.version, own.license]).to.deep.equal([root.version, root.license]);
     expect(own.dependencies).to.equal(undefined);
   });
 
-  it("holds what its commands are", () => {
+  it("contains its executable", () => {
     expect(own.files).to.have.members(Object.values(own.bin));
     expect(existsSync(join(projectRoot, "cli", "kubectl_complete-rota"))).to.equal(true);
   });

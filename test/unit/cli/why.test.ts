@@ -47,7 +47,7 @@ const jobWith = (reason: string, message: string): Job =>
 describe("kubectl rota why", () => {
   const note = "Lately the API server refused these evictions for the PodDisruptionBudget";
 
-  it("says of a decision that would evict that a budget has forbidden it lately", () => {
+  it("names a budget that blocked the eviction lately", () => {
     const said = "jobs it could evict are protected by PodDisruptionBudget team/guard";
     const text = whyText(answer, jobWith("BlockedByDisruptionBudget", said));
     expect(text).to.contain(`BlockedByDisruptionBudget: ${said}`);
@@ -55,22 +55,22 @@ describe("kubectl rota why", () => {
     expect(text).to.contain(note);
   });
 
-  it("shows an evicting job what holds its eviction up, in the words of its status", () => {
+  it("shows what blocks an eviction, in the words of status", () => {
     const said =
-      "team/big needs 8 GPUs; held up by PodDisruptionBudget team/guard, and asked for again until it allows";
+      "PodDisruptionBudget team/guard blocks the eviction, which is retried. Evicted by team/big (LowerPriority)";
     const evicting = { ...answer, state: "Evicting", verdict: null } as Why;
     expect(whyText(evicting, jobWith("EvictionBlocked", said))).to.contain(
       `EvictionBlocked: ${said}`,
     );
   });
 
-  it("says nothing of budgets where none is in the way", () => {
+  it("is silent about budgets that block nothing", () => {
     expect(whyText(answer, jobWith("InsufficientCapacity", "needs 8 GPUs"))).to.not.contain(note);
     const waits = { ...answer, verdict: { ...answer.verdict, kind: "wait" } } as Why;
     expect(whyText(waits, jobWith("BlockedByDisruptionBudget", "protected"))).to.not.contain(note);
   });
 
-  it("says what can be done about the reason, where somebody has to do something", () => {
+  it("names the next step where somebody must act", () => {
     const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
     expect(said("NoMatchingNode")).to.include(
       "What you can do: change the template, or the labels and taints of the nodes.",
@@ -82,7 +82,7 @@ describe("kubectl rota why", () => {
     expect(said("OfALaterVersion")).to.not.include("What you can do");
   });
 
-  it("shows a job that is held back as suspended, as its status does", () => {
+  it("shows a suspended job as suspended", () => {
     const suspended = { ...answer, suspended: true, verdict: null };
     const job = jobWith("Suspended", "spec.suspend is true");
     expect(whyText(suspended, job)).to.match(/^\S*team\/train\S* {2}Suspended /);

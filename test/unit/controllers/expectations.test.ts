@@ -2,8 +2,8 @@ import { expect } from "chai";
 import { PodExpectations, maxLagSeconds } from "../../../src/controllers/job/expectations.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
-describe("pods that were asked for and not seen yet", () => {
-  it("are known until the cache shows them", () => {
+describe("expectations of pods", () => {
+  it("are kept until the cache shows the pods", () => {
     const pods = new PodExpectations(createManualClock());
     pods.asked("uid", "train-1-0");
     expect(pods.has("uid", "train-1-0")).to.equal(true);
@@ -12,7 +12,7 @@ describe("pods that were asked for and not seen yet", () => {
     expect(pods.has("uid", "train-1-0")).to.equal(false);
   });
 
-  it("are given up after a while, and not kept", async () => {
+  it("expire after a while", async () => {
     const clock = createManualClock();
     const pods = new PodExpectations(clock);
     pods.asked("uid", "train-1-0");

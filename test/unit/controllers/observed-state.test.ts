@@ -18,7 +18,7 @@ const viewOf = (status: JobStatusName, attempt: number): JobView =>
 const podOf = (index: number, pod: Partial<Pod> = {}): Pod =>
   ({ index, attempt: 2, nodeName: `n${index}`, phase: "Running", ...pod }) as unknown as Pod;
 
-describe("where a job stands in the cluster", () => {
+describe("a job's observed state", () => {
   const running = jobOf({ state: "Running", attempt: 2, startedAt: at });
   const statusOf = (job: Job, pods: readonly Pod[]): string => observedStateOf(job, pods).status;
 
@@ -48,7 +48,7 @@ describe("where a job stands in the cluster", () => {
     expect(observedStateOf(jobOf({ state: "Pending" }), [])).to.deep.include({ attempt: 0 });
   });
 
-  it("is ended when its status says so, whatever pods there are", () => {
+  it("has ended when its status says so", () => {
     const ended = jobOf({ state: "Succeeded", attempt: 2, finishedAt: at });
     const observed = observedStateOf(ended, [podOf(0), podOf(1)]);
     expect(observed).to.deep.include({ status: "succeeded", placements: [] });
@@ -57,7 +57,7 @@ describe("where a job stands in the cluster", () => {
     expect(statusOf(failed, [])).to.equal("failed");
   });
 
-  it("is further than its row when the row is of an earlier attempt, or of an earlier stage of the same", () => {
+  it("is ahead of a row of an earlier attempt", () => {
     const waiting = jobOf({ state: "Pending", attempt: 2 });
     const ended = jobOf({ state: "Failed", attempt: 2, finishedAt: at });
     expect([running, waiting, ended].map(stageOf)).to.deep.equal(["live", "waiting", "ended"]);
@@ -68,7 +68,7 @@ describe("where a job stands in the cluster", () => {
     expect(isBehind(viewOf("evicted", 2), ended)).to.equal(true);
   });
 
-  it("is not further than a row that is ahead of its status, or has ended", () => {
+  it("is not ahead of a newer or ended row", () => {
     for (const status of ["pending", "evicted", "reserved", "starting", "evicting"] as const)
       expect(isBehind(viewOf(status, 2), running), status).to.equal(false);
     expect(isBehind(viewOf("starting", 3), jobOf({ state: "Pending", attempt: 2 }))).to.equal(

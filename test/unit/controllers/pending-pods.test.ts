@@ -32,11 +32,11 @@ const podOf = (index: number, changes: Partial<Pod> = {}): Pod =>
     ...changes,
   }) as unknown as Pod;
 
-describe("a gang that takes a while to start", () => {
+describe("the message of a starting gang", () => {
   const saidOf = (view: JobView, pods: readonly Pod[], seconds = 30) =>
     pendingPodsOf(view, pods, after(seconds), 300);
 
-  it("says nothing at first, and when it will", () => {
+  it("is absent at first, with the time it is due", () => {
     expect(saidOf(viewOf(), [], 4)).to.deep.equal({ message: undefined, nextSeconds: 6.05 });
     expect(pendingPodsOf(viewOf(), [], after(1), 6).nextSeconds).to.equal(2.05);
     expect(saidOf(viewOf({ status: "running" }), [])).to.deep.equal({
@@ -45,7 +45,7 @@ describe("a gang that takes a while to start", () => {
     });
   });
 
-  it("counts the pods that run, and says of the others where they are and what they wait for", () => {
+  it("counts running pods and tells what the others wait for", () => {
     const image = { obstacle: "container main: ImagePullBackOff" };
     const pods = [
       podOf(0, { phase: "Running" }),
@@ -60,7 +60,7 @@ describe("a gang that takes a while to start", () => {
     );
   });
 
-  it("names a few of many", () => {
+  it("names only a few of many pods", () => {
     const placements = Array.from({ length: 9 }, (_, index) => ({ node: `n${index}`, pods: 5 }));
     const { message = "" } = saidOf(viewOf({ placements, parallelism: 45 }), []);
     expect(message).to.match(
@@ -71,12 +71,12 @@ describe("a gang that takes a while to start", () => {
   });
 });
 
-describe("what keeps a pod from running", () => {
+describe("the reason of a pending pod", () => {
   const type = podsOf("nvidia.com/gpu");
   const obstacleOf = (status: object): string =>
     type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
 
-  it("is the scheduler's word, or that of the first container that waits", () => {
+  it("is the scheduler's reason, or the first waiting container's", () => {
     const unscheduled = {
       type: "PodScheduled",
       status: "False",

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { TemplateCache } from "../../../src/controllers/job/template-cache.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
-describe("what is remembered of templates", () => {
+describe("the template cache", () => {
   const clock = createManualClock();
   let asked = 0;
   const ask = () => Promise.resolve(`answer ${++asked}`);
@@ -12,7 +12,7 @@ describe("what is remembered of templates", () => {
     asked = 0;
   });
 
-  it("asks the same question once for jobs that come together, and again when the answer is old", async () => {
+  it("asks once for jobs that come together, again after expiry", async () => {
     const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
     const both = [templates.check(question, ask), templates.check(question, ask)];
     expect(await Promise.all(both)).to.deep.equal(["answer 1", "answer 1"]);
@@ -22,7 +22,7 @@ describe("what is remembered of templates", () => {
     expect(await templates.check(question, ask)).to.equal("answer 3");
   });
 
-  it("does not take an error for an answer", async () => {
+  it("does not cache an error", async () => {
     const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
     const failed = await templates
       .check(question, () => Promise.reject(new Error("away")))
@@ -31,7 +31,7 @@ describe("what is remembered of templates", () => {
     expect(await templates.check(question, ask)).to.equal("answer 1");
   });
 
-  it("does not hold a refusal against the next", async () => {
+  it("does not cache a refusal for the next", async () => {
     const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
     await templates.check(question, () => Promise.resolve("no"));
     expect(await templates.check(question, ask)).to.equal("answer 1");
@@ -50,7 +50,7 @@ describe("what is remembered of templates", () => {
     expect(reads).to.equal(3);
   });
 
-  it("does not grow without end", async () => {
+  it("has a maximum size", async () => {
     const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
     const read = () => Promise.resolve({});
     for (let index = 0; index <= 2000; index += 1) await templates.of(`job-${index}`, read);

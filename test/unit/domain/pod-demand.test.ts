@@ -31,13 +31,13 @@ describe("quantities", () => {
     });
   }
   for (const text of ["", "Gi", "1Xi", "one", "1 Gi", "."]) {
-    it(`refuses "${text}"`, () => {
+    it(`refuses the quantity "${text}"`, () => {
       expect(() => parseBytes(text)).to.throw(RangeError);
     });
   }
 });
 
-describe("what a pod asks for", () => {
+describe("a pod's demand", () => {
   it("adds containers, and takes a limit as the request", () => {
     const spec = {
       containers: [
@@ -59,7 +59,7 @@ describe("what a pod asks for", () => {
     expect(podDemand(spec, gpu).cpuMillis).to.equal(3000);
   });
 
-  it("runs sidecars beside the containers and beside later init containers", () => {
+  it("counts sidecars beside containers and later init containers", () => {
     const sidecar = { restartPolicy: "Always", resources: { requests: { cpu: "1" } } };
     const spec = {
       containers: [{ resources: { requests: { cpu: "2" } } }],
@@ -68,7 +68,7 @@ describe("what a pod asks for", () => {
     expect(podDemand(spec, gpu).cpuMillis).to.equal(4000);
   });
 
-  it("takes pod-level requests in place of the containers', and adds overhead", () => {
+  it("prefers pod-level requests to the containers', and adds overhead", () => {
     const spec = {
       resources: { requests: { cpu: "5" } },
       overhead: { cpu: "250m" },
@@ -77,7 +77,7 @@ describe("what a pod asks for", () => {
     expect(podDemand(spec, gpu).cpuMillis).to.equal(5250);
   });
 
-  it("counts the most that a container holds while it is resized in place", () => {
+  it("counts the larger of two values during a resize", () => {
     const container = (granted: Readonly<Record<string, string>>[]) => ({
       resources: { requests: { cpu: "2", memory: "1Gi" } },
       granted,
@@ -100,7 +100,7 @@ describe("durations", () => {
     expect(durationSeconds("2h30m5s")).to.equal(9005);
   });
   for (const text of ["", "0s", "5", "1d", "m"]) {
-    it(`refuses "${text}"`, () => {
+    it(`refuses the duration "${text}"`, () => {
       expect(() => durationSeconds(text)).to.throw(RangeError);
     });
   }

@@ -6,10 +6,10 @@ import {
   redactFor,
 } from "../../../src/domain/redaction.ts";
 
-describe("sentences that name others' jobs", () => {
+describe("redacted sentences", () => {
   const maySee = sameProjectAs("vision/train");
 
-  it("keep names of the reader's project and all numbers", () => {
+  it("keep the reader's own names and all numbers", () => {
     const text =
       "speech/asr (priority 1000) needs 8 GPUs; it evicts 2 pods: vision/train and nlp/x.";
     const redactables = ["speech/asr", "vision/train", "nlp/x"].map(redactableJob);
@@ -20,7 +20,7 @@ describe("sentences that name others' jobs", () => {
     expect(redactFor(maySee, text)).to.equal(text);
   });
 
-  it("take a name as a whole, whatever it begins or ends like", () => {
+  it("redact whole names only", () => {
     const keys = ["a/b", "a/b-2", "a/b.c", "x-a/b"];
     const text = "a/b, a/b-2, a/b.c, x-a/b; a/b.";
     expect(redactFor(maySee, text, [redactableJob("a/b")])).to.equal(

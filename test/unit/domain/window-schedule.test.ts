@@ -21,7 +21,7 @@ const window = (
 /** Monday 08:00 to 18:00. */
 const office = window("office", 8 * hour, 18 * hour);
 
-describe("closes of windows that evict", () => {
+describe("the closes of evicting windows", () => {
   it("are told while the window is open, and after it", () => {
     expect(nextEvictClose([office], 17 * hour)).to.deep.equal({
       plan: "office",
@@ -55,7 +55,7 @@ describe("closes of windows that evict", () => {
     expect(lastEvictClose(weekend, 7 * hour)?.seconds).to.equal(hour);
   });
 
-  it("count after another window opened only when that one followed at once", () => {
+  it("count after another window only when that followed at once", () => {
     const night = window("night", 18 * hour, 20 * hour, "Finish");
     const late = window("late", 21 * hour, 22 * hour, "Finish");
     expect(lastEvictClose([office, night], 19 * hour)?.plan).to.equal("office");
@@ -64,7 +64,7 @@ describe("closes of windows that evict", () => {
     expect(lastEvictClose([office, late], 21 * hour)).to.equal(undefined);
   });
 
-  it("lie in the future or the past by the seconds they say, and never inside an open window", () => {
+  it("never lie inside an open window", () => {
     const times = fc.constantFrom("00:00", "06:00", "12:00", "18:00");
     const drawn = fc.record({
       days: fc.uniqueArray(fc.constantFrom("Mon" as const, "Tue" as const, "Sun" as const), {
@@ -95,7 +95,7 @@ describe("closes of windows that evict", () => {
   });
 });
 
-describe("the wall clock some time ago", () => {
+describe("the wall clock in the past", () => {
   const berlin = "Europe/Berlin";
   const at = (text: string) => Temporal.Instant.from(text);
 
@@ -104,7 +104,7 @@ describe("the wall clock some time ago", () => {
     expect(instantBefore(now, berlin, 3600).toString()).to.equal("2026-06-01T09:00:00Z");
   });
 
-  it("reaches over a change of daylight saving time by the clock on the wall", () => {
+  it("follows the wall clock over a change of daylight saving", () => {
     // 03:30 after the spring change; 01:30 on the wall is one real hour ago.
     expect(instantBefore(at("2026-03-29T01:30:00Z"), berlin, 7200).toString()).to.equal(
       "2026-03-29T00:30:00Z",

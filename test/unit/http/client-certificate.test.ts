@@ -30,7 +30,7 @@ import {
 const audience = "rota.dev";
 const target = "/api/v1/queue?pool=blue";
 
-describe("client certificates as proof of who asks", () => {
+describe("authentication by client certificate", () => {
   let ca: Holder;
   let verifier: CertificateVerifier;
   before(async () => {
@@ -63,7 +63,7 @@ describe("client certificates as proof of who asks", () => {
     });
   });
 
-  it("takes what stands in one field as one name, whatever is in it", async () => {
+  it("takes one field as one name, whatever it contains", async () => {
     const tricky = await leaf(ca, { subject: String.raw`CN=pat\, O=system:masters` });
     const caller = await verify(await signed(tricky));
     expect(caller.user).to.equal("pat, O=system:masters");
@@ -72,7 +72,7 @@ describe("client certificates as proof of who asks", () => {
     expect((await verify(await signed(newline))).groups).to.deep.equal(["system:authenticated"]);
   });
 
-  it("leaves TLS usable in a process that has read a certificate before anything else", () => {
+  it("leaves TLS usable where a certificate was read first", () => {
     const module = import.meta.resolve("../../../src/http/client-certificate.ts");
     const script = `
       import { X509Certificate } from "node:crypto";
@@ -82,7 +82,7 @@ describe("client certificates as proof of who asks", () => {
     execFileSync(process.execPath, ["--input-type=module", "--eval", script], { stdio: "pipe" });
   });
 
-  it("refuses a certificate of another authority, of the same name too", async () => {
+  it("refuses another authority's certificate, of the same name too", async () => {
     const forged = await leaf(await authority("cluster"));
     expect(await rejection(await signed(forged))).to.contain("not issued by the cluster's");
   });
@@ -97,7 +97,7 @@ describe("client certificates as proof of who asks", () => {
     expect(await rejection(await signed(under))).to.contain("not issued by");
   });
 
-  it("follows intermediate authorities that come along, in any order, and not without them", async () => {
+  it("follows intermediate authorities in any order", async () => {
     const first = await intermediate(ca);
     const second = await intermediate(first);
     const own = await leaf(second);
@@ -115,7 +115,7 @@ describe("client certificates as proof of who asks", () => {
     }
   });
 
-  it("takes an intermediate authority that the cluster itself names as the last one", async () => {
+  it("accepts the cluster's intermediate authority as the root", async () => {
     const named = await intermediate(await authority("elsewhere"));
     const trusting = createCertificateVerifier({
       clock: systemClock,
@@ -126,7 +126,7 @@ describe("client certificates as proof of who asks", () => {
     expect((await trusting.verify({ token, method: "GET", target })).user).to.equal("pat");
   });
 
-  it("refuses a chain of somebody else's root, that comes along too", async () => {
+  it("refuses a chain that brings its own root", async () => {
     const root = await authority("cluster");
     const forged = await intermediate(root);
     const token = await signed(along(await leaf(forged), forged, root));
@@ -170,7 +170,7 @@ describe("client certificates as proof of who asks", () => {
     );
   });
 
-  it("refuses a chain with an authority that is old, and more authorities than it follows", async () => {
+  it("refuses expired authorities and chains that are too long", async () => {
     const old = await intermediate(ca, { days: [-2, -1] });
     const late = await signed(along(await leaf(old), old));
     expect(await rejection(late)).to.contain("one of its authorities is not valid now");
@@ -184,7 +184,7 @@ describe("client certificates as proof of who asks", () => {
     expect(await rejection(tooLong)).to.contain("more than 4");
   });
 
-  it("refuses certificates that are old, of the future, or for servers", async () => {
+  it("refuses expired, future and server certificates", async () => {
     const old = await leaf(ca, { days: [-2, -1] });
     const early = await leaf(ca, { days: [1, 2] });
     const server = await leaf(ca, { usage: serverAuthentication });
@@ -193,13 +193,13 @@ describe("client certificates as proof of who asks", () => {
     expect(await rejection(await signed(server))).to.contain("not one for client authentication");
   });
 
-  it("refuses who has the certificate and not its key", async () => {
+  it("refuses a caller without the certificate's key", async () => {
     const { cert } = await leaf(ca);
     const { key } = await leaf(ca);
     expect(await rejection(await signed({ cert, key }))).to.contain("not by the certificate's key");
   });
 
-  it("refuses no signature, and one with a shared secret", async () => {
+  it("refuses missing signatures and shared secrets", async () => {
     const { certificate } = await leaf(ca);
     const x5c = [Buffer.from(certificate.rawData).toString("base64")];
     const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -210,7 +210,7 @@ describe("client certificates as proof of who asks", () => {
     expect(await rejection(hmac)).to.contain("not by the certificate's key");
   });
 
-  it("refuses a signature used twice, for another request, for another audience", async () => {
+  it("refuses a signature reused, or for another request or audience", async () => {
     const pat = await leaf(ca);
     const token = await signed(pat);
     await verify(token);
@@ -220,7 +220,7 @@ describe("client certificates as proof of who asks", () => {
     expect(await rejection(await signed(pat, { audience: "vault" }))).to.contain("clock");
   });
 
-  it("refuses a signature that is valid for long, or says not when it was made", async () => {
+  it("refuses a signature without a time, or valid too long", async () => {
     const { certificate, privateKey } = await leaf(ca);
     const x5c = [Buffer.from(certificate.rawData).toString("base64")];
     const make = () =>

@@ -47,7 +47,7 @@ describe("expiring cache", () => {
   const make = (clock: ManualClock, capacity = 100) =>
     new ExpiringCache<number>({ clock, capacity, seconds: (value) => value });
 
-  it("asks once for those who ask at once, and again when the answer is too old", async () => {
+  it("asks once for concurrent callers, and again after expiry", async () => {
     const clock = createManualClock();
     const cache = make(clock);
     let asked = 0;
@@ -74,7 +74,7 @@ describe("expiring cache", () => {
     expect(await cache.get("a", () => Promise.resolve(5))).to.equal(5);
   });
 
-  it("is bounded", async () => {
+  it("has a maximum size", async () => {
     const cache = make(createManualClock(), 3);
     for (const key of ["a", "b", "c", "d", "e"]) await cache.get(key, () => Promise.resolve(10));
     expect(cache.size).to.equal(3);

@@ -17,7 +17,7 @@ interface Document {
 describe("the OpenAPI document", () => {
   const document = openApiDocument() as unknown as Document;
 
-  it("is one by the specification", async () => {
+  it("is valid by the specification", async () => {
     const result = await new Validator().validate(JSON.parse(JSON.stringify(document)));
     expect(result.errors ?? []).to.deep.equal([]);
     expect(result.valid).to.equal(true);
@@ -32,7 +32,7 @@ describe("the OpenAPI document", () => {
     }
   });
 
-  it("points at nothing that is not there", () => {
+  it("has no dangling references", () => {
     const text = JSON.stringify(document);
     for (const [, id = ""] of text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)) {
       expect(text).to.contain(`"${id}":{`);

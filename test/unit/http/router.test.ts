@@ -40,7 +40,7 @@ describe("the HTTP API's router", () => {
     expect((await ask("/api/v1/queue")).body).to.deep.equal({ items: [], next: null });
   });
 
-  it("gives handlers the defaults, numbers as numbers, and lists as lists", async () => {
+  it("gives handlers defaults, numbers and lists", async () => {
     await ask("/api/v1/queue?limit=7&pool=blue");
     expect(seen).to.deep.equal({ parameters: {}, query: { limit: 7, pool: "blue" } });
     await ask("/api/v1/projects/team/role?user=a%20b&group=x&group=y");
@@ -62,13 +62,13 @@ describe("the HTTP API's router", () => {
     expect(await codeOf("/api/v1/queue?unknown=1")).to.equal("InvalidParameter");
   });
 
-  it("names operations by few words for metrics, whatever is asked", () => {
+  it("labels metrics with known operations only", () => {
     expect(router.operationOf("/api/v1/namespaces/a/jobs/b/why?x=1")).to.equal("why");
     expect(router.operationOf("/openapi.json")).to.equal("openApi");
     expect(router.operationOf("/%ff/../etc/passwd")).to.equal("unknown");
   });
 
-  it("lets a caller ask so often and no oftener", async () => {
+  it("limits each caller's rate", async () => {
     const strict = new Router({
       handlers,
       callers,

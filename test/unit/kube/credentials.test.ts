@@ -126,7 +126,7 @@ describe("credentials", () => {
     expect(seen.map(({ authorization }) => authorization)).to.deep.equal(["Bearer secret", basic]);
   });
 
-  it("runs an exec plugin once, and again when its token has expired", async () => {
+  it("runs an exec plugin again when its token expires", async () => {
     const plugin = `
       const count = require("node:fs").readFileSync(${JSON.stringify(path("count"))}, "utf8").length;
       require("node:fs").appendFileSync(${JSON.stringify(path("count"))}, "x");
@@ -151,7 +151,7 @@ describe("credentials", () => {
     ]);
   });
 
-  it("reads a rotated client certificate and CA again, on new connections", async () => {
+  it("reads a rotated certificate and CA, on new connections", async () => {
     const clock = createManualClock();
     const user = { "client-certificate": path("rotated.crt"), "client-key": path("rotated.key") };
     const rotate = (name: string): void => {
@@ -176,7 +176,7 @@ describe("credentials", () => {
     expect(refused).to.match(/certificate/);
   });
 
-  it("reads a pod's token again as soon as the old one is refused", async () => {
+  it("reads a pod's token again when the old is refused", async () => {
     const folder = path("var/run/secrets/kubernetes.io/serviceaccount");
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "ca.crt"), certificate("server").cert);
@@ -232,12 +232,12 @@ describe("credentials", () => {
     expect(seen).to.have.length(1);
   });
 
-  it("refuses to send a token over plain HTTP to another machine", () => {
+  it("sends no token over plain HTTP to another machine", () => {
     const file = kubeconfig({ token: "secret" }, { server: "http://api.example.com" });
     expect(() => loadCredentialsFromFile(file)).to.throw("must be https");
   });
 
-  it("goes through a SOCKS5 proxy, on few connections however many calls", async () => {
+  it("uses a SOCKS5 proxy with few connections", async () => {
     const proxy = await startSocksServer("me", "p@ss");
     try {
       const cluster = { "proxy-url": `socks5://me:p%40ss@127.0.0.1:${proxy.port}` };
@@ -255,7 +255,7 @@ describe("credentials", () => {
     }
   });
 
-  it("refuses a proxy of a kind it does not know, without repeating its password", () => {
+  it("refuses an unknown kind of proxy, without its password", () => {
     const cluster = { "proxy-url": "socks4://me:secret-word@proxy" };
     const load = (): unknown => loadCredentialsFromFile(kubeconfig({ token: "secret" }, cluster));
     expect(load).to.throw("must be the URL of an http, https or socks5 proxy, not socks4:");

@@ -28,7 +28,7 @@ describe("list splitter", () => {
   const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { maxLength: 200 });
   const object = fc.dictionary(fc.string({ unit: "grapheme" }), fc.jsonValue());
 
-  it("gives the same items and the same rest however the bytes are cut", () => {
+  it("gives the same items however the bytes are cut", () => {
     const rest = fc.record({ metadata: object, kind: fc.string({ unit: "grapheme" }) });
     const isFirst = fc.boolean();
     fc.assert(

@@ -6,7 +6,7 @@ const HTTPS_PROXY = "http://proxy:3128";
 const proxyTo = (server: string, environment: NodeJS.ProcessEnv): string | undefined =>
   proxyFromEnvironment(new URL(server), environment)?.href;
 
-describe("proxies", () => {
+describe("proxy settings", () => {
   it("are read from the environment, for servers elsewhere", () => {
     const server = "https://api.example.com:6443";
     expect(proxyTo(server, {})).to.equal(undefined);
@@ -37,7 +37,7 @@ describe("proxies", () => {
     ["https://[fd00::1]:443", "10.0.0.0/8,fe80::/10", false],
   ];
   for (const [server, NO_PROXY, isException] of cases) {
-    it(`${isException ? "are" : "are not"} passed by for ${server} with NO_PROXY=${NO_PROXY}`, () => {
+    it(`${isException ? "bypass" : "apply to"} ${server} with NO_PROXY=${NO_PROXY}`, () => {
       const expected = isException ? undefined : "http://proxy:3128/";
       expect(proxyTo(server, { HTTPS_PROXY, NO_PROXY })).to.equal(expected);
     });

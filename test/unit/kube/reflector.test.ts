@@ -87,7 +87,7 @@ describe("reflector", () => {
 
   const queries = () => server.requests.map(({ query }) => Object.fromEntries(query));
 
-  it("lists by watch, then follows, then resumes after the last version it heard of", async () => {
+  it("lists by watch, follows, and resumes after the last version", async () => {
     server.answer(
       stream(
         [
@@ -113,7 +113,7 @@ describe("reflector", () => {
     expect(informer.lastEventSeconds()).to.be.below(10);
   });
 
-  it("lists at once after an outage, when the server that is back knows the version to be old", async () => {
+  it("lists again when the server calls the version too old", async () => {
     const pauses: number[] = [];
     const clock: Clock = {
       ...systemClock,
@@ -146,7 +146,7 @@ describe("reflector", () => {
     expect(outcome).to.include("stopped before it synced");
   });
 
-  it("lists in pages where WatchList is not served, and starts again when a page has expired", async () => {
+  it("lists in pages where WatchList is not served", async () => {
     server.answer(
       failure(422, "Invalid"),
       page([widget("a", 1)], 5, "token"),
@@ -171,7 +171,7 @@ describe("reflector", () => {
     ),
     "as an answer": expired,
   })) {
-    it(`relists on 410 ${how}, and notices what was deleted meanwhile`, async () => {
+    it(`relists on 410 ${how}, and notices deletions`, async () => {
       server.answer(
         stream([event("ADDED", "a", 1), event("ADDED", "b", 2), initialEnd(5)], true),
         answer,

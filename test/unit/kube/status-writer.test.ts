@@ -55,7 +55,7 @@ describe("status writer", () => {
     expect(patches()).to.deep.equal([{ metadata: { uid: "u" }, status: { count: 4 } }]);
   });
 
-  it("leaves the time of a condition alone that has the status it had, though the caller does not know it yet", async () => {
+  it("keeps the transition time of a condition with unchanged status", async () => {
     const condition = (status: string, lastTransitionTime: string) => ({
       conditions: [{ type: "Ready", status, lastTransitionTime }],
     });
@@ -97,7 +97,7 @@ describe("status writer", () => {
     expect(server.requests).to.deep.equal([]);
   });
 
-  it("believes its own last write rather than a store that lags, and a newer store rather than itself", async () => {
+  it("trusts its last write over a lagging store", async () => {
     server.answer(written(6));
     await writer.write(target({ count: 0 }), { count: 1 });
     expect(await writer.write(target({ count: 0 }), { count: 1 })).to.equal("unchanged");
@@ -106,7 +106,7 @@ describe("status writer", () => {
     expect(server.requests).to.have.length(3);
   });
 
-  it("says that an object is gone, by its absence or by another uid", async () => {
+  it("tells that an object is gone, also by its uid", async () => {
     server.answer(failure(404, "NotFound"));
     expect(await writer.write(target(), { a: 1 })).to.equal("gone");
     server.answer(failure(409, "Conflict"));
@@ -116,7 +116,7 @@ describe("status writer", () => {
     expect(await writer.write(target(), { a: 1 })).to.equal("gone");
   });
 
-  it("tells every waiting caller of a failure, and works the next time", async () => {
+  it("reports a failure to every caller, and works next time", async () => {
     server.answer(failure(403, "Forbidden"));
     const calls = [writer.write(target(), { a: 1 }), writer.write(target(), { a: 2 })];
     const outcomes = await Promise.allSettled(calls);

@@ -23,7 +23,7 @@ async function lastWords(how: string): Promise<{ line: string; status: unknown }
   }
 }
 
-describe("the last words of a process", () => {
+describe("the last log lines of a process", () => {
   it("say why, when a component fails to start", async () => {
     const { line, status } = await lastWords("fails");
     expect(line).to.match(/stopping reason="a component failed to start"/);
@@ -36,7 +36,7 @@ describe("the last words of a process", () => {
     expect(status).to.equal(1);
   });
 
-  it("are never empty: an error without words has a kind, or errors of its own", () => {
+  it("are never empty, even for errors without a message", () => {
     expect(errorText(new TypeError())).to.equal("TypeError");
     const rejected = ["::1", "127.0.0.1"].map((host) => new Error(`connect ECONNREFUSED ${host}`));
     expect(errorText(new AggregateError(rejected))).to.equal(

@@ -8,17 +8,17 @@ const budget = (selector: object | undefined, disruptionsAllowed: number) =>
     status: { disruptionsAllowed },
   });
 
-describe("disruption budgets", () => {
+describe("a parsed PodDisruptionBudget", () => {
   const gang = [{ app: "train" }, { app: "train" }, { app: "train" }];
 
-  it("say how many pods of a gang they count, and how many they let go", () => {
+  it("counts a gang's pods, and allows disruptions", () => {
     const selector = { matchLabels: { app: "train" } };
     expect(budgetUses([budget(selector, 2)], gang)).to.deep.equal([
       { budget: "team/guard", pods: 3, allowed: 2 },
     ]);
   });
 
-  it("count the pods that they select", () => {
+  it("counts the pods that it selects", () => {
     const expressions = (operator: string, values?: readonly string[]) => ({
       matchExpressions: [{ key: "app", operator, ...(values === undefined ? {} : { values }) }],
     });

@@ -42,7 +42,7 @@ function setUp() {
 }
 
 describe("owned objects", () => {
-  it("show what was written while the cache lags, and the cache when it is newer", () => {
+  it("show the last write while the cache lags", () => {
     const { owned, tell, subjects } = setUp();
     tell(binding(1, "ann"));
     owned.wrote(binding(3, "bob"));
@@ -53,7 +53,7 @@ describe("owned objects", () => {
     expect(subjects()).to.deep.equal(["User mallory"]);
   });
 
-  it("do not take the echo of a write for drift, nor a change of nothing that matters", () => {
+  it("do not take an echo or a no-op for drift", () => {
     const { owned, drift, tell } = setUp();
     owned.wrote(binding(1, "ann"));
     tell(binding(1, "ann"));
@@ -61,7 +61,7 @@ describe("owned objects", () => {
     expect(drift).to.deep.equal([]);
   });
 
-  it("tell of what others change, delete or make", () => {
+  it("report what others change, delete or create", () => {
     const { owned, drift, tell } = setUp();
     owned.wrote(binding(1, "ann"));
     tell(binding(1, "ann"));
@@ -71,7 +71,7 @@ describe("owned objects", () => {
     expect(drift).to.deep.equal(["team", "team", "team"]);
   });
 
-  it("forget what we delete at once, and do not take its going for drift", () => {
+  it("forget own deletions, without drift", () => {
     const { owned, drift, tell, subjects } = setUp();
     tell(binding(1, "ann"));
     drift.length = 0;
@@ -83,7 +83,7 @@ describe("owned objects", () => {
     expect(drift).to.deep.equal(["team"]);
   });
 
-  it("show what is made anew after a deletion of ours that the cache has not seen", () => {
+  it("show what was recreated after a deletion not yet observed", () => {
     const { owned, tell, subjects } = setUp();
     tell(binding(1, "ann"));
     owned.removed(key);
@@ -96,7 +96,7 @@ describe("owned objects", () => {
     expect(subjects()).to.deep.equal(["User bob"]);
   });
 
-  it("give up on a write that the cache never shows: it was undone before", async () => {
+  it("give up on a write that the cache never shows", async () => {
     const { clock, owned, subjects } = setUp();
     owned.wrote(binding(1, "ann"));
     await clock.advance(61);

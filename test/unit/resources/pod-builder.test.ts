@@ -35,8 +35,8 @@ const inZones = (...values: string[]) => ({
 });
 const onNode = { matchFields: [{ key: "metadata.name", operator: "In", values: ["n7"] }] };
 
-describe("the pods of a job", () => {
-  it("have host names that stay over attempts, under the gang's Service", () => {
+describe("the manifests of a job's pods", () => {
+  it("have stable host names under the gang's Service", () => {
     const first = specOf(template(), { attempt: 1 });
     const second = specOf(template(), { attempt: 2 });
     expect(first["hostname"]).to.equal("train-1");
@@ -51,7 +51,7 @@ describe("the pods of a job", () => {
     });
   });
 
-  it("keep within a host name's 63 characters at the longest name and index", () => {
+  it("keep the 63-character limit of host names", () => {
     const { hostname } = specOf(template(), {
       job: { name: "j".repeat(52), namespace: "team", uid: "u" },
       index: 9999,
@@ -60,7 +60,7 @@ describe("the pods of a job", () => {
     expect(hostname).to.have.length.at.most(63);
   });
 
-  it("of a single one lead themselves, keep their own host name and join no Service", () => {
+  it("of a single-pod job join no Service", () => {
     const pod = buildPod(template({ hostname: "mine" }), order({ parallelism: 1, index: 0 }));
     const spec = fieldsOf(pod["spec"]);
     expect(spec["hostname"]).to.equal("mine");
@@ -69,13 +69,13 @@ describe("the pods of a job", () => {
     expect(environmentOf(spec)["ROTA_JOB_LEADER_ADDRESS"]).to.equal("localhost");
   });
 
-  it("define Rota's variables first, so that others can refer to them", () => {
+  it("define Rota's variables first, for others to refer to", () => {
     const own = { name: "RANK", value: "$(ROTA_JOB_INDEX)" };
     const spec = specOf(template({ containers: [{ name: "main", image: "i", env: [own] }] }));
     expect(listOf(listOf(spec["containers"])[0]?.["env"]).at(-1)).to.deep.equal(own);
   });
 
-  it("are pinned by every alternative of the template, and by none that matches nothing", () => {
+  it("are pinned in every alternative of the template's affinity", () => {
     const affinity = (...nodeSelectorTerms: object[]) => ({
       affinity: {
         nodeAffinity: {
@@ -91,7 +91,7 @@ describe("the pods of a job", () => {
     expect(termsOf(specOf(template()))).to.deep.equal([onNode]);
   });
 
-  it("carry the terms of the template and of every storage together", () => {
+  it("combine the terms of the template and its storages", () => {
     const spec = specOf(
       template({
         affinity: {
@@ -150,7 +150,7 @@ describe("Pod Security defaults", () => {
     expect(spec["securityContext"]).to.deep.equal({ seccompProfile: { type: "RuntimeDefault" } });
   });
 
-  it("say that a pod does not run as root only where it says so already", () => {
+  it("set runAsNonRoot only where the template's user allows it", () => {
     const nonRoot = (spec: object) => fieldsOf(restricted(spec)["securityContext"])["runAsNonRoot"];
     const as = (runAsUser: number) => ({ name: "m", image: "i", securityContext: { runAsUser } });
     expect(nonRoot({})).to.equal(undefined);

@@ -13,7 +13,7 @@ const withContainer = (fields: object) => ({
   spec: { containers: [{ ...containers[0], ...fields }] },
 });
 
-describe("what a template may not say", () => {
+describe("a pod template", () => {
   const cases: readonly (readonly [string, object, RegExp, Partial<TemplateUse>?])[] = [
     [
       "a node",
@@ -96,12 +96,12 @@ describe("what a template may not say", () => {
     ],
   ];
   for (const [what, template, words, input] of cases) {
-    it(`is ${what}`, () => {
+    it(`is rejected with ${what}`, () => {
       expect(templateProblems(template, use(input)).join("; ")).to.match(words);
     });
   }
 
-  it("is nothing of what belongs to the user", () => {
+  it("is accepted with all that belongs to the user", () => {
     const template = {
       metadata: {
         name: "ignored",

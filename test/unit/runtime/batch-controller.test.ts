@@ -52,7 +52,7 @@ describe("batch controller", () => {
     expect(batches).to.deep.equal([["a", "b"], ["c"]]);
   });
 
-  it("does not hand a key out again while a batch has it, and other keys meanwhile", async () => {
+  it("gives out no key that a batch holds", async () => {
     const gate = Promise.withResolvers<void>();
     const batches: (readonly string[])[] = [];
     const { clock, controller } = setUp(async (keys) => {
@@ -70,7 +70,7 @@ describe("batch controller", () => {
     expect(batches).to.deep.equal([["a"], ["b"], ["a"]]);
   });
 
-  it("tries a key that failed again with back-off, and none of the others", async () => {
+  it("retries a failed key with back-off, and no other", async () => {
     const batches: (readonly string[])[] = [];
     const { clock, controller } = setUp(async (keys) => {
       batches.push(keys);
@@ -81,7 +81,7 @@ describe("batch controller", () => {
     expect(batches).to.deep.equal([["a", "b"], ["b"]]);
   });
 
-  it("tries all keys again when the batch throws, and comes back when it is asked to", async () => {
+  it("retries all keys when the batch throws", async () => {
     const batches: (readonly string[])[] = [];
     const { clock, controller } = setUp(async (keys) => {
       batches.push(keys);

@@ -69,7 +69,7 @@ describe("controller", () => {
     expect(runs).to.equal(2);
   });
 
-  it("contains a panic to its key and retries it with growing pauses", async () => {
+  it("contains a panic to its key, and retries it", async () => {
     const times: number[] = [];
     const others: string[] = [];
     const { clock, controller, stop, metrics } = setUp((key) => {
@@ -108,7 +108,7 @@ describe("controller", () => {
     expect(log).to.deep.equal(["a", "b", "c", "a"]);
   });
 
-  it("lends the slot of a slow key to others, without giving the key out again", async () => {
+  it("lends a slow key's slot, without giving the key out", async () => {
     const { log, reconcile, running } = reservedReconcile();
     const { clock, controller, stop } = setUp(reconcile, { slowAfterSeconds: 5 });
     controller.start(stop.signal);
@@ -160,7 +160,7 @@ describe("controller", () => {
     expect(clock.sleepers).to.equal(0);
   });
 
-  it("works anew after an end, on nothing that was enqueued in between or waited before", async () => {
+  it("works anew after an end, on new keys only", async () => {
     const log: string[] = [];
     const { clock, controller } = setUp(async (key) => {
       log.push(key);
@@ -204,7 +204,7 @@ describe("controller", () => {
     expect(log).to.deep.equal(["a"]);
   });
 
-  it("says so when the drain runs out of time, and aborts what is left", async () => {
+  it("reports a drain that runs out of time, and aborts", async () => {
     let aborted = false;
     const { clock, controller, stop } = setUp((_key, signal) => {
       signal.addEventListener("abort", () => {

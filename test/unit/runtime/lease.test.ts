@@ -103,8 +103,8 @@ function setUp(count: number) {
   return { candidates, clock, leaders, lease, stopAll };
 }
 
-describe("leader election", () => {
-  it("makes exactly one of three lead, for as long as it renews", async () => {
+describe("the leader's lease", () => {
+  it("lets exactly one of three candidates lead", async () => {
     const { clock, leaders, lease, stopAll } = setUp(3);
     await clock.advance(5);
     const [first] = leaders();
@@ -117,7 +117,7 @@ describe("leader election", () => {
   });
 
   for (const how of ["cut", "mute"] as const) {
-    it(`replaces a leader within the lease time when its link is ${how}, after that one stopped`, async () => {
+    it(`replaces a leader in time when its link is ${how}`, async () => {
       const { clock, leaders, stopAll } = setUp(3);
       await clock.advance(5);
       const [first] = leaders();
@@ -136,7 +136,7 @@ describe("leader election", () => {
     });
   }
 
-  it("knows by its own clock that its term is over, before any timer has run", async () => {
+  it("ends its term by its own clock", async () => {
     const { clock, leaders, stopAll } = setUp(1);
     await clock.advance(3);
     const leadership = leaders()[0]?.election.leadership;
@@ -151,7 +151,7 @@ describe("leader election", () => {
     await stopAll();
   });
 
-  it("gives the lease to the next at once when it is told to stop", async () => {
+  it("passes on at once when it is told to stop", async () => {
     const { candidates, clock, leaders, stopAll } = setUp(2);
     await clock.advance(5);
     const [first] = leaders();
@@ -161,7 +161,7 @@ describe("leader election", () => {
     await stopAll();
   });
 
-  it("releases even when the answer to its last renewal was lost", async () => {
+  it("is released even when the last renewal's answer was lost", async () => {
     const { clock, leaders, lease, stopAll } = setUp(1);
     await clock.advance(5);
     const [first] = leaders();
@@ -176,7 +176,7 @@ describe("leader election", () => {
     await stopAll();
   });
 
-  it("keeps the lease while its work drains, for longer than a lease time, and gives it up then", async () => {
+  it("is kept while work drains, and given up afterwards", async () => {
     const { clock, leaders, lease, stopAll } = setUp(2);
     await clock.advance(5);
     const [first] = leaders();
@@ -195,7 +195,7 @@ describe("leader election", () => {
     await stopAll();
   });
 
-  it("ends a drain at once when the lease cannot be renewed", async () => {
+  it("ends a drain at once when it cannot be renewed", async () => {
     const { clock, leaders, stopAll } = setUp(2);
     await clock.advance(5);
     const [first] = leaders();
@@ -236,7 +236,7 @@ describe("leader election", () => {
     expect(() => new LeaderElection({ ...options, ...times })).to.throw(RangeError);
   });
 
-  it("never has two at work, whatever happens to the links (random)", async () => {
+  it("never has two leaders at work (random)", async () => {
     const step = fc.record({
       candidate: fc.integer({ min: 0, max: 2 }),
       link: fc.constantFrom("cut", "mute"),

@@ -29,8 +29,8 @@ function start(...args: string[]) {
   return { child, ended, says, output: () => output };
 }
 
-describe("lifecycle of a real process", () => {
-  it("drains on the first signal and exits at once, with the signal's status, on a later one", async () => {
+describe("the lifecycle of a process", () => {
+  it("drains on the first signal, and exits on another", async () => {
     const { child, ended, says, output } = start();
     try {
       await says("up");
@@ -46,7 +46,7 @@ describe("lifecycle of a real process", () => {
     }
   });
 
-  it("ends with a message when a rejection is handled by nobody", async () => {
+  it("ends with a message on an unhandled rejection", async () => {
     const { child, ended, output } = start("reject");
     try {
       expect((await ended)[0]).to.equal(1);

@@ -28,7 +28,7 @@ function setUp(graceSeconds = 25) {
 }
 
 describe("lifecycle", () => {
-  it("starts in order, stops in reverse on SIGTERM, and leaves no listener behind", async () => {
+  it("starts in order and stops in reverse on SIGTERM", async () => {
     const { add, clock, lifecycle, log, process } = setUp();
     add("database");
     add("informers");
@@ -46,7 +46,7 @@ describe("lifecycle", () => {
     expect(process.exits).to.deep.equal([]);
   });
 
-  it("is ready only between start and stop, and when every component is", async () => {
+  it("is ready only while every component is", async () => {
     const { add, clock, lifecycle, process } = setUp();
     let synced = false;
     add("informers", { ready: () => synced });
@@ -62,7 +62,7 @@ describe("lifecycle", () => {
     await running;
   });
 
-  it("takes a check that hangs or throws for a no", async () => {
+  it("takes a hanging or failing check for not ready", async () => {
     const { add, clock, lifecycle } = setUp();
     add("database", { ready: () => new Promise(() => {}) });
     add("informers", {
@@ -79,7 +79,7 @@ describe("lifecycle", () => {
     await running;
   });
 
-  it("takes signals within 300 ms for one, and exits at once on a later one", async () => {
+  it("takes signals within 300 ms for one", async () => {
     const { add, clock, lifecycle, process } = setUp();
     add("slow", { stop: () => new Promise(() => {}) });
     void lifecycle.run();
@@ -93,7 +93,7 @@ describe("lifecycle", () => {
     expect(process.exits).to.deep.equal([130]);
   });
 
-  it("gives up on a component that does not stop in time, and says so by its exit code", async () => {
+  it("gives up on a component that does not stop", async () => {
     const { add, clock, lifecycle, log } = setUp(10);
     add("first");
     add("stuck", { stop: () => new Promise(() => {}) });
@@ -105,7 +105,7 @@ describe("lifecycle", () => {
     expect(log).to.deep.equal(["start first", "start stuck", "stop first"]);
   });
 
-  it("stops at once when a signal comes while a component is still starting", async () => {
+  it("stops at once on a signal during a start", async () => {
     const { add, clock, lifecycle, log, process } = setUp();
     add("first");
     add("slow", { start: () => new Promise(() => {}) });

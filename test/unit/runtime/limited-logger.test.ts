@@ -16,7 +16,7 @@ describe("limited logger", () => {
     return { clock, lines, fail };
   }
 
-  it("writes a message so often in a period, and tells later how often it did not", async () => {
+  it("limits a message per period, and reports the suppressed count", async () => {
     const { clock, lines, fail } = setUp();
     fail(1000);
     expect(lines).to.have.lengthOf(20);

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { UnorderedList } from "../../../src/runtime/unordered-list.ts";
 import { propertyRuns } from "../../support/property.ts";
 
-describe("bag", () => {
+describe("an unordered list", () => {
   it("holds what a set would hold (model)", () => {
     const steps = fc.array(fc.record({ add: fc.boolean(), pick: fc.nat() }));
     fc.assert(

@@ -33,13 +33,13 @@ function becomeDue(delayed: Map<string, number>, owed: Set<string>, nowSeconds: 
 }
 
 describe("work queue", () => {
-  it("hands a key out once however often it was added", () => {
+  it("gives out a key once, however often it is added", () => {
     const { queue } = createQueue();
     for (const key of ["a", "b", "a", "a"]) queue.add(key);
     expect(drainNow(queue)).to.deep.equal(["a", "b"]);
   });
 
-  it("hands a key out again only when it is done, if it was added meanwhile", () => {
+  it("gives out a key again only after it is done", () => {
     const { queue } = createQueue();
     queue.add("a");
     expect(queue.take()).to.equal("a");
@@ -51,7 +51,7 @@ describe("work queue", () => {
     expect(queue.take()).to.equal(undefined);
   });
 
-  it("puts interactive keys before resyncs and promotes a waiting resync", () => {
+  it("puts interactive keys before resyncs, and promotes these", () => {
     const { queue } = createQueue();
     for (const key of ["r1", "r2", "r3"]) queue.add(key, { priority: "resync" });
     queue.add("i1");
@@ -103,7 +103,7 @@ describe("work queue", () => {
     expect(tries / 400).to.be.within(3, 7);
   });
 
-  it("tries all of them soon when one has succeeded, and those that fail still no oftener", async () => {
+  it("retries all failing keys soon after one succeeds", async () => {
     const { clock, queue } = await manyFailing(1_000);
     const isBad = (key: string) => key.endsWith("7");
     let seconds = 0;
@@ -120,7 +120,7 @@ describe("work queue", () => {
     expect(tries / 100).to.be.below(7);
   });
 
-  it("does not put off a key that fails for the first times", async () => {
+  it("does not delay a key's first failures", async () => {
     const { queue } = await manyFailing(1_000);
     expect(queue.addRateLimited("new")).to.be.below(1);
     expect(queue.addRateLimited("new")).to.be.below(1);
@@ -139,7 +139,7 @@ describe("work queue", () => {
     expect(queue.take()).to.equal(undefined);
   });
 
-  it("doubles a key's back-off up to its maximum, until it is forgotten", () => {
+  it("doubles a key's back-off up to its maximum", () => {
     const { queue } = createQueue();
     const delays = Array.from({ length: 8 }, () => queue.addRateLimited("a"));
     expect(delays).to.deep.equal([1, 2, 4, 8, 16, 32, 60, 60]);
@@ -176,7 +176,7 @@ describe("work queue", () => {
     expect(metrics.total("workqueue_adds_total")).to.equal(2);
   });
 
-  it("never loses a key and never hands one out twice at once (model)", async () => {
+  it("loses no key and gives none out twice (model)", async () => {
     const key = fc.constantFrom("a", "b", "c", "d");
     const step = fc.oneof(
       fc.record({ kind: fc.constant("add" as const), key }),

@@ -19,8 +19,8 @@ function waits(id: string, snapshot: Snapshot): WaitVerdict {
 const gpus = (count: number) => ({ perPod: resources(count, 1, 1, 1) });
 const used = (count: number) => ({ committed: resources(count, count, count, count) });
 
-describe("decision", () => {
-  it("starts jobs inside their plans before borrowers of higher priority", () => {
+describe("a scheduling decision", () => {
+  it("starts jobs within quota before any borrowers", () => {
     const queue = [
       aJob("borrower", { ...gpus(8), priority: 900, unplanned: true }),
       aJob("inside", { ...gpus(8), priority: 1, quotas: ["c"] }),
@@ -32,7 +32,7 @@ describe("decision", () => {
     expect(result["borrower"]?.kind).to.equal("wait");
   });
 
-  it("admits past the quantity as a borrower, and not at all where borrowing is denied", () => {
+  it("admits beyond the quantity only as a borrower", () => {
     const job = { ...gpus(4), quotas: ["c"] };
     const queue = [aJob("a", job), aJob("b", { ...job, allowsBorrowing: false, preempts: false })];
     const quotas = [aQuota("c", 7, 4)];
@@ -43,7 +43,7 @@ describe("decision", () => {
     expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use; the job needs 4 GPUs");
   });
 
-  it("says of others' jobs no more than their being there, to who sees one project alone", () => {
+  it("hides others' jobs from readers of one project", () => {
     const shown = (key: string, { message, redactables }: WaitVerdict) =>
       redactFor(sameProjectAs(key), message, redactables);
     const large = aJob("large", { ...gpus(4), quotas: ["c"], allowsBorrowing: false });
@@ -82,7 +82,7 @@ describe("decision", () => {
     expect(shown("vision/small", kept)).to.equal(kept.message);
   });
 
-  it("starts no job that may not borrow where a borrower, just started, takes its place", () => {
+  it("starts no job within quota whose place a borrower took", () => {
     const queue = [
       aJob("large", { ...gpus(4), quotas: ["c"], priority: 100 }),
       aJob("small", { ...gpus(1), quotas: ["c"], priority: 1, allowsBorrowing: false }),
@@ -100,7 +100,7 @@ describe("decision", () => {
     expect(verdicts({ ...wide, queue: under })["small"]).to.include({ kind: "admit" });
   });
 
-  it("keeps room under a quota for the first job that waits for it", () => {
+  it("reserves quota for the first job that waits for it", () => {
     const queue = [
       aJob("large", { ...gpus(4), quotas: ["c"], allowsBorrowing: false, preempts: false }),
       aJob("small", { ...gpus(1), quotas: ["c"], priority: 1 }),
@@ -112,7 +112,7 @@ describe("decision", () => {
     expect(result["elsewhere"]?.kind).to.equal("admit");
   });
 
-  it("lets a borrower past its own small plan go before those behind it that wait for a plan above", () => {
+  it("lets a borrower pass jobs that wait for another quota", () => {
     const own = { ...gpus(8), quotas: ["own", "above"] };
     const quotas = [aQuota("own", 4, 0), aQuota("above", 20, 20)];
     const behind = { ...gpus(6), quotas: ["above"], priority: 1, preempts: false };
@@ -132,7 +132,7 @@ describe("decision", () => {
     }
   });
 
-  it("keeps room under a quota from borrowers for one inside its plans that waits for space", () => {
+  it("reserves quota for a job that waits for capacity", () => {
     const queue = [
       aJob("borrower", { ...gpus(6), quotas: ["own", "above"], priority: 900 }),
       aJob("inside", { ...gpus(8), quotas: ["above"], priority: 1, preempts: false }),
@@ -144,7 +144,7 @@ describe("decision", () => {
     );
   });
 
-  it("starts nobody behind a job of which more wait that it has not seen", () => {
+  it("starts nobody behind a job with unseen equals", () => {
     const queue = [
       aJob("first"),
       aJob("last-seen", { hasMore: true }),
@@ -157,7 +157,7 @@ describe("decision", () => {
     ]);
   });
 
-  it("looks past a job of which more wait when it cannot start: neither can they", () => {
+  it("passes a job whose unseen equals cannot start either", () => {
     const big = { perPod: resources(8, 1, 1, 1), hasMore: true };
     const nodes = [
       aNode("n1", { committed: resources(4) }),
@@ -171,7 +171,7 @@ describe("decision", () => {
     ]);
   });
 
-  it("does not stop others for a job that its plan can never hold", () => {
+  it("blocks nobody for a job that its quota never holds", () => {
     const queue = [
       aJob("huge", { ...gpus(8), quotas: ["c"], allowsBorrowing: false }),
       aJob("small", { ...gpus(1), quotas: ["c"], priority: 1 }),
@@ -181,7 +181,7 @@ describe("decision", () => {
     expect(result["small"]?.kind).to.equal("admit");
   });
 
-  it("keeps the nearest node for the first job that waits for space", () => {
+  it("reserves the nearest node for the head of the queue", () => {
     const nodes = [aNode("n1", used(6)), aNode("n2", used(3))];
     const queue = [
       aJob("large", { ...gpus(8), preempts: false }),
@@ -193,7 +193,7 @@ describe("decision", () => {
     expect(result["wide"]).to.include({ kind: "wait", reason: "CapacityReserved" });
   });
 
-  it("asks the finder only about jobs that may preempt, one of each kind", () => {
+  it("asks the finder once per signature that may preempt", () => {
     const queue = [
       aJob("never", { ...gpus(8), preempts: false }),
       aJob("first", gpus(4)),
@@ -205,7 +205,7 @@ describe("decision", () => {
     expect(decision.requests[0]).to.include({ jobId: "first", inside: true, borrows: false });
   });
 
-  it("evicts lower priorities under the own quota", () => {
+  it("evicts lower priorities under its own quota", () => {
     const live = [
       aLiveJob("old", [{ node: "n1", pods: 1 }], { ...gpus(2), quotas: ["c"] }),
       aLiveJob("young", [{ node: "n1", pods: 1 }], {
@@ -225,7 +225,7 @@ describe("decision", () => {
     expect(verdict.reason).to.match(/team\/j \(priority 100, within quota\).*1 pod of 1 job/);
   });
 
-  describe("where siblings share their parent's plan", () => {
+  describe("a decision where siblings share their parent's plan", () => {
     const under = (team: string) => ({ ...gpus(2), quotas: ["both", team] });
     const borrowers = [1, 2, 3, 4].map((index) =>
       aLiveJob(`borrows-${index}`, [{ node: "n2", pods: 1 }], {
@@ -249,7 +249,7 @@ describe("decision", () => {
       return verdicts(withVictims(snapshot, [...inside, ...borrowers]))["j"];
     };
 
-    it("takes back what a sibling has borrowed, whatever its priority, and no more than it needs", () => {
+    it("reclaims what a sibling borrows, and no more than needed", () => {
       const verdict = decided({ ...under("b"), priority: 1 });
       if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
       expect(verdict.victims.map(({ jobId, rule }) => [jobId, rule])).to.deep.equal([
@@ -258,24 +258,24 @@ describe("decision", () => {
       expect(verdict.borrowing).to.equal(false);
     });
 
-    it("takes nothing back from those that are inside their plans", () => {
+    it("reclaims nothing from jobs within quota", () => {
       const verdict = decided({ ...under("b"), perPod: resources(10, 1, 1, 1), priority: 1 });
       expect(verdict?.kind).to.equal("wait");
     });
 
-    it("gives a borrower nothing for the borrowers beside it", () => {
+    it("lets a borrower reclaim nothing from other borrowers", () => {
       const verdict = decided({ ...under("a"), priority: 100, allowsBorrowing: false });
       expect(verdict).to.include({ kind: "wait", reason: "QuotaExceeded" });
     });
 
-    it("past its plan evicts what is inside it, and borrowers only for the room", () => {
+    it("over quota evicts within it, borrowers only for capacity", () => {
       const verdict = decided({ ...under("a"), priority: 500 });
       if (verdict?.kind !== "preempt") throw new Error(JSON.stringify(verdict));
       expect(verdict.victims.map(({ rule }) => rule)).to.deep.equal(["OwnQuota"]);
     });
   });
 
-  it("gives back a hold whose node is gone or whose time is up", () => {
+  it("releases an expired reservation, or one whose node is gone", () => {
     const reservation = {
       id: "h",
       key: "team/h",
@@ -301,7 +301,7 @@ describe("decision", () => {
     expect(verdicts(aSnapshot({ nodes: [full], reserved: [later] }))["h"]).to.equal(undefined);
   });
 
-  it("gives back a hold that its plans grant no longer, where the job may not borrow", () => {
+  it("releases a reservation that quota no longer covers", () => {
     const reservation = {
       id: "h",
       key: "team/h",
@@ -320,7 +320,7 @@ describe("decision", () => {
     expect(settled(false)).to.include({ kind: "release", reason: "QuotaExceeded" });
   });
 
-  it("has the room under a plan again that a hold gives back, before anyone is evicted for it", () => {
+  it("uses quota that a released reservation returns before it evicts", () => {
     const reservation = {
       id: "h",
       key: "team/h",
@@ -345,7 +345,7 @@ describe("decision", () => {
     expect(result["j"]).to.include({ kind: "admit", borrowing: false });
   });
 
-  it("plans around a PodDisruptionBudget and names it when there is no way around", () => {
+  it("plans around a PodDisruptionBudget, else names it", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),
       protected: "team/keep-two",
@@ -364,7 +364,7 @@ describe("decision", () => {
 
 const only = (changes: Partial<Snapshot>): WaitVerdict => waits("j", aSnapshot(changes));
 
-describe("why a job waits", () => {
+describe("the reason why a job waits", () => {
   it("names the closest node and what it has", () => {
     const nodes = [aNode("node-3", used(7)), aNode("node-7", used(3))];
     const wait = only({ nodes, queue: [aJob("j", { ...gpus(8), preempts: false })] });
@@ -373,7 +373,7 @@ describe("why a job waits", () => {
     );
   });
 
-  it("names every dimension that is short", () => {
+  it("names every resource that is short", () => {
     const nodes = [aNode("n1", { committed: resources(0, 60, 1, 0) })];
     const queue = [aJob("j", { perPod: resources(2, 8, 1, 1), preempts: false })];
     expect(only({ nodes, queue }).message).to.include(
@@ -389,7 +389,7 @@ describe("why a job waits", () => {
     );
   });
 
-  it("says when its plan opens, and when a window closes too soon", () => {
+  it("tells when the plan opens, or closes too soon", () => {
     const closed = aQuota("c", 0, 0, { opensAtText: "plan vision-weekdays opens Mon 08:00" });
     const job = { ...gpus(1), quotas: ["c"], allowsBorrowing: false };
     const waiting = only({ nodes: [aNode("n1")], quotas: [closed], queue: [aJob("j", job)] });
@@ -407,7 +407,7 @@ describe("why a job waits", () => {
     );
   });
 
-  it("tells what cannot be from what cannot be yet", () => {
+  it("distinguishes never from not yet", () => {
     const large = aJob("j", gpus(16));
     expect(only({ nodes: [aNode("n1", used(8))], queue: [large] })).to.include({
       reason: "TooLargeForPool",

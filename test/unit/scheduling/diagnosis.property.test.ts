@@ -18,8 +18,8 @@ function naiveRule(snapshot: Snapshot, job: QueuedJob, victim: LiveJob): string 
   return isLower || victim.borrowing ? ruleOf(snapshot, job, victim, false) : undefined;
 }
 
-describe("what is told of a waiting job", () => {
-  it("names whom it may evict, by which rule, borrowers and lowest priorities first", () => {
+describe("the diagnosis of a waiting job", () => {
+  it("names candidates and rule, borrowers and lowest priorities first", () => {
     const reached = new Reached<"OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared">();
     fc.assert(
       fc.property(scenarios(3), (scenario) => {
@@ -57,7 +57,7 @@ describe("what is told of a waiting job", () => {
     });
   });
 
-  it("counts its nodes and their room, those with room first, and its quotas", () => {
+  it("counts nodes, free capacity and quotas", () => {
     fc.assert(
       fc.property(scenarios(3), fc.integer({ min: 1, max: 4 }), (scenario, most) => {
         const { snapshot } = scenario;
@@ -96,7 +96,7 @@ describe("what is told of a waiting job", () => {
     );
   });
 
-  it("asks the finder about what it exceeds, and about the nodes that accept it where some do not", () => {
+  it("asks the finder about what exceeds capacity, on accepting nodes", () => {
     fc.assert(
       fc.property(scenarios(3), (scenario) => {
         const { snapshot } = scenario;

@@ -54,7 +54,7 @@ describe("entitlement", () => {
     });
   });
 
-  it("is not lost to a borrower that ranks before and does not fit", () => {
+  it("is not lost to a borrower that does not fit", () => {
     expect(borrowingOf({ c: 8 }, [ask("a", 6), ask("b", 4), ask("c", 2)])).to.deep.equal({
       a: false,
       b: true,
@@ -62,7 +62,7 @@ describe("entitlement", () => {
     });
   });
 
-  it("is not lost to a sibling that borrows past its own quota under a common one", () => {
+  it("is not lost to a sibling that borrows", () => {
     const asks = [ask("greedy", 6, ["team", "all"]), ask("small", 4, ["other", "all"])];
     expect(borrowingOf({ team: 2, other: 4, all: 8 }, asks)).to.deep.equal({
       greedy: true,
@@ -70,7 +70,7 @@ describe("entitlement", () => {
     });
   });
 
-  it("names the quotas a job is over", () => {
+  it("names the quotas that a job exceeds", () => {
     const jobs = [ask("a", 4, ["team", "all"]), ask("b", 4, ["team", "all"])];
     const entitlements = rankEntitlement(jobs.map((one) => ranked({ team: 6, all: 20 }, one)));
     expect(entitlements.get("a")?.overQuota).to.deep.equal([]);

@@ -24,7 +24,7 @@ describe("eviction probe", () => {
     return probe;
   }
 
-  it("lets those go together that each of their budgets lets go, first come first", async () => {
+  it("admits evictions in order while every budget allows", async () => {
     const shared = { budget: "team/shared", pods: 1, allowed: 2 };
     const own = { budget: "team/own", pods: 3, allowed: 3 };
     const probe = await asked({
@@ -39,20 +39,20 @@ describe("eviction probe", () => {
     expect([...probe.rejections()]).to.deep.equal([["c", "team/shared"]]);
   });
 
-  it("takes nothing of a budget for a gang that another budget keeps", async () => {
+  it("uses no budget for a gang that another budget blocks", async () => {
     const shared = { budget: "team/shared", pods: 1, allowed: 1 };
     const tight = { budget: "team/tight", pods: 2, allowed: 1 };
     const probe = await asked({ a: uses(shared, tight), b: uses(shared) });
     expect(ids(probe.together(["a", "b"].map(candidate)).allowed)).to.deep.equal(["b"]);
   });
 
-  it("names those it has not asked about, and neither those that were refused", async () => {
+  it("names the pods it has not asked about", async () => {
     const probe = await asked({ a: { rejectedBy: "team/guard", uses: [] }, b: uses() });
     const { allowed, unknown } = probe.together(["a", "b", "new"].map(candidate));
     expect([ids(allowed), ids(unknown)]).to.deep.equal([["b"], ["new"]]);
   });
 
-  it("does not give the same room twice: what some have taken is not there for others", async () => {
+  it("does not count a budget's allowance twice", async () => {
     const shared = { budget: "team/shared", pods: 1, allowed: 1 };
     const probe = await asked({ a: uses(shared), b: uses(shared), c: uses() });
     const [a, b, c] = ["a", "b", "c"].map(candidate) as [Candidate, Candidate, Candidate];

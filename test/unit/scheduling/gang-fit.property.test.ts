@@ -19,8 +19,8 @@ import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { aJob, aNode, resources } from "./support.ts";
 
-describe("the room of a gang", () => {
-  it("is what a count of all nodes says, however jobs leave and come back", () => {
+describe("the capacity for a gang", () => {
+  it("equals a count over all nodes", () => {
     const reached = new Reached<"quotas" | "came back" | "sufficient">();
     fc.assert(
       fc.property(scenarios(4), fc.array(fc.nat(), { maxLength: 12 }), (scenario, moves) => {
@@ -152,8 +152,8 @@ const naive = ({ perPod, parallelism }: QueuedJob) => ({
   parallelism,
 });
 
-describe("the place of a gang", () => {
-  it("is the best fit: one node if one is enough, else few, and the rest where it leaves the least", () => {
+describe("the placement of a gang", () => {
+  it("is the best fit, on few nodes", () => {
     const reached = new Reached<"one node" | "several" | "none">();
     fc.assert(
       fc.property(drawnNodes, gangs, (nodes, job) => {
@@ -175,7 +175,7 @@ describe("the place of a gang", () => {
     reached.expectPercent({ "one node": 20, several: 10, none: 10 });
   });
 
-  it("is kept at the head of the line on the nearest nodes, and only once", () => {
+  it("is reserved once, on the nearest nodes", () => {
     const reached = new Reached<"kept" | "not kept">();
     fc.assert(
       fc.property(drawnNodes, gangs, (drawn, job) => {

@@ -146,8 +146,8 @@ const smalls = (most: number) =>
 
 const longest = ({ smalls: all }: Story): number => Math.max(...all.map(({ seconds }) => seconds));
 
-describe("protection of the head", () => {
-  it("lets no stream of smaller jobs starve it, and leaves them what it does not want", () => {
+describe("the head reservation", () => {
+  it("keeps smaller jobs from starving the head", () => {
     const stories = fc
       .array(fc.integer({ min: 4, max: 8 }), { minLength: 1, maxLength: 4 })
       .chain((nodes) =>
@@ -174,7 +174,7 @@ describe("protection of the head", () => {
     );
   });
 
-  it("starts it when those that ran at its arrival have ended, where it needs every node", () => {
+  it("starts the head when earlier jobs have ended", () => {
     const stories = fc
       .record({
         size: fc.integer({ min: 4, max: 8 }),

@@ -59,7 +59,7 @@ describe("the conjunction of node selector terms", () => {
     );
   });
 
-  it("leaves no empty term, which a pinned node would turn into one that matches", () => {
+  it("leaves no empty term, which would match a pinned node", () => {
     fc.assert(
       fc.property(lists, (given) => {
         for (const { matchExpressions = [], matchFields = [] } of allOf(given) ?? []) {
@@ -70,7 +70,7 @@ describe("the conjunction of node selector terms", () => {
     );
   });
 
-  it("is given up when it would be larger than its bound", () => {
+  it("is given up beyond its bound", () => {
     const many = (key: string) =>
       Array.from({ length: 9 }, (_, index) => ({
         matchExpressions: [{ key, operator: "In", values: [String(index)] }],

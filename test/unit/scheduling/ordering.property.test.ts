@@ -39,8 +39,8 @@ const someCandidates = (maxLength: number): fc.Arbitrary<Candidate[]> =>
 const jobsOf = (set: readonly Candidate[]) => set.map(({ job }) => job);
 const naiveCost = (set: readonly Candidate[]): number[][] => costOf(jobsOf(set));
 
-describe("what victims cost", () => {
-  it("is pods, then jobs inside their plans, then priorities, then ages, and more with every job more", () => {
+describe("the cost of victims", () => {
+  it("orders by pods, quota, priorities and ages, and is monotonic", () => {
     fc.assert(
       fc.property(someCandidates(6), fc.nat(), fc.nat(), (all, one, other) => {
         const sets = subsets(all);
@@ -59,7 +59,7 @@ describe("what victims cost", () => {
     );
   });
 
-  it("prefers borrowers, then lowest priority, then the youngest, then by name", () => {
+  it("prefers borrowers, lowest priority, youngest, then names", () => {
     const rank = ({ job }: Candidate): number[] => [
       job.borrowing ? 0 : 1,
       job.priority,
@@ -130,8 +130,8 @@ const isCovered = (set: readonly SetCoverItem[], deficits: readonly number[]): b
     (need, dimension) => set.reduce((sum, { frees }) => sum + (frees[dimension] ?? 0), 0) >= need,
   );
 
-describe("the cheapest cover", () => {
-  it("is the cheapest of all sets that are enough, and undefined when none is or none beats the one known", () => {
+describe("the cheapest set of victims", () => {
+  it("is sufficient, or undefined where none exists", () => {
     fc.assert(
       fc.property(covers, ({ items, deficits, toBeat }) => {
         const costs = subsets(items)
@@ -169,7 +169,7 @@ describe("the cheapest cover", () => {
     return chosen;
   };
 
-  it("is no dearer than greed, and without anyone who need not go, when the search gives up", () => {
+  it("is inclusion-minimal and no worse than greedy at the bound", () => {
     const reached = new Reached<"gave up">();
     fc.assert(
       fc.property(covers, fc.nat({ max: 12 }), ({ items, deficits, toBeat }, most) => {

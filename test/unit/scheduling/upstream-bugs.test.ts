@@ -32,8 +32,8 @@ const victimIds = (verdict: PreemptVerdict): string[] =>
 const gpuJob = (gpus: number) => ({ perPod: resources(gpus, 1, 1, 1) });
 const fourNodes = ["n1", "n2", "n3", "n4"].map((name) => aNode(name));
 
-describe("failures of peers", () => {
-  it("Kueue #407: eight jobs on four nodes are not killed for a pod that still would not fit", () => {
+describe("other schedulers' bugs in one decision", () => {
+  it("Kueue #407: a pod without a fit evicts nobody", () => {
     const movable = fourNodes.flatMap(({ name }) => [
       aLiveJob(`${name}-a`, [{ node: name, pods: 1 }], gpuJob(2)),
       aLiveJob(`${name}-b`, [{ node: name, pods: 1 }], gpuJob(2)),
@@ -46,7 +46,7 @@ describe("failures of peers", () => {
     expect(verdict).to.include({ kind: "wait", reason: "InsufficientCapacity" });
   });
 
-  it("Kueue #6143, #6489: pods that are leaving count once, so that nobody else is evicted", () => {
+  it("Kueue #6143, #6489: leaving pods count once", () => {
     const live = [
       aLiveJob("leaving", [{ node: "n1", pods: 1 }], gpuJob(8)),
       aLiveJob("other", [{ node: "n2", pods: 1 }], gpuJob(8)),
@@ -77,7 +77,7 @@ describe("failures of peers", () => {
     expect(verdictOn("high", withVictims(snapshot, [preemptor])).kind).to.equal("wait");
   });
 
-  it("Kueue #6861: nor in the same decision, on borrowing flags that an eviction has made stale", () => {
+  it("Kueue #6861: stale borrowing flags evict nobody in one decision", () => {
     const live = [
       aLiveJob("inside", [{ node: "n1", pods: 1 }], {
         ...gpuJob(8),
@@ -117,7 +117,7 @@ describe("failures of peers", () => {
     expect(verdict.alternatives[0]).to.include({ pods: 8 });
   });
 
-  it("Volcano #5011: nobody is evicted for a preemptor that fails in another dimension", () => {
+  it("Volcano #5011: a preemptor short of another resource evicts nobody", () => {
     const live = [aLiveJob("gpu", [{ node: "n1", pods: 1 }], gpuJob(8))];
     const wide = aJob("wide", { perPod: resources(8, 65, 1, 1) });
     const snapshot = aSnapshot({ nodes: [aNode("n1")], queue: [wide] });
@@ -125,7 +125,7 @@ describe("failures of peers", () => {
     expect(verdict).to.include({ kind: "wait", reason: "TooLargeForPool" });
   });
 
-  it("scheduler-plugins #443: freed space is kept for the preemptor, however urgent others are", () => {
+  it("scheduler-plugins #443: freed capacity stays reserved for the preemptor", () => {
     const [node] = [aNode("n1", { reserved: resources(8, 1, 1, 1) })];
     const thief = aJob("thief", { ...gpuJob(8), priority: 10_000, preempts: false });
     const reserved = {
@@ -148,7 +148,7 @@ describe("failures of peers", () => {
     ]);
   });
 
-  it("KAI #1750: two hundred candidates are not too many to find the one way that works", () => {
+  it("KAI #1750: the one solution among 200 candidates is found", () => {
     const nodes = Array.from({ length: 50 }, (_, index) =>
       aNode(`n${String(index).padStart(2, "0")}`),
     );
@@ -166,7 +166,7 @@ describe("failures of peers", () => {
     expect(verdict.victims).to.have.length(4);
   });
 
-  it("YuniKorn core#660: nobody evicts jobs inside their plan for a borrower", () => {
+  it("YuniKorn core#660: a borrower evicts no job within quota", () => {
     const inside = aLiveJob("inside", [{ node: "n1", pods: 1 }], {
       ...gpuJob(8),
       quotas: ["owner"],

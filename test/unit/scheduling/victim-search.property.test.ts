@@ -53,7 +53,7 @@ function naiveGreed(live: readonly LiveJob[], isEnough: (set: readonly LiveJob[]
 }
 
 describe("the search for victims", () => {
-  it("in order of preference takes whom greed takes, and spares whom it can", () => {
+  it("evicts as greedy does in order, and reprieves the rest", () => {
     const reached = new Reached<"possible" | "several" | "quotas">();
     fc.assert(
       fc.property(scenarios(4), (scenario) => {
@@ -80,7 +80,7 @@ describe("the search for victims", () => {
   });
 
   /** Where every victim frees one GPU, a pod more costs on each node what it lacks there: node by node is the optimum. */
-  it("evicts the fewest pods for a gang among jobs of one GPU each", () => {
+  it("evicts the fewest single-GPU pods for a gang", () => {
     const clusters = fc.record({
       nodes: fc.array(
         fc.record({ gpus: fc.integer({ min: 2, max: 9 }), used: fc.nat({ max: 9 }) }),

@@ -17,8 +17,8 @@ const explained = (id: string, position: number, changes: Partial<ExplainedJob> 
 
 const all = (jobs: readonly ExplainedJob[]) => ({ explained: jobs, settled: [], isComplete: true });
 
-describe("explanations", () => {
-  it("show a first answer and another reason at once, and the same one never again", () => {
+describe("the explanations of waiting jobs", () => {
+  it("show a new reason at once, and no repetition", () => {
     const explanations = new WaitReasonPublisher();
     explanations.record("p", all([explained("a", 1)]));
     expect(explanations.get("a"), "not before it is taken").to.equal(undefined);
@@ -30,7 +30,7 @@ describe("explanations", () => {
     expect(explanations.take(101)).to.deep.equal(["team/a"]);
   });
 
-  it("show other words and positions after a while, as they are then", () => {
+  it("show new words and positions after a pause", () => {
     const explanations = new WaitReasonPublisher();
     explanations.record("p", all([explained("a", 5)]));
     explanations.take(100);
@@ -44,7 +44,7 @@ describe("explanations", () => {
     expect(explanations.secondsToNext(110)).to.equal(undefined);
   });
 
-  it("do not show that a job deep in the queue moved by a little", () => {
+  it("do not show small moves deep in the queue", () => {
     const explanations = new WaitReasonPublisher();
     explanations.record("p", all([explained("deep", 500)]));
     explanations.take(100);
@@ -54,7 +54,7 @@ describe("explanations", () => {
     expect(explanations.take(200)).to.deep.equal(["team/deep"]);
   });
 
-  it("are bounded a second, and each is fresh after its turn, however many wait", () => {
+  it("are limited per second, and each is fresh in turn", () => {
     const explanations = new WaitReasonPublisher();
     const count = 3000;
     const ids = Array.from({ length: count }, (_, index) => `j${index}`);
@@ -75,7 +75,7 @@ describe("explanations", () => {
     expect(199 - oldest, "seconds since the stalest was told").to.be.at.most(count / 20 + 10);
   });
 
-  it("forget jobs that wait no more, and keep those a cut claim did not see", () => {
+  it("forget jobs that wait no more, not those unseen", () => {
     const explanations = new WaitReasonPublisher();
     explanations.record("p", all([explained("a", 1), explained("b", 2), explained("c", 3)]));
     explanations.take(100);
@@ -90,7 +90,19 @@ describe("explanations", () => {
     expect(explanations.get("c")).to.equal(undefined);
   });
 
-  it("wake the loop that passes them on, which rests otherwise", async () => {
+  it("begin anew with another term, whatever an earlier one showed", () => {
+    const explanations = new WaitReasonPublisher();
+    explanations.record("p", all([explained("a", 1), explained("b", 2)]));
+    explanations.take(100);
+    explanations.record("p", all([explained("a", 1, { reason: "QuotaExceeded" })]));
+    explanations.clear();
+    expect(explanations.get("a")).to.equal(undefined);
+    expect(explanations.secondsToNext(200)).to.equal(undefined);
+    explanations.record("p", all([explained("a", 1)]));
+    expect(explanations.take(200)).to.deep.equal(["team/a"]);
+  });
+
+  it("wake the loop that writes them", async () => {
     const clock = createManualClock();
     const explanations = new WaitReasonPublisher();
     const passed: string[] = [];
@@ -114,7 +126,7 @@ describe("explanations", () => {
   });
 });
 
-describe("what a cycle says", () => {
+describe("the explanations of one cycle", () => {
   const snapshot = aSnapshot({ queue: [aJob("seen"), aJob("started")] });
   const decision = {
     verdicts: [
@@ -138,7 +150,7 @@ describe("what a cycle says", () => {
     isBackingOff,
   });
 
-  it("gives jobs that were not looked at their place in the whole queue, and the others theirs too", () => {
+  it("give unexamined jobs their queue position", () => {
     const places = [
       place("first", 1),
       place("seen", 2),
@@ -154,7 +166,7 @@ describe("what a cycle says", () => {
     ]);
   });
 
-  it("names who waits no more, where it did not look at all", () => {
+  it("name jobs that wait no more, examined or not", () => {
     const round = collectRound(snapshot, decision, undefined, true);
     expect(round).to.deep.include({ settled: ["started"], isComplete: false });
   });

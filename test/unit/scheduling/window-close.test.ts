@@ -77,7 +77,7 @@ describe("evictions when a window closes", () => {
     );
   });
 
-  it("spare whoever was admitted after the close, and whoever is past another quota", () => {
+  it("spare jobs admitted after the close or over another quota", () => {
     const jobs = [
       overQuota("later", { admittedAtSeconds: closedAt }),
       overQuota("elsewhere", { overQuota: ["d"] }),
@@ -86,7 +86,7 @@ describe("evictions when a window closes", () => {
     expect(evicted(judge(closedAt + grace, jobs))).to.deep.equal(["meant"]);
   });
 
-  it("never come without notice for a whole grace period: an operator that was away gives it first", () => {
+  it("always leave a whole grace period after the notice", () => {
     const jobs = [overQuota("a")];
     const first = judge(closedAt + 5000, jobs, { noticedSince: () => undefined });
     expect(evicted(first)).to.deep.equal([]);
@@ -95,7 +95,7 @@ describe("evictions when a window closes", () => {
     expect(evicted(then)).to.deep.equal(["a"]);
   });
 
-  it("give holds back that would start past the closed plan", () => {
+  it("release reservations beyond the closed plan", () => {
     const decision = judge(closedAt + 1, [
       overQuota("h", { status: "reserved", admittedAtSeconds: undefined }),
     ]);
@@ -104,8 +104,8 @@ describe("evictions when a window closes", () => {
   });
 });
 
-describe("notices of windows", () => {
-  it("are passed on once, keep their time, and begin anew with another attempt", () => {
+describe("the notices of window closes", () => {
+  it("are passed on once per attempt, with their time", () => {
     const notices = new WindowNotices();
     const notice = { job: overQuota("a"), reason: "WindowClosesSoon" as const, message: "soon" };
     expect(notices.replace("p", [notice], 10)).to.deep.equal(["team/a"]);
@@ -119,9 +119,19 @@ describe("notices of windows", () => {
     expect(notices.replace("p", [], 50)).to.deep.equal([]);
     expect(notices.get("p", "a")).to.equal(undefined);
   });
+
+  it("begin anew with another term: its grace period is a whole one", () => {
+    const notices = new WindowNotices();
+    const notice = { job: overQuota("a"), reason: "WindowClosesSoon" as const, message: "soon" };
+    notices.replace("p", [notice], 10);
+    notices.clear();
+    expect(notices.since("p", overQuota("a"))).to.equal(undefined);
+    expect(notices.replace("p", [notice], 500)).to.deep.equal(["team/a"]);
+    expect(notices.since("p", overQuota("a"))).to.equal(500);
+  });
 });
 
-describe("a plan shut by a window that evicts", () => {
+describe("a plan after an evicting close", () => {
   const shut = aQuota("c", 0, 0, { isShut: true, opensAtText: "plan office opens Mon 08:00" });
   const open = aSnapshot({
     nodes: [aNode("n1")],
@@ -129,14 +139,14 @@ describe("a plan shut by a window that evicts", () => {
     queue: [aJob("evicted", { quotas: ["c"] }), aJob("elsewhere")],
   });
 
-  it("lets nothing start past it, though there is room and the job may borrow", () => {
+  it("lets nothing start, borrowers included", () => {
     const [verdict, other] = decide(open).verdicts;
     expect(verdict).to.include({ kind: "wait", reason: "WindowClosed" });
     expect(verdict?.kind === "wait" && verdict.message).to.match(/^plan office opens Mon 08:00;/);
     expect(other).to.include({ kind: "admit" });
   });
 
-  it("as one with Finish does not", () => {
+  it("lets borrowers start with Finish", () => {
     const { isShut, ...finish } = shut;
     expect(isShut).to.equal(true);
     const [verdict] = decide({ ...open, quotas: [finish] }).verdicts;
