@@ -1,5 +1,6 @@
 -- Nodes, and the capacity committed on them. The triggers on allocations (0007) keep the committed columns and
--- refuse to commit more than a node has.
+-- refuse to commit more than a node has. Amounts are what kubelets and other people's pods state: each is at most
+-- 2^49 (maxAmount in the domain), so that bigint holds every sum.
 CREATE TABLE nodes (
   name text CONSTRAINT nodes_pkey PRIMARY KEY,
   uid uuid NOT NULL,
@@ -8,18 +9,18 @@ CREATE TABLE nodes (
   present boolean NOT NULL DEFAULT true,
   labels jsonb NOT NULL DEFAULT '{}' CONSTRAINT nodes_labels_is_object CHECK (jsonb_typeof(labels) = 'object'),
   taints jsonb NOT NULL DEFAULT '[]' CONSTRAINT nodes_taints_is_array CHECK (jsonb_typeof(taints) = 'array'),
-  gpus_allocatable integer NOT NULL,
+  gpus_allocatable bigint NOT NULL,
   cpu_millis_allocatable bigint NOT NULL,
   memory_bytes_allocatable bigint NOT NULL,
-  pods_allocatable integer NOT NULL,
-  gpus_committed integer NOT NULL DEFAULT 0,
+  pods_allocatable bigint NOT NULL,
+  gpus_committed bigint NOT NULL DEFAULT 0,
   cpu_millis_committed bigint NOT NULL DEFAULT 0,
   memory_bytes_committed bigint NOT NULL DEFAULT 0,
-  pods_committed integer NOT NULL DEFAULT 0,
-  gpus_other integer NOT NULL DEFAULT 0,
+  pods_committed bigint NOT NULL DEFAULT 0,
+  gpus_other bigint NOT NULL DEFAULT 0,
   cpu_millis_other bigint NOT NULL DEFAULT 0,
   memory_bytes_other bigint NOT NULL DEFAULT 0,
-  pods_other integer NOT NULL DEFAULT 0,
+  pods_other bigint NOT NULL DEFAULT 0,
   CONSTRAINT nodes_allocatable_not_negative CHECK (
     gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0
     AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0

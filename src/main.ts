@@ -74,6 +74,7 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
     metrics,
     events,
     runTerm: (signals) => runTerm({ context, controllers, scheduler }, signals),
+    onTimeTravel: () => informers.reread("the Lease"),
     onEnd: (reason) => lifecycle.stop(reason),
   });
   const { registry } = metrics;

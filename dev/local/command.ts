@@ -1,7 +1,12 @@
-/** Runs a command: errors become one line for the user and an exit status. */
+/** Runs a command: `--help` prints its usage, errors become one line and an exit status. */
 import { UsageError } from "./settings.ts";
 
-export async function runCommand(command: () => Promise<void>): Promise<void> {
+/** @param usage printed instead, if the arguments ask for help */
+export async function runCommand(usage: string, command: () => Promise<void>): Promise<void> {
+  if (process.argv.slice(2).some((argument) => argument === "--help" || argument === "-h")) {
+    console.log(usage);
+    return;
+  }
   try {
     await command();
   } catch (error) {

@@ -1,4 +1,4 @@
-/** `npm run local:down`: ends what local:up started; with `-- --delete` its data goes too. */
+/** `npm run local:down`: stops what local:up started; `-- --delete` also deletes its data. */
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
@@ -10,7 +10,10 @@ import { removePostgresData, stopRecordedPostgres } from "./postgres.ts";
 import { stopRecordedRealNodes } from "./real-nodes/real-nodes.ts";
 import { parseDownArguments } from "./settings.ts";
 
-await runCommand(async () => {
+const usage = `npm run local:down -- [--delete]
+Stops what local:up started. The data is kept unless --delete is given.`;
+
+await runCommand(usage, async () => {
   const { remove } = parseDownArguments(process.argv.slice(2));
   if (!existsSync(localFolder)) return console.log("Nothing is running.");
   await withLock(join(localFolder, "lock"), () => down(remove));
@@ -27,8 +30,13 @@ async function down(remove: boolean): Promise<void> {
   removeEnvironment(localFolder);
   for (const { name, pid } of stopped) console.log(`stopped ${name} (pid ${pid})`);
   if (stopped.length === 0) console.log("Nothing is running.");
-  if (!remove) return;
+  if (!remove) {
+    console.log("The data is kept: npm run local:up continues with it; -- --delete deletes it.");
+    return;
+  }
   removePostgresData(postgres);
-  rmSync(cluster, { recursive: true, force: true });
-  console.log("Its data is deleted.");
+  for (const folder of [cluster, join(localFolder, "api")]) {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  console.log("The data is deleted.");
 }

@@ -24,14 +24,14 @@ export interface Operator {
   readonly url: string;
   /** Base of the HTTP API. */
   readonly apiUrl: string;
-  /** Fulfilled when the process ends, with its status or signal. */
+  /** Resolves when the process ends, with its status or signal. */
   readonly ended: Promise<string>;
-  /** SIGTERM, and SIGKILL when it does not drain in time. */
+  /** Sends SIGTERM, then SIGKILL if it does not drain in time. */
   stop(): Promise<void>;
   kill(): Promise<void>;
 }
 
-/** As the image and `npm start` have them; the Dockerfile says why. */
+/** The flags of the image and of `npm start`; the Dockerfile has the reason. */
 export const nodeFlags = ["--max-semi-space-size=2"];
 
 const readyTimeoutMs = 60_000;
@@ -50,12 +50,15 @@ function launch(options: OperatorOptions, port: number, apiPort: number): Daemon
       ROTA_HTTP_PORT: String(port),
       ROTA_API_PORT: String(apiPort),
       ROTA_LOG_FORMAT: "pretty",
+      // A shell that has sourced .local/env names those of another operator.
+      ROTA_API_CERT_FILE: undefined,
+      ROTA_API_KEY_FILE: undefined,
       ...options.env,
     },
   });
 }
 
-/** Fulfils when the operator is ready; throws with the end of its log when it ends first. */
+/** Resolves when the operator is ready. Throws with the end of its log if it ends first. */
 export async function startOperator(options: OperatorOptions): Promise<Operator> {
   const [port = 0, apiPort = 0] = await freePorts(2);
   const daemon = launch(options, port, apiPort);

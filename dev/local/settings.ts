@@ -1,4 +1,4 @@
-/** What the command line and the environment ask of `local:up`. */
+/** Arguments of `local:up` and `local:down`. */
 import { parseArgs } from "node:util";
 import { maxRealNodes } from "./real-nodes/addresses.ts";
 
@@ -9,7 +9,7 @@ export interface UpArguments {
   readonly realNodes: number;
 }
 
-/** Bad arguments: the message is for the user, who sees nothing else. */
+/** Invalid arguments; the message is all that the user sees. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
@@ -44,7 +44,7 @@ function parse(args: readonly string[], options: Options) {
     // The first sentence names the argument; the rest is advice for other cases.
     const [reason] = (error instanceof Error ? error.message : String(error)).split(". ");
     const known = Object.keys(options).map((name) => `--${name}`);
-    throw new UsageError(`${reason}; known arguments: ${known.join(", ")}`);
+    throw new UsageError(`${reason}; allowed arguments: ${known.join(", ")}`);
   }
 }
 
@@ -57,5 +57,5 @@ function wholeNumber(
   if (value === undefined) return fallback;
   const parsed = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : Number.NaN;
   if (parsed <= max) return parsed;
-  throw new UsageError(`${name} must be a whole number from 0 to ${max}, not "${value}"`);
+  throw new UsageError(`${name} must be an integer from 0 to ${max}, not "${value}"`);
 }

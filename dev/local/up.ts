@@ -1,7 +1,8 @@
-/** `npm run local:up`: control plane, nodes and PostgreSQL in the background. */
+/** `npm run local:up`: starts a control plane, simulated nodes and PostgreSQL in the background. */
 import { join } from "node:path";
 import { checkSchema } from "../../src/db/client/migrate.ts";
 import { RotaError } from "../../src/errors.ts";
+import { ensureApiEndpoint } from "./api-endpoint.ts";
 import { attachCluster, type Cluster, startCluster } from "./cluster.ts";
 import { runCommand } from "./command.ts";
 import { stopRecordedControlPlane } from "./control-plane.ts";
@@ -22,21 +23,37 @@ import { stopRecordedRealNodes } from "./real-nodes/real-nodes.ts";
 import { requireRealNodes } from "./real-nodes/requirements.ts";
 import { parseUpArguments, type UpArguments } from "./settings.ts";
 
-await runCommand(async () => {
+const nextSteps = `
+Ready. Next:
+  source .local/env
+  npm start                     # the operator; Ctrl-C stops it
+In another terminal:
+  source .local/env
+  kubectl apply -f examples/
+  kubectl rota queue -A
+To stop everything: npm run local:down`;
+
+const usage = `npm run local:up -- [--nodes N] [--gpus-per-node N] [--real-nodes N]
+Starts a control plane, nodes (default: 3 simulated ones of 8 GPUs) and PostgreSQL in the background, and
+installs Rota's CRDs, roles and policies. Run again, it adds nodes and restarts what has stopped.
+KUBECONFIG and DATABASE_URL name a cluster and a database of yours to use instead.`;
+
+await runCommand(usage, async () => {
   const asked = parseUpArguments(process.argv.slice(2));
   if (asked.realNodes > 0) requireRealNodes();
   await withLock(join(localFolder, "lock"), () => up(asked));
 });
 
 async function up(asked: UpArguments): Promise<void> {
-  // What the user brings along is checked before anything is started.
+  // The user's own cluster and database are checked before anything is started.
   const given = await useGiven();
-  const databaseUrl = given.databaseUrl ?? (await localDatabase());
   const cluster = given.kubeconfig ? { kubeconfig: given.kubeconfig } : await localCluster(asked);
-  writeEnvironment(localFolder, { databaseUrl, ...cluster });
+  const databaseUrl = given.databaseUrl ?? (await localDatabase());
+  const api = await ensureApiEndpoint(join(localFolder, "api"));
+  writeEnvironment(localFolder, { databaseUrl, api, ...cluster });
   await installCrds(cluster);
-  console.log("CRDs and RBAC: installed");
-  console.log("Ready. Next: source .local/env");
+  console.log("CRDs, roles and policies: installed");
+  console.log(nextSteps);
 }
 
 async function useGiven() {
@@ -44,11 +61,11 @@ async function useGiven() {
   const databaseUrl = externalDatabaseUrl(process.env);
   if (kubeconfig) {
     const version = await checkCluster(kubeconfig);
-    console.log(`Cluster: that of KUBECONFIG, ${kubeconfig} (${version})`);
+    console.log(`Cluster: KUBECONFIG ${kubeconfig} (${version})`);
   }
   if (databaseUrl) {
     await checkDatabase(databaseUrl);
-    console.log(`PostgreSQL: that of DATABASE_URL, ${withoutPassword(databaseUrl)}`);
+    console.log(`PostgreSQL: DATABASE_URL ${withoutPassword(databaseUrl)}`);
   }
   return { kubeconfig, databaseUrl };
 }
@@ -58,7 +75,7 @@ async function localDatabase(): Promise<string> {
   const running = await attachPostgres(directory);
   if (!running) await stopRecordedPostgres(directory);
   const { url } = running ?? (await startPostgres({ directory, background: true }));
-  console.log(`PostgreSQL: ${running ? "runs already" : "started"}, ${withoutPassword(url)}`);
+  console.log(`PostgreSQL: ${running ? "already running" : "started"}, ${withoutPassword(url)}`);
   await checkLocalSchema(url);
   return url;
 }
@@ -89,14 +106,16 @@ type ClusterPart = Pick<LocalEnvironment, "kubeconfig" | "kubectl">;
 async function growCluster(cluster: Cluster, { nodes, gpusPerNode, realNodes }: UpArguments) {
   await cluster.addNodes({ count: nodes, gpus: gpusPerNode });
   if (realNodes > 0) await cluster.addRealNodes({ count: realNodes, gpusPerNode });
-  console.log(`Cluster: runs already, ${cluster.server}`);
+  console.log(
+    `Cluster: already running, ${cluster.server}, at least ${nodes} nodes of ${gpusPerNode} GPUs`,
+  );
   return cluster;
 }
 
 async function startAgain(directory: string, { nodes, gpusPerNode, realNodes }: UpArguments) {
   await stopRecordedRealNodes(directory);
   const leftovers = await stopRecordedControlPlane(directory);
-  if (leftovers.length > 0) console.log("Cluster: parts of it had ended; starting it again");
+  if (leftovers.length > 0) console.log("Cluster: parts of it had stopped; restarting it");
   const started = performance.now();
   const real = realNodes > 0 ? { realNodes: { count: realNodes, gpusPerNode } } : {};
   const cluster = await startCluster({ directory, nodes, gpusPerNode, ...real, background: true });

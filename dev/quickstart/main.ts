@@ -1,10 +1,12 @@
-/** `npm run quickstart`: a control plane, PostgreSQL, the operator, and the story that shows what they do. */
+/** `npm run quickstart`: starts a control plane, PostgreSQL and the operator, and runs a demo on them. */
 import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { createPool } from "../../src/db/client/connection-pool.ts";
+import { type ApiEndpoint, ensureApiEndpoint } from "../local/api-endpoint.ts";
 import { startCluster } from "../local/cluster.ts";
 import { runCommand } from "../local/command.ts";
+import { writeEnvironment } from "../local/env-file.ts";
 import {
   checkCluster,
   checkDatabase,
@@ -26,23 +28,27 @@ const home = join(localFolder, "quickstart");
 interface Backdrop {
   readonly kubeconfig: string;
   readonly databaseUrl: string;
-  readonly kubectl: string;
+  /** Absent for a cluster of the user's. */
+  readonly kubectl?: string;
+  readonly api: ApiEndpoint;
 }
 
-/** Ended in reverse order, whatever happens. */
+/** Called in reverse order on every exit. */
 const closers: (() => Promise<unknown>)[] = [];
 
 async function closeAll(): Promise<void> {
   for (const close of closers.splice(0).toReversed()) {
-    await close().catch((error: unknown) => console.error(`while stopping: ${String(error)}`));
+    await close().catch((error: unknown) =>
+      console.error(`error while stopping: ${String(error)}`),
+    );
   }
 }
 
 async function prepareCluster(): Promise<Pick<Backdrop, "kubeconfig" | "kubectl">> {
   const given = externalKubeconfig(process.env);
   if (given !== undefined) {
-    console.log(`Cluster: that of KUBECONFIG (${await checkCluster(given)})`);
-    return { kubeconfig: given, kubectl: "kubectl" };
+    console.log(`Cluster:    KUBECONFIG ${given} (${await checkCluster(given)})`);
+    return { kubeconfig: given };
   }
   const cluster = await startCluster({
     directory: join(home, "cluster"),
@@ -50,7 +56,7 @@ async function prepareCluster(): Promise<Pick<Backdrop, "kubeconfig" | "kubectl"
     gpusPerNode: 8,
   });
   closers.push(() => cluster.stop());
-  console.log(`Cluster: a control plane of its own at ${cluster.server}, with simulated nodes`);
+  console.log(`Cluster:    control plane at ${cluster.server} with simulated nodes`);
   return cluster;
 }
 
@@ -58,12 +64,12 @@ async function prepareDatabase(): Promise<string> {
   const given = externalDatabaseUrl(process.env);
   if (given !== undefined) {
     await checkDatabase(given);
-    console.log("PostgreSQL: that of DATABASE_URL");
+    console.log("PostgreSQL: DATABASE_URL");
     return given;
   }
   const postgres = await startPostgres({ directory: join(home, "postgres") });
   closers.push(() => postgres.stop());
-  console.log("PostgreSQL: a server of its own");
+  console.log("PostgreSQL: local server");
   return postgres.url;
 }
 
@@ -72,19 +78,23 @@ async function prepare(): Promise<Backdrop> {
   const [cluster, databaseUrl] = await Promise.all([prepareCluster(), prepareDatabase()]);
   await installCrds(cluster);
   const logFile = join(home, "operator.log");
+  const api = await ensureApiEndpoint(join(home, "api"));
   const operatorKubeconfig = join(home, "operator.kubeconfig");
   await writeOperatorKubeconfig(cluster.kubeconfig, operatorKubeconfig);
   const operator = await startOperator({
     kubeconfig: operatorKubeconfig,
     databaseUrl,
     logFile,
-    env: { ROTA_LEASE_SECONDS: "5" },
+    env: {
+      ROTA_LEASE_SECONDS: "5",
+      ROTA_API_PORT: String(api.port),
+      ROTA_API_CERT_FILE: api.certFile,
+      ROTA_API_KEY_FILE: api.keyFile,
+    },
   });
   closers.push(() => operator.stop());
-  console.log(
-    `Operator: pid ${operator.pid}, metrics at ${operator.url}/metrics, log in ${logFile}`,
-  );
-  return { ...cluster, databaseUrl };
+  console.log(`Operator:   ${operator.url}/metrics, log: ${relative(process.cwd(), logFile)}`);
+  return { ...cluster, databaseUrl, api };
 }
 
 async function tell({ kubeconfig, databaseUrl }: Backdrop): Promise<number> {
@@ -100,23 +110,33 @@ async function tell({ kubeconfig, databaseUrl }: Backdrop): Promise<number> {
   }
 }
 
-function printWhatToTry({ kubeconfig, kubectl }: Backdrop): void {
+function printNextSteps(backdrop: Backdrop): void {
+  const file = writeEnvironment(home, backdrop);
   console.log(`
-Everything stays up until Ctrl-C. In another terminal:
-  export KUBECONFIG=${kubeconfig}
-  alias kubectl=${kubectl}
+The cluster runs until Ctrl-C. Next, in another terminal:
+  source ${relative(process.cwd(), file)}
   kubectl get rproj,rplan,rj -A
-  kubectl get rj -A -o wide
+  kubectl rota tree
+  kubectl rota preemptions --reasons
   kubectl describe rplan vision-crunch
-  kubectl explain rj.spec
-  kubectl delete rj -n speech sweep`);
+  kubectl delete rj -n speech sweep
+  kubectl rota top`);
 }
+
+const afterwards = `
+Next: a cluster of your own to try things in.
+  npm run local:up`;
 
 const interrupted = new Promise<void>((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
 });
 
-await runCommand(async () => {
+const usage = `npm run quickstart -- [--exit]
+Starts a control plane with simulated nodes, PostgreSQL and the operator, and runs a demo on them.
+Everything runs until Ctrl-C, or ends after the demo with --exit. KUBECONFIG and DATABASE_URL name a
+cluster and a database of yours to use instead.`;
+
+await runCommand(usage, async () => {
   const { values } = parseArgs({ options: { exit: { type: "boolean", default: false } } });
   const ended = interrupted.then(() => undefined);
   try {
@@ -126,9 +146,9 @@ await runCommand(async () => {
       process.exitCode = 130;
       return;
     }
-    console.log(`\nThe story happened: ${checks} checks of what the API server showed.`);
-    if (values.exit) return;
-    printWhatToTry(backdrop);
+    console.log(`\nDone: ${checks} checks passed.`);
+    if (values.exit) return console.log(afterwards);
+    printNextSteps(backdrop);
     await interrupted;
   } finally {
     await closeAll();

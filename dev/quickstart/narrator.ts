@@ -1,4 +1,4 @@
-/** Tells the story on the terminal: numbered steps, checks of what was seen, tables. */
+/** Prints the demo: numbered steps, checks and tables. */
 import Table from "cli-table3";
 
 export class StoryError extends Error {}
@@ -26,9 +26,9 @@ export class Narrator {
     console.log(`   ${text}`);
   }
 
-  /** Says what was seen when it is so; ends the story when it is not. */
+  /** Prints a passed check. Throws StoryError if it failed. */
   check(isSo: boolean, seen: string): void {
-    if (!isSo) throw new StoryError(`did not happen: ${seen}`);
+    if (!isSo) throw new StoryError(`check failed: ${seen}`);
     this.#checks += 1;
     console.log(`   ${paint(32, "✓")} ${seen}`);
   }

@@ -1,4 +1,4 @@
-/** The story: teams with plans fill a cluster, and a high-priority job evicts the fewest pods. */
+/** The demo: teams with plans fill a cluster, and a high-priority job evicts the fewest pods. */
 import { createHash } from "node:crypto";
 import canonicalize from "canonicalize";
 import type { Pool } from "pg";
@@ -12,7 +12,7 @@ import { type Narrator, StoryError } from "./narrator.ts";
 export interface Stage {
   readonly view: ClusterView;
   readonly narrator: Narrator;
-  /** For the queue and the preemption log, which only PostgreSQL has. */
+  /** For the preemption log, which is in PostgreSQL only. */
   readonly database: Pool;
 }
 
@@ -24,7 +24,7 @@ const gpusOf = (pods: readonly Pod[]): number =>
 
 const names = (keys: Iterable<string>): string => [...keys].toSorted().join(", ");
 
-/** What an earlier run left in a cluster that lives on. */
+/** Removes the objects of an earlier run from a cluster that persists. */
 async function clearStage({ view }: Stage): Promise<void> {
   const files = [
     "50-high-priority-job.yaml",
@@ -43,11 +43,11 @@ async function seeNodes({ view, narrator }: Stage): Promise<void> {
   );
   const isFit =
     nodes.length === 3 && nodes.every((node) => node.schedulable && node.allocatable.gpus === 8);
-  narrator.check(isFit, "3 ready nodes of 8 GPUs");
+  narrator.check(isFit, "3 ready nodes with 8 GPUs each");
 }
 
 async function makeProjects({ view, narrator }: Stage): Promise<void> {
-  narrator.step("Teams: a tree of projects with members and owners");
+  narrator.step("Projects: a tree of teams with members and owners");
   for (const object of view.example("10-tenants.yaml")) await view.apply(object);
   const wanted = ["acme", "research", "vision", "speech", "production"];
   const projects = await view.until("all projects to be ready", async () => {
@@ -70,11 +70,11 @@ async function makeProjects({ view, narrator }: Stage): Promise<void> {
   const vision = projects.find(({ name }) => name === "vision");
   narrator.check(
     vision?.status.path === "acme.research.vision",
-    "vision lies below research, below acme",
+    "vision is a descendant of research and acme",
   );
   narrator.check(
     (vision?.status.members ?? 0) >= 4,
-    `vision inherits members: ${vision?.status.members ?? 0} in effect, 1 of its own`,
+    `vision has ${vision?.status.members ?? 0} members: 1 of its own, the others inherited`,
   );
 }
 
@@ -94,7 +94,7 @@ async function showPlans({ view, narrator }: Stage): Promise<void> {
 
 async function makePlans(stage: Stage): Promise<void> {
   const { view, narrator } = stage;
-  narrator.step("Plans: who may use how many GPUs, in weekly windows");
+  narrator.step("Plans: GPU quotas in weekly windows");
   const plans = view.example("20-plans.yaml");
   for (const object of plans) await view.apply(object);
   const accepted = await view.until("the plans to be accepted", async () => {
@@ -108,7 +108,7 @@ async function makePlans(stage: Stage): Promise<void> {
     `accepted: ${names(accepted.map(({ name }) => name))}`,
   );
 
-  narrator.step("A plan that overlaps another one of its owner: PostgreSQL refuses it");
+  narrator.step("PostgreSQL rejects a plan that overlaps another one of the same owner");
   for (const object of view.example("25-overlapping-plan.yaml")) await view.apply(object);
   const refused = await view.until("the overlapping plan to be judged", async () => {
     const plan = (await view.plans()).find(({ name }) => name === "vision-crunch");
@@ -120,12 +120,12 @@ async function makePlans(stage: Stage): Promise<void> {
     condition?.status === "False" &&
       condition.reason === "PlanOverlap" &&
       condition.message.includes("vision-days"),
-    `vision-crunch is refused: ${condition?.message ?? ""}`,
+    `vision-crunch is rejected: ${condition?.message ?? ""}`,
   );
 }
 
 async function commitConfiguration({ view, narrator }: Stage): Promise<void> {
-  narrator.step("A configuration, stored once per content");
+  narrator.step("Configuration: stored once per content, addressed by its hash");
   const [object] = view.example("30-configuration.yaml");
   if (!object) throw new StoryError("examples/30-configuration.yaml holds nothing");
   await view.apply(object);
@@ -139,10 +139,7 @@ async function commitConfiguration({ view, narrator }: Stage): Promise<void> {
     .update(canonicalize(content) ?? "")
     .digest("hex");
   const { hash } = configCommits.project(commit).status;
-  narrator.check(
-    hash === expected,
-    `${key} has the SHA-256 of its canonical content: ${hash ?? ""}`,
-  );
+  narrator.check(hash === expected, `${key} has the SHA-256 of its content: ${hash ?? ""}`);
 }
 
 async function runJob({ view }: Stage, object: KubeObject): Promise<Job> {
@@ -158,7 +155,7 @@ async function showPods({ view, narrator }: Stage): Promise<Pod[]> {
   const pods = await view.pods();
   const byNode = Map.groupBy(pods, (pod) => pod.nodeName);
   narrator.table(
-    ["node", "pods", "GPUs used", "which"],
+    ["node", "pods", "GPUs used", "names"],
     [...byNode]
       .toSorted(([one], [other]) => one.localeCompare(other))
       .map(([node, own]) => [node, own.length, gpusOf(own), names(own.map(({ name }) => name))]),
@@ -168,20 +165,17 @@ async function showPods({ view, narrator }: Stage): Promise<Pod[]> {
 
 async function fillNodes(stage: Stage): Promise<void> {
   const { view, narrator } = stage;
-  narrator.step("Low-priority jobs of different sizes fill all nodes");
+  narrator.step("Low-priority jobs of different sizes fill the nodes");
   for (const object of view.example("40-low-priority-jobs.yaml")) await runJob(stage, object);
   const pods = await showPods(stage);
   narrator.check(
     gpusOf(pods) === gpusOfStory && pods.every(({ phase }) => phase === "Running"),
-    `${pods.length} pods run and use all ${gpusOfStory} GPUs`,
+    `${pods.length} pods use all ${gpusOfStory} GPUs`,
   );
   const gang = new Set(
     pods.filter(({ jobKey }) => jobKey === "speech/sweep").map(({ nodeName }) => nodeName),
   );
-  narrator.check(
-    gang.size === 1,
-    `the gang speech/sweep has its 4 pods on one node, ${names(gang)}`,
-  );
+  narrator.check(gang.size === 1, `all 4 pods of the gang speech/sweep run on ${names(gang)}`);
   await seePinnedConfiguration(stage, pods);
 }
 
@@ -203,21 +197,21 @@ async function seePinnedConfiguration(
     .digest("hex");
   narrator.check(
     immutable === true && hash === job.status.configHash,
-    `vision/train-large is pinned to the bytes of ${hash.slice(0, 12)}, in the immutable ConfigMap ${mounted}`,
+    `vision/train-large uses configuration ${hash.slice(0, 12)} from the immutable ConfigMap ${mounted}`,
   );
 }
 
 async function preempt(stage: Stage): Promise<string[]> {
   const { view, narrator } = stage;
-  narrator.step("A high-priority job needs 8 GPUs on one node, and none is free");
+  narrator.step("A high-priority job needs a whole node; none is free");
   const before = await view.pods();
   const byNode = [...Map.groupBy(before, (pod) => pod.nodeName)];
   const fewest = Math.min(...byNode.map(([, own]) => own.length));
   const cheapest = byNode.filter(([, own]) => own.length === fewest).map(([node]) => node);
-  narrator.say(`the fewest pods, ${fewest}, are on ${names(cheapest)}`);
+  narrator.say(`${names(cheapest)} has the fewest pods to evict (${fewest})`);
   for (const object of view.example("50-high-priority-job.yaml")) {
     const job = await runJob(stage, object);
-    narrator.say(`${releaseKey} runs on ${job.status.nodes?.join(", ") ?? ""}`);
+    narrator.say(`${releaseKey} now runs on ${job.status.nodes?.join(", ") ?? ""}`);
   }
   const after = new Set((await view.pods()).map(({ uid }) => uid));
   const gone = before.filter(({ uid }) => !after.has(uid));
@@ -225,7 +219,7 @@ async function preempt(stage: Stage): Promise<string[]> {
   const nodesOfGone = new Set(gone.map(({ nodeName }) => nodeName));
   narrator.check(
     gone.length === fewest && nodesOfGone.size === 1 && cheapest.includes(names(nodesOfGone)),
-    `exactly ${gone.length} pods left, all of ${names(nodesOfGone)}: ${names(gone.map(({ name }) => name))}`,
+    `only the ${gone.length} pods on ${names(nodesOfGone)} were evicted: ${names(gone.map(({ name }) => name))}`,
   );
   const goneKeys = new Set(gone.map(({ jobKey }) => jobKey));
   const others = (await view.jobs()).filter(
@@ -234,7 +228,7 @@ async function preempt(stage: Stage): Promise<string[]> {
   );
   narrator.check(
     others.every(({ status }) => status.state === "Running" && status.attempt === 1),
-    `nobody else was touched: the other ${others.length} jobs run on in their first attempt`,
+    `the other ${others.length} jobs were not interrupted`,
   );
   return [...new Set(gone.map(({ jobKey }) => jobKey))];
 }
@@ -243,7 +237,7 @@ async function seeQueue(
   { view, narrator, database }: Stage,
   victims: readonly string[],
 ): Promise<void> {
-  narrator.step("The victims wait as evicted; the preemption log says why");
+  narrator.step("The evicted jobs are queued again; the preemption log has the reason");
   const waiting = await view.until("the victims to wait", async () => {
     const found = (await view.jobs()).filter(
       (job) => job.status.state === "Evicted" && job.status.queuePosition !== undefined,
@@ -281,23 +275,30 @@ async function seeQueue(
     [victims.length],
   );
   narrator.table(
-    ["preemptor", "victim", "pods", "rule", "reason"],
-    preemptionLog.rows.map((row) => [row.preemptor, row.victim, row.pods, row.rule, row.reason]),
+    ["preemptor", "victim", "pods", "nodes", "rule"],
+    preemptionLog.rows.map((row) => [
+      row.preemptor,
+      row.victim,
+      row.pods,
+      row.nodes.join(", "),
+      row.rule,
+    ]),
   );
+  for (const reason of new Set(preemptionLog.rows.map((row) => row.reason))) narrator.say(reason);
   const listed = names(preemptionLog.rows.map(({ victim }) => victim));
-  narrator.check(listed === names(victims), `Evicted and in the preemption log: ${listed}`);
+  narrator.check(listed === names(victims), `queued again and in the preemption log: ${listed}`);
 }
 
 async function runAgain(stage: Stage, victims: readonly string[]): Promise<void> {
   const { view, narrator } = stage;
-  narrator.step("When the high-priority job ends, the victims run again");
+  narrator.step("The high-priority job ends; the evicted jobs start again");
   const release = await view.until(`${releaseKey} to end`, async () => {
     const job = await view.job(releaseKey);
     return job.status.finishedAt !== undefined && job;
   });
   narrator.check(
     release.status.state === "Succeeded",
-    `${releaseKey} is ${release.status.state ?? ""}`,
+    `${releaseKey} has ${release.status.state?.toLowerCase() ?? ""}`,
   );
   const back = await view.until("the victims to run again", async () => {
     const found = await Promise.all(victims.map((key) => view.job(key)));
@@ -320,7 +321,7 @@ async function runAgain(stage: Stage, victims: readonly string[]): Promise<void>
   narrator.check(gpusOf(pods) === gpusOfStory, `all ${gpusOfStory} GPUs are in use again`);
 }
 
-/** Throws StoryError as soon as something did not happen. */
+/** Runs the demo. Throws StoryError if a check fails. */
 export async function tellStory(stage: Stage): Promise<void> {
   await clearStage(stage);
   await seeNodes(stage);

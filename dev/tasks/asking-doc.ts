@@ -1,6 +1,6 @@
 /**
- * `npm run docs:tour`: writes docs/asking.md from a real run: the examples on a control plane of its own, and the plugin
- * as an administrator and as a member of a team run it.
+ * `npm run docs:tour`: writes docs/asking.md from a real run of the plugin, as an administrator and as a member of a team,
+ * with the examples on a control plane of its own.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ interface GangState {
   readonly title: string;
   readonly text: string;
   readonly commands: readonly { readonly who: Who; readonly args: readonly string[] }[];
-  /** What happens before. */
+  /** Runs before the commands. */
   readonly before?: (installation: Installation) => Promise<void>;
 }
 
@@ -76,33 +76,33 @@ async function preempt(installation: Installation): Promise<void> {
 
 const steps: readonly GangState[] = [
   {
-    title: "Who waits",
-    text: "In the order of the queue, with what is in their way; `-w` prints it again whenever it changes.",
+    title: "Queue",
+    text: "Waiting jobs in queue order, with their wait reasons. `-w` prints the list again after each change.",
     commands: [as("admin", "queue -A")],
   },
   {
     title: "Why a job waits",
-    text: "The decision that the next scheduling cycle would make, its plans, and the nodes one by one; who has a class that preempts also sees whom it could evict. Vera is a member of the group vision-team.",
+    text: "The next scheduling decision, the plans that apply, and each node. For a job with a preempting class, also the jobs that it may evict. Vera is a member of the group vision-team.",
     commands: [as("vera", "why train-more -n vision")],
   },
   {
-    title: "Who has what",
-    text: "Each project with all below it. Members see the projects in which they have a role.",
+    title: "Project tree",
+    text: "GPUs of each project and its descendants. Members see the projects in which they have a role.",
     commands: [as("admin", "tree"), as("vera", "tree")],
   },
   {
     title: "Plans",
-    text: "The week of an owner, on the wall clock of the installation's time zone; a plan that is refused says why.",
+    text: "The week of an owner, in the installation's time zone. A rejected plan has its reason.",
     commands: [as("admin", "plans group:vision-team")],
   },
   {
-    title: "What is used now",
-    text: "Pools for everybody, nodes for those who may list nodes.",
+    title: "Capacity and usage",
+    text: "Everyone may see pools; nodes require the permission to list nodes.",
     commands: [as("vera", "top"), as("admin", "top nodes")],
   },
   {
     title: "Configuration",
-    text: "By name or by tag.",
+    text: "Commits have a name and, optionally, a tag; both work.",
     commands: [
       as("vera", "config log -n vision"),
       as("vera", "config show v2 -n vision"),
@@ -110,19 +110,19 @@ const steps: readonly GangState[] = [
     ],
   },
   {
-    title: "Who may what",
-    text: "The status is 0 for yes and 1 for no, for scripts. Admins of a project may ask about others.",
+    title: "Permissions",
+    text: "The exit status is 0 for yes and 1 for no. Admins of a project may ask about other users.",
     commands: [as("vera", "can me submit vision"), as("vera", "can me view production")],
   },
   {
     title: "Evictions",
-    text: "A job of high priority has arrived. The preemption log says who left for whom and what else was considered; victims of projects one may not see stay unnamed.",
+    text: "A high-priority job has arrived. The preemption log shows which jobs were evicted for it and which alternatives were considered. Jobs of projects that you may not see stay unnamed.",
     before: preempt,
     commands: [as("admin", "preemptions --reasons"), as("vera", "preemptions")],
   },
   {
-    title: "What was used",
-    text: "From the history, which outlives jobs and projects.",
+    title: "Usage",
+    text: "GPU-hours and CPU-hours from the history, which outlives jobs and projects.",
     commands: [
       as("admin", "usage --since 1h"),
       as("vera", "usage --since 1h --within vision --by day --by pool"),
@@ -156,7 +156,9 @@ async function play({ installation, operator, plugin, kubeconfigs }: Stage): Pro
 
 const head = `# Asking Rota
 
-\`kubectl rota\` is a plugin for kubectl. From a clone: \`npm run bundle:cli && npm install --global ./cli\`; it needs Node 22.19 or newer on the PATH. \`kubectl-rota completion bash\` (or zsh, fish) prints the completion of your shell. It uses your kubeconfig and shows what you may see: how that is found out is in [the HTTP API's page](operations/http-api.md). Every command has \`-o json\` and \`-o yaml\`; all of them are in the [reference](reference/cli.md).
+\`kubectl rota\` is a plugin for kubectl. After [npm run local:up](../README.md), \`source .local/env\` puts it on the PATH. To install it from a clone: \`npm run bundle:cli && npm install --global ./cli\`; it needs Node 22.19 or newer. \`kubectl-rota completion bash\` (or zsh, fish) prints the completion of your shell.
+
+It uses your kubeconfig and shows what you may see; [the HTTP API's page](operations/http-api.md) has the details. Every command has \`-o json\` and \`-o yaml\`. The [reference](reference/cli.md) lists all commands and options.
 
 This page is written by \`npm run docs:tour\`, which runs the [examples](../examples) on three nodes of 8 GPUs.
 

@@ -1,5 +1,5 @@
 /**
- * Draws what the quickstart printed as a picture for the README:
+ * Draws the output of the quickstart as a picture for the README:
  * `npm run quickstart -- --exit > story.txt && node_modules/.bin/node dev/tasks/quickstart-svg.ts story.txt docs/quickstart.svg`
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 const characterWidth = 7.8;
 const lineHeight = 17;
 const margin = 18;
-/** The story from this step on: the decision and what came of it. */
+/** The first step in the picture: the preemption. */
 const firstStep = /^6\. /;
 
 const escaped = (text: string): string =>
@@ -19,7 +19,7 @@ function styleOf(line: string): string {
   return "fill:#c9d1d9";
 }
 
-/** Rules between the rows of a table carry nothing. */
+/** Rules between table rows are left out. */
 const isRule = (line: string): boolean => /^\s*├[─┼]+┤$/.test(line);
 
 function draw(lines: readonly string[]): string {
@@ -41,9 +41,10 @@ ${texts.join("\n")}
 
 const [from, to] = process.argv.slice(2);
 if (from === undefined || to === undefined)
-  throw new Error("usage: picture.ts STORY.txt PICTURE.svg");
+  throw new Error("usage: quickstart-svg.ts STORY.txt PICTURE.svg");
 const all = readFileSync(from, "utf8").split("\n");
 const start = all.findIndex((line) => firstStep.test(line));
-const end = all.findIndex((line) => line.startsWith("The story happened"));
-if (start < 0 || end < start) throw new Error(`${from} does not hold the whole story`);
+const end = all.findIndex((line) => line.startsWith("Done: "));
+if (start < 0 || end < start)
+  throw new Error(`${from} does not hold the whole output of the quickstart`);
 writeFileSync(to, draw(all.slice(start, end + 1).filter((line) => !isRule(line))));

@@ -3,12 +3,13 @@
  *
  *   npm run soak                                  all parts
  *   npm run soak -- suite e2e --runs 10           the tests of a level: unit, integration, e2e or node
+ *   npm run soak -- file test/e2e/cli.test.ts     one file
  *   npm run soak -- properties --cases 20000      every property, with so many cases each
  *   npm run soak -- simulator --days 21 --runs 3  simulated weeks, a new seed for each run
  *   npm run soak -- faults                        kills, outages, elections and the tenants' model, for long
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -39,7 +40,7 @@ interface Outcome {
   readonly failures: readonly string[];
 }
 
-const usage = `usage: npm run soak -- [suite ${Object.keys(levels).join("|")} | properties | simulator | faults] [--runs N] [--cases N] [--days N]`;
+const usage = `usage: npm run soak -- [suite ${Object.keys(levels).join("|")} | file PATH | properties | simulator | faults] [--runs N] [--cases N] [--days N]`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -77,6 +78,12 @@ function suite(name: string): Step[] {
     args: mochaArguments(name, level),
     ...(prepare && { prepare }),
   }));
+}
+
+function file(path: string): Step[] {
+  if (!existsSync(join(projectRoot, path))) throw new Error(`there is no file ${path}\n${usage}`);
+  const args = ["--timeout=300000", path];
+  return times(runs(10), () => ({ name: `file ${path}`, command: "mocha", args }));
 }
 
 function properties(): Step[] {
@@ -117,8 +124,9 @@ const faults = (): Step[] => [
   }),
 ];
 
-function stepsOf([part, level]: readonly string[]): Step[] {
-  if (part === "suite") return suite(level ?? "");
+function stepsOf([part, what]: readonly string[]): Step[] {
+  if (part === "suite") return suite(what ?? "");
+  if (part === "file") return file(what ?? "");
   if (part === "properties") return properties();
   if (part === "simulator") return simulator();
   if (part === "faults") return faults();

@@ -287,18 +287,18 @@ CREATE TABLE nodes (
   present boolean NOT NULL DEFAULT true,            -- False: the Node left the cluster, and jobs on it have not ended yet
   labels jsonb NOT NULL DEFAULT '{}'::jsonb,        -- Labels of the Node
   taints jsonb NOT NULL DEFAULT '[]'::jsonb,        -- Taints, as in the spec of the Node
-  gpus_allocatable integer NOT NULL,                -- Allocatable GPUs
+  gpus_allocatable bigint NOT NULL,                 -- Allocatable GPUs
   cpu_millis_allocatable bigint NOT NULL,           -- Allocatable CPU in millicores
   memory_bytes_allocatable bigint NOT NULL,         -- Allocatable memory in bytes
-  pods_allocatable integer NOT NULL,                -- Allocatable pods
-  gpus_committed integer NOT NULL DEFAULT 0,        -- GPUs of the allocations on the node, kept by trigger
+  pods_allocatable bigint NOT NULL,                 -- Allocatable pods
+  gpus_committed bigint NOT NULL DEFAULT 0,         -- GPUs of the allocations on the node, kept by trigger
   cpu_millis_committed bigint NOT NULL DEFAULT 0,   -- Millicores of the allocations on the node, kept by trigger
   memory_bytes_committed bigint NOT NULL DEFAULT 0, -- Bytes of memory of the allocations on the node, kept by trigger
-  pods_committed integer NOT NULL DEFAULT 0,        -- Pods of the allocations on the node, kept by trigger
-  gpus_other integer NOT NULL DEFAULT 0,            -- GPUs requested by pods that Rota did not create
+  pods_committed bigint NOT NULL DEFAULT 0,         -- Pods of the allocations on the node, kept by trigger
+  gpus_other bigint NOT NULL DEFAULT 0,             -- GPUs requested by pods that Rota did not create
   cpu_millis_other bigint NOT NULL DEFAULT 0,       -- Millicores requested by pods that Rota did not create
   memory_bytes_other bigint NOT NULL DEFAULT 0,     -- Bytes of memory requested by pods that Rota did not create
-  pods_other integer NOT NULL DEFAULT 0,            -- Number of pods that Rota did not create
+  pods_other bigint NOT NULL DEFAULT 0,             -- Number of pods that Rota did not create
   CONSTRAINT nodes_pkey PRIMARY KEY (name),
   CONSTRAINT nodes_allocatable_not_negative CHECK (gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0 AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0),
   CONSTRAINT nodes_committed_not_negative CHECK (gpus_committed >= 0 AND cpu_millis_committed >= 0 AND memory_bytes_committed >= 0 AND pods_committed >= 0),

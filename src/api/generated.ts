@@ -150,9 +150,9 @@ name: string
  */
 mountPath: string
 /**
- * Whether the mount is read-only.
+ * Whether the mount is read-only. Defaults to false.
  */
-readOnly: boolean
+readOnly?: boolean
 }[]
 }
 
@@ -363,9 +363,9 @@ size: string
  */
 storageClassName?: string
 /**
- * The access mode of the PersistentVolumeClaim.
+ * The access mode of the PersistentVolumeClaim. Defaults to ReadWriteMany.
  */
-accessMode: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
+accessMode?: ("ReadWriteOnce" | "ReadOnlyMany" | "ReadWriteMany" | "ReadWriteOncePod")
 /**
  * The nodes that can reach the storage. Jobs that mount it run on these nodes only.
  */

@@ -119,7 +119,7 @@ export const reasons = {
   },
   InvalidValue: {
     kinds: ["ResourcePlan", "Job"],
-    meaning: "The database rejects a value.",
+    meaning: "A value is out of range.",
     cure: "Fix the field named in the message.",
   },
   InvalidWindow: {
@@ -156,8 +156,8 @@ export const reasons = {
   NoMatchingNode: {
     kinds: ["Job"],
     meaning:
-      "No node of the pool matches the node selector, affinity and tolerations of the template.",
-    cure: "Change the template, or the labels and taints of the nodes.",
+      "No node of the pool matches the node selector, affinity and tolerations of the template, or the matching nodes recently failed to start the pods of the job and are avoided for a while.",
+    cure: "Change the template, or the labels and taints of the nodes; for avoided nodes, find out why the pods did not start.",
   },
   NoProject: {
     kinds: ["Job", "ConfigCommit"],

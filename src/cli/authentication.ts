@@ -1,4 +1,4 @@
-/** What is sent to the HTTP API so that it knows who asks: a token, or a signature with the client certificate's key. */
+/** Credentials for the HTTP API: a token, or a signature by the client certificate's key. */
 import { audience } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { CredentialSource } from "../kube/credentials.ts";
@@ -12,7 +12,7 @@ interface ServiceAccount {
   readonly name: string;
 }
 
-/** Read without a look at the signature: it only decides what is asked for. */
+/** The signature is not verified: the claims only decide which token is requested. */
 function claimsOf(token: string): Readonly<Record<string, unknown>> {
   try {
     const claims: unknown = JSON.parse(
@@ -20,7 +20,7 @@ function claimsOf(token: string): Readonly<Record<string, unknown>> {
     );
     return typeof claims === "object" && claims !== null ? { ...claims } : {};
   } catch {
-    return {}; // no JWT: whatever it is, the API server knows it
+    return {}; // not a JWT; the API server may know it
   }
 }
 
@@ -33,7 +33,7 @@ function serviceAccountOf(token: string): ServiceAccount | undefined {
 
 const isBound = (token: string): boolean => [claimsOf(token)["aud"]].flat().includes(audience);
 
-/** A token that is good for Rota alone, where the ServiceAccount may make its own; else the one there is. */
+/** A token for Rota's audience only, if the ServiceAccount may create one; otherwise the given token. */
 async function boundToken(client: KubeClient, token: string): Promise<string> {
   const account = serviceAccountOf(token);
   if (!account || isBound(token)) return token;
@@ -49,16 +49,16 @@ async function boundToken(client: KubeClient, token: string): Promise<string> {
     };
     return answer.status?.token ?? token;
   } catch {
-    return token; // most ServiceAccounts may not make tokens: theirs is reviewed as it is
+    return token; // most ServiceAccounts may not create tokens
   }
 }
 
-/** A kubeconfig's certificate or key, as the TLS options have it. */
+/** A certificate or key from the TLS options. */
 const pemOf = (value: unknown): string | undefined =>
   typeof value === "string" || Buffer.isBuffer(value) ? value.toString() : undefined;
 
 export interface Authentication {
-  /** The header's value for a request. */
+  /** The header value for a request. */
   for(method: string, target: string): Promise<string>;
 }
 
@@ -80,7 +80,7 @@ export function createAuthentication(
         return signRequest({ cert, key }, { method, target, audience });
       }
       throw new CliError(
-        "the kubeconfig's user has neither a token nor a client certificate to prove who you are to Rota: add one, as with kubectl create token",
+        "the kubeconfig's user has neither a token nor a client certificate, which Rota needs to identify you: add one, for example with kubectl create token",
         exitCodes.notPermitted,
       );
     },

@@ -1,4 +1,4 @@
-/** The week as a calendar: a row for each day, a column for each hour, the quantity in each. */
+/** A week as a calendar: days as rows, hours as columns, the quantity in each cell. */
 import { days, quantityAt, type QuantityWindow } from "../domain/windows.ts";
 import { styled } from "./output.ts";
 
@@ -33,7 +33,7 @@ function cellText({ most, changes }: Cell, highest: number): string {
   return styled(most === highest ? ["green", "bold"] : "green", padded);
 }
 
-/** `~` marks hours in which the quantity changes; the number is the largest of the hour. */
+/** Each number is the hour's maximum; `~` marks hours in which the quantity changes. */
 export function calendarText(windows: readonly QuantityWindow[]): string {
   const highest = Math.max(0, ...windows.map(({ quantity }) => quantity));
   const head = `${" ".repeat(dayWidth)}${hours.map((hour) => String(hour).padStart(2, "0").padStart(cellWidth)).join("")}`;

@@ -1,4 +1,4 @@
-/** Words that arguments and options take; apart from what uses them, so that the commands' definitions load fast. */
+/** Values of arguments and options, apart from the commands that use them: the definitions must load fast. */
 export const usageKeys = ["subtree", "project", "owner", "pool", "day"] as const;
 export type UsageKey = (typeof usageKeys)[number];
 

@@ -1,4 +1,4 @@
-/** Shell completion, from the commands' own definitions. */
+/** Shell completion, generated from the commands' definitions. */
 import type { Command, Option } from "commander";
 
 export const shells = ["bash", "zsh", "fish"] as const;
@@ -21,7 +21,7 @@ function commandAt(program: Command, words: readonly string[]): Command {
 const optionsOf = (command: Command): readonly Option[] =>
   command.parent === null ? command.options : [...command.options, ...optionsOf(command.parent)];
 
-/** The option whose value is being typed. */
+/** The option whose value is typed. */
 function openOption(command: Command, last: string | undefined): Option | undefined {
   if (last === undefined || !last.startsWith("-")) return undefined;
   return optionsOf(command).find(
@@ -36,7 +36,7 @@ function argumentChoices(command: Command): Suggestion[] {
   );
 }
 
-/** What may follow; the last word is the one being typed, perhaps empty. */
+/** Candidates for the last word, which may be empty. */
 export function suggestions(program: Command, words: readonly string[]): Suggestion[] {
   const typed = words.at(-1) ?? "";
   const before = words.slice(0, -1);
@@ -56,7 +56,7 @@ export function suggestions(program: Command, words: readonly string[]): Suggest
   return all.filter(({ word }) => word.startsWith(typed));
 }
 
-/** As cobra's programs answer, which kubectl understands of its plugins: words, then a directive (4: no file names). */
+/** Cobra's form, which kubectl expects of its plugins: words, then a directive (4: no file names). */
 export const answerText = (found: readonly Suggestion[]): string =>
   [...found.map(({ word, about }) => `${word}\t${about}`), ":4"].join("\n");
 

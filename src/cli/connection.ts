@@ -1,4 +1,4 @@
-/** The cluster of the kubeconfig's context, as kubectl would choose it. */
+/** The cluster that kubectl would use: the kubeconfig's context. */
 import { KubeConfig } from "@kubernetes/client-node";
 import { KubeClient } from "../kube/client.ts";
 import { credentialsFrom, type CredentialSource } from "../kube/credentials.ts";
@@ -13,9 +13,9 @@ export interface ConnectionOptions {
 export interface Connection {
   readonly client: KubeClient;
   readonly credentials: CredentialSource;
-  /** Of the API server, for messages. */
+  /** URL of the API server, for messages. */
   readonly server: string;
-  /** The context's, else default. */
+  /** Namespace of the context, or default. */
   readonly namespace: string;
 }
 
@@ -27,7 +27,7 @@ function load({ kubeconfig, context }: ConnectionOptions): KubeConfig {
     if (config.getContextObject(context) === null) {
       const known = config.getContexts().map(({ name }) => name);
       throw new CliError(
-        `the kubeconfig has no context ${context}: it has ${known.join(", ")}`,
+        `the kubeconfig has no context ${context}; contexts: ${known.join(", ") || "none"}`,
         exitCodes.usage,
       );
     }

@@ -1,8 +1,8 @@
-/** What goes wrong, in words that name the cure, and the status the command ends with. */
+/** Errors with their remedy, and the exit status of each. */
 import { isForbidden, isNotFound, isUnanswered, KubeError } from "../kube/errors.ts";
 
 export const exitCodes = {
-  /** Also what `can` answers for "no". */
+  /** Also the answer "no" of `can`. */
   failed: 1,
   usage: 2,
   unreachable: 3,
@@ -20,30 +20,30 @@ export class CliError extends Error {
   }
 }
 
-/** Errors of calls to the API server as a user meets them. */
+/** Errors of calls to the cluster's API server. */
 function ofKube(error: KubeError, server: string): CliError {
   const options = { cause: error };
   if (isUnanswered(error)) {
-    const text = `the cluster at ${server} does not answer: ${error.explanation}\ncheck --context and --kubeconfig, and that the network leads there`;
+    const text = `the cluster at ${server} does not answer: ${error.explanation}\ncheck --context, --kubeconfig and the network`;
     return new CliError(text, exitCodes.unreachable, options);
   }
   if (error.status === 401) {
-    const text = `the cluster at ${server} does not know you: log in again (kubectl auth whoami says who you are)`;
+    const text = `the cluster at ${server} rejects your credentials: log in again (check with kubectl auth whoami)`;
     return new CliError(text, exitCodes.notPermitted, options);
   }
   if (isForbidden(error)) {
-    const text = `${error.explanation}\nask an admin of the project to add you to its members`;
+    const text = `${error.explanation}\nask an admin of the cluster to add you to the members of the project`;
     return new CliError(text, exitCodes.notPermitted, options);
   }
   if (isNotFound(error) && error.objectName.includes("/")) {
     return new CliError(
-      `there is no ${error.resource.replace(/s$/, "")} ${error.objectName}`,
+      `no ${error.resource.replace(/s$/, "")} ${error.objectName}`,
       exitCodes.notFound,
       options,
     );
   }
   if (isNotFound(error)) {
-    const text = `the cluster at ${server} does not serve ${error.resource} of rota.dev: is Rota installed there, and is this the right --context?`;
+    const text = `the cluster at ${server} does not serve ${error.resource}.rota.dev: install Rota there, or name another cluster with --context`;
     return new CliError(text, exitCodes.notFound, options);
   }
   return new CliError(error.message, exitCodes.failed, options);

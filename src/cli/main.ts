@@ -4,7 +4,7 @@ import packageFile from "../../package.json" with { type: "json" };
 import { answerText, suggestions } from "./completion.ts";
 import { createProgram, usageExitCode } from "./program.ts";
 
-/** A reader that closes its end, as head does, has what it wants. */
+/** A closed pipe, as after `| head`, is no error. */
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(error.code === "EPIPE" ? 0 : 1);
 });
@@ -14,7 +14,7 @@ const program = createProgram((exitCode) => {
   process.exitCode = exitCode;
 }, packageFile.version);
 
-/** Asked by the completion scripts, and by kubectl through kubectl_complete-rota. */
+/** Called by the completion scripts, and by kubectl through kubectl_complete-rota. */
 function complete(words: readonly string[]): void {
   process.stdout.write(`${answerText(suggestions(program, words))}\n`);
 }

@@ -1,4 +1,4 @@
-/** The plugin's commands and options. What they do is loaded when they are run, so that the rest starts fast. */
+/** The plugin's commands and options. A command's code is loaded when it runs, which keeps help and completion fast. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { topics, usageKeys, verbs, type Topic, type UsageKey, type Verb } from "./choices.ts";
 import { scripts, shells, type Shell } from "./completion.ts";
@@ -6,41 +6,50 @@ import { exitCodes } from "./errors.ts";
 import type { Show } from "./run.ts";
 import type { GlobalOptions } from "./session.ts";
 
-/** Told the status to end with. */
+/** Receives the exit status. */
 export type Finish = (exitCode: number) => void;
 
-function wholeNumber(text: string): number {
+function positiveInteger(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError("a whole number above 0 is wanted");
+  throw new InvalidArgumentError("must be a positive integer");
 }
 
 const collected = (value: string, former: readonly string[] = []): string[] => [...former, value];
 
 function addGlobalOptions(program: Command): void {
   program
-    .option("-n, --namespace <name>", "the namespace; default: the context's")
-    .option("--context <name>", "the kubeconfig's context")
-    .option("--kubeconfig <file>", "the kubeconfig; default: KUBECONFIG, else ~/.kube/config")
+    .option("-n, --namespace <name>", "namespace (default: the context's)")
+    .option("--context <name>", "context of the kubeconfig")
+    .option("--kubeconfig <file>", "kubeconfig file (default: KUBECONFIG, then ~/.kube/config)")
     .addOption(
-      new Option("-o, --output <format>", "what is printed")
+      new Option("-o, --output <format>", "output format")
         .choices(["table", "json", "yaml"])
         .default("table"),
     )
-    .option("-w, --watch", "print again whenever it changes")
-    .option("--rota-namespace <name>", "where Rota is installed", "rota-system")
-    .option("--server <url>", "the URL of an operator's HTTP API, without the API server between")
-    .option("--certificate-authority <file>", "the authority of --server's certificate")
-    .option("--insecure-skip-tls-verify", "do not verify --server's certificate");
+    .option("-w, --watch", "print again after each change")
+    .option("--rota-namespace <name>", "namespace of the Rota installation", "rota-system")
+    .addOption(
+      new Option(
+        "--server <url>",
+        "URL of an operator's HTTP API, to bypass the API server's proxy",
+      ).env("ROTA_SERVER"),
+    )
+    .addOption(
+      new Option("--certificate-authority <file>", "PEM file that verifies --server").env(
+        "ROTA_CERTIFICATE_AUTHORITY",
+      ),
+    )
+    .option("--insecure-skip-tls-verify", "do not verify the certificate of --server");
 }
 
-/** @param finish told the status of the command that ran */
+/** @param finish receives the exit status of the command that ran */
 export function createProgram(finish: Finish, version = "0.0.0"): Command {
   const program = new Command("kubectl-rota")
     .usage("COMMAND [options]")
-    .description("Ask Rota what waits, why, who may use what, and what was used.")
+    .description("Show queues, wait reasons, plans, permissions and usage of Rota.")
     .version(version)
-    .showHelpAfterError("(kubectl rota --help shows what there is)")
+    .showHelpAfterError("See kubectl rota --help.")
     .exitOverride();
   addGlobalOptions(program);
   const runs = async (command: Command, show: () => Promise<Show>): Promise<void> => {
@@ -50,36 +59,36 @@ export function createProgram(finish: Finish, version = "0.0.0"): Command {
 
   program
     .command("queue")
-    .description("jobs that wait, in the order of the queue, with what is in their way")
-    .option("-A, --all-namespaces", "of all namespaces")
+    .description("List waiting jobs in queue order, with their wait reasons")
+    .option("-A, --all-namespaces", "list jobs of all namespaces")
     .option("--pool <name>", "only this pool")
     .action((options: { pool?: string }, command: Command) =>
       runs(command, async () => (await import("./commands/queue.ts")).queue(options)),
     );
   program
     .command("why")
-    .description("why a job is where it is: its plans, the nodes one by one, whom it could evict")
+    .description("Explain why a job waits: its plans, each node, the jobs it could evict")
     .argument("<job>", "name of the job, or namespace/name")
     .action((name: string, _options: object, command: Command) =>
       runs(command, async () => (await import("./commands/why.ts")).why(name)),
     );
   program
     .command("tree")
-    .description("projects with what they and all below them have, use and wait for")
-    .argument("[project]", "the project to begin with")
+    .description("Show the project tree with planned, used and pending GPUs")
+    .argument("[project]", "root of the tree (default: all projects)")
     .action((root: string | undefined, _options: object, command: Command) =>
       runs(command, async () => (await import("./commands/tree.ts")).tree(root)),
     );
   program
     .command("plans")
-    .description("the week of each owner as a calendar")
-    .argument("[owner]", "user:NAME or group:NAME; default: all that you may see")
+    .description("Show plans as a weekly calendar for each owner")
+    .argument("[owner]", "user:NAME or group:NAME (default: all that you may see)")
     .action((owner: string | undefined, _options: object, command: Command) =>
       runs(command, async () => (await import("./commands/plans.ts")).plans(owner)),
     );
   program
     .command("top")
-    .description("what pools or nodes have, and how much of it is used")
+    .description("Show capacity and usage of pools or nodes")
     .addArgument(new Argument("[what]", "pools or nodes").choices(topics).default("pools"))
     .option("--pool <name>", "only this pool")
     .action((what: Topic, options: { pool?: string }, command: Command) =>
@@ -87,10 +96,14 @@ export function createProgram(finish: Finish, version = "0.0.0"): Command {
     );
   program
     .command("preemptions")
-    .description("evictions, the newest first: for whom, by which rule, and what became of them")
+    .description("List evictions, newest first, with preemptor, rule and outcome")
     .option("--since <time>", "24h, 7d, or a date")
-    .option("--reasons", "with the reason of each, and what else was considered")
-    .addOption(new Option("--limit <count>", "at most so many").argParser(wholeNumber).default(50))
+    .option("--reasons", "print reasons and rejected alternatives")
+    .addOption(
+      new Option("--limit <count>", "maximum number of rows")
+        .argParser(positiveInteger)
+        .default(50),
+    )
     .action((options: { since?: string; reasons?: boolean; limit: number }, command: Command) =>
       runs(command, async () => (await import("./commands/preemptions.ts")).preemptions(options)),
     );
@@ -98,11 +111,13 @@ export function createProgram(finish: Finish, version = "0.0.0"): Command {
   addConfig(program, runs);
   program
     .command("can")
-    .description("whether a user's role in a project is enough; ends with status 1 for no")
+    .description(
+      "Check whether a user may view, submit or administer in a project; exit status 1 means no",
+    )
     .argument("<user>", "name of the user, or me")
-    .addArgument(new Argument("<verb>", "what for").choices(verbs))
+    .addArgument(new Argument("<verb>", "right to check").choices(verbs))
     .argument("<project>", "name of the project")
-    .option("--group <name>", "a group of that user; may be repeated", collected)
+    .option("--group <name>", "group of that user (repeatable)", collected)
     .action(
       (
         user: string,
@@ -132,23 +147,29 @@ interface UsageFlags {
 
 function usageKey(value: string, former: readonly string[] = []): string[] {
   if (usageKeys.some((key) => key === value)) return [...former, value];
-  throw new InvalidArgumentError(`allowed are ${usageKeys.join(", ")}`);
+  throw new InvalidArgumentError(`must be one of ${usageKeys.join(", ")}`);
 }
 
 function addUsage(program: Command, runs: Runs): void {
   program
     .command("usage")
-    .description("GPU-hours and CPU-hours that jobs used")
+    .description("Report GPU-hours and CPU-hours")
     .option("--since <time>", "24h, 7d, or a date", "7d")
-    .option("--until <time>", "default: now")
-    .option("--by <key>", `${usageKeys.join(", ")}; may be repeated (default: subtree)`, usageKey)
+    .option("--until <time>", "end of the range (default: now)")
+    .option(
+      "--by <key>",
+      `group by ${usageKeys.join(", ")} (repeatable; default: subtree)`,
+      usageKey,
+    )
     .option(
       "--within <project>",
-      "only this project and those below; needed unless you may see all",
+      "only this project and its descendants; required unless you may list all jobs",
     )
     .option("--pool <name>", "only this pool")
     .addOption(
-      new Option("--limit <count>", "at most so many").argParser(wholeNumber).default(5000),
+      new Option("--limit <count>", "maximum number of rows")
+        .argParser(positiveInteger)
+        .default(5000),
     )
     .action(({ by = ["subtree"], ...options }: UsageFlags, command: Command) =>
       runs(command, async () => (await import("./commands/usage.ts")).usage({ ...options, by })),
@@ -158,23 +179,23 @@ function addUsage(program: Command, runs: Runs): void {
 function addConfig(program: Command, runs: Runs): void {
   const config = program
     .command("config")
-    .description("versions of the configuration in a project's namespace");
+    .description("Show versions of a project's configuration");
   config
     .command("log")
-    .description("the commits, the newest first")
+    .description("List commits, newest first")
     .action((_options: object, command: Command) =>
       runs(command, async () => (await import("./commands/config.ts")).log),
     );
   config
     .command("show")
-    .description("one commit with its content")
+    .description("Show a commit with its content")
     .argument("<commit>", "name or tag")
     .action((ref: string, _options: object, command: Command) =>
       runs(command, async () => (await import("./commands/config.ts")).show(ref)),
     );
   config
     .command("diff")
-    .description("what changed from one commit to another")
+    .description("Compare two commits")
     .argument("<from>", "name or tag")
     .argument("<to>", "name or tag")
     .action((from: string, to: string, _options: object, command: Command) =>
@@ -185,14 +206,14 @@ function addConfig(program: Command, runs: Runs): void {
 function addCompletion(program: Command): void {
   program
     .command("completion")
-    .description("the script that completes commands in a shell")
-    .addArgument(new Argument("<shell>", "the shell").choices(shells))
+    .description("Print the completion script of a shell")
+    .addArgument(new Argument("<shell>", "shell").choices(shells))
     .action((shell: Shell) => {
       process.stdout.write(scripts[shell]);
     });
 }
 
-/** Commander has said what is wrong already. */
+/** Commander has printed the error already. */
 export const usageExitCode = (code: string): number =>
   code === "commander.helpDisplayed" || code === "commander.version" || code === "commander.help"
     ? 0

@@ -1,4 +1,4 @@
-/** Rota's custom resources as the plugin reads them, with the user's own credentials. */
+/** Rota's custom resources, read with the user's own credentials. */
 import type {
   ConfigCommitSpec,
   ConfigCommitStatus,
@@ -42,7 +42,7 @@ const projects = ofRota("projects", "Project", false);
 const plans = ofRota("resourceplans", "ResourcePlan", false);
 const commits = ofRota("configcommits", "ConfigCommit", true);
 
-/** The API server has checked the object against the schema that the types are generated from. */
+/** The API server has validated the object against the schema that the types come from. */
 const read = <Of extends Resource<unknown, unknown>>({ metadata, spec, status }: KubeObject): Of =>
   ({ metadata: { namespace: "", ...metadata }, spec, status: status ?? {} }) as Of;
 
@@ -55,7 +55,7 @@ const list = async <Of extends Resource<unknown, unknown>>(
     read<Of>(object),
   );
 
-/** @param namespace absent: of all */
+/** @param namespace absent: all namespaces */
 export const listJobs = (client: KubeClient, namespace?: string): Promise<Job[]> =>
   list<Job>(client, jobs, namespace);
 export const listProjects = (client: KubeClient): Promise<Project[]> =>

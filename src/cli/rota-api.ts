@@ -1,4 +1,4 @@
-/** Questions to the HTTP API: through the API server's service proxy, or straight to an operator's address. */
+/** Client of the HTTP API, through the API server's service proxy or directly. */
 import { readFileSync } from "node:fs";
 import { tokenHeader } from "../api/http/identity.ts";
 import type { Problem } from "../api/http/schemas.ts";
@@ -11,11 +11,11 @@ import { CliError, exitCodes } from "./errors.ts";
 import { createAuthentication } from "./authentication.ts";
 
 export interface RotaApiOptions {
-  /** Where the operator is installed. */
+  /** Namespace of the installation. */
   readonly rotaNamespace: string;
-  /** URL of an operator's API, without the API server between. */
+  /** URL of an operator's API, to bypass the API server. */
   readonly server?: string | undefined;
-  /** PEM file of the authority of that URL's certificate. */
+  /** PEM file that verifies the certificate of that URL. */
   readonly certificateAuthority?: string | undefined;
   readonly insecureSkipTlsVerify?: boolean | undefined;
 }
@@ -29,10 +29,10 @@ export interface Paged {
 
 export interface RotaApi {
   get<Answer>(path: string, query?: Query): Promise<Answer>;
-  /** Every item, page by page; at most so many. */
-  all<Item>(path: string, query: Query, most: number): Promise<Item[]>;
-  /** The same with what the first page says beside its items; `next` tells whether there are more. */
-  whole<Answer extends Paged>(path: string, query: Query, most: number): Promise<Answer>;
+  /** The items of all pages, at most `maxItems`. */
+  all<Item>(path: string, query: Query, maxItems: number): Promise<Item[]>;
+  /** The same with the other fields of the first page; `next` is null if there are no more items. */
+  whole<Answer extends Paged>(path: string, query: Query, maxItems: number): Promise<Answer>;
   close(): Promise<void>;
 }
 
@@ -40,18 +40,29 @@ const service = "https:rota-operator:api";
 const timeoutSeconds = 20;
 const itemsPerPage = 500;
 
+function authorityOf(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    throw new CliError(`cannot read --certificate-authority: ${text}`, exitCodes.usage, {
+      cause: error,
+    });
+  }
+}
+
 /** The address of the operator's own port. */
 function direct({ server = "", ...options }: RotaApiOptions): CredentialSource {
   if (!URL.canParse(server) || new URL(server).protocol !== "https:") {
     throw new CliError(
-      `--server wants a URL that begins with https://, not ${server}`,
+      `invalid --server "${server}": must be a URL that begins with https://`,
       exitCodes.usage,
     );
   }
   const tls = {
     ...(options.certificateAuthority === undefined
       ? {}
-      : { ca: readFileSync(options.certificateAuthority) }),
+      : { ca: authorityOf(options.certificateAuthority) }),
     ...(options.insecureSkipTlsVerify === true ? { rejectUnauthorized: false } : {}),
   };
   return {
@@ -77,29 +88,60 @@ const exitCodeOf = (status: number): number => {
   return status >= 500 ? exitCodes.unreachable : exitCodes.failed;
 };
 
-/** The operator's own words. */
+/** An answer of the operator. */
 function problemError({ status, text }: HttpResponse): CliError {
   const { title, detail }: Problem = JSON.parse(text);
   return new CliError(`${title}: ${detail}`, exitCodeOf(status));
+}
+
+const certificateCodes: ReadonlySet<string> = new Set([
+  "CERT_HAS_EXPIRED",
+  "CERT_NOT_YET_VALID",
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "ERR_TLS_CERT_ALTNAME_INVALID",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+]);
+
+/** The operator at --server does not answer, or its certificate is not trusted. */
+function directError(server: string, error: unknown): CliError {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  const options = { cause: error };
+  if (certificateCodes.has(code)) {
+    return new CliError(
+      `the certificate of ${server} is not trusted (${code}): name its authority with --certificate-authority, or use --insecure-skip-tls-verify`,
+      exitCodes.unreachable,
+      options,
+    );
+  }
+  const failed = { verb: "ask", resource: "Rota", name: "" };
+  const { explanation } = errorWithoutAnswer(failed, error);
+  return new CliError(
+    `no operator answers at ${server}: ${explanation}\ncheck that it runs, and --server or ROTA_SERVER`,
+    exitCodes.unreachable,
+    options,
+  );
 }
 
 /** The request did not reach an operator. */
 function proxyError({ status, text }: HttpResponse, namespace: string): CliError {
   if (status === 403) {
     return new CliError(
-      `you may not reach Rota's API in namespace ${namespace}: an administrator binds the Role rota-api-user there (manifests/base/api.yaml)`,
+      `you may not use Rota's API in namespace ${namespace}: a cluster administrator can bind the Role rota-api-user to you (manifests/base/api.yaml)`,
       exitCodes.notPermitted,
     );
   }
   if (status === 404) {
     return new CliError(
-      `there is no Service rota-operator in namespace ${namespace}: is Rota installed there? --rota-namespace names another`,
+      `no Service rota-operator in namespace ${namespace}: name the installation's namespace with --rota-namespace, or an operator's URL with --server (after npm run local:up: source .local/env)`,
       exitCodes.unreachable,
     );
   }
   if (status === 502 || status === 503) {
     return new CliError(
-      `no operator answers in namespace ${namespace}: kubectl -n ${namespace} get pods says why. Jobs run on meanwhile; nothing new starts`,
+      `no operator answers in namespace ${namespace}: check kubectl -n ${namespace} get pods. Running jobs continue; no job starts`,
       exitCodes.unreachable,
     );
   }
@@ -125,6 +167,7 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
         timeoutSeconds,
       });
     } catch (error) {
+      if (options.server !== undefined) throw directError(options.server, error);
       const failed = { verb: "ask", resource: "Rota", name: "" };
       throw errorWithoutAnswer(failed, error);
     }
@@ -141,15 +184,15 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
   const whole = async <Answer extends Paged>(
     path: string,
     query: Query,
-    most: number,
+    maxItems: number,
   ): Promise<Answer> => {
     const read = (wanted: number, cursor?: string) =>
       get<Answer>(path, { ...query, limit: Math.min(itemsPerPage, wanted), cursor });
-    const first = await read(most);
+    const first = await read(maxItems);
     const items = [...first.items];
     let { next } = first;
-    while (next !== null && items.length < most) {
-      const page: Answer = await read(most - items.length, next);
+    while (next !== null && items.length < maxItems) {
+      const page: Answer = await read(maxItems - items.length, next);
       items.push(...page.items);
       ({ next } = page);
     }
@@ -159,8 +202,8 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
   return {
     get,
     whole,
-    all: async <Item>(path: string, query: Query, most: number) =>
-      (await whole<{ items: Item[]; next: string | null }>(path, query, most)).items,
+    all: async <Item>(path: string, query: Query, maxItems: number) =>
+      (await whole<{ items: Item[]; next: string | null }>(path, query, maxItems)).items,
     close: () => transport.close(),
   };
 }

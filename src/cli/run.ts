@@ -1,4 +1,4 @@
-/** Runs a command: shows what it found once, or again whenever it changes. */
+/** Runs a command and prints its result, with --watch again after each change. */
 import { connect } from "./connection.ts";
 import { cliErrorOf } from "./errors.ts";
 import { structured } from "./output.ts";
@@ -13,19 +13,25 @@ const clearScreen = "\u001B[2J\u001B[H";
 const rendered = (view: View, { output }: GlobalOptions): string =>
   output === "table" ? view.text() : structured(view.data, output);
 
-/** Writes and waits until it is out: a pipe's reader may be slow, and process.exit would cut it off. */
+/** Waits until the text is written: the reader of a pipe may be slow, and process.exit would cut the text off. */
 export function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((resolve) => {
     stream.write(text === "" ? "" : `${text}\n`, () => resolve());
   });
 }
 
+async function warn({ warning }: View): Promise<void> {
+  if (warning !== undefined) await write(process.stderr, `warning: ${warning}`);
+}
+
 async function watch(session: Session, show: Show): Promise<number> {
   let shown: string | undefined;
   for (;;) {
-    const text = rendered(await show(session), session.options);
+    const view = await show(session);
+    const text = rendered(view, session.options);
     if (text !== shown) {
       await write(process.stdout, `${process.stdout.isTTY ? clearScreen : ""}${text}`);
+      await warn(view);
       shown = text;
     }
     await new Promise((resolve) => {
@@ -34,7 +40,7 @@ async function watch(session: Session, show: Show): Promise<number> {
   }
 }
 
-/** Returns the status to end with. */
+/** Returns the exit status. */
 export async function run(options: GlobalOptions, show: Show): Promise<number> {
   let server = options.server ?? "";
   try {
@@ -47,6 +53,7 @@ export async function run(options: GlobalOptions, show: Show): Promise<number> {
       if (options.watch === true) return await watch(session, show);
       const view = await show(session);
       await write(process.stdout, rendered(view, options));
+      await warn(view);
       return view.exitCode ?? 0;
     } finally {
       await Promise.all([api.close(), connection.client.close()]);

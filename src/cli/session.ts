@@ -1,4 +1,4 @@
-/** What a command works with, made when it is first needed. */
+/** The context of a command, and its result. */
 import type { Connection } from "./connection.ts";
 import type { Format } from "./output.ts";
 import type { RotaApi } from "./rota-api.ts";
@@ -20,15 +20,17 @@ export interface GlobalOptions {
 export interface Session {
   readonly options: GlobalOptions;
   readonly connection: Connection;
-  /** The namespace meant: -n, else the context's. */
+  /** -n, or the context's namespace. */
   readonly namespace: string;
   readonly api: RotaApi;
 }
 
-/** What a command shows: its data, and how a table of it looks. */
+/** The result of a command: its data, and the text for people. */
 export interface View {
   readonly data: unknown;
   readonly text: () => string;
-  /** Status the command ends with; default 0. */
+  /** Exit status; default 0. */
   readonly exitCode?: number;
+  /** What is missing from the result and why; printed on stderr. */
+  readonly warning?: string | undefined;
 }

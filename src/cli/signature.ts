@@ -1,10 +1,10 @@
-/** Proves who a user with a client certificate is: each request signed with its key, the certificate in x5c. */
+/** Signs a request with a client certificate's key; the certificate is in x5c. */
 import { createPrivateKey, randomUUID, type KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
 import { certificatesOf } from "../runtime/pem.ts";
 
 export interface ClientCertificate {
-  /** PEM; behind the first certificate those of its intermediate authorities, if there are any. */
+  /** PEM: the certificate, then its intermediate authorities. */
   readonly cert: string;
   /** PEM */
   readonly key: string;
@@ -24,16 +24,18 @@ function algorithmOf(key: KeyObject): string {
   const curve = key.asymmetricKeyDetails?.namedCurve ?? "";
   const algorithm = curves[curve];
   if (algorithm === undefined) {
-    throw new Error(`the client certificate's key, ${key.asymmetricKeyType} ${curve}, cannot sign`);
+    throw new Error(
+      `keys of type ${key.asymmetricKeyType} ${curve} are not supported for client certificates`,
+    );
   }
   return algorithm;
 }
 
-/** As x5c wants it: base64 of DER, the leaf first. */
+/** The form of x5c: base64 of DER, the leaf first. */
 const chainOf = (pem: string): string[] =>
   certificatesOf(pem).map(({ raw }) => raw.toString("base64"));
 
-/** @param target path and query, as they are sent */
+/** @param target path and query as sent */
 export function signRequest(
   { cert, key }: ClientCertificate,
   { method, target, audience }: { method: string; target: string; audience: string },

@@ -1,4 +1,4 @@
-/** Points in time as people say them: 90m, 24h, 7d, 2026-06-01, 2026-06-01T08:00:00Z. */
+/** Points in time: 90m, 24h, 7d, 2026-06-01, 2026-06-01T08:00:00Z. */
 import { CliError, exitCodes } from "./errors.ts";
 
 const secondsOf: Readonly<Record<string, number>> = { m: 60, h: 3600, d: 86_400, w: 604_800 };
@@ -15,7 +15,7 @@ export function sinceOf(text: string, now = Date.now()): string {
   const instant = datePattern.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(instant)) return new Date(instant).toISOString();
   throw new CliError(
-    `a time is 90m, 24h, 7d, 2w ago, or 2026-06-01, or 2026-06-01T08:00:00Z, not ${text}`,
+    `invalid time "${text}": must be an age (90m, 24h, 7d, 2w), a date (2026-06-01) or an RFC 3339 time (2026-06-01T08:00:00Z)`,
     exitCodes.usage,
   );
 }

@@ -1,9 +1,9 @@
-/** Windows of a week in few words: "every day 07:00-19:00", "Mon-Fri 20:00-06:00, Sat 08:00-12:00". */
+/** Windows of a week in short: "every day 07:00-19:00", "Mon-Fri 20:00-06:00, Sat 08:00-12:00". */
 import { days, weekSeconds, type WeekRange } from "../domain/windows.ts";
 
 const daySeconds = 86_400;
 
-/** What ends with Sunday and goes on from Monday is one window. */
+/** A window that ends with Sunday and one that starts on Monday are joined. */
 function joined(ranges: readonly WeekRange[]): WeekRange[] {
   const first = ranges.find(({ start }) => start === 0);
   const last = ranges.find(({ end }) => end === weekSeconds);
@@ -14,7 +14,7 @@ function joined(ranges: readonly WeekRange[]): WeekRange[] {
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
 
-/** Of an end, midnight is 24:00. */
+/** Midnight at the end of a window is 24:00. */
 function timeText(second: number, isEnd: boolean): string {
   const ofDay = second % daySeconds;
   if (isEnd && ofDay === 0) return "24:00";

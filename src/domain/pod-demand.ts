@@ -4,7 +4,7 @@
  * overhead (KEP-753, KEP-2837, KEP-688). During an in-place resize the maximum of requested, allocated and actual
  * resources counts (KEP-1287).
  */
-import { parseBytes, parseCount, parseCpuMillis } from "./quantity.ts";
+import { parseBytes, parseCount, parseCpuMillis, saturate } from "./quantity.ts";
 
 export interface PodDemand {
   readonly gpus: number;
@@ -41,8 +41,11 @@ const parsers: Readonly<Record<string, (text: string) => number>> = {
 function asked(requirements: Requirements | undefined, resource: string): number | undefined {
   const value = requirements?.requests?.[resource] ?? requirements?.limits?.[resource];
   if (value === undefined) return undefined;
-  return (parsers[resource] ?? parseCount)(String(value));
+  return parse(resource, value);
 }
+
+const parse = (resource: string, value: string | number): number =>
+  (parsers[resource] ?? parseCount)(String(value));
 
 const ofContainer = ({ resources, granted = [] }: Container, resource: string): number =>
   Math.max(
@@ -67,10 +70,10 @@ function askedOfPod(spec: DemandingPodSpec, resource: string): number {
   }
   const ofContainers = Math.max(running + sidecars, initial);
   const overhead = asked({ requests: spec.overhead ?? {} }, resource) ?? 0;
-  return (asked(spec.resources, resource) ?? ofContainers) + overhead;
+  return saturate((asked(spec.resources, resource) ?? ofContainers) + overhead);
 }
 
-/** Throws RangeError on a malformed quantity. */
+/** Amounts saturate (`maxAmount`). Throws RangeError on a malformed quantity. */
 export function podDemand(spec: DemandingPodSpec, gpuResource: string): PodDemand {
   return {
     gpus: askedOfPod(spec, gpuResource),

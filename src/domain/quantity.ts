@@ -15,28 +15,53 @@ const suffixes: Readonly<Record<string, bigint>> = {
   Ei: 1024n ** 6n,
 };
 const fractions: Readonly<Record<string, bigint>> = { m: 1000n, u: 1000n ** 2n, n: 1000n ** 3n };
-const pattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3})|([a-zA-Z]*))$/;
+const pattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+)|([a-zA-Z]*))$/;
+
+/** Longer text is no amount of anything, and its exact value would cost memory. */
+const maxLength = 256;
+/** Kubernetes caps every quantity at an int64; a power of ten beyond this is above the cap, or rounds to 1. */
+const maxPower = 512;
+const maxQuantity = 2n ** 63n - 1n;
+
+/**
+ * The amount at which amounts of cpu (millicores), memory (bytes), devices and pods saturate: 512 TiB, more than any
+ * node has. Sums of sixteen are exact in a double, and the pods of the largest gang (10,000) fit a bigint column.
+ */
+export const maxAmount = 2 ** 49;
 
 const divideUp = (value: bigint, divisor: bigint): bigint =>
   value > 0n ? (value + divisor - 1n) / divisor : value / divisor;
 
+const clamp = (value: bigint, limit: bigint): bigint =>
+  value > limit ? limit : value < -limit ? -limit : value;
+
 /** The quantity times `scale`, rounded up. Throws RangeError if Kubernetes would reject it. */
-function scaled(text: string, scale: bigint): number {
-  const [, sign, whole = "", fraction = "", exponent, suffix = ""] = pattern.exec(text) ?? [];
+function scaled(text: string, scale: bigint): bigint {
+  const parts = text.length > maxLength ? null : pattern.exec(text);
+  const [, sign, whole = "", fraction = "", exponent = "0", suffix = ""] = parts ?? [];
   const multiplier = suffixes[suffix];
   const divisor = fractions[suffix];
   if (whole + fraction === "" || (multiplier === undefined && divisor === undefined)) {
-    throw new RangeError(`not a quantity: "${text}"`);
+    throw new RangeError(`not a quantity: "${text.slice(0, maxLength)}"`);
   }
-  const power = Number(exponent ?? 0) - fraction.length;
+  const tens = Math.max(-maxPower, Math.min(maxPower, Number(exponent)));
+  const power = tens - fraction.length;
   const digits = BigInt(`${whole}${fraction}`) * (multiplier ?? 1n) * scale;
   const numerator = power > 0 ? digits * 10n ** BigInt(power) : digits;
   const denominator = (divisor ?? 1n) * (power < 0 ? 10n ** BigInt(-power) : 1n);
-  const result = Number(divideUp(sign === "-" ? -numerator : numerator, denominator));
-  if (!Number.isSafeInteger(result)) throw new RangeError(`the quantity ${text} is too large`);
-  return result;
+  return clamp(divideUp(sign === "-" ? -numerator : numerator, denominator), maxQuantity * scale);
 }
 
-export const parseCpuMillis = (text: string): number => scaled(text, 1000n);
-export const parseBytes = (text: string): number => scaled(text, 1n);
-export const parseCount = (text: string): number => scaled(text, 1n);
+/** An amount as it takes part in sums: from 0 to `maxAmount`. */
+export const saturate = (amount: number): number => Math.max(0, Math.min(maxAmount, amount));
+
+const saturated = (text: string, scale: bigint): number => saturate(Number(scaled(text, scale)));
+
+/** CPU in millicores, saturating. Throws RangeError on what is no quantity; so do the next two. */
+export const parseCpuMillis = (text: string): number => saturated(text, 1000n);
+/** Memory in bytes, saturating. */
+export const parseBytes = (text: string): number => saturated(text, 1n);
+/** Devices or pods, saturating. */
+export const parseCount = (text: string): number => saturated(text, 1n);
+/** The size of a storage in bytes, exact up to Kubernetes' own cap, 2^63-1. Throws RangeError on what is no quantity. */
+export const exactBytes = (text: string): bigint => scaled(text, 1n);

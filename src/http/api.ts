@@ -1,4 +1,4 @@
-/** The HTTP API of one operator: it reads PostgreSQL and asks the API server, so every replica serves it. */
+/** The HTTP API of an operator. It needs PostgreSQL and the API server only, so every replica serves it. */
 import { createPool } from "../db/client/connection-pool.ts";
 import { projectNamespaces } from "../db/reports/project-page.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -40,7 +40,7 @@ function filesOf({ apiCertFile, apiKeyFile }: Settings): KeyPairFiles | undefine
   return { certFile: apiCertFile, keyFile: apiKeyFile };
 }
 
-/** Seconds' worth of questions that a caller may ask at once. */
+/** Burst of a caller, as seconds of its rate. */
 const burstSeconds = 3;
 
 export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions): Component {

@@ -1,4 +1,4 @@
-/** Who asks: proved by a bearer token (TokenReview), or by a signature with the key of a client certificate. */
+/** Authenticates callers by a bearer token (TokenReview) or a signature with a client certificate's key. */
 import { createHash } from "node:crypto";
 import { audience, tokenHeader } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -51,7 +51,7 @@ export class Authenticator {
     if (token === undefined || token === "") {
       throw new HttpProblem(
         "Unauthenticated",
-        `the header ${tokenHeader} is missing: it holds a bearer token of the cluster, or what kubectl-rota signs with your client certificate's key`,
+        `missing header ${tokenHeader}: send a bearer token of the cluster, or a signature by your client certificate's key, as kubectl rota does`,
       );
     }
     if (token.length > maxToken) throw new HttpProblem("TokenRejected", "the token is too long");
@@ -61,11 +61,11 @@ export class Authenticator {
     if (caller) return caller;
     throw new HttpProblem(
       "TokenRejected",
-      "the cluster does not accept the token: it may have expired; get a new one and ask again",
+      "the cluster rejects the token, which may have expired: get a new one and retry",
     );
   }
 
-  /** A token made for Rota is reviewed as such, any other one as a token of the API server. */
+  /** A token with Rota's audience is reviewed for that audience, any other as a token for the API server. */
   async #review(token: string): Promise<Caller | undefined> {
     const audiences = isMadeForRota(token) ? { audiences: [audience] } : {};
     const review = (await this.#options.kube.raw(
@@ -82,7 +82,7 @@ export class Authenticator {
   }
 }
 
-/** An authenticator that does not know audiences answers with none: its tokens are the API server's own. */
+/** Authenticators without audience support answer with none: their tokens are for the API server. */
 function callerOf(
   { authenticated, user, audiences = [] }: TokenReviewStatus,
   asked: readonly string[] | undefined,
@@ -107,13 +107,13 @@ function partOf(token: string, index: 0 | 1): Readonly<Record<string, unknown>> 
     const value: unknown = JSON.parse(Buffer.from(parts[index] ?? "", "base64url").toString());
     return typeof value === "object" && value !== null ? { ...value } : undefined;
   } catch {
-    return undefined; // a token that is no JWT: the API server knows what it is
+    return undefined; // not a JWT; the API server may know it
   }
 }
 
 const headerOf = (token: string) => partOf(token, 0);
 
-/** Read without a look at the signature: it only decides what the API server is asked. */
+/** The signature is not verified: the claim only selects the review. */
 function isMadeForRota(token: string): boolean {
   const aud = partOf(token, 1)?.["aud"];
   return aud === audience || (Array.isArray(aud) && aud.includes(audience));

@@ -1,4 +1,4 @@
-/** What callers may see: the cluster's own RBAC decides (SubjectAccessReview); answers are kept for a short while. */
+/** What callers may see: the cluster's RBAC decides (SubjectAccessReview); answers are cached briefly. */
 import type { VisibleNamespaces } from "../db/reports/page.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -6,9 +6,9 @@ import type { Caller } from "./identity.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import { HttpProblem } from "./problem.ts";
 
-/** Something of the cluster that a caller may do or not. */
+/** An action in the cluster, for a SubjectAccessReview. */
 export interface Permission {
-  readonly verb: "get" | "list";
+  readonly verb: "get" | "list" | "create" | "delete";
   readonly group: string;
   readonly resource: string;
   readonly namespace?: string;
@@ -18,7 +18,7 @@ export interface Permission {
 export interface AuthorizerOptions {
   readonly kube: KubeClient;
   readonly clock: Clock;
-  /** Namespaces of all projects, in order; at most so many. */
+  /** Namespaces of all projects, in order, at most `limit`. */
   readonly namespaces: (limit: number) => Promise<readonly string[]>;
 }
 
@@ -28,7 +28,7 @@ const maxNamespaces = 2000;
 const reviewsAtOnce = 16;
 const reviewTimeoutSeconds = 10;
 
-/** May list jobs: of the namespace, or of all when none is named. */
+/** Permission to list the jobs of a namespace; without one, of all. */
 export const listJobs = (namespace?: string): Permission => ({
   verb: "list",
   group: "rota.dev",
@@ -63,24 +63,24 @@ export class Authorizer {
     const where = namespace === undefined ? "" : ` in namespace ${namespace}`;
     throw new HttpProblem(
       "Forbidden",
-      `${caller.user} may not ${verb} ${what}${where}: an admin of the project can add you to its members`,
+      `${caller.user} may not ${verb} ${what}${where}: ask a cluster administrator, or to be added to the project's members`,
     );
   }
 
-  /** The projects' namespaces whose jobs the caller may list; null: all. Throws HttpProblem TooManyProjects. */
+  /** The project namespaces whose jobs the caller may list; null: all. Throws HttpProblem TooManyProjects. */
   async visibleNamespaces(caller: Caller): Promise<VisibleNamespaces> {
     if (await this.may(caller, listJobs())) return null;
     return this.#visible.get(subjectKey(caller), () => this.#allowedOf(caller));
   }
 
-  /** Of one namespace when it is named, else of all that the caller may see. */
+  /** The given namespace, or all that the caller may see. Throws HttpProblem Forbidden. */
   async namespacesFor(caller: Caller, namespace: string | undefined): Promise<VisibleNamespaces> {
     if (namespace === undefined) return this.visibleNamespaces(caller);
     await this.require(caller, listJobs(namespace));
     return [namespace];
   }
 
-  /** Like `visibleNamespaces`, or only the one when there are too many projects to ask about. */
+  /** Like `visibleNamespaces`, but only the given one if there are too many projects to review. */
   async visibleAround(caller: Caller, namespace: string | undefined): Promise<VisibleNamespaces> {
     try {
       return await this.visibleNamespaces(caller);
@@ -96,7 +96,7 @@ export class Authorizer {
     if (all.length > maxNamespaces) {
       throw new HttpProblem(
         "TooManyProjects",
-        `there are more than ${maxNamespaces} projects, and you may not list the jobs of all: name a namespace`,
+        `more than ${maxNamespaces} projects exist and you may not list all jobs: name a namespace`,
       );
     }
     const queue = [...all];

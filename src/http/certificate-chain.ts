@@ -1,23 +1,23 @@
 /**
- * Whether a client certificate leads to one of the cluster's authorities, by itself or over intermediate authorities
- * that were sent along with it. The rules are those of the API server (Go's crypto/x509), or stricter: an intermediate
- * authority with name constraints, or with a critical extension that is not read here, is not followed.
+ * Verifies that a client certificate chains to one of the cluster's authorities, directly or through intermediate
+ * authorities sent with it. The rules are those of the API server (Go's crypto/x509) or stricter: intermediate
+ * authorities with name constraints, or with a critical extension that is not read here, are not followed.
  */
 import type { X509Certificate } from "node:crypto";
 import type { Extension } from "@peculiar/x509";
 
-/** Enough for any authority one meets; bounds what a caller can have verified. */
+/** More than real chains have; bounds the work that a caller can cause. */
 export const maxIntermediates = 4;
 
 const clientAuthentication = "1.3.6.1.5.5.7.3.2";
 const anyUsage = "2.5.29.37.0";
 const nameConstraints = "2.5.29.30";
-/** Basic constraints, key usage (OpenSSL looks at it in checkIssued), extended key usage. */
+/** Basic constraints, key usage (checked by OpenSSL in checkIssued), extended key usage. */
 const extensionsRead = new Set(["2.5.29.19", "2.5.29.15", "2.5.29.37"]);
 
 interface Issuer {
   readonly certificate: X509Certificate;
-  /** How many intermediate authorities may stand between it and a leaf. */
+  /** Maximum number of intermediate authorities between it and a leaf. */
   readonly pathLength: number;
 }
 
@@ -73,7 +73,7 @@ function hasPath(
   });
 }
 
-/** Those that may have issued certificates for clients. The library wants the polyfill to be there before it. */
+/** The authorities that may issue client certificates. The library requires the polyfill first. */
 async function issuersAmong(certificates: readonly X509Certificate[]): Promise<Issuer[]> {
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");
@@ -90,7 +90,7 @@ async function issuersAmong(certificates: readonly X509Certificate[]): Promise<I
     try {
       return read(certificate) ?? [];
     } catch {
-      return []; // OpenSSL reads it and the library does not: it is not followed
+      return []; // OpenSSL can parse it, the library cannot: not followed
     }
   });
 }

@@ -1,11 +1,11 @@
 /**
- * Callers with a client certificate: they sign each request with its key (a JWS with the certificate in x5c, RFC
- * 7515), and the certificate is held against the cluster's own client authorities, which the API server publishes in
- * kube-system/extension-apiserver-authentication. User and groups are read as the API server reads them.
+ * Callers with a client certificate sign each request with its key (a JWS with the certificate in x5c, RFC 7515). The
+ * certificate is verified against the cluster's client authorities, which the API server publishes in
+ * kube-system/extension-apiserver-authentication. User and groups come from the subject, as in the API server.
  */
 import { X509Certificate } from "node:crypto";
-// For its effect: toLegacyObject loads one half of a circle of Node's own modules. When node:tls is not there by then,
-// its createSecureContext stays undefined, and no connection of the process can use TLS (Node 26.10).
+// Side effect: toLegacyObject loads one half of an import circle inside Node. If node:tls is not loaded before, its
+// createSecureContext stays undefined and no connection of the process can use TLS (Node 26.10).
 import "node:tls";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import type { KubeClient } from "../kube/client.ts";
@@ -37,7 +37,7 @@ const maxSeen = 100_000;
 
 const refused = (detail: string): HttpProblem => new HttpProblem("CertificateRejected", detail);
 
-/** Reads the authorities that the API server publishes for servers like this one. */
+/** Reads the client authorities that the API server publishes for extension servers. */
 export const authoritiesOf =
   (kube: KubeClient): (() => Promise<string>) =>
   async () => {
@@ -73,7 +73,7 @@ export function createCertificateVerifier(
       const claims = await signedClaims(token, leaf, options.audience, now);
       checkRequest(claims, request);
       if (!seen.isFirst(`${leaf.fingerprint256} ${claims.jti ?? ""}`)) {
-        throw refused("this signature was used already: each request is signed anew");
+        throw refused("the signature was used before: sign each request");
       }
       return caller;
     },
@@ -92,7 +92,7 @@ function presentedIn(token: string): Presented {
   } catch (error) {
     throw new HttpProblem(
       "CertificateRejected",
-      `x5c holds no certificate, or more than ${maxIntermediates} behind the first`,
+      `x5c must hold a certificate and at most ${maxIntermediates} intermediate authorities`,
       { cause: error },
     );
   }
@@ -104,27 +104,27 @@ async function checkIssued(
   now: Date,
 ): Promise<void> {
   if (authorities.length === 0) {
-    throw refused("the cluster publishes no authority for client certificates: use a token");
+    throw refused("the cluster publishes no client certificate authority: use a token");
   }
   const { leaf } = presented;
   const verdict = await judgeChain(presented, authorities, now);
   if (verdict === "unknown") {
     throw refused(
-      "the certificate was not issued by the cluster's client authority, nor by an intermediate authority that was sent along and may issue certificates for clients",
+      "the certificate was issued neither by the cluster's client authority nor by one of the intermediate authorities sent with it",
     );
   }
   if (verdict === "expired") {
     throw refused(
-      `the certificate is valid until ${leaf.validToDate.toISOString()} only, or one of its authorities is not valid now`,
+      `the certificate (valid until ${leaf.validToDate.toISOString()}) or one of its authorities has expired or is not yet valid`,
     );
   }
   const usages = leaf.keyUsage as readonly string[] | undefined;
   if (usages !== undefined && !usages.includes(clientAuthentication)) {
-    throw refused("the certificate is not one for client authentication");
+    throw refused("the certificate is not for client authentication");
   }
 }
 
-/** Common name and organisations, like the API server's CommonNameUserConversion. */
+/** Common name and organisations, as in the API server's CommonNameUserConversion. */
 function subjectOf(leaf: X509Certificate): Caller {
   const subject = leaf.toLegacyObject().subject as unknown as Readonly<
     Record<string, string | readonly string[] | undefined>
@@ -159,20 +159,20 @@ async function signedClaims(
     const isOld =
       error instanceof errors.JWTExpired || error instanceof errors.JWTClaimValidationFailed;
     const detail = isOld
-      ? "the signature is too old or of the future: is your machine's clock right?"
-      : "the signature is not by the certificate's key";
+      ? "the signature has expired or is not yet valid: check your machine's clock"
+      : "the signature does not match the certificate's key";
     throw new HttpProblem("CertificateRejected", detail, { cause: error });
   }
 }
 
-/** A signature is good for one request only: who sees it cannot ask for anything else with it. */
+/** A signature is valid for one request only: an eavesdropper cannot use it for another. */
 function checkRequest(claims: Claims, { method, target }: SignedRequest): void {
   if (claims.request !== `${method} ${target}`) {
     throw refused("the signature is for another request");
   }
 }
 
-/** Remembers signatures for as long as they could be used again. */
+/** Remembers signatures while they are valid. */
 class SeenOnce {
   readonly #clock: Clock;
   readonly #untilSeconds = new Map<string, number>();
@@ -186,7 +186,7 @@ class SeenOnce {
     this.#forgetOld(now);
     if (this.#untilSeconds.has(key)) return false;
     if (this.#untilSeconds.size >= maxSeen) {
-      throw new HttpProblem("Overloaded", "too many signed requests at once: ask again later", {
+      throw new HttpProblem("Overloaded", "server busy, retry later", {
         retryAfterSeconds: toleratedSkewSeconds,
       });
     }
@@ -194,7 +194,7 @@ class SeenOnce {
     return true;
   }
 
-  /** All are kept equally long, so the oldest come first. */
+  /** All have the same lifetime, so the oldest come first. */
   #forgetOld(now: number): void {
     for (const [key, until] of this.#untilSeconds) {
       if (until > now) return;

@@ -16,7 +16,7 @@ export function decodeCursor<Key>(
   } catch (error) {
     throw new HttpProblem(
       "InvalidCursor",
-      "cursor is not what `next` of the former page said: begin without one",
+      "cursor must be the value of `next` of the previous page; omit it for the first page",
       { cause: error },
     );
   }

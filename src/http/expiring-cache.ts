@@ -1,4 +1,4 @@
-/** Answers kept for a short while, at most so many; callers that ask for the same at once share one question. */
+/** A bounded cache with expiry; concurrent callers with the same key share one load. */
 import type { Clock } from "../runtime/clock.ts";
 
 export interface ExpiringCacheOptions<Value> {
@@ -24,7 +24,7 @@ export class ExpiringCache<Value> {
     return this.#entries.size;
   }
 
-  /** Failures are not kept. */
+  /** Failures are not cached. */
   async get(key: string, load: () => Promise<Value>): Promise<Value> {
     const { clock, seconds } = this.#options;
     const known = this.#entries.get(key);

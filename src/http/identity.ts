@@ -1,4 +1,4 @@
-/** Who asks, and what is looked at to know it. */
+/** The caller of a request, and the facts that identify it. */
 export interface Caller {
   readonly user: string;
   readonly groups: readonly string[];
@@ -10,6 +10,6 @@ export interface Caller {
 export interface SignedRequest {
   readonly token: string | undefined;
   readonly method: string;
-  /** Path and query, as the client signed them. */
+  /** Path and query, as signed by the client. */
   readonly target: string;
 }

@@ -1,12 +1,12 @@
-/** What is counted of the HTTP API. */
+/** Metrics of the HTTP API. */
 import { durationBuckets, type Metrics } from "../runtime/metrics.ts";
 
 export interface ApiMetrics {
-  /** @param operation of the routes, or one of a few other words */
+  /** @param operation a route's name, or one of a few other labels */
   answered(operation: string, status: number, seconds: number): void;
 }
 
-/** @param inFlight questions that are being answered */
+/** @param inFlight returns the number of requests in flight */
 export function createApiMetrics(metrics: Metrics, inFlight: () => number): ApiMetrics {
   const requests = metrics.counter({
     name: "http_requests_total",
@@ -22,7 +22,7 @@ export function createApiMetrics(metrics: Metrics, inFlight: () => number): ApiM
   metrics.gaugeFunction(
     {
       name: "http_requests_in_flight",
-      help: "Requests to the HTTP API that are being answered",
+      help: "Requests to the HTTP API in flight",
       labelNames: [],
     },
     () => [{ labels: {}, value: inFlight() }],

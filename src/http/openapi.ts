@@ -1,4 +1,4 @@
-/** The OpenAPI 3.1 document, made from the routes and their schemas: OpenAPI's schemas are JSON Schema. */
+/** The OpenAPI 3.1 document, generated from the routes and their schemas. */
 import { z } from "zod";
 import { routes, type Route } from "../api/http/routes.ts";
 import { components } from "../api/http/schemas.ts";
@@ -9,7 +9,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 const referenceTo = (id: string): string => `#/components/schemas/${id}`;
 
-/** The date pattern says nothing that the format does not; the largest whole number is a limit of JavaScript. */
+/** Drops the date pattern, which repeats the format, and JavaScript's integer limits. */
 function readable(schema: Json): Json {
   const { $schema: _schema, $id: _id, id: _name, ...given } = schema;
   const rest: Record<string, unknown> = given;
@@ -44,7 +44,7 @@ function parametersOf(place: "path" | "query", schema: z.ZodObject): Json[] {
 }
 
 const problemResponse = {
-  description: "What went wrong (RFC 9457)",
+  description: "An error (RFC 9457)",
   content: { "application/problem+json": { schema: { $ref: referenceTo("Problem") } } },
 };
 
@@ -81,11 +81,11 @@ export function openApiDocument(): Json {
       title: "Rota",
       version: "1",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
-      description: `Read-only. Lists come in pages: \`next\` of one is \`cursor\` of the following. Codes of problems:\n\n${codes}`,
+      description: `Read-only. Lists are paged: pass \`next\` of a page as \`cursor\` of the following one. Problem codes:\n\n${codes}`,
     },
     servers: [
       {
-        url: "/api/v1/namespaces/rota-system/services/https:rota:api/proxy",
+        url: "/api/v1/namespaces/rota-system/services/https:rota-operator:api/proxy",
         description: "Through the API server",
       },
       { url: "/", description: "Inside the cluster" },
@@ -102,7 +102,7 @@ export function openApiDocument(): Json {
           in: "header",
           name: tokenHeader,
           description:
-            "A bearer token of the cluster, best one made for the audience rota.dev; or a JWS (RFC 7515) signed with the key of a client certificate, which is its x5c",
+            "A bearer token of the cluster, preferably for the audience rota.dev; or a JWS (RFC 7515) signed with the key of a client certificate, with the certificate in x5c",
         },
       },
     },

@@ -21,25 +21,25 @@ export type ProblemCode =
   | "Unauthenticated"
   | "Unavailable";
 
-/** What each code is, for answers and the generated reference. */
+/** Status and title of each code, for answers and the generated reference. */
 export const problems: Readonly<
   Record<ProblemCode, { readonly status: number; readonly title: string }>
 > = {
-  BodyRejected: { status: 413, title: "Requests have no body" },
-  CertificateRejected: { status: 401, title: "The client certificate does not prove who you are" },
-  Forbidden: { status: 403, title: "You may not see this" },
-  InternalError: { status: 500, title: "Something is wrong in Rota" },
-  InvalidCursor: { status: 400, title: "The cursor is not one of this list" },
-  InvalidParameter: { status: 400, title: "A parameter is not valid" },
-  MethodNotAllowed: { status: 405, title: "The API is for reading" },
-  NotFound: { status: 404, title: "There is no such thing" },
-  Overloaded: { status: 503, title: "Too many questions at once" },
-  TimedOut: { status: 504, title: "The answer took too long" },
-  TokenRejected: { status: 401, title: "The token does not prove who you are" },
-  TooManyProjects: { status: 403, title: "Name a namespace" },
-  TooManyRequests: { status: 429, title: "You ask too often" },
-  Unauthenticated: { status: 401, title: "Say who you are" },
-  Unavailable: { status: 503, title: "Something Rota needs does not answer" },
+  BodyRejected: { status: 413, title: "Request bodies are not accepted" },
+  CertificateRejected: { status: 401, title: "Invalid client certificate" },
+  Forbidden: { status: 403, title: "Forbidden" },
+  InternalError: { status: 500, title: "Internal error" },
+  InvalidCursor: { status: 400, title: "Invalid cursor" },
+  InvalidParameter: { status: 400, title: "Invalid parameter" },
+  MethodNotAllowed: { status: 405, title: "Method not allowed: the API is read-only" },
+  NotFound: { status: 404, title: "Not found" },
+  Overloaded: { status: 503, title: "Server busy" },
+  TimedOut: { status: 504, title: "Timed out" },
+  TokenRejected: { status: 401, title: "Invalid token" },
+  TooManyProjects: { status: 403, title: "Too many projects: name a namespace" },
+  TooManyRequests: { status: 429, title: "Too many requests" },
+  Unauthenticated: { status: 401, title: "Authentication required" },
+  Unavailable: { status: 503, title: "A dependency of Rota does not answer" },
 };
 
 export class HttpProblem extends Error {
@@ -76,7 +76,7 @@ export function problemOf(error: unknown): HttpProblem {
     return new HttpProblem(code, detail, { cause: error });
   }
   if (isUnanswered(error)) {
-    return new HttpProblem("Unavailable", "the API server does not answer the operator", {
+    return new HttpProblem("Unavailable", "the cluster's API server does not answer the operator", {
       cause: error,
       retryAfterSeconds: 2,
     });

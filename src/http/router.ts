@@ -1,4 +1,4 @@
-/** From a request to its answer: who asks, how often, what for; each step refuses with a problem. */
+/** Routes a request: authentication, rate limit, validation, handler. Each step throws HttpProblem. */
 import type { IncomingHttpHeaders } from "node:http";
 import type { z } from "zod";
 import { routes, type Route, type RouteName } from "../api/http/routes.ts";
@@ -46,7 +46,7 @@ function decoded(value: string): string {
   try {
     return decodeURIComponent(value);
   } catch (error) {
-    throw new HttpProblem("InvalidParameter", "the path is not encoded as a URL's", {
+    throw new HttpProblem("InvalidParameter", "the path is not percent-encoded correctly", {
       cause: error,
     });
   }
@@ -71,7 +71,7 @@ function checked<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.
   throw new HttpProblem("InvalidParameter", details.join("; "));
 }
 
-/** A parameter that is given twice is a list: only where the schema wants one. */
+/** A repeated parameter becomes a list, which only some schemas accept. */
 function queryOf(search: URLSearchParams): Record<string, string | string[]> {
   const names = [...new Set(search.keys())];
   return Object.fromEntries(
@@ -90,14 +90,14 @@ export class Router {
     this.#options = options;
   }
 
-  /** For metrics: few values, whatever is asked. */
+  /** The label for metrics: a bounded set of values. */
   operationOf(target: string): string {
     const path = target.split("?", 1)[0] ?? "";
     if (path === documentPath) return "openApi";
     try {
       return match(path)?.name ?? "unknown";
     } catch {
-      return "unknown"; // a path that is not encoded well
+      return "unknown"; // not percent-encoded correctly
     }
   }
 
@@ -106,7 +106,7 @@ export class Router {
     const path = mark < 0 ? target : target.slice(0, mark);
     if (path === documentPath) return this.#openApi();
     const matched = match(path);
-    if (!matched) throw new HttpProblem("NotFound", `nothing is at ${path}: see ${documentPath}`);
+    if (!matched) throw new HttpProblem("NotFound", `no such path: ${path}; see ${documentPath}`);
     const token = headers[tokenHeader];
     const caller = await this.#options.callers.identify({
       method,
@@ -117,7 +117,7 @@ export class Router {
     if (waitSeconds > 0) {
       throw new HttpProblem(
         "TooManyRequests",
-        `${caller.user} asks too often: ask again in ${Math.ceil(waitSeconds)} s`,
+        `rate limit of ${caller.user} exceeded: retry in ${Math.ceil(waitSeconds)} s`,
         { retryAfterSeconds: waitSeconds },
       );
     }
@@ -131,10 +131,10 @@ export class Router {
     return { body: route.answer.parse(body), contentType: "application/json" };
   }
 
-  /** The route's schemas have just made the question what its handler expects. */
-  #handle(name: RouteName, question: object): unknown {
+  /** The route's schemas have validated the request for its handler. */
+  #handle(name: RouteName, request: object): unknown {
     const handler = this.#options.handlers[name] as Handler<RouteName>;
-    return handler(question as ApiRequest<RouteName>);
+    return handler(request as ApiRequest<RouteName>);
   }
 
   #openApi(): Answer {

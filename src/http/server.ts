@@ -1,4 +1,4 @@
-/** HTTPS for the API: limits on everything a caller can make it do. */
+/** HTTPS server of the API, with limits on connections, requests, headers and time. */
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { listen } from "../runtime/listen.ts";
@@ -12,7 +12,7 @@ import type { KeyPair } from "./serving-certificate.ts";
 
 export interface ApiServerOptions {
   readonly address: string;
-  /** 0 takes a free one. */
+  /** 0: any free port. */
   readonly port: number;
   readonly keyPair: KeyPair;
   readonly router: Router;
@@ -23,9 +23,9 @@ export interface ApiServerOptions {
 
 export interface ApiServer {
   readonly port: number;
-  /** For connections made from now on. */
+  /** Applies to new connections. */
   use(keyPair: KeyPair): void;
-  /** Finishes what is under way, for so long at most. */
+  /** Waits for requests in flight, at most this long. */
   close(graceSeconds: number): Promise<void>;
 }
 
@@ -39,11 +39,11 @@ const maxHeaderBytes = 32 * 1024;
 class RequestHandler {
   readonly #options: ApiServerOptions;
   readonly #metrics: ApiMetrics;
-  #questions = 0;
+  #inFlight = 0;
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
-    this.#metrics = createApiMetrics(options.metrics, () => this.#questions);
+    this.#metrics = createApiMetrics(options.metrics, () => this.#inFlight);
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -61,12 +61,12 @@ class RequestHandler {
     target: string,
   ): Promise<number> {
     try {
-      return send(response, await this.#question(request, target), request.method === "HEAD");
+      return send(response, await this.#route(request, target), request.method === "HEAD");
     } catch (error) {
       const problem = problemOf(error);
       if (problem.code === "InternalError") {
         const cause = problem.cause instanceof Error ? problem.cause : String(problem.cause);
-        this.#options.logger.error("a question to the HTTP API failed", {
+        this.#options.logger.error("a request to the HTTP API failed", {
           path: target.split("?", 1)[0],
           error: cause,
         });
@@ -75,28 +75,28 @@ class RequestHandler {
     }
   }
 
-  async #question(request: IncomingMessage, target: string): Promise<Answer> {
+  async #route(request: IncomingMessage, target: string): Promise<Answer> {
     refuseWrites(request);
-    if (this.#questions >= maxRequests) {
-      throw new HttpProblem("Overloaded", "too many questions are being answered: ask again", {
+    if (this.#inFlight >= maxRequests) {
+      throw new HttpProblem("Overloaded", "server busy, retry later", {
         retryAfterSeconds: 1,
       });
     }
-    this.#questions += 1;
+    this.#inFlight += 1;
     const answer = this.#options.router
       .answer({ method: request.method ?? "GET", target, headers: request.headers })
       .finally(() => {
-        this.#questions -= 1;
+        this.#inFlight -= 1;
       });
     return this.#inTime(answer);
   }
 
-  /** What takes longer still counts among the questions until it ends: every call in it has a time-out of its own. */
+  /** A request that times out stays in flight until it ends; every call in it has its own timeout. */
   async #inTime(answer: Promise<Answer>): Promise<Answer> {
     const { clock } = this.#options;
     const done = new AbortController();
     const late = clock.sleep(answerWithinSeconds, done.signal).then(() => {
-      throw new HttpProblem("TimedOut", `there was no answer within ${answerWithinSeconds} s`);
+      throw new HttpProblem("TimedOut", `no answer within ${answerWithinSeconds} s`);
     });
     late.catch(() => undefined);
     answer.catch(() => undefined);
@@ -110,7 +110,7 @@ class RequestHandler {
 
 function refuseWrites(request: IncomingMessage): void {
   if (request.method !== "GET" && request.method !== "HEAD") {
-    throw new HttpProblem("MethodNotAllowed", `${request.method} is not allowed: only GET is`);
+    throw new HttpProblem("MethodNotAllowed", `${request.method} is not allowed: use GET`);
   }
   const length = Number(request.headers["content-length"] ?? 0);
   if (length > 0 || request.headers["transfer-encoding"] !== undefined) {
@@ -144,7 +144,7 @@ function sendProblem(response: ServerResponse, problem: HttpProblem, target: str
     ...(problem.retryAfterSeconds === undefined
       ? {}
       : { "retry-after": String(Math.ceil(problem.retryAfterSeconds)) }),
-    // A body that was refused is still on its way: nothing else can come on this connection.
+    // The refused body is still arriving: the connection cannot be reused.
     ...(problem.code === "BodyRejected" || problem.code === "MethodNotAllowed"
       ? { connection: "close" }
       : {}),
@@ -167,7 +167,7 @@ function openServer(options: ApiServerOptions): Server {
     },
     (request, response) => {
       front.handle(request, response).catch((error: unknown) => {
-        options.logger.error("an answer could not be sent", { error: String(error) });
+        options.logger.error("a response could not be sent", { error: String(error) });
         response.destroy();
       });
     },

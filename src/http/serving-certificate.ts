@@ -1,6 +1,6 @@
 /**
- * The certificate of the API's port: from files, or made for this process alone. The API server's proxy does not
- * verify it, so a self-made one keeps tokens off the wire as well as any.
+ * The certificate of the API's port: from files, or self-signed for this process. The API server's proxy does not
+ * verify it, so a self-signed one protects tokens on the wire as well as any other.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -19,7 +19,7 @@ export interface KeyPairFiles {
   readonly keyFile: string;
 }
 
-/** Throws when one of the files cannot be read, or they do not belong together. */
+/** Throws when a file cannot be read, or when key and certificate do not match. */
 export async function readKeyPair({ certFile, keyFile }: KeyPairFiles): Promise<KeyPair> {
   const [cert, key] = await Promise.all([readFile(certFile, "utf8"), readFile(keyFile, "utf8")]);
   if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
@@ -28,21 +28,22 @@ export async function readKeyPair({ certFile, keyFile }: KeyPairFiles): Promise<
   return { cert, key };
 }
 
-/** As often as the files of a kubeconfig. */
+/** The interval of a kubeconfig's files. */
 const readAgainSeconds = 30;
 
 export interface FollowOptions {
   readonly files: KeyPairFiles;
   /** What is in use at the start. */
   readonly first: KeyPair;
+  /** Called with each new pair. */
   readonly use: (renewed: KeyPair) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 /**
- * Reads the files again until the signal is aborted, and has what is new used. They are not watched: a mounted Secret
- * changes by a symbolic link above them. Where they do not belong together, one is still to be replaced.
+ * Rereads the files until the signal is aborted and passes on each change. They are polled, not watched: a mounted
+ * Secret changes through a symbolic link above them. A pair that does not match is being replaced and is read again.
  */
 export async function followKeyPair(options: FollowOptions, stopping: AbortSignal): Promise<void> {
   let inUse = options.first;
@@ -57,10 +58,10 @@ async function renewed(inUse: KeyPair, { files, use, logger }: FollowOptions): P
     if (found.cert === inUse.cert && found.key === inUse.key) return inUse;
     use(found);
     const { validTo } = new X509Certificate(found.cert);
-    logger.info("the HTTP API has a new certificate", { ...files, validTo });
+    logger.info("the HTTP API uses a new certificate", { ...files, validTo });
     return found;
   } catch (error) {
-    logger.warn("the HTTP API keeps its former certificate: the new one cannot be used", {
+    logger.warn("the new certificate of the HTTP API cannot be used; keeping the former one", {
       error: errorText(error),
       ...files,
     });
@@ -71,7 +72,7 @@ async function renewed(inUse: KeyPair, { files, use, logger }: FollowOptions): P
 const validDays = 3650;
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
-/** Loaded only when it is needed. The library wants the polyfill to be there before it. */
+/** A self-signed certificate for this host. The library is loaded on demand, after the polyfill that it requires. */
 export async function makeKeyPair(now: Temporal.Instant): Promise<KeyPair> {
   await import("reflect-metadata");
   const { SubjectAlternativeNameExtension, X509CertificateGenerator } =
@@ -84,9 +85,13 @@ export async function makeKeyPair(now: Temporal.Instant): Promise<KeyPair> {
     signingAlgorithm: algorithm,
     keys,
     extensions: [
-      new SubjectAlternativeNameExtension(
-        ["rota.rota-system.svc", "localhost", hostname()].map((value) => ({ type: "dns", value })),
-      ),
+      new SubjectAlternativeNameExtension([
+        ...["rota.rota-system.svc", "localhost", hostname()].map((value) => ({
+          type: "dns" as const,
+          value,
+        })),
+        { type: "ip", value: "127.0.0.1" },
+      ]),
     ],
   });
   const key = Buffer.from(await crypto.subtle.exportKey("pkcs8", keys.privateKey));

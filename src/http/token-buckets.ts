@@ -1,11 +1,11 @@
-/** So many requests a second for each caller, with a burst; callers that are idle are forgotten. */
+/** A token bucket for each caller; idle callers are forgotten. */
 import type { Clock } from "../runtime/clock.ts";
 
 export interface TokenBucketOptions {
   readonly clock: Clock;
   readonly perSecond: number;
   readonly burst: number;
-  /** Callers remembered at once. The longest idle are forgotten first, which gives them a full bucket again. */
+  /** Maximum number of callers. The longest idle are forgotten first and start with a full bucket again. */
   readonly capacity: number;
 }
 
@@ -26,7 +26,7 @@ export class TokenBuckets {
     return this.#buckets.size;
   }
 
-  /** Takes one token; returns 0, or the seconds until there is one. */
+  /** Takes one token. Returns 0, or the seconds until one is available. */
   take(key: string): number {
     const bucket = this.#refilled(key);
     this.#remember(key, bucket);
@@ -44,7 +44,7 @@ export class TokenBuckets {
     return bucket;
   }
 
-  /** A Map keeps insertion order: the one used last is at the end. */
+  /** A Map keeps insertion order: the most recent caller is last. */
   #remember(key: string, bucket: Bucket): void {
     this.#buckets.delete(key);
     this.#buckets.set(key, bucket);

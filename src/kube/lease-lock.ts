@@ -25,9 +25,20 @@ export class KubeLeaseLock implements LeaseLock {
   readonly #client: KubeClient;
   readonly #namespace: string;
   readonly #name: string;
+  readonly #onTimeTravel: () => void;
+  #lastVersion = 0n;
 
-  constructor(client: KubeClient, lease: { readonly namespace: string; readonly name: string }) {
+  /**
+   * @param onTimeTravel called when the Lease's version fell. The leader writes it every few seconds, so that a restore
+   * of etcd shows here although other resources' versions may have overtaken the known ones already.
+   */
+  constructor(
+    client: KubeClient,
+    lease: { readonly namespace: string; readonly name: string },
+    onTimeTravel: () => void = () => {},
+  ) {
     this.#client = client;
+    this.#onTimeTravel = onTimeTravel;
     this.#namespace = lease.namespace;
     this.#name = lease.name;
   }
@@ -35,7 +46,7 @@ export class KubeLeaseLock implements LeaseLock {
   async read(signal: AbortSignal): Promise<VersionedLease | undefined> {
     try {
       const key = `${this.#namespace}/${this.#name}`;
-      return parse(await this.#client.get(leases, key, { signal, attempts: 1 }));
+      return this.#parsed(await this.#client.get(leases, key, { signal, attempts: 1 }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -53,11 +64,19 @@ export class KubeLeaseLock implements LeaseLock {
       const written = over
         ? await this.#client.replace(leases, object, options)
         : await this.#client.create(leases, object, options);
-      return parse(written);
+      return this.#parsed(written);
     } catch (error) {
       if (isConflict(error) || isAlreadyExists(error) || isNotFound(error)) return undefined;
       throw error;
     }
+  }
+
+  #parsed(object: KubeObject): VersionedLease {
+    const lease = parse(object);
+    const fell = lease.version < this.#lastVersion;
+    this.#lastVersion = lease.version;
+    if (fell) this.#onTimeTravel();
+    return lease;
   }
 
   #format(record: LeaseRecord, over: VersionedLease | undefined): KubeObject {

@@ -10,6 +10,7 @@ export interface ReflectorMetrics {
   listed(): void;
   changed(): void;
   failed(reason: string): void;
+  skipped(): void;
 }
 
 export function createReflectorMetrics(
@@ -34,6 +35,13 @@ export function createReflectorMetrics(
     help: "Failed lists and watches, by reason",
     labelNames: ["resource", "reason"],
   });
+  const skipped = metrics.counter({
+    name: "reflector_skipped_total",
+    help: "Versions of objects that could not be understood and were left out; the log names them",
+    labelNames,
+  });
+  // From the start, so that the first one is an increase.
+  skipped.add(labels, 0);
   metrics.gaugeFunction(
     { name: "reflector_objects", help: "Objects held in the store", labelNames },
     () => [{ labels, value: view.objects() }],
@@ -41,7 +49,7 @@ export function createReflectorMetrics(
   metrics.gaugeFunction(
     {
       name: "reflector_last_event_age_seconds",
-      help: "Time since the last event of the watch, including bookmarks",
+      help: "Time since data of the server was last applied, including bookmarks",
       labelNames,
     },
     () => [{ labels, value: view.lastEventSeconds() }],
@@ -50,5 +58,6 @@ export function createReflectorMetrics(
     listed: () => lists.add(labels),
     changed: () => changes.add(labels),
     failed: (reason) => failures.add({ ...labels, reason }),
+    skipped: () => skipped.add(labels),
   };
 }

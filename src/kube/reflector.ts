@@ -1,7 +1,8 @@
 import { backoffSeconds } from "../runtime/backoff.ts";
-import { sleepUnlessAborted } from "../runtime/clock.ts";
+import { sleepUnlessAborted, startTimer } from "../runtime/clock.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Change, ChangeHandler, Informer } from "../runtime/informer.ts";
+import { limitedLogger } from "../runtime/limited-logger.ts";
 import { errorText } from "../runtime/logger.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { noMetrics } from "../runtime/metrics.ts";
@@ -38,6 +39,10 @@ export interface InformerOptions<T> {
   readonly watchList?: boolean;
   /** Objects per page; default 500. */
   readonly pageSize?: number;
+  /** A list by watch without a word for this long and without its end mark is given up for pages; default 30. */
+  readonly endMarkSeconds?: number;
+  /** Called when the server's data went back in time, as after a restore of etcd: this collection is read anew already. */
+  readonly onTimeTravel?: () => void;
 }
 
 /** For the first byte of the response: with WatchList the server may first catch up with etcd. */
@@ -46,6 +51,11 @@ const openTimeoutSeconds = 30;
 const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 10 };
 /** The end of a watch that lived this long does not count as a failure of the server. */
 const healthySeconds = 5;
+/** The version of what must be read again, whatever the server calls its version. */
+const unknownVersion = -1;
+
+/** Why a list by watch was given up: the bookmark that ends the collection did not come. */
+class EndMarkMissing extends Error {}
 
 /** A store that follows a collection of the API server across connection failures. */
 export function createInformer<T>(options: InformerOptions<T>): Informer<T> {
@@ -62,8 +72,10 @@ class Reflector<T> implements Informer<T> {
   readonly #options: InformerOptions<T>;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #limitedLogger: Logger;
   readonly #metrics: ReflectorMetrics;
   readonly #store = new MemoryStore<T>();
+  /** By key, of all that was read: also of what could not be understood, and is not in the store. */
   readonly #versions = new Map<string, number>();
   readonly #handlers: ChangeHandler<T>[] = [];
   readonly #position: Position = { resourceVersion: undefined };
@@ -74,12 +86,17 @@ class Reflector<T> implements Informer<T> {
   #servesWatchList: boolean;
   #failures = 0;
   #lastEventSeconds = Number.NEGATIVE_INFINITY;
+  /** Where the collection stood when its position was last forgotten; undefined before. */
+  #formerVersion: string | undefined;
+  /** Ends the list or watch under way. */
+  #current = new AbortController();
 
   constructor(options: InformerOptions<T>) {
     this.#options = options;
     this.#servesWatchList = options.watchList ?? true;
     this.#clock = options.clock;
     this.#logger = options.logger;
+    this.#limitedLogger = limitedLogger(options.logger, options.clock);
     this.#metrics = createReflectorMetrics(options.metrics ?? noMetrics, options.type, {
       objects: () => this.#store.size,
       lastEventSeconds: () => this.lastEventSeconds(),
@@ -110,6 +127,13 @@ class Reflector<T> implements Informer<T> {
     this.#handlers.push(handler);
   }
 
+  reread(): void {
+    for (const key of this.#versions.keys()) this.#versions.set(key, unknownVersion);
+    this.#position.resourceVersion = undefined;
+    this.#formerVersion = undefined;
+    this.#current.abort(new Error(`${this.#name} are read anew`));
+  }
+
   lastEventSeconds(): number {
     return this.#clock.monotonicSeconds() - this.#lastEventSeconds;
   }
@@ -132,8 +156,14 @@ class Reflector<T> implements Informer<T> {
   async #follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const startSeconds = this.#clock.monotonicSeconds();
-      const error = await this.#followOnce(signal);
+      this.#current = new AbortController();
+      const error = await this.#followOnce(AbortSignal.any([signal, this.#current.signal]));
       if (signal.aborted) return;
+      if (this.#current.signal.aborted) {
+        // What the stream still held when it was closed may have brought the position back.
+        this.#position.resourceVersion = undefined;
+        continue;
+      }
       const livedSeconds = this.#clock.monotonicSeconds() - startSeconds;
       const wasHealthy = error === undefined || livedSeconds >= healthySeconds;
       if (wasHealthy) this.#failures = 0;
@@ -172,6 +202,7 @@ class Reflector<T> implements Informer<T> {
   /** A 410 proves that the server is healthy again, so relist without back-off. */
   #forgetPosition(): void {
     if (this.#position.resourceVersion !== undefined) this.#failures = 0;
+    this.#formerVersion = this.#position.resourceVersion ?? this.#formerVersion;
     this.#position.resourceVersion = undefined;
   }
 
@@ -183,26 +214,47 @@ class Reflector<T> implements Informer<T> {
 
   /** WatchList: one stream with the collection and then its changes; only projections are kept in memory. */
   async #listByWatch(signal: AbortSignal): Promise<void> {
+    const { endMarkSeconds = 30 } = this.#options;
+    const patience = new AbortController();
+    const missing = new EndMarkMissing(`no end mark within ${endMarkSeconds} s of the last event`);
+    const wait = () => startTimer(this.#clock, endMarkSeconds, () => patience.abort(missing));
+    let cancelWait = wait();
     let unseen: Set<string> | undefined = this.#unseen();
     try {
-      for await (const batch of this.#open(signal, undefined)) {
-        this.#recordActivity();
+      for await (const batch of this.#open(AbortSignal.any([signal, patience.signal]), undefined)) {
+        cancelWait();
         for (const event of batch) unseen = this.#applyListed(event, unseen);
+        this.#recordActivity();
+        if (unseen) cancelWait = wait();
       }
     } catch (error) {
-      if (!unseen || !refusesWatchList(error)) throw error;
-      this.#servesWatchList = false;
-      this.#logger.info("the API server does not support WatchList; listing in pages", {
-        resource: this.#name,
-      });
+      if (!unseen || signal.aborted || !this.#givesUpWatchList(error)) throw error;
       return;
+    } finally {
+      cancelWait();
     }
     if (unseen) throw new Error("the watch ended before the collection was complete");
   }
 
+  /** True if the collection is to be listed in pages from now on. */
+  #givesUpWatchList(error: unknown): boolean {
+    if (error instanceof EndMarkMissing) {
+      this.#logger.warn("WatchList did not complete; listing in pages from now on", {
+        resource: this.#name,
+        error: error.message,
+      });
+    } else if (refusesWatchList(error)) {
+      this.#logger.info("the API server does not support WatchList; listing in pages", {
+        resource: this.#name,
+      });
+    } else return false;
+    this.#servesWatchList = false;
+    return true;
+  }
+
   /** Stored keys not yet seen in the new collection; empty for the first list, when memory matters most. */
   #unseen(): Set<string> {
-    return new Set(this.#store.keys());
+    return new Set(this.#versions.keys());
   }
 
   /** Takes the keys not yet seen, or undefined once the collection is complete; returns them for the next event. */
@@ -221,7 +273,8 @@ class Reflector<T> implements Informer<T> {
 
   /** Initial events win even if their versions are lower than ours (etcd restored from a backup). */
   #applyInitial({ type, object }: WatchEvent, unseen: Set<string>): void {
-    if (type === "BOOKMARK") return;
+    // A server sends the end mark before any other bookmark.
+    if (type === "BOOKMARK") throw new EndMarkMissing("another bookmark came before the end mark");
     const key = keyOf(object);
     unseen.delete(key);
     if (type === "DELETED") this.#delete(key);
@@ -253,27 +306,38 @@ class Reflector<T> implements Informer<T> {
       ...(continueToken === undefined ? {} : { continueToken }),
     };
     return client.streamPage(type, request, (item) => {
-      this.#recordActivity();
       const key = keyOf(item);
       unseen.delete(key);
       this.#upsertListed(key, item);
+      this.#recordActivity();
     });
   }
 
   /** The collection is complete: objects not in it are gone. */
   #replaced(unseen: ReadonlySet<string>, resourceVersion: string | undefined): void {
     for (const key of unseen) this.#delete(key);
+    const former = this.#formerVersion;
+    this.#formerVersion = undefined;
     this.#position.resourceVersion = resourceVersion;
     this.#failures = 0;
+    if (former !== undefined && Number(resourceVersion) < Number(former)) this.#travelled();
     if (this.#isSynced) return;
     this.#isSynced = true;
     this.#synced.resolve();
   }
 
+  /** The collection's version fell. What this one held is right again; the others cannot know. */
+  #travelled(): void {
+    this.#logger.warn("the API server's data went back in time: everything is read anew", {
+      resource: this.#name,
+    });
+    this.#options.onTimeTravel?.();
+  }
+
   async #watch(signal: AbortSignal, resourceVersion: string): Promise<void> {
     for await (const batch of this.#open(signal, resourceVersion)) {
-      this.#recordActivity();
       for (const event of batch) this.#apply(event);
+      this.#recordActivity();
     }
   }
 
@@ -312,10 +376,39 @@ class Reflector<T> implements Informer<T> {
   }
 
   #upsert(key: string, object: KubeObject): void {
-    const after = this.#options.type.project(object);
     this.#versions.set(key, versionOf(object));
-    const before = this.#store.set(key, after);
-    this.#notify({ key, before, after });
+    const before = this.#store.get(key);
+    const after = this.#put(key, object);
+    if (after === undefined) this.#store.delete(key);
+    if (before !== undefined || after !== undefined) this.#notify({ key, before, after });
+  }
+
+  /** One object that is not understood must not hide the others: it is named, counted and left out. */
+  #put(key: string, object: KubeObject): T | undefined {
+    const { type } = this.#options;
+    try {
+      const value = type.project(object);
+      this.#store.set(key, value);
+      return value;
+    } catch (error) {
+      this.#metrics.skipped();
+      this.#limitedLogger.warn("an object is not understood, and left out", {
+        resource: this.#name,
+        key,
+        error: errorText(error),
+      });
+      return this.#putSubstitute(key, object);
+    }
+  }
+
+  #putSubstitute(key: string, object: KubeObject): T | undefined {
+    try {
+      const value = this.#options.type.substitute?.(object);
+      if (value !== undefined) this.#store.set(key, value);
+      return value;
+    } catch {
+      return undefined;
+    }
   }
 
   #delete(key: string): void {

@@ -48,6 +48,11 @@ export interface ResourceType<T> extends ResourceName {
    * object within it keeps that object in memory.
    */
   readonly project: (raw: KubeObject) => T;
+  /**
+   * What stands in the store for an object that `project` throws on, because its absence would do harm: a pod that uses
+   * a node's capacity. Undefined, and a missing function, leave the object out.
+   */
+  readonly substitute?: (raw: KubeObject) => T | undefined;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
 }

@@ -163,6 +163,8 @@ export interface LeaderOptions {
   readonly metrics: Metrics;
   readonly events: EventRecorder;
   readonly runTerm: (signals: TermSignals) => Promise<void>;
+  /** The API server's data went back in time, as the Lease shows. */
+  readonly onTimeTravel: () => void;
   /** The process has nothing left to do. */
   readonly onEnd: (reason: string) => void;
 }
@@ -213,7 +215,11 @@ export class Leader extends Background {
   #election(): LeaderElection {
     const { settings, logger, kube, metrics } = this.#options;
     return new LeaderElection({
-      lock: new KubeLeaseLock(kube, { namespace: settings.leaseNamespace, name: leaseName }),
+      lock: new KubeLeaseLock(
+        kube,
+        { namespace: settings.leaseNamespace, name: leaseName },
+        this.#options.onTimeTravel,
+      ),
       identity: `${hostname()}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`,
       clock: systemClock,
       logger,

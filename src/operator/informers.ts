@@ -40,13 +40,25 @@ export interface RunningInformers extends Informers {
   start(): Promise<void>;
   stop(): Promise<void>;
   synced(): boolean;
+  /** Reads every collection anew: the API server's data went back in time, which `witness` showed. */
+  reread(witness: string): void;
 }
 
 export function createInformers(options: InformersOptions): RunningInformers {
   const { kube: client, clock, logger, metrics, gpuResource } = options;
   const all: Informer<unknown>[] = [];
+  const rereadAll = (): void => {
+    for (const informer of all) informer.reread();
+  };
   const follow = <T>(type: ResourceType<T>): Informer<T> => {
-    const informer = createInformer({ client, type, clock, logger, metrics });
+    const informer = createInformer({
+      client,
+      type,
+      clock,
+      logger,
+      metrics,
+      onTimeTravel: rereadAll,
+    });
     all.push(informer);
     return informer;
   };
@@ -86,6 +98,10 @@ export function createInformers(options: InformersOptions): RunningInformers {
       await Promise.all(all.map((informer) => informer.stopped()));
     },
     synced: () => all.every((informer) => informer.synced()),
+    reread: (witness) => {
+      logger.warn("the API server's data went back in time: everything is read anew", { witness });
+      rereadAll();
+    },
   };
 }
 

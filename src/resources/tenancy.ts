@@ -75,6 +75,10 @@ export const configMapManifest = (
   data: { [configFileName]: content },
 });
 
+/** Not a default of the schema: in a list, it would make every client-side apply of the same file a change. */
+export const accessModeOf = ({ accessMode }: Storage): NonNullable<Storage["accessMode"]> =>
+  accessMode ?? "ReadWriteMany";
+
 export const claimManifest = (
   namespace: string,
   project: string,
@@ -82,7 +86,7 @@ export const claimManifest = (
 ): KubeObject => ({
   metadata: { name: storage.name, namespace, labels: marks(project) },
   spec: {
-    accessModes: [storage.accessMode],
+    accessModes: [accessModeOf(storage)],
     resources: { requests: { storage: storage.size } },
     ...(storage.storageClassName === undefined
       ? {}

@@ -1,7 +1,6 @@
 /** What a project has in the cluster, as far as Rota made it: watched by label, so that drift is seen at once. */
 import { createHash } from "node:crypto";
 import { configFileName, labels, managedBy } from "../api/names.ts";
-import { parseBytes } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Owned } from "./owned-objects.ts";
@@ -19,9 +18,8 @@ export interface ProjectRoleBinding extends Owned {
 }
 
 export interface ProjectClaim extends Owned {
-  /** As the claim says it, such as 100Gi. */
+  /** As the claim says it, such as 100Gi. Any size: compare it exactly. */
   readonly size: string;
-  readonly sizeBytes: number;
   readonly storageClass: string;
   readonly accessModes: readonly string[];
 }
@@ -86,10 +84,8 @@ export const projectConfigMaps = watched<ProjectConfigMap>(configMaps, (raw) => 
 export const projectClaims = watched<ProjectClaim>(persistentVolumeClaims, (raw) => {
   const spec = fieldsOf(raw["spec"]);
   const requests = fieldsOf(fieldsOf(spec["resources"])["requests"]);
-  const size = textOf(requests["storage"]) || "0";
   return {
-    size,
-    sizeBytes: parseBytes(size),
+    size: textOf(requests["storage"]) || "0",
     storageClass: textOf(spec["storageClassName"]),
     accessModes: (spec["accessModes"] ?? []) as string[],
   };

@@ -12,10 +12,11 @@ import type {
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
-import { parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
+import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
+import { disruptionOf, failureOf, obstacleOf } from "./pod-messages.ts";
 
 export interface Project extends Meta {
   readonly finalizers: readonly string[];
@@ -46,6 +47,8 @@ export interface NodeCapacity extends PodDemand {
 }
 export interface ClusterNode extends Meta {
   readonly pool: string;
+  /** Its kubelet says that it is, and is heard. */
+  readonly ready: boolean;
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly labels: Readonly<Record<string, string>>;
@@ -126,20 +129,9 @@ export const priorityClasses: ResourceType<PriorityClass> = {
   }),
 };
 
-interface RawCondition {
-  readonly type?: string;
-  readonly status?: string;
-  readonly reason?: string;
-  readonly message?: string;
-}
-
-const trueCondition = (conditions: unknown, type: string): RawCondition | undefined =>
-  Array.isArray(conditions)
-    ? (conditions as RawCondition[]).find((entry) => entry.type === type && entry.status === "True")
-    : undefined;
-
 const isTrue = (conditions: unknown, type: string): boolean =>
-  trueCondition(conditions, type) !== undefined;
+  Array.isArray(conditions) &&
+  conditions.map(fieldsOf).some((entry) => entry["type"] === type && entry["status"] === "True");
 
 function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   const amounts = fieldsOf(allocatable);
@@ -162,10 +154,12 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
     const spec = fieldsOf(raw["spec"]);
     const status = fieldsOf(raw["status"]);
     const nodeLabels = raw.metadata.labels ?? {};
+    const ready = isTrue(status["conditions"], "Ready");
     return {
       ...metaOf(raw),
       pool: nodeLabels[labels.pool] || defaultPool,
-      schedulable: spec["unschedulable"] !== true && isTrue(status["conditions"], "Ready"),
+      ready,
+      schedulable: spec["unschedulable"] !== true && ready,
       labels: nodeLabels,
       taints: (spec["taints"] ?? []) as ClusterNode["taints"],
       allocatable: capacityOf(status["allocatable"], gpuResource),
@@ -177,46 +171,6 @@ interface RawContainerStatus {
   readonly name?: string;
   readonly allocatedResources?: Readonly<Record<string, string>>;
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
-  readonly state?: {
-    readonly terminated?: { readonly exitCode?: number; readonly reason?: string };
-    readonly waiting?: { readonly reason?: string; readonly message?: string };
-  };
-}
-
-/** Longer words are cut: they go into statuses. */
-const maxObstacle = 200;
-
-/** Of a pod that has no node, or whose containers are not up. */
-function obstacleOf(status: Readonly<Record<string, unknown>>): string {
-  if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";
-  const told = (...words: readonly (string | undefined)[]): string =>
-    words
-      .filter((word) => word !== undefined && word !== "")
-      .join(": ")
-      .slice(0, maxObstacle);
-  const conditions = (status["conditions"] ?? []) as RawCondition[];
-  const unscheduled = conditions.find(
-    (entry) => entry.type === "PodScheduled" && entry.status === "False",
-  );
-  if (unscheduled) return told(unscheduled.reason, unscheduled.message);
-  const containers = ["initContainerStatuses", "containerStatuses"].flatMap(
-    (field) => (status[field] ?? []) as RawContainerStatus[],
-  );
-  const waiting = containers.find(({ state }) => state?.waiting !== undefined);
-  if (!waiting) return "";
-  const { reason, message } = waiting.state?.waiting ?? {};
-  return told(`container ${waiting.name ?? "?"}`, reason, message);
-}
-
-function failureOf(status: Readonly<Record<string, unknown>>): string {
-  if (status["phase"] !== "Failed") return "";
-  const all = (status["containerStatuses"] ?? []) as RawContainerStatus[];
-  const ended = all.find((entry) => (entry.state?.terminated?.exitCode ?? 0) !== 0);
-  const terminated = ended?.state?.terminated;
-  if (ended && terminated) {
-    return `container ${ended.name ?? "?"} exited with code ${terminated.exitCode ?? "?"}`;
-  }
-  return textOf(status["message"]) || textOf(status["reason"]) || "the pod failed";
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -244,24 +198,31 @@ const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): Pod
     gpuResource,
   );
 
+type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index">;
+
+const noMembership: Membership = { jobKey: "", jobUid: "", attempt: 0, index: 0 };
+
+/** A label's number, as Rota writes it; undefined for one that an integer column would not take. */
+const ordinalOf = (label: string | undefined): number | undefined =>
+  label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : undefined;
+
 /**
- * The key of the job that a pod belongs to: its labels, its controller and its name must say the same, so that a label
- * alone hides no pod from its node's free room.
+ * The job that a pod belongs to: its labels, its controller and its name must agree, so that a label alone hides no
+ * pod from its node's free capacity.
  */
-function jobKeyOf(raw: KubeObject): string {
+function membershipOf(raw: KubeObject): Membership {
   const { name, namespace = "", labels: marks = {} } = raw.metadata;
   const job = marks[labels.job];
   const controller = controllerOf(raw);
-  if (job === undefined || controller?.kind !== "Job") return "";
-  if (controller.apiVersion !== apiVersion || controller.uid !== marks[labels.jobUid]) return "";
-  const expected = podName(job, Number(marks[labels.attempt]), Number(marks[labels.index]));
-  return name === expected ? `${namespace}/${job}` : "";
-}
-
-/** Set by whoever ends a pod for the cluster's sake: taints, drains, the kubelet under pressure, the pod collector. */
-function disruptionOf(status: Readonly<Record<string, unknown>>): string {
-  const found = trueCondition(status["conditions"], "DisruptionTarget");
-  return found === undefined ? "" : (found.message ?? found.reason ?? "disrupted");
+  if (job === undefined || controller?.kind !== "Job") return noMembership;
+  if (controller.apiVersion !== apiVersion || controller.uid !== marks[labels.jobUid]) {
+    return noMembership;
+  }
+  const attempt = ordinalOf(marks[labels.attempt]);
+  const index = ordinalOf(marks[labels.index]);
+  if (attempt === undefined || index === undefined) return noMembership;
+  if (name !== podName(job, attempt, index)) return noMembership;
+  return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
 }
 
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
@@ -274,26 +235,48 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
     const meta = metaOf(raw);
     const spec = fieldsOf(raw["spec"]);
     const status = fieldsOf(raw["status"]);
-    const podLabels = raw.metadata.labels ?? {};
     return {
       ...meta,
-      jobKey: jobKeyOf(raw),
-      jobUid: podLabels[labels.jobUid] ?? "",
-      attempt: Number(podLabels[labels.attempt] ?? 0),
-      index: Number(podLabels[labels.index] ?? 0),
+      ...membershipOf(raw),
       leavesAt: raw.metadata.deletionTimestamp ?? "",
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
-      obstacle: obstacleOf(status),
+      obstacle: obstacleOf(status, spec),
       failure: failureOf(status),
       disruption: disruptionOf(status),
       demand: effectiveDemand(spec, status, gpuResource),
     };
   },
+  substitute: substitutePod,
 });
 
+/** A pod that is not understood may use its node whole. Without a node it uses nothing yet. */
+function substitutePod(raw: KubeObject): Pod | undefined {
+  const nodeName = textOf(fieldsOf(raw["spec"])["nodeName"]);
+  if (nodeName === "") return undefined;
+  return {
+    ...metaOf(raw),
+    ...membershipOf(raw),
+    leavesAt: raw.metadata.deletionTimestamp ?? "",
+    nodeName,
+    phase: textOf(fieldsOf(raw["status"])["phase"]) || "Pending",
+    ready: false,
+    obstacle: "",
+    failure: "",
+    disruption: "",
+    demand: { gpus: maxAmount, cpuMillis: maxAmount, memoryBytes: maxAmount },
+  };
+}
+
+/** No container of it runs any more. */
 export const hasEnded = (pod: Pod): boolean => pod.phase === "Succeeded" || pod.phase === "Failed";
+
+/**
+ * Whether the pod has finished its work. One that ends after it was asked to leave has not, whatever its exit code: a job
+ * that saves on SIGTERM exits with 0. In doubt it runs again; no timestamps are compared, which are of two clocks.
+ */
+export const hasFinished = (pod: Pod): boolean => pod.phase === "Succeeded" && !pod.deleting;
 
 const core = (plural: string, kind: string, namespaced: boolean): ResourceName => ({
   group: "",

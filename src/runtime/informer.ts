@@ -20,7 +20,9 @@ export interface Informer<T> {
   whenSynced(): Promise<void>;
   /** Handlers run synchronously and in order. An exception in one is logged and does not affect the others. */
   onChange(handler: ChangeHandler<T>): void;
-  /** Seconds since the last event of the server; Infinity before the first. */
+  /** Relists the collection immediately, regardless of known versions: the server's data went back in time. */
+  reread(): void;
+  /** Seconds since data of the server was last applied; Infinity before the first time. */
   lastEventSeconds(): number;
   /** Resolves once the informer has stopped and closed its connection. */
   stopped(): Promise<void>;

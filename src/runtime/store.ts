@@ -22,8 +22,12 @@ class Index<T> {
     return this.#members.get(indexValue) ?? [];
   }
 
-  add(key: string, value: T): void {
-    for (const indexValue of this.#indexValues(value)) {
+  valuesOf(value: T): readonly string[] {
+    return this.#indexValues(value);
+  }
+
+  add(key: string, indexValues: readonly string[]): void {
+    for (const indexValue of indexValues) {
       const members = this.#members.get(indexValue);
       if (members) members.add(key);
       else this.#members.set(indexValue, new Set([key]));
@@ -62,7 +66,7 @@ export class MemoryStore<T> implements Store<T> {
   addIndex(name: string, indexValues: (value: T) => readonly string[]): void {
     if (this.#indices.has(name)) throw new Error(`the store already has an index "${name}"`);
     const index = new Index(indexValues);
-    for (const [key, value] of this.#values) index.add(key, value);
+    for (const [key, value] of this.#values) index.add(key, index.valuesOf(value));
     this.#indices.set(name, index);
   }
 
@@ -77,12 +81,15 @@ export class MemoryStore<T> implements Store<T> {
     return found;
   }
 
-  /** Returns the previous object. */
+  /** Returns the previous object. Changes nothing if an index function throws. */
   set(key: string, value: T): T | undefined {
     const before = this.#values.get(key);
-    for (const index of this.#indices.values()) {
+    const entries = [...this.#indices.values()].map(
+      (index) => [index, index.valuesOf(value)] as const,
+    );
+    for (const [index, indexValues] of entries) {
       if (before !== undefined) index.remove(key, before);
-      index.add(key, value);
+      index.add(key, indexValues);
     }
     this.#values.set(key, value);
     return before;

@@ -77,6 +77,18 @@ describe("admission policies", function () {
     expect(rows).to.deep.equal([{ name: "eve" }, { name: "eve" }]);
   });
 
+  it("a type error reads as the schema's", async () => {
+    const badJob = submitted("bad");
+    const spec = { ...(badJob["spec"] as object), parallelism: "2" };
+    const ofJob = await eve.rejection("POST", jobsPath, { ...badJob, spec });
+    expect(ofJob.explanation).to.match(/spec\.parallelism in body must be of type integer/);
+    const ofCommit = await eve.rejection("POST", commits, commit("bad", { message: 5 }));
+    expect(ofCommit.explanation).to.match(/spec\.message in body must be of type string/);
+    for (const { explanation } of [ofJob, ofCommit]) {
+      expect(explanation).to.not.contain("policy");
+    }
+  });
+
   it("stamp a job with its real submitter, for good", async () => {
     const annotationOf = async (name: string) =>
       (await eve.client.get(jobs, `team/${name}`)).metadata.annotations?.["rota.dev/submitter"];

@@ -100,7 +100,7 @@ describe("bad input", function () {
       "an unknown priority class",
       job("team", "class", { pool: "default", gpus: 1, priorityClassName: "urgent" }),
       "PriorityClassNotFound",
-      /spec\.priorityClassName "urgent" does not exist; known: .*low/,
+      /spec\.priorityClassName "urgent" does not exist; allowed: [^-]*low[^-]*$/,
     ],
     [
       "a priority class the project does not allow",

@@ -120,7 +120,7 @@ describe("kubectl rota", function () {
     const { status, stdout, stderr } = await as("stranger", "queue", "-n", "team");
     expect([status, stdout]).to.deep.equal([4, ""]);
     expect(stderr).to.contain('cannot list resource "jobs"');
-    expect(stderr).to.contain("ask an admin of the project");
+    expect(stderr).to.contain("ask an admin of the cluster");
   });
 
   it("why: shows plans, nodes and candidates to permitted readers", async () => {
@@ -136,7 +136,7 @@ describe("kubectl rota", function () {
     expect(rejected.status).to.equal(4);
     const unknown = await as("val", "why", "team/nobody");
     expect(unknown.status).to.equal(5);
-    expect(unknown.stderr).to.contain("there is no job team/nobody");
+    expect(unknown.stderr).to.contain("no job team/nobody");
   });
 
   it("tree: draws the projects that the reader may see", async () => {
@@ -167,7 +167,7 @@ describe("kubectl rota", function () {
     expect(await ok("admin", "top", "nodes", "--pool", "blue")).to.match(/^blue-\d +blue +8 +6 /m);
     const { status, stderr } = await as("val", "top", "nodes");
     expect(status).to.equal(4);
-    expect(stderr).to.contain("You may not see this");
+    expect(stderr).to.contain("Forbidden");
   });
 
   it("config: lists, shows and compares commits by name or tag", async () => {
@@ -197,6 +197,14 @@ describe("kubectl rota", function () {
     const elsewhere = await as("val", "can", "me", "view", "other");
     expect([elsewhere.status, elsewhere.stdout.slice(0, 3)]).to.deep.equal([1, "no:"]);
     expect((await as("val", "can", "me", "fly", "team")).status).to.equal(2);
+    expect(await ok("admin", "can", "me", "administer", "team")).to.match(
+      /^yes: admin has no role in project team or above it .*; the cluster's RBAC allows it$/m,
+    );
+    const pat = await as("admin", "can", "pat", "submit", "team");
+    expect(pat.status).to.equal(1);
+    expect(pat.stdout).to.match(
+      /^no: pat has no role .*; as the owner it is granted the project's plans/,
+    );
   });
 
   it("preemptions and usage: show evictions and consumption", async () => {
@@ -209,7 +217,7 @@ describe("kubectl rota", function () {
     });
     expect(text).to.match(/blue +team\/urgent +\w+ +team\/[ab] +1 +6 +Started/);
     expect(text).to.contain("team/urgent (priority 1000");
-    expect(await ok("robot", "preemptions")).to.contain("No job of yours");
+    expect(await ok("robot", "preemptions")).to.contain("No evictions");
     const usage = await ok("admin", "usage", "--since", "1h", "--by", "project");
     expect(usage).to.match(/^PROJECT +GPU-HOURS +BORROWED +CPU-HOURS +ATTEMPTS$/m);
     expect(usage).to.match(/^team +\d+\.\d\d /m);
@@ -227,20 +235,33 @@ describe("kubectl rota", function () {
       "--insecure-skip-tls-verify",
     ]);
     expect(away.status).to.equal(3);
+    expect(away.stderr).to.match(/^error: no operator answers at https:\/\/127\.0\.0\.1:1: /);
+    const untrusted = await plugin.run(kubeconfigs.get("val") ?? "", ["top"], {
+      ROTA_SERVER: operator.apiUrl,
+    });
+    expect(untrusted.status).to.equal(3);
+    expect(untrusted.stderr).to.contain(`the certificate of ${operator.apiUrl} is not trusted`);
+    expect(untrusted.stderr).to.contain("--certificate-authority");
     const context = await as("val", "queue", "--context", "elsewhere");
     expect([context.status, context.stderr]).to.deep.equal([
       2,
-      "error: the kubeconfig has no context elsewhere: it has local\n",
+      "error: the kubeconfig has no context elsewhere; contexts: local\n",
     ]);
     const missing = await plugin.run("/nowhere", ["queue", "--kubeconfig", "/nowhere"]);
     expect(missing.status).to.equal(2);
     // The way through the API server, to an installation without an operator in it.
     const absent = await plugin.run(kubeconfigs.get("val") ?? "", ["top"]);
     expect(absent.status).to.be.oneOf([3, 4]);
+    const queue = await plugin.run(kubeconfigs.get("admin") ?? "", ["queue", "-n", "team"]);
+    expect(queue.stdout).to.match(/^blue +\d+ +c /m);
+    expect(queue.stderr).to.match(/^warning: positions .*--server/);
+    const tree = await plugin.run(kubeconfigs.get("admin") ?? "", ["tree"]);
+    expect(tree.stdout).to.match(/└─ team +User pat +\d+ +12 +- /);
+    expect(tree.stderr).to.match(/^warning: the figures are /);
     const known = await plugin.run(kubeconfigs.get("val") ?? "", ["why", "c", "-n", "team"]);
     expect(known.status).to.equal(0);
     expect(known.stdout).to.contain("team/c  Pending");
-    expect(known.stdout).to.contain("more is not known");
+    expect(known.stderr).to.match(/^warning: only the job's status is known/);
   });
 
   it("colours terminals, and other output on request", async () => {

@@ -34,7 +34,7 @@ describe("a job", function () {
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);
     const waiting = await until("slow", "avoid both nodes", ({ status }) =>
-      /2 avoided after a failed start/.test(status.message ?? ""),
+      /recently failed to start the job.s pods and are avoided/.test(status.message ?? ""),
     );
     expect(waiting.status).to.include({ state: "Pending", reason: "NoMatchingNode", attempt: 2 });
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });

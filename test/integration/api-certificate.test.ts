@@ -116,7 +116,7 @@ describe("the certificate of the HTTP API", () => {
 
     // One file at a time, as it may be met half way.
     write({ cert: renewed.cert });
-    await later("a warning", () => said("keeps its former certificate").length > 0);
+    await later("a warning", () => said("keeping the former one").length > 0);
     expect(String(said("keeps its former")[0]?.fields["error"])).to.contain("is not the key of");
     expect((await ask(client())).fingerprint).to.equal(fingerprintOf(former));
 
@@ -137,7 +137,7 @@ describe("the certificate of the HTTP API", () => {
     expect((await ask(client())).fingerprint).to.equal(fingerprintOf(renewed));
     write(renewed);
     await clock.advance(95);
-    expect(said("has a new certificate")).to.have.lengthOf(1);
+    expect(said("uses a new certificate")).to.have.lengthOf(1);
   });
 
   it("is refused when it does not fit its key", async () => {

@@ -104,11 +104,11 @@ describe("the mirrors", () => {
         storages: [
           {
             name: "data",
-            sizeBytes: 1,
+            sizeBytes: 1n,
             accessMode: "ReadWriteMany",
             affinity: { nodeSelectorTerms: terms(zone) },
           },
-          { name: "home", sizeBytes: 1, accessMode: "ReadWriteMany", affinity: {} },
+          { name: "home", sizeBytes: 1n, accessMode: "ReadWriteMany", affinity: {} },
         ],
       });
     await keep("a");

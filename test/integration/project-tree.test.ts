@@ -336,7 +336,7 @@ describe("the project tree", () => {
   it("stores storages with one owner, and finds projects by namespace", async () => {
     const storage = {
       name: "data",
-      sizeBytes: 2 ** 41,
+      sizeBytes: 2n ** 41n,
       accessMode: "ReadWriteMany",
       affinity: { zone: "a" },
     };
@@ -353,7 +353,7 @@ describe("the project tree", () => {
       owner,
       podSecurity: "baseline",
       members: [],
-      storages: [{ ...storage, sizeBytes: 7 }],
+      storages: [{ ...storage, sizeBytes: 7n }],
     });
     const { rows } = await pool().query(
       "SELECT size_bytes, affinity_config, resource_owner_id FROM storages WHERE project_id = $1",

@@ -1,9 +1,25 @@
 /** What a job's containers do on a real node, and what the job says of it. */
 import { expect } from "chai";
+import { workImage } from "../../dev/local/real-nodes/programs.ts";
 import { teamJobIs } from "../support/installation.ts";
 import { type RealInstallation, startRealInstallation } from "./support/real-installation.ts";
 import { describeOnRealNodes } from "./support/required.ts";
-import { execIn, logsOf, podOf, runWork, stateOf } from "./support/work.ts";
+import {
+  execIn,
+  logsOf,
+  podOf,
+  runWork,
+  stateOf,
+  workJob,
+  type WorkOptions,
+} from "./support/work.ts";
+
+const initContainer = (...args: string[]) => ({
+  name: "first",
+  image: workImage,
+  args,
+  resources: { limits: { cpu: "50m", memory: "32Mi" } },
+});
 
 describeOnRealNodes("a job's containers on real nodes", () => {
   let installation: RealInstallation;
@@ -15,6 +31,11 @@ describeOnRealNodes("a job's containers on real nodes", () => {
   after(async () => {
     await installation?.stop();
   });
+
+  const said = (name: string, what: RegExp): Promise<unknown> =>
+    installation.view.until(`${name} to say ${what}`, async () =>
+      what.test((await installation.view.job(`team/${name}`)).status.message ?? ""),
+    );
 
   it("run to completion", async () => {
     const done = await runWork(installation, "completes", { WORK_STEPS: 3 }, "Succeeded", "Failed");
@@ -37,13 +58,6 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     expect(failed.status.attempt).to.equal(2);
   });
 
-  it("are killed at their memory limit", async () => {
-    const options = { memory: "32Mi", WORK_ALLOCATE_MIB: 200, gpus: 0 };
-    await runWork(installation, "hungry", options, "Failed");
-    const { terminated } = stateOf(await podOf(installation, "hungry")) ?? {};
-    expect(terminated).to.include({ exitCode: 137, reason: "OOMKilled" });
-  });
-
   it("have logs, devices and variables, and can be entered", async () => {
     await runWork(installation, "open", { gpus: 2 }, "Running");
     const pod = (await podOf(installation, "open")).metadata.name;
@@ -54,5 +68,49 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     await execIn(installation, pod, "write", "/tmp/mark", "was here");
     expect((await execIn(installation, pod, "cat", "/tmp/mark")).stdout).to.equal("was here");
     expect((await teamJobIs(installation, "open", "Running")).status.attempt).to.equal(1);
+  });
+
+  const silent = { gpus: 0, WORK_STEPS: 1 };
+  const failures: readonly (readonly [string, WorkOptions, RegExp])[] = [
+    [
+      "oom",
+      { memory: "32Mi", WORK_ALLOCATE_MIB: 200, gpus: 0 },
+      /container main exited with code 137: OOMKilled$/,
+    ],
+    [
+      "deadline",
+      { gpus: 0, pod: { activeDeadlineSeconds: 2 } },
+      /DeadlineExceeded: Pod was active on the node longer than the specified deadline/,
+    ],
+    [
+      "absent",
+      { ...silent, container: { command: ["/bin/absent"] } },
+      /exited with code 128: StartError: .*\/bin\/absent: no such file or directory/,
+    ],
+    [
+      "init",
+      { ...silent, pod: { initContainers: [initContainer("exit", "7")] } },
+      /init container first exited with code 7$/,
+    ],
+  ];
+  for (const [name, options, message] of failures) {
+    it(`fail in the cluster's words: ${name}`, async () => {
+      const { status } = await runWork(installation, name, options, "Failed");
+      expect(status.message).to.match(message);
+    });
+  }
+
+  it("are waited for: an image that cannot be pulled is told with its cause", async () => {
+    const container = { image: "127.0.0.1:1/typo:1" };
+    await installation.view.apply(workJob("typo", { gpus: 0, container }));
+    await said("typo", /container main: (ErrImagePull|ImagePullBackOff).*connection refused/);
+    await installation.view.remove(workJob("typo"));
+  });
+
+  it("are waited for: a slow init container is named", async () => {
+    const pod = { initContainers: [initContainer("sleep", "15")] };
+    await installation.view.apply(workJob("slow", { ...silent, pod }));
+    await said("slow", /init container first is running/);
+    await teamJobIs(installation, "slow", "Succeeded");
   });
 });

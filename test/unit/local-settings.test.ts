@@ -17,7 +17,7 @@ describe("local:up and local:down arguments", () => {
     it(`refuse the option --nodes=${value}`, () => {
       expect(() => parseUpArguments([`--nodes=${value}`])).to.throw(
         UsageError,
-        "--nodes must be a whole number from 0 to 5000",
+        "--nodes must be an integer from 0 to 5000",
       );
     });
   }
@@ -25,7 +25,7 @@ describe("local:up and local:down arguments", () => {
   it("refuse unknown options and list the known ones", () => {
     expect(() => parseUpArguments(["--node", "3"])).to.throw(
       UsageError,
-      /^Unknown option '--node'; known arguments: --nodes, --gpus-per-node, --real-nodes$/,
+      /^Unknown option '--node'; allowed arguments: --nodes, --gpus-per-node, --real-nodes$/,
     );
     expect(() => parseDownArguments(["now"])).to.throw(UsageError, "Unexpected argument 'now'");
   });

@@ -1,4 +1,4 @@
-/** The operations of the HTTP API: what is asked and what is answered. Handlers are in src/http. */
+/** The operations of the HTTP API: parameters and answers. Handlers are in src/http. */
 import { z } from "zod";
 import {
   commitContent,
@@ -32,7 +32,7 @@ export interface Route {
 
 const none = z.object({});
 const ofProject = z.object({ project: dnsLabel.describe("Name of the project") });
-/** Repeated parameters arrive as a list, a single one as it is. */
+/** Repeated parameters arrive as a list, a single one as a string. */
 const listOf = <Item extends z.ZodType>(item: Item, most: number) =>
   z.preprocess(
     (value) => (value === undefined || Array.isArray(value) ? value : [value]),
@@ -42,7 +42,7 @@ const time = z.iso.datetime({ offset: true });
 const usageKeys = z.enum(["subtree", "project", "owner", "pool", "day"]);
 const commitRef = z
   .string()
-  .regex(/^(commit|tag):.{1,253}$/, "commit:NAME or tag:NAME is wanted")
+  .regex(/^(commit|tag):.{1,253}$/, "must be commit:NAME or tag:NAME")
   .describe("commit:NAME or tag:NAME");
 
 const define = <const Routes extends Readonly<Record<string, Route>>>(routes: Routes): Routes =>
@@ -51,14 +51,14 @@ const define = <const Routes extends Readonly<Record<string, Route>>>(routes: Ro
 export const routes = define({
   whoAmI: {
     path: "/api/v1/whoami",
-    summary: "The caller, as the cluster knows it",
+    summary: "The caller's identity in the cluster",
     parameters: none,
     query: none,
     answer: whoAmI,
   },
   queue: {
     path: "/api/v1/queue",
-    summary: "The jobs that wait, in the order of the queue, as far as the caller may see them",
+    summary: "Waiting jobs in queue order, as far as the caller may see them",
     parameters: none,
     query: page.extend({
       pool: poolName.optional().describe("Only this pool"),
@@ -68,16 +68,18 @@ export const routes = define({
   },
   why: {
     path: "/api/v1/namespaces/{namespace}/jobs/{name}/why",
-    summary: "Why a job is where it is, and what the next decision would do with it",
+    summary: "Why a job waits, and the next scheduling decision for it",
     parameters: z.object({ namespace: dnsLabel, name: objectName }),
     query: none,
     answer: whyAnswer,
   },
   tree: {
     path: "/api/v1/projects",
-    summary: "The projects, parents before their children, with what their subtrees use",
+    summary: "The projects, parents before children, with the usage of their subtrees",
     parameters: none,
-    query: page.extend({ root: dnsLabel.optional().describe("Only this project and those below") }),
+    query: page.extend({
+      root: dnsLabel.optional().describe("Only this project and its descendants"),
+    }),
     answer: treePage,
   },
   project: {
@@ -89,7 +91,7 @@ export const routes = define({
   },
   plans: {
     path: "/api/v1/plans",
-    summary: "The windows of plans: of one owner, or of the caller and its groups",
+    summary: "The windows of plans of one owner, or of the caller and its groups",
     parameters: none,
     query: page.extend({
       ownerKind: z.enum(["User", "Group"]).optional(),
@@ -99,71 +101,71 @@ export const routes = define({
   },
   pools: {
     path: "/api/v1/pools",
-    summary: "What each pool has and how much of it is used",
+    summary: "Capacity and usage of each pool",
     parameters: none,
     query: page,
     answer: poolPage,
   },
   nodes: {
     path: "/api/v1/nodes",
-    summary: "What each node has and how much of it is used; for those who may list nodes",
+    summary: "Capacity and usage of each node; requires permission to list nodes",
     parameters: none,
     query: page.extend({ pool: poolName.optional() }),
     answer: nodePage,
   },
   preemptions: {
     path: "/api/v1/preemptions",
-    summary:
-      "Decisions to evict, the newest first, in which a job of the caller's namespaces has a part",
+    summary: "Preemptions that involve jobs the caller may see, newest first",
     parameters: none,
     query: page.extend({
       namespace: dnsLabel.optional(),
-      since: time.optional().describe("Only decisions from then on"),
+      since: time.optional().describe("Only decisions at or after this time"),
     }),
     answer: preemptionPage,
   },
   usage: {
     path: "/api/v1/usage",
     summary:
-      "GPU- and CPU-seconds that jobs used; of one project and those below, or, for who may list all jobs, of all",
+      "GPU- and CPU-seconds of a project and its descendants; of all projects for callers who may list all jobs",
     parameters: none,
     query: page.extend({
-      since: time.describe("In it"),
-      until: time.optional().describe("Not in it; absent: now, on the first page"),
-      by: listOf(usageKeys, 3).describe("What sums are made by; may be repeated; absent: subtree"),
-      within: dnsLabel.optional().describe("Only what stood at or below the project of this name"),
+      since: time.describe("Inclusive"),
+      until: time.optional().describe("Exclusive; absent: the time of the first page"),
+      by: listOf(usageKeys, 3).describe("Grouping keys; repeatable; absent: subtree"),
+      within: dnsLabel.optional().describe("Only this project and its descendants"),
       pool: poolName.optional(),
     }),
     answer: usageReport,
   },
   configLog: {
     path: "/api/v1/projects/{project}/configs",
-    summary: "The commits of a project's configuration, the newest first",
+    summary: "The commits of a project's configuration, newest first",
     parameters: ofProject,
     query: page,
     answer: commitLog,
   },
   configShow: {
     path: "/api/v1/projects/{project}/config",
-    summary: "One commit with its content",
+    summary: "A commit with its content",
     parameters: ofProject,
     query: z.object({ ref: commitRef }),
     answer: commitContent,
   },
   configDiff: {
     path: "/api/v1/projects/{project}/config/diff",
-    summary: "What changed between two commits",
+    summary: "The changes between two commits",
     parameters: ofProject,
     query: z.object({ from: commitRef, to: commitRef }),
     answer: commitDiff,
   },
   role: {
     path: "/api/v1/projects/{project}/role",
-    summary: "A subject's role in a project: the caller's own, or, for admins, anybody's",
+    summary:
+      "A subject's role and rights in a project: the caller's own, or, for admins, any subject's",
     parameters: ofProject,
     query: z.object({
       user: subjectName.optional().describe("Absent: the caller"),
-      group: listOf(subjectName, 200).describe("A group of that user; may be repeated"),
+      group: listOf(subjectName, 200).describe("A group of that user; repeatable"),
     }),
     answer: roleAnswer,
   },

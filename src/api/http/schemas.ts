@@ -1,6 +1,6 @@
 /**
- * The JSON of the HTTP API: one schema each, which validates what is asked, strips what is answered, and is printed
- * in the OpenAPI document. Clients import the types alone.
+ * The JSON of the HTTP API. Each schema validates requests, strips unknown fields from answers, and is part of the
+ * OpenAPI document. Clients import the types only.
  */
 import { z } from "zod";
 
@@ -12,7 +12,7 @@ function named<Schema extends z.ZodType>(id: string, schema: Schema): Schema {
   return schema;
 }
 
-/** The longest page, and what a page has when nobody says. */
+/** Maximum and default page size. */
 export const maxPerPage = 500;
 export const usualPerPage = 100;
 
@@ -21,12 +21,12 @@ const count = z.int().min(0);
 
 export const dnsLabel = z
   .string()
-  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "a DNS label is wanted");
+  .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "must be a DNS label");
 /** Names of custom resources are DNS subdomains. */
 export const objectName = z
   .string()
   .max(253)
-  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "the name of an object is wanted");
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, "must be an object name");
 export const poolName = z.string().min(1).max(63);
 export const subjectName = z.string().min(1).max(253);
 
@@ -37,15 +37,15 @@ export const page = z.object({
     .min(1)
     .max(maxPerPage)
     .default(usualPerPage)
-    .describe("Most items on a page"),
+    .describe("Maximum number of items on a page"),
   cursor: z
     .string()
     .max(2000)
     .optional()
-    .describe("The former page's `next`; absent for the first page"),
+    .describe("`next` of the previous page; absent for the first page"),
 });
 
-const next = z.string().nullable().describe("Cursor of the next page; null on the last one");
+const next = z.string().nullable().describe("Cursor of the next page; null on the last page");
 
 const owner = named(
   "Owner",
@@ -87,9 +87,9 @@ export const whoAmI = named(
     .object({
       user: z.string(),
       groups: z.array(z.string()),
-      by: z.enum(["token", "certificate"]).describe("How the caller proved who it is"),
+      by: z.enum(["token", "certificate"]).describe("The kind of credential"),
     })
-    .describe("The caller, as the cluster knows it"),
+    .describe("The caller's identity in the cluster"),
 );
 
 export const queuedJob = named(
@@ -97,7 +97,7 @@ export const queuedJob = named(
   z
     .object({
       pool: z.string(),
-      position: count.describe("Place in the pool's queue, from 1"),
+      position: count.describe("Position in the pool's queue, from 1"),
       namespace: z.string(),
       name: z.string(),
       priority: z.int(),
@@ -108,10 +108,10 @@ export const queuedJob = named(
       gpus: count,
       pods: count,
       attempt: count,
-      queuedAt: instant.describe("Kept through evictions and retries"),
-      notBefore: instant.nullable().describe("Back-off after a failure: not looked at before"),
+      queuedAt: instant.describe("Unchanged by evictions and retries"),
+      notBefore: instant.nullable().describe("End of the back-off after a failure"),
     })
-    .describe("A job that waits"),
+    .describe("A waiting job"),
 );
 export const queuePage = named("QueuePage", z.object({ items: z.array(queuedJob), next }));
 
@@ -122,15 +122,18 @@ const quota = named(
       owner,
       resourceType: z.enum(["GPU", "CPU"]),
       quantity: z.number().describe("GPUs or cores that the plans grant now"),
-      usage: z.number().describe("GPUs or cores of live jobs under it that are inside their plans"),
-      borrowed: z.number().describe("GPUs or cores of live jobs under it that borrow"),
-      demand: z.number().describe("GPUs or cores that this job asks for"),
-      exceeded: z.boolean().describe("Whether the job would go past it"),
+      usage: z.number().describe("GPUs or cores of running jobs within quota"),
+      borrowed: z.number().describe("GPUs or cores of borrowing jobs"),
+      demand: z.number().describe("GPUs or cores that this job requests"),
+      exceeded: z.boolean().describe("Whether the job would exceed it"),
       plans: z.array(z.string()),
-      opens: z.string().nullable().describe("When a closed window opens, in words"),
-      evictsInSeconds: z.number().nullable().describe("Until an open window closes and evicts"),
+      opens: z.string().nullable().describe("When a closed window opens, as text"),
+      evictsInSeconds: z
+        .number()
+        .nullable()
+        .describe("Seconds until an open window closes and evicts"),
     })
-    .describe("What an owner's plans grant, and what is used of it"),
+    .describe("The quota of an owner's plans and its usage"),
 );
 
 const nodeAnswer = named(
@@ -138,22 +141,22 @@ const nodeAnswer = named(
   z
     .object({
       node: z.string(),
-      fits: count.describe("Pods of the job that fit now"),
-      free: amounts.describe("Free for a job that starts now"),
+      fits: count.describe("Number of the job's pods that fit now"),
+      free: amounts.describe("Free capacity for a job that starts now"),
       rejection: z
         .enum(["Unschedulable", "Avoided", "NodeSelector", "Taint", "Affinity", "Storage", "Full"])
         .nullable()
-        .describe("Why no pod of the job can start there; null when one can"),
+        .describe("Why no pod of the job can start there; null if one can"),
       message: z.string().nullable(),
     })
-    .describe("What a node has for the job"),
+    .describe("A node's capacity for the job"),
 );
 
 const candidate = named(
   "Candidate",
   z
     .object({
-      job: z.string().nullable().describe("namespace/name; null when the caller may not see it"),
+      job: z.string().nullable().describe("namespace/name; null if the caller may not see it"),
       priority: z.int(),
       borrowing: z.boolean(),
       gpus: count,
@@ -161,10 +164,10 @@ const candidate = named(
       nodes: z.array(z.string()),
       rule: z
         .enum(["BorrowerReclaimed", "LowerPriority", "OwnQuota"])
-        .describe("Why it may be evicted for this job"),
-      chosen: z.boolean().describe("Whether the decision would evict it"),
+        .describe("The rule that allows its eviction for this job"),
+      chosen: z.boolean().describe("Whether the next decision evicts it"),
     })
-    .describe("A job that could be evicted"),
+    .describe("A job that may be evicted"),
 );
 
 const verdict = named(
@@ -175,9 +178,9 @@ const verdict = named(
       reason: z.string().nullable(),
       message: z.string().nullable(),
       borrowing: z.boolean().nullable(),
-      placements: z.array(placement).describe("Where its pods would go"),
+      placements: z.array(placement).describe("Nodes chosen for its pods"),
     })
-    .describe("What the next decision would do with the job, were nothing to change"),
+    .describe("The next decision for the job, if nothing changes"),
 );
 
 export const whyAnswer = named(
@@ -199,25 +202,27 @@ export const whyAnswer = named(
       perPod: amounts,
       queuedAt: instant,
       startedAt: instant.nullable(),
-      placements: z.array(placement).describe("Where its pods are, or will be while it is held"),
-      position: count.nullable().describe("Place in the pool's queue; null when it does not wait"),
+      placements: z.array(placement).describe("Nodes of its pods, or of its reservation"),
+      position: count.nullable().describe("Position in the pool's queue; null if it does not wait"),
       isBeyondClaim: z
         .boolean()
-        .describe("So many jobs are ahead of it that the cycle does not look at it yet"),
-      verdict: verdict.nullable().describe("Null when the job does not wait"),
+        .describe("Whether too many jobs are ahead of it for a cycle to consider it"),
+      verdict: verdict.nullable().describe("Null if the job does not wait"),
       quotas: z.array(quota),
       nodes: z.object({
         total: count,
-        accepting: count.describe("Nodes whose labels and taints accept the job's pods"),
-        items: z.array(nodeAnswer).describe("The nodes nearest to having room first; bounded"),
+        accepting: count.describe(
+          "Nodes that match the job's node selector, affinity and tolerations",
+        ),
+        items: z.array(nodeAnswer).describe("Closest to a fit first; bounded"),
       }),
       candidates: z.object({
         total: count,
         items: z.array(candidate).describe("In order of preference; bounded"),
       }),
-      decidedAt: instant.describe("The instant of the snapshot"),
+      decidedAt: instant.describe("Time of the snapshot"),
     })
-    .describe("Why a job is where it is: computed from the snapshot that the scheduler would use"),
+    .describe("Why a job waits, computed from the scheduler's snapshot"),
 );
 
 export const treeItem = named(
@@ -229,18 +234,18 @@ export const treeItem = named(
       path: z.string().describe("Labels from the root down, as in ltree"),
       depth: count.describe("0 for a root"),
       namespace: z.string(),
-      owner: owner.nullable().describe("The nearest one on the way up"),
+      owner: owner.nullable().describe("Owner of the nearest ancestor that has one"),
       gpusPlanned: z
         .number()
         .nullable()
-        .describe("GPUs that the owner's plans grant now, over all pools; null without any plan"),
-      gpusRunning: count.describe("Of the project and all below it"),
+        .describe("GPUs that the owner's plans grant now in all pools; null without a plan"),
+      gpusRunning: count.describe("Of the project and its descendants"),
       gpusPending: count,
       gpusBorrowed: count,
       jobsRunning: count,
       jobsPending: count,
     })
-    .describe("A project with what its subtree uses"),
+    .describe("A project with the usage of its subtree"),
 );
 export const treePage = named("TreePage", z.object({ items: z.array(treeItem), next }));
 
@@ -273,7 +278,7 @@ export const planWindow = named(
       quantity: count,
       startSecond: count.describe("Second of the week, 0 is Monday 00:00"),
       endSecond: count.describe("Exclusive"),
-      text: z.string().describe("The window in words"),
+      text: z.string().describe("The window as text"),
       onWindowClose: z.enum(["Finish", "Evict"]),
     })
     .describe("A window of a plan"),
@@ -281,7 +286,7 @@ export const planWindow = named(
 export const planPage = named(
   "PlanPage",
   z.object({
-    timeZone: z.string().describe("IANA time zone in which windows are meant"),
+    timeZone: z.string().describe("IANA time zone of the windows"),
     items: z.array(planWindow),
     next,
   }),
@@ -292,11 +297,11 @@ const gauge = named(
   z
     .object({
       allocatable: amounts,
-      committed: amounts.describe("Of Rota's pods, those that leave included"),
-      otherUsage: amounts.describe("Of other pods"),
-      reserved: amounts.describe("Kept for jobs whose victims are leaving"),
+      committed: amounts.describe("Used by Rota's pods, including terminating ones"),
+      otherUsage: amounts.describe("Used by other pods"),
+      reserved: amounts.describe("Reserved for jobs that wait for preemption"),
     })
-    .describe("What there is and what is used"),
+    .describe("Capacity and usage"),
 );
 export const poolUsage = named(
   "PoolUsage",
@@ -337,7 +342,7 @@ const victim = named(
       outcome: z.enum(["Evicted", "Finished", "Cancelled", "EvictionCancelled"]).nullable(),
       evictedAt: instant.nullable(),
     })
-    .describe("A job that was evicted, or is being evicted"),
+    .describe("An evicted or evicting job"),
 );
 export const preemption = named(
   "Preemption",
@@ -349,17 +354,17 @@ export const preemption = named(
       preemptor: z
         .string()
         .nullable()
-        .describe("namespace/name; null when a window closed, or when the caller may not see it"),
+        .describe("namespace/name; null if a window closed or the caller may not see it"),
       rule: z.string(),
-      reason: z.string().describe("Names the jobs that the caller may see"),
+      reason: z.string().describe("Names only jobs that the caller may see"),
       outcome: z.enum(["Started", "Released", "Ended"]).nullable(),
       settledAt: instant.nullable(),
       victims: z.array(victim),
       alternatives: z
         .array(z.object({ description: z.string().nullable(), pods: count }))
-        .describe("Sets that were considered and not taken"),
+        .describe("Victim sets that were considered and not chosen"),
     })
-    .describe("A decision to evict"),
+    .describe("A preemption decision"),
 );
 export const preemptionPage = named(
   "PreemptionPage",
@@ -371,25 +376,25 @@ export const usageRow = named(
   z
     .object({
       project: z.string().optional(),
-      subtree: z.string().optional().describe("A project with all below it"),
-      owner: owner.nullable().optional().describe("Null where no project on the way up had one"),
+      subtree: z.string().optional().describe("A project with its descendants"),
+      owner: owner.nullable().optional().describe("Null if no ancestor had one"),
       pool: z.string().optional(),
       day: z.iso.date().optional(),
-      attempts: count.describe("Attempts of jobs that used anything"),
+      attempts: count.describe("Attempts with any usage"),
       gpuSeconds: z.number(),
-      borrowedGpuSeconds: z.number().describe("Of these, outside the plans"),
+      borrowedGpuSeconds: z.number().describe("Of these, over quota"),
       cpuSeconds: z.number(),
       borrowedCpuSeconds: z.number(),
     })
-    .describe("A sum; of the keys those that were asked for are there"),
+    .describe("A sum with the requested grouping keys"),
 );
 export const usageReport = named(
   "UsageReport",
   z.object({
     since: instant,
     until: instant.describe("The same on all pages"),
-    timeZone: z.string().describe("IANA time zone whose calendar days are meant"),
-    items: z.array(usageRow).describe("What used nothing has no row"),
+    timeZone: z.string().describe("IANA time zone of the calendar days"),
+    items: z.array(usageRow).describe("Only rows with usage"),
     next,
   }),
 );
@@ -435,27 +440,32 @@ export const roleAnswer = named(
       user: z.string(),
       groups: z.array(z.string()),
       role: z.enum(["viewer", "submitter", "admin"]).nullable(),
-      may: z.object({
-        view: z.boolean(),
-        submit: z.boolean(),
-        administer: z.boolean(),
-      }),
+      owner: z
+        .boolean()
+        .describe("Whether the project uses the subject's plans; ownership grants no role"),
+      may: z
+        .object({
+          view: z.boolean(),
+          submit: z.boolean(),
+          administer: z.boolean(),
+        })
+        .describe("By the role or the cluster's RBAC"),
     })
-    .describe("A subject's role in a project, given there or above"),
+    .describe("A subject's role in a project, direct or inherited, and its rights there"),
 );
 
 export const problem = named(
   "Problem",
   z
     .object({
-      type: z.string().describe("URI reference that identifies the kind of problem"),
+      type: z.string().describe("URI reference of the problem type"),
       title: z.string(),
       status: z.int(),
-      code: z.string().describe("Stable; for programs"),
-      detail: z.string().describe("What was wrong and what to do about it"),
+      code: z.string().describe("Stable, for programs"),
+      detail: z.string().describe("The cause and the remedy"),
       instance: z.string().optional(),
     })
-    .describe("What went wrong (RFC 9457)"),
+    .describe("An error (RFC 9457)"),
 );
 
 export type WhoAmI = z.infer<typeof whoAmI>;

@@ -1,4 +1,4 @@
-/** `can USER VERB PROJECT`: whether a user's role in a project, given there or above, is enough. */
+/** `can USER VERB PROJECT`: whether a user's role in a project, given there or above, or the cluster's RBAC is enough. */
 import type { RoleAnswer } from "../../api/http/schemas.ts";
 import type { Verb } from "../choices.ts";
 import { CliError, exitCodes } from "../errors.ts";
@@ -10,13 +10,29 @@ export interface CanOptions {
 
 const articles = { viewer: "a viewer", submitter: "a submitter", admin: "an admin" } as const;
 
-function sentence({ user, groups, project, role }: RoleAnswer): string {
-  const through = groups.length === 0 ? "" : ` (groups looked at: ${groups.join(", ")})`;
-  if (role === null) return `${user} has no role in project ${project} or above it${through}`;
-  return `${user} is ${articles[role]} of project ${project}${through}`;
+/** The answer in words: "yes: ann is an admin of project team". */
+export function canText({ user, groups, project, role, owner, may }: RoleAnswer, verb: Verb) {
+  const through = groups.length === 0 ? "" : ` (groups: ${groups.join(", ")})`;
+  const position =
+    role === null
+      ? `${user} has no role in project ${project} or above it`
+      : `${user} is ${articles[role]} of project ${project}`;
+  const isByCluster = may[verb] && !roleAllows(role, verb);
+  return [
+    `${may[verb] ? "yes" : "no"}: ${position}${through}`,
+    ...(isByCluster ? ["the cluster's RBAC allows it"] : []),
+    ...(owner && !may[verb]
+      ? ["as the owner it is granted the project's plans, not a role: roles come from spec.members"]
+      : []),
+  ].join("; ");
 }
 
-/** A project in which one has no role is as if it were not there. */
+function roleAllows(role: RoleAnswer["role"], verb: Verb): boolean {
+  if (verb === "view") return role !== null;
+  return role === "admin" || (verb === "submit" && role === "submitter");
+}
+
+/** A project in which the user has no role is reported as not found. */
 async function ask(
   { api }: Session,
   user: string | undefined,
@@ -37,12 +53,10 @@ export const can =
   async (session: Session): Promise<View> => {
     const answer = await ask(session, user === "me" ? undefined : user, project, group);
     const isAllowed = answer?.may[verb] ?? false;
-    const words = answer
-      ? sentence(answer)
-      : `there is no project ${project}, or you have no role in it`;
     return {
       data: { allowed: isAllowed, verb, project, ...answer },
-      text: () => `${isAllowed ? "yes" : "no"}: ${words}`,
+      text: () =>
+        answer ? canText(answer, verb) : `no: no project ${project}, or you have no role in it`,
       exitCode: isAllowed ? 0 : exitCodes.failed,
     };
   };

@@ -1,4 +1,4 @@
-/** `config log|show|diff`: versions of a project's configuration, from its ConfigCommits. */
+/** `config log|show|diff`: versions of a project's configuration, read from its ConfigCommits. */
 import { applyPatch, createPatch, Pointer, type Operation } from "rfc6902";
 import { CliError, exitCodes } from "../errors.ts";
 import { ageText, structured, styled, table, type Column } from "../output.ts";
@@ -18,9 +18,10 @@ const columns: readonly Column<Commit>[] = [
     value: (commit) => {
       const obstacle = obstacleOf(commit);
       if (obstacle === undefined) return " ";
-      return `${obstacle.type === "Stalled" ? "refused" : "waiting"}: ${obstacle.message}`;
+      return `${obstacle.type === "Stalled" ? "rejected" : "waiting"}: ${obstacle.message}`;
     },
     style: () => "red",
+    flexible: true,
   },
 ];
 
@@ -38,14 +39,14 @@ const summary = ({ metadata, spec, status }: Commit) => ({
   createdAt: metadata.creationTimestamp,
 });
 
-/** A commit by its name, else by its tag. */
+/** A commit by name, otherwise by tag. */
 function commitOf(commits: readonly Commit[], ref: string, namespace: string): Commit {
   const found =
     commits.find(({ metadata }) => metadata.name === ref) ??
     commits.find(({ spec, status }) => spec.tag === ref && status.hash !== undefined);
   if (found) return found;
   throw new CliError(
-    `namespace ${namespace} has no configuration ${ref}, by name or by tag: kubectl rota config log lists them`,
+    `namespace ${namespace} has no commit with the name or tag ${ref}; kubectl rota config log lists them`,
     exitCodes.notFound,
   );
 }
@@ -55,9 +56,7 @@ export const log = async ({ connection, namespace }: Session): Promise<View> => 
   return {
     data: { items: commits.map(summary) },
     text: () =>
-      commits.length === 0
-        ? `Namespace ${namespace} has no configuration.`
-        : table(commits, columns),
+      commits.length === 0 ? `No commits in namespace ${namespace}.` : table(commits, columns),
   };
 };
 
@@ -84,7 +83,7 @@ export const show =
 
 const value = (content: unknown): string => JSON.stringify(content);
 
-/** An operation with the value that was there before it. */
+/** An operation with the former value. */
 function changeLines(operation: Operation, content: unknown): string[] {
   const former = () => Pointer.fromJSON(operation.path).get(content) as unknown;
   const path = operation.path === "" ? "/" : operation.path;
@@ -99,7 +98,7 @@ function changeLines(operation: Operation, content: unknown): string[] {
   return [`${operation.op} ${path}`];
 }
 
-/** Operations follow each other: places in a list are those after the operations before. */
+/** Operations apply in order: list indexes count after the preceding operations. */
 function patchLines(patch: readonly Operation[], before: unknown): string[] {
   const state = { content: structuredClone(before) };
   return patch.flatMap((operation) => {
@@ -119,6 +118,6 @@ export const diff =
     return {
       data: { from, to, patch },
       text: () =>
-        patch.length === 0 ? "The contents are the same." : patchLines(patch, before).join("\n"),
+        patch.length === 0 ? "The contents are identical." : patchLines(patch, before).join("\n"),
     };
   };

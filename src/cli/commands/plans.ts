@@ -1,4 +1,4 @@
-/** `plans [OWNER]`: the week of each owner as a calendar. */
+/** `plans [OWNER]`: a weekly calendar for each owner. */
 import type { PlanPage, PlanWindowAnswer } from "../../api/http/schemas.ts";
 import { rangeText, rangesOfWindows } from "../../domain/windows.ts";
 import { isForbidden } from "../../kube/errors.ts";
@@ -27,7 +27,7 @@ interface Window {
 
 interface Found {
   readonly windows: readonly Window[];
-  /** Plans that are not in force as they are written, and why. */
+  /** Plans whose present version is not in force, and why. */
   readonly rejected: readonly { readonly plan: string; readonly message: string }[];
 }
 
@@ -39,12 +39,12 @@ interface Asked {
   readonly name: string;
 }
 
-/** "user:pat", "group:vision-team"; a name alone may be either's. */
+/** "user:pat", "group:vision-team"; a bare name matches both. */
 function askedOwner(text: string | undefined): Asked | undefined {
   if (text === undefined) return undefined;
   const [, kind, name] = ownerPattern.exec(text) ?? [];
   if (name === undefined) {
-    throw new CliError(`an owner is user:NAME or group:NAME, not ${text}`, exitCodes.usage);
+    throw new CliError(`invalid owner "${text}": must be user:NAME or group:NAME`, exitCodes.usage);
   }
   if (kind === undefined) return { kind: undefined, name };
   return { kind: kind.toLowerCase() === "user" ? "User" : "Group", name };
@@ -69,7 +69,7 @@ const windowsOf = ({ metadata, spec }: Plan): Window[] =>
 
 const allDays = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
 
-/** A refused change leaves the accepted version in force, which the resource no longer shows. */
+/** After a rejected change the accepted version stays in force, which the resource no longer shows. */
 const isInForce = ({ metadata, status }: Plan): boolean =>
   status.acceptedGeneration === metadata.generation;
 
@@ -78,7 +78,7 @@ function ofResources(plans: readonly Plan[]): Found {
     .filter((plan) => !isInForce(plan))
     .map((plan) => ({
       plan: plan.metadata.name,
-      message: readyOf(plan)?.message ?? "the operator has not looked at it yet",
+      message: readyOf(plan)?.message ?? "not processed yet",
     }));
   return { windows: plans.filter(isInForce).flatMap(windowsOf), rejected };
 }
@@ -89,7 +89,7 @@ const ofAnswer = ({ startSecond, endSecond, text: _text, ...rest }: PlanWindowAn
   end: endSecond,
 });
 
-/** Users may not list plans; the HTTP API shows them their own and those of projects they belong to. */
+/** Users who may not list plans see their own and those of their projects, through the HTTP API. */
 async function find({ connection, api }: Session, asked: Asked | undefined): Promise<Found> {
   try {
     const plans = await listPlans(connection.client);
@@ -106,7 +106,7 @@ function legend(windows: readonly Window[]): string[] {
   const byPlan = Map.groupBy(windows, ({ plan }) => plan);
   return [...byPlan].map(([plan, of]) => {
     const [first] = of;
-    const closes = first?.onWindowClose === "Evict" ? ", evicts when it closes" : "";
+    const closes = first?.onWindowClose === "Evict" ? ", evicts on close" : "";
     return `  ${plan}: ${first?.quantity}, ${weekText(of)}${closes}`;
   });
 }
@@ -123,7 +123,7 @@ function text({ windows, rejected }: Found): string {
     styled("red", `plan ${plan} is not in force as written: ${message}`),
   );
   const shown = [...weeks, ...(notes.length === 0 ? [] : [notes.join("\n")])];
-  return shown.length === 0 ? "There is no plan." : shown.join("\n\n");
+  return shown.length === 0 ? "No plans." : shown.join("\n\n");
 }
 
 export const plans =

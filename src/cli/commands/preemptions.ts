@@ -1,4 +1,4 @@
-/** `preemptions`: the preemption log of evictions, the newest first. */
+/** `preemptions`: the preemption log, newest first. */
 import type { Preemption } from "../../api/http/schemas.ts";
 import { ageText, printable, table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";
@@ -28,7 +28,7 @@ const columns: readonly Column<Preemption>[] = [
   { title: "EVICTED", value: victimsText },
   { title: "PODS", value: (entry) => sum(entry, "pods"), right: true },
   { title: "GPUS", value: (entry) => sum(entry, "gpus"), right: true },
-  { title: "OUTCOME", value: ({ outcome }) => outcome ?? "under way" },
+  { title: "OUTCOME", value: ({ outcome }) => outcome ?? "in progress" },
 ];
 
 const reasonsText = (entries: readonly Preemption[]): string =>
@@ -37,7 +37,7 @@ const reasonsText = (entries: readonly Preemption[]): string =>
       [
         `${ageText(decidedAt)} ago: ${printable(reason)}`,
         ...alternatives.map(
-          ({ description, pods }) => `  not taken: ${printable(description ?? `${pods} pods`)}`,
+          ({ description, pods }) => `  alternative: ${printable(description ?? `${pods} pods`)}`,
         ),
       ].join("\n"),
     )
@@ -58,7 +58,7 @@ export const preemptions =
       data: { items },
       text: () =>
         items.length === 0
-          ? "No job of yours was evicted or evicts."
+          ? "No evictions that involve jobs you may see."
           : [table(items, columns), ...(reasons === true ? ["", reasonsText(items)] : [])].join(
               "\n",
             ),

@@ -1,4 +1,4 @@
-/** `top [pools|nodes]`: what there is and how much of it is used. */
+/** `top [pools|nodes]`: capacity and usage. */
 import type { NodeUsage, PoolUsage } from "../../api/http/schemas.ts";
 import type { Topic } from "../choices.ts";
 import { coresNumber, gibibytesText } from "../../domain/text.ts";
@@ -23,8 +23,8 @@ const freeGpus = ({ usage: { allocatable, committed, otherUsage } }: Used): numb
 const gauges: readonly Column<Used>[] = [
   { title: "GPUS", value: ({ usage }) => usage.allocatable.gpus, right: true },
   { title: "USED", value: ({ usage }) => usage.committed.gpus, right: true },
-  { title: "FOREIGN", value: ({ usage }) => usage.otherUsage.gpus, right: true },
-  { title: "HELD", value: ({ usage }) => usage.reserved.gpus, right: true },
+  { title: "OTHER", value: ({ usage }) => usage.otherUsage.gpus, right: true },
+  { title: "RESERVED", value: ({ usage }) => usage.reserved.gpus, right: true },
   { title: "FREE", value: freeGpus, right: true },
   {
     title: "%",
@@ -57,7 +57,7 @@ const poolColumns: readonly Column<PoolUsage>[] = [
   { title: "RUNNING", value: ({ jobsRunning }) => jobsRunning, right: true },
   { title: "WAITING", value: ({ jobsPending }) => jobsPending, right: true },
   { title: "BORROWED", value: ({ gpusBorrowed }) => gpusBorrowed, right: true },
-  { title: "WANTED", value: ({ gpusPending }) => gpusPending, right: true },
+  { title: "PENDING", value: ({ gpusPending }) => gpusPending, right: true },
 ];
 
 const nodeColumns: readonly Column<NodeUsage>[] = [

@@ -1,5 +1,6 @@
-/** `tree [PROJECT]`: projects with what their subtrees have, use and wait for. */
+/** `tree [PROJECT]`: the project tree with the planned, used and pending GPUs of each subtree. */
 import type { ProjectDetail, TreeItem } from "../../api/http/schemas.ts";
+import type { ProjectSpec } from "../../api/generated.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import { table, type Column } from "../output.ts";
 import { listProjects, readyOf, type Project } from "../resources.ts";
@@ -13,16 +14,10 @@ interface Entry {
   readonly gpusPlanned: number | null;
   readonly gpusRunning: number;
   readonly gpusPending: number;
-  /** Null where only the statuses are known. */
+  /** Null if only the statuses are known. */
   readonly gpusBorrowed: number | null;
-  /** What keeps it from being ready. */
+  /** Why it is not ready. */
   readonly problem: string | null;
-}
-
-interface Tree {
-  readonly entries: readonly Entry[];
-  /** Visible ancestors of the requested root, the topmost first. */
-  readonly ancestors: readonly string[];
 }
 
 interface Line extends Entry {
@@ -31,19 +26,33 @@ interface Line extends Entry {
 
 const maxProjects = 10_000;
 
-const ofResource = (project: Project): Entry => {
+/** The owner of the nearest ancestor that names one, the project itself first. */
+function ownerOf(project: Project, byName: ReadonlyMap<string, Project>): string | null {
+  const seen = new Set<string>();
+  let current: Project | undefined = project;
+  while (current !== undefined && !seen.has(current.metadata.name)) {
+    const { owner, parent }: ProjectSpec = current.spec;
+    if (owner !== undefined) return `${owner.kind} ${owner.name}`;
+    seen.add(current.metadata.name);
+    current = parent === undefined ? undefined : byName.get(parent);
+  }
+  return null;
+}
+
+const ofResource = (project: Project, byName: ReadonlyMap<string, Project>): Entry => {
   const { metadata, spec, status } = project;
   const ready = readyOf(project);
+  const owner = ownerOf(project, byName);
   return {
     name: metadata.name,
     parent: spec.parent ?? null,
     namespace: status.namespace ?? spec.namespace ?? metadata.name,
-    owner: spec.owner === undefined ? null : `${spec.owner.kind} ${spec.owner.name}`,
-    gpusPlanned: status.gpusPlanned ?? null,
+    owner,
+    gpusPlanned: owner === null ? null : (status.gpusPlanned ?? null),
     gpusRunning: status.gpusRunning ?? 0,
     gpusPending: status.gpusPending ?? 0,
     gpusBorrowed: null,
-    problem: ready?.status === "True" ? null : (ready?.message ?? "not looked at yet"),
+    problem: ready?.status === "True" ? null : (ready?.message ?? "not processed yet"),
   };
 };
 
@@ -59,8 +68,15 @@ const ofAnswer = ({ owner, ...item }: TreeItem): Entry => ({
   problem: null,
 });
 
-/** Without the operator the projects' statuses tell, for who may list them; they follow the database by a minute. */
-async function readTree({ connection, api }: Session, root: string | undefined): Promise<Tree> {
+interface Found {
+  readonly entries: readonly Entry[];
+  /** Visible ancestors of the requested root, the topmost first. */
+  readonly ancestors: readonly string[];
+  readonly warning?: string;
+}
+
+/** Without an operator the projects' statuses are read, if the user may list them; they are up to a minute old. */
+async function find({ connection, api }: Session, root: string | undefined): Promise<Found> {
   try {
     const query = root === undefined ? {} : { root };
     const items = await api.all<TreeItem>("/api/v1/projects", query, maxProjects);
@@ -71,14 +87,19 @@ async function readTree({ connection, api }: Session, root: string | undefined):
     const found = await listProjects(connection.client).catch(() => {
       throw error;
     });
-    return { entries: found.map(ofResource), ancestors: [] };
+    const byName = new Map(found.map((project) => [project.metadata.name, project]));
+    return {
+      entries: found.map((project) => ofResource(project, byName)),
+      ancestors: [],
+      warning: `the figures are those of the projects' statuses, without BORROWED: ${error.message}`,
+    };
   }
 }
 
 const ancestorsOf = async (api: Session["api"], project: string): Promise<readonly string[]> =>
   (await api.get<ProjectDetail>(`/api/v1/projects/${encodeURIComponent(project)}`)).ancestors;
 
-/** Depth first; a project whose parent is not shown stands at the top. Visited once, should parents form a circle. */
+/** Depth first. A project whose parent is not shown is a root; each is drawn once, even in a cycle of parents. */
 export function drawTree(entries: readonly Entry[], root?: string): Line[] {
   const names = new Set(entries.map(({ name }) => name));
   const children = Map.groupBy(entries, ({ parent }) =>
@@ -116,7 +137,7 @@ const columns: readonly Column<Line>[] = [
   { title: "BORROWED", value: ({ gpusBorrowed }) => gpusBorrowed, right: true },
   { title: "PENDING", value: ({ gpusPending }) => gpusPending, right: true },
   { title: "NAMESPACE", value: ({ namespace }) => namespace },
-  { title: "", value: ({ problem }) => problem ?? " ", style: () => "red" },
+  { title: "", value: ({ problem }) => problem ?? " ", style: () => "red", flexible: true },
 ];
 
 const headText = (ancestors: readonly string[]): string[] => [
@@ -127,20 +148,18 @@ const headText = (ancestors: readonly string[]): string[] => [
 export const tree =
   (root: string | undefined) =>
   async (session: Session): Promise<View> => {
-    const { entries, ancestors } = await readTree(session, root);
+    const { entries, ancestors, warning } = await find(session, root);
     const lines = drawTree(entries, root);
     if (lines.length === 0 && root !== undefined) {
-      throw new CliError(
-        `there is no project ${root}, or you have no role in it`,
-        exitCodes.notFound,
-      );
+      throw new CliError(`no project ${root}, or you have no role in it`, exitCodes.notFound);
     }
     const items = lines.map(({ drawn: _drawn, ...entry }) => entry);
     return {
       data: root === undefined ? { items } : { ancestors, items },
+      warning,
       text: () =>
         lines.length === 0
-          ? "There is no project in which you have a role."
+          ? "No project in which you have a role."
           : [...headText(ancestors), table(lines, columns)].join("\n"),
     };
   };

@@ -1,4 +1,4 @@
-/** `usage`: GPU-hours that jobs used. */
+/** `usage`: GPU-hours and CPU-hours of jobs. */
 import type { UsageReport, UsageRow } from "../../api/http/schemas.ts";
 import type { UsageKey } from "../choices.ts";
 import { hoursText } from "../../domain/text.ts";
@@ -10,7 +10,7 @@ const ownerText = ({ owner }: UsageRow): string =>
   owner === null || owner === undefined ? "(none)" : `${owner.kind} ${owner.name}`;
 
 const keyColumns: Readonly<Record<UsageKey, Column<UsageRow>>> = {
-  subtree: { title: "PROJECT AND BELOW", value: ({ subtree }) => subtree },
+  subtree: { title: "SUBTREE", value: ({ subtree }) => subtree },
   project: { title: "PROJECT", value: ({ project }) => project },
   owner: { title: "OWNER", value: ownerText },
   pool: { title: "POOL", value: ({ pool }) => pool },
@@ -36,7 +36,7 @@ export interface UsageOptions {
   readonly by: readonly UsageKey[];
   readonly within?: string;
   readonly pool?: string;
-  /** Rows at most. */
+  /** Maximum number of rows. */
   readonly limit: number;
 }
 
@@ -50,13 +50,11 @@ export const usage =
       data: report,
       text: () =>
         report.items.length === 0
-          ? `Nothing was used ${range}.`
+          ? `No usage ${range}.`
           : [
               range,
               table(report.items, [...by.map((key) => keyColumns[key]), ...sums]),
-              ...(report.next === null
-                ? []
-                : [`There are more: --limit shows more than ${limit}.`]),
+              ...(report.next === null ? [] : [`More rows exist: raise --limit above ${limit}.`]),
             ].join("\n"),
     };
   };

@@ -1,4 +1,4 @@
-/** `why JOB`: what its status says, and what the scheduler's next decision would see and do. */
+/** `why JOB`: its status, and the next scheduling decision with the facts behind it. */
 import { jobReasonOf, reasonEntry } from "../../api/reasons.ts";
 import type { Why } from "../../api/http/schemas.ts";
 import { CliError, exitCodes } from "../errors.ts";
@@ -26,9 +26,9 @@ const quotaColumns: readonly Column<Quota>[] = [
   { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
   { title: "USED", value: ({ usage }) => usage, right: true },
   { title: "BORROWED", value: ({ borrowed }) => borrowed, right: true },
-  { title: "WANTS", value: ({ demand }) => demand, right: true },
+  { title: "REQUESTED", value: ({ demand }) => demand, right: true },
   {
-    title: "",
+    title: "STATUS",
     value: ({ exceeded, opens }) =>
       exceeded ? ["exceeded", ...(opens === null ? [] : [opens])].join("; ") : "fits",
     style: ({ exceeded }) => (exceeded ? "red" : "green"),
@@ -44,6 +44,7 @@ const nodeColumns: readonly Column<NodeAnswer>[] = [
   {
     title: "WHY NOT",
     value: ({ rejection, message }) => (rejection === null ? "" : `${rejection}: ${message ?? ""}`),
+    flexible: true,
   },
 ];
 
@@ -55,9 +56,9 @@ const candidateColumns: readonly Column<Candidate>[] = [
   { title: "NODES", value: ({ nodes }) => nodes.join(", ") },
   { title: "RULE", value: ({ rule }) => rule },
   {
-    title: "",
-    value: ({ chosen }) => (chosen ? "would be evicted" : ""),
-    style: () => "yellow",
+    title: "NEXT DECISION",
+    value: ({ chosen }) => (chosen ? "evicts it" : "keeps it"),
+    style: ({ chosen }) => (chosen ? "yellow" : undefined),
   },
 ];
 
@@ -81,7 +82,7 @@ function headText(why: Why): string[] {
   ];
 }
 
-/** What a person can do about the reason, as the reference has it; nothing where Rota goes on by itself. */
+/** The remedy of the reference page; nothing where Rota continues by itself. */
 function cureText(reason: string): string[] {
   const known = jobReasonOf(reason);
   const cure = known === undefined ? "" : reasonEntry(known).cure.replace(/^Nothing; /, "");
@@ -91,9 +92,9 @@ function cureText(reason: string): string[] {
 
 const verdictWords = {
   admit: "starts",
-  activate: "starts where it is held",
-  release: "gives its hold back",
-  preempt: "evicts others",
+  activate: "starts on its reserved capacity",
+  release: "releases its reservation",
+  preempt: "evicts other jobs",
   wait: "waits",
 } as const;
 
@@ -107,16 +108,16 @@ function verdictText({ verdict, isBeyondClaim }: Why, said: string): string[] {
     `Next decision: it ${verdictWords[verdict.kind]}${how}${reason}${where === "" ? "" : ` on ${where}`}`,
     ...(verdict.message === null || verdict.message === said ? [] : [printable(verdict.message)]),
     ...(isBeyondClaim
-      ? ["So many jobs are ahead of it that a cycle does not look at it yet."]
+      ? ["Too many jobs are ahead of it: the scheduler does not consider it yet."]
       : []),
   ];
 }
 
-/** Budgets are known to the leader alone, which asks the API server; the verdict above is made without them. */
+/** Only the leader checks budgets, against the API server: the verdict above ignores them. */
 const budgetNote = ({ verdict }: Why, job: Job | undefined): string[] =>
   job?.status.reason === "BlockedByDisruptionBudget" && verdict?.kind === "preempt"
     ? [
-        "Lately the API server refused these evictions for the PodDisruptionBudget that the message names: the job waits until it allows them.",
+        "The API server recently denied these evictions because of the PodDisruptionBudget in the message: the job waits until the budget allows them.",
       ]
     : [];
 
@@ -131,8 +132,12 @@ function section<Row>(
   return ["", styled("bold", `${title}${shown}`), table(rows, columns)];
 }
 
+/** Of a job that waits again after an eviction, the API's message is the decision's reason. */
+const evictionText = ({ state, message }: Why): string[] =>
+  state === "Evicted" && message !== null ? [`Evicted: ${printable(message)}`] : [];
+
 const nodesTitle = ({ nodes }: Why): string =>
-  `Nodes: ${nodes.accepting} of ${nodes.total} accept its pods`;
+  `Nodes: ${nodes.accepting}/${nodes.total} match the job`;
 
 export function whyText(why: Why, job: Job | undefined): string {
   const said = job?.status.message ?? why.message ?? "";
@@ -141,14 +146,15 @@ export function whyText(why: Why, job: Job | undefined): string {
   return [
     ...headText(why),
     ...(said === "" ? [] : [`${reason}: ${printable(said)}`]),
+    ...evictionText(why),
     ...cureText(reason),
     ...(placed === "" ? [] : [`on ${placed}`]),
     ...verdictText(why, said),
     ...budgetNote(why, job),
-    ...section("Plans above it", why.quotas, why.quotas.length, quotaColumns),
+    ...section("Plans", why.quotas, why.quotas.length, quotaColumns),
     ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
     ...section(
-      "Could be evicted for it",
+      "Jobs that it may evict",
       why.candidates.items,
       why.candidates.total,
       candidateColumns,
@@ -156,14 +162,13 @@ export function whyText(why: Why, job: Job | undefined): string {
   ].join("\n");
 }
 
-/** Without the operator, or after the job's end, the status is all there is. */
-function statusText({ metadata, status }: Job, note: string): string {
+/** For a finished job, and without an operator. */
+function statusText({ metadata, status }: Job): string {
   const { state = "New", reason = "", message = "" } = status;
   return [
     `${styled("bold", `${metadata.namespace}/${metadata.name}`)}  ${state}`,
     `${reason}: ${printable(message)}`,
     ...cureText(reason),
-    ...(note === "" ? [] : [note]),
   ].join("\n");
 }
 
@@ -175,7 +180,7 @@ export const why =
     const key = name.includes("/") ? name : `${namespace}/${name}`;
     const job = await getJob(connection.client, key);
     if (ended.has(job.status.state ?? "")) {
-      return { data: { status: job.status }, text: () => statusText(job, "") };
+      return { data: { status: job.status }, text: () => statusText(job) };
     }
     const [where = "", called = ""] = key.split("/");
     try {
@@ -184,7 +189,10 @@ export const why =
       return { data: answer, text: () => whyText(answer, job) };
     } catch (error) {
       if (!(error instanceof CliError) || error.exitCode === exitCodes.usage) throw error;
-      const note = `(more is not known: ${error.message})`;
-      return { data: { status: job.status, note }, text: () => statusText(job, note) };
+      return {
+        data: { status: job.status },
+        text: () => statusText(job),
+        warning: `only the job's status is known, not its plans, nodes and the next decision: ${error.message}`,
+      };
     }
   };

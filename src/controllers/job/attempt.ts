@@ -12,7 +12,7 @@ import { releaseReservations } from "../../db/jobs/reservations.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
-import { hasEnded, jobs } from "../../resources/types.ts";
+import { hasEnded, hasFinished, jobs } from "../../resources/types.ts";
 import type { Pod, Project } from "../../resources/types.ts";
 import { ensureConfigMap } from "../config/config-maps.ts";
 import { writeStatus } from "../report.ts";
@@ -30,7 +30,7 @@ import {
 } from "./pods.ts";
 import { isLiveStatus } from "./observed-state.ts";
 import { nodesText, noRemarks, statusOf } from "./status.ts";
-import { allAre, hasSucceeded, isLost, ofAttempt, sizeOf } from "./gang.ts";
+import { allAre, isLost, ofAttempt, sizeOf } from "./gang.ts";
 import { tell } from "./write-status.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { maxLagSeconds } from "./expectations.ts";
@@ -79,8 +79,12 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   const { context, view } = gang;
   const fence = { id: view.id, attempt: view.attempt };
   const pods = ofAttempt(gang);
-  if (view.ending === undefined && pods.some((pod) => !hasEnded(pod)))
+  if (view.ending === undefined && pods.some((pod) => !hasEnded(pod))) {
     await beginEnding(context.db, fence, end, context.settings.reservationSeconds);
+    await stopPods(gang, pods);
+    // The status says so now: on a node that does not answer no event of the pods may follow.
+    return rowChanged;
+  }
   if ((await stopPods(gang, pods)) > 0) return done();
   if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
   context.checkpoint("before-end");
@@ -167,11 +171,11 @@ const endFailed = (gang: JobReconcile, pod: Pod): Promise<Settled> =>
     counts: true,
   });
 
-/** A pod that ended well is noted while its gang runs on: it counts once, whatever becomes of the object. */
+/** A pod that has finished is noted while its gang runs on: it counts once, whatever becomes of the object. */
 async function noteCompletions(gang: JobReconcile): Promise<void> {
   const { context, view } = gang;
   const fresh = ofAttempt(gang)
-    .filter((pod) => hasSucceeded(pod) && !view.completed.includes(pod.index))
+    .filter((pod) => hasFinished(pod) && !view.completed.includes(pod.index))
     .map(({ index }) => index);
   if (fresh.length === 0) return;
   await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
@@ -207,12 +211,12 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
-  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  if (allAre(gang, hasFinished)) return succeed(gang);
   const isDisrupted = (pod: Pod): boolean =>
     (isLost(pod) && pod.disruption !== "") || isStranded(gang, pod);
   if (ofAttempt(gang).some(isDisrupted)) return endLost(gang);
   await noteCompletions(gang);
-  if (allAre(gang, (pod) => pod.phase === "Running" || hasSucceeded(pod))) {
+  if (allAre(gang, (pod) => pod.phase === "Running" || hasFinished(pod))) {
     context.checkpoint("before-running");
     if (await markRunning(context.db, { id: view.id, attempt: view.attempt }))
       tell(gang, "Normal", "Started", "Start", startedText(gang));
@@ -251,7 +255,7 @@ async function whileRunning(cached: JobReconcile): Promise<Settled> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
-  if (allAre(gang, hasSucceeded)) return succeed(gang);
+  if (allAre(gang, hasFinished)) return succeed(gang);
   if (isMissingPods(gang)) return endLost(gang);
   await noteCompletions(gang);
   if (view.maxRuntimeSeconds === undefined) return done();
@@ -291,6 +295,6 @@ async function whileNotEvicting(gang: JobReconcile): Promise<Settled> {
 export async function advance(gang: JobReconcile): Promise<Progress> {
   await stopStrays(gang);
   if (gang.view.status !== "evicting") return { result: await whileNotEvicting(gang) };
-  if (allAre(gang, hasSucceeded)) return { result: await succeed(gang) };
+  if (allAre(gang, hasFinished)) return { result: await succeed(gang) };
   return evict(gang);
 }

@@ -67,7 +67,9 @@ async function insert(
     else await insertJob(context.db, row);
     return undefined;
   } catch (error) {
-    if (!(error instanceof RotaError) || error.code !== "ProjectNotFound") throw error;
+    if (!(error instanceof RotaError)) throw error;
+    if (error.code === "InvalidValue") return refuse(error.code, `spec: ${error.message}`);
+    if (error.code !== "ProjectNotFound") throw error;
     return refuse(error.code, `project ${project.name}: ${error.message}`);
   }
 }

@@ -1,4 +1,5 @@
 /** What may be said of a job's gang, from its row and its pods. Pure. */
+import { hasFinished } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import type { JobReconcile } from "./context.ts";
 
@@ -8,10 +9,11 @@ type Gang = Pick<JobReconcile, "view" | "pods">;
 export const ofAttempt = ({ pods, view }: Gang): Pod[] =>
   pods.filter((pod) => pod.attempt === view.attempt);
 
+/** The gang does not have it any more, or will not for long. */
 export const isLost = (pod: Pod): boolean =>
-  pod.phase !== "Succeeded" && (pod.deleting || pod.phase === "Failed");
+  !hasFinished(pod) && (pod.deleting || pod.phase === "Failed");
 
-/** How many of the gang are so, or ended well before: those may be gone already. */
+/** How many of the gang are so, or finished before: those may be gone already. */
 export function sizeOf(gang: Gang, is: (pod: Pod) => boolean): number {
   const counted = ofAttempt(gang).filter(is);
   return new Set([...gang.view.completed, ...counted.map(({ index }) => index)]).size;
@@ -19,5 +21,3 @@ export function sizeOf(gang: Gang, is: (pod: Pod) => boolean): number {
 
 export const allAre = (gang: JobReconcile, is: (pod: Pod) => boolean): boolean =>
   sizeOf(gang, is) === gang.job.spec.parallelism;
-
-export const hasSucceeded = (pod: Pod): boolean => pod.phase === "Succeeded";

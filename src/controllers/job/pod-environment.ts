@@ -5,7 +5,7 @@ import type { Job, Project } from "../../resources/types.ts";
 /** The storages that the job mounts, with the nodes that reach them as the project has it now. */
 function storagesOf(job: Job, project: Project): StorageMount[] {
   const known = new Map((project.spec.storages ?? []).map((storage) => [storage.name, storage]));
-  return (job.spec.storages ?? []).map(({ name, mountPath, readOnly }) => {
+  return (job.spec.storages ?? []).map(({ name, mountPath, readOnly = false }) => {
     const nodeTerms = known.get(name)?.affinity?.nodeSelectorTerms;
     return { name, mountPath, readOnly, ...(nodeTerms === undefined ? {} : { nodeTerms }) };
   });

@@ -58,6 +58,12 @@ export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 export const isOnLostNode = ({ informers }: Pick<Context, "informers">, pod: Pod): boolean =>
   pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
+/** The nodes of pods that run, as far as the cluster knows, whose kubelets are not heard or not ready. */
+export const unreadyNodesOf = ({ informers }: Context, pods: readonly Pod[]): string[] => {
+  const names = new Set(pods.flatMap((pod) => (hasEnded(pod) ? [] : [pod.nodeName])));
+  return [...names].filter((name) => informers.nodes.store.get(name)?.ready === false).toSorted();
+};
+
 /** The node of each pod of the gang, by its index. */
 export function nodesByIndex(view: JobView): string[] {
   return view.placements.flatMap(({ node, pods }) => Array.from({ length: pods }, () => node));

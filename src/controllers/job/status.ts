@@ -6,10 +6,11 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
-import { hasEnded } from "../../resources/types.ts";
+import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
 import type { Notice } from "../../scheduler/windows/notices.ts";
+import { isLiveStatus } from "./observed-state.ts";
 import type { Rejection } from "./rejection.ts";
 
 interface StatusText {
@@ -117,6 +118,14 @@ function statusTextOf(
   return finishedText(view);
 }
 
+/** While a node is not heard its pods are shown as they were when it was. */
+function withNodes(words: StatusText, view: JobView, { unreadyNodes }: Remarks): StatusText {
+  if (unreadyNodes.length === 0 || !isLiveStatus(view.status)) return words;
+  const names = nodesText(unreadyNodes);
+  const are = unreadyNodes.length === 1 ? `node ${names} is` : `nodes ${names} are`;
+  return { ...words, message: `${words.message}; ${are} not ready, its pods there may not run` };
+}
+
 const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => node);
 
 const maxNamedNodes = 3;
@@ -159,10 +168,7 @@ const podCounts = (
 ): NonNullable<JobStatus["pods"]> => ({
   active: activePods(view, pods),
   ready: pods.filter((pod) => pod.ready && !hasEnded(pod)).length,
-  succeeded: new Set([
-    ...completed,
-    ...pods.filter((pod) => pod.phase === "Succeeded").map(({ index }) => index),
-  ]).size,
+  succeeded: new Set([...completed, ...pods.filter(hasFinished).map(({ index }) => index)]).size,
   failed: pods.filter((pod) => pod.phase === "Failed").length,
 });
 
@@ -220,6 +226,8 @@ export interface Remarks {
   readonly pendingPodsOf: string | undefined;
   /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
   readonly blockedBy: string | undefined;
+  /** Nodes with pods of the job that are not ready. */
+  readonly unreadyNodes: readonly string[];
 }
 
 export const noRemarks: Remarks = {
@@ -228,6 +236,7 @@ export const noRemarks: Remarks = {
   stuck: undefined,
   pendingPodsOf: undefined,
   blockedBy: undefined,
+  unreadyNodes: [],
 };
 
 export function statusOf(
@@ -238,7 +247,7 @@ export function statusOf(
   now: Temporal.Instant,
 ): JobStatus {
   const { explanation } = remarks;
-  const words = statusTextOf(view, remarks);
+  const words = withNodes(statusTextOf(view, remarks), view, remarks);
   const { nodes: formerNodes } = job.status;
   const nodes =
     view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;

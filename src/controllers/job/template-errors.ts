@@ -3,13 +3,16 @@ import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import { listOf, partsOf } from "../../resources/pod-template.ts";
 import type { Project } from "../../resources/types.ts";
 
+/** Of a field that is not below spec or metadata, the template as a whole is named before it. */
 const inTemplate = (field: string): string =>
-  /^(spec|metadata)\b/.test(field) ? `spec.template.${field}` : field;
+  /^(spec|metadata)\b/.test(field) ? `spec.template.${field}` : `spec.template: ${field}`;
 
 /** "spec.containers[0].image: Required value" -> the same below spec.template. */
 function invalidFields({ causes }: KubeError): string {
   return causes
-    .map(({ field, message }) => (field === "" ? message : `${inTemplate(field)}: ${message}`))
+    .map(
+      ({ field, message }) => `${field === "" ? "spec.template" : inTemplate(field)}: ${message}`,
+    )
     .join("; ");
 }
 
@@ -61,8 +64,8 @@ export function templateRejection(error: KubeError, template: unknown, project: 
   if (level !== undefined && words !== undefined)
     return securityTerms(template, project, level, words);
   const strict = strictError.exec(error.explanation)?.[1];
-  if (strict !== undefined) return `spec.template: ${unknownFields(strict)}`;
-  if (error.causes.length > 0) return `spec.template: ${invalidFields(error)}`;
+  if (strict !== undefined) return unknownFields(strict);
+  if (error.causes.length > 0) return invalidFields(error);
   return `spec.template: ${error.explanation}`;
 }
 

@@ -11,6 +11,7 @@ import { allowedPriorityClasses, commitOf, poolNames, priorityClassOf } from "..
 import type { JobContext, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
+import { excessiveDemand } from "./demand-limits.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 import { templateRejection } from "./template-errors.ts";
@@ -31,18 +32,22 @@ function checkPool(context: Context, job: Job): Rejection | undefined {
 /** Kubernetes keeps classes of this prefix for the cluster's own pods; they rank above every user's. */
 const systemPrefix = "system-";
 
+const isAllowed = (name: string, allowed: readonly string[] | undefined): boolean =>
+  allowed?.includes(name) ?? !name.startsWith(systemPrefix);
+
 function checkClass(context: Context, job: Job, project: Project): Rejection | undefined {
   const name = job.spec.priorityClassName;
+  const allowed = allowedPriorityClasses(context, project);
   if (priorityClassOf(context, job) === undefined) {
-    const known = [...context.informers.priorityClasses.store.keys()].toSorted().join(", ");
+    const usable = [...context.informers.priorityClasses.store.keys()].filter((known) =>
+      isAllowed(known, allowed),
+    );
     return refuse(
       "PriorityClassNotFound",
-      `spec.priorityClassName "${name ?? ""}" does not exist; known: ${known}`,
+      `spec.priorityClassName "${name ?? ""}" does not exist; allowed: ${usable.toSorted().join(", ") || "none"}`,
     );
   }
-  const allowed = allowedPriorityClasses(context, project);
-  const isAllowed = allowed?.includes(name ?? "") ?? !name?.startsWith(systemPrefix);
-  if (name === undefined || isAllowed) return undefined;
+  if (name === undefined || isAllowed(name, allowed)) return undefined;
   return refuse(
     "PriorityClassNotAllowed",
     `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed?.join(", ") ?? `all but ${systemPrefix}...`}`,
@@ -167,5 +172,9 @@ export async function validate(submitted: Submitted): Promise<ValidJob | Rejecti
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(submitted, project, configHash);
   if (!("metadata" in pod)) return pod;
-  return { project, configHash, podSpec: fieldsOf(pod["spec"]) };
+  const podSpec = fieldsOf(pod["spec"]);
+  const { gpuResource } = context.settings;
+  return (
+    excessiveDemand(podSpec, job.spec.parallelism, gpuResource) ?? { project, configHash, podSpec }
+  );
 }

@@ -43,8 +43,8 @@ export function watchJobs(context: JobContext): void {
       enqueueOfDefaultClass(context);
   });
   informers.nodes.onChange(({ key, before, after }) => {
-    if (after === undefined) {
-      // Jobs that ran there have lost pods, which stay for a while as if nothing had happened.
+    if (before !== undefined && before.ready !== after?.ready) {
+      // Jobs that run there may lose pods, which stay for a while as if nothing had happened.
       for (const { jobKey } of informers.pods.store.byIndex(indices.podsByNode, key))
         if (jobKey !== "") queues.jobs.add(jobKey);
     }

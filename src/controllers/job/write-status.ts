@@ -10,6 +10,7 @@ import type { JobReconcile, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import type { Rejection } from "./rejection.ts";
+import { unreadyNodesOf } from "./pods.ts";
 import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
@@ -70,7 +71,14 @@ export async function writeJobStatus(
   warn(reconcile, podsStuck, message === undefined ? undefined : { reason: "PodsStuck", message });
   const explanation = context.scheduler.explanation(job.uid);
   const start = pendingPodsOf(view, pods, now, context.settings.startDeadlineSeconds);
-  const remarks = { explanation, notice, stuck: message, pendingPodsOf: start.message, blockedBy };
+  const remarks = {
+    explanation,
+    notice,
+    stuck: message,
+    pendingPodsOf: start.message,
+    blockedBy,
+    unreadyNodes: unreadyNodesOf(context, pods),
+  };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
   return earliest(requeueIn(stuck.nextSeconds), requeueIn(start.nextSeconds));
 }

@@ -1,5 +1,6 @@
 /** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
 import { deleteNode, upsertNode } from "../../db/mirrors/nodes.ts";
+import { saturate } from "../../domain/quantity.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { NodeCapacity, Pod } from "../../resources/types.ts";
 import { done } from "../../runtime/result.ts";
@@ -7,11 +8,11 @@ import type { Reconcile } from "../../runtime/controller.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 
-/** Pods of Rota count by their allocations, all others by what they ask for. */
+/** Pods of Rota count by their allocations, all others by what they ask for. Sums saturate (`maxAmount`). */
 export function otherUsageOf(pods: readonly Pod[]): NodeCapacity {
   const otherUsage = pods.filter((pod) => pod.jobKey === "" && !hasEnded(pod));
   const sum = (amount: (pod: Pod) => number) =>
-    otherUsage.reduce((total, pod) => total + amount(pod), 0);
+    saturate(otherUsage.reduce((total, pod) => total + amount(pod), 0));
   return {
     gpus: sum((pod) => pod.demand.gpus),
     cpuMillis: sum((pod) => pod.demand.cpuMillis),

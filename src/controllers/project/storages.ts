@@ -2,9 +2,9 @@
 import type { ProjectSpec } from "../../api/generated.ts";
 import { labels } from "../../api/names.ts";
 import type { ProjectStorage } from "../../db/tenants/projects.ts";
-import { parseBytes } from "../../domain/quantity.ts";
+import { exactBytes } from "../../domain/quantity.ts";
 import { isAlreadyExists, isNotFound } from "../../kube/errors.ts";
-import { claimManifest } from "../../resources/tenancy.ts";
+import { accessModeOf, claimManifest } from "../../resources/tenancy.ts";
 import { projectClaims } from "../../resources/tenant-types.ts";
 import type { ProjectClaim } from "../../resources/tenant-types.ts";
 import type { Project } from "../../resources/types.ts";
@@ -20,8 +20,9 @@ const claimKey = (project: Project, name: string): string => `${namespaceOf(proj
 
 /** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
 export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
-  const { name, size, storageClassName, accessMode } = storage;
-  if (parseBytes(size) < claim.sizeBytes) {
+  const { name, size, storageClassName } = storage;
+  const accessMode = accessModeOf(storage);
+  if (exactBytes(size) < exactBytes(claim.size)) {
     return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; claims cannot shrink`;
   }
   if (storageClassName !== undefined && storageClassName !== claim.storageClass) {
@@ -43,9 +44,9 @@ export function storagesOf({ owned }: Context, project: Project): ProjectStorage
     const storageClass = isKept ? claim.storageClass : storage.storageClassName;
     return {
       name: storage.name,
-      sizeBytes: isKept ? claim.sizeBytes : parseBytes(storage.size),
+      sizeBytes: exactBytes(isKept ? claim.size : storage.size),
       ...(storageClass === undefined ? {} : { storageClass }),
-      accessMode: isKept ? (claim.accessModes[0] ?? storage.accessMode) : storage.accessMode,
+      accessMode: (isKept ? claim.accessModes[0] : undefined) ?? accessModeOf(storage),
       affinity: storage.affinity ?? {},
     };
   });
@@ -91,7 +92,7 @@ async function reconcileClaim(
     if (claim.deleting) return terminating(storage.name);
     const rejection = storageRejection(storage, claim);
     if (rejection !== undefined) return outcome("StorageRejected", rejection);
-    if (parseBytes(storage.size) === claim.sizeBytes) return undefined;
+    if (exactBytes(storage.size) === exactBytes(claim.size)) return undefined;
     const grown = { spec: { resources: { requests: { storage: storage.size } } } };
     owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
     return undefined;

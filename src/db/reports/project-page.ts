@@ -63,7 +63,7 @@ export function projectPage(
     SELECT shown.name, parent.name AS parent, shown.path, shown.namespace,
       CASE WHEN owner.id IS NOT NULL THEN jsonb_build_object('kind', owner.kind, 'name', owner.name) END AS owner,
       (
-        SELECT coalesce(sum(quantity) FILTER (WHERE time_window @> $4::int), 0)::int
+        SELECT coalesce(sum(quantity) FILTER (WHERE time_window @> $4::int), 0)::float8
         FROM resource_plans
         WHERE resource_type = 'GPU' AND resource_owner_id = owner.id
         HAVING count(*) > 0

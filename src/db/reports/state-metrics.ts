@@ -18,7 +18,7 @@ export function countActiveJobs(db: Queryable): Promise<JobCount[]> {
     db,
     `
     SELECT pool, status::text, priority_class AS "priorityClass", count(*)::int AS jobs,
-      coalesce(sum(required_gpu), 0)::int AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
+      coalesce(sum(required_gpu), 0)::float8 AS gpus, extract(epoch FROM min(created_at))::float8 AS "oldestQueuedAtSeconds"
     FROM jobs
     WHERE active_project_id IS NOT NULL
     GROUP BY pool, status, priority_class

@@ -63,7 +63,7 @@ export async function readPlanViews(
     )
     SELECT wanted.uid, wanted.generation, wanted.quantity, wanted.resource_type AS "resourceType",
       wanted.pool, wanted.ranges,
-      coalesce(CASE wanted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cores END, 0)::int AS used,
+      coalesce(CASE wanted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cores END, 0)::float8 AS used,
       (SELECT count(*) FROM projects WHERE owner_id = wanted.owner_id)::int AS projects
     FROM wanted
     LEFT JOIN used ON used.owner_id = wanted.owner_id AND used.pool = wanted.pool

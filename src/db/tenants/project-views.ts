@@ -81,9 +81,9 @@ export async function readProjectViews(
     SELECT wanted.id, wanted.generation, wanted.path, parent.name AS parent,
       coalesce(children.count, 0)::int AS children,
       coalesce(members.list, '[]') AS members,
-      coalesce(totals.running, 0)::int AS "gpusRunning",
-      coalesce(totals.pending, 0)::int AS "gpusPending",
-      coalesce(granted.quantity, 0)::int AS "gpusPlanned"
+      coalesce(totals.running, 0)::float8 AS "gpusRunning",
+      coalesce(totals.pending, 0)::float8 AS "gpusPending",
+      coalesce(granted.quantity, 0)::float8 AS "gpusPlanned"
     FROM wanted
     LEFT JOIN projects AS parent ON parent.id = wanted.parent_id
     LEFT JOIN children ON children.parent_id = wanted.id

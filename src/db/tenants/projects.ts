@@ -14,7 +14,7 @@ export interface Member extends Owner {
 
 export interface ProjectStorage {
   readonly name: string;
-  readonly sizeBytes: number;
+  readonly sizeBytes: bigint;
   /** Absent: the cluster's default class. */
   readonly storageClass?: string | undefined;
   readonly accessMode: string;
@@ -231,7 +231,7 @@ export async function readProject(db: Queryable, name: string): Promise<Project>
     [name],
   );
   const [project] = rows;
-  if (!project) throw new RotaError("ProjectNotFound", `project ${name} does not exist`);
+  if (!project) throw new RotaError("ProjectNotFound", `no project ${name}`);
   return project;
 }
 

@@ -3,10 +3,11 @@ import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "
 import { memoryText, meteredNumber, meteredText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
+import { rejectionOf, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import type { QueuedJob, Resources } from "./snapshot.ts";
+import type { QueuedJob, Resources, Taint } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 type Dimension = keyof Resources;
@@ -58,20 +59,39 @@ export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): strin
   return `needs ${job.parallelism} pods with ${need} each; the matching nodes fit ${closest.fitting} even when empty`;
 }
 
-/** "0/3 nodes in pool default match the job's node selector, affinity and tolerations (1 cordoned or not ready)" */
+const maxNamedNodes = 3;
+
+const taintText = ({ key, value, effect }: Taint): string =>
+  value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;
+
+/**
+ * "0/3 nodes in pool default match the job's node selector, affinity and tolerations (1 cordoned or not ready)". If nodes
+ * match but are avoided, the message names them, since the template is not at fault.
+ */
 export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeState[]): string {
-  const down = nodes.filter((node) => !node.snapshot.schedulable).length;
-  const avoided = job.avoidNodes.length;
+  const rejections = nodes.map(({ name, snapshot }) => ({
+    name,
+    rejection: rejectionOf(snapshot, { ...job, avoidNodes: [] }),
+    taints: untolerated(snapshot, job).map(taintText),
+  }));
+  const avoided = rejections.flatMap(({ name, rejection }) => (rejection ? [] : [name]));
+  const down = rejections.filter(({ rejection }) => rejection === "Unschedulable").length;
+  const tainted = rejections.filter(({ rejection }) => rejection === "Taint");
+  const taints = [...new Set(tainted.flatMap((one) => one.taints))].toSorted();
   const details = [
     ...(down > 0 ? [`${down} cordoned or not ready`] : []),
-    ...(avoided > 0 ? [`${avoided} avoided after a failed start`] : []),
+    ...(tainted.length > 0
+      ? [`${tainted.length} with untolerated taint ${listedUpTo(maxNamedNodes, taints)}`]
+      : []),
   ];
+  const others = details.length > 0 ? ` (${details.join(", ")})` : "";
+  if (avoided.length > 0) {
+    return `${avoided.length}/${nodes.length} nodes in pool ${pool} match but recently failed to start the job's pods and are avoided for now: ${listedUpTo(maxNamedNodes, avoided)}${others}`;
+  }
   const storages = (job.storageTerms ?? []).length > 0 ? ["storages"] : [];
   const filters = listed(["node selector", "affinity", "tolerations", ...storages]);
-  const message = `0/${nodes.length} nodes in pool ${pool} match the job's ${filters}`;
-  return details.length > 0 ? `${message} (${details.join(", ")})` : message;
+  return `0/${nodes.length} nodes in pool ${pool} match the job's ${filters}${others}`;
 }
-
 const planNames = ({ quota }: QuotaState): string =>
   quota.plans.length === 0
     ? `the plans of ${quota.owner.kind} ${quota.owner.name}`

@@ -19,7 +19,7 @@ const shown = ({ createdAt, ...commit }: Commit) => ({
   createdAt: createdAt.toString(),
 });
 
-/** The project, if the caller may read its configuration: what it may not see is as if it were not there. */
+/** Throws HttpProblem NotFound also for projects whose configuration the caller may not read. */
 async function readable(
   { db, access }: ApiContext,
   caller: Caller,
@@ -33,7 +33,7 @@ async function readable(
     namespace: found.namespace,
   } as const;
   if (await access.may(caller, permission)) return found;
-  throw new HttpProblem("NotFound", `project ${name} does not exist`);
+  throw new HttpProblem("NotFound", `no project ${name}`);
 }
 
 export const configLog =

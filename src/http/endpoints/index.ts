@@ -1,4 +1,4 @@
-/** Every operation's handler. */
+/** The handlers of all operations. */
 import { configDiff, configLog, configShow } from "./configs.ts";
 import { plans } from "./plans.ts";
 import { preemptions } from "./preemptions.ts";

@@ -30,10 +30,10 @@ function askedOwner({ ownerKind, ownerName }: ApiRequest<"plans">["query"]): Own
   if (ownerKind === undefined && ownerName === undefined) return undefined;
   if (ownerKind !== undefined && ownerName !== undefined)
     return { kind: ownerKind, name: ownerName };
-  throw new HttpProblem("InvalidParameter", "ownerKind and ownerName go together");
+  throw new HttpProblem("InvalidParameter", "ownerKind and ownerName must be given together");
 }
 
-/** Those of the caller, and those that bound the projects it may see; of everybody for who may list plans. */
+/** Allowed: the caller's own plans, those of its projects' owners, and all plans for users who may list them. */
 async function mayAsk({ db, access }: ApiContext, caller: Caller, owner: Owner): Promise<boolean> {
   if (ownersOf(caller).some(isSame(owner))) return true;
   if (await access.may(caller, listPlans)) return true;
@@ -52,7 +52,7 @@ async function shownOwners(
   if (await mayAsk(context, caller, asked)) return [asked];
   throw new HttpProblem(
     "Forbidden",
-    `${caller.user} may not see the plans of ${asked.kind} ${asked.name}: they bound none of your projects`,
+    `${caller.user} may not see the plans of ${asked.kind} ${asked.name}: they do not apply to your projects`,
   );
 }
 

@@ -3,7 +3,7 @@ import { nodePage, poolPage } from "../../db/reports/usage-page.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
-/** Sums of pools tell nothing of any one job: every user of the cluster may see them. */
+/** Sums do not reveal single jobs: every user of the cluster may see them. */
 export const pools =
   ({ db }: ApiContext): Handler<"pools"> =>
   async ({ query }) => {

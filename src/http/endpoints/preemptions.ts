@@ -8,7 +8,7 @@ import { seenBy } from "./visible.ts";
 
 const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
 
-/** With the names that the caller may see. Alternatives name jobs that had no part in it. */
+/** Redacted for the caller. Alternatives name uninvolved jobs, so only users who see all jobs get them. */
 function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
   const sees = seenBy(namespaces);
   const jobs = [

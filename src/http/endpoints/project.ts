@@ -15,8 +15,7 @@ export const project =
     const visible = await access.visibleNamespaces(caller);
     const mayBeSeen = (one: { readonly namespace: string }): boolean =>
       visible === null || visible.includes(one.namespace);
-    if (!mayBeSeen({ namespace }))
-      throw new HttpProblem("NotFound", `project ${name} does not exist`);
+    if (!mayBeSeen({ namespace })) throw new HttpProblem("NotFound", `no project ${name}`);
     const settings = await settingsInEffect(db, id);
     const above = (await ancestors(db, id)).filter(mayBeSeen);
     const below = (await descendants(db, id)).filter(mayBeSeen);

@@ -1,4 +1,4 @@
-/** What every handler of the HTTP API is given. */
+/** The context and request types of the HTTP API's handlers. */
 import type { AnswerOf, ParametersOf, QueryOf, RouteName } from "../../api/http/routes.ts";
 import type { DatabasePool } from "../../db/client/connection-pool.ts";
 import type { Clock } from "../../runtime/clock.ts";
@@ -12,7 +12,7 @@ export type AccessPort = Pick<
 >;
 
 export interface ApiContext {
-  /** A pool of its own: questions must not keep the scheduler waiting. */
+  /** Separate from the scheduler's connections, which requests must not delay. */
   readonly db: DatabasePool;
   readonly access: AccessPort;
   readonly clock: Clock;
@@ -26,7 +26,7 @@ export interface ApiRequest<Name extends RouteName> {
 }
 
 export type Handler<Name extends RouteName> = (
-  question: ApiRequest<Name>,
+  request: ApiRequest<Name>,
 ) => Promise<AnswerOf<Name>> | AnswerOf<Name>;
 
 export type Handlers = { readonly [Name in RouteName]: Handler<Name> };

@@ -8,10 +8,10 @@ import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
 const instant = z.iso.datetime({ offset: true });
-/** Where the range ends, which was "now" for the first page perhaps, and the last row's keys. */
+/** The end of the range, fixed by the first page, and the last row's keys. */
 const key = z.tuple([instant, z.array(z.string().nullable())]);
 
-/** Roles are inherited down the tree: who may see a project's jobs may see those of all below it. */
+/** Roles are inherited: permission for a project covers its descendants. */
 async function requireSight(
   { db, access }: ApiContext,
   caller: Caller,
@@ -21,12 +21,12 @@ async function requireSight(
   if (within === undefined) {
     throw new HttpProblem(
       "Forbidden",
-      `${caller.user} may not see the jobs of all projects: name one of yours, with within=PROJECT (kubectl rota usage --within PROJECT)`,
+      `${caller.user} may not list the jobs of all projects: name a project with within=PROJECT (kubectl rota usage --within PROJECT)`,
     );
   }
   const { namespace } = await readProject(db, within);
   if (await access.may(caller, listJobs(namespace))) return;
-  throw new HttpProblem("NotFound", `project ${within} does not exist`);
+  throw new HttpProblem("NotFound", `no project ${within}`);
 }
 
 export const usage =

@@ -1,8 +1,8 @@
-/** What callers see of jobs that are not theirs. */
+/** Which jobs a caller may see. */
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { namespaceOf, type MaySee } from "../../domain/redaction.ts";
 
-/** Whether a job, as namespace/name, is in a namespace that the caller may see. */
+/** Tests whether a job, as namespace/name, is in one of the namespaces. */
 export const seenBy =
   (namespaces: VisibleNamespaces): MaySee =>
   (job) =>

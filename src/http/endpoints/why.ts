@@ -1,4 +1,4 @@
-/** Why a job is where it is: the scheduler's own snapshot and decision, in a transaction that cannot write. */
+/** Explains a job's state with the scheduler's own snapshot and decision, in a read-only transaction. */
 import type { PoolClient } from "pg";
 import type { AnswerOf } from "../../api/http/routes.ts";
 import { jobStates } from "../../api/job-states.ts";
@@ -49,7 +49,7 @@ const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
   message: view.message ?? null,
 });
 
-/** The sentence with the names that the caller may see. */
+/** The verdict's message, redacted for the caller. */
 function messageOf(verdict: Verdict, maySee: MaySee): string | null {
   if (verdict.kind === "preempt") {
     const victims = verdict.victims.map(({ key }) => key);
@@ -81,7 +81,7 @@ interface Judged {
   readonly candidates: readonly Candidate[];
 }
 
-/** The question is about a job that may be too far back for a cycle to look at. */
+/** The job may be too far back in the queue for a cycle to consider. */
 async function judge(
   { settings }: ApiContext,
   client: PoolClient,
@@ -92,7 +92,7 @@ async function judge(
   const snapshot = await readSnapshot({ ...settings, asking }, client, view.pool, now);
   const job = snapshot.queue.find(({ id }) => id === view.id);
   if (!job) return undefined;
-  // Budgets are known to the leader alone, from dry runs: the job's own message names them.
+  // Only the leader knows budgets, from dry runs; the job's own message names them.
   const decision = await decideWithVictims(client, snapshot, () => new Map());
   const request = requestFor(snapshot, job);
   const live = request ? await findVictims(client, snapshot.pool, [request]) : [];
@@ -161,7 +161,7 @@ const isWaiting = ({ status, suspended }: JobView): boolean =>
 const evictionText = ({ eviction }: JobView, maySee: MaySee): string | undefined =>
   eviction && redactJobs(maySee, eviction.reason, eviction.jobs);
 
-/** Undefined when no job of this name waits or runs. */
+/** Undefined if no job of this name waits or runs. */
 async function answerFrom(
   client: PoolClient,
   context: ApiContext,
@@ -210,6 +210,6 @@ export const why =
     if (answer) return answer;
     throw new HttpProblem(
       "NotFound",
-      `no job ${namespace}/${name} waits or runs: it may have ended, have been refused, or not be queued yet; kubectl describe rj -n ${namespace} ${name} says more`,
+      `no waiting or running job ${namespace}/${name}: it may have finished, been rejected, or not be queued yet; see kubectl describe rj -n ${namespace} ${name}`,
     );
   };

@@ -110,6 +110,19 @@ describe("the plugin's drawings", () => {
     expect(printable("a\nb\u009Bc")).to.equal("a b c");
   });
 
+  it("cuts the flexible column to what a terminal has left", () => {
+    const rows = [{ name: "one", message: "x".repeat(100) }];
+    const columns = [
+      { title: "NAME", value: ({ name }: { name: string }) => name },
+      { title: "MESSAGE", value: ({ message }: { message: string }) => message, flexible: true },
+    ];
+    const width = (columnsOfTerminal?: number) =>
+      table(rows, columns, columnsOfTerminal).split("\n")[1]?.length;
+    expect(width(60)).to.equal(60);
+    expect(width(10)).to.equal("NAME   ".length + 24);
+    expect(table(rows, columns, Number.POSITIVE_INFINITY)).to.contain("x".repeat(100));
+  });
+
   it("prints ages as kubectl does", () => {
     const now = Date.parse("2026-06-02T12:00:00Z");
     const age = (instant: string) => ageText(instant, now);
@@ -128,7 +141,7 @@ describe("the plugin's drawings", () => {
     expect(sinceOf("2026-06-01")).to.equal("2026-06-01T00:00:00.000Z");
     expect(sinceOf("2026-06-01T08:00:00+02:00")).to.equal("2026-06-01T06:00:00.000Z");
     for (const text of ["yesterday", "5", "2026-13-01", "1y", ""]) {
-      expect(() => sinceOf(text)).to.throw(CliError, "a time is");
+      expect(() => sinceOf(text)).to.throw(CliError, "invalid time");
     }
   });
 

@@ -1,4 +1,13 @@
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { projectRoot } from "../../../dev/local/paths.ts";
@@ -6,6 +15,7 @@ import { projectRoot } from "../../../dev/local/paths.ts";
 interface PackageFile {
   readonly version: string;
   readonly license: string;
+  readonly engines: { readonly node: string };
   readonly bin: Readonly<Record<string, string>>;
   readonly files: readonly string[];
   readonly dependencies?: object;
@@ -23,8 +33,58 @@ describe("the plugin's package", () => {
     expect(own.dependencies).to.equal(undefined);
   });
 
-  it("contains its executable", () => {
-    expect(own.files).to.have.members(Object.values(own.bin));
-    expect(existsSync(join(projectRoot, "cli", "kubectl_complete-rota"))).to.equal(true);
+  it("contains its executables", () => {
+    expect(own.files).to.have.members([...Object.values(own.bin), "bundle.mjs"]);
+    for (const file of Object.values(own.bin)) {
+      expect(existsSync(join(projectRoot, "cli", file)), file).to.equal(true);
+    }
+  });
+
+  describe("its entry point", () => {
+    let folder: string;
+    let entry: string;
+
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), "rota-entry-"));
+      entry = join(folder, "kubectl-rota.mjs");
+      copyFileSync(join(projectRoot, "cli", "kubectl-rota.mjs"), entry);
+    });
+    afterEach(() => rmSync(folder, { recursive: true }));
+
+    /** Runs it beside a bundle of these lines, on a Node that claims to be of this version. */
+    function runOn(version: string, bundle: string) {
+      writeFileSync(join(folder, "bundle.mjs"), bundle);
+      const claim = `data:text/javascript,Object.defineProperty(process,"versions",{value:{node:"${version}"}})`;
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        ["--import", claim, entry, "__complete", "q"],
+        { encoding: "utf8" },
+      );
+      return { status, stdout, stderr };
+    }
+
+    it("names the Node that it needs, before it reads the bundle", () => {
+      const min = own.engines.node.replace(">=", "");
+      for (const version of ["16.20.2", "20.20.2", "22.18.9"]) {
+        expect(runOn(version, "this is no JavaScript")).to.deep.equal({
+          status: 2,
+          stdout: "",
+          stderr: `kubectl rota needs Node ${min} or newer, this is ${version}\n`,
+        });
+      }
+      expect(runOn(`${min}.0`, "console.log('ran')").stdout).to.equal("ran\n");
+    });
+
+    it("prints errors without the source around them", () => {
+      const thrown = runOn("26.0.0", "/* source */ throw new Error('at once');");
+      const later = runOn("26.0.0", "setTimeout(() => { throw new Error('later'); });");
+      for (const [outcome, word] of [
+        [thrown, "at once"],
+        [later, "later"],
+      ] as const) {
+        expect(outcome.status).to.equal(1);
+        expect(outcome.stderr).to.match(new RegExp(`^error: ${word} .*\n$`));
+      }
+    });
   });
 });

@@ -45,13 +45,13 @@ const jobWith = (reason: string, message: string): Job =>
   }) as unknown as Job;
 
 describe("kubectl rota why", () => {
-  const note = "Lately the API server refused these evictions for the PodDisruptionBudget";
+  const note = "The API server recently denied these evictions because of the PodDisruptionBudget";
 
   it("names a budget that blocked the eviction lately", () => {
     const said = "jobs it could evict are protected by PodDisruptionBudget team/guard";
     const text = whyText(answer, jobWith("BlockedByDisruptionBudget", said));
     expect(text).to.contain(`BlockedByDisruptionBudget: ${said}`);
-    expect(text).to.contain("Next decision: it evicts others");
+    expect(text).to.contain("Next decision: it evicts other jobs");
     expect(text).to.contain(note);
   });
 
@@ -80,6 +80,36 @@ describe("kubectl rota why", () => {
     );
     expect(said("AwaitingRelease")).to.not.include("What you can do");
     expect(said("OfALaterVersion")).to.not.include("What you can do");
+  });
+
+  it("shows the present obstacle before the eviction", () => {
+    const evicted: Why = { ...answer, state: "Evicted", message: "team/big needs 8 GPUs" };
+    const lines = whyText(evicted, jobWith("InsufficientCapacity", "needs 2 GPUs")).split("\n");
+    expect(lines.indexOf("InsufficientCapacity: needs 2 GPUs")).to.be.greaterThan(0);
+    expect(lines.indexOf("Evicted: team/big needs 8 GPUs")).to.be.greaterThan(
+      lines.indexOf("InsufficientCapacity: needs 2 GPUs"),
+    );
+  });
+
+  it("names each column", () => {
+    const candidates = {
+      total: 1,
+      items: [
+        {
+          job: "team/a",
+          priority: 1,
+          borrowing: false,
+          gpus: 8,
+          pods: 1,
+          nodes: ["n1"],
+          rule: "LowerPriority" as const,
+          chosen: true,
+        },
+      ],
+    };
+    expect(whyText({ ...answer, candidates }, undefined)).to.match(
+      /^JOB +PRIORITY +GPUS +PODS +NODES +RULE +NEXT DECISION\nteam\/a .* evicts it$/m,
+    );
   });
 
   it("shows a suspended job as suspended", () => {

@@ -73,8 +73,9 @@ describe("the message of a starting gang", () => {
 
 describe("the reason of a pending pod", () => {
   const type = podsOf("nvidia.com/gpu");
+  const spec = { initContainers: [{ name: "sidecar", restartPolicy: "Always" }] };
   const obstacleOf = (status: object): string =>
-    type.project({ metadata: { name: "p", namespace: "n" }, spec: {}, status }).obstacle;
+    type.project({ metadata: { name: "p", namespace: "n" }, spec, status }).obstacle;
 
   it("is the scheduler's reason, or the first waiting container's", () => {
     const unscheduled = {
@@ -87,7 +88,7 @@ describe("the reason of a pending pod", () => {
       "Unschedulable: 0/3 nodes are available",
     );
     const waiting = { name: "main", state: { waiting: { reason: "ErrImagePull", message: "no" } } };
-    const running = { name: "init", state: { running: {} } };
+    const running = { name: "sidecar", started: true, state: { running: {} } };
     const containers = { initContainerStatuses: [running], containerStatuses: [waiting] };
     expect(obstacleOf({ phase: "Pending", ...containers })).to.equal(
       "container main: ErrImagePull: no",

@@ -1,6 +1,12 @@
 import { expect } from "chai";
 import { podDemand } from "../../../src/domain/pod-demand.ts";
-import { parseBytes, parseCpuMillis } from "../../../src/domain/quantity.ts";
+import {
+  exactBytes,
+  maxAmount,
+  parseBytes,
+  parseCount,
+  parseCpuMillis,
+} from "../../../src/domain/quantity.ts";
 import { durationSeconds } from "../../../src/domain/duration.ts";
 
 const gpu = "nvidia.com/gpu";
@@ -30,6 +36,27 @@ describe("quantities", () => {
       expect(parseBytes(text)).to.equal(bytes);
     });
   }
+  for (const text of [
+    "512Ti",
+    "8Ei",
+    "9999999999999999999999",
+    "1e999999",
+    `${"9".repeat(200)}Ei`,
+  ]) {
+    it(`saturates at ${text.slice(0, 25)}`, () => {
+      for (const parse of [parseBytes, parseCpuMillis, parseCount]) {
+        expect(parse(text)).to.equal(maxAmount);
+        expect(parse(`-${text}`)).to.equal(0);
+      }
+    });
+  }
+  it("rounds what is tiny up, as Kubernetes does", () => {
+    expect(parseBytes("1e-999999")).to.equal(1);
+  });
+  it("has the sizes of storages exactly, up to Kubernetes' own cap", () => {
+    expect(exactBytes("10Pi") - exactBytes("11258999068426239")).to.equal(1n);
+    expect(exactBytes("100E")).to.equal(2n ** 63n - 1n);
+  });
   for (const text of ["", "Gi", "1Xi", "one", "1 Gi", "."]) {
     it(`refuses the quantity "${text}"`, () => {
       expect(() => parseBytes(text)).to.throw(RangeError);
@@ -38,6 +65,17 @@ describe("quantities", () => {
 });
 
 describe("a pod's demand", () => {
+  it("saturates where containers together ask for more than any node has", () => {
+    const containers = Array.from({ length: 2_000 }, () => ({
+      resources: { requests: { memory: "8Ei", cpu: "400G", [gpu]: "9E" } },
+    }));
+    expect(podDemand({ containers, overhead: { memory: "1Ei" } }, gpu)).to.deep.equal({
+      gpus: maxAmount,
+      cpuMillis: maxAmount,
+      memoryBytes: maxAmount,
+    });
+  });
+
   it("adds containers, and takes a limit as the request", () => {
     const spec = {
       containers: [

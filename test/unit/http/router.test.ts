@@ -20,6 +20,7 @@ describe("the HTTP API's router", () => {
       user: "pat",
       groups: [],
       role: null,
+      owner: false,
       may: { view: false, submit: false, administer: false },
     }),
   } as unknown as Handlers;

@@ -117,7 +117,9 @@ describe("reflector", () => {
     const pauses: number[] = [];
     const clock: Clock = {
       ...systemClock,
-      sleep: (seconds) => {
+      sleep: (seconds, signal) => {
+        // The wait for a list's end mark.
+        if (seconds === 30) return systemClock.sleep(seconds, signal);
         pauses.push(seconds);
         return systemClock.sleep(0);
       },
@@ -249,6 +251,155 @@ describe("reflector", () => {
     });
     await informer.whenSynced();
     expect(changes).to.have.length(2);
+  });
+
+  /** Of a server that sends all but the mark: with another bookmark, or in silence. */
+  for (const [how, withoutMark] of [
+    ["another bookmark", [event("ADDED", "a", 1), bookmark(5)]],
+    ["silence", [event("ADDED", "a", 1)]],
+  ] as const) {
+    it(`lists in pages for good when ${how} comes instead of the end mark`, async () => {
+      const warnings: string[] = [];
+      const logger = {
+        ...silentLogger,
+        warn: (message: string) => {
+          warnings.push(message);
+        },
+      };
+      server.answer(
+        stream(withoutMark, false),
+        page([widget("a", 1)], 5),
+        stream([], true),
+        expired,
+        page([widget("b", 9)], 20),
+        stream([], false),
+      );
+      const { changes, informer, until } = start({ logger, endMarkSeconds: 0.1 });
+      await until(3);
+      expect(changes).to.deep.equal(["ns/a ->1", "ns/b ->9", "ns/a 1>-"]);
+      expect(informer.synced()).to.equal(true);
+      const lists = warnings.filter((message) => /does not end/.test(message));
+      expect(lists).to.have.length(1);
+      const limits = queries().map(({ limit }) => limit);
+      expect(limits.slice(0, 5)).to.deep.equal([undefined, "500", undefined, undefined, "500"]);
+    });
+
+    it(`lists in pages after a 410 when ${how} comes instead of the end mark`, async () => {
+      server.answer(
+        stream([event("ADDED", "a", 1), event("ADDED", "b", 2), initialEnd(5)], true),
+        expired,
+        stream([...withoutMark], false),
+        page([widget("a", 1)], 20),
+        stream([], false),
+      );
+      const { changes, until } = start({ endMarkSeconds: 0.1 });
+      await until(3);
+      expect(changes).to.deep.equal(["ns/a ->1", "ns/b ->2", "ns/b 2>-"]);
+    });
+  }
+
+  /** Throws for names of "odd..."; "odd-kept" has a substitute. */
+  const choosy: ResourceType<Kept> = {
+    ...widgets,
+    project: (raw) => {
+      if (raw.metadata.name?.startsWith("odd")) throw new RangeError("not understood");
+      return widgets.project(raw);
+    },
+    substitute: ({ metadata }) =>
+      metadata.name === "odd-kept" ? { version: "substitute" } : undefined,
+  };
+
+  it("skips what it does not understand, names and counts it, and goes on after it", async () => {
+    const named: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (_message: string, fields?: object) => void named.push(fields),
+    };
+    server.answer(
+      stream(
+        [
+          event("ADDED", "odd", 1),
+          event("ADDED", "a", 2),
+          initialEnd(5),
+          event("MODIFIED", "odd", 6),
+          event("ADDED", "odd-kept", 7),
+          event("MODIFIED", "a", 8),
+        ],
+        true,
+      ),
+      stream([event("DELETED", "odd", 9), event("DELETED", "odd-kept", 10)], false),
+    );
+    const { changes, informer, metrics, until } = start({ type: choosy, logger });
+    await until(4);
+    expect(changes).to.deep.equal([
+      "ns/a ->2",
+      "ns/odd-kept ->substitute",
+      "ns/a 2>8",
+      "ns/odd-kept substitute>-",
+    ]);
+    expect([...informer.store.keys()]).to.deep.equal(["ns/a"]);
+    expect(queries()[1]).to.include({ resourceVersion: "8" });
+    expect(metrics.total("reflector_skipped_total")).to.equal(3);
+    expect(metrics.total("reflector_failures_total")).to.equal(0);
+    expect(named[0]).to.include({ key: "ns/odd", resource: "widgets", error: "not understood" });
+  });
+
+  it("takes an object for absent once it is no longer understood", async () => {
+    let understood = true;
+    const fickle: ResourceType<Kept> = {
+      ...widgets,
+      project: (raw) => {
+        if (!understood) throw new RangeError("not understood");
+        return widgets.project(raw);
+      },
+    };
+    server.answer(stream([event("ADDED", "a", 1), initialEnd(5)], true), (request, response) => {
+      understood = false;
+      stream([event("MODIFIED", "a", 6)], false)(request, response);
+    });
+    const { changes, until } = start({ type: fickle });
+    await until(2);
+    expect(changes).to.deep.equal(["ns/a ->1", "ns/a 1>-"]);
+  });
+
+  it("has heard nothing while nothing it hears can be applied", async () => {
+    const nameless = { type: "ADDED", object: { metadata: { resourceVersion: "1" } } };
+    server.answer(stream([nameless], false));
+    const { informer, metrics } = start();
+    await waitFor(() => metrics.total("reflector_failures_total") >= 2, {
+      what: "two failures",
+      timeoutMs: 10_000,
+    });
+    expect(informer.lastEventSeconds()).to.equal(Number.POSITIVE_INFINITY);
+  });
+
+  it("reads everything anew when asked to, also what has the version it knows", async () => {
+    server.answer(
+      stream([event("ADDED", "a", 4), event("ADDED", "b", 5), initialEnd(9)], false),
+      stream([event("ADDED", "a", 4), initialEnd(20), event("MODIFIED", "a", 21)], false),
+    );
+    const { changes, informer, metrics, until } = start();
+    await until(2);
+    await informer.whenSynced();
+    informer.reread();
+    await until(5);
+    expect(changes.slice(2)).to.deep.equal(["ns/a 4>4", "ns/b 5>-", "ns/a 4>21"]);
+    expect(metrics.total("reflector_failures_total")).to.equal(0);
+  });
+
+  it("notices that the collection's version fell", async () => {
+    let fell = 0;
+    server.answer(
+      stream([event("ADDED", "a", 100), initialEnd(105)], true),
+      expired,
+      stream([event("ADDED", "a", 50), initialEnd(60), event("MODIFIED", "a", 61)], false),
+    );
+    const onTimeTravel = () => {
+      fell += 1;
+    };
+    const { until } = start({ onTimeTravel });
+    await until(3);
+    expect(fell).to.equal(1);
   });
 
   it("stops at once, in the middle of anything", async () => {

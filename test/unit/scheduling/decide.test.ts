@@ -418,6 +418,12 @@ describe("the reason why a job waits", () => {
       reason: "NoMatchingNode",
       message: "0/1 nodes in pool default match the job's node selector, affinity and tolerations",
     });
+    const unlucky = aJob("j", { avoidNodes: ["n1"] });
+    const pressed = { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" };
+    const nodes = [aNode("n1"), aNode("n2", { taints: [pressed] })];
+    expect(only({ nodes, queue: [unlucky] }).message).to.equal(
+      "1/2 nodes in pool default match but recently failed to start the job's pods and are avoided for now: n1 (1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule)",
+    );
   });
 
   it("gives the position among those that wait", () => {

@@ -8,10 +8,17 @@ import { accepts, exceeded, isInside, podsFitting, podsOf, ruleOf } from "./brut
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 
-/** The rule by which it may evict another, whether or not that is enough. */
-function naiveRule(snapshot: Snapshot, job: QueuedJob, victim: LiveJob): string | undefined {
+/** The rule by which it may evict another, whether or not the room would be enough. */
+function naiveRule(
+  snapshot: Snapshot,
+  job: QueuedJob,
+  victim: LiveJob,
+  live: readonly LiveJob[],
+): string | undefined {
   const isLower = victim.priority < job.priority;
-  if (job.unplanned) {
+  // Siblings of higher priority may not be evicted: with them in the way it stays over its quotas, and can only borrow.
+  const lower = live.filter(({ priority }) => priority < job.priority);
+  if (job.unplanned || exceeded(snapshot, job, lower).length > 0) {
     const isDisplaced = job.allowsBorrowing && isLower && victim.borrowing;
     return isDisplaced ? "LowerPriority" : undefined;
   }
@@ -20,14 +27,16 @@ function naiveRule(snapshot: Snapshot, job: QueuedJob, victim: LiveJob): string 
 
 describe("the diagnosis of a waiting job", () => {
   it("names candidates and rule, borrowers and lowest priorities first", () => {
-    const reached = new Reached<"OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared">();
+    const reached = new Reached<
+      "OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared" | "overForGood"
+    >();
     fc.assert(
       fc.property(scenarios(3), (scenario) => {
         const { snapshot, live } = scenario;
         const job = jobOf(scenario);
         const told = candidatesFor(snapshot, job, live);
         const expected = live.flatMap((victim) => {
-          const rule = naiveRule(snapshot, job, victim);
+          const rule = naiveRule(snapshot, job, victim, live);
           return rule === undefined ? [] : [{ id: victim.id, rule, pods: podsOf(victim) }];
         });
         expect(
@@ -39,12 +48,14 @@ describe("the diagnosis of a waiting job", () => {
           expect(Number(one.borrowing)).to.be.at.least(Number(next.borrowing));
           if (one.borrowing === next.borrowing) expect(one.priority).to.be.at.most(next.priority);
         }
+        const isOver = !isInside(snapshot, job);
         const by = (rule: string) => expected.some((one) => one.rule === rule);
         reached.note({
           OwnQuota: by("OwnQuota"),
           BorrowerReclaimed: by("BorrowerReclaimed"),
           LowerPriority: by("LowerPriority"),
           spared: expected.length < live.length,
+          overForGood: isOver && !by("OwnQuota") && live.some(({ borrowing }) => borrowing),
         });
       }),
       propertyRuns(1000),
@@ -54,6 +65,7 @@ describe("the diagnosis of a waiting job", () => {
       BorrowerReclaimed: 20,
       LowerPriority: 20,
       spared: 30,
+      overForGood: 5,
     });
   });
 

@@ -53,13 +53,25 @@ export function planPreemption(input: PreemptionInput): PreemptionPlan | Impossi
   return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, ways) };
 }
 
-/** The jobs it may evict, each with the first rule that applies, whether or not they are enough. */
+/**
+ * The jobs it may evict, each with the first rule that applies, whether or not their capacity would be enough. A job over
+ * quota may evict like one within quota only if evictions can bring it there.
+ */
 export function evictableBy(input: PreemptionInput): Candidate[] {
-  const ways = waysFor(input);
+  const ways = waysFor(input).filter((one) => canRelieve(input, one));
   return input.live.flatMap((victim): Candidate[] => {
     const rule = ways.map((one) => one.rule(victim)).find((one) => one !== undefined);
     return rule === undefined ? [] : [{ job: victim, pods: podsOf(victim), rule }];
   });
+}
+
+/** Whether evicting all jobs that the rule allows would relieve every exceeded quota. */
+function canRelieve({ job, live }: PreemptionInput, { over, rule }: Way): boolean {
+  const allowed = over.length === 0 ? [] : live.filter((victim) => rule(victim) !== undefined);
+  return over.every(
+    (quota) =>
+      allowed.reduce((sum, victim) => sum + quota.reliefBy(victim), 0) >= quota.excess(job),
+  );
 }
 
 function waysFor({ job, quotas }: PreemptionInput): Way[] {

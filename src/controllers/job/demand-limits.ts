@@ -1,0 +1,87 @@
+/** What one job may request at most: amounts beyond it are typing errors, and no column holds their sums. Pure. */
+import { podDemand } from "../../domain/pod-demand.ts";
+import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
+import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
+import { refuse } from "./rejection.ts";
+import type { Rejection } from "./rejection.ts";
+
+/** GPUs of a whole gang: the most that an integer column holds. */
+const maxGangGpus = 2 ** 31 - 1;
+
+interface Limit {
+  readonly resource: string;
+  /** In the resource's own unit, for people. */
+  readonly bound: string;
+  readonly isExceededBy: (quantity: string) => boolean;
+}
+
+const limitsOf = (gpuResource: string): readonly Limit[] => [
+  {
+    resource: gpuResource,
+    bound: String(maxGangGpus + 1),
+    isExceededBy: (text) => parseCount(text) > maxGangGpus,
+  },
+  { resource: "cpu", bound: "500G", isExceededBy: (text) => parseCpuMillis(text) >= 5e14 },
+  { resource: "memory", bound: "512Ti", isExceededBy: (text) => parseBytes(text) >= maxAmount },
+];
+
+interface Quantity {
+  readonly field: string;
+  readonly text: string;
+}
+
+/** Where a pod states an amount of the resource: in its containers, for itself, and on top. */
+function quantitiesOf(spec: DemandingPodSpec, resource: string): Quantity[] {
+  const holders = [
+    { field: "resources", resources: spec.resources },
+    { field: "overhead", resources: { requests: spec.overhead ?? {} } },
+    ...(["containers", "initContainers"] as const).flatMap((list) =>
+      (spec[list] ?? []).map(({ resources }, at) => ({
+        field: `${list}[${at}].resources`,
+        resources,
+      })),
+    ),
+  ];
+  return holders.flatMap(({ field, resources }) =>
+    (["requests", "limits"] as const).flatMap((part) => {
+      const value = resources?.[part]?.[resource];
+      return value === undefined
+        ? []
+        : [{ field: `spec.template.spec.${field}.${part}[${resource}]`, text: String(value) }];
+    }),
+  );
+}
+
+function excessiveQuantity(spec: DemandingPodSpec, limit: Limit): Rejection | undefined {
+  const found = quantitiesOf(spec, limit.resource).find(({ text }) => limit.isExceededBy(text));
+  if (found === undefined) return undefined;
+  return refuse("InvalidValue", `${found.field}: ${found.text} must be less than ${limit.bound}`);
+}
+
+/**
+ * Why the job requests more than can be counted; undefined when it does not.
+ * @param spec of the pod, with the API server's defaults
+ */
+export function excessiveDemand(
+  spec: DemandingPodSpec,
+  parallelism: number,
+  gpuResource: string,
+): Rejection | undefined {
+  for (const limit of limitsOf(gpuResource)) {
+    const rejection = excessiveQuantity(spec, limit);
+    if (rejection !== undefined) return rejection;
+  }
+  const demand = podDemand(spec, gpuResource);
+  if (demand.cpuMillis >= maxAmount || demand.memoryBytes >= maxAmount) {
+    return refuse(
+      "InvalidValue",
+      "spec.template.spec.containers: together they must request less than 500G cpu and 512Ti memory",
+    );
+  }
+  const gangGpus = demand.gpus * parallelism;
+  if (gangGpus <= maxGangGpus) return undefined;
+  return refuse(
+    "InvalidValue",
+    `spec.parallelism: ${parallelism} pods of ${demand.gpus} ${gpuResource} are ${gangGpus}; must be at most ${maxGangGpus}`,
+  );
+}

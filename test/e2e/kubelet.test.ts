@@ -1,0 +1,87 @@
+/** What a kubelet may do to a pod before its containers run, as KWOK plays it. */
+import { expect } from "chai";
+import type { Job } from "../../src/resources/types.ts";
+import { failsUntil } from "../support/fails-until.ts";
+import {
+  applyTeam,
+  type Installation,
+  job,
+  owner,
+  plan,
+  startInstallation,
+  teamIsReady,
+} from "../support/installation.ts";
+
+describe("a pod on the way to its containers", function () {
+  let installation: Installation;
+
+  before(async () => {
+    installation = await startInstallation({ cluster: { nodes: 2 } });
+    await applyTeam(installation);
+    await installation.view.apply(plan("all", { owner }));
+    await installation.operate();
+    await teamIsReady(installation);
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  async function submit(name: string, annotations: Readonly<Record<string, string>>) {
+    const image = "none.example/none:1";
+    const limits = { "nvidia.com/gpu": 1 };
+    const spec = {
+      initContainers: [{ name: "fetch", image }],
+      containers: [{ name: "main", image, resources: { limits } }],
+    };
+    const template = { metadata: { annotations }, spec };
+    const options = { pool: "default", gpus: 1, priorityClassName: "low", spec: { template } };
+    await installation.view.apply(job("team", name, options));
+  }
+
+  const until = (name: string, is: (job: Job) => boolean): Promise<Job> =>
+    installation.view.until(`what ${name} comes to`, async () => {
+      const found = await installation.view.job(`team/${name}`);
+      return is(found) && found;
+    });
+
+  it("fails in an init container: the job names it", async () => {
+    await submit("fetches-not", {
+      "rota.dev/simulate-init-seconds": "0",
+      "rota.dev/simulate-init-exit-code": "7",
+    });
+    const { status } = await until("fetches-not", (found) => found.status.finishedAt !== undefined);
+    expect(status).to.include({ state: "Failed", reason: "PodFailed" });
+    expect(status.message).to.equal("pod fetches-not-1-0: init container fetch exited with code 7");
+  });
+
+  it("runs an init container for a while: the job names it, and runs after it", async () => {
+    await submit("fetches", { "rota.dev/simulate-init-seconds": "15" });
+    await until("fetches", ({ status }) =>
+      /init container fetch is running/.test(status.message ?? ""),
+    );
+    await until("fetches", ({ status }) => status.state === "Running" && status.attempt === 1);
+  });
+
+  failsUntil("issue 17", "is rejected: no failure of the job's", async () => {
+    await submit("rejected", { "rota.dev/simulate-rejection": "UnexpectedAdmissionError" });
+    const { status } = await until(
+      "rejected",
+      (found) =>
+        found.status.state !== "Starting" &&
+        /UnexpectedAdmissionError/.test(found.status.message ?? ""),
+    );
+    expect(status.state).not.to.equal("Failed");
+  });
+
+  it("is deleted and shows nothing for long: the job says that it is leaving", async () => {
+    await submit("silent", { "rota.dev/simulate-termination-seconds": "3600" });
+    await until("silent", ({ status }) => status.state === "Running");
+    const path = "/api/v1/namespaces/team/pods/silent-1-0";
+    await installation.view.client.raw("DELETE", path);
+    const { status } = await until("silent", (found) => found.status.reason === "PodsLost");
+    expect(status.message).to.match(/its pods are being stopped/);
+    expect(status.conditions?.find(({ type }) => type === "Ready")?.status).to.equal("False");
+    await installation.view.client.raw("DELETE", `${path}?gracePeriodSeconds=0`);
+  });
+});

@@ -1,0 +1,171 @@
+/** Nodes that hang or lose devices, kubelets that start again or reject pods, and what jobs make of it. */
+import { expect } from "chai";
+import type { Job } from "../../src/resources/types.ts";
+import { failsUntil } from "../support/fails-until.ts";
+import { teamJobIs } from "../support/installation.ts";
+import { kubectl } from "../support/kubectl.ts";
+import {
+  gpusPerNode,
+  type RealInstallation,
+  startRealInstallation,
+} from "./support/real-installation.ts";
+import { describeOnRealNodes } from "./support/required.ts";
+import { podOf, runWork, stateOf, workJob, type WorkOptions } from "./support/work.ts";
+
+const on = (node: string): WorkOptions => ({
+  pod: { nodeSelector: { "kubernetes.io/hostname": node } },
+});
+
+describeOnRealNodes("a job on a real node that fails it", () => {
+  let installation: RealInstallation;
+
+  before(async () => {
+    installation = await startRealInstallation();
+  });
+
+  after(async () => {
+    await installation?.stop();
+  });
+
+  const jobSays = (name: string, what: RegExp): Promise<Job> =>
+    installation.view.until(`${name} to say ${what}`, async () => {
+      const found = await installation.view.job(`team/${name}`);
+      return what.test(`${found.status.reason}: ${found.status.message}`) && found;
+    });
+
+  const remove = (name: string): Promise<void> => installation.view.remove(workJob(name));
+
+  it("runs on while kubelet and containerd start again", async () => {
+    await runWork(installation, "steady", on("real-1"), "Running");
+    const { metadata } = await podOf(installation, "steady");
+    for (const part of ["kubelet", "containerd"] as const) await installation.first.restart(part);
+    await installation.first.untilReady();
+    const pod = await podOf(installation, "steady");
+    expect(pod.metadata.uid).to.equal(metadata.uid);
+    expect(stateOf(pod)?.running).not.to.equal(undefined);
+    expect((await teamJobIs(installation, "steady", "Running")).status.attempt).to.equal(1);
+    await remove("steady");
+  });
+
+  it("runs on when devices are withdrawn; others wait until they are back", async () => {
+    const { first } = installation;
+    await runWork(installation, "keeps", { gpus: 2, ...on("real-1") }, "Running");
+    first.setHealthyGpus("none");
+    await first.untilReady(0);
+    await installation.view.apply(workJob("wants", { gpus: 2, WORK_STEPS: 1, ...on("real-1") }));
+    const waiting = await jobSays("wants", /needs 2 GPUs/);
+    expect(waiting.status.state).to.equal("Pending");
+    first.setHealthyGpus(gpusPerNode);
+    await teamJobIs(installation, "wants", "Succeeded");
+    expect((await teamJobIs(installation, "keeps", "Running")).status.attempt).to.equal(1);
+    await remove("keeps");
+  });
+
+  failsUntil("issue 17", "is placed elsewhere when the kubelet rejects its pod", async () => {
+    const { first } = installation;
+    first.refuseGpus("the driver does not answer");
+    try {
+      const options = { gpus: gpusPerNode, WORK_STEPS: 1, ...on("real-1") };
+      const { status } = await runWork(installation, "rejected", options, "Failed", "Pending");
+      expect(status.message).to.include("the driver does not answer");
+      expect(status.state).to.equal("Pending");
+    } finally {
+      first.refuseGpus(undefined);
+      await remove("rejected");
+    }
+  });
+
+  it("says why the kubelet rejected its pod", async () => {
+    const { first } = installation;
+    first.refuseGpus("the driver does not answer");
+    await installation.view.apply(workJob("told", { gpus: gpusPerNode, ...on("real-1") }));
+    await jobSays("told", /UnexpectedAdmissionError.*the driver does not answer/);
+    first.refuseGpus(undefined);
+    await remove("told");
+  });
+
+  failsUntil("issue 17", "does not fail when its kubelet rejects its running pod", async () => {
+    const { cluster, first } = installation;
+    await kubectl(cluster, "label", "node", "real-1", "disk=ssd");
+    try {
+      const options = { pod: { nodeSelector: { disk: "ssd" } } };
+      await runWork(installation, "moved", options, "Running");
+      await kubectl(cluster, "label", "node", "real-1", "disk-");
+      await first.restart("kubelet");
+      const { status } = await jobSays("moved", /NodeAffinity|exited with/);
+      expect(status.state).not.to.equal("Failed");
+    } finally {
+      await first.untilReady();
+      await remove("moved");
+    }
+  });
+
+  it("says that its node is not ready, and that it is to leave, while the kubelet hangs", async () => {
+    const { first, cluster } = installation;
+    await runWork(installation, "silent", { graceSeconds: 1, ...on("real-1") }, "Running");
+    await first.signal("kubelet", "SIGSTOP");
+    try {
+      await jobSays("silent", /node real-1 is not ready/);
+      await kubectl(cluster, "delete", "pod", "--namespace=team", "--wait=false", "silent-1-0");
+      const leaving = await jobSays("silent", /PodsLost.*being stopped|PodDisrupted/);
+      expect(leaving.status.conditions?.find(({ type }) => type === "Ready")?.status).to.equal(
+        "False",
+      );
+    } finally {
+      await first.signal("kubelet", "SIGCONT");
+    }
+    await first.untilReady();
+    await installation.view.until("the second attempt to run", async () => {
+      const { status } = await installation.view.job("team/silent");
+      return status.state === "Running" && status.attempt === 2;
+    });
+    await remove("silent");
+  });
+
+  it("keeps its room when it is deleted while its kubelet hangs", async () => {
+    const { first, view, database } = installation;
+    await runWork(installation, "kept", { gpus: 2, graceSeconds: 1, ...on("real-1") }, "Running");
+    const committed = async (): Promise<number> => {
+      const text = "SELECT gpus_committed::int AS gpus FROM nodes WHERE name = 'real-1'";
+      return (await database.pool.query<{ gpus: number }>(text)).rows[0]?.gpus ?? 0;
+    };
+    await first.signal("kubelet", "SIGSTOP");
+    try {
+      await kubectl(installation.cluster, "delete", "rj", "--namespace=team", "kept");
+      await view.until("the row to know", async () => {
+        const text = "SELECT FROM jobs WHERE name = 'kept' AND ending IS NOT NULL";
+        return (await database.pool.query(text)).rowCount === 1;
+      });
+      expect(await committed()).to.equal(2);
+    } finally {
+      await first.signal("kubelet", "SIGCONT");
+    }
+    await view.until("the room to be given back", async () => (await committed()) === 0);
+    await first.untilReady();
+  });
+
+  failsUntil(
+    "issue 17",
+    "gives the room on healthy nodes back when one of its nodes is lost",
+    async () => {
+      const { second, view } = installation;
+      await runWork(installation, "torn", { gpus: 3, pods: 2, graceSeconds: 1 }, "Running");
+      await second.signal("kubelet", "SIGSTOP");
+      try {
+        await jobSays("torn", /PodDisrupted|PodsLost/);
+        await view.apply(workJob("other", { gpus: 2, WORK_STEPS: 1, ...on("real-1") }));
+        await view.until("the other job to be done", async () => {
+          const { status } = await view.job("team/other");
+          const torn = await view.job("team/torn");
+          if (torn.status.conditions?.some(({ type }) => type === "PodsStuck"))
+            expect(status.state).to.equal("Succeeded");
+          return status.state === "Succeeded";
+        });
+      } finally {
+        await second.signal("kubelet", "SIGCONT");
+        await second.untilReady();
+        await remove("torn");
+      }
+    },
+  );
+});
