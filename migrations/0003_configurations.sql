@@ -47,7 +47,7 @@ COMMENT ON COLUMN config_commits.parent_id IS 'Previous commit in the same proje
 COMMENT ON COLUMN config_commits.author_id IS 'Author';
 COMMENT ON COLUMN config_commits.message IS 'The author''s description of the change';
 COMMENT ON COLUMN config_commits.version_tag IS 'Name of the version, unique within the project';
-COMMENT ON COLUMN config_commits.deduplicated IS 'Whether the content was stored before';
+COMMENT ON COLUMN config_commits.deduplicated IS 'Whether the project had stored the content before';
 COMMENT ON COLUMN config_commits.created_at IS 'Time of the commit';
 COMMENT ON COLUMN config_commits.removed_at IS 'Time of the deletion of the custom resource; null: it exists';
 

@@ -10,6 +10,7 @@ import { KubeClient } from "./kube/client.ts";
 import { loadCredentials } from "./kube/credentials.ts";
 import type { CredentialSource } from "./kube/credentials.ts";
 import { createEventRecorder } from "./kube/events.ts";
+import { leaseConnections } from "./kube/lease-lock.ts";
 import { StatusWriter } from "./kube/status-writer.ts";
 import { buildInfo } from "./observability/build-info.ts";
 import { poolMetrics, statementMetrics } from "./observability/database-metrics.ts";
@@ -58,7 +59,7 @@ function readCredentials(): CredentialSource {
 /** The parts, in the order in which they start; they stop in reverse. */
 function assemble(settings: Settings, logger: Logger, credentials: CredentialSource): Lifecycle {
   const clients = connect(settings, logger, credentials);
-  const { clock, metrics, kube, db, informers, events } = clients;
+  const { clock, metrics, kube, apiKube, leaseKube, db, informers, events } = clients;
   const { context, scheduler } = createContext(settings, clients);
   const controllers = createControllers(context, metrics);
   const lifecycle = createLifecycle({
@@ -70,7 +71,7 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
   const leader = new Leader({
     settings,
     logger,
-    kube,
+    kube: leaseKube,
     metrics,
     events,
     runTerm: (signals) => runTerm({ context, controllers, scheduler }, signals),
@@ -85,8 +86,8 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
 
   lifecycle.add(httpComponent({ settings, logger, registry, unready }));
   lifecycle.add(databaseComponent(settings, db, logger));
-  lifecycle.add(clusterComponent(kube, credentials.server, logger));
-  lifecycle.add(createApi({ settings, kube, clock, logger, metrics }));
+  lifecycle.add(clusterComponent([kube, apiKube, leaseKube], credentials.server, logger));
+  lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics }));
   lifecycle.add(informersComponent(informers));
   lifecycle.add(admissionPoliciesComponent(policies));
   lifecycle.add(leader);
@@ -98,7 +99,11 @@ function connect(settings: Settings, logger: Logger, credentials: CredentialSour
   const clock = systemClock;
   const metrics = new PrometheusMetrics();
   buildInfo(metrics, packageFile.version);
-  const kube = new KubeClient({ credentials, clock, name: "rota", metrics });
+  const client = { credentials, clock, name: "rota", metrics };
+  const kube = new KubeClient(client);
+  // Connections of their own: neither a burst of the controllers nor slow reviews delay the renewal of the lease.
+  const apiKube = new KubeClient(client);
+  const leaseKube = new KubeClient({ ...client, connections: leaseConnections });
   const db = createPool(settings.databaseUrl, {
     applicationName: "rota",
     onError: (error) => logger.warn("a database connection was lost", { error: error.message }),
@@ -115,7 +120,7 @@ function connect(settings: Settings, logger: Logger, credentials: CredentialSour
     controller: "rota.dev/operator",
     instance: hostname(),
   });
-  return { clock, logger, metrics, kube, db, informers, events };
+  return { clock, logger, metrics, kube, apiKube, leaseKube, db, informers, events };
 }
 
 /** What controllers are given, the scheduler among it. */

@@ -102,7 +102,7 @@ CREATE TABLE config_commits (
   author_id bigint NOT NULL,           -- Author
   message text NOT NULL,               -- The author's description of the change
   version_tag text,                    -- Name of the version, unique within the project
-  deduplicated boolean NOT NULL,       -- Whether the content was stored before
+  deduplicated boolean NOT NULL,       -- Whether the project had stored the content before
   -- Time of the commit
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   removed_at timestamp with time zone, -- Time of the deletion of the custom resource; null: it exists

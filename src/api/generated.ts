@@ -42,7 +42,7 @@ hash?: string
  */
 shortHash?: string
 /**
- * Whether another commit had stored the same content.
+ * Whether an earlier commit of the same project stored the same content.
  */
 deduplicated?: boolean
 /**

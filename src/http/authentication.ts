@@ -4,7 +4,7 @@ import { audience, tokenHeader } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { CertificateVerifier } from "./client-certificate.ts";
-import { ExpiringCache } from "./expiring-cache.ts";
+import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import type { Caller, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
 

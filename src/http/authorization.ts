@@ -3,7 +3,7 @@ import type { VisibleNamespaces } from "../db/reports/page.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Caller } from "./identity.ts";
-import { ExpiringCache } from "./expiring-cache.ts";
+import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import { HttpProblem } from "./problem.ts";
 
 /** An action in the cluster, for a SubjectAccessReview. */

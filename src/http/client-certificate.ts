@@ -12,7 +12,7 @@ import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { certificatesOf } from "../runtime/pem.ts";
 import { judgeChain, maxIntermediates, type Presented } from "./certificate-chain.ts";
-import { ExpiringCache } from "./expiring-cache.ts";
+import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import type { Caller, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
 

@@ -20,6 +20,9 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
+/** Enough for a client that only renews the lease: the current call, and one whose response was abandoned. */
+export const leaseConnections = 2;
+
 /** A Lease object as the lock of a leader election. Calls are not retried: the election has its own interval. */
 export class KubeLeaseLock implements LeaseLock {
   readonly #client: KubeClient;

@@ -85,22 +85,20 @@ export class Transport {
   }
 
   /**
-   * One request and its response, regardless of the status.
+   * One request and its response, regardless of the status. The time-out includes the wait for a connection.
    * @throws the signal's reason, CallTimeoutError, TooManyCallsError, or undici's error if the connection failed
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     const maxCalls = this.#options.maxCalls ?? 10_000;
     if (this.#calls >= maxCalls) throw new TooManyCallsError(`${maxCalls} calls are waiting`);
     request.signal?.throwIfAborted();
-    this.#calls += 1;
     const deadline = startDeadline(this.#clock, request);
     try {
-      return await this.#send(request, deadline.signal);
+      return await abortable(this.#counted(request, deadline.signal), deadline.signal);
     } catch (error) {
       throw deadline.signal.aborted ? deadline.signal.reason : error;
     } finally {
       deadline.end();
-      this.#calls -= 1;
     }
   }
 
@@ -135,6 +133,16 @@ export class Transport {
     if (!dispatchers) return;
     this.#dispatchers = undefined;
     await Promise.all([dispatchers.calls.destroy(), dispatchers.watches.destroy()]);
+  }
+
+  /** undici keeps an aborted request until it has a connection for it: until then the request counts. */
+  async #counted(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
+    this.#calls += 1;
+    try {
+      return await this.#send(request, signal);
+    } finally {
+      this.#calls -= 1;
+    }
   }
 
   async #send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {

@@ -1,15 +1,22 @@
-/** Serves /healthz (the event loop runs), /readyz (caches are synced, the database responds) and /metrics (Prometheus text). */
+/**
+ * Serves /healthz (the event loop runs), /readyz (informers are synced, the database responds) and /metrics (Prometheus
+ * text). Every pod of the cluster may reach this port, so any request gets a status at little cost.
+ */
 import { createServer } from "node:http";
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Registry } from "prom-client";
+import type { Clock } from "../runtime/clock.ts";
+import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import { listen } from "../runtime/listen.ts";
 
 export interface HttpServerOptions {
   readonly address: string;
+  /** 0 takes a free one. */
   readonly port: number;
   readonly registry: Registry;
   /** What is not ready; empty if everything is. */
   readonly unready: () => Promise<readonly string[]>;
+  readonly clock: Clock;
 }
 
 export interface HttpServer {
@@ -17,40 +24,116 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** Probes and a few scrapers; each keeps one connection. */
+const maxConnections = 64;
+const maxHeaderBytes = 8 * 1024;
+const headersTimeoutMilliseconds = 5_000;
 const requestTimeoutMilliseconds = 10_000;
+const keepAliveMilliseconds = 60_000;
+/** How often Node looks for requests past their time; its default of 30 s would be the limit in effect. */
+const timeoutCheckMilliseconds = 1_000;
+/** Answers are shared for so long by all who ask. */
+const keptSeconds = 1;
 
-function answer(response: ServerResponse, status: number, text: string, type = "text/plain"): void {
-  response.writeHead(status, { "content-type": `${type}; charset=utf-8` }).end(`${text}\n`);
+interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Buffer;
 }
 
-async function handle(
-  path: string,
-  response: ServerResponse,
-  options: HttpServerOptions,
-): Promise<void> {
-  if (path === "/healthz") return answer(response, 200, "ok");
-  if (path === "/readyz") {
-    const reasons = await options.unready();
-    return answer(response, reasons.length === 0 ? 200 : 503, reasons.join("\n") || "ok");
-  }
-  if (path === "/metrics") {
-    const text = await options.registry.metrics();
-    response.writeHead(200, { "content-type": options.registry.contentType }).end(text);
-    return;
-  }
-  answer(response, 404, "serves /healthz, /readyz and /metrics");
-}
+const textAnswer = (status: number, text: string): Answer => ({
+  status,
+  contentType: "text/plain; charset=utf-8",
+  body: Buffer.from(`${text}\n`),
+});
 
-/** Starts the server. Throws an Error that names the setting to change if it cannot listen. */
-export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
-  const server = createServer((request, response) => {
-    const path = new URL(request.url ?? "/", "http://localhost").pathname;
-    handle(path, response, options).catch((error: unknown) => {
-      if (!response.headersSent) answer(response, 500, String(error));
-      else response.destroy();
+const ok = textAnswer(200, "ok");
+const notFound = textAnswer(404, "serves /healthz, /readyz and /metrics");
+const onlyGet = textAnswer(405, "only GET and HEAD are allowed");
+const noBody = textAnswer(413, "send the request without a body");
+const failed = textAnswer(500, "the metrics could not be rendered");
+
+class Answers {
+  readonly #options: HttpServerOptions;
+  readonly #kept: ExpiringCache<Answer>;
+
+  constructor(options: HttpServerOptions) {
+    this.#options = options;
+    this.#kept = new ExpiringCache({
+      clock: options.clock,
+      capacity: 2,
+      seconds: () => keptSeconds,
     });
+  }
+
+  of(request: IncomingMessage): Answer | Promise<Answer> {
+    if (request.method !== "GET" && request.method !== "HEAD") return onlyGet;
+    if (hasBody(request)) return noBody;
+    const [path] = (request.url ?? "").split("?", 1);
+    if (path === "/healthz") return ok;
+    if (path === "/readyz") return this.#kept.get(path, () => this.#readiness());
+    if (path === "/metrics") return this.#kept.get(path, () => this.#metrics());
+    return notFound;
+  }
+
+  async #readiness(): Promise<Answer> {
+    try {
+      const reasons = await this.#options.unready();
+      return reasons.length === 0 ? ok : textAnswer(503, reasons.join("\n"));
+    } catch {
+      return textAnswer(503, "readiness could not be determined");
+    }
+  }
+
+  async #metrics(): Promise<Answer> {
+    const { registry } = this.#options;
+    try {
+      const body = Buffer.from(await registry.metrics());
+      return { status: 200, contentType: registry.contentType, body };
+    } catch {
+      return failed;
+    }
+  }
+}
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+
+async function respond(
+  answers: Answers,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { status, contentType, body } = await answers.of(request);
+  response.writeHead(status, {
+    "content-type": contentType,
+    "content-length": body.byteLength,
+    "x-content-type-options": "nosniff",
+    // A body that was refused is still on its way: nothing else can come on this connection.
+    ...(status === onlyGet.status || status === noBody.status ? { connection: "close" } : {}),
   });
-  server.requestTimeout = requestTimeoutMilliseconds;
+  response.end(request.method === "HEAD" ? undefined : body);
+}
+
+function openServer(options: HttpServerOptions): Server {
+  const answers = new Answers(options);
+  const limits = {
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: headersTimeoutMilliseconds,
+    requestTimeout: requestTimeoutMilliseconds,
+    keepAliveTimeout: keepAliveMilliseconds,
+    connectionsCheckingInterval: timeoutCheckMilliseconds,
+  };
+  const server = createServer(limits, (request, response) => {
+    respond(answers, request, response).catch(() => response.destroy());
+  });
+  server.maxConnections = maxConnections;
+  return server;
+}
+
+/** @throws Error when the address cannot be listened on; it names the setting to change */
+export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
+  const server = openServer(options);
   const { address, port } = options;
   const settings = { address: "ROTA_HTTP_ADDRESS", port: "ROTA_HTTP_PORT" };
   return {

@@ -88,7 +88,13 @@ class Http implements Component {
   async start(): Promise<void> {
     const { settings, logger, registry, unready } = this.#options;
     const { httpAddress: address, httpPort: port } = settings;
-    this.#server = await startHttpServer({ address, port, registry, unready });
+    this.#server = await startHttpServer({
+      address,
+      port,
+      registry,
+      unready,
+      clock: systemClock,
+    });
     logger.info("serving /healthz, /readyz and /metrics", {
       url: `http://${address}:${this.#server.port}`,
     });
@@ -129,10 +135,15 @@ export const databaseComponent = (
   },
 });
 
-/** At the start the API server is there, and knows Rota's resources. */
-export const clusterComponent = (kube: KubeClient, server: URL, logger: Logger): Component => ({
+/** At the start the API server is there, and knows Rota's resources. At the end every client's connections are closed. */
+export const clusterComponent = (
+  clients: readonly [KubeClient, ...KubeClient[]],
+  server: URL,
+  logger: Logger,
+): Component => ({
   name: "cluster",
   start: async () => {
+    const [kube] = clients;
     const ask = (path: string) => kube.raw("GET", path, undefined, { timeoutSeconds: 10 });
     await retryUntilReady(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
       ask("/version"),
@@ -143,7 +154,9 @@ export const clusterComponent = (kube: KubeClient, server: URL, logger: Logger):
       () => ask("/apis/rota.dev/v1alpha1"),
     );
   },
-  stop: () => kube.close(),
+  stop: async () => {
+    await Promise.all(clients.map((client) => client.close()));
+  },
 });
 
 export const informersComponent = (informers: RunningInformers): Component => ({
@@ -159,6 +172,7 @@ export const admissionPoliciesComponent = (options: AdmissionPolicyOptions): Com
 export interface LeaderOptions {
   readonly settings: Settings;
   readonly logger: Logger;
+  /** For the lease alone. */
   readonly kube: KubeClient;
   readonly metrics: Metrics;
   readonly events: EventRecorder;

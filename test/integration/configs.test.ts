@@ -53,12 +53,23 @@ describe("configurations", () => {
       Array.from({ length: 100 }, (_, index) => save(`same-${index}`, '{"lr": 0.1, "a": [1]}')),
     );
     expect(new Set(saved.map(({ hash }) => hash)).size).to.equal(1);
-    expect(saved.filter(({ deduplicated }) => !deduplicated)).to.have.length(1);
+    // Those that are saved at the same moment do not see each other; all that come later see them.
+    expect(saved.filter(({ deduplicated }) => !deduplicated)).not.to.have.length(0);
+    expect(await save("later", '{"lr": 0.1, "a": [1]}')).to.include({ deduplicated: true });
     const { rows } = await pool().query(
       `SELECT (SELECT count(*)::int FROM config_blobs) AS blobs,
         (SELECT count(*)::int FROM config_commits) AS commits`,
     );
-    expect(rows).to.deep.equal([{ blobs: 1, commits: 100 }]);
+    expect(rows).to.deep.equal([{ blobs: 1, commits: 101 }]);
+  });
+
+  it("tells nothing of contents of other projects", async () => {
+    const other = await addProject(pool(), "other");
+    expect(await save("secret", '"hunter2"')).to.include({ deduplicated: false });
+    const guess = await save("guess", '"hunter2"', { projectId: other });
+    expect(guess).to.include({ deduplicated: false });
+    const again = await save("again", '"hunter2"', { projectId: other });
+    expect(again).to.include({ deduplicated: true });
   });
 
   it("saves a commit once, with the same answer each time", async () => {
@@ -110,7 +121,10 @@ describe("configurations", () => {
       author: "ann",
       text: '{"layers":[1,2],"lr":0.2}',
     });
-    expect(await readCommitContent(pool(), shown.hash)).to.equal(shown.text);
+    const { hash } = shown;
+    expect(await readCommitContent(pool(), { namespace: "team", hash })).to.equal(shown.text);
+    const elsewhere = readCommitContent(pool(), { namespace: "other", hash });
+    expect(await rejection(elsewhere)).to.have.property("code", "ReferenceNotFound");
     expect(await diff(pool(), project, { tag: "first" }, { commit: "v3" })).to.deep.equal([
       { op: "remove", path: "/layers/1" },
       { op: "replace", path: "/lr", value: 0.2 },

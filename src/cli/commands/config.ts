@@ -1,5 +1,7 @@
-/** `config log|show|diff`: versions of a project's configuration, read from its ConfigCommits. */
-import { applyPatch, createPatch, Pointer, type Operation } from "rfc6902";
+/** `config log|show|diff`: versions of a project's configuration, from its ConfigCommits. */
+import { applyPatch, Pointer } from "rfc6902";
+import type { JsonValue } from "../../domain/canonical-json.ts";
+import { diffJson, type PatchOperation } from "../../domain/json-diff.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import { ageText, structured, styled, table, type Column } from "../output.ts";
 import { listCommits, obstacleOf, type Commit } from "../resources.ts";
@@ -84,22 +86,19 @@ export const show =
 const value = (content: unknown): string => JSON.stringify(content);
 
 /** An operation with the former value. */
-function changeLines(operation: Operation, content: unknown): string[] {
+function changeLines(operation: PatchOperation, content: unknown): string[] {
   const former = () => Pointer.fromJSON(operation.path).get(content) as unknown;
   const path = operation.path === "" ? "/" : operation.path;
   if (operation.op === "add") return [styled("green", `+ ${path}: ${value(operation.value)}`)];
   if (operation.op === "remove") return [styled("red", `- ${path}: ${value(former())}`)];
-  if (operation.op === "replace") {
-    return [
-      styled("red", `- ${path}: ${value(former())}`),
-      styled("green", `+ ${path}: ${value(operation.value)}`),
-    ];
-  }
-  return [`${operation.op} ${path}`];
+  return [
+    styled("red", `- ${path}: ${value(former())}`),
+    styled("green", `+ ${path}: ${value(operation.value)}`),
+  ];
 }
 
 /** Operations apply in order: list indexes count after the preceding operations. */
-function patchLines(patch: readonly Operation[], before: unknown): string[] {
+function patchLines(patch: readonly PatchOperation[], before: unknown): string[] {
   const state = { content: structuredClone(before) };
   return patch.flatMap((operation) => {
     const lines = changeLines(operation, state.content);
@@ -114,7 +113,7 @@ export const diff =
     const commits = await listCommits(connection.client, namespace);
     const before = commitOf(commits, from, namespace).spec.content;
     const after = commitOf(commits, to, namespace).spec.content;
-    const patch = createPatch(before, after);
+    const patch = diffJson(before as JsonValue, after as JsonValue);
     return {
       data: { from, to, patch },
       text: () =>

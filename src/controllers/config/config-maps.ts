@@ -56,7 +56,7 @@ async function create(
   order: ConfigMapOrder,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const content = await readCommitContent(db, order.hash);
+  const content = await readCommitContent(db, order);
   try {
     const raw = await kube.create(projectConfigMaps, configMapManifest(order, content), { signal });
     owned.configMaps.wrote(raw);

@@ -1,6 +1,6 @@
 /** Versioned configuration of projects: commits that point at contents stored once. */
-import { createPatch, type Operation } from "rfc6902";
 import type { CanonicalJson } from "../../domain/canonical-json.ts";
+import { diffJson, type PatchOperation } from "../../domain/json-diff.ts";
 import { RotaError } from "../../errors.ts";
 import { run } from "../client/connection-pool.ts";
 import { asItIs, readPage, type Page, type PageRequest } from "../reports/page.ts";
@@ -22,7 +22,7 @@ export interface CommitInput {
 
 export interface SavedCommit {
   readonly hash: string;
-  /** An earlier commit had stored the same content. */
+  /** An earlier commit of the same project had stored the same content. */
   readonly deduplicated: boolean;
 }
 
@@ -41,7 +41,6 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
     WITH blob AS (
       INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2)
       ON CONFLICT (hash) DO NOTHING
-      RETURNING hash
     ), saved AS (
       INSERT INTO config_commits (
         id, project_id, name, blob_hash, parent_id, author_id, message, version_tag, deduplicated
@@ -50,7 +49,8 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
         CASE WHEN $6::text IS NOT NULL THEN coalesce(
           (SELECT id FROM config_commits WHERE project_id = $4 AND name = $6 AND removed_at IS NULL), '${nobody}'
         ) END,
-        ensure_owner('User', $7), $8, $9, NOT EXISTS (SELECT FROM blob)
+        ensure_owner('User', $7), $8, $9,
+        EXISTS (SELECT FROM config_commits WHERE project_id = $4 AND blob_hash = $1)
       ON CONFLICT (id) DO NOTHING
       RETURNING deduplicated
     )
@@ -244,15 +244,27 @@ export async function show(
   return commit;
 }
 
-/** The canonical text with this hash. Throws RotaError ReferenceNotFound. */
-export async function readCommitContent(db: Queryable, hash: string): Promise<string> {
+/** The canonical text with this hash, if the namespace's project has committed it. Throws RotaError ReferenceNotFound. */
+export async function readCommitContent(
+  db: Queryable,
+  { namespace, hash }: { readonly namespace: string; readonly hash: string },
+): Promise<string> {
   const rows = await run<{ text: string }>(
     db,
-    "SELECT canonical AS text FROM config_blobs WHERE hash = $1",
-    [hash],
+    `
+    SELECT blob.canonical AS text
+    FROM config_blobs AS blob
+    WHERE blob.hash = $1 AND EXISTS (
+      SELECT FROM config_commits AS entry
+      JOIN projects AS project ON project.id = entry.project_id
+      WHERE entry.blob_hash = $1 AND project.namespace = $2
+    )
+    `,
+    [hash, namespace],
   );
   const [blob] = rows;
-  if (!blob) throw new RotaError("ReferenceNotFound", `no content has the hash ${hash}`);
+  if (!blob)
+    throw new RotaError("ReferenceNotFound", `the project has no content of the hash ${hash}`);
   return blob.text;
 }
 
@@ -262,8 +274,8 @@ export async function diff(
   projectId: string,
   from: CommitRef,
   to: CommitRef,
-): Promise<Operation[]> {
+): Promise<PatchOperation[]> {
   const before = await show(db, projectId, from);
   const after = await show(db, projectId, to);
-  return createPatch(JSON.parse(before.text), JSON.parse(after.text));
+  return diffJson(JSON.parse(before.text), JSON.parse(after.text));
 }

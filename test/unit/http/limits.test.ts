@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { ExpiringCache } from "../../../src/http/expiring-cache.ts";
+import { ExpiringCache } from "../../../src/runtime/expiring-cache.ts";
 import { TokenBuckets } from "../../../src/http/token-buckets.ts";
 import { createManualClock, type ManualClock } from "../../support/manual-clock.ts";
 

@@ -6,6 +6,7 @@ import {
   isNotFound,
   KubeError,
 } from "../../../src/kube/errors.ts";
+import { KubeLeaseLock, leaseConnections } from "../../../src/kube/lease-lock.ts";
 import type { ResourceName } from "../../../src/kube/resource.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import { failure, json, never, reset, startFakeApiServer } from "./fake-api-server.ts";
@@ -30,6 +31,10 @@ async function errorOf(call: Promise<unknown>): Promise<KubeError> {
     throw error;
   }
   throw new Error("the call succeeded");
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await systemClock.sleep(0.01);
 }
 
 describe("the API client", () => {
@@ -201,6 +206,56 @@ describe("the API client", () => {
     server.answer(never);
     const error = await errorOf(server.client().get(widgets, "ns/w", { timeoutSeconds: 0.2 }));
     expect(error).to.deep.include({ status: 0, reason: "Timeout" });
+  });
+
+  it("times out a call that waits for a connection, and one that is cancelled there", async () => {
+    server.answer(never);
+    const client = server.client({ connections: 1 });
+    const first = client.get(widgets, "ns/first", { timeoutSeconds: 60 }).catch(() => undefined);
+    await until(() => server.requests.length === 1);
+    const late = await errorOf(client.get(widgets, "ns/late", { timeoutSeconds: 0.05 }));
+    expect(late.message).to.contain("no answer within");
+    const cancelled = new AbortController();
+    const waiting = client.get(widgets, "ns/other", { signal: cancelled.signal });
+    const reason = new Error("the term ended");
+    cancelled.abort(reason);
+    expect(await waiting.catch((error: unknown) => error)).to.equal(reason);
+    expect(server.requests).to.have.lengthOf(1);
+    await client.close();
+    await first;
+  });
+
+  it("counts a call that timed out as waiting until its place in the queue is free", async () => {
+    server.answer(never);
+    const client = server.client({ connections: 1, maxCalls: 2 });
+    const first = client.get(widgets, "ns/first", { timeoutSeconds: 60 }).catch(() => undefined);
+    await until(() => server.requests.length === 1);
+    await errorOf(client.get(widgets, "ns/late", { timeoutSeconds: 0.05 }));
+    const refused = await errorOf(client.get(widgets, "ns/more", { attempts: 1 }));
+    expect(refused.message).to.contain("2 calls are waiting");
+    await client.close();
+    await first;
+  });
+
+  it("renews a lease while every connection of another client waits for slow answers", async () => {
+    server.answer((request, response) => {
+      if (request.path.includes("/leases/"))
+        json(200, { metadata: {}, spec: {} })(request, response);
+    });
+    const busy = server.client();
+    const creates = Array.from({ length: 1024 }, () =>
+      busy.create(widgets, widget, { timeoutSeconds: 60 }).catch(() => undefined),
+    );
+    await until(() => server.requests.length === 8);
+    const lock = new KubeLeaseLock(server.client({ connections: leaseConnections }), {
+      namespace: "rota-system",
+      name: "rota-operator",
+    });
+    const startSeconds = systemClock.monotonicSeconds();
+    await lock.read(AbortSignal.timeout(5000));
+    expect(systemClock.monotonicSeconds() - startSeconds).to.be.below(2);
+    await busy.close();
+    await Promise.all(creates);
   });
 
   it("ends a cancelled call with the caller's reason", async () => {

@@ -1,5 +1,5 @@
 /** A bounded cache with expiry; concurrent callers with the same key share one load. */
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "./clock.ts";
 
 export interface ExpiringCacheOptions<Value> {
   readonly clock: Clock;
