@@ -3,12 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Pool } from "pg";
 import { saveCommit } from "../../src/db/configs/commits.ts";
 import { replacePlan } from "../../src/db/tenants/plans.ts";
-import {
-  ancestors,
-  descendants,
-  roleOf,
-  subtreeTotals,
-} from "../../src/db/tenants/project-tree.ts";
+import { ancestors, descendants, roleOf } from "../../src/db/tenants/project-tree.ts";
 import { moveSubtree } from "../../src/db/tenants/projects.ts";
 import { canonicalizeValue } from "../../src/domain/canonical-json.ts";
 import { measure, type Measurement } from "../engine/measure.ts";
@@ -52,7 +47,6 @@ export async function measureTree(pool: Pool, projects: number): Promise<Measure
     await measure(`ancestors of a leaf, ${projects} projects`, rounds, () => ancestors(pool, leaf)),
     await measure("role in a leaf", rounds, () => roleOf(pool, leaf, { user: "u", groups: ["g"] })),
     await measure("descendants, a hundredth of the tree", rounds, () => descendants(pool, subtree)),
-    await measure("subtree totals, a tenth of the tree", rounds, () => subtreeTotals(pool, large)),
     await measure("MoveSubtree, a tenth of the tree", 6, () =>
       moveSubtree(pool, large, turn++ % 2 === 0 ? "t3" : "t1"),
     ),

@@ -95,7 +95,7 @@ async function submit({ cluster, client }: Place, jobs: number, file: string): P
     const queue = Array.from({ length: jobs }, (_, index) => job(index));
     const worker = async (): Promise<void> => {
       for (let next = queue.shift(); next; next = queue.shift())
-        await client.raw("POST", jobsPath, next, { safety: "repeatable" });
+        await client.raw("POST", jobsPath, next, { idempotent: true });
     };
     await Promise.all(Array.from({ length: 8 }, worker));
     return;

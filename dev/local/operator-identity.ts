@@ -20,7 +20,7 @@ async function requestToken(kubeconfig: string): Promise<string> {
     spec: { expirationSeconds: tokenSeconds },
   };
   try {
-    const answer = (await client.raw("POST", path, body, { safety: "repeatable" })) as TokenAnswer;
+    const answer = (await client.raw("POST", path, body, { idempotent: true })) as TokenAnswer;
     const token = answer.status?.token;
     if (token === undefined) throw new Error(`the API server gave no token for ${account.name}`);
     return token;

@@ -1,264 +1,265 @@
 /**
- * Every reason that a condition or an event can have, with what it means and what to do. docs/reference/reasons.md is made
- * from this table, and a condition with a reason that is not in it does not compile. Alphabetical.
+ * All reasons of conditions and events, in alphabetical order: what each means and what to do about it. The source of
+ * docs/reference/reasons.md; a condition with a reason that is not in this table does not compile.
  */
 
 export type ReasonKind = "Project" | "ResourcePlan" | "Job" | "ConfigCommit";
 
 interface ReasonEntry {
-  /** The resources that can show it. */
+  /** The resources whose conditions and events use it. */
   readonly kinds: readonly ReasonKind[];
   readonly meaning: string;
-  /** What a person can do; "Nothing" where Rota goes on by itself. */
+  /** What a user or administrator can do. Begins with "Nothing" if Rota proceeds without them. */
   readonly cure: string;
 }
 
-const nothing = "Nothing: Rota goes on by itself.";
+const nothing = "Nothing: Rota proceeds automatically.";
 
 export const reasons = {
-  Accepted: {
-    kinds: ["ResourcePlan"],
-    meaning: "The plan is in force as it is written.",
-    cure: nothing,
-  },
+  Accepted: { kinds: ["ResourcePlan"], meaning: "The plan is in force.", cure: nothing },
   Admitted: {
     kinds: ["Job"],
-    meaning: "The job has its nodes; its pods are being created.",
+    meaning: "The job is assigned to nodes and its pods are being created.",
     cure: nothing,
   },
   AlreadyExists: {
     kinds: ["Project", "ConfigCommit"],
-    meaning: "The namespace belongs to another project, or the commit's name is taken.",
+    meaning: "The namespace belongs to another project, or the name of the commit is taken.",
     cure: "Choose another namespace or name, or delete the other object.",
+  },
+  AwaitingRelease: {
+    kinds: ["Job"],
+    meaning: "The capacity that the job needs is being released: pods are terminating.",
+    cure: nothing,
   },
   BehindHeadOfQueue: {
     kinds: ["Job"],
-    meaning: "A job before it keeps the space it would need.",
-    cure: "Nothing; ask for less, or for another pool, to start sooner.",
+    meaning: "A job ahead in the queue reserves the quota that this job needs.",
+    cure: "Nothing; request less, or use another pool, to start sooner.",
+  },
+  BlockedByDisruptionBudget: {
+    kinds: ["Job"],
+    meaning: "PodDisruptionBudgets protect the pods that would have to be evicted.",
+    cure: "Nothing; the message names the budget.",
   },
   Borrowing: {
     kinds: ["Job"],
-    meaning: "The job runs outside its plans and can be evicted for entitled jobs.",
-    cure: "Nothing; a plan that grants what it uses makes it entitled.",
+    meaning: "The job runs over quota and can be evicted for jobs within quota.",
+    cure: "Nothing; a plan that covers its usage brings it within quota.",
   },
   Cancelled: {
     kinds: ["Job"],
-    meaning: "The job was ended before its pods did.",
-    cure: "Submit it again if it was not meant to end.",
+    meaning: "The job was stopped before its pods completed.",
+    cure: "Submit the job again if it was stopped by mistake.",
+  },
+  CapacityReserved: {
+    kinds: ["Job"],
+    meaning: "The job would fit, but the capacity is reserved for a job ahead of it.",
+    cure: nothing,
   },
   ClusterRejected: {
     kinds: ["Project"],
-    meaning: "The API server does not accept the namespace or a RoleBinding of the project.",
-    cure: "Change what its words in the message name: a quota, an admission policy, a field.",
+    meaning: "The API server rejects the namespace or a RoleBinding of the project.",
+    cure: "Fix the quota, admission policy or field named in the message.",
   },
-  Completed: { kinds: ["Job"], meaning: "All pods ended with status 0.", cure: nothing },
+  Completed: { kinds: ["Job"], meaning: "All pods exited with status 0.", cure: nothing },
   ConfigNotFound: {
     kinds: ["Job"],
-    meaning: "spec.configRef names no stored ConfigCommit of the namespace.",
-    cure: "Create the commit, or submit the job with the name or tag of one that is Stored.",
+    meaning: "spec.configRef does not name a stored ConfigCommit of the namespace.",
+    cure: "Create the commit, or submit the job with the name or tag of a commit that is Stored.",
   },
-  InvalidConfiguration: {
-    kinds: ["ConfigCommit"],
-    meaning: "The content has no canonical form, or is larger than a ConfigMap can hold.",
-    cure: "Create a commit whose content keeps to the limit that the message names.",
-  },
-  ParentCommitNotFound: {
-    kinds: ["ConfigCommit"],
-    meaning: "spec.parent names no stored commit of the namespace.",
-    cure: "Create the parent first; this commit is then stored by itself.",
-  },
-  Deleted: { kinds: ["Job"], meaning: "The Job was deleted; its pods are gone.", cure: nothing },
+  Deleted: { kinds: ["Job"], meaning: "The Job was deleted and its pods are gone.", cure: nothing },
   DeletionBlocked: {
     kinds: ["Project"],
-    meaning:
-      "The project is being deleted and waits for the children and jobs that the message names.",
-    cure: "Delete or move the children, delete the jobs or let them end.",
+    meaning: "The deletion of the project waits for the children and jobs named in the message.",
+    cure: "Delete or move the children; delete the jobs or wait until they finish.",
   },
-  WithinQuota: { kinds: ["Job"], meaning: "The job runs inside its plans.", cure: nothing },
   Evicted: {
     kinds: ["Job"],
-    meaning: "The job made way for another one and waits with its old place in the queue.",
+    meaning: "The job was evicted for another job and is queued with its original queue time.",
     cure: nothing,
   },
   Evicting: {
     kinds: ["Job"],
-    meaning: "The job's pods are asked to leave for the job that the message names.",
+    meaning: "The pods of the job are being evicted for the job named in the message.",
     cure: nothing,
   },
   EvictionBlocked: {
     kinds: ["Job"],
     meaning:
-      "The job is to make way, and a PodDisruptionBudget that has closed since does not let its pods go.",
-    cure: "Nothing, if the budget is meant: the eviction is asked for again. Else change or delete the budget that the message names.",
+      "The job is to be evicted, but a PodDisruptionBudget has since blocked the eviction of its pods.",
+    cure: "Nothing if the budget is intended: Rota retries the eviction. Otherwise change or delete the budget named in the message.",
+  },
+  EvictionCancelled: {
+    kinds: ["Job"],
+    meaning:
+      "The eviction was cancelled before any pod had terminated: the capacity is no longer needed, or a PodDisruptionBudget blocks an eviction at the close of a window. The job continues to run.",
+    cure: nothing,
   },
   Failed: {
     kinds: ["Job"],
     meaning: "The job failed more often than spec.backoffLimit allows.",
-    cure: "Read the pods' logs, and submit a mended job.",
-  },
-  Reserved: {
-    kinds: ["Job"],
-    meaning: "Capacity is kept for the job while its victims leave.",
-    cure: nothing,
+    cure: "Read the logs of the pods, fix the job and submit it again.",
   },
   GangServiceConflict: {
     kinds: ["Job"],
     meaning:
-      "The namespace has a Service rota-gang that is not Rota's, so the pods of gangs have no host names.",
-    cure: "Delete that Service or give it another name; Rota makes its own with the next gang.",
-  },
-  ReservationExpired: {
-    kinds: ["Job"],
-    meaning: "The victims did not leave in time; the kept capacity was given back.",
-    cure: "Nothing; look at pods that do not end if it happens again.",
-  },
-  MaxRuntimeExceeded: {
-    kinds: ["Job"],
-    meaning: "The attempt ran longer than spec.maxRuntime and was stopped.",
-    cure: "Submit the job with a longer maxRuntime, or make it save its progress.",
-  },
-  NamespaceAdopted: {
-    kinds: ["Project"],
-    meaning: "A namespace that was there already was handed over to the project.",
-    cure: nothing,
-  },
-  NamespaceRetained: {
-    kinds: ["Project"],
-    meaning: "The project is gone; its namespace stays because it holds data or was handed over.",
-    cure: "Create a project of the same name to take it over, or delete the namespace by hand.",
-  },
-  NamespaceNotOwned: {
-    kinds: ["Project"],
-    meaning: "A namespace of that name is there and is not this project's.",
-    cure: "Hand it over with the annotation that the message names, or set spec.namespace.",
-  },
-  NamespaceTerminating: {
-    kinds: ["Project"],
-    meaning: "The namespace is being deleted; it is made again when it is gone.",
-    cure: "Nothing; if it does not go, look at the finalizers of what is in it.",
-  },
-  NoMatchingNode: {
-    kinds: ["Job"],
-    meaning:
-      "No node of the pool accepts the template's node selector, affinity and tolerations, or those that do failed to start the job's pods lately and are avoided for a while.",
-    cure: "Change the template or the nodes' labels and taints; of avoided nodes, find out why the pods did not start.",
-  },
-  NoQuota: {
-    kinds: ["Job"],
-    meaning: "No plan grants what the job asks for, and it may not borrow.",
-    cure: "Create a plan for one of the project's owners, or allow borrowing.",
-  },
-  NoProject: {
-    kinds: ["Job", "ConfigCommit"],
-    meaning: "The namespace belongs to no Project.",
-    cure: "Create a Project with this namespace, or submit in a project's namespace.",
+      "The namespace has a Service rota-gang that Rota did not create, so the pods of gangs have no host names.",
+    cure: "Delete or rename that Service; Rota creates its own with the next gang.",
   },
   InsufficientCapacity: {
     kinds: ["Job"],
-    meaning: "No node has room for the job now; the message has the numbers.",
-    cure: "Nothing; ask for less per pod, or a higher priority class, to start sooner.",
+    meaning: "No node has enough free capacity; the message has the numbers.",
+    cure: "Nothing; request less per pod, or use a higher priority class, to start sooner.",
   },
-  NodeGone: {
-    kinds: ["Job"],
-    meaning: "A node whose capacity was kept for the job left the cluster.",
-    cure: nothing,
-  },
-  NodeLost: {
-    kinds: ["Job"],
-    meaning: "A node left the cluster with pods of the gang; the gang queues again.",
-    cure: "Nothing; it does not count as a failure.",
-  },
-  NodeUnavailable: {
-    kinds: ["Job"],
-    meaning: "A node whose capacity was kept for the job takes no pods any more.",
-    cure: nothing,
-  },
-  QuotaExceeded: {
-    kinds: ["Job"],
-    meaning: "What the plan grants now is in use, and the job may not borrow.",
-    cure: "Nothing; a larger plan or allowed borrowing lets it start sooner.",
-  },
-  ParentNotFound: {
-    kinds: ["Project"],
-    meaning: "spec.parent names no project that is accepted.",
-    cure: "Create the parent, mend it, or name another one.",
-  },
-  PlanOverlap: {
-    kinds: ["ResourcePlan"],
-    meaning: "The plan overlaps another one of the same owner, type and pool.",
-    cure: "Change the windows of one of the two plans; the message names the other one.",
-  },
-  InvalidWindow: {
-    kinds: ["ResourcePlan"],
-    meaning: "A window is empty or not inside the week.",
-    cure: "Change spec.timeWindows.",
+  InvalidConfiguration: {
+    kinds: ["ConfigCommit"],
+    meaning: "The content has no canonical form or exceeds the size of a ConfigMap.",
+    cure: "Create a commit whose content respects the limit named in the message.",
   },
   InvalidValue: {
     kinds: ["ResourcePlan", "Job"],
     meaning: "A value is out of range.",
-    cure: "Change the field that the message names.",
+    cure: "Fix the field named in the message.",
+  },
+  InvalidWindow: {
+    kinds: ["ResourcePlan"],
+    meaning: "A window is empty or does not lie within the week.",
+    cure: "Fix spec.timeWindows.",
+  },
+  MaxRuntimeExceeded: {
+    kinds: ["Job"],
+    meaning: "The attempt ran longer than spec.maxRuntime and was stopped.",
+    cure: "Submit the job with a longer maxRuntime, or let it save checkpoints.",
+  },
+  NamespaceAdopted: {
+    kinds: ["Project"],
+    meaning: "The project took over an existing namespace.",
+    cure: nothing,
+  },
+  NamespaceNotOwned: {
+    kinds: ["Project"],
+    meaning: "A namespace with this name exists and does not belong to the project.",
+    cure: "Allow the adoption with the annotation named in the message, or set spec.namespace.",
+  },
+  NamespaceRetained: {
+    kinds: ["Project"],
+    meaning:
+      "The project was deleted. Its namespace is retained because it contains data or was adopted.",
+    cure: "Create a project with the same name to take it over, or delete the namespace.",
+  },
+  NamespaceTerminating: {
+    kinds: ["Project"],
+    meaning: "The namespace is being deleted. Rota creates it again afterwards.",
+    cure: "Nothing; if it does not terminate, check the finalizers of the objects in it.",
+  },
+  NoMatchingNode: {
+    kinds: ["Job"],
+    meaning:
+      "No node of the pool matches the node selector, affinity and tolerations of the template, or the matching nodes recently failed to start the pods of the job and are avoided for a while.",
+    cure: "Change the template, or the labels and taints of the nodes; for avoided nodes, find out why the pods did not start.",
+  },
+  NoProject: {
+    kinds: ["Job", "ConfigCommit"],
+    meaning: "The namespace does not belong to a Project.",
+    cure: "Create a Project with this namespace, or submit in the namespace of a project.",
+  },
+  NoQuota: {
+    kinds: ["Job"],
+    meaning: "No plan grants the resources that the job requests, and it may not borrow.",
+    cure: "Create a plan for one of the project's owners, or allow borrowing.",
+  },
+  NodeGone: {
+    kinds: ["Job"],
+    meaning: "A node with reserved capacity for the job left the cluster.",
+    cure: nothing,
+  },
+  NodeLost: {
+    kinds: ["Job"],
+    meaning: "A node with pods of the gang left the cluster. The job is queued again.",
+    cure: "Nothing; it does not count as a failure.",
+  },
+  NodeUnavailable: {
+    kinds: ["Job"],
+    meaning: "A node with reserved capacity for the job no longer accepts pods.",
+    cure: nothing,
+  },
+  ParentCommitNotFound: {
+    kinds: ["ConfigCommit"],
+    meaning: "spec.parent does not name a stored commit of the namespace.",
+    cure: "Create the parent; this commit is then stored automatically.",
+  },
+  ParentNotFound: {
+    kinds: ["Project"],
+    meaning: "spec.parent does not name an accepted project.",
+    cure: "Create or fix the parent, or name another one.",
+  },
+  PlanOverlap: {
+    kinds: ["ResourcePlan"],
+    meaning: "The plan overlaps another plan of the same owner, type and pool.",
+    cure: "Change the windows of one of the two plans; the message names the other one.",
   },
   PodDisrupted: {
     kinds: ["Job"],
     meaning:
-      "The cluster ended pods of the gang: their node is gone, under pressure, or drained; the gang queues again.",
+      "The cluster terminated pods of the gang because their node was lost, under pressure or drained. The job is queued again.",
     cure: "Nothing; it does not count as a failure.",
   },
   PodFailed: {
     kinds: ["Job"],
     meaning: "A pod failed, and with it the attempt of the whole gang.",
-    cure: "Read the pod's logs; spec.backoffLimit says how often the gang is started again.",
+    cure: "Read the logs of the pod; spec.backoffLimit limits the number of further attempts.",
   },
   PodsLost: {
     kinds: ["Job"],
-    meaning: "Pods of the gang were deleted by somebody else; the gang queues again.",
-    cure: "Nothing; find out who deletes pods if it happens again.",
+    meaning: "Pods of the gang were deleted by another client. The job is queued again.",
+    cure: "Nothing; find out which client deletes pods if it happens again.",
   },
   PodsPending: {
     kinds: ["Job"],
     meaning:
-      "The job has its nodes, and some of its pods have not run for a while; the message names them and what they wait for.",
-    cure: "Look at the pods and nodes that the message names: images, volumes and kube-scheduler's words are the usual causes.",
-  },
-  PodsStuck: {
-    kinds: ["Job"],
-    meaning:
-      "Pods of the gang should have ended and are still there; their space stays in use until they are gone.",
-    cure: "Look at the node that the message names; a pod on a node that is lost is deleted with --force.",
+      "The job is assigned to nodes, but some of its pods do not start; the message names them and what they wait for.",
+    cure: "Check the pods and nodes named in the message. Common causes are images, volumes and kube-scheduler constraints.",
   },
   PodsRejected: {
     kinds: ["Job"],
-    meaning: "The API server refused the pods though it took the template when the job was queued.",
-    cure: "Read the message: a raised Pod Security level or a new policy needs another job, a quota needs room.",
+    meaning:
+      "The API server rejects the pods although it accepted the template when the job was queued.",
+    cure: "Read the message: a stricter Pod Security level or policy requires a changed job, an exhausted quota requires free quota.",
+  },
+  PodsStuck: {
+    kinds: ["Job"],
+    meaning: "Pods of the gang do not terminate; their capacity stays in use until they are gone.",
+    cure: "Check the node named in the message. Delete pods on a lost node with --force.",
   },
   PoolNotFound: {
     kinds: ["Job"],
-    meaning: "No node is in the pool that spec.pool names.",
-    cure: "Label nodes with rota.dev/pool, or submit the job for one of the pools named.",
+    meaning: "The pool named by spec.pool has no nodes.",
+    cure: "Label nodes with rota.dev/pool, or submit the job to one of the pools named in the message.",
   },
   Preempted: {
     kinds: ["Job"],
-    meaning: "The job was evicted for the job that the message names.",
-    cure: "Nothing; it queues again with its old place.",
+    meaning: "The job was preempted by the job named in the message.",
+    cure: "Nothing; it is queued again with its original queue time.",
   },
   PriorityClassNotAllowed: {
     kinds: ["Job"],
     meaning: "The project does not allow the priority class.",
-    cure: "Use one of the classes named, or have spec.priorityClasses of the project changed.",
+    cure: "Use one of the classes named in the message, or have spec.priorityClasses of the project changed.",
   },
   PriorityClassNotFound: {
     kinds: ["Job"],
-    meaning: "spec.priorityClassName names no PriorityClass of the cluster.",
-    cure: "Create the class, or use one of those named.",
+    meaning: "spec.priorityClassName does not name a PriorityClass of the cluster.",
+    cure: "Create the class, or use one of those named in the message.",
   },
   ProjectCycle: {
     kinds: ["Project"],
-    meaning: "spec.parent lies below the project itself.",
-    cure: "Name another parent; the project stays where it was until then.",
+    meaning: "spec.parent is a descendant of the project.",
+    cure: "Name another parent. Until then the project keeps its place in the tree.",
   },
   ProjectNotFound: {
     kinds: ["Job", "ConfigCommit"],
-    meaning: "The project of the namespace was deleted a moment ago.",
+    meaning: "The project of the namespace has just been deleted.",
     cure: "Create the project again, or delete this object.",
   },
   Queued: {
@@ -266,68 +267,68 @@ export const reasons = {
     meaning: "The job waits for the next scheduling cycle.",
     cure: nothing,
   },
+  QuotaExceeded: {
+    kinds: ["Job"],
+    meaning: "The quota of the plan is in use, and the job may not borrow.",
+    cure: "Nothing; a larger plan, or permission to borrow, lets it start sooner.",
+  },
   Ready: {
     kinds: ["Project"],
-    meaning: "Namespace, roles and storages are as specified.",
+    meaning: "Namespace, roles and storages match the specification.",
     cure: nothing,
   },
-  Resumed: {
+  ReservationExpired: {
     kinds: ["Job"],
-    meaning: "spec.suspend is false again: the job is back in the queue.",
-    cure: nothing,
+    meaning: "The victims did not terminate in time, so the reservation was released.",
+    cure: "Nothing; check for pods that do not terminate if it happens again.",
   },
-  Running: { kinds: ["Job"], meaning: "All pods run.", cure: nothing },
-  CapacityReserved: {
+  Reserved: {
     kinds: ["Job"],
-    meaning: "There is room, but it is kept for a job before this one.",
-    cure: nothing,
-  },
-  AwaitingRelease: {
-    kinds: ["Job"],
-    meaning: "The room it needs is being freed: pods are on their way out.",
+    meaning: "Capacity is reserved for the job while its victims terminate.",
     cure: nothing,
   },
   Restored: {
     kinds: ["Job"],
     meaning:
-      "The database was brought back to an earlier state; what was kept for the job is given back.",
+      "The database was restored to an earlier state, so the reservation of the job was released.",
     cure: nothing,
   },
-  EvictionCancelled: {
+  Resumed: {
     kinds: ["Job"],
-    meaning:
-      "The job was to make way, and none of its pods had left. Nobody needs its room any more, or a window closed and a PodDisruptionBudget does not let it go: it runs on.",
+    meaning: "spec.suspend is false again: the job is queued.",
     cure: nothing,
   },
-  Started: { kinds: ["Job"], meaning: "All pods of the gang run.", cure: nothing },
+  Running: { kinds: ["Job"], meaning: "All pods are running.", cure: nothing },
   StartDeadlineExceeded: {
     kinds: ["Job"],
-    meaning: "Not all pods ran within ROTA_START_DEADLINE_SECONDS; the gang is placed anew.",
-    cure: "Look at the events of the pods: images, volumes and admission are the usual causes.",
+    meaning:
+      "Not all pods were running within ROTA_START_DEADLINE_SECONDS. The gang is placed again.",
+    cure: "Check the events of the pods. Common causes are images, volumes and admission policies.",
   },
-  StorageRejected: {
-    kinds: ["Project"],
-    meaning: "A storage cannot become what the project asks for; the others are as specified.",
-    cure: "Change the field that the message names: a claim can grow, and nothing else.",
-  },
-  StorageTerminating: {
-    kinds: ["Project"],
-    meaning: "The claim of a storage is being deleted; it is created again when it is gone.",
-    cure: "Nothing; if it does not go, delete the pods that use it.",
-  },
+  Started: { kinds: ["Job"], meaning: "All pods of the gang are running.", cure: nothing },
   StorageNotFound: {
     kinds: ["Job"],
     meaning: "spec.storages names a storage that the project does not have.",
-    cure: "Add it to the project, or submit the job with one of those named.",
+    cure: "Add the storage to the project, or submit the job with one of those named in the message.",
+  },
+  StorageRejected: {
+    kinds: ["Project"],
+    meaning: "A storage cannot be changed as specified; the others match the specification.",
+    cure: "Fix the field named in the message. Of an existing claim, only the size can grow.",
+  },
+  StorageTerminating: {
+    kinds: ["Project"],
+    meaning: "A claim of the project is being deleted. Rota creates it again afterwards.",
+    cure: "Nothing; if it does not terminate, check the pods that use it.",
   },
   Stored: {
     kinds: ["ConfigCommit"],
-    meaning: "The content is in the database, once per hash.",
+    meaning: "The content is stored in the database, once per hash.",
     cure: nothing,
   },
   Suspended: {
     kinds: ["Job"],
-    meaning: "spec.suspend is true: the job waits, and does not run.",
+    meaning: "spec.suspend is true: the job is not started.",
     cure: "Set spec.suspend to false.",
   },
   TagTaken: {
@@ -337,46 +338,41 @@ export const reasons = {
   },
   TemplateRejected: {
     kinds: ["Job"],
-    meaning: "The API server does not accept a pod of spec.template.",
-    cure: "Submit the job with the field mended that the message names.",
+    meaning: "The API server rejects a pod created from spec.template.",
+    cure: "Fix the field named in the message and resubmit.",
   },
   TooLargeForPool: {
     kinds: ["Job"],
-    meaning: "The pool could not hold the job even if it were empty.",
-    cure: "Ask for less per pod or fewer pods, or use a pool with larger nodes.",
+    meaning: "The pool could not fit the job even if it were empty.",
+    cure: "Request less per pod or fewer pods, or use a pool with larger nodes.",
   },
   WaitingForPreemption: {
     kinds: ["Job"],
-    meaning: "Capacity is kept for the job on the nodes named while its victims leave.",
+    meaning: "Capacity is reserved on the nodes named in the message while the victims terminate.",
     cure: nothing,
-  },
-  BlockedByDisruptionBudget: {
-    kinds: ["Job"],
-    meaning: "PodDisruptionBudgets protect the pods that would have to leave.",
-    cure: "Nothing; the message names the budget.",
   },
   WindowClosed: {
     kinds: ["Job"],
     meaning:
-      "The plan's window is closed: the job waits, or, where it ran past a plan with onWindowClose Evict, it leaves after the grace period.",
-    cure: "Nothing; the message says when the window opens.",
+      "The window of the plan is closed. The job waits, or, if it runs over the quota of a plan with onWindowClose: Evict, it is evicted after the grace period.",
+    cure: "Nothing; the message names the time at which the window opens.",
   },
   WindowClosesSoon: {
     kinds: ["Job", "ResourcePlan"],
-    meaning:
-      "A window closes soon: of a plan that will then grant less than is in use, or of the plan that will then evict the job.",
-    cure: "Save the progress of jobs before the time that the message names, or change the plan.",
+    meaning: "A window closes soon. The plan then grants less than is in use, or evicts the job.",
+    cure: "Save the progress of jobs before the time named in the message, or change the plan.",
   },
   WindowTooShort: {
     kinds: ["Job"],
-    meaning: "The job could not end before its plan's window closes and evicts.",
-    cure: "Submit it with a shorter maxRuntime to start before the close.",
+    meaning: "The job could not finish before the window of its plan closes and evicts it.",
+    cure: "Submit the job with a shorter maxRuntime to start before the close.",
   },
+  WithinQuota: { kinds: ["Job"], meaning: "The job runs within quota.", cure: nothing },
 } as const satisfies Readonly<Record<string, ReasonEntry>>;
 
 export type Reason = keyof typeof reasons;
 
-/** The reasons that objects of a kind can show. */
+/** The reasons that conditions and events of a kind use. */
 export type ReasonOf<Kind extends ReasonKind> = {
   [Name in Reason]: Kind extends (typeof reasons)[Name]["kinds"][number] ? Name : never;
 }[Reason];
@@ -386,9 +382,10 @@ export type PlanReason = ReasonOf<"ResourcePlan">;
 export type JobReason = ReasonOf<"Job">;
 export type CommitReason = ReasonOf<"ConfigCommit">;
 
+/** The row of a reason. */
 export const reasonEntry = (reason: Reason): ReasonEntry => reasons[reason];
 
-/** A reason read back from the database; undefined when another version of Rota wrote it. */
+/** A job reason from its stored name; undefined if it is unknown, as after an upgrade or downgrade. */
 export function jobReasonOf(text: string | null): JobReason | undefined {
   const known = text !== null && Object.hasOwn(reasons, text) ? (text as Reason) : undefined;
   if (known === undefined || !reasonEntry(known).kinds.includes("Job")) return undefined;

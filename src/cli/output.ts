@@ -2,6 +2,7 @@
 import { styleText } from "node:util";
 import Table from "cli-table3";
 import { dump } from "js-yaml";
+import { elapsedText } from "../domain/text.ts";
 
 export type Format = "table" | "json" | "yaml";
 type Style = Parameters<typeof styleText>[0];
@@ -103,32 +104,8 @@ export function structured(value: unknown, format: "json" | "yaml"): string {
   return dump(JSON.parse(JSON.stringify(value)), { lineWidth: 120, noRefs: true }).trimEnd();
 }
 
-const units = [
-  { seconds: 86_400, name: "d" },
-  { seconds: 3600, name: "h" },
-  { seconds: 60, name: "m" },
-] as const;
-
-/** The age in kubectl's form: 3d4h, 5h12m, 8m, 12s. */
-export function ageText(instant: string | null | undefined, now = Date.now()): string {
-  if (instant === null || instant === undefined) return none;
-  const total = Math.max(0, Math.floor((now - Date.parse(instant)) / 1000));
-  const [index, unit] = [...units.entries()].find(([, one]) => total >= one.seconds) ?? [];
-  if (index === undefined || unit === undefined) return `${total}s`;
-  const whole = Math.floor(total / unit.seconds);
-  const smaller = units[index + 1];
-  const rest = smaller === undefined ? 0 : Math.floor((total % unit.seconds) / smaller.seconds);
-  return rest === 0 || smaller === undefined
-    ? `${whole}${unit.name}`
-    : `${whole}${unit.name}${rest}${smaller.name}`;
-}
-
-/** Hours, with two decimals below 10. */
-export function hoursText(seconds: number): string {
-  const hours = seconds / 3600;
-  return hours.toFixed(hours < 10 ? 2 : 1);
-}
-
-const gibibyte = 1024 ** 3;
-export const gibibytesText = (bytes: number): string => `${Math.round(bytes / gibibyte)}Gi`;
-export const coresText = (millis: number): string => String(Math.round(millis / 100) / 10);
+/** How long ago an RFC 3339 time is, as kubectl prints ages; "-" when there is none. */
+export const ageText = (instant: string | null | undefined, now = Date.now()): string =>
+  instant === null || instant === undefined
+    ? none
+    : elapsedText((now - Date.parse(instant)) / 1000);

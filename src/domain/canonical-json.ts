@@ -1,6 +1,6 @@
 /**
- * JSON in one form: strict reading, the canonical text of RFC 8785, and its SHA-256. What JavaScript or
- * jsonb would alter in silence (rounded numbers, duplicate keys, lone surrogates, NUL) is refused.
+ * Canonical JSON: strict parsing, the text of RFC 8785, and its SHA-256. Rejects what JavaScript or jsonb would alter
+ * silently: rounded numbers, duplicate keys, lone surrogates, NUL.
  */
 import { createHash } from "node:crypto";
 import serialize from "canonicalize";
@@ -20,7 +20,7 @@ export interface CanonicalJson {
   readonly hash: string;
 }
 
-/** What a ConfigMap's values may have together (core/v1 MaxSecretSize). A custom resource may be larger. */
+/** Maximum size of all values of a ConfigMap (core/v1 MaxSecretSize). A custom resource may be larger. */
 export const maxTextBytes = 1024 * 1024;
 const deepestNesting = 100;
 
@@ -55,7 +55,7 @@ function checkString(text: string): void {
 const tokenPattern = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 const numberStart = /^[-\d]/;
 
-/** Walks the tokens of a text that JSON.parse has accepted, for what JSON.parse accepts and loses. */
+/** Checks the tokens of a valid JSON text for content that JSON.parse would lose. */
 function checkTokens(text: string): void {
   const open: Set<string>[] = [];
   const tokens = text.match(tokenPattern) ?? [];
@@ -69,7 +69,7 @@ function checkTokens(text: string): void {
 
 function checkKey(token: string, keys: Set<string> | undefined): void {
   const key = String(JSON.parse(token));
-  if (keys?.has(key)) refuse(`the key ${token} stands twice in one object`);
+  if (keys?.has(key)) refuse(`duplicate key ${token}`);
   keys?.add(key);
 }
 
@@ -77,7 +77,7 @@ function parse(text: string): JsonValue {
   try {
     return JSON.parse(text) as JsonValue;
   } catch (error) {
-    return refuse(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
+    return refuse(`invalid JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -85,11 +85,11 @@ function checkLength(text: string): void {
   const bytes = Buffer.byteLength(text);
   if (bytes <= maxTextBytes) return;
   refuse(
-    `${bytes} bytes are longer than the ${maxTextBytes} that a ConfigMap holds: split it, or keep the large part in a storage`,
+    `${bytes} bytes exceed the ${maxTextBytes} bytes of a ConfigMap: split the content, or move large parts to a storage`,
   );
 }
 
-/** Reads JSON text. Throws RotaError InvalidConfiguration, with what and where. */
+/** Parses JSON text. Throws RotaError InvalidConfiguration, which names the problem. */
 export function parseStrictly(text: string): JsonValue {
   checkLength(text);
   const value = parse(text);
@@ -98,7 +98,7 @@ export function parseStrictly(text: string): JsonValue {
   return value;
 }
 
-/** A value that was parsed elsewhere: an integer beyond 2^53 may have been rounded on the way. */
+/** For values parsed elsewhere: integers beyond 2^53 may have been rounded. */
 function checkValue(value: JsonValue, depth: number): void {
   if (depth > deepestNesting) refuse(`nested more than ${deepestNesting} levels deep`);
   if (typeof value === "string") return checkString(value);
@@ -134,8 +134,8 @@ export function canonicalizeText(text: string): CanonicalJson {
 }
 
 /**
- * Canonical form of a value that came out of a JSON parser. Integers beyond 2^53 are refused whether
- * they were rounded or not, since that cannot be told any more. Throws RotaError InvalidConfiguration.
+ * Canonical form of a parsed value. Integers beyond 2^53 are rejected, because they may have been rounded. Throws
+ * RotaError InvalidConfiguration.
  */
 export function canonicalizeValue(value: JsonValue): CanonicalJson {
   checkValue(value, 0);

@@ -1,8 +1,8 @@
 /**
- * What a pod asks of its node, counted as kube-scheduler and the kubelet do: containers and sidecars together, or
- * the largest init container beside the sidecars started before it, whichever is more; pod-level requests in place
- * of that; overhead on top (KEP-753, KEP-2837, KEP-688). A container that is resized in place holds the most of what it
- * asks for, was allocated and has (KEP-1287).
+ * The requests of a pod as kube-scheduler and the kubelet compute them: containers and sidecars together, or the largest
+ * init container with the sidecars started before it, whichever is more; pod-level requests instead of that; plus
+ * overhead (KEP-753, KEP-2837, KEP-688). During an in-place resize the maximum of requested, allocated and actual
+ * resources counts (KEP-1287).
  */
 import { parseBytes, parseCount, parseCpuMillis, saturate } from "./quantity.ts";
 
@@ -20,11 +20,11 @@ interface Requirements {
 interface Container {
   readonly restartPolicy?: string;
   readonly resources?: Requirements;
-  /** What its status says that it was allocated and has. */
+  /** Allocated and actual resources, from its status. */
   readonly granted?: readonly Readonly<Record<string, string | number>>[];
 }
 
-/** The parts of core/v1 PodSpec that count. */
+/** The relevant fields of core/v1 PodSpec. */
 export interface DemandingPodSpec {
   readonly containers?: readonly Container[];
   readonly initContainers?: readonly Container[];

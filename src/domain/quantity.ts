@@ -35,7 +35,7 @@ const divideUp = (value: bigint, divisor: bigint): bigint =>
 const clamp = (value: bigint, limit: bigint): bigint =>
   value > limit ? limit : value < -limit ? -limit : value;
 
-/** The quantity times `scale`, rounded up. Throws RangeError on what Kubernetes would not accept. */
+/** The quantity times `scale`, rounded up. Throws RangeError if Kubernetes would reject it. */
 function scaled(text: string, scale: bigint): bigint {
   const parts = text.length > maxLength ? null : pattern.exec(text);
   const [, sign, whole = "", fraction = "", exponent = "0", suffix = ""] = parts ?? [];

@@ -1,12 +1,12 @@
 /**
- * Sentences that name what belongs to a project, a job or a budget. They are made and kept whole; whoever shows one
- * leaves out the names that its readers may not see, and keeps the numbers.
+ * Redaction of messages that name objects of a project. Messages are stored complete; on display, names that the reader
+ * may not see are replaced and numbers are kept.
  */
 
 export interface Redactable {
-  /** namespace/name, as it stands in the sentence. */
+  /** namespace/name, as in the message. */
   readonly key: string;
-  /** What stands there for those who may not see it. */
+  /** Replacement shown to readers who may not see `key`. */
   readonly instead: string;
 }
 
@@ -24,16 +24,16 @@ export const redactableBudget = (key: string): Redactable => ({
 
 export const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
-/** What everybody who may see the job may see as well: roles of one project do not reach into another beside it. */
+/** For readers of a job: they see other objects of its project, but not those of other projects. */
 export const sameProjectAs =
   (key: string): MaySee =>
   (other) =>
     namespaceOf(other) === namespaceOf(key);
 
-/** A name ends where no character of a name follows; a full stop may be the sentence's. */
+/** Matches a whole name; a full stop after it may end the sentence. */
 const whole = (key: string): string => `(?<![\\w./-])${RegExp.escape(key)}(?![\\w/-]|\\.\\w)`;
 
-/** Of a sentence that names jobs alone. */
+/** For messages that name only jobs. */
 export const redactJobs = (maySee: MaySee, text: string, keys: readonly string[]): string =>
   redactFor(maySee, text, keys.map(redactableJob));
 

@@ -1,4 +1,4 @@
-/** When windows close that evict what is past their quantity, as seconds of the week. */
+/** Closes of windows with onWindowClose: Evict, as seconds of the week. */
 import { weekSeconds, type WeekRange } from "./windows.ts";
 
 export interface ClosingWindow extends WeekRange {
@@ -10,13 +10,13 @@ export interface WindowClose {
   readonly plan: string;
   /** Second of the week, from 0. */
   readonly atSecond: number;
-  /** Until then, or since. */
+  /** Seconds until the close, or since. */
   readonly seconds: number;
 }
 
 const cyclic = (seconds: number): number => ((seconds % weekSeconds) + weekSeconds) % weekSeconds;
 
-/** A window that goes on over Sunday midnight is two ranges; the first does not close. */
+/** A window across Sunday midnight is two ranges; the first does not close. */
 const continuation = <Window extends ClosingWindow>(
   window: Window,
   windows: readonly Window[],
@@ -26,7 +26,7 @@ const continuation = <Window extends ClosingWindow>(
 const openAt = <Window extends WeekRange>(windows: readonly Window[], second: number) =>
   windows.find(({ start, end }) => start <= second && second < end);
 
-/** When the window that is open closes, if it evicts then; windows of one owner do not overlap. */
+/** The close of the open window if it evicts, otherwise undefined; windows of one owner do not overlap. */
 export function nextEvictClose(
   windows: readonly ClosingWindow[],
   second: number,
@@ -43,8 +43,8 @@ export function nextEvictClose(
 }
 
 /**
- * The latest close, if it evicts. While another window is open it counts only if that one followed at once: what is
- * past the new quantity ran on the old.
+ * The latest close if it evicts. While another window is open, it counts only if that one followed immediately: jobs over
+ * the new quantity were started under the old one.
  */
 export function lastEvictClose(
   windows: readonly ClosingWindow[],

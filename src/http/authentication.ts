@@ -76,7 +76,7 @@ export class Authenticator {
         kind: "TokenReview",
         spec: { token, ...audiences },
       },
-      { timeoutSeconds: reviewTimeoutSeconds, safety: "repeatable" },
+      { timeoutSeconds: reviewTimeoutSeconds, idempotent: true },
     )) as { readonly status?: TokenReviewStatus };
     return callerOf(review.status ?? {}, audiences.audiences);
   }

@@ -126,7 +126,7 @@ export class Authorizer {
           resourceAttributes: permission,
         },
       },
-      { timeoutSeconds: reviewTimeoutSeconds, safety: "repeatable" },
+      { timeoutSeconds: reviewTimeoutSeconds, idempotent: true },
     )) as { readonly status?: { readonly allowed?: boolean; readonly denied?: boolean } };
     return review.status?.allowed === true && review.status.denied !== true;
   }

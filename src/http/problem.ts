@@ -1,6 +1,7 @@
 /** Errors of the HTTP API, as problem+json (RFC 9457). Codes never change their meaning. */
 import type { Problem } from "../api/http/schemas.ts";
-import { RotaError, type ErrorCode } from "../errors.ts";
+import { errorRow } from "../db/client/constraint-errors.ts";
+import { RotaError } from "../errors.ts";
 import { isUnanswered } from "../kube/errors.ts";
 
 export type ProblemCode =
@@ -57,20 +58,20 @@ export class HttpProblem extends Error {
   }
 }
 
-const ofDatabase: Readonly<Partial<Record<ErrorCode, ProblemCode>>> = {
-  DatabaseUnavailable: "Unavailable",
-  InvalidValue: "InvalidParameter",
-  ProjectNotFound: "NotFound",
-  ReferenceNotFound: "NotFound",
-  SerializationFailed: "Unavailable",
-  TimedOut: "TimedOut",
-};
+/** The problems that the error catalogue refers to by status. */
+const byStatus = {
+  400: "InvalidParameter",
+  404: "NotFound",
+  500: "InternalError",
+  503: "Unavailable",
+  504: "TimedOut",
+} as const satisfies Readonly<Record<number, ProblemCode>>;
 
-/** The answer to the caller; details of unexpected errors stay in the log. */
+/** The problem to report for an error; details of unexpected errors stay in the log. */
 export function problemOf(error: unknown): HttpProblem {
   if (error instanceof HttpProblem) return error;
   if (error instanceof RotaError) {
-    const code = ofDatabase[error.code] ?? "InternalError";
+    const code = byStatus[errorRow(error.code).httpStatus ?? 500];
     const detail = code === "InternalError" ? "see the operator's log" : error.message;
     return new HttpProblem(code, detail, { cause: error });
   }

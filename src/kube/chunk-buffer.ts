@@ -1,12 +1,12 @@
-/** Larger than etcd lets an object be (1.5 MiB), encoded as JSON. */
+/** Above etcd's object limit (1.5 MiB) in JSON encoding. */
 const maxPieceBytes = 32 * 1024 * 1024;
 
-/** Puts together text that arrives in pieces. Bytes of an unfinished one are kept, once, until it ends. */
+/** Assembles texts from chunks. Buffers the bytes of an incomplete text until its last chunk arrives. */
 export class ChunkBuffer {
   #kept: Buffer[] = [];
   #keptBytes = 0;
 
-  /** The text that ends with `last`. */
+  /** Completes a text with its last chunk. */
   complete(last: Buffer): string {
     if (this.#kept.length === 0) return last.toString("utf8");
     const whole = Buffer.concat([...this.#kept, last]);
@@ -20,7 +20,7 @@ export class ChunkBuffer {
     if (piece.length === 0) return;
     this.#keptBytes += piece.length;
     if (this.#keptBytes > maxPieceBytes) {
-      throw new RangeError(`an object or event is longer than ${maxPieceBytes} bytes`);
+      throw new RangeError(`object or event exceeds ${maxPieceBytes} bytes`);
     }
     this.#kept.push(piece);
   }

@@ -12,7 +12,6 @@ import type { Query } from "./query.ts";
 import { apiVersionOf, collectionPath, objectPath, splitKey } from "./resource.ts";
 import type { KubeObject, ResourceName } from "./resource.ts";
 import { retryDelaySeconds } from "./retry.ts";
-import type { Safety } from "./retry.ts";
 import { Transport } from "./transport.ts";
 import type { HttpResponse, TransportOptions } from "./transport.ts";
 import { openWatch } from "./watch-stream.ts";
@@ -25,18 +24,18 @@ export interface KubeClientOptions extends Pick<
 > {
   readonly credentials: CredentialSource;
   readonly clock: Clock;
-  /** Names the program to the API server: user agent and default field manager. */
+  /** User agent and default field manager. */
   readonly name: string;
   readonly metrics?: Metrics;
-  /** For a whole call with its retries; default 30. */
+  /** For a call including retries; default 30. */
   readonly timeoutSeconds?: number;
 }
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
-  /** For the whole call with its retries. */
+  /** For the call including retries. */
   readonly timeoutSeconds?: number;
-  /** Calls at most, the first included; default 5. */
+  /** Maximum number of attempts; default 5. */
   readonly attempts?: number;
 }
 
@@ -49,7 +48,7 @@ export interface ListOptions extends CallOptions {
 export interface WriteOptions extends CallOptions {
   readonly dryRun?: boolean;
   readonly fieldManager?: string;
-  /** Strict: unknown and repeated fields are refused; otherwise the API server drops them. */
+  /** Strict: the API server rejects unknown and duplicate fields instead of dropping them. */
   readonly fieldValidation?: "Strict";
 }
 
@@ -79,8 +78,8 @@ export interface EvictOptions extends CallOptions {
 export interface RawOptions extends CallOptions {
   /** Default application/json. */
   readonly contentType?: string;
-  /** Whether it may be sent twice; default: only what HTTP calls safe (RFC 9110, 9.2.1). */
-  readonly safety?: Safety;
+  /** Whether it may be sent twice; default: GET and HEAD only. */
+  readonly idempotent?: boolean;
 }
 
 interface Call extends Attempt {
@@ -88,7 +87,7 @@ interface Call extends Attempt {
   readonly path: string;
   readonly body?: unknown;
   readonly contentType?: string;
-  readonly safety: Safety;
+  readonly idempotent: boolean;
 }
 
 const defaultTimeoutSeconds = 30;
@@ -104,8 +103,8 @@ const pods: ResourceName = {
 };
 
 /**
- * Typed calls to one API server. Every method throws a KubeError that says what was attempted, or the signal's reason.
- * What is safe to repeat is repeated with jittered back-off within the time-out; Retry-After is honoured.
+ * Typed calls to one API server. Every method throws a KubeError that names the attempted call, or the signal's reason.
+ * Calls that are safe to repeat are retried with jittered back-off within the time-out; Retry-After is respected.
  */
 export class KubeClient {
   /** The default field manager of writes. */
@@ -124,12 +123,12 @@ export class KubeClient {
     this.#transport = new Transport({ ...options, userAgent: options.name });
     this.#requests = metrics.counter({
       name: "rest_client_requests_total",
-      help: "Calls to the API server by HTTP status (0: no answer), each attempt counted",
+      help: "API server requests by HTTP status (0: no response), one per attempt",
       labelNames: ["code", "verb", "resource"],
     });
     this.#latency = metrics.histogram({
       name: "rest_client_request_duration_seconds",
-      help: "Duration of calls to the API server, each attempt observed",
+      help: "Duration of API server requests, one observation per attempt",
       labelNames: ["verb", "resource"],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     });
@@ -138,7 +137,7 @@ export class KubeClient {
   get(type: ResourceName, key: string, options: CallOptions = {}): Promise<KubeObject> {
     const path = objectPath(type, key);
     return this.#object(
-      { verb: "get", method: "GET", path, safety: "repeatable", ...subject(type, key) },
+      { verb: "get", method: "GET", path, idempotent: true, ...subject(type, key) },
       options,
     );
   }
@@ -166,7 +165,7 @@ export class KubeClient {
         verb: "list",
         method: "GET",
         path: pagePath(type, options),
-        safety: "repeatable",
+        idempotent: true,
         resource: type.plural,
         name: options.namespace ?? "",
       },
@@ -176,8 +175,8 @@ export class KubeClient {
   }
 
   /**
-   * Reads one page and hands on its items while they arrive: the page is never held whole. Not repeated when it fails, since
-   * items were handed on. A continue token may have expired, as for listPage.
+   * Reads one page and passes on items as they arrive, without buffering the page. Not retried, because items were
+   * already passed on. A continue token may have expired, as for listPage.
    */
   streamPage(
     type: ResourceName,
@@ -187,37 +186,36 @@ export class KubeClient {
     return readPage(this.#transport, type, request, onItem);
   }
 
-  /** Follows a collection; the iteration ends when the server ends the watch, and throws when it fails. */
+  /** Watches a collection. The iteration ends when the server ends the watch, and throws if it fails. */
   watch(type: ResourceName, request: WatchRequest): AsyncIterable<readonly WatchEvent[]> {
     return openWatch(this.#transport, type, request);
   }
 
-  /** Not repeated once it may have been received: the object may exist then. */
+  /** Not retried once the server may have received it: the object may exist. */
   create(type: ResourceName, object: KubeObject, options: WriteOptions = {}): Promise<KubeObject> {
     const { namespace, name = "" } = object.metadata;
     const path = `${collectionPath(type, namespaceOf(type, namespace))}${this.#writeQuery(options)}`;
     const body = { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
     const key = namespace === undefined ? name : `${namespace}/${name}`;
     return this.#object(
-      { verb: "create", method: "POST", path, body, safety: "once", ...subject(type, key) },
+      { verb: "create", method: "POST", path, body, idempotent: false, ...subject(type, key) },
       options,
     );
   }
 
-  /** Replaces the object whole; with metadata.resourceVersion set, only if it has not changed since (isConflict). */
+  /** Replaces the object; with metadata.resourceVersion set, only if it is unchanged (isConflict). */
   replace(type: ResourceName, object: KubeObject, options: WriteOptions = {}): Promise<KubeObject> {
     const key = keyFor(type, object);
     const path = `${objectPath(type, key)}${this.#writeQuery(options)}`;
     const body = { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
     return this.#object(
-      { verb: "update", method: "PUT", path, body, safety: "repeatable", ...subject(type, key) },
+      { verb: "update", method: "PUT", path, body, idempotent: true, ...subject(type, key) },
       options,
     );
   }
 
   /**
-   * Server-side apply (KEP-555): creates the object, or makes our fields of it what they are here. Forced unless told
-   * otherwise: for what we own, our word stands.
+   * Server-side apply (KEP-555): creates the object, or sets our fields of it. Forced by default: we own these fields.
    */
   apply(
     type: ResourceName,
@@ -233,7 +231,7 @@ export class KubeClient {
         path: `${objectPath(type, key)}${query}`,
         body: { apiVersion: apiVersionOf(type), kind: type.kind, ...object },
         contentType: "application/apply-patch+yaml",
-        safety: "repeatable",
+        idempotent: true,
         ...subject(type, key),
       },
       options,
@@ -254,14 +252,14 @@ export class KubeClient {
         path: `${objectPath(type, key, options.subresource)}${this.#writeQuery(options)}`,
         body: mergePatch,
         contentType: "application/merge-patch+json",
-        safety: "repeatable",
+        idempotent: true,
         ...subject(type, key),
       },
       options,
     );
   }
 
-  /** Returns the object as it was when its deletion began, or the Status when it is gone already. */
+  /** Returns the object when its deletion began, or the Status if it is already gone. */
   delete(type: ResourceName, key: string, options: DeleteOptions = {}): Promise<KubeObject> {
     const preconditions = definedOnly({
       uid: options.uid,
@@ -281,7 +279,7 @@ export class KubeClient {
         method: "DELETE",
         path: objectPath(type, key),
         body,
-        safety: "repeatable",
+        idempotent: true,
         ...subject(type, key),
       },
       options,
@@ -289,8 +287,8 @@ export class KubeClient {
   }
 
   /**
-   * Evicts a pod through policy/v1 Eviction, which respects PodDisruptionBudgets: isDisruptionBudget tells a refusal by one
-   * from an overloaded server; it is thrown at once, the latter is repeated.
+   * Evicts a pod through policy/v1 Eviction, which respects PodDisruptionBudgets. A rejection by a budget
+   * (isDisruptionBudget) is thrown immediately; one by an overloaded server is retried.
    */
   evict(podKey: string, options: EvictOptions = {}): Promise<KubeObject> {
     const { namespace, name } = splitKey(podKey);
@@ -310,14 +308,14 @@ export class KubeClient {
           metadata: { name, namespace },
           deleteOptions,
         },
-        safety: "once",
+        idempotent: false,
         ...subject(pods, podKey),
       },
       options,
     );
   }
 
-  /** Any call at all; the answer's JSON, or its text when it is none. */
+  /** Any request; returns the response's JSON, or its text if it is not JSON. */
   async raw(
     method: string,
     path: string,
@@ -332,7 +330,7 @@ export class KubeClient {
         method,
         path,
         body,
-        safety: options.safety ?? (method === "GET" || method === "HEAD" ? "repeatable" : "once"),
+        idempotent: options.idempotent ?? (method === "GET" || method === "HEAD"),
         resource,
         name: "",
         ...(options.contentType === undefined ? {} : { contentType: options.contentType }),
@@ -343,7 +341,7 @@ export class KubeClient {
     return isJson ? parseAnswer({ verb, resource, name: "" }, response.text) : response.text;
   }
 
-  /** Ends every connection; calls under way fail. */
+  /** Closes all connections; pending calls fail. */
   close(): Promise<void> {
     return this.#transport.close();
   }
@@ -372,16 +370,16 @@ export class KubeClient {
       const outcome = await this.#attempt(call, body, leftSeconds, options.signal);
       if (!(outcome instanceof KubeError)) return outcome;
       if (attempts >= maxAttempts) throw outcome;
-      const delaySeconds = this.#delayBeforeRetry(outcome, call.safety, attempts);
+      const delaySeconds = this.#delayBeforeRetry(outcome, call.idempotent, attempts);
       if (delaySeconds === undefined) throw outcome;
       if (this.#clock.monotonicSeconds() + delaySeconds >= deadlineSeconds) throw outcome;
       await this.#clock.sleep(delaySeconds, options.signal);
     }
   }
 
-  #delayBeforeRetry(error: KubeError, safety: Safety, attempts: number): number | undefined {
-    if (error.status !== 401) return retryDelaySeconds(error, safety, attempts);
-    // A token may have been rotated a moment ago; a second refusal is a refusal.
+  #delayBeforeRetry(error: KubeError, idempotent: boolean, attempts: number): number | undefined {
+    if (error.status !== 401) return retryDelaySeconds(error, idempotent, attempts);
+    // The token may just have been rotated; a second 401 is final.
     this.#transport.forgetCredentials();
     return attempts === 1 ? 0 : undefined;
   }

@@ -4,27 +4,27 @@ import type { ConnectionOptions } from "node:tls";
 import { KubeConfig } from "@kubernetes/client-node";
 import { parseProxyUrl, proxyFromEnvironment } from "./proxies.ts";
 
-/** What one moment's credentials amount to. `fingerprint` changes with the TLS part, not with the headers. */
+/** Credentials at one moment. `fingerprint` changes with the TLS part, not with the headers. */
 export interface Credentials {
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: ConnectionOptions;
   readonly fingerprint: string;
 }
 
-/** Where the API server is and how to be known there. */
+/** Address of the API server and credentials for it. */
 export interface CredentialSource {
   readonly server: URL;
   readonly proxyUrl: URL | undefined;
   /**
-   * The credentials of this moment: files that rotate are read again, an exec plugin runs when its token has expired.
-   * @param fresh forgets every cached token first, as after a 401
+   * The current credentials: rotated files are read again, an exec plugin runs if its token has expired.
+   * @param fresh drops cached tokens first, as after a 401
    */
   read(fresh: boolean): Promise<Credentials>;
 }
 
 /**
- * Credentials by client-node: KUBECONFIG, else ~/.kube/config, else the pod's service account.
- * @throws when the configuration names no cluster, or what it says of it cannot be used
+ * Credentials from client-node: KUBECONFIG, else ~/.kube/config, else the pod's service account.
+ * @throws if the configuration has no current cluster or is not usable
  */
 export function loadCredentials(): CredentialSource {
   return credentialsFrom(() => {
@@ -43,11 +43,11 @@ export function loadCredentialsFromFile(path: string): CredentialSource {
   });
 }
 
-/** @param load makes a configuration from scratch: client-node keeps an exec plugin's token in it, with no way to drop it */
+/** @param load creates a new configuration: client-node caches an exec plugin's token in it and cannot drop it */
 export function credentialsFrom(load: () => KubeConfig): CredentialSource {
   let config = load();
   const cluster = config.getCurrentCluster();
-  if (!cluster) throw new Error("the kubeconfig's current context names no cluster");
+  if (!cluster) throw new Error("the current context of the kubeconfig has no cluster");
   const server = new URL(cluster.server);
   if (server.protocol === "http:") refusePlainTokens(server);
   return {
@@ -62,7 +62,7 @@ export function credentialsFrom(load: () => KubeConfig): CredentialSource {
   };
 }
 
-/** A token over plain HTTP is a token given away, save to this machine itself. */
+/** Plain HTTP would disclose the token, except on the loopback interface. */
 function refusePlainTokens(server: URL): void {
   const isLoopback = ["localhost", "127.0.0.1", "[::1]"].includes(server.hostname);
   if (!isLoopback) throw new Error(`the API server's URL must be https, not ${server.protocol}//`);

@@ -9,7 +9,7 @@ export interface DispatcherOptions {
   readonly proxyUrl: URL | undefined;
   readonly tls: ConnectionOptions;
   readonly connectTimeoutSeconds: number;
-  /** Connections for calls; watches have their own, one each. */
+  /** Connections for calls; each watch has one of its own. */
   readonly connections: number;
   readonly maxResponseBytes: number;
 }
@@ -20,19 +20,19 @@ export interface Dispatchers {
   readonly watches: Dispatcher;
 }
 
-/** A peer that vanished without a word is noticed by the kernel after 15 + 3 x 5 seconds, on idle connections too. */
+/** TCP keep-alive detects a dead peer after 15 + 3 x 5 seconds, also on idle connections. */
 const keepAlive = {
   keepAlive: true,
   keepAliveInitialDelay: 15_000,
 };
 
-/** Shorter than the API server's and common load balancers' idle time-out, so that we close first and no call is lost. */
+/** Below the idle time-outs of the API server and common load balancers, so that we close first and lose no call. */
 const idleTimeoutMilliseconds = 45_000;
 
 export function openDispatchers(options: DispatcherOptions): Dispatchers {
   return {
     calls: openDispatcher(options, options.connections, options.maxResponseBytes),
-    // A watch holds its connection for minutes: it must neither wait for a call nor make one wait. -1 is "no limit".
+    // A watch keeps its connection for minutes and must not share it with calls. -1 means no limit.
     watches: openDispatcher(options, null, -1),
   };
 }

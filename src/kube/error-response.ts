@@ -3,14 +3,14 @@ import type { HttpResponse } from "./transport.ts";
 import { KubeError } from "./errors.ts";
 import type { ErrorCause } from "./errors.ts";
 
-/** What was attempted, for the error's words. */
+/** The attempted call, for the error message. */
 export interface Attempt {
   readonly verb: string;
   readonly resource: string;
   readonly name: string;
 }
 
-/** metav1.Status, as far as it is read. */
+/** The fields of metav1.Status that are read. */
 interface Status {
   readonly kind?: string;
   readonly code?: number;
@@ -24,14 +24,14 @@ interface Status {
 
 const maxExplanation = 1024;
 
-/** The typed error of an answer that says the call failed. */
+/** The error for a response with a failure status. */
 export function errorOfResponse(attempt: Attempt, response: HttpResponse): KubeError {
   const header = Number(response.headers["retry-after"]);
   const headerSeconds = Number.isFinite(header) && header > 0 ? header : undefined;
   return errorOfStatus(attempt, parseStatus(response.text), response.status, headerSeconds);
 }
 
-/** The typed error of a Status that came inside a watch, or of an answer's body; `undefined` when there was none. */
+/** The error for a Status in a watch or response body; `undefined` without one. */
 export function errorOfStatus(
   attempt: Attempt,
   status: Status | undefined,
@@ -49,7 +49,7 @@ export function errorOfStatus(
   });
 }
 
-/** The typed error of a call that got no answer. */
+/** The error for a call without a response. */
 export function errorWithoutAnswer(attempt: Attempt, error: unknown): KubeError {
   return new KubeError(
     { ...attempt, status: 0, reason: reasonWithoutAnswer(error), explanation: networkText(error) },
@@ -58,15 +58,15 @@ export function errorWithoutAnswer(attempt: Attempt, error: unknown): KubeError 
 }
 
 /**
- * The JSON of an answer, or of a part of it.
- * @throws KubeError "Malformed", without the text: it may hold secrets
+ * Parses the JSON of a response or of a part of it.
+ * @throws KubeError "Malformed", without the text: it may contain secrets
  */
 export function parseAnswer<T>(attempt: Attempt, text: string): T {
   try {
     const parsed: T = JSON.parse(text);
     return parsed;
   } catch {
-    // Not the cause either: V8 quotes the text in it.
+    // Without the cause: V8 quotes the text in its message.
     const explanation = "the answer is no JSON";
     throw new KubeError({ ...attempt, status: 0, reason: "Malformed", explanation });
   }
@@ -91,7 +91,7 @@ function networkText(error: unknown): string {
   return code === "" || text.includes(code) ? text : `${text} (${code})`;
 }
 
-/** An answer that is no Status comes from a proxy, or from the priority-and-fairness filter; its body is not repeated. */
+/** A response without a Status is from a proxy or the priority-and-fairness filter; its body is not shown. */
 function parseStatus(text: string): Status | undefined {
   if (!text.startsWith("{")) return undefined;
   try {
@@ -110,11 +110,11 @@ function reasonOf(httpStatus: number | undefined): string {
   return "Unknown";
 }
 
-/** A refused Secret's message may quote the value it refuses. */
+/** The rejection of a Secret may quote the rejected value. */
 function explanationOf(attempt: Attempt, status: Status | undefined): string {
   const message = status?.message;
   if (message === undefined || message === "") return "the answer has no explanation";
-  if (attempt.resource === "secrets") return "the explanation is withheld: it may quote a secret";
+  if (attempt.resource === "secrets") return "message withheld: it may quote a secret";
   return message.length > maxExplanation ? `${message.slice(0, maxExplanation)}…` : message;
 }
 

@@ -1,4 +1,4 @@
-/** One reason the API server gave for refusing an object: `field` is a path in it, as far as known. */
+/** One reason why the API server rejected an object; `field` is the path of the field, if known. */
 export interface ErrorCause {
   readonly reason: string;
   readonly field: string;
@@ -6,25 +6,25 @@ export interface ErrorCause {
 }
 
 export interface KubeErrorFields {
-  /** HTTP status, or 0 when no answer came. */
+  /** HTTP status; 0 without a response. */
   readonly status: number;
   /**
-   * metav1.StatusReason ("NotFound", "Conflict", ...), or our own when there was no Status: "Unreachable" (no connection,
-   * or one that broke), "Timeout" (no answer in time), "Overloaded" (our own limit on waiting calls), "Malformed" (an
-   * answer that is not the API server's), "Unknown".
+   * metav1.StatusReason ("NotFound", "Conflict", ...), or one of ours without a Status: "Unreachable" (no connection or a
+   * broken one), "Timeout" (no response in time), "Overloaded" (our limit of waiting calls), "Malformed" (not a response
+   * of the API server), "Unknown".
    */
   readonly reason: string;
   readonly verb: string;
   readonly resource: string;
-  /** The object's key, its namespace or "" for a collection. */
+  /** Key of the object; namespace or "" for a collection. */
   readonly name: string;
-  /** What went wrong, in the API server's words where it gave any. */
+  /** The message of the API server, if there is one. */
   readonly explanation: string;
   readonly retryAfterSeconds?: number;
   readonly causes?: readonly ErrorCause[];
 }
 
-/** A call to the API server that failed. Carries no body and no header: they may hold secrets. */
+/** A failed call to the API server. Without bodies and headers, which may contain secrets. */
 export class KubeError extends Error {
   override readonly name = "KubeError";
   readonly status: number;
@@ -55,45 +55,42 @@ const isKubeError = (error: unknown): error is KubeError => error instanceof Kub
 
 export const isNotFound = (error: unknown): boolean => isKubeError(error) && error.status === 404;
 
-/** The object changed meanwhile, or a precondition (uid, resourceVersion) failed. */
+/** The object changed concurrently, or a precondition (uid, resourceVersion) failed. */
 export const isConflict = (error: unknown): boolean =>
   isKubeError(error) && error.status === 409 && error.reason !== "AlreadyExists";
 
 export const isAlreadyExists = (error: unknown): boolean =>
   isKubeError(error) && error.reason === "AlreadyExists";
 
-/** The object is not valid; `causes` say which fields. */
+/** The object is invalid; `causes` name the fields. */
 export const isInvalid = (error: unknown): boolean => isKubeError(error) && error.status === 422;
 
-/** The object is not valid because of this field, among others perhaps. */
+/** The object is invalid because of this field, and possibly others. */
 export const refusesField = (error: unknown, field: string): boolean =>
   isKubeError(error) && error.status === 422 && error.causes.some((cause) => cause.field === field);
 
 export const isForbidden = (error: unknown): boolean => isKubeError(error) && error.status === 403;
 
-export const isTooManyRequests = (error: unknown): boolean =>
-  isKubeError(error) && error.status === 429;
-
 /** A resource version or continue token that the API server no longer has. */
 export const isExpired = (error: unknown): boolean =>
   isKubeError(error) && (error.status === 410 || error.reason === "Expired");
 
-/** No answer came: the call may or may not have had its effect. */
+/** Without a response: the call may or may not have been executed. */
 export const isUnanswered = (error: unknown): boolean => isKubeError(error) && error.status === 0;
 
 const budgetPattern = /^The disruption budget (\S+) /;
 
-/** Name of the PodDisruptionBudget that refused an eviction; undefined where the API server does not name one. */
+/** Name of the PodDisruptionBudget that rejected an eviction; undefined if the API server does not name it. */
 export function disruptionBudgetOf(error: unknown): string | undefined {
   if (!isDisruptionBudget(error)) return undefined;
   const { causes } = error as KubeError;
   return causes.map(({ message }) => budgetPattern.exec(message)?.[1]).find(Boolean);
 }
 
-/** Of a pod under several budgets the API server answers 500, without a reason or a cause, and names none of them. */
+/** For a pod under several budgets the API server responds with 500, without reason, cause or name. */
 const severalBudgets = "more than one PodDisruptionBudget";
 
-/** An eviction refused by a PodDisruptionBudget: for now (429 with this cause), or as long as the pod is under several. */
+/** An eviction rejected by a PodDisruptionBudget: temporarily (429 with this cause), or while the pod is under several. */
 export const isDisruptionBudget = (error: unknown): boolean =>
   isKubeError(error) &&
   (error.status === 429

@@ -19,15 +19,15 @@ export interface ObjectReference {
   readonly resourceVersion?: string;
 }
 
-/** What a person sees in `kubectl describe`. */
+/** An Event as `kubectl describe` shows it. */
 export interface EventInput {
   readonly regarding: ObjectReference;
   readonly type: "Normal" | "Warning";
-  /** CamelCase, at most 128 characters: why. */
+  /** CamelCase, at most 128 characters: the reason. */
   readonly reason: string;
-  /** CamelCase, at most 128 characters: what was done. */
+  /** CamelCase, at most 128 characters: the action. */
   readonly action: string;
-  /** A sentence; cut at 1,024 bytes, the API's limit. */
+  /** Truncated to 1,024 bytes, the limit of the API. */
   readonly note: string;
   readonly related?: ObjectReference;
 }
@@ -43,9 +43,9 @@ export interface EventRecorderOptions {
 }
 
 export interface EventRecorder {
-  /** Never waits and never throws; under a flood events are counted together, then dropped. */
+  /** Never blocks or throws. Under load, repeated events are aggregated, then dropped. */
   event(event: EventInput): void;
-  /** Sends what waits; for the end of the process. */
+  /** Sends pending events, before the process ends. */
   flush(timeoutSeconds: number): Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export const events: ResourceName = {
   namespaced: true,
 };
 
-/** One event object at the API server, or to be: the same thing said again raises its count. */
+/** One Event object; repetitions raise its count. */
 interface Series {
   readonly input: EventInput;
   readonly firstAt: Temporal.Instant;
@@ -67,12 +67,12 @@ interface Series {
   lastSeconds: number;
 }
 
-/** A series that has rested this long is over; the next occurrence is a new event (client-go: 6 minutes). */
+/** A series without occurrences for this long is over; the next one starts a new Event (client-go: 6 minutes). */
 const seriesSeconds = 360;
 const maxSeries = 4096;
-/** Writes to the API server, which treats every event as an etcd write: at most this many a second. */
+/** Maximum writes per second: every Event is an etcd write. */
 const writesPerSecond = 20;
-/** Per object, as client-go's spam filter: a burst, then one in five minutes. */
+/** Per object, as client-go's spam filter: a burst, then one every five minutes. */
 const burstPerObject = 25;
 const refillSeconds = 300;
 const flushEverySeconds = 1;
@@ -148,7 +148,7 @@ class AggregatingRecorder implements EventRecorder {
     if (this.#dirty.delete(oldest)) this.#dropped.add({ cause: "TooManySeries" });
   }
 
-  /** A token bucket per object; a full one is not worth remembering. */
+  /** Token bucket per object; full buckets are dropped. */
   #admit(uid: string, nowSeconds: number): boolean {
     const budget = this.#budgets.get(uid) ?? { tokens: burstPerObject, atSeconds: nowSeconds };
     const refilled = budget.tokens + (nowSeconds - budget.atSeconds) / refillSeconds;
@@ -177,7 +177,7 @@ class AggregatingRecorder implements EventRecorder {
     if (this.#dirty.size > 0) this.#arm();
   }
 
-  /** One batch at a time: the timer's and a flush's do not overlap. */
+  /** One batch at a time: those of the timer and of a flush do not overlap. */
   #sendBatch(): Promise<void> {
     this.#sending = this.#sending.then(() => this.#sendDirty());
     return this.#sending;
@@ -205,10 +205,10 @@ class AggregatingRecorder implements EventRecorder {
       if (series.name === undefined) await this.#create(series);
       else await this.#raiseCount(series, series.name);
     } catch (error) {
-      // Events are for people and expire within the hour: a lost one is counted, not tried again.
+      // Events expire within an hour: a lost one is counted, not retried.
       if (isNotFound(error)) this.#series.delete(key);
       this.#dropped.add({ cause: "WriteFailed" });
-      this.#options.logger.debug("could not write an event", { error: errorText(error) });
+      this.#options.logger.debug("failed to write an Event", { error: errorText(error) });
     }
   }
 
@@ -237,7 +237,7 @@ class AggregatingRecorder implements EventRecorder {
       note: input.note,
       regarding: input.regarding,
       ...(input.related ? { related: input.related } : {}),
-      // The API wants a series to have happened at least twice.
+      // The API requires a count of at least 2.
       ...(series.count > 1 ? { series: seriesOf(series) } : {}),
     };
   }
@@ -248,10 +248,10 @@ const seriesOf = ({ count, lastAt }: Series): object => ({
   lastObservedTime: microTime(lastAt),
 });
 
-/** Events about cluster-scoped objects live in "default": the API server demands it. */
+/** The API server requires namespace "default" for Events about cluster-scoped objects. */
 const namespaceOf = ({ regarding }: EventInput): string => regarding.namespace ?? "default";
 
-/** As client-go names events: whom it regards, and something unique. A name is at most 253 characters long. */
+/** As in client-go: the name of the regarding object and a unique suffix, at most 253 characters. */
 const eventName = ({ regarding }: EventInput): string =>
   `${regarding.name.slice(0, 230)}.${randomBytes(8).toString("hex")}`;
 

@@ -20,10 +20,10 @@ interface LeaseSpec {
   readonly leaseTransitions?: number;
 }
 
-/** A client for the lease alone needs no more: one call at a time, and one whose answer was given up. */
+/** Enough for a client that only renews the lease: the current call, and one whose response was abandoned. */
 export const leaseConnections = 2;
 
-/** A Lease object as the lock of a leader election. Calls are not repeated: the election has its own rhythm. */
+/** A Lease object as the lock of a leader election. Calls are not retried: the election has its own interval. */
 export class KubeLeaseLock implements LeaseLock {
   readonly #client: KubeClient;
   readonly #namespace: string;

@@ -1,6 +1,6 @@
 import { ChunkBuffer } from "./chunk-buffer.ts";
 
-/** The ASCII that JSON is made of; in UTF-8 no byte of another character looks like it. */
+/** ASCII bytes of JSON syntax; no multi-byte character of UTF-8 contains them. */
 const quote = 0x22;
 const backslash = 0x5c;
 const openBracket = 0x5b;
@@ -9,18 +9,18 @@ const openBrace = 0x7b;
 const closeBrace = 0x7d;
 
 const itemsNamed = /"items"\s*:\s*$/;
-/** Brackets open between two items: the list's and the array's. */
+/** Nesting depth between two items: the list and its array. */
 const itemsDepth = 2;
 const maxEnvelopeBytes = 1024 * 1024;
 
 /**
- * Cuts the JSON of a list (`{"kind": ..., "metadata": {...}, "items": [{...}, ...]}`) into the texts of its items while it
- * arrives, so that a page is never held whole: parsed at once, a page of 500 outlives the young generation and leaves the
- * heap at twice its size. Knows as much of JSON as it takes to find where an object ends.
+ * Splits the JSON of a list (`{"kind": ..., "metadata": {...}, "items": [{...}, ...]}`) into its items as it arrives.
+ * Parsed at once, a page of 500 objects outlives the young generation and doubles the heap. Understands only as much of
+ * JSON as is needed to find the end of an object.
  */
 export class ListSplitter {
   readonly #item = new ChunkBuffer();
-  /** As latin1: a character of several bytes may be cut by a chunk's end. */
+  /** As latin1, because a chunk may end within a multi-byte character. */
   #envelope = "";
   #depth = 0;
   #isInString = false;
@@ -28,8 +28,8 @@ export class ListSplitter {
   #isInItems = false;
 
   /**
-   * @returns the texts of the items that ended in this chunk
-   * @throws RangeError on an item longer than 32 MiB, or as much around the items as no list has
+   * @returns the items completed by this chunk
+   * @throws RangeError if an item exceeds 32 MiB, or the text around the items its limit
    */
   push(chunk: Buffer): string[] {
     const items: string[] = [];
@@ -51,12 +51,12 @@ export class ListSplitter {
     return items;
   }
 
-  /** What is around the items, as JSON with none. */
+  /** The list without its items, as JSON. */
   end(): string {
     return Buffer.from(this.#envelope, "latin1").toString("utf8");
   }
 
-  /** The index of the string's closing quote, or the chunk's length when it goes on. */
+  /** Index of the string's closing quote; the chunk's length if it continues. */
   #endOfString(chunk: Buffer, from: number): number {
     let isEscaped = this.#isEscaped;
     for (let at = from; at < chunk.length; at += 1) {
@@ -74,7 +74,7 @@ export class ListSplitter {
     return chunk.length;
   }
 
-  /** These three return where what is not dealt with yet begins. */
+  /** These three return the index of the first unprocessed byte. */
   #open(start: number, at: number): number {
     const beginsItem = this.#isInItems && this.#depth === itemsDepth;
     this.#depth += 1;
@@ -101,13 +101,13 @@ export class ListSplitter {
 
   #keep(rest: Buffer): void {
     if (this.#isInItems) {
-      // Between items stand commas and spaces, which nobody needs.
+      // Skip commas and whitespace between items.
       if (this.#depth > itemsDepth) this.#item.keep(rest);
       return;
     }
     this.#envelope += rest.toString("latin1");
     if (this.#envelope.length > maxEnvelopeBytes) {
-      throw new RangeError(`more than ${maxEnvelopeBytes} bytes of a list are not its items`);
+      throw new RangeError(`list metadata exceeds ${maxEnvelopeBytes} bytes`);
     }
   }
 }

@@ -6,25 +6,25 @@ import type { KubeObject, ResourceName } from "./resource.ts";
 import { openStream } from "./stream.ts";
 import type { Transport } from "./transport.ts";
 
-/** Which page of which collection. */
+/** One page of a collection. */
 export interface PageSelection {
   readonly namespace?: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
   readonly pageSize: number;
-  /** From the page before. */
+  /** Continue token of the previous page. */
   readonly continueToken?: string;
 }
 
 export interface PageRequest extends PageSelection {
-  /** For the first byte of the answer. */
+  /** For the first byte of the response. */
   readonly timeoutSeconds: number;
-  /** Without a byte for this long the page fails. */
+  /** Maximum time between two bytes. */
   readonly silentSeconds: number;
   readonly signal: AbortSignal;
 }
 
-/** What a page says besides its items. */
+/** A page without its items. */
 export interface PageEnd {
   readonly resourceVersion: string;
   readonly continueToken: string | undefined;

@@ -6,8 +6,8 @@ const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * The JSON merge patch (RFC 7396) that turns `from` into `to`, or undefined when they are equal. A field that is undefined
- * counts as absent. A null inside `to` cannot be expressed in a merge patch and removes the field.
+ * The JSON merge patch (RFC 7396) that turns `from` into `to`; undefined if they are equal. Undefined fields count as
+ * absent. A null inside `to` cannot be expressed in a merge patch and removes the field.
  */
 export function mergePatch(from: JsonObject, to: JsonObject): JsonObject | undefined {
   const patch: Record<string, unknown> = {};

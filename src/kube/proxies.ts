@@ -6,22 +6,22 @@ const isSocks = (protocol: string): boolean => ["socks:", "socks5:", "socks5h:"]
 export const isSocksProxy = (proxy: URL): boolean => isSocks(proxy.protocol);
 
 /**
- * The URL of a proxy as it stands in a kubeconfig or the environment; "proxy:3128" means http.
- * @param source where it was found, for the message
- * @throws when it is no URL, or of a kind that is not supported
+ * The URL of a proxy from a kubeconfig or the environment; "proxy:3128" means http.
+ * @param source for the error message
+ * @throws if it is not a URL or its scheme is not supported
  */
 export function parseProxyUrl(text: string, source: string): URL {
   const full = text.includes("://") ? text : `http://${text}`;
   const url = URL.canParse(full) ? new URL(full) : undefined;
   if (url && (isHttp(url.protocol) || isSocks(url.protocol))) return url;
-  // Not the URL itself: it may hold a password.
-  const kind = url ? `not ${url.protocol}//` : "and is none";
+  // Without the URL, which may contain a password.
+  const kind = url ? `not ${url.protocol}//` : "but is not a URL";
   throw new Error(`${source} must be the URL of an http, https or socks5 proxy, ${kind}`);
 }
 
 /**
- * HTTPS_PROXY and NO_PROXY, as Go's clients (kubectl among them) read them: names with their subdomains, addresses, CIDR
- * ranges, each with an optional port; never for this machine itself.
+ * HTTPS_PROXY and NO_PROXY, as in Go (and kubectl): names with their subdomains, addresses, CIDR ranges, each with an
+ * optional port; never for the loopback interface.
  */
 export function proxyFromEnvironment(
   server: URL,
@@ -35,7 +35,7 @@ export function proxyFromEnvironment(
   return parseProxyUrl(proxy, variable);
 }
 
-/** IPv6 addresses stand in brackets in a URL. */
+/** URLs have IPv6 addresses in brackets. */
 const bare = (host: string): string => host.replace(/^\[(.*)\]$/, "$1");
 
 const portOf = (server: URL): string =>

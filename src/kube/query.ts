@@ -1,6 +1,6 @@
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** "?a=b&c=d", or "" when nothing is defined. */
+/** "?a=b&c=d"; "" if no value is defined. */
 export function queryText(query: Query): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {

@@ -22,17 +22,17 @@ export function createReflectorMetrics(
   const labelNames = ["resource"];
   const lists = metrics.counter({
     name: "reflector_lists_total",
-    help: "Times the whole collection was read; more than one is a relist",
+    help: "Full lists of the collection; more than one is a relist",
     labelNames,
   });
   const changes = metrics.counter({
     name: "reflector_changes_total",
-    help: "Changes of objects that reached the store",
+    help: "Object changes applied to the store",
     labelNames,
   });
   const failures = metrics.counter({
     name: "reflector_failures_total",
-    help: "Lists and watches that failed, by reason",
+    help: "Failed lists and watches, by reason",
     labelNames: ["resource", "reason"],
   });
   const skipped = metrics.counter({
@@ -49,7 +49,7 @@ export function createReflectorMetrics(
   metrics.gaugeFunction(
     {
       name: "reflector_last_event_age_seconds",
-      help: "Time since something the server sent was last applied, bookmarks included",
+      help: "Time since data of the server was last applied, including bookmarks",
       labelNames,
     },
     () => [{ labels, value: view.lastEventSeconds() }],

@@ -27,15 +27,15 @@ export interface InformerOptions<T> {
   readonly logger: Logger;
   readonly metrics?: Metrics;
   /**
-   * A watch without a byte for this long is taken for dead and opened anew where it left off; default 75, more than the
-   * minute between the API server's bookmarks.
+   * A watch without a byte for this long counts as dead and is resumed; default 75, more than the minute between the API
+   * server's bookmarks.
    */
   readonly silentSeconds?: number;
-  /** How long the server keeps one watch open, drawn from [1, 2) times this; default 300. */
+  /** Duration of a watch: random in [1, 2) times this; default 300. */
   readonly watchSeconds?: number;
-  /** Pause after a failure: base doubling to max, jittered; default 0.25 to 10. */
+  /** Jittered exponential back-off after a failure; default 0.25 to 10. */
   readonly backoff?: { readonly baseSeconds: number; readonly maxSeconds: number };
-  /** False lists in pages even where the server serves WatchList; default true. */
+  /** False: lists in pages even if the server supports WatchList; default true. */
   readonly watchList?: boolean;
   /** Objects per page; default 500. */
   readonly pageSize?: number;
@@ -45,11 +45,11 @@ export interface InformerOptions<T> {
   readonly onTimeTravel?: () => void;
 }
 
-/** For the answer's first byte: WatchList lets the server take a moment to be up to date. */
+/** For the first byte of the response: with WatchList the server may first catch up with etcd. */
 const openTimeoutSeconds = 30;
-/** The longest pause is what an outage of hours may still cost once it is over. */
+/** The maximum also bounds the delay after the end of a long outage. */
 const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 10 };
-/** A watch that lived this long was a good one: what ends it is no failure of the server's. */
+/** The end of a watch that lived this long does not count as a failure of the server. */
 const healthySeconds = 5;
 /** The version of what must be read again, whatever the server calls its version. */
 const unknownVersion = -1;
@@ -57,14 +57,14 @@ const unknownVersion = -1;
 /** Why a list by watch was given up: the bookmark that ends the collection did not come. */
 class EndMarkMissing extends Error {}
 
-/** A store that follows a collection of the API server, whatever happens to the connection. */
+/** A store that follows a collection of the API server across connection failures. */
 export function createInformer<T>(options: InformerOptions<T>): Informer<T> {
   return new Reflector(options);
 }
 
-/** What is known of each object besides its projection, to tell old news from new. */
+/** Where the next watch resumes. */
 interface Position {
-  /** Version the next watch starts after; undefined when the collection must be listed. */
+  /** Undefined if the collection must be listed. */
   resourceVersion: string | undefined;
 }
 
@@ -101,7 +101,7 @@ class Reflector<T> implements Informer<T> {
       objects: () => this.#store.size,
       lastEventSeconds: () => this.lastEventSeconds(),
     });
-    // Whoever waits is told; nobody has to wait.
+    // A rejection without waiters is not an error.
     this.#synced.promise.catch(() => {});
   }
 
@@ -171,7 +171,7 @@ class Reflector<T> implements Informer<T> {
     }
   }
 
-  /** One list or watch, to its end. Returns why it failed. */
+  /** Runs one list or watch to its end. Returns the error if it failed. */
   async #followOnce(signal: AbortSignal): Promise<unknown> {
     try {
       if (this.#position.resourceVersion === undefined) await this.#list(signal);
@@ -190,7 +190,7 @@ class Reflector<T> implements Informer<T> {
     const ownSeconds = backoffSeconds(this.#failures, backoff);
     const askedSeconds = error instanceof KubeError ? (error.retryAfterSeconds ?? 0) : 0;
     const retryInSeconds = Math.max(ownSeconds, askedSeconds);
-    // An old connection that went silent or was reset is every day's business.
+    // Silent or reset connections are normal after a while.
     this.#logger[wasHealthy ? "debug" : "warn"]("watch failed", {
       resource: this.#name,
       error: errorText(error),
@@ -199,7 +199,7 @@ class Reflector<T> implements Informer<T> {
     await sleepUnlessAborted(this.#clock, retryInSeconds, signal);
   }
 
-  /** A server that knows it to be old is well again: what it failed of before is no reason to wait with the list. */
+  /** A 410 proves that the server is healthy again, so relist without back-off. */
   #forgetPosition(): void {
     if (this.#position.resourceVersion !== undefined) this.#failures = 0;
     this.#formerVersion = this.#position.resourceVersion ?? this.#formerVersion;
@@ -212,7 +212,7 @@ class Reflector<T> implements Informer<T> {
     else await this.#listByPages(signal);
   }
 
-  /** WatchList: one stream gives the collection and then its changes; nothing is held but the projections. */
+  /** WatchList: one stream with the collection and then its changes; only projections are kept in memory. */
   async #listByWatch(signal: AbortSignal): Promise<void> {
     const { endMarkSeconds = 30 } = this.#options;
     const patience = new AbortController();
@@ -236,26 +236,28 @@ class Reflector<T> implements Informer<T> {
     if (unseen) throw new Error("the watch ended before the collection was complete");
   }
 
-  /** True when the collection is to be read in pages, now and from now on. */
+  /** True if the collection is to be listed in pages from now on. */
   #givesUpWatchList(error: unknown): boolean {
     if (error instanceof EndMarkMissing) {
-      this.#logger.warn("a list by watch does not end: listing in pages from now on", {
+      this.#logger.warn("WatchList did not complete; listing in pages from now on", {
         resource: this.#name,
         error: error.message,
       });
     } else if (refusesWatchList(error)) {
-      this.#logger.info("WatchList is not served: listing in pages", { resource: this.#name });
+      this.#logger.info("the API server does not support WatchList; listing in pages", {
+        resource: this.#name,
+      });
     } else return false;
     this.#servesWatchList = false;
     return true;
   }
 
-  /** What is held and was not in the collection yet: nothing at the first time, when memory matters most. */
+  /** Stored keys not yet seen in the new collection; empty for the first list, when memory matters most. */
   #unseen(): Set<string> {
     return new Set(this.#versions.keys());
   }
 
-  /** Takes the keys not seen yet while the collection is incomplete, undefined after; returns them for the next event. */
+  /** Takes the keys not yet seen, or undefined once the collection is complete; returns them for the next event. */
   #applyListed(event: WatchEvent, unseen: Set<string> | undefined): Set<string> | undefined {
     if (!unseen) {
       this.#apply(event);
@@ -269,7 +271,7 @@ class Reflector<T> implements Informer<T> {
     return unseen;
   }
 
-  /** The initial events are the truth, even when their versions are lower than ours (etcd restored from a backup). */
+  /** Initial events win even if their versions are lower than ours (etcd restored from a backup). */
   #applyInitial({ type, object }: WatchEvent, unseen: Set<string>): void {
     // A server sends the end mark before any other bookmark.
     if (type === "BOOKMARK") throw new EndMarkMissing("another bookmark came before the end mark");
@@ -311,7 +313,7 @@ class Reflector<T> implements Informer<T> {
     });
   }
 
-  /** The collection has been read whole: what was not in it is gone. */
+  /** The collection is complete: objects not in it are gone. */
   #replaced(unseen: ReadonlySet<string>, resourceVersion: string | undefined): void {
     for (const key of unseen) this.#delete(key);
     const former = this.#formerVersion;
@@ -421,7 +423,7 @@ class Reflector<T> implements Informer<T> {
       try {
         handler(change);
       } catch (error) {
-        this.#logger.error("a change handler failed", {
+        this.#logger.error("change handler failed", {
           resource: this.#name,
           key: change.key,
           error: errorText(error),
@@ -448,14 +450,14 @@ function selectorsOf(type: ResourceType<unknown>): {
   };
 }
 
-/** 410: the version is compacted away. "Too large": the server's data is older than ours (restored from a backup). */
+/** 410: the version was compacted. "Too large": the server's data is older than ours (restored from a backup). */
 function meansRelist(error: unknown): boolean {
   if (isExpired(error)) return true;
   if (!(error instanceof KubeError)) return false;
   return error.causes.some((cause) => cause.reason === "ResourceVersionTooLarge");
 }
 
-/** Servers before 1.32, or with the feature off, call sendInitialEvents invalid (422) or a bad request (400). */
+/** Servers before 1.32, or without the feature, reject sendInitialEvents as invalid (422) or bad request (400). */
 function refusesWatchList(error: unknown): boolean {
   return error instanceof KubeError && (error.status === 400 || error.status === 422);
 }

@@ -23,7 +23,7 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean;
 }
 
-/** An object as the API server's JSON has it. */
+/** An object as in the API server's JSON. */
 export interface KubeObject {
   apiVersion?: string;
   kind?: string;
@@ -31,7 +31,7 @@ export interface KubeObject {
   [field: string]: unknown;
 }
 
-/** Names a kind of object in URLs and manifests. */
+/** A kind of object, for URLs and manifests. */
 export interface ResourceName {
   /** Empty for the core group. */
   readonly group: string;
@@ -41,11 +41,11 @@ export interface ResourceName {
   readonly namespaced: boolean;
 }
 
-/** A kind of object that is watched, with what is kept of each. */
+/** A watched kind of object with its projection. */
 export interface ResourceType<T> extends ResourceName {
   /**
-   * Keeps only the fields needed; the rest is garbage as soon as it is decoded. Return values copied out of `raw`, not the
-   * objects around them, or those stay in memory whole.
+   * Selects the needed fields; the rest can be collected after decoding. Copy values out of `raw`: a reference to an
+   * object within it keeps that object in memory.
    */
   readonly project: (raw: KubeObject) => T;
   /**
@@ -60,14 +60,14 @@ export interface ResourceType<T> extends ResourceName {
 export const apiVersionOf = (type: ResourceName): string =>
   type.group === "" ? type.version : `${type.group}/${type.version}`;
 
-/** "namespace/name", or "name" for what is cluster-scoped. Throws on an object without a name. */
+/** "namespace/name", or "name" if cluster-scoped. Throws on an object without a name. */
 export function keyOf(object: { readonly metadata: ObjectMeta }): string {
   const { name, namespace } = object.metadata;
   if (name === undefined || name === "") throw new Error("an object without a name has no key");
   return namespace === undefined || namespace === "" ? name : `${namespace}/${name}`;
 }
 
-/** The parts of a key; `namespace` is absent for what is cluster-scoped. */
+/** The parts of a key; without `namespace` if cluster-scoped. */
 export function splitKey(key: string): { readonly namespace?: string; readonly name: string } {
   const slash = key.indexOf("/");
   if (slash < 0) return { name: key };
@@ -81,12 +81,12 @@ export function collectionPath(type: ResourceName, namespace?: string): string {
   return `${root}${scope}/${type.plural}`;
 }
 
-/** The path of one object. Throws when the key does not fit the type's scope. */
+/** The path of one object. Throws if the key does not match the scope of the type. */
 export function objectPath(type: ResourceName, key: string, subresource?: string): string {
   const { namespace, name } = splitKey(key);
   if (type.namespaced !== (namespace !== undefined)) {
     const expected = type.namespaced ? "namespace/name" : "name";
-    throw new Error(`"${key}" is no key of ${type.plural}: expected ${expected}`);
+    throw new Error(`"${key}" is not a key of ${type.plural}: expected ${expected}`);
   }
   const path = `${collectionPath(type, namespace)}/${encodeURIComponent(name)}`;
   return subresource === undefined ? path : `${path}/${subresource}`;

@@ -3,15 +3,9 @@ import { isDisruptionBudget } from "./errors.ts";
 import type { KubeError } from "./errors.ts";
 import { codeOf } from "./error-response.ts";
 
-/**
- * What may be sent twice. `repeatable` calls have the same effect once or twice (reads, apply, merge patch, delete with
- * preconditions); `once` calls (create, evict) are repeated only when the first certainly had no effect.
- */
-export type Safety = "repeatable" | "once";
-
 const backoff = { baseSeconds: 0.1, maxSeconds: 5 };
 
-/** Errors before a byte of the request was sent. */
+/** Errors that occur before any byte of the request is sent. */
 const neverSent = new Set([
   "ECONNREFUSED",
   "ENOTFOUND",
@@ -21,27 +15,30 @@ const neverSent = new Set([
   "UND_ERR_CONNECT_TIMEOUT",
 ]);
 
-/** How long to wait before call number `attempts + 1`, or undefined when it must not be made. */
+/**
+ * Seconds to wait before the next attempt; undefined if there must be none. Idempotent calls (reads, apply, merge patch,
+ * delete with preconditions) may be sent twice; others (create, evict) only if the first certainly had no effect.
+ */
 export function retryDelaySeconds(
   error: KubeError,
-  safety: Safety,
+  idempotent: boolean,
   attempts: number,
 ): number | undefined {
-  if (!mayRepeat(error, safety)) return undefined;
+  if (!mayRepeat(error, idempotent)) return undefined;
   const ownSeconds = backoffSeconds(attempts, backoff);
   return Math.max(ownSeconds, error.retryAfterSeconds ?? 0);
 }
 
-function mayRepeat(error: KubeError, safety: Safety): boolean {
-  // A budget gives way when pods come back, not when asked again; and the planner must hear of it.
+function mayRepeat(error: KubeError, idempotent: boolean): boolean {
+  // A budget allows evictions again when pods are ready, not on a retry; the caller must know about the rejection.
   if (isDisruptionBudget(error)) return false;
-  // Refused by priority and fairness, or a server that is starting or going away: nothing has been done.
+  // Rejected by priority and fairness, or by a server that starts or stops: nothing was executed.
   if (error.status === 429) return true;
-  if (error.status === 0) return mayRepeatUnanswered(error, safety);
-  return safety === "repeatable" && [500, 502, 503, 504].includes(error.status);
+  if (error.status === 0) return mayRepeatUnanswered(error, idempotent);
+  return idempotent && [500, 502, 503, 504].includes(error.status);
 }
 
-function mayRepeatUnanswered(error: KubeError, safety: Safety): boolean {
+function mayRepeatUnanswered(error: KubeError, idempotent: boolean): boolean {
   if (error.reason !== "Unreachable" && error.reason !== "Timeout") return false;
-  return safety === "repeatable" || neverSent.has(codeOf(error.cause));
+  return idempotent || neverSent.has(codeOf(error.cause));
 }

@@ -5,27 +5,27 @@ import { mergePatch } from "./merge-patch.ts";
 import type { JsonObject } from "./merge-patch.ts";
 import type { KubeObject, ResourceName } from "./resource.ts";
 
-/** The object whose status is written, as the caller's store has it. */
+/** The object whose status is written, as in the caller's store. */
 export interface StatusTarget {
   readonly type: ResourceName;
   readonly key: string;
-  /** A new object of the same name is not written to. */
+  /** A new object with the same name is not written. */
   readonly uid: string;
-  /** The status as far as it is known; undefined when there is none, or it is not kept. */
+  /** The known status; undefined if there is none or it is not stored. */
   readonly status: JsonObject | undefined;
-  /** The version that status belongs to. */
+  /** The resourceVersion of that status. */
   readonly resourceVersion: string;
 }
 
-/** `gone`: the object was deleted, or replaced by another of its name. */
+/** `gone`: the object was deleted, or replaced by one with the same name. */
 export type StatusOutcome = "written" | "unchanged" | "gone";
 
 export interface StatusWriterOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
-  /** Changes within this time of one another are one write; default 0.05. */
+  /** Changes within this time are combined into one write; default 0.05. */
   readonly coalesceSeconds?: number;
-  /** Objects whose last write is remembered; default 10,000. */
+  /** Number of objects whose last write is cached; default 10,000. */
   readonly remembered?: number;
 }
 
@@ -41,8 +41,8 @@ interface Pending {
 }
 
 /**
- * Writes the status of objects as merge patches of what differs. Of several writes to one object that wait together only
- * the last is sent, and all are told its outcome; one object has one write under way.
+ * Writes the status of objects as merge patches of the differences. Of several pending writes to one object only the last
+ * is sent, and all callers get its outcome; each object has at most one write in flight.
  */
 export class StatusWriter {
   readonly #client: KubeClient;
@@ -61,9 +61,9 @@ export class StatusWriter {
   }
 
   /**
-   * Makes `status` the object's status; fields it does not have are removed.
-   * @returns when this status, or one given later, has been written or turned out to be there already
-   * @throws KubeError when it could not be written; call again
+   * Replaces the object's status; absent fields are removed.
+   * @returns once this status or a later one has been written, or is already there
+   * @throws KubeError if it could not be written; call again
    */
   write(target: StatusTarget, status: JsonObject): Promise<StatusOutcome> {
     const id = idOf(target);
@@ -113,7 +113,7 @@ export class StatusWriter {
     }
   }
 
-  /** What differs from the newer of what the caller's store has and what we wrote last. */
+  /** The differences from the newer of the caller's version and our last write. */
   #patchFor({ target, status }: Pending): JsonObject | undefined {
     const written = this.#written.get(idOf(target));
     const storeIsNewer = !written || Number(target.resourceVersion) >= written.version;
@@ -131,8 +131,8 @@ export class StatusWriter {
 }
 
 /**
- * A condition whose status has not changed has not gone over: it keeps its time. The caller cannot know it when its
- * store has not seen the last write yet, and every such time would be a write.
+ * A condition keeps lastTransitionTime while its status is unchanged. The caller does not know it until its store has
+ * seen the last write, and a different time would cause a write.
  */
 function withTransitionTimesOf(present: JsonObject, status: JsonObject): JsonObject {
   const { conditions } = status;
@@ -161,7 +161,7 @@ interface TimedCondition {
 const isCondition = (value: unknown): value is TimedCondition =>
   typeof value === "object" && value !== null && "lastTransitionTime" in value;
 
-/** The patch carries the uid and no version: a conflict, or a refusal of the uid, means that the object is another one. */
+/** The patch has the uid but no version: a conflict, or a rejected uid, means that the object was replaced. */
 const isGone = (error: unknown): boolean =>
   isNotFound(error) || isConflict(error) || refusesField(error, "metadata.uid");
 

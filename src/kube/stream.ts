@@ -3,8 +3,8 @@ import type { Attempt } from "./error-response.ts";
 import type { StreamRequest, Transport } from "./transport.ts";
 
 /**
- * The bytes of an answer as they arrive.
- * @throws KubeError when the server refuses or the connection breaks; the signal's reason
+ * The bytes of a response as they arrive.
+ * @throws KubeError if the server rejects the request or the connection breaks; the signal's reason
  */
 export async function* openStream(
   transport: Transport,

@@ -10,9 +10,9 @@ export interface TransportOptions {
   readonly credentials: CredentialSource;
   readonly clock: Clock;
   readonly userAgent: string;
-  /** Connections for calls; default 8, which carry thousands of calls a second. */
+  /** Connections for calls; default 8, enough for thousands of calls per second. */
   readonly connections?: number;
-  /** Calls under way or waiting for a connection; one more is refused. Default 10,000. */
+  /** Maximum of calls in flight or waiting for a connection; default 10,000. */
   readonly maxCalls?: number;
   /** Default 64 MiB. */
   readonly maxResponseBytes?: number;
@@ -22,11 +22,11 @@ export interface TransportOptions {
 
 export interface HttpRequest {
   readonly method: string;
-  /** With its query. */
+  /** Including the query. */
   readonly path: string;
   readonly body?: string;
   readonly contentType?: string;
-  /** Besides the credentials' own, which win. */
+  /** In addition to those of the credentials, which take precedence. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutSeconds: number;
   readonly signal?: AbortSignal;
@@ -40,14 +40,14 @@ export interface HttpResponse {
 
 export interface StreamRequest {
   readonly path: string;
-  /** For the response's headers. */
+  /** For the headers of the response. */
   readonly timeoutSeconds: number;
-  /** Without a byte for this long the stream fails. */
+  /** Maximum time between two bytes. */
   readonly silentSeconds: number;
   readonly signal: AbortSignal;
 }
 
-/** An answer that was not 200 is read whole; a stream is read by whoever asked. */
+/** A response other than 200 has its whole body; a stream is read by the caller. */
 export type StreamResponse =
   | { readonly kind: "stream"; readonly chunks: AsyncIterable<Buffer> }
   | { readonly kind: "refused"; readonly response: HttpResponse };
@@ -60,13 +60,13 @@ export class TooManyCallsError extends Error {
   override readonly name = "TooManyCallsError";
 }
 
-/** Tokens in files are rotated minutes before they expire; reading them this often is early enough and costs nothing. */
+/** Token files are rotated minutes before tokens expire, so this interval is short enough. */
 const credentialsMaxAgeSeconds = 30;
-/** A 401 makes credentials be fetched afresh, but not by every call of a burst. */
+/** After a 401 credentials are read again, but not for every call of a burst. */
 const freshCredentialsEverySeconds = 5;
 const credentialsTimeoutSeconds = 30;
 
-/** HTTP to one API server over few connections, with the credentials of the moment. Knows no Kubernetes semantics. */
+/** HTTP to one API server over few connections with the current credentials, without Kubernetes semantics. */
 export class Transport {
   readonly #options: TransportOptions;
   readonly #clock: Clock;
@@ -85,8 +85,8 @@ export class Transport {
   }
 
   /**
-   * One request, one answer, whatever its status. The time-out includes the wait for a connection.
-   * @throws the signal's reason, CallTimeoutError, TooManyCallsError, or undici's error when the connection failed
+   * One request and its response, regardless of the status. The time-out includes the wait for a connection.
+   * @throws the signal's reason, CallTimeoutError, TooManyCallsError, or undici's error if the connection failed
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     const maxCalls = this.#options.maxCalls ?? 10_000;
@@ -102,7 +102,7 @@ export class Transport {
     }
   }
 
-  /** A GET whose answer goes on until either side ends it. */
+  /** A GET whose response continues until either side ends it. */
   async stream(request: StreamRequest): Promise<StreamResponse> {
     const dispatchers = await this.#connected();
     const response = await dispatchers.watches.request({
@@ -118,7 +118,7 @@ export class Transport {
     return { kind: "refused", response: await readWhole(response) };
   }
 
-  /** The next call gets credentials read from their source, not from a cache. At most once in five seconds. */
+  /** Makes the next call read the credentials again, at most once in five seconds. */
   forgetCredentials(): void {
     const nowSeconds = this.#clock.monotonicSeconds();
     if (nowSeconds - this.#freshAtSeconds < freshCredentialsEverySeconds) return;
@@ -126,7 +126,7 @@ export class Transport {
     this.#credentials = undefined;
   }
 
-  /** Ends every connection; calls under way fail. */
+  /** Closes all connections; pending calls fail. */
   async close(): Promise<void> {
     this.#closed = true;
     const dispatchers = this.#dispatchers;
@@ -161,7 +161,7 @@ export class Transport {
     return readWhole(response);
   }
 
-  /** A server URL may have a path before the API's own, as behind Rancher. */
+  /** A server URL may have a path prefix, as behind Rancher. */
   #fullPath(path: string): string {
     const prefix = this.#options.credentials.server.pathname;
     return prefix === "/" ? path : `${prefix.replace(/\/$/, "")}${path}`;
@@ -210,7 +210,7 @@ export class Transport {
     }
   }
 
-  /** New certificates need new connections. Calls on the old ones finish; watches there end with their own time-out. */
+  /** New certificates need new connections. Calls on the old ones finish; watches end with their time-out. */
   #reconnect(credentials: Credentials): Dispatchers {
     const old = this.#dispatchers;
     const { server, proxyUrl } = this.#options.credentials;
@@ -231,7 +231,7 @@ export class Transport {
 function retire(old: Dispatchers): void {
   for (const dispatcher of [old.calls, old.watches]) {
     dispatcher.close().catch(() => {
-      // Already destroyed: nothing is left to close.
+      // Already destroyed.
     });
   }
 }
@@ -246,14 +246,14 @@ interface Deadline {
   end(): void;
 }
 
-/** One signal for the caller's cancellation and the time-out (AbortSignal.any keeps both alive for longer than a call). */
+/** Combines the caller's signal and the time-out (AbortSignal.any would keep both alive beyond the call). */
 function startDeadline(
   clock: Clock,
   { timeoutSeconds, signal }: { readonly timeoutSeconds: number; readonly signal?: AbortSignal },
 ): Deadline {
   const controller = new AbortController();
   const cancel = startTimer(clock, timeoutSeconds, () =>
-    controller.abort(new CallTimeoutError(`no answer within ${timeoutSeconds} s`)),
+    controller.abort(new CallTimeoutError(`no response within ${timeoutSeconds} s`)),
   );
   const abort = (): void => controller.abort(signal?.reason);
   signal?.addEventListener("abort", abort, { once: true });

@@ -1,7 +1,7 @@
 import { ChunkBuffer } from "./chunk-buffer.ts";
 import type { KubeObject } from "./resource.ts";
 
-/** One event of a watch (metav1.WatchEvent). ERROR never gets here: it is thrown as a KubeError. */
+/** One event of a watch (metav1.WatchEvent), without ERROR, which is thrown as a KubeError. */
 export interface WatchEvent {
   readonly type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
   readonly object: KubeObject;
@@ -9,11 +9,11 @@ export interface WatchEvent {
 
 const newline = 0x0a;
 
-/** Cuts a byte stream into lines. */
+/** Splits a byte stream into lines. */
 export class LineSplitter {
   readonly #pieces = new ChunkBuffer();
 
-  /** @throws RangeError on a line longer than 32 MiB */
+  /** @throws RangeError if a line exceeds 32 MiB */
   push(chunk: Buffer): string[] {
     const lines: string[] = [];
     let start = 0;

@@ -12,15 +12,15 @@ export interface WatchRequest {
   readonly namespace?: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
-  /** Events after this version; absent with `initialEvents`. */
+  /** Only events after this version; absent with `initialEvents`. */
   readonly resourceVersion?: string;
-  /** WatchList (KEP-3157): the collection itself as ADDED events, ended by a bookmark that `endsInitialEvents` knows. */
+  /** WatchList (KEP-3157): starts with the collection as ADDED events, up to the bookmark detected by `endsInitialEvents`. */
   readonly initialEvents?: boolean;
-  /** After this the server ends the watch. */
+  /** Duration after which the server ends the watch. */
   readonly serverTimeoutSeconds: number;
-  /** For the first byte of the answer. */
+  /** For the first byte of the response. */
   readonly timeoutSeconds: number;
-  /** Without a byte for this long the watch fails. */
+  /** Maximum time between two bytes. */
   readonly silentSeconds: number;
   readonly signal: AbortSignal;
 }
@@ -31,8 +31,8 @@ export const endsInitialEvents = ({ type, object }: WatchEvent): boolean =>
   type === "BOOKMARK" && object.metadata.annotations?.[initialEventsEndAnnotation] === "true";
 
 /**
- * The events of a watch, in the batches they arrived in. Ends when the server ends it.
- * @throws KubeError, also for an ERROR event; RangeError on an endless event; the signal's reason
+ * The events of a watch, in batches as they arrive. Ends when the server ends the watch.
+ * @throws KubeError, also for an ERROR event; RangeError if an event exceeds 32 MiB; the signal's reason
  */
 export async function* openWatch(
   transport: Transport,

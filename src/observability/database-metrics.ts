@@ -1,21 +1,22 @@
-/** What the connection pool shows: connections by what they do, and the time of each statement. */
+/** Metrics of the database client: connections by state, duration and errors of statements. */
 import type { Pool } from "pg";
 import type { OnStatement } from "../db/client/measured-client.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 
-/** Seconds; statements that take longer than a second are all too slow. */
+/** Seconds. Few buckets above 1 s: such statements are all too slow. */
 const statementBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
+/** Registers the statement metrics; returns the observer for the client. */
 export function statementMetrics(metrics: Metrics): OnStatement {
   const histogram = metrics.histogram({
     name: "db_statement_duration_seconds",
-    help: "Time of a statement from its sending to its answer, by its name or first word",
+    help: "Duration of database statements, by name or first keyword",
     labelNames: ["statement"],
     buckets: statementBuckets,
   });
   const errors = metrics.counter({
     name: "db_errors_total",
-    help: "Statements that failed, by the constraint that refused them, else the SQLSTATE, else connection",
+    help: 'Failed database statements, by violated constraint, SQLSTATE or "connection"',
     labelNames: ["error"],
   });
   return (statement, seconds, error) => {
@@ -24,6 +25,7 @@ export function statementMetrics(metrics: Metrics): OnStatement {
   };
 }
 
+/** Registers the metrics of the connection pool. */
 export function poolMetrics(
   metrics: Metrics,
   pool: Pick<Pool, "totalCount" | "idleCount" | "waitingCount">,
@@ -31,7 +33,7 @@ export function poolMetrics(
   metrics.gaugeFunction(
     {
       name: "db_pool_connections",
-      help: "Connections to the database, in use and idle",
+      help: "Database connections, by state (used, idle)",
       labelNames: ["state"],
     },
     () => [
@@ -42,7 +44,7 @@ export function poolMetrics(
   metrics.gaugeFunction(
     {
       name: "db_pool_waiting",
-      help: "Callers that wait for a connection",
+      help: "Callers waiting for a database connection",
       labelNames: [],
     },
     () => [{ labels: {}, value: pool.waitingCount }],

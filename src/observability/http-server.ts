@@ -1,6 +1,6 @@
 /**
- * /healthz (the process turns), /readyz (informers synced, database answers), /metrics (Prometheus text). Every pod of
- * the cluster may reach this port: whatever is sent gets a status, and costs next to nothing.
+ * Serves /healthz (the event loop runs), /readyz (informers are synced, the database responds) and /metrics (Prometheus
+ * text). Every pod of the cluster may reach this port, so any request gets a status at little cost.
  */
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -14,7 +14,7 @@ export interface HttpServerOptions {
   /** 0 takes a free one. */
   readonly port: number;
   readonly registry: Registry;
-  /** What is not ready yet, in words; empty when all is. */
+  /** What is not ready; empty if everything is. */
   readonly unready: () => Promise<readonly string[]>;
   readonly clock: Clock;
 }

@@ -1,4 +1,4 @@
-/** Logs by winston: JSON lines for machines, short lines for a terminal. Always to standard error. */
+/** Logs through winston to standard error: JSON lines, or short lines for a terminal. */
 import winston from "winston";
 import type { LogFields, Logger } from "../runtime/logger.ts";
 
@@ -11,7 +11,7 @@ function prettyLine(info: winston.Logform.TransformableInfo): string {
   return `${String(timestamp).slice(11, 23)} ${level.padEnd(5)} ${String(message)}${tail.join("")}`;
 }
 
-/** Errors as values would be logged as {}. */
+/** Errors in fields would be serialised as {}. */
 const readable = (fields: LogFields | undefined): Record<string, unknown> =>
   Object.fromEntries(
     Object.entries(fields ?? {}).map(([name, value]) => [
@@ -20,6 +20,7 @@ const readable = (fields: LogFields | undefined): Record<string, unknown> =>
     ]),
   );
 
+/** A logger that writes lines of the level and above. */
 export function createLogger(level: string, format: "json" | "pretty"): Logger {
   const logger = winston.createLogger({
     level,

@@ -1,10 +1,10 @@
-/** The runtime's metrics by prom-client, under the prefix rota_. */
+/** Implements the runtime's metrics with prom-client, with the prefix rota_. */
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import type { HistogramDescription, MetricDescription, Metrics } from "../runtime/metrics.ts";
 
 export const metricPrefix = "rota_";
 
-/** Gauges whose names end as a counter's should: Prometheus' own linter refuses them. */
+/** Gauges with the suffix of a counter: Prometheus' linter rejects them. */
 const misnamedDefaults = [
   "nodejs_active_handles_total",
   "nodejs_active_requests_total",
@@ -20,7 +20,7 @@ function described(description: MetricDescription, registry: Registry) {
   };
 }
 
-/** Makes metrics in one registry; a name asked for twice gives the same metric. */
+/** Creates metrics in one registry. The same name returns the same metric. */
 export class PrometheusMetrics implements Metrics {
   readonly registry = new Registry();
   readonly #made = new Map<string, unknown>();

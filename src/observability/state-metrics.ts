@@ -1,6 +1,6 @@
 /**
- * Gauges of the database's state, read when they are scraped and no oftener than every few seconds. Only the leader
- * shows them: two operators would show the same numbers twice, and sums over both would be wrong.
+ * Gauges of the state in the database, read on scrape but at most every few seconds. Only the leader exports them:
+ * otherwise sums over all operators would count everything twice.
  */
 import { Gauge } from "prom-client";
 import type { Registry } from "prom-client";
@@ -28,12 +28,12 @@ export interface StateMetricsOptions {
   readonly isLeading: () => boolean;
 }
 
-/** A second scrape within this time is answered with the numbers of the first. */
+/** Scrapes within this time share one read. */
 const freshForSeconds = 5;
-/** Top-level projects shown by name; the rest are summed as "_other". */
+/** Top-level projects with a label of their own; the others are summed as "_other". */
 const projectsShown = 100;
 
-/** The order of the amounts that the database returns, named as kube-state-metrics names them. */
+/** Order of the amounts in the database's rows; names as in kube-state-metrics. */
 const resources = [
   { resource: "gpu", unit: "integer" },
   { resource: "cpu", unit: "core" },
@@ -51,33 +51,39 @@ class StateMetrics {
 
   constructor(options: StateMetricsOptions) {
     this.#options = options;
-    this.#gauge("jobs", "Jobs that have not ended, by state", ["pool", "state", "priority_class"]);
-    this.#gauge("jobs_gpus", "GPUs of jobs that have not ended, by state", ["pool", "state"]);
-    this.#gauge("queue_oldest_job_age_seconds", "Age of the oldest job in the queue", ["pool"]);
-    this.#gauge("pool_nodes", "Nodes of the pool", ["pool", "schedulable"]);
-    this.#gauge("pool_allocatable", "What the pool's nodes have", poolLabels);
-    this.#gauge("pool_committed", "What is committed to live jobs", poolLabels);
-    this.#gauge("pool_other_usage", "What pods use that are not Rota's", poolLabels);
-    this.#gauge("pool_reserved", "What is kept for jobs whose victims are leaving", poolLabels);
-    this.#gauge("reservations", "Jobs that capacity is kept for", ["pool"]);
-    this.#gauge("reservation_oldest_age_seconds", "Age of the oldest hold", ["pool"]);
-    this.#gauge("project_usage", "What live jobs use, by top-level project and plan", [
-      "pool",
-      "project",
-      "resource",
-      "unit",
-      "mode",
-    ]);
-    this.#gauge("plan_granted", "What the open windows of plans grant", poolLabels);
-    this.#gauge("plan_windows", "Windows of plans", ["pool", "resource", "open"]);
+    this.#gauge("jobs", "Unfinished jobs, by state", ["pool", "state", "priority_class"]);
+    this.#gauge("jobs_gpus", "GPUs of unfinished jobs, by state", ["pool", "state"]);
+    this.#gauge("queue_oldest_job_age_seconds", "Age of the oldest queued job", ["pool"]);
+    this.#gauge("pool_nodes", "Nodes in the pool", ["pool", "schedulable"]);
+    this.#gauge("pool_allocatable", "Allocatable resources of the nodes in the pool", poolLabels);
+    this.#gauge("pool_committed", "Resources allocated to live jobs", poolLabels);
+    this.#gauge("pool_other_usage", "Resources requested by pods that are not Rota's", poolLabels);
+    this.#gauge(
+      "pool_reserved",
+      "Resources reserved for jobs whose victims are terminating",
+      poolLabels,
+    );
+    this.#gauge("reservations", "Jobs with a reservation", ["pool"]);
+    this.#gauge("reservation_oldest_age_seconds", "Age of the oldest reservation", ["pool"]);
+    this.#gauge(
+      "project_usage",
+      "Resources of live jobs, by top-level project and mode (entitled, borrowed)",
+      ["pool", "project", "resource", "unit", "mode"],
+    );
+    this.#gauge("plan_granted", "Resources granted by the open windows of plans", poolLabels);
+    this.#gauge("plan_windows", "Windows of plans, open and closed", ["pool", "resource", "open"]);
     this.#gauge(
       "plan_evict_close_seconds",
-      "Time until the first open window with onWindowClose Evict closes; absent when none is open",
+      "Time until the next open window with onWindowClose: Evict closes; absent if none is open",
       ["pool", "resource"],
     );
-    this.#gauge("db_oldest_transaction_seconds", "Age of the database's oldest transaction", []);
-    this.#gauge("db_dead_rows", "Dead rows that vacuum has not removed yet", ["table"]);
-    this.#gauge("state_read_success", "1 when the last read of the state succeeded", []);
+    this.#gauge(
+      "db_oldest_transaction_seconds",
+      "Age of the oldest transaction in the database",
+      [],
+    );
+    this.#gauge("db_dead_rows", "Dead rows not yet removed by vacuum", ["table"]);
+    this.#gauge("state_read_success", "1 if the last read of the state succeeded, otherwise 0", []);
   }
 
   #gauge(name: string, help: string, labelNames: readonly string[]): void {
@@ -96,7 +102,7 @@ class StateMetrics {
     this.#gauges.get(name)?.set({ ...labels }, value);
   }
 
-  /** All gauges of one scrape share one read. A read that fails leaves no old numbers behind. */
+  /** One read per scrape for all gauges. A failed read clears them. */
   #refresh(): Promise<void> {
     const now = this.#options.clock.monotonicSeconds();
     if (this.#reading) return this.#reading;
@@ -105,7 +111,7 @@ class StateMetrics {
       .catch((error: unknown) => {
         this.#clear();
         this.#set("state_read_success", {}, 0);
-        this.#options.logger.warn("could not read the state for the metrics", {
+        this.#options.logger.warn("failed to read state metrics", {
           error: errorText(error),
         });
       })
@@ -118,7 +124,7 @@ class StateMetrics {
 
   #clear(): void {
     for (const gauge of this.#gauges.values()) gauge.reset();
-    // prom-client sets a gauge without labels to 0, which would say something that is not so.
+    // prom-client resets a gauge without labels to 0, which would be a wrong value.
     for (const name of ["db_oldest_transaction_seconds", "state_read_success"])
       this.#gauges.get(name)?.remove();
   }
@@ -130,7 +136,7 @@ class StateMetrics {
       return;
     }
     const now = clock.now();
-    // One after the other: the metrics take one connection, not six.
+    // In sequence: metrics use one connection, not six.
     const jobs = await countActiveJobs(db);
     const pools = await readPoolCapacities(db);
     const reservations = await readReservationAges(db);
@@ -204,5 +210,5 @@ class StateMetrics {
   }
 }
 
-/** Registers the gauges; they read when they are collected. */
+/** Registers the gauges; they are read on collection. */
 export const stateMetrics = (options: StateMetricsOptions): object => new StateMetrics(options);

@@ -25,7 +25,7 @@ const policies: readonly AdmissionPolicy[] = [
   {
     kind: "ValidatingAdmissionPolicy",
     policy: "rota-commit-author",
-    otherwise: "spec.author of a ConfigCommit can be anybody's name",
+    otherwise: "spec.author of a ConfigCommit is not verified",
   },
   {
     kind: "ValidatingAdmissionPolicy",
@@ -35,23 +35,22 @@ const policies: readonly AdmissionPolicy[] = [
   {
     kind: "ValidatingAdmissionPolicy",
     policy: "rota-pod-labels",
-    otherwise: "whoever may create pods in a project's namespace can pass them off as a job's",
+    otherwise: "users who may create pods in a namespace can label them as pods of a job",
   },
   {
     kind: "ValidatingAdmissionPolicy",
     policy: "rota-config-maps",
-    otherwise:
-      "whoever may create ConfigMaps can put another configuration in the place of a commit's",
+    otherwise: "users who may create ConfigMaps can replace the configuration of a commit",
   },
   {
     kind: "MutatingAdmissionPolicy",
     policy: "rota-commit-author",
-    otherwise: "a ConfigCommit has an author only where its maker writes one",
+    otherwise: "a ConfigCommit has an author only if its creator sets one",
   },
   {
     kind: "MutatingAdmissionPolicy",
     policy: "rota-job-submitter",
-    otherwise: "a Job has a submitter only where its maker writes one",
+    otherwise: "a Job has a submitter only if its creator sets one",
   },
 ];
 
@@ -93,7 +92,7 @@ async function stateOf(
 export const admissionPolicyGauge = (metrics: Metrics): Gauge =>
   metrics.gauge({
     name: "admission_policy_in_force",
-    help: "1 where the policy and its binding are installed; 0 where they are missing or may not be read",
+    help: "1 if the policy and its binding are installed, 0 if they are missing or cannot be read",
     labelNames: ["kind", "policy"],
   });
 

@@ -1,4 +1,4 @@
-/** The parts of a job's template, and what a template may not say because Rota says it. Pure. */
+/** The parts of a job's template, and the fields that it must not set because Rota sets them. Pure. */
 import { configMountPath, configVolumeName, group, environmentNames } from "../api/names.ts";
 import { fieldsOf } from "./meta.ts";
 
@@ -37,7 +37,7 @@ const isSet = (value: unknown): boolean =>
   value !== "" &&
   !(Array.isArray(value) && value.length === 0);
 
-/** Names and namespace of a template mean nothing in Kubernetes either, so they are not refused. */
+/** Kubernetes ignores name and namespace of a template too, so they are allowed. */
 const knownMetadata = new Set([
   "name",
   "generateName",
@@ -55,28 +55,30 @@ function metadataProblems(metadata: Fields): string[] {
     key.startsWith(`${group}/`),
   );
   return [
-    ...unknown.map((field) => `${path("metadata", field)} is no field of a pod template`),
-    ...ownLabels.map((key) => `${path("metadata")}.labels["${key}"] belongs to Rota; remove it`),
+    ...unknown.map((field) => `${path("metadata", field)} is not a field of a pod template`),
+    ...ownLabels.map(
+      (key) => `${path("metadata")}.labels["${key}"] is reserved for Rota; remove it`,
+    ),
     ...(isSet(metadata["ownerReferences"])
       ? [`${path("metadata.ownerReferences")} is set by Rota; remove it`]
       : []),
     ...(isSet(metadata["finalizers"])
-      ? [`${path("metadata.finalizers")} would keep the job's room after its end; remove it`]
+      ? [`${path("metadata.finalizers")} would keep the job's capacity after its end; remove it`]
       : []),
   ];
 }
 
-/** Fields that Rota decides, with what to use in their place. */
+/** Fields that Rota sets, with what to use instead. */
 const ownedFields: Readonly<Record<string, string>> = {
   nodeName: "Rota chooses the nodes; use nodeSelector or affinity",
-  schedulingGates: "Rota holds jobs back itself; use spec.suspend",
+  schedulingGates: "use spec.suspend to hold a job back",
   priorityClassName: "a job's priority is spec.priorityClassName; remove it",
   priority: "a job's priority is spec.priorityClassName; remove it",
-  preemptionPolicy: "it comes with the class named by spec.priorityClassName; remove it",
+  preemptionPolicy: "the class named by spec.priorityClassName sets it; remove it",
 };
 const ownedInGangs: Readonly<Record<string, string>> = {
-  hostname: "Rota names the pods of a gang, for their addresses to be stable; remove it",
-  subdomain: "Rota names the pods of a gang, for their addresses to be stable; remove it",
+  hostname: "Rota sets stable host names for the pods of a gang; remove it",
+  subdomain: "Rota sets stable host names for the pods of a gang; remove it",
 };
 
 function ownedFieldProblems(spec: Fields, { parallelism }: TemplateUse): string[] {
@@ -85,10 +87,10 @@ function ownedFieldProblems(spec: Fields, { parallelism }: TemplateUse): string[
   return [
     ...Object.entries(owned)
       .filter(([field]) => isSet(spec[field]))
-      .map(([field, why]) => `${path("spec", field)} is not for templates: ${why}`),
+      .map(([field, why]) => `${path("spec", field)} must not be set: ${why}`),
     ...(isSet(restartPolicy) && restartPolicy !== "Never"
       ? [
-          `${path("spec.restartPolicy")} "${String(restartPolicy)}" is not possible: a failed gang starts anew as a whole; remove it, and set spec.backoffLimit`,
+          `${path("spec.restartPolicy")} "${String(restartPolicy)}" is not supported: a failed gang is restarted as a whole; remove it and set spec.backoffLimit`,
         ]
       : []),
   ];
@@ -97,7 +99,7 @@ function ownedFieldProblems(spec: Fields, { parallelism }: TemplateUse): string[
 const isOwnVolume = (name: unknown): boolean =>
   typeof name === "string" && (name === configVolumeName || name.startsWith("rota-storage-"));
 
-/** Where Rota mounts something, and what. */
+/** Mount paths of Rota, with what is mounted there. */
 function mountPaths({ storages, hasConfig }: TemplateUse): Map<string, string> {
   return new Map([
     ...storages.map(({ name, mountPath }): [string, string] => [mountPath, `storage ${name}`]),
@@ -118,7 +120,7 @@ function containerProblems(containers: unknown, list: string, mounts: Map<string
       return what === undefined
         ? []
         : [
-            `${here}.volumeMounts[${at}].mountPath "${String(mountPath)}" is where ${what} is mounted`,
+            `${here}.volumeMounts[${at}].mountPath "${String(mountPath)}" is already used for ${what}`,
           ];
     });
     return [...env, ...mounted];
@@ -134,11 +136,11 @@ function storageProblems(use: TemplateUse): string[] {
     seen.set(mountPath, `storage ${name}`);
     return other === undefined
       ? []
-      : [`spec.storages[${index}].mountPath "${mountPath}" is where ${other} is mounted`];
+      : [`spec.storages[${index}].mountPath "${mountPath}" is already used for ${other}`];
   });
 }
 
-/** What has to change in the template before Rota can make pods of it; each names its field. */
+/** The problems of a template, each with its field; empty if Rota can create pods from it. */
 export function templateProblems(template: unknown, use: TemplateUse): string[] {
   const { metadata, spec } = partsOf(template);
   const unknown = Object.keys(fieldsOf(template)).filter(
@@ -146,13 +148,13 @@ export function templateProblems(template: unknown, use: TemplateUse): string[] 
   );
   const mounts = mountPaths(use);
   return [
-    ...unknown.map((field) => `${path(field)} is no field of a pod template`),
+    ...unknown.map((field) => `${path(field)} is not a field of a pod template`),
     ...metadataProblems(metadata),
     ...ownedFieldProblems(spec, use),
     ...listOf(spec["volumes"]).flatMap(({ name }, index) =>
       isOwnVolume(name)
         ? [
-            `${path("spec.volumes")}[${index}].name "${String(name)}" belongs to Rota; choose another`,
+            `${path("spec.volumes")}[${index}].name "${String(name)}" is reserved for Rota; choose another name`,
           ]
         : [],
     ),

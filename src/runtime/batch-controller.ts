@@ -1,11 +1,11 @@
-/** A controller whose reconcile takes many keys at once, for work that costs the same for one as for a thousand. */
+/** A controller that reconciles keys in batches, for work that costs about the same for one key and a thousand. */
 import { startTimer } from "./clock.ts";
 import { newRun, QueueWorker } from "./queue-worker.ts";
 import type { Controller, QueueWorkerOptions, Run } from "./queue-worker.ts";
 import { done, failed } from "./result.ts";
 import type { ReconcileResult } from "./result.ts";
 
-/** One result for each key; a key without one counts as done. Throwing fails all of them. */
+/** Returns one result per key; a key without one counts as done. Throwing fails all keys. */
 export type ReconcileBatch = (
   keys: readonly string[],
   signal: AbortSignal,
@@ -13,11 +13,11 @@ export type ReconcileBatch = (
 
 export interface BatchControllerOptions extends QueueWorkerOptions {
   readonly reconcile: ReconcileBatch;
-  /** How long keys are gathered before a batch begins; default 0.05. */
+  /** How long keys are collected before a batch starts; default 0.05. */
   readonly gatherSeconds?: number;
-  /** Keys of one batch; default 5,000. */
+  /** Maximum keys per batch; default 5,000. */
   readonly maxKeys?: number;
-  /** Batches under way at once, so that one slow call does not hold up all keys; default 4. */
+  /** Maximum concurrent batches, so that one slow call does not delay all keys; default 4. */
   readonly batchesAtOnce?: number;
   /** The batch's signal is aborted after this; default 120. */
   readonly timeoutSeconds?: number;

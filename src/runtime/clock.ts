@@ -1,10 +1,10 @@
-/** Time as an argument: the real one in production, one that tests move by hand. */
+/** Time as a dependency: the system clock, or a manual clock in tests. */
 export interface Clock {
-  /** Wall-clock time, for what people and other processes read. */
+  /** Wall-clock time, for users and other processes. */
   now(): Temporal.Instant;
   /** Seconds since an arbitrary point; never steps back, keeps counting while the process is frozen. */
   monotonicSeconds(): number;
-  /** Waits; rejects with the signal's reason when it is aborted first. */
+  /** Waits; rejects with the signal's reason if it is aborted first. */
   sleep(seconds: number, signal?: AbortSignal): Promise<void>;
 }
 
@@ -53,7 +53,7 @@ async function runTimer(
   if (await sleepUnlessAborted(clock, seconds, signal)) onTime();
 }
 
-/** Waits; false when the signal was aborted first. */
+/** Waits; false if the signal was aborted first. */
 export async function sleepUnlessAborted(
   clock: Clock,
   seconds: number,

@@ -1,4 +1,4 @@
-/** A controller that works on each key by itself. */
+/** A controller that reconciles one key at a time. */
 import { startTimer } from "./clock.ts";
 import { newRun, QueueWorker } from "./queue-worker.ts";
 import type { Controller, QueueWorkerOptions, Run } from "./queue-worker.ts";
@@ -8,10 +8,10 @@ import type { ReconcileResult } from "./result.ts";
 export type Reconcile = (key: string, signal: AbortSignal) => Promise<ReconcileResult>;
 
 export interface ControllerOptions extends QueueWorkerOptions {
-  /** Keys worked on at once, not counting slow ones. */
+  /** Maximum number of concurrent keys, without slow ones. */
   readonly concurrency: number;
   readonly reconcile: Reconcile;
-  /** A key that takes longer gives its slot to others while it goes on; default 5. */
+  /** A key that takes longer releases its slot and continues; default 5. */
   readonly slowAfterSeconds?: number;
   /** The key's signal is aborted after this; default 120. */
   readonly timeoutSeconds?: number;
@@ -19,16 +19,16 @@ export interface ControllerOptions extends QueueWorkerOptions {
 
 const defaultSlowAfterSeconds = 5;
 const defaultTimeoutSeconds = 120;
-/** Slow keys beside the fast slots, per slot: bounds what a dead dependency can pile up. */
+/** Maximum number of slow keys per slot: bounds concurrency when a dependency hangs. */
 const slowPerSlot = 8;
-/** Clocks and timers differ by parts of a millisecond; without a floor a timer that fires early would spin. */
+/** Clocks and timers differ by fractions of a millisecond; without a minimum an early timer would spin. */
 const minSweepSeconds = 0.01;
 
 export function createController(options: ControllerOptions): Controller {
   return new QueueController(options);
 }
 
-/** One key being worked on. */
+/** A running reconcile. */
 interface KeyRun extends Run {
   readonly key: string;
   readonly startSeconds: number;
@@ -81,7 +81,7 @@ class QueueController extends QueueWorker<KeyRun> {
     this.pump();
   }
 
-  /** One timer watches over all runs: two of their own for each would cost more than a quick reconcile itself. */
+  /** One timer for all runs: two timers per run would cost more than a quick reconcile. */
   #armSweep(): void {
     let dueSeconds = Number.POSITIVE_INFINITY;
     for (const run of this.running) dueSeconds = Math.min(dueSeconds, this.#dueSeconds(run));
@@ -95,13 +95,13 @@ class QueueController extends QueueWorker<KeyRun> {
     this.#cancelSweep = undefined;
   }
 
-  /** When the run next needs attention. */
+  /** Time of the next check of the run. */
   #dueSeconds(run: KeyRun): number {
     if (run.abort.signal.aborted) return Number.POSITIVE_INFINITY;
     return run.startSeconds + (run.isSlow ? this.#timeoutSeconds : this.#slowAfterSeconds);
   }
 
-  /** Lends the slots of slow keys to others, and aborts the signal of a key at its time-out. */
+  /** Releases the slots of slow keys and aborts keys at their time-out. */
   #sweep(): void {
     this.#cancelSweep = undefined;
     const nowSeconds = this.clock.monotonicSeconds();

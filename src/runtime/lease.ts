@@ -5,28 +5,28 @@ import type { Logger } from "./logger.ts";
 import { noMetrics } from "./metrics.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** Who holds the lease, as everybody sees it. */
+/** The shared record of the lease. */
 export interface LeaseRecord {
   /** Empty: released. */
   readonly holder: string;
   readonly durationSeconds: number;
   readonly acquiredAt: Temporal.Instant;
   readonly renewedAt: Temporal.Instant;
-  /** How often the holder has changed. */
+  /** Number of changes of the holder. */
   readonly transitions: number;
 }
 
 export interface VersionedLease {
   readonly record: LeaseRecord;
-  /** Changes with every write and never falls, over all leases there ever were (an etcd revision). */
+  /** Increases with every write, across deletions of the lease (an etcd revision). */
   readonly version: bigint;
 }
 
-/** Where the lease is kept. A write succeeds only on the version that was read. */
+/** Storage of the lease. A write succeeds only on the version that was read. */
 export interface LeaseLock {
-  /** Undefined when there is none yet. */
+  /** Undefined if there is none yet. */
   read(signal: AbortSignal): Promise<VersionedLease | undefined>;
-  /** Undefined when somebody else was faster. `over` is absent to create. */
+  /** Undefined if another process was faster. Without `over` it creates the lease. */
   write(
     record: LeaseRecord,
     over: VersionedLease | undefined,
@@ -34,15 +34,15 @@ export interface LeaseLock {
   ): Promise<VersionedLease | undefined>;
 }
 
-/** One term of being leader. */
+/** One term of leadership. */
 export interface Leadership {
-  /** Higher than in any earlier term of anyone: a fencing token (Kleppmann, "How to do distributed locking", 2016). */
+  /** Higher than in any earlier term of any process: a fencing token (Kleppmann, "How to do distributed locking", 2016). */
   readonly fence: bigint;
-  /** Aborted when the process is to stop: begin nothing new, finish what is under way, and settle. The lease is kept. */
+  /** Aborted when the process stops: start nothing new, finish running work, then settle. The lease is kept until then. */
   readonly stopping: AbortSignal;
-  /** Aborted when the term ends; all work must stop at once then. */
+  /** Aborted when the term ends: all work must stop immediately. */
   readonly signal: AbortSignal;
-  /** False from the moment the lease may no longer be ours, even before a frozen process has run its timers. */
+  /** False as soon as the lease may be lost, even if a frozen process has not run its timers yet. */
   isValid(): boolean;
 }
 
@@ -53,15 +53,15 @@ export interface LeaderElectionOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: Metrics;
-  /** A leader that is gone is replaced within this; default 15. */
+  /** A failed leader is replaced within this time; default 15. */
   readonly leaseSeconds?: number;
-  /** A leader that could not renew for this long stops; default 10. */
+  /** A leader that cannot renew for this long stops; default 10. */
   readonly renewWithinSeconds?: number;
-  /** Between renewals, and between looks of those who wait; default 2. */
+  /** Interval of renewals and of checks by candidates; default 2. */
   readonly retrySeconds?: number;
   /**
-   * The leader's work: it should run until it is told to stop. The lease is renewed until it has settled, and only then
-   * given up; when it settles by itself, or throws, the term ends too.
+   * The leader's work, which runs until it is stopped. The lease is renewed until the work has settled and is then
+   * released. The term also ends if the work settles by itself or throws.
    */
   readonly lead: (leadership: Leadership) => Promise<void>;
 }
@@ -99,19 +99,19 @@ export class LeaderElection {
     this.#timing = timingOf(options);
     const gauge = (options.metrics ?? noMetrics).gauge({
       name: "leader_election_master_status",
-      help: "1 while this process leads",
+      help: "1 if this process is the leader, otherwise 0",
       labelNames: [],
     });
     this.#setLeading = (leading) => gauge.set({}, leading ? 1 : 0);
     this.#setLeading(false);
   }
 
-  /** This process's term, if it leads. */
+  /** The current term, if this process leads. */
   get leadership(): Leadership | undefined {
     return this.#leadership;
   }
 
-  /** Who leads as far as is known; empty when nobody does. */
+  /** The known leader; empty without one. */
   get holder(): string {
     return this.#seen?.record.holder ?? "";
   }
@@ -139,7 +139,7 @@ export class LeaderElection {
       this.#observe(written);
       return new Term(this.#clock, written, sentSeconds + this.#timing.renewWithinSeconds);
     } catch (error) {
-      if (!signal.aborted) this.#warn("could not look at the lease", error);
+      if (!signal.aborted) this.#warn("failed to read the lease", error);
       return undefined;
     }
   }
@@ -191,7 +191,7 @@ export class LeaderElection {
       if (written) term.renewed(written, sentSeconds + this.#timing.renewWithinSeconds);
       else await this.#reconcileAfterConflict(term);
     } catch (error) {
-      if (!term.signal.aborted) this.#warn("could not renew the lease", error);
+      if (!term.signal.aborted) this.#warn("failed to renew the lease", error);
     }
   }
 
@@ -222,7 +222,7 @@ export class LeaderElection {
         if (!this.#isOf(term, current)) return;
         term.lease = current;
       } catch (error) {
-        this.#warn("could not release the lease", error);
+        this.#warn("failed to release the lease", error);
         await this.#clock.sleep(releaseRetrySeconds);
       }
     }
@@ -289,7 +289,7 @@ export class LeaderElection {
     const limit = new AbortController();
     const seconds = this.#timing.renewWithinSeconds / 2;
     const cancel = startTimer(this.#clock, seconds, () =>
-      limit.abort(new Error(`no answer about the lease within ${seconds} s`)),
+      limit.abort(new Error(`no response about the lease within ${seconds} s`)),
     );
     const abort = (): void => limit.abort(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });

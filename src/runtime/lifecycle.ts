@@ -3,18 +3,18 @@ import type { Clock } from "./clock.ts";
 import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 
-/** A part of the program that is started and stopped. */
+/** A component of the program that is started and stopped. */
 export interface Component {
   readonly name: string;
-  /** Resolves when it runs. The signal is aborted when the program begins to stop. */
+  /** Resolves once it is running. The signal is aborted when the program starts to stop. */
   start?(signal: AbortSignal): Promise<void> | void;
-  /** Finishes what is under way and lets go of what is held. */
+  /** Finishes running work and releases resources. */
   stop?(graceSeconds: number): Promise<void> | void;
-  /** Whether it can do its work at this moment. */
+  /** Whether it can work at present. */
   ready?(): Promise<boolean> | boolean;
 }
 
-/** What of the process the lifecycle touches; tests give their own. */
+/** The parts of `process` that the lifecycle uses; replaced in tests. */
 export interface ProcessEvents {
   on(event: string, listener: (argument: unknown) => void): unknown;
   off(event: string, listener: (argument: unknown) => void): unknown;
@@ -31,7 +31,7 @@ export interface LifecycleOptions {
 
 export interface Readiness {
   readonly ready: boolean;
-  /** Names of the components that are not. */
+  /** Names of the components that are not ready. */
   readonly waitingFor: readonly string[];
 }
 
@@ -39,8 +39,8 @@ export interface Lifecycle {
   /** Adds a component, started after those added before it and stopped before them. */
   add(component: Component): void;
   /**
-   * Starts everything, waits for a signal or `stop`, stops everything in reverse order. Returns the exit code: 0, or 1 when
-   * something failed to start or to stop in time.
+   * Starts all components, waits for a signal or `stop`, and stops them in reverse order. Returns the exit code: 0, or 1 if
+   * a component failed to start or to stop in time.
    */
   run(): Promise<number>;
   stop(reason: string): void;
@@ -48,7 +48,7 @@ export interface Lifecycle {
 }
 
 const defaultGraceSeconds = 25;
-/** A terminal and npm may both deliver the first Ctrl-C: a second signal sooner than this is the same one. */
+/** Terminal and npm may both deliver one Ctrl-C: a second signal within this time does not count. */
 const secondSignalAfterSeconds = 0.3;
 const readyTimeoutSeconds = 5;
 const signals = { SIGINT: 2, SIGTERM: 15 } as const;
@@ -131,13 +131,13 @@ class ProcessLifecycle implements Lifecycle {
     return true;
   }
 
-  /** A component that takes long to start, as one whose database is away does, does not hold up the end. */
+  /** A component that is slow to start, for example without its database, does not delay the shutdown. */
   async #startOne(component: Component): Promise<void> {
     const { signal } = this.#stopping;
     await Promise.race([component.start?.(signal), aborted(signal)]);
   }
 
-  /** Every component is asked to stop, whatever became of the one before; all share one grace period. */
+  /** Stops every component even if another failed; all share one grace period. */
   async #stopAll(): Promise<boolean> {
     const deadlineSeconds = this.#clock.monotonicSeconds() + this.#graceSeconds;
     let isClean = true;
@@ -186,7 +186,7 @@ class ProcessLifecycle implements Lifecycle {
     });
   }
 
-  /** Listens to the process. Returns how to stop listening. */
+  /** Registers the process listeners. Returns a function that removes them. */
   #attach(): () => void {
     const listeners: [string, (argument: unknown) => void][] = [
       ["SIGTERM", () => this.#onSignal("SIGTERM")],
@@ -212,7 +212,7 @@ class ProcessLifecycle implements Lifecycle {
     this.#process.exit(128 + signals[name]);
   }
 
-  /** An error nobody handles leaves unknown state behind; the database's locks make a sudden end the safest one. */
+  /** After an unhandled error the state is unknown; thanks to the database's locks an immediate exit is safest. */
   #onLost(what: string, error: unknown): void {
     const stack = error instanceof Error ? error.stack : undefined;
     this.#logger.error(what, { error: errorText(error), stack });

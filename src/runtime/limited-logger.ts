@@ -1,8 +1,8 @@
-/** A log that an outage does not flood: thousands of keys that fail for one reason need not say so a line each. */
+/** Limits repeated log lines, so that an outage with thousands of failing keys does not flood the log. */
 import type { Clock } from "./clock.ts";
 import type { LogFields, Logger } from "./logger.ts";
 
-/** Lines of one message, whatever their fields, in one period. */
+/** Maximum lines per message and period, regardless of fields. */
 const maxLines = 20;
 const periodSeconds = 10;
 
@@ -14,11 +14,11 @@ interface Spell {
   unlogged: number;
 }
 
-/** What is left out is counted, and the count told with the next line of that message that is written. */
+/** Counts suppressed lines; the next line of the message has the count in its field `unlogged`. */
 class LimitedLogger {
   readonly #logger: Logger;
   readonly #clock: Clock;
-  /** By message: these are constants of the program, so few. */
+  /** By message; messages are constants, so there are few. */
   readonly #spells = new Map<string, Spell>();
 
   constructor(logger: Logger, clock: Clock) {
@@ -54,6 +54,7 @@ class LimitedLogger {
   }
 }
 
+/** Wraps a logger with the limit. */
 export function limitedLogger(logger: Logger, clock: Clock): Logger {
   const limited = new LimitedLogger(logger, clock);
   const write = (level: Level) => (message: string, fields?: LogFields) =>

@@ -2,13 +2,13 @@ import type { AddressInfo, Server } from "node:net";
 
 export interface ListenOptions {
   readonly address: string;
-  /** 0 takes a free one. */
+  /** 0 selects a free port. */
   readonly port: number;
-  /** What address and port are set by, for messages. */
+  /** Names of the settings, for error messages. */
   readonly settings: { readonly address: string; readonly port: string };
 }
 
-/** Fulfils with the port when the server listens; an error says which setting to change. */
+/** Resolves to the port once the server listens. Throws an Error that names the setting to change. */
 export async function listen(server: Server, options: ListenOptions): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(explained(error, options)));
@@ -27,12 +27,12 @@ function explained(error: Error, { address, port, settings }: ListenOptions): Er
 function cureOf(code: unknown, settings: ListenOptions["settings"]): string | undefined {
   switch (code) {
     case "EADDRINUSE":
-      return `another process has the port (EADDRINUSE): set ${settings.port} to a free one, or to 0`;
+      return `the port is in use (EADDRINUSE): set ${settings.port} to a free port, or to 0`;
     case "EACCES":
-      return `this user may not have the port (EACCES): set ${settings.port} to one above 1023`;
+      return `permission denied for the port (EACCES): set ${settings.port} to a port above 1023`;
     case "EADDRNOTAVAIL":
     case "ENOTFOUND":
-      return `this machine has no such address (${code}): set ${settings.address} to one it has`;
+      return `the address is not available on this machine (${code}): set ${settings.address} to a local address`;
     default:
       return undefined;
   }

@@ -1,4 +1,4 @@
-/** Values a log line may carry beside its message. Never secrets. */
+/** Fields of a log line. Never secrets. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Logger {
@@ -10,9 +10,10 @@ export interface Logger {
 
 const ignore = (): void => {};
 
+/** Discards everything. */
 export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };
 
-/** The words of an unknown thrown value, for a log field or a message. Node gives some errors none of their own. */
+/** The message of any thrown value, for log fields and messages. Some errors of Node.js have an empty one. */
 export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.message !== "") return error.message;

@@ -1,4 +1,4 @@
-/** What the runtime measures, without knowing who collects it. */
+/** Metrics as the runtime needs them, independent of the library that collects them. */
 export type Labels = Readonly<Record<string, string>>;
 
 export interface Counter {
@@ -24,13 +24,12 @@ export interface HistogramDescription extends MetricDescription {
   readonly buckets: readonly number[];
 }
 
-/** Makes metrics; asked twice for one name it must return the same metric. */
+/** Creates metrics. The same name must return the same metric. */
 export interface Metrics {
   counter(description: MetricDescription): Counter;
   gauge(description: MetricDescription): Gauge;
   /**
-   * A gauge that is computed when it is read, one sample for every label set returned. Given again under one name, by the
-   * next queue or informer, the readers add up.
+   * A gauge computed on collection, with one sample per returned label set. Further calls with the same name add readers.
    */
   gaugeFunction(
     description: MetricDescription,
@@ -48,7 +47,7 @@ export const noMetrics: Metrics = {
   histogram: () => ({ observe: ignore }),
 };
 
-/** Seconds from 1 ms to 17 minutes in powers of four: enough to see a shape, few enough to store. */
+/** Seconds from 1 ms to 17 minutes in powers of four: a usable distribution with few series. */
 export const durationBuckets: readonly number[] = [
   0.001, 0.004, 0.016, 0.064, 0.256, 1, 4, 16, 64, 256, 1024,
 ];

@@ -1,6 +1,6 @@
 /**
- * Works on every item, at most `atOnce` at a time, whatever becomes of the others.
- * @throws the first error, when all have been worked on
+ * Calls the function for every item, at most `atOnce` at a time, even if some fail.
+ * @throws the first error, after all items are done
  */
 export async function each<T>(
   items: readonly T[],

@@ -1,7 +1,7 @@
 import { durationBuckets } from "./metrics.ts";
 import type { Metrics } from "./metrics.ts";
 
-/** What the gauges read when they are collected. */
+/** Values of the gauges, read on collection. */
 export interface QueueView {
   depth(): number;
   workingSinceSeconds(): readonly number[];
@@ -21,17 +21,17 @@ const describe = (metric: string, help: string) => ({
   labelNames: ["name"],
 });
 
-/** The names are those of client-go's work queues, so that existing dashboards and alerts fit. */
+/** Named as client-go's work queues, so that existing dashboards and alerts work. */
 export function createQueueMetrics(metrics: Metrics, name: string, view: QueueView): QueueMetrics {
   const labels = { name };
   const adds = metrics.counter(describe("adds_total", "Keys added"));
-  const retries = metrics.counter(describe("retries_total", "Keys added after a failure"));
+  const retries = metrics.counter(describe("retries_total", "Keys added again after a failure"));
   const latency = metrics.histogram({
-    ...describe("queue_duration_seconds", "Time a key waited before it was taken"),
+    ...describe("queue_duration_seconds", "Time that keys wait in the queue"),
     buckets: durationBuckets,
   });
   const work = metrics.histogram({
-    ...describe("work_duration_seconds", "Time the work on a key took"),
+    ...describe("work_duration_seconds", "Duration of work on a key"),
     buckets: durationBuckets,
   });
   const gauge = (metric: string, help: string, read: () => number): void =>
@@ -40,11 +40,13 @@ export function createQueueMetrics(metrics: Metrics, name: string, view: QueueVi
     view.workingSinceSeconds().map((sinceSeconds) => view.nowSeconds() - sinceSeconds);
 
   gauge("depth", "Keys waiting", () => view.depth());
-  gauge("unfinished_work_seconds", "Time spent so far on keys being worked on, together", () =>
+  gauge("unfinished_work_seconds", "Total time spent so far on keys in progress", () =>
     ages().reduce((sum, age) => sum + age, 0),
   );
-  gauge("longest_running_processor_seconds", "Time spent so far on the slowest key", () =>
-    ages().reduce((longest, age) => Math.max(longest, age), 0),
+  gauge(
+    "longest_running_processor_seconds",
+    "Time spent so far on the slowest key in progress",
+    () => ages().reduce((longest, age) => Math.max(longest, age), 0),
   );
 
   return {

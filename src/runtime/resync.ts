@@ -3,10 +3,10 @@ import type { Clock } from "./clock.ts";
 import type { AddOptions } from "./work-queue.ts";
 
 export interface ResyncOptions {
-  /** What is there when a round begins. */
+  /** The keys at the start of a round. */
   readonly keys: () => Iterable<string>;
   readonly enqueue: (key: string, options: AddOptions) => void;
-  /** Every key is enqueued once in this time. */
+  /** Every key is enqueued once per period. */
   readonly periodSeconds: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
@@ -14,7 +14,7 @@ export interface ResyncOptions {
 
 const tickSeconds = 1;
 
-/** Enqueues every key once a period, as `resync`, spread evenly over it. Runs until the signal is aborted. */
+/** Enqueues every key once per period with priority `resync`, evenly spread. Runs until the signal is aborted. */
 export async function resync(options: ResyncOptions): Promise<void> {
   const { clock, signal } = options;
   while (!signal.aborted) {

@@ -1,10 +1,10 @@
-/** Objects by key, with secondary indices. Reading is for everyone, writing for the reflector that owns it. */
+/** Objects by key, with secondary indices. Only the owning reflector writes. */
 export interface Store<T> {
   readonly size: number;
   get(key: string): T | undefined;
   keys(): IterableIterator<string>;
   values(): IterableIterator<T>;
-  /** Adds an index over what is held and what will come. Throws when the name is taken. */
+  /** Adds an index over present and future objects. Throws if the name is taken. */
   addIndex(name: string, indexValues: (value: T) => readonly string[]): void;
   /** Objects whose index function returned `indexValue`. Throws on an unknown index. */
   byIndex(name: string, indexValue: string): T[];
@@ -81,7 +81,7 @@ export class MemoryStore<T> implements Store<T> {
     return found;
   }
 
-  /** Returns what was there before. Changes nothing when an index function throws. */
+  /** Returns the previous object. Changes nothing if an index function throws. */
   set(key: string, value: T): T | undefined {
     const before = this.#values.get(key);
     const entries = [...this.#indices.values()].map(
@@ -95,7 +95,7 @@ export class MemoryStore<T> implements Store<T> {
     return before;
   }
 
-  /** Returns what was there before. */
+  /** Returns the previous object. */
   delete(key: string): T | undefined {
     const before = this.#values.get(key);
     if (before === undefined) return undefined;

@@ -1,13 +1,13 @@
-/** What a bag holds knows its place there. */
+/** An item stores its index in the list. */
 export interface ListItem {
-  /** Belongs to the bag. */
+  /** Managed by the list. */
   at: number;
 }
 
 /**
- * Items in no order, added and removed in constant time. Not a Set: V8 gives a Set a new table after every few additions
- * and removals, each old table keeps the next alive, and with the tables, until the next full collection, nearly everything
- * that was ever in them (25 MB after 50,000 short reconciles).
+ * An unordered list with insertion and removal in constant time. Not a Set: V8 replaces the table of a Set after every few
+ * additions and removals, and old tables keep their former items alive until the next full collection (25 MB after 50,000
+ * short reconciles).
  */
 export class UnorderedList<T extends ListItem> {
   readonly #items: T[] = [];
@@ -21,7 +21,7 @@ export class UnorderedList<T extends ListItem> {
     this.#items.push(item);
   }
 
-  /** The last item takes the place of the one removed. */
+  /** Moves the last item to the index of the removed one. */
   remove(item: T): void {
     const last = this.#items.pop();
     if (last === undefined || last === item) return;

@@ -1,4 +1,4 @@
-/** What a cycle did, and what metrics and the log show of it. */
+/** The report of a cycle for metrics and log. */
 import type { Decision, VictimRule } from "../domain/scheduling/decision.ts";
 import type { Snapshot } from "../domain/scheduling/snapshot.ts";
 import type { Logger } from "../runtime/logger.ts";
@@ -84,7 +84,7 @@ export function logResult(logger: Logger, result: CycleResult): void {
     if (verdict.kind === "preempt")
       logger.info("preemption decided", { pool, reason: verdict.reason });
     if (verdict.kind === "release")
-      logger.info("hold given back", { pool, reason: verdict.message });
+      logger.info("reservation released", { pool, reason: verdict.message });
   }
   if (result.windows.changedKeys.length > 0) {
     for (const { reason, jobs } of result.windows.evictions)
@@ -93,26 +93,26 @@ export function logResult(logger: Logger, result: CycleResult): void {
   logger.info("jobs changed", { pool, jobs: result.changedKeys });
 }
 
-/** Seconds from 1 s to 3 days: waiting is minutes on a good day and days on a bad one. */
+/** Seconds from 1 s to 3 days: jobs wait minutes on a quiet cluster and days on a busy one. */
 const waitBuckets = [1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600, 72 * 3600];
 
 /** The metrics of the cycles of all pools. */
 export function cycleObserver(metrics: Metrics): (observation: CycleObservation) => void {
   const cycleSeconds = metrics.histogram({
     name: "scheduling_cycle_duration_seconds",
-    help: "Duration of scheduling cycles, from the claim to the commit",
+    help: "Duration of scheduling cycles, from claim to commit",
     labelNames: ["pool"],
     buckets: durationBuckets,
   });
   const decisionSeconds = metrics.histogram({
     name: "scheduling_decision_duration_seconds",
-    help: "Duration of a cycle's decision, the search for victims included",
+    help: "Duration of scheduling decisions, including the search for victims",
     labelNames: ["pool"],
     buckets: durationBuckets,
   });
   const waitSeconds = metrics.histogram({
     name: "job_wait_seconds",
-    help: "Time from a job's submission to its first admission, of jobs that needed no victims",
+    help: "Time from submission to first admission, of jobs admitted without preemption",
     labelNames: ["pool"],
     buckets: waitBuckets,
   });
@@ -123,17 +123,17 @@ export function cycleObserver(metrics: Metrics): (observation: CycleObservation)
   });
   const admissions = metrics.counter({
     name: "admissions_total",
-    help: "Gangs admitted, entitled or borrowing",
+    help: "Admitted gangs, by mode (entitled, borrowed)",
     labelNames: ["pool", "mode"],
   });
   const preemptions = metrics.counter({
     name: "preemptions_total",
-    help: "Preemptions decided, by the rule that allowed them",
+    help: "Preemptions, by rule",
     labelNames: ["pool", "rule"],
   });
   const victims = metrics.counter({
     name: "preemption_victims_total",
-    help: "Gangs that preemptions evict, by the rule that allowed each",
+    help: "Gangs evicted by preemptions, by rule",
     labelNames: ["pool", "rule"],
   });
   return ({ pool, ...seen }) => {

@@ -1,6 +1,6 @@
 /**
- * Runs the cycle of one pool whenever something changed, and at the next known instant. Changes that come while a
- * cycle runs, or shortly before, are answered by one cycle.
+ * Runs the cycle of one pool after changes and at the next known instant. Changes during a cycle, or shortly before it,
+ * lead to one cycle.
  */
 import { backoffSeconds } from "../runtime/backoff.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
@@ -9,9 +9,9 @@ import { errorText } from "../runtime/logger.ts";
 import type { Logger } from "../runtime/logger.ts";
 
 export interface CycleReport {
-  /** Another cycle is wanted at once: more is known, or more jobs wait to be claimed. */
+  /** Another cycle is due immediately: more is known, or more jobs wait to be claimed. */
   readonly isUnfinished: boolean;
-  /** Seconds until the next instant at which the answer may differ without any change. */
+  /** Seconds until the next instant at which the decision may differ without a change. */
   readonly nextInstantSeconds: number;
 }
 
@@ -22,7 +22,7 @@ export interface PoolLoopOptions {
   readonly logger: Logger;
 }
 
-/** Changes within this time of each other are one cycle's. */
+/** Changes within this time are combined into one cycle. */
 const coalesceSeconds = 0.02;
 const failureBackoff = { baseSeconds: 0.5, maxSeconds: 30 };
 
@@ -53,7 +53,7 @@ export class PoolLoop {
     }
   }
 
-  /** Returns how long to rest when nothing happens. */
+  /** Returns how long to wait for a change. */
   async #runOnce(signal: AbortSignal): Promise<number> {
     const { pool, cycle, logger } = this.#options;
     try {
@@ -67,7 +67,7 @@ export class PoolLoop {
       logger.error("scheduling cycle failed", {
         pool,
         error: errorText(error),
-        againInSeconds: pause,
+        retryInSeconds: pause,
       });
       await sleepUnlessAborted(this.#options.clock, pause, signal);
       return 0;

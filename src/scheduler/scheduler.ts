@@ -117,7 +117,7 @@ export class Scheduler {
         if (!this.#loops.has(pool)) this.#startLoop(pool);
       }
     } catch (error) {
-      logger.warn("could not read the pools", { error: errorText(error) });
+      logger.warn("failed to read the pools", { error: errorText(error) });
     }
   }
 

@@ -1,56 +1,56 @@
-/** Environment -> typed settings. All that is wrong is said at once, in one error. */
+/** Environment -> typed settings. One error reports all problems. */
 import { variables } from "./variables.ts";
 import type { ChoiceForm, Variable, WholeForm } from "./variables.ts";
 
 export interface Settings {
   readonly databaseUrl: string;
-  /** IANA name of the installation's one time zone, in which plans' windows are meant. */
+  /** IANA time zone of the weekly windows of all plans. */
   readonly timeZone: string;
   /** Name of the extended resource that counts as GPU. */
   readonly gpuResource: string;
-  /** Resource types that only plans grant: without one a job borrows. */
+  /** Resource types that only plans grant: a job without a plan borrows them. */
   readonly meteredTypes: readonly ("GPU" | "CPU")[];
   readonly httpAddress: string;
-  /** 0 takes a free port. */
+  /** 0 selects a free port. */
   readonly httpPort: number;
-  /** Where the HTTP API is served, over TLS. */
+  /** Listen address of the HTTP API (TLS). */
   readonly apiAddress: string;
-  /** 0 takes a free port. */
+  /** 0 selects a free port. */
   readonly apiPort: number;
-  /** PEM files of the API's certificate; undefined: one is made for the process. */
+  /** PEM files of the API's certificate; undefined: a self-signed one for the process. */
   readonly apiCertFile: string | undefined;
   readonly apiKeyFile: string | undefined;
-  /** Questions a second that one caller may ask. */
+  /** Requests per second per caller. */
   readonly apiRatePerSecond: number;
   readonly logLevel: string;
   readonly logFormat: "json" | "pretty";
-  /** Jobs that one cycle looks at. */
+  /** Maximum number of queued jobs that a cycle considers. */
   readonly claimLimit: number;
-  /** How long freed capacity is kept for a preemptor whose victims are leaving. */
+  /** How long a reservation waits for the victims to terminate. */
   readonly reservationSeconds: number;
-  /** How long before a window closes that evicts, the jobs it will evict are told. */
+  /** How long before the close of an evicting window the affected jobs are warned. */
   readonly windowWarningSeconds: number;
-  /** How long jobs may go on after such a close. */
+  /** How long jobs over quota may continue to run after that close. */
   readonly windowGraceSeconds: number;
-  /** A gang whose pods do not all run by then is taken back and placed anew. */
+  /** A gang whose pods are not all running by then is stopped and placed again. */
   readonly startDeadlineSeconds: number;
-  /** How long a job keeps away from a node on which it did not start, or whose victims did not leave. */
+  /** How long a job avoids a node on which it did not start or whose victims did not terminate. */
   readonly avoidNodeSeconds: number;
-  /** After its deletion time a pod that is still there is reported. */
+  /** How long after its grace period a pod that has not terminated is reported. */
   readonly stuckPodSeconds: number;
-  /** How long ended Jobs without ttlSecondsAfterFinished are kept; undefined: for ever. */
+  /** How long finished Jobs without ttlSecondsAfterFinished are kept; undefined: forever. */
   readonly finishedJobSeconds: number | undefined;
-  /** How long the pods of ended jobs are kept; undefined: as long as their Job. */
+  /** How long the pods of finished jobs are kept; undefined: as long as their Job. */
   readonly finishedPodSeconds: number | undefined;
-  /** How long the rows of ended jobs are kept. */
+  /** How long the rows of finished jobs are kept. */
   readonly finishedRowDays: number;
-  /** How long the history of ended jobs and the preemption log are kept; undefined: for ever. */
+  /** How long history and preemption log are kept; undefined: forever. */
   readonly historyDays: number | undefined;
   readonly leaderElection: boolean;
   readonly leaseNamespace: string;
   readonly leaseSeconds: number;
   readonly drainSeconds: number;
-  /** A named point at which the process kills itself; for crash tests. */
+  /** Named point at which the process kills itself, for crash tests. */
   readonly crashPoint: string | undefined;
 }
 
@@ -83,7 +83,7 @@ class Reader {
     const value = this.text(variable, fallback);
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
-    this.problems.push(`${variable.name} is ${choices.join(", ")}, not "${value}"`);
+    this.problems.push(`${variable.name} must be one of ${choices.join(", ")}, not "${value}"`);
     return choices[0];
   }
 
@@ -98,7 +98,7 @@ class Reader {
     const value = Number(text);
     if (Number.isInteger(value) && value >= lowest && value <= highest) return value;
     this.problems.push(
-      `${variable.name} is a whole number from ${lowest} to ${highest}, not "${text}"`,
+      `${variable.name} must be an integer from ${lowest} to ${highest}, not "${text}"`,
     );
     return undefined;
   }
@@ -106,14 +106,12 @@ class Reader {
   databaseUrl(): string {
     const text = this.text(variables.databaseUrl, "");
     if (text === "") {
-      this.problems.push(
-        "DATABASE_URL is not set: give postgres://user:password@host:port/database",
-      );
+      this.problems.push("DATABASE_URL must be set to postgres://user:password@host:port/database");
       return "";
     }
     if (!/^postgres(ql)?:\/\//.test(text) || !URL.canParse(text)) {
       this.problems.push(
-        "DATABASE_URL is not of the form postgres://user:password@host:port/database",
+        "DATABASE_URL must be of the form postgres://user:password@host:port/database",
       );
     }
     return text;
@@ -125,7 +123,7 @@ class Reader {
       Temporal.Now.zonedDateTimeISO(zone);
     } catch {
       this.problems.push(
-        `ROTA_TIME_ZONE is an IANA time zone such as Europe/Berlin, not "${zone}"`,
+        `ROTA_TIME_ZONE must be an IANA time zone such as Europe/Berlin, not "${zone}"`,
       );
     }
     return zone;
@@ -135,7 +133,7 @@ class Reader {
     const apiCertFile = this.text(variables.apiCertFile, "") || undefined;
     const apiKeyFile = this.text(variables.apiKeyFile, "") || undefined;
     if ((apiCertFile === undefined) !== (apiKeyFile === undefined)) {
-      this.problems.push("ROTA_API_CERT_FILE and ROTA_API_KEY_FILE go together");
+      this.problems.push("ROTA_API_CERT_FILE and ROTA_API_KEY_FILE must be set together");
     }
     return { apiCertFile, apiKeyFile };
   }
@@ -146,13 +144,15 @@ class Reader {
       .map((name) => name.trim());
     const known = names.filter((name) => name === "GPU" || name === "CPU");
     if (known.length !== names.length) {
-      this.problems.push(`ROTA_METERED_TYPES lists GPU and CPU, not "${names.join(",")}"`);
+      this.problems.push(
+        `ROTA_METERED_TYPES must be a list of GPU and CPU, not "${names.join(",")}"`,
+      );
     }
     return known;
   }
 }
 
-/** Throws SettingsError, which lists every variable that has to be changed. */
+/** Reads and validates the settings. Throws SettingsError, which lists every invalid variable. */
 export function readSettings(environment: Environment, onTerminal: boolean): Settings {
   const read = new Reader(environment);
   const settings: Settings = {

@@ -1,4 +1,4 @@
-/** The operator's environment variables: what may stand in each. Read by src/settings/read.ts; the reference and the chart's schema are made from it. */
+/** The operator's environment variables with range and meaning. Read by src/settings/read.ts; source of the reference and of the chart's schema. */
 
 export interface TextForm {
   readonly kind: "text";
@@ -19,7 +19,7 @@ export interface WholeForm<Fallback extends number | undefined = number | undefi
 
 export interface Variable<Form = TextForm | ChoiceForm | WholeForm> {
   readonly name: string;
-  /** What counts without it; in parentheses where that is no value. */
+  /** Used if the variable is not set; in parentheses if it is not a value. */
   readonly default: string;
   readonly meaning: string;
   readonly form: Form;
@@ -75,158 +75,180 @@ const wholeIfGiven = (
   form: { kind: "whole", lowest, highest, fallback: undefined },
 });
 
-/** Those that the chart's `settings` may set have the same name there. */
+/** The chart's `settings` use the same names. */
 export const variables = {
   databaseUrl: text(
     "DATABASE_URL",
     "(required)",
-    "PostgreSQL, as postgres://user:password@host:port/database",
+    "URL of the PostgreSQL database: postgres://user:password@host:port/database",
   ),
   kubeconfig: text(
     "KUBECONFIG",
     "(in-cluster)",
-    "The cluster, when the operator runs outside of it",
+    "kubeconfig file, for an operator outside the cluster",
   ),
-  timeZone: text("ROTA_TIME_ZONE", "UTC", "IANA time zone of the plans' weekly windows"),
-  gpuResource: text("ROTA_GPU_RESOURCE", "nvidia.com/gpu", "Extended resource that counts as GPU"),
+  timeZone: text("ROTA_TIME_ZONE", "UTC", "IANA time zone of the weekly windows of plans"),
+  gpuResource: text(
+    "ROTA_GPU_RESOURCE",
+    "nvidia.com/gpu",
+    "Extended resource that counts as a GPU",
+  ),
   meteredTypes: text(
     "ROTA_METERED_TYPES",
     "GPU",
-    "Comma-separated resource types that only plans grant: GPU, CPU",
+    "Resource types that only plans grant, comma-separated: GPU, CPU",
     "^(GPU|CPU)( *, *(GPU|CPU))*$",
   ),
-  httpAddress: text("ROTA_HTTP_ADDRESS", "127.0.0.1", "Address of /healthz, /readyz and /metrics"),
+  httpAddress: text(
+    "ROTA_HTTP_ADDRESS",
+    "127.0.0.1",
+    "Listen address of /healthz, /readyz and /metrics",
+  ),
   httpPort: whole(
     "ROTA_HTTP_PORT",
     8080,
     0,
     65_535,
-    "Port of /healthz, /readyz and /metrics; 0 takes a free one",
+    "Port of /healthz, /readyz and /metrics; 0 selects a free port",
   ),
-  apiAddress: text("ROTA_API_ADDRESS", "as ROTA_HTTP_ADDRESS", "Address of the HTTP API"),
+  apiAddress: text(
+    "ROTA_API_ADDRESS",
+    "value of ROTA_HTTP_ADDRESS",
+    "Listen address of the HTTP API",
+  ),
   apiPort: whole(
     "ROTA_API_PORT",
     8443,
     0,
     65_535,
-    "Port of the HTTP API, which speaks TLS; 0 takes a free one",
+    "Port of the HTTP API (TLS); 0 selects a free port",
   ),
   apiCertFile: text(
     "ROTA_API_CERT_FILE",
-    "(a certificate made for the process)",
-    "PEM file of the API's certificate, with ROTA_API_KEY_FILE; a change is noticed within half a minute",
+    "(self-signed, new for each process)",
+    "PEM file of the API's certificate; requires ROTA_API_KEY_FILE. Changes are loaded within 30 s",
   ),
   apiKeyFile: text(
     "ROTA_API_KEY_FILE",
-    "(a key made for the process)",
-    "PEM file of the key to ROTA_API_CERT_FILE",
+    "(new for each process)",
+    "PEM file of the private key of ROTA_API_CERT_FILE",
   ),
   apiRatePerSecond: whole(
     "ROTA_API_RATE_PER_SECOND",
     20,
     1,
     10_000,
-    "Questions a second that one caller may ask the HTTP API; three seconds' worth at once",
+    "API requests per second per caller (burst: 3 s)",
   ),
   logLevel: choice(
     "ROTA_LOG_LEVEL",
     "info",
     ["error", "warn", "info", "debug"],
-    "error, warn, info or debug",
+    "Minimum level of log lines",
   ),
   logFormat: choice(
     "ROTA_LOG_FORMAT",
-    "pretty on a terminal, else json",
+    "pretty on a terminal, otherwise json",
     ["json", "pretty"],
-    "json or pretty",
+    "Format of log lines",
   ),
-  claimLimit: whole("ROTA_CLAIM_LIMIT", 500, 1, 100_000, "Jobs that one scheduling cycle looks at"),
+  claimLimit: whole(
+    "ROTA_CLAIM_LIMIT",
+    500,
+    1,
+    100_000,
+    "Maximum number of queued jobs that a scheduling cycle considers",
+  ),
   reservationSeconds: whole(
     "ROTA_RESERVATION_SECONDS",
     300,
     1,
     86_400,
-    "How long capacity is kept for a preemptor",
+    "How long a reservation waits for the victims to terminate",
   ),
   windowWarningSeconds: whole(
     "ROTA_WINDOW_WARNING_SECONDS",
     900,
     0,
     604_800,
-    "How long before a window closes with onWindowClose Evict jobs are warned",
+    "How long before a window with onWindowClose: Evict closes the affected jobs are warned",
   ),
   windowGraceSeconds: whole(
     "ROTA_WINDOW_GRACE_SECONDS",
     300,
     0,
     86_400,
-    "How long after such a close jobs past the plan's quantity may go on",
+    "How long after that close jobs over quota may continue to run",
   ),
   startDeadlineSeconds: whole(
     "ROTA_START_DEADLINE_SECONDS",
     300,
     1,
     86_400,
-    "How long a gang may take to run whole",
+    "How long all pods of a gang may take to be running",
   ),
   avoidNodeSeconds: whole(
     "ROTA_AVOID_NODE_SECONDS",
     600,
     0,
     604_800,
-    "How long a job keeps away from a node where it did not start in time",
+    "How long a job avoids a node on which it did not start in time",
   ),
   stuckPodSeconds: whole(
     "ROTA_STUCK_POD_SECONDS",
     60,
     0,
     86_400,
-    "How long after the end of its grace period a pod that is still there is reported",
+    "How long after its grace period a pod that has not terminated is reported",
   ),
   finishedJobSeconds: wholeIfGiven(
     "ROTA_FINISHED_JOB_SECONDS",
     "(never)",
     0,
     366 * 86_400,
-    "Ended Jobs without ttlSecondsAfterFinished are deleted after this time",
+    "Time after which finished Jobs without ttlSecondsAfterFinished are deleted",
   ),
   finishedPodSeconds: wholeIfGiven(
     "ROTA_FINISHED_POD_SECONDS",
     "(with their Job)",
     0,
     366 * 86_400,
-    "Pods of ended jobs are deleted after this time",
+    "Time after which the pods of finished jobs are deleted",
   ),
   finishedRowDays: whole(
     "ROTA_FINISHED_ROW_DAYS",
     30,
     1,
     36_500,
-    "Rows of ended jobs are deleted after this time; their history stays",
+    "Days after which the rows of finished jobs are deleted; their history is kept",
   ),
   historyDays: wholeIfGiven(
     "ROTA_HISTORY_DAYS",
-    "(for ever)",
+    "(never)",
     7,
     36_500,
-    "History of ended jobs and preemption log are deleted after this time; accounting ends there",
+    "Days after which history and preemption log are deleted; usage reports do not reach further back",
   ),
   leaderElection: choice(
     "ROTA_LEADER_ELECTION",
     "true",
     ["true", "false"],
-    "false for a single operator without a Lease",
+    "false: a single operator runs without a Lease",
   ),
-  leaseNamespace: text("ROTA_LEASE_NAMESPACE", "rota-system", "Namespace of the leader's Lease"),
-  leaseSeconds: whole("ROTA_LEASE_SECONDS", 15, 3, 600, "Duration of the leader's Lease"),
+  leaseNamespace: text(
+    "ROTA_LEASE_NAMESPACE",
+    "rota-system",
+    "Namespace of the leader election Lease",
+  ),
+  leaseSeconds: whole("ROTA_LEASE_SECONDS", 15, 3, 600, "Duration of the leader election Lease"),
   drainSeconds: whole(
     "ROTA_DRAIN_SECONDS",
     20,
     1,
     600,
-    "Longest wait for work under way on SIGTERM; terminationGracePeriodSeconds is at least 7 more",
+    "How long running work may take to finish after SIGTERM; set terminationGracePeriodSeconds at least 7 s higher",
   ),
 };
 
-/** In the order of the reference. */
+/** All variables, in the order of the reference. */
 export const settingsReference: readonly Variable[] = Object.values(variables);

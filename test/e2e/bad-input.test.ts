@@ -132,7 +132,7 @@ describe("bad input", function () {
       "a namespace without a project",
       job("default", "homeless", { pool: "default", gpus: 1 }),
       "NoProject",
-      /namespace "default" belongs to no Project/,
+      /namespace "default" does not belong to a Project/,
     ],
     [
       "an unknown commit",
@@ -154,7 +154,7 @@ describe("bad input", function () {
         spec: { storages: [{ name: "data", mountPath: "/data" }] },
       }),
       "StorageNotFound",
-      /"data" is no storage of project team/,
+      /"data" is not a storage of project team/,
     ],
     [
       "a template without containers",
@@ -231,7 +231,7 @@ describe("bad input", function () {
       const found = (await view.projects()).find(({ name }) => name === "top");
       return found && readyOf(found)?.reason === "ProjectCycle" && found;
     });
-    expect(readyOf(top)?.message).to.match(/spec\.parent "below" lies below this project/);
+    expect(readyOf(top)?.message).to.match(/spec\.parent "below" is a descendant of this project/);
     expect(top.status.path).to.equal("top");
   });
 

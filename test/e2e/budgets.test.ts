@@ -198,7 +198,7 @@ describe("a PodDisruptionBudget on a cluster", function () {
     const stays = (name: string, budget: string): Promise<Job> =>
       until(name, "say that it stays", (found) =>
         (closing(found)?.message ?? "").endsWith(
-          `; it stays for now, protected by PodDisruptionBudget team/${budget}`,
+          `; the eviction is blocked by PodDisruptionBudget team/${budget}`,
         ),
       );
 

@@ -147,6 +147,7 @@ describe("kubectl rota", function () {
     const own = await ok("val", "tree");
     expect(own).to.match(/^team +User pat/m);
     expect(own).to.not.contain("lab");
+    expect(await ok("admin", "tree", "team")).to.match(/^In lab\n/);
     const { status } = await as("val", "tree", "nowhere");
     expect(status).to.equal(5);
   });

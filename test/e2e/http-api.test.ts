@@ -9,6 +9,7 @@ import type {
   Problem,
   QueuePage,
   RoleAnswer,
+  ProjectDetail,
   TreePage,
   UsageReport,
   WhoAmI,
@@ -242,6 +243,23 @@ describe("the HTTP API", function () {
       ]);
       const own = await get<TreePage>("/api/v1/projects", val);
       expect(own.body.items.map(({ name }) => name)).to.deep.equal(["team"]);
+    });
+
+    it("shows a project with its settings in effect and its visible place in the tree", async () => {
+      const { body } = await get<ProjectDetail>("/api/v1/projects/team", admin);
+      expect(body).to.deep.include({
+        name: "team",
+        namespace: "team",
+        ancestors: ["lab"],
+        descendants: { total: 0, items: [] },
+      });
+      const root = await get<ProjectDetail>("/api/v1/projects/lab", admin);
+      expect(root.body.ancestors).to.deep.equal([]);
+      expect(root.body.descendants.items).to.have.members(["team", "other"]);
+      const own = await get<ProjectDetail>("/api/v1/projects/team", val);
+      expect(own.body.ancestors).to.deep.equal([]);
+      const hidden = await get<Problem>("/api/v1/projects/lab", val);
+      expect([hidden.status, hidden.body.code]).to.deep.equal([404, "NotFound"]);
     });
 
     it("shows plans to those whose projects they bound", async () => {

@@ -29,12 +29,12 @@ describe("a job", function () {
     const first = await team.reasonOf("slow", "PodsPending");
     expect(first.status).to.include({ state: "Starting", attempt: 1 });
     expect(first.status.message).to.match(
-      /^0 of 1 pods run, pending: slow-1-0 on slow-\d \(its node has not started it\); unless all run by \S+ it is placed anew$/,
+      /^0 of 1 pods running, pending: slow-1-0 on slow-\d \(not started by the kubelet yet\); the gang is placed again at \S+ unless all are running$/,
     );
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);
     const waiting = await until("slow", "avoid both nodes", ({ status }) =>
-      /failed to start them lately and are avoided for a while/.test(status.message ?? ""),
+      /recently failed to start the job.s pods and are avoided/.test(status.message ?? ""),
     );
     expect(waiting.status).to.include({ state: "Pending", reason: "NoMatchingNode", attempt: 2 });
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });
@@ -91,7 +91,7 @@ describe("a job", function () {
     expect(again.status.nodes).to.not.include(node);
     await submit("next", { pool: "sick" });
     const waiting = await team.waits("next");
-    expect(waiting.status.message).to.match(/the closest, sick-\d, has 0 free/);
+    expect(waiting.status.message).to.match(/the closest fit, sick-\d, has 0 free/);
     expect(waiting.status.message).to.include(again.status.nodes?.[0]);
     expect(await row("sick")).to.deep.equal({ status: "running", attempt: 2, failures: 0 });
     const { rows } = await team.database.pool.query<{ reason: string }>(

@@ -84,7 +84,7 @@ describe("the mirror of the cluster", function () {
       await submit("beside", { gpus: 6, pool: "shared" });
       await waitingFor(
         "beside",
-        /needs 6 GPUs on one node; the largest that accepts it, shared-1, has 5/,
+        /needs 6 GPUs on one node; the largest matching node, shared-1, has 5/,
       );
       await view.client.delete(podType, "default/static");
       await stateOf("beside", "Running");
@@ -197,7 +197,7 @@ describe("the mirror of the cluster", function () {
       });
       await patchNode("shrunk-1", capacity("4"), "/status");
       await submit("late", { gpus: 1, pool: "shrunk" });
-      await waitingFor("late", /the closest, shrunk-1, has 0 free/);
+      await waitingFor("late", /the closest fit, shrunk-1, has 0 free/);
       expect((await nodeRow("shrunk-1"))?.gpus_committed).to.equal(6);
       expect((await team.job("large")).status).to.include({
         state: "Running",
@@ -222,7 +222,7 @@ describe("the mirror of the cluster", function () {
       });
       // The new pool has what the job leaves; the old one has its other node only.
       await submit("too-much", { gpus: 4, pool: "to" });
-      await waitingFor("too-much", /needs 4 GPUs on one node; the closest, .*, has 3 free/);
+      await waitingFor("too-much", /needs 4 GPUs on one node; the closest fit, .*, has 3 free/);
       // A job that waits keeps its best node from those behind it.
       await team.cancel("too-much");
       expect((await run("newcomer", { gpus: 3, pool: "to" })).status.nodes).to.deep.equal([node]);

@@ -200,7 +200,9 @@ describe("other schedulers' bugs on a cluster", function () {
     await laterCycles("vain", 1);
     expect(await victimsIn("vain")).to.deep.equal([]);
     const waiting = await team.waits("vain-picky");
-    expect(waiting.status.message).to.match(/evicting every job it may evict makes no room/);
+    expect(waiting.status.message).to.match(
+      /preempting every eligible job would not free enough capacity/,
+    );
     expect(await uidsIn("vain")).to.deep.equal(before);
   });
 
@@ -220,7 +222,7 @@ describe("other schedulers' bugs on a cluster", function () {
     // Of the same priority and later, and of a higher one that need not evict: 4 GPUs are free by now.
     await submit("reserved-thief", { pool: "reserved", gpus: 2, priorityClassName: "middle" });
     const thief = await team.waits("reserved-thief");
-    expect(thief.status.message).to.match(/kept for team\/reserved-urgent/);
+    expect(thief.status.message).to.match(/reserved for team\/reserved-urgent/);
     await team.letGo("reserved-slow");
     await stateOf("reserved-urgent", "Running");
     expect((await team.job("reserved-thief")).status.attempt ?? 0).to.equal(0);

@@ -108,7 +108,7 @@ describe("the pods of a job on a cluster", function () {
     // a-1 is free all the time.
     await submit("waits", mounting);
     const waiting = await team.waits("waits");
-    expect(waiting.status.message).to.match(/the closest, b-1, has 0 free/);
+    expect(waiting.status.message).to.match(/the closest fit, b-1, has 0 free/);
     await view.apply(project("team", { owner, storages: storages("c") }));
     await view.until("no node to reach the storage", async () =>
       /reaches its storages/.test((await team.job("waits")).status.message ?? ""),

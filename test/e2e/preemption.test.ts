@@ -52,7 +52,9 @@ describe("preemption", function () {
       return found.status.reason !== undefined && found;
     });
     expect(waiting.status.reason).to.equal("AwaitingRelease");
-    expect(waiting.status.message).to.include(`pods are leaving ${goes.status.nodes?.[0]}, then`);
+    expect(waiting.status.message).to.include(
+      `waiting for pods on ${goes.status.nodes?.[0]} to terminate`,
+    );
     expect(uidsOf(await team.podsIn(pool))).to.deep.equal(uidsOf(before));
 
     const podKey = "team/leaving-goes-1-0";
@@ -75,7 +77,7 @@ describe("preemption", function () {
 
     expect(waiting.status.state).to.equal("Pending");
     expect(waiting.status.message).to.match(
-      /needs 8 GPUs on one node; the closest, polite-\d, has 2 free/,
+      /needs 8 GPUs on one node; the closest fit, polite-\d, has 2 free/,
     );
     expect(waiting.status.message).to.match(/Never/);
     expect(uidsOf(await team.podsIn(pool))).to.deep.equal(before);

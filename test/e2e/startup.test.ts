@@ -81,7 +81,7 @@ describe("an operator that cannot start", function () {
       });
       expect(http.status).to.equal(1);
       expect(http.output).to.contain(
-        `cannot listen on 127.0.0.1:${port}: another process has the port (EADDRINUSE): set ROTA_HTTP_PORT`,
+        `cannot listen on 127.0.0.1:${port}: the port is in use (EADDRINUSE): set ROTA_HTTP_PORT`,
       );
       const elsewhere = await runOperator({
         KUBECONFIG: kubeconfig,

@@ -45,7 +45,7 @@ describe("time windows on a cluster", function () {
     await stateOf("short", "Running", "Succeeded");
     const rejected = await team.reasonOf("too-long", "WindowTooShort");
     expect(rejected.status.message).to.match(
-      /its maxRuntime of 3 h cannot end before plan all-of-strict closes/,
+      /maxRuntime \(3 h\) exceeds the time left before plan all-of-strict closes/,
     );
 
     const warned = await view.until("the job to be warned", async () => {

@@ -3,16 +3,14 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { endJobs, forgetJobs } from "../../src/db/jobs/attempts.ts";
-import { quantityInEffect } from "../../src/db/tenants/plans.ts";
+import { weekOf } from "../../src/db/tenants/plans.ts";
 import { readProjectViews } from "../../src/db/tenants/project-views.ts";
 import {
   ancestors,
   blockersOfDeletion,
   descendants,
-  membersInEffect,
   roleOf,
   settingsInEffect,
-  subtreeTotals,
 } from "../../src/db/tenants/project-tree.ts";
 import { moveSubtree } from "../../src/db/tenants/projects.ts";
 import { activeJobKeys, readActiveJobsNamed, readJobView } from "../../src/db/jobs/read.ts";
@@ -106,13 +104,11 @@ describe("authorisation", () => {
     const operations: Record<string, (db: Queryable) => Promise<unknown>> = {
       ancestors: (db) => ancestors(db, last),
       descendants: (db) => descendants(db, first),
-      membersInEffect: (db) => membersInEffect(db, last),
       roleOf: (db) => roleOf(db, last, { user: "u", groups: ["g"] }),
       settingsInEffect: (db) => settingsInEffect(db, last),
       readProjectViews: (db) =>
         readProjectViews(db, [first, last], { instant: monday, timeZone: "UTC" }),
       blockersOfDeletion: (db) => blockersOfDeletion(db, first),
-      subtreeTotals: (db) => subtreeTotals(db, first),
       moveSubtree: (db) => moveSubtree(db, first, other),
     };
     const counts: Record<string, number> = {};
@@ -277,8 +273,8 @@ describe("authorisation", () => {
       );
     });
 
-    it("finds the quantity in effect by the exclusion constraint's index", async () => {
-      const plan = await plansOf(pool(), (db) => quantityInEffect(db, scope, monday, "UTC"));
+    it("finds an owner's windows by the exclusion constraint's index", async () => {
+      const plan = await plansOf(pool(), (db) => weekOf(db, scope.owner));
       expect(plan)
         .to.include("resource_plans_no_overlap")
         .and.not.include("Seq Scan on resource_plans");

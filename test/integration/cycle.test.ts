@@ -198,7 +198,7 @@ describe("a scheduling cycle", () => {
     const { nextInstantSeconds } = await cycle();
     expect(await statuses()).to.deep.equal({ dear: "starting", cheap: "evicting" });
     expect((await notices())["dear"]).to.match(
-      /; it stays for now, protected by PodDisruptionBudget vision\/b$/,
+      /; the eviction is blocked by PodDisruptionBudget vision\/b$/,
     );
     expect(nextInstantSeconds).to.be.at.most(rejectedForSeconds);
 

@@ -1,4 +1,4 @@
-/** Which jobs borrow, as PostgreSQL marks them, against a naive reading of design section 4 on random trees. */
+/** Which jobs borrow, as PostgreSQL marks them, against a naive reading of docs/design.md, "Quota", on random trees. */
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import * as fc from "fast-check";

@@ -1,12 +1,7 @@
 /** Values survive the way to PostgreSQL and back. */
 import { expect } from "chai";
 import * as fc from "fast-check";
-import {
-  formatIntegerRange,
-  formatPath,
-  parseIntegerRange,
-  type IntegerRange,
-} from "../../src/db/client/types.ts";
+import { formatPath, parseIntegerRange, type IntegerRange } from "../../src/db/client/types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { rejection } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";
@@ -30,6 +25,14 @@ function canonical(value: IntegerRange): IntegerRange {
   const upper = value.upper === null || !value.upperInclusive ? value.upper : value.upper + 1;
   if (lower !== null && upper !== null && lower >= upper) return { empty: true };
   return { empty: false, lower, upper, lowerInclusive: lower !== null, upperInclusive: false };
+}
+
+/** Writes an int4range for a parameter. */
+function formatIntegerRange(range: IntegerRange): string {
+  if (range.empty) return "empty";
+  const open = range.lowerInclusive ? "[" : "(";
+  const close = range.upperInclusive ? "]" : ")";
+  return `${open}${range.lower ?? ""},${range.upper ?? ""}${close}`;
 }
 
 describe("types between TypeScript and PostgreSQL", () => {

@@ -1,4 +1,4 @@
-/** What must hold after every step, whatever happened (design section 7), as far as SQL can see it. */
+/** The invariants of docs/design.md, "Invariants", that SQL can check after every step. */
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 
 interface Rule {

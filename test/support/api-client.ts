@@ -53,7 +53,7 @@ export async function tokenOf(
       kind: "TokenRequest",
       spec: { expirationSeconds: 3600, ...(audiences.length === 0 ? {} : { audiences }) },
     },
-    { safety: "repeatable" },
+    { idempotent: true },
   )) as TokenAnswer;
   return answer.status.token;
 }

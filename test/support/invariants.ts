@@ -1,5 +1,5 @@
 /**
- * The invariants of design section 7, checked from outside: what the API server and PostgreSQL say, nothing of the
+ * The invariants of docs/design.md, "Invariants", checked from outside: what the API server and PostgreSQL say, nothing of the
  * operator. Some hold at every instant; those that compare the cluster with the database hold once nothing changes.
  */
 import { expect } from "chai";

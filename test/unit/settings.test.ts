@@ -51,11 +51,11 @@ describe("the operator's settings", () => {
       ROTA_API_CERT_FILE: "tls.crt",
     });
     expect(message.split("\n").slice(1)).to.deep.equal([
-      '  - ROTA_METERED_TYPES lists GPU and CPU, not "GPU,TPU"',
-      "  - ROTA_API_CERT_FILE and ROTA_API_KEY_FILE go together",
-      '  - ROTA_CLAIM_LIMIT is a whole number from 1 to 100000, not "1.5"',
-      '  - ROTA_HISTORY_DAYS is a whole number from 7 to 36500, not "6"',
-      '  - ROTA_LEADER_ELECTION is true, false, not "no"',
+      '  - ROTA_METERED_TYPES must be a list of GPU and CPU, not "GPU,TPU"',
+      "  - ROTA_API_CERT_FILE and ROTA_API_KEY_FILE must be set together",
+      '  - ROTA_CLAIM_LIMIT must be an integer from 1 to 100000, not "1.5"',
+      '  - ROTA_HISTORY_DAYS must be an integer from 7 to 36500, not "6"',
+      '  - ROTA_LEADER_ELECTION must be one of true, false, not "no"',
     ]);
   });
 });

@@ -15,6 +15,7 @@ import {
   queuePage,
   roleAnswer,
   subjectName,
+  projectDetail,
   treePage,
   usageReport,
   whoAmI,
@@ -80,6 +81,13 @@ export const routes = define({
       root: dnsLabel.optional().describe("Only this project and its descendants"),
     }),
     answer: treePage,
+  },
+  project: {
+    path: "/api/v1/projects/{project}",
+    summary: "A project with its settings in effect, its ancestors and its descendants",
+    parameters: z.object({ project: dnsLabel }),
+    query: none,
+    answer: projectDetail,
   },
   plans: {
     path: "/api/v1/plans",

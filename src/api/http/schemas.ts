@@ -249,6 +249,24 @@ export const treeItem = named(
 );
 export const treePage = named("TreePage", z.object({ items: z.array(treeItem), next }));
 
+export const projectDetail = named(
+  "ProjectDetail",
+  z
+    .object({
+      name: z.string(),
+      namespace: z.string(),
+      owner: owner.nullable().describe("Own or inherited"),
+      borrowing: z.enum(["Allow", "Deny"]).describe("Own or inherited"),
+      priorityClasses: z.array(z.string()).nullable().describe("Own or inherited; null: all"),
+      ancestors: z.array(z.string()).describe("Visible ancestors, the root first"),
+      descendants: z
+        .object({ total: count, items: z.array(z.string()) })
+        .describe("Visible descendants, parents before their children; at most 1000 items"),
+    })
+    .describe("A project with its settings in effect and its place in the tree"),
+);
+export type ProjectDetail = z.infer<typeof projectDetail>;
+
 export const planWindow = named(
   "PlanWindow",
   z

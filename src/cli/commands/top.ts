@@ -1,7 +1,8 @@
 /** `top [pools|nodes]`: capacity and usage. */
 import type { NodeUsage, PoolUsage } from "../../api/http/schemas.ts";
 import type { Topic } from "../choices.ts";
-import { coresText, gibibytesText, table, type Column } from "../output.ts";
+import { coresNumber, gibibytesText } from "../../domain/text.ts";
+import { table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";
 
 const maxRows = 10_000;
@@ -34,7 +35,7 @@ const gauges: readonly Column<Used>[] = [
   {
     title: "CPU USED",
     value: ({ usage }) =>
-      `${coresText(usage.committed.cpuMillis)}/${coresText(usage.allocatable.cpuMillis)}`,
+      `${coresNumber(usage.committed.cpuMillis)}/${coresNumber(usage.allocatable.cpuMillis)}`,
     right: true,
   },
   {

@@ -1,5 +1,5 @@
 /** `tree [PROJECT]`: the project tree with the planned, used and pending GPUs of each subtree. */
-import type { TreeItem } from "../../api/http/schemas.ts";
+import type { ProjectDetail, TreeItem } from "../../api/http/schemas.ts";
 import type { ProjectSpec } from "../../api/generated.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import { table, type Column } from "../output.ts";
@@ -70,14 +70,18 @@ const ofAnswer = ({ owner, ...item }: TreeItem): Entry => ({
 
 interface Found {
   readonly entries: readonly Entry[];
+  /** Visible ancestors of the requested root, the topmost first. */
+  readonly ancestors: readonly string[];
   readonly warning?: string;
 }
 
 /** Without an operator the projects' statuses are read, if the user may list them; they are up to a minute old. */
-async function find({ connection, api }: Session): Promise<Found> {
+async function find({ connection, api }: Session, root: string | undefined): Promise<Found> {
   try {
-    const items = await api.all<TreeItem>("/api/v1/projects", {}, maxProjects);
-    return { entries: items.map(ofAnswer) };
+    const query = root === undefined ? {} : { root };
+    const items = await api.all<TreeItem>("/api/v1/projects", query, maxProjects);
+    const ancestors = root === undefined || items.length === 0 ? [] : await ancestorsOf(api, root);
+    return { entries: items.map(ofAnswer), ancestors };
   } catch (error) {
     if (!(error instanceof CliError) || error.exitCode !== exitCodes.unreachable) throw error;
     const found = await listProjects(connection.client).catch(() => {
@@ -86,10 +90,14 @@ async function find({ connection, api }: Session): Promise<Found> {
     const byName = new Map(found.map((project) => [project.metadata.name, project]));
     return {
       entries: found.map((project) => ofResource(project, byName)),
+      ancestors: [],
       warning: `the figures are those of the projects' statuses, without BORROWED: ${error.message}`,
     };
   }
 }
+
+const ancestorsOf = async (api: Session["api"], project: string): Promise<readonly string[]> =>
+  (await api.get<ProjectDetail>(`/api/v1/projects/${encodeURIComponent(project)}`)).ancestors;
 
 /** Depth first. A project whose parent is not shown is a root; each is drawn once, even in a cycle of parents. */
 export function drawTree(entries: readonly Entry[], root?: string): Line[] {
@@ -132,21 +140,26 @@ const columns: readonly Column<Line>[] = [
   { title: "", value: ({ problem }) => problem ?? " ", style: () => "red", flexible: true },
 ];
 
+const headText = (ancestors: readonly string[]): string[] => [
+  ...(ancestors.length === 0 ? [] : [`In ${ancestors.join(" / ")}`]),
+  "GPUs of each project and its descendants",
+];
+
 export const tree =
   (root: string | undefined) =>
   async (session: Session): Promise<View> => {
-    const { entries, warning } = await find(session);
+    const { entries, ancestors, warning } = await find(session, root);
     const lines = drawTree(entries, root);
     if (lines.length === 0 && root !== undefined) {
       throw new CliError(`no project ${root}, or you have no role in it`, exitCodes.notFound);
     }
     const items = lines.map(({ drawn: _drawn, ...entry }) => entry);
     return {
-      data: { items },
+      data: root === undefined ? { items } : { ancestors, items },
       warning,
       text: () =>
         lines.length === 0
           ? "No project in which you have a role."
-          : `GPUs of each project and its descendants\n${table(lines, columns)}`,
+          : [...headText(ancestors), table(lines, columns)].join("\n"),
     };
   };

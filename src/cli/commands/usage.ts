@@ -1,7 +1,8 @@
 /** `usage`: GPU-hours and CPU-hours of jobs. */
 import type { UsageReport, UsageRow } from "../../api/http/schemas.ts";
 import type { UsageKey } from "../choices.ts";
-import { hoursText, table, type Column } from "../output.ts";
+import { hoursText } from "../../domain/text.ts";
+import { table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";
 import { sinceOf } from "../since.ts";
 

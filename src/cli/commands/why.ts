@@ -3,14 +3,14 @@ import { jobReasonOf, reasonEntry } from "../../api/reasons.ts";
 import type { Why } from "../../api/http/schemas.ts";
 import { CliError, exitCodes } from "../errors.ts";
 import {
-  ageText,
+  coresNumber,
   coresText,
+  counted,
   gibibytesText,
-  printable,
-  styled,
-  table,
-  type Column,
-} from "../output.ts";
+  gpusText,
+  memoryText,
+} from "../../domain/text.ts";
+import { ageText, printable, styled, table, type Column } from "../output.ts";
 import { getJob, type Job } from "../resources.ts";
 import type { Session, View } from "../session.ts";
 
@@ -39,7 +39,7 @@ const nodeColumns: readonly Column<NodeAnswer>[] = [
   { title: "NODE", value: ({ node }) => node },
   { title: "FITS", value: ({ fits }) => fits, right: true },
   { title: "FREE GPUS", value: ({ free }) => free.gpus, right: true },
-  { title: "FREE CPU", value: ({ free }) => coresText(free.cpuMillis), right: true },
+  { title: "FREE CPU", value: ({ free }) => coresNumber(free.cpuMillis), right: true },
   { title: "FREE MEMORY", value: ({ free }) => gibibytesText(free.memoryBytes), right: true },
   {
     title: "WHY NOT",
@@ -62,13 +62,11 @@ const candidateColumns: readonly Column<Candidate>[] = [
   },
 ];
 
-const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;
-
 function demandText({ parallelism, perPod }: Why): string {
   const parts = [
-    ...(perPod.gpus > 0 ? [counted(perPod.gpus, "GPU")] : []),
-    `${coresText(perPod.cpuMillis)} CPU`,
-    `${gibibytesText(perPod.memoryBytes)} memory`,
+    ...(perPod.gpus > 0 ? [gpusText(perPod.gpus)] : []),
+    coresText(perPod.cpuMillis),
+    `${memoryText(perPod.memoryBytes)} of memory`,
   ];
   return `${counted(parallelism, "pod")} of ${parts.join(", ")}`;
 }

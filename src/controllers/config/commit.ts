@@ -57,7 +57,7 @@ async function store(context: Context, commit: ConfigCommit, content: unknown): 
   if (project === undefined) {
     return {
       reason: "NoProject",
-      message: `namespace "${commit.namespace}" belongs to no Project`,
+      message: `namespace "${commit.namespace}" does not belong to a Project`,
       recheck: false,
     };
   }
@@ -69,7 +69,7 @@ async function store(context: Context, commit: ConfigCommit, content: unknown): 
   if (parent === null) {
     return {
       reason: "ParentCommitNotFound",
-      message: `spec.parent "${spec.parent}" is no ConfigCommit of this namespace`,
+      message: `spec.parent "${spec.parent}" is not a ConfigCommit of this namespace`,
       recheck: true,
     };
   }

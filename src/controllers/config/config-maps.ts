@@ -80,7 +80,7 @@ export async function ensureConfigMap(
   const raw = await context.kube.get(projectConfigMaps, key, { signal });
   const found = context.owned.configMaps.wrote(raw);
   if (isRight(found, order)) return;
-  context.logger.warn("a ConfigMap of Rota's name did not have its content; it is replaced", {
+  context.logger.warn("replacing a ConfigMap with unexpected content", {
     key,
   });
   await remove(context, key, found, signal);

@@ -145,7 +145,7 @@ function endLost(gang: JobReconcile): Promise<Settled> {
   const counts = false;
   const stranded = pods.find((pod) => isStranded(gang, pod));
   if (stranded !== undefined) {
-    const message = `node ${stranded.nodeName} left the cluster with pods of the gang`;
+    const message = `node ${stranded.nodeName} with pods of the gang left the cluster`;
     return endGang(gang, { reason: "NodeLost", message, counts });
   }
   const count = size - sizeOf(gang, (pod) => !isLost(pod));
@@ -154,7 +154,7 @@ function endLost(gang: JobReconcile): Promise<Settled> {
     const message = `${count} of ${size} pods were deleted`;
     return endGang(gang, { reason: "PodsLost", message, counts });
   }
-  const message = `${count} of ${size} pods were ended by the cluster: ${disrupted.disruption}`;
+  const message = `${count} of ${size} pods were terminated by the cluster: ${disrupted.disruption}`;
   return endGang(gang, { reason: "PodDisrupted", message, counts });
 }
 
@@ -225,7 +225,7 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);
   if (left <= 0) {
     await avoidSlowNodes(gang);
-    const message = `not all pods ran within ${context.settings.startDeadlineSeconds} s; placed anew`;
+    const message = `not all pods were running within ${context.settings.startDeadlineSeconds} s; placing the gang again`;
     return endGang(gang, { reason: "StartDeadlineExceeded", message, counts: false });
   }
   if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
@@ -263,7 +263,7 @@ async function whileRunning(cached: JobReconcile): Promise<Settled> {
   if (left > 0) return requeueAfter(left);
   return endGang(gang, {
     reason: "MaxRuntimeExceeded",
-    message: `ran longer than spec.maxRuntime, ${view.maxRuntimeSeconds} s`,
+    message: `exceeded spec.maxRuntime (${view.maxRuntimeSeconds} s)`,
     counts: true,
   });
 }

@@ -39,7 +39,7 @@ async function insert(
   const { context, job } = submitted;
   const priorityClass = priorityClassOf(context, job);
   if (priorityClass === undefined)
-    return refuse("PriorityClassNotFound", "the priority class was deleted meanwhile");
+    return refuse("PriorityClassNotFound", "the priority class has been deleted");
   const row: NewJob = {
     id: job.uid,
     projectId: project.uid,

@@ -81,13 +81,13 @@ async function spare(gang: JobReconcile, note: string): Promise<boolean> {
 /** To evict it would be for nothing. */
 const cancelUnneeded = async (gang: JobReconcile): Promise<boolean> =>
   gang.view.eviction?.isSettled === true &&
-  spare(gang, "nobody needs its room any more, and none of its pods had left: it runs on");
+  spare(gang, "eviction cancelled: the capacity is no longer needed");
 
 /** Whoever a window evicts stays as long as a budget protects it: the next cycle asks again, and says so. */
 async function cancelCloseEviction(gang: JobReconcile, budget: string): Promise<boolean> {
   const { isForWindow = false, ageSeconds = 0 } = gang.view.eviction ?? {};
   if (!isForWindow || ageSeconds < closePatienceSeconds) return false;
-  return spare(gang, `PodDisruptionBudget ${budget} does not let it go: it runs on for now`);
+  return spare(gang, `eviction cancelled: blocked by PodDisruptionBudget ${budget}`);
 }
 
 async function endEviction(gang: JobReconcile): Promise<Settled> {
@@ -95,7 +95,7 @@ async function endEviction(gang: JobReconcile): Promise<Settled> {
   if ((await podsOccupyingNow(gang)).length > 0) return requeueAfter(expectationSeconds);
   context.checkpoint("before-evicted");
   if (!(await markEvicted(context.db, { id: view.id, attempt: view.attempt }))) return rowChanged;
-  const note = evictionText(view) ?? "makes way for another job";
+  const note = evictionText(view) ?? "preempted by another job";
   const reason = view.reason ?? "Preempted";
   notify(context, jobs, gang.job, { type: "Warning", reason, action: "Evict", note });
   context.scheduler.wake(view.pool);
@@ -108,7 +108,7 @@ export async function evict(gang: JobReconcile): Promise<Progress> {
   context.checkpoint("before-eviction");
   const { holding, rejected, left } = await askToLeave(gang);
   if (rejected !== undefined) {
-    context.logger.warn("a disruption budget holds an eviction up", { job: view.name, rejected });
+    context.logger.warn("eviction blocked by a PodDisruptionBudget", { job: view.name, rejected });
     // The budget has closed in the midst of it: what is left of a gang is of no use to anybody.
     const isBroken = left > 0 || !(isUntouched(gang) || isUntouched(await withFreshPods(gang)));
     if (isBroken) {

@@ -32,7 +32,7 @@ export class GangServices {
         type: "Warning",
         reason: "GangServiceConflict",
         action: "CreateService",
-        note: `Service ${gangService} is somebody else's: the pods of the gang have no host names until it is deleted or renamed`,
+        note: `Service ${gangService} was not created by Rota: the pods of the gang have no host names until it is deleted or renamed`,
       });
   }
 

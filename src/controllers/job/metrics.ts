@@ -13,12 +13,12 @@ export interface JobCounters {
 export function createJobCounters(metrics: Metrics): JobCounters {
   const attempts = metrics.counter({
     name: "job_attempts_ended_total",
-    help: "Attempts that ended, by outcome: succeeded, failed and cancelled end the job, retried queues it again",
+    help: "Ended attempts, by outcome (succeeded, failed, cancelled, retried)",
     labelNames: ["pool", "outcome"],
   });
   const evictions = metrics.counter({
     name: "evictions_total",
-    help: "Evictions of pods asked of the API server, by outcome: accepted, refused by a PodDisruptionBudget, gone",
+    help: "Pod evictions requested from the API server, by outcome (accepted, refused by a PodDisruptionBudget, gone)",
     labelNames: ["outcome"],
   });
   return {

@@ -26,7 +26,7 @@ function groupText(node: string, obstacle: string, names: readonly string[]): st
 function obstacleOf(pod: Pod | undefined): string {
   if (pod === undefined) return "yet to be created";
   if (pod.obstacle !== "") return pod.obstacle;
-  return pod.nodeName === "" ? "no scheduler has assigned it" : "its node has not started it";
+  return pod.nodeName === "" ? "not scheduled yet" : "not started by the kubelet yet";
 }
 
 function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): string[] {
@@ -63,7 +63,7 @@ export function pendingPodsOf(
   const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
   const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
   return {
-    message: `${upCount} of ${view.parallelism} pods run, pending: ${waiting}; unless all run by ${deadline.toString()} it is placed anew`,
+    message: `${upCount} of ${view.parallelism} pods running, pending: ${waiting}; the gang is placed again at ${deadline.toString()} unless all are running`,
     nextSeconds: undefined,
   };
 }

@@ -41,7 +41,7 @@ export async function adopt(
   observed: ObservedState,
 ): Promise<void> {
   await adoptJob(context.db, row, observed);
-  context.logger.info("adopted a job that the database did not know", {
+  context.logger.info("adopted a job missing from the database", {
     job: key,
     status: observed.status,
     attempt: observed.attempt,
@@ -59,7 +59,7 @@ async function giveBackReservations(
   { context: { db } }: JobCall,
   { id, attempt }: JobView,
 ): Promise<void> {
-  const message = "the database was brought back to an earlier state";
+  const message = "the database was restored to an earlier state";
   await releaseReservations(db, [{ id, attempt, reason: "Restored", message }]);
 }
 
@@ -84,7 +84,7 @@ export async function catchUp(call: JobCall): Promise<Settled | undefined> {
   const since = observedSince(job, observed) ?? context.clock.now();
   const { reason, message } = next.finishedAt === undefined ? {} : job.status;
   await restoreJob(context.db, view, { ...next, since, reason, message });
-  context.logger.warn("the database lagged behind the cluster: a job is where its pods are", {
+  context.logger.warn("the database lagged behind the cluster; restored a job from its pods", {
     job: key,
     from: `${view.status} ${view.attempt}`,
     to: `${next.status} ${next.attempt}`,

@@ -39,7 +39,7 @@ export function stuckPods(
     message:
       stuck.length === 0
         ? undefined
-        : `${[...named, ...more].join(", ")} should have ended and still counts: look at the node, or delete it there by force`,
+        : `${[...named, ...more].join(", ")} did not terminate and still uses capacity: check the node, or delete the pod with --force`,
     nextSeconds: soon.length === 0 ? undefined : Math.min(...soon) + 0.05,
   };
 }
@@ -52,7 +52,7 @@ export function showStuckPods(
   metrics.gaugeFunction(
     {
       name: "pods_stuck_terminating",
-      help: "Pods of jobs that are still there long after their grace period; their space is in use",
+      help: "Pods that have not terminated long after their grace period",
       labelNames: [],
     },
     () => {

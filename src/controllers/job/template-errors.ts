@@ -86,7 +86,7 @@ export function rejectionOfPod(error: unknown): PodRejection | undefined {
   if (!(error instanceof KubeError) || missingRight.test(error.explanation)) return undefined;
   if (!isForbidden(error) && !isInvalid(error) && error.status !== 400) return undefined;
   return {
-    message: `the API server refuses the pods: ${error.explanation}`,
+    message: `the API server rejects the pods: ${error.explanation}`,
     passes: passing.test(error.explanation),
   };
 }

@@ -25,7 +25,7 @@ function checkPool(context: Context, job: Job): Rejection | undefined {
   if (pools.includes(job.spec.pool)) return undefined;
   return refuse(
     "PoolNotFound",
-    `spec.pool "${job.spec.pool}" has no nodes; pools: ${pools.join(", ") || "none yet"}`,
+    `spec.pool "${job.spec.pool}" has no nodes; pools: ${pools.join(", ") || "none"}`,
   );
 }
 
@@ -70,7 +70,7 @@ function checkConfig(context: Context, job: Job): Rejection | undefined {
       : `commit "${configRef.commit}"`;
   return refuse(
     "ConfigNotFound",
-    `spec.configRef: ${named} is no stored ConfigCommit of namespace ${job.namespace}`,
+    `spec.configRef: ${named} is not a stored ConfigCommit of namespace ${job.namespace}`,
   );
 }
 
@@ -80,7 +80,7 @@ function checkStorages(job: Job, project: Project): Rejection | undefined {
   if (unknown === undefined) return undefined;
   return refuse(
     "StorageNotFound",
-    `spec.storages: "${unknown.name}" is no storage of project ${project.name}; it has: ${known.join(", ") || "none"}`,
+    `spec.storages: "${unknown.name}" is not a storage of project ${project.name}; known: ${known.join(", ") || "none"}`,
   );
 }
 
@@ -160,7 +160,7 @@ export async function validate(submitted: Submitted): Promise<ValidJob | Rejecti
   if (project === undefined) {
     return refuse(
       "NoProject",
-      `namespace "${job.namespace}" belongs to no Project; create one with this namespace, or submit the job in a project's namespace`,
+      `namespace "${job.namespace}" does not belong to a Project; create one with this namespace, or submit the job in the namespace of a project`,
     );
   }
   const obstacle =

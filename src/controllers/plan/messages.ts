@@ -1,7 +1,7 @@
 /** Sentences about plans, for conditions and events. Pure. */
 import type { Owner } from "../../db/tenants/owners.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
-import { durationText } from "../../domain/scheduling/messages.ts";
+import { counted, durationText } from "../../domain/text.ts";
 import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
 import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
@@ -11,10 +11,8 @@ const maxWindows = 7;
 
 export const ownerText = ({ kind, name }: Owner): string => `${kind} ${name}`;
 
-export function amountText(quantity: number, type: "GPU" | "CPU"): string {
-  const unit = type === "GPU" ? "GPU" : "core";
-  return `${quantity} ${unit}${quantity === 1 ? "" : "s"}`;
-}
+export const amountText = (quantity: number, type: "GPU" | "CPU"): string =>
+  counted(quantity, type === "GPU" ? "GPU" : "core");
 
 export function windowsText(windows: readonly WeekRange[]): string {
   const named = windows.slice(0, maxWindows).map(rangeText);

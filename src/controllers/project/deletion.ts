@@ -35,7 +35,7 @@ async function blockade(context: Context, project: Project): Promise<Outcome | u
       ...children.map((name) => `project ${name}`),
       ...jobs.map((name) => `job ${name}`),
     ];
-    return outcome("DeletionBlocked", `waits for: ${named.join(", ")}`);
+    return outcome("DeletionBlocked", `waiting for ${named.join(", ")}`);
   }
 }
 
@@ -104,8 +104,8 @@ function tellKept(context: Context, project: Project, claims: readonly KubeObjec
   const what =
     names.length > 0
       ? `with the claims ${names.join(", ")} (spec.reclaimPolicy Retain)`
-      : "since it was handed over to the project";
-  const note = `namespace "${namespaceOf(project)}" is kept ${what}; a new project of this name takes it over`;
+      : "because the project adopted it";
+  const note = `namespace "${namespaceOf(project)}" is retained ${what}; a new project with this name takes it over`;
   const notice = { type: "Normal", reason: "NamespaceRetained", action: "Release", note } as const;
   notify(context, projects, project, notice);
 }

@@ -26,7 +26,7 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   if (namespace.deleting) {
     return outcome(
       "NamespaceTerminating",
-      `namespace "${name}" is being deleted; it is made again when it is gone`,
+      `namespace "${name}" is being deleted; it is created again afterwards`,
     );
   }
   if (namespace.project === project.name) return "ours";
@@ -34,12 +34,12 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   if (namespace.project !== "") {
     return outcome(
       "NamespaceNotOwned",
-      `namespace "${name}" belongs to project ${namespace.project}; set spec.namespace of a new project to another one`,
+      `namespace "${name}" belongs to project ${namespace.project}; create the project with another spec.namespace`,
     );
   }
   return outcome(
     "NamespaceNotOwned",
-    `namespace "${name}" exists already; annotate it with ${annotations.adopt}=${project.name} to hand it over, or create the project with another spec.namespace`,
+    `namespace "${name}" already exists; annotate it with ${annotations.adopt}=${project.name} to let the project adopt it, or create the project with another spec.namespace`,
   );
 }
 
@@ -102,7 +102,7 @@ export async function reconcileNamespace(
   }
   const isTakenOver = verdict === "adopt" && existing?.annotations[annotations.adopt] !== undefined;
   if (isTakenOver) {
-    const note = `namespace "${name}" was there already and says that it may be taken over`;
+    const note = `adopted existing namespace "${name}" (annotation ${annotations.adopt})`;
     const notice = { type: "Normal", reason: "NamespaceAdopted", action: "Adopt", note } as const;
     notify(context, projects, project, notice);
   }

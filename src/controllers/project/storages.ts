@@ -23,14 +23,14 @@ export function storageRejection(storage: Storage, claim: ProjectClaim): string 
   const { name, size, storageClassName } = storage;
   const accessMode = accessModeOf(storage);
   if (exactBytes(size) < exactBytes(claim.size)) {
-    return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; a claim cannot shrink`;
+    return `spec.storages "${name}": size ${size} is less than the claim's ${claim.size}; claims cannot shrink`;
   }
   if (storageClassName !== undefined && storageClassName !== claim.storageClass) {
-    return `spec.storages "${name}": storageClassName "${storageClassName}" is not the claim's, "${claim.storageClass}"; it cannot be changed: add a storage of another name and move the data`;
+    return `spec.storages "${name}": storageClassName "${storageClassName}" is not the claim's, "${claim.storageClass}"; it cannot be changed: add a storage with another name and move the data`;
   }
   const [mode = ""] = claim.accessModes;
   if (accessMode !== mode) {
-    return `spec.storages "${name}": accessMode ${accessMode} is not the claim's, ${mode}; it cannot be changed: add a storage of another name and move the data`;
+    return `spec.storages "${name}": accessMode ${accessMode} is not the claim's, ${mode}; it cannot be changed: add a storage with another name and move the data`;
   }
   return undefined;
 }
@@ -66,7 +66,7 @@ async function createClaim(
     if (!isAlreadyExists(error)) throw error;
     return outcome(
       "StorageRejected",
-      `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim of this name that is not the project's; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
+      `spec.storages "${storage.name}": namespace "${namespaceOf(project)}" has a claim with this name that does not belong to the project; label it ${labels.project}=${project.name} and ${labels.managedBy}=rota to hand it over, or choose another name`,
     );
   }
 }

@@ -31,11 +31,14 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
   const { parent = "" } = project.spec;
   switch (error.code) {
     case "ParentNotFound":
-      return outcome(error.code, `spec.parent "${parent}" is not accepted yet; see its conditions`);
+      return outcome(
+        error.code,
+        `spec.parent "${parent}" is not accepted yet; check its conditions`,
+      );
     case "ProjectCycle":
       return outcome(
         error.code,
-        `spec.parent "${parent}" lies below this project: ${error.message}; it stays where it was`,
+        `spec.parent "${parent}" is a descendant of this project: ${error.message}; the project keeps its parent`,
       );
     case "AlreadyExists":
       return outcome(error.code, takenText(context, project));

@@ -28,7 +28,7 @@ function onProjectGone(context: Context, gone: Project): void {
   // Its row is gone already, unless somebody took its finalizer away.
   deleteProject(context.db, gone.uid)
     .catch((error: unknown) =>
-      context.logger.warn("a project left without its row; the next start looks again", {
+      context.logger.warn("a project was deleted but its row was not; retried at the next start", {
         project: gone.name,
         error: errorText(error),
       }),

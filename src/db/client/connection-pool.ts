@@ -1,6 +1,6 @@
 /** The connection pool: limits on everything that can wait, transactions with bounded retries. */
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
-import { mapDatabaseError } from "../../errors.ts";
+import { mapDatabaseError } from "./constraint-errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
 import { preparingClient } from "./prepared.ts";
 import { TypeRegistry, type Queryable } from "./types.ts";

@@ -22,6 +22,6 @@ export async function expectSameDatabase(db: Queryable, identity: string): Promi
   if ((await readDatabaseIdentity(db)) === identity) return;
   throw new RotaError(
     "DatabaseReplaced",
-    "the database was restarted, restored or replaced since it was compared with the cluster",
+    "the database was restarted, restored or replaced since it was last compared with the cluster",
   );
 }

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
 import { loadMigrationFiles, migrate as runMigrations } from "postgres-migrations";
-import { RotaError, mapDatabaseError } from "../../errors.ts";
+import { RotaError } from "../../errors.ts";
+import { mapDatabaseError } from "./constraint-errors.ts";
 
 /** Beside the program where it is bundled, else in the project's root. */
 const besideProgram = join(import.meta.dirname, "migrations");
@@ -42,7 +43,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
   if (applied.some(({ id, hash }) => hashes.has(id) && hashes.get(id) !== hash)) {
     throw new RotaError(
       "SchemaChanged",
-      "the database was made by an earlier schema that cannot be migrated: use an empty database; running jobs, plans and commits are read again from the cluster",
+      "the database has an earlier schema that cannot be migrated: use an empty database; jobs, plans and commits are read again from the cluster",
     );
   }
   const newest = applied.at(-1)?.id ?? 0;
@@ -50,7 +51,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
   if (newest <= known) return;
   throw new RotaError(
     "DatabaseTooNew",
-    `the database is at version ${newest}, this program knows ${known}: upgrade it`,
+    `the database has schema version ${newest}, this operator supports ${known}: upgrade the operator`,
   );
 }
 
@@ -62,7 +63,7 @@ function explained(error: unknown): unknown {
   if (!extensionTrouble.test(text)) return error;
   return new RotaError(
     "ExtensionMissing",
-    `PostgreSQL needs the extensions ltree and btree_gist: install its contrib package, or let an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
+    `PostgreSQL lacks the extensions ltree and btree_gist: install its contrib package, or have an administrator run CREATE EXTENSION for both in this database (${text.split("\n", 1)[0] ?? ""})`,
     { cause: error },
   );
 }

@@ -40,14 +40,6 @@ export function parseIntegerRange(text: string): IntegerRange {
   };
 }
 
-/** Writes an int4range for a parameter. */
-export function formatIntegerRange(range: IntegerRange): string {
-  if (range.empty) return "empty";
-  const open = range.lowerInclusive ? "[" : "(";
-  const close = range.upperInclusive ? "]" : ")";
-  return `${open}${range.lower ?? ""},${range.upper ?? ""}${close}`;
-}
-
 /** bigint as a number: all of Rota's (bytes, millicores, generations) are far below 2^53; others are refused. */
 export function parseSafeInteger(text: string): number {
   const value = Number(text);

@@ -244,21 +244,6 @@ export async function show(
   return commit;
 }
 
-/** The hash a name or tag stands for. Throws RotaError ReferenceNotFound. */
-export async function resolve(db: Queryable, projectId: string, ref: CommitRef): Promise<string> {
-  const rows = await run<{ hash: string }>(
-    db,
-    `
-    SELECT blob_hash AS hash FROM config_commits
-    WHERE project_id = $1 AND ${refColumn(ref)} = $2 AND removed_at IS NULL
-    `,
-    [projectId, refValue(ref)],
-  );
-  const [commit] = rows;
-  if (!commit) throw new RotaError("ReferenceNotFound", `the project has no ${refText(ref)}`);
-  return commit.hash;
-}
-
 /** The canonical text with this hash, if the namespace's project has committed it. Throws RotaError ReferenceNotFound. */
 export async function readCommitContent(
   db: Queryable,

@@ -63,16 +63,3 @@ export async function followPriorityClass(
 export async function deletePriorityClass(db: Queryable, name: string): Promise<void> {
   await run(db, "DELETE FROM priority_classes WHERE name = $1", [name]);
 }
-
-/** The class of this name; undefined when the cluster has none. */
-export async function readPriorityClass(
-  db: Queryable,
-  name: string,
-): Promise<PriorityClass | undefined> {
-  const rows = await run<PriorityClass>(
-    db,
-    `SELECT name, value, preemption_policy AS "preemptionPolicy" FROM priority_classes WHERE name = $1`,
-    [name],
-  );
-  return rows[0];
-}

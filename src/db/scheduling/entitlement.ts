@@ -1,30 +1,42 @@
-/** Marks which jobs that occupy capacity are inside what the plans grant and which borrow (design section 4). */
+/**
+ * Marks the jobs that occupy capacity as within quota or borrowing. SQL reads, in rank order, the jobs whose mark can
+ * depend on others; the domain walks them (docs/design.md, "Quota").
+ */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
-import type { QuotaClaim, OverQuotaJob, Entitlement } from "../../domain/scheduling/entitlement.ts";
+import type { Entitlement, OverQuotaJob, RankedJob } from "../../domain/scheduling/entitlement.ts";
 import type { ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
-  readonly admitted_at: number | null;
-  readonly unplanned: boolean;
-  readonly marked: boolean;
-  /** Null when the answer does not depend on other jobs'. */
-  readonly claims: readonly QuotaClaim[] | null;
+interface ExceededQuota {
+  readonly quotaId: string;
+  readonly resourceType: ResourceType;
+  /** GPUs, or CPU millicores. */
+  readonly limit: number;
 }
 
-/** Asks for a metered type ($3) that no plan on the way up grants. */
-const isUnplanned = (job: string): string => `(
-        ${job}.gpus > 0 AND NOT planned.gpus AND 'GPU' = ANY ($3::resource_type[])
-        OR ${job}.cpu_millis > 0 AND NOT planned.cpus AND 'CPU' = ANY ($3::resource_type[])
+interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
+  readonly admitted_at: number | null;
+  readonly gpus: number;
+  readonly cpu_millis: number;
+  readonly unplanned: boolean;
+  readonly marked: boolean;
+  /** Quotas of the project's owners that are exceeded if all their jobs count; null when there are none. */
+  readonly quotas: readonly ExceededQuota[] | null;
+}
+
+/** Requests a metered type ($3) that no plan of the project or its ancestors grants. */
+const isUnplanned = `(
+        job.gpus > 0 AND NOT planned.gpus AND 'GPU' = ANY ($3::resource_type[])
+        OR job.cpu_millis > 0 AND NOT planned.cpus AND 'CPU' = ANY ($3::resource_type[])
       )`;
 
 /**
- * Jobs that are within the quantities even when all that rank before them count are inside, whatever those are: the
- * sums of a window function tell, and they are most. Read are only the others, in the order of their rank, and those
- * whose mark is wrong. Reserved jobs count from their reservation; those that are leaving count no more.
+ * All jobs under quotas that are exceeded, in rank order, and jobs elsewhere whose mark is wrong. Most owners use less
+ * than their quota: their jobs are within it whatever the order, so they are not read. Reserved jobs count from their
+ * reservation; evicted ones no longer count.
  */
-const readDoubtful = (
+const readRanked = (
   db: Queryable,
   pool: string,
   secondOfWeek: number,
@@ -64,7 +76,6 @@ const readDoubtful = (
       LEFT JOIN granted USING (owner_id)
       GROUP BY used.project_id
     ),
-    -- Most owners use no more than they may: their jobs need no rank.
     exceeded AS MATERIALIZED (
       SELECT granted.owner_id, granted.resource_type, granted.limit_amount
       FROM granted
@@ -73,44 +84,28 @@ const readDoubtful = (
       GROUP BY granted.owner_id, granted.resource_type, granted.limit_amount
       HAVING sum(CASE granted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cpu_millis END) > granted.limit_amount
     ),
-    claims AS MATERIALIZED (
-      SELECT claim.*, sum(amount) OVER (
-        PARTITION BY owner_id, resource_type ORDER BY priority DESC, admitted_at, id
-      ) > limit_amount AS may_be_past
-      FROM (
-        SELECT job.id, job.project_id, job.gpus, job.cpu_millis, job.priority, job.admitted_at, exceeded.owner_id,
-          exceeded.resource_type, exceeded.limit_amount,
-          CASE exceeded.resource_type WHEN 'GPU' THEN job.gpus ELSE job.cpu_millis END AS amount
-        FROM exceeded
-        JOIN chains USING (owner_id)
-        JOIN occupying AS job USING (project_id)
-      ) AS claim
-      WHERE amount > 0
-    ),
-    contested AS (
-      SELECT claims.id, claims.owner_id, claims.resource_type, claims.amount, claims.limit_amount, doubtful.is_doubtful,
-        coalesce(sum(claims.amount) FILTER (WHERE NOT doubtful.is_doubtful AND NOT ${isUnplanned("claims")}) OVER (
-          PARTITION BY claims.owner_id, claims.resource_type ORDER BY claims.priority DESC, claims.admitted_at, claims.id
-        ), 0) AS ahead
-      FROM claims
-      JOIN (SELECT id, bool_or(may_be_past) AS is_doubtful FROM claims GROUP BY id) AS doubtful USING (id)
-      JOIN planned USING (project_id)
-    ),
-    details AS (
-      SELECT id, json_agg(json_build_object(
-        'quotaId', owner_id || '/' || resource_type, 'amount', amount, 'limit', limit_amount, 'ahead', ahead
-      )) AS claims
-      FROM contested
-      WHERE is_doubtful
-      GROUP BY id
+    over_quota AS MATERIALIZED (
+      SELECT chains.project_id,
+        bool_or(exceeded.resource_type = 'GPU') AS gpus,
+        bool_or(exceeded.resource_type = 'CPU') AS cpus,
+        json_agg(json_build_object(
+          'quotaId', exceeded.owner_id || '/' || exceeded.resource_type,
+          'resourceType', exceeded.resource_type,
+          'limit', exceeded.limit_amount
+        )) AS quotas
+      FROM exceeded
+      JOIN chains USING (owner_id)
+      GROUP BY chains.project_id
     )
-    SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status,
+    SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status, job.gpus, job.cpu_millis,
       CASE WHEN job.status <> 'reserved' THEN extract(epoch FROM job.admitted_at)::float8 END AS admitted_at,
-      job.borrowing AS marked, ${isUnplanned("job")} AS unplanned, details.claims
+      job.borrowing AS marked, ${isUnplanned} AS unplanned, over_quota.quotas
     FROM occupying AS job
     JOIN planned USING (project_id)
-    LEFT JOIN details USING (id)
-    WHERE details.claims IS NOT NULL OR job.borrowing <> ${isUnplanned("job")}
+    LEFT JOIN over_quota USING (project_id)
+    WHERE over_quota.gpus AND job.gpus > 0
+      OR over_quota.cpus AND job.cpu_millis > 0
+      OR job.borrowing <> ${isUnplanned}
     ORDER BY job.priority DESC, job.admitted_at, job.id
     `,
     [pool, secondOfWeek, meteredTypes],
@@ -141,10 +136,20 @@ async function writeMarks(db: Queryable, marks: readonly Mark[]): Promise<string
   return rows.map((row) => row.key);
 }
 
+const rankedJob = ({ id, unplanned, gpus, cpu_millis, quotas }: Row): RankedJob => ({
+  id,
+  unplanned,
+  claims: (quotas ?? [])
+    .map(({ quotaId, resourceType, limit }) => ({
+      quotaId,
+      limit,
+      amount: resourceType === "GPU" ? gpus : cpu_millis,
+    }))
+    .filter(({ amount }) => amount > 0),
+});
+
 const rankOf = (rows: readonly Row[]): ReadonlyMap<string, Entitlement> =>
-  rankEntitlement(
-    rows.map(({ id, unplanned, claims }) => ({ id, unplanned, claims: claims ?? [] })),
-  );
+  rankEntitlement(rows.map(rankedJob));
 
 function overQuotaJobs(
   rows: readonly Row[],
@@ -162,14 +167,13 @@ function overQuotaJobs(
 export interface Refreshed {
   /** Jobs (namespace/name) whose mark changed. */
   readonly changedKeys: readonly string[];
-  /** Jobs past the quantity of quotas, in the order of their rank. */
+  /** Jobs over quota, in rank order. */
   readonly overQuota: readonly OverQuotaJob[];
 }
 
 /**
- * Jobs keep their entitlement in order of priority, then start; those that do not fit into the quantity of each
- * quota borrow, and so does a job that asks for a metered type which no plan on its way up grants. At most two
- * statements for the pool.
+ * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or no plan
+ * grants a metered type that it requests. At most two statements.
  */
 export async function refreshBorrowing(
   db: Queryable,
@@ -177,7 +181,7 @@ export async function refreshBorrowing(
   secondOfWeek: number,
   meteredTypes: readonly ResourceType[],
 ): Promise<Refreshed> {
-  const rows = await readDoubtful(db, pool, secondOfWeek, meteredTypes);
+  const rows = await readRanked(db, pool, secondOfWeek, meteredTypes);
   const entitlements = rankOf(rows);
   const marks = rows.flatMap(({ id, attempt, marked }): Mark[] => {
     const borrowing = entitlements.get(id)?.borrowing ?? marked;
@@ -187,12 +191,12 @@ export async function refreshBorrowing(
   return { changedKeys, overQuota: overQuotaJobs(rows, entitlements) };
 }
 
-/** The jobs that would be past the quantity of quotas at another second of the week, as things are now. */
+/** The jobs of the pool that would be over quota at another second of the week, if none started or ended until then. */
 export async function overQuotaAt(
   db: Queryable,
   pool: string,
   secondOfWeek: number,
 ): Promise<readonly OverQuotaJob[]> {
-  const rows = await readDoubtful(db, pool, secondOfWeek, []);
+  const rows = await readRanked(db, pool, secondOfWeek, []);
   return overQuotaJobs(rows, rankOf(rows));
 }

@@ -2,11 +2,8 @@
 import type { Pool, PoolClient } from "pg";
 import { PlanOverlapError, RotaError } from "../../errors.ts";
 import {
-  changesAfter,
   rangeText,
   rangesOfWindows,
-  secondOfWeek,
-  type QuantityChange,
   type TimeWindow,
   type WeekRange,
 } from "../../domain/windows.ts";
@@ -27,13 +24,6 @@ export interface PlanInput {
   readonly windows?: readonly TimeWindow[] | undefined;
   readonly onWindowClose: "Finish" | "Evict";
   readonly generation: number;
-}
-
-/** What plans are asked about. */
-export interface PlanScope {
-  readonly owner: Owner;
-  readonly resourceType: "GPU" | "CPU";
-  readonly pool: string;
 }
 
 export interface PlanWindow extends WeekRange {
@@ -142,33 +132,6 @@ async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Prom
   return new PlanOverlapError(rows[0]?.plan, rangeText({ start, end }), { cause: error });
 }
 
-/** What a plan grants at an instant, in GPUs or cores: 0 outside its windows, undefined without any plan. */
-export async function quantityInEffect(
-  db: Queryable,
-  scope: PlanScope,
-  instant: Temporal.Instant,
-  timeZone: string,
-): Promise<number | undefined> {
-  const rows = await run<{ quantity: number | null }>(
-    db,
-    `
-    SELECT sum(plan.quantity) FILTER (WHERE plan.time_window @> $5::int)::float8 AS quantity
-    FROM resource_plans AS plan
-    WHERE plan.resource_owner_id = (SELECT id FROM owners WHERE kind = $1 AND name = $2)
-      AND plan.resource_type = $3 AND plan.pool = $4
-    HAVING count(*) > 0
-    `,
-    [
-      scope.owner.kind,
-      scope.owner.name,
-      scope.resourceType,
-      scope.pool,
-      secondOfWeek(instant, timeZone),
-    ],
-  );
-  return rows.length === 0 ? undefined : (rows[0]?.quantity ?? 0);
-}
-
 interface WindowRow extends Omit<PlanWindow, "start" | "end"> {
   readonly range: IntegerRange;
 }
@@ -194,18 +157,4 @@ export async function weekOf(db: Queryable, owner: Owner): Promise<PlanWindow[]>
     [owner.kind, owner.name],
   );
   return rows.map(planWindow);
-}
-
-/** The next change of the quantity in effect; undefined when it stays as it is. */
-export async function nextChange(
-  db: Queryable,
-  scope: PlanScope,
-  instant: Temporal.Instant,
-  timeZone: string,
-): Promise<QuantityChange | undefined> {
-  const week = await weekOf(db, scope.owner);
-  const windows = week.filter(
-    ({ resourceType, pool }) => resourceType === scope.resourceType && pool === scope.pool,
-  );
-  return changesAfter(windows, instant, timeZone)[0];
 }

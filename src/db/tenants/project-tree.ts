@@ -1,10 +1,10 @@
-/** The tree around a project: each question is one statement, whatever the tree's depth or width. */
+/** A project's place in the tree: one statement per function, for any depth and width of the tree. */
 import { run } from "../client/connection-pool.ts";
-import { projectColumns, type Member, type Project, type ProjectRole } from "./projects.ts";
+import { projectColumns, type Project, type ProjectRole } from "./projects.ts";
 import type { Owner } from "./owners.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** The projects above, the root first. */
+/** The ancestors of a project, the root first. */
 export function ancestors(db: Queryable, id: string): Promise<Project[]> {
   return run<Project>(
     db,
@@ -19,7 +19,7 @@ export function ancestors(db: Queryable, id: string): Promise<Project[]> {
   );
 }
 
-/** The projects below, parents before their children. */
+/** The descendants of a project, parents before their children. */
 export function descendants(db: Queryable, id: string): Promise<Project[]> {
   return run<Project>(
     db,
@@ -34,28 +34,12 @@ export function descendants(db: Queryable, id: string): Promise<Project[]> {
   );
 }
 
-/** Members of the project and of all its ancestors, with the greatest role of each. */
-export function membersInEffect(db: Queryable, id: string): Promise<Member[]> {
-  return run<Member>(
-    db,
-    `
-    SELECT owner.kind, owner.name, max(member.role) AS role
-    FROM project_roles AS member
-    JOIN owners AS owner ON owner.id = member.resource_owner_id
-    WHERE member.project_id = $1
-    GROUP BY owner.kind, owner.name
-    ORDER BY owner.kind, owner.name
-    `,
-    [id],
-  );
-}
-
 export interface Subject {
   readonly user: string;
   readonly groups: readonly string[];
 }
 
-/** The subject's role in a project, by itself or through groups, here or inherited; undefined: none. */
+/** The subject's role in a project, own or through groups, direct or inherited; undefined if it has none. */
 export async function roleOf(
   db: Queryable,
   id: string,
@@ -79,14 +63,14 @@ export async function roleOf(
 }
 
 export interface ProjectSettings {
-  /** Of the nearest project that names one. */
+  /** Own or of the nearest ancestor that sets one. */
   readonly owner: Owner | null;
   readonly borrowing: "Allow" | "Deny";
   /** Null: all. */
   readonly priorityClasses: readonly string[] | null;
 }
 
-/** What a project inherits from the nearest project above it that says so, itself first. */
+/** Settings of the project, each own or inherited from the nearest ancestor that sets it; undefined for an unknown id. */
 export async function settingsInEffect(
   db: Queryable,
   id: string,
@@ -108,11 +92,11 @@ export async function settingsInEffect(
 export interface Blockers {
   /** Names of child projects; the first twenty. */
   readonly children: readonly string[];
-  /** namespace/name of jobs that have not ended; the first twenty. */
+  /** namespace/name of unfinished jobs; the first twenty. */
   readonly jobs: readonly string[];
 }
 
-/** What a project's deletion waits for. */
+/** The children and jobs that block the deletion of a project. */
 export async function blockersOfDeletion(db: Queryable, id: string): Promise<Blockers> {
   const rows = await run<Blockers>(
     db,
@@ -126,46 +110,4 @@ export async function blockersOfDeletion(db: Queryable, id: string): Promise<Blo
     [id],
   );
   return rows[0] ?? { children: [], jobs: [] };
-}
-
-export interface SubtreeTotals {
-  /** The project itself included. */
-  readonly projects: number;
-  readonly queuedJobs: number;
-  /** Reserved, starting or running. */
-  readonly liveJobs: number;
-  /** Of reserved, starting and running jobs. */
-  readonly gpus: number;
-  readonly cpuMillis: number;
-  readonly memoryBytes: number;
-}
-
-/** Sums over a project and all below it. */
-export async function subtreeTotals(db: Queryable, id: string): Promise<SubtreeTotals | undefined> {
-  const rows = await run<SubtreeTotals>(
-    db,
-    `
-    WITH subtree AS (
-      SELECT project.id
-      FROM projects AS root
-      JOIN projects AS project ON project.path <@ root.path
-      WHERE root.id = $1
-    ), totals AS (
-      SELECT count(*) FILTER (WHERE job_is_waiting(job.status)) AS queued,
-        count(*) FILTER (WHERE job_uses_quota(job.status)) AS live,
-        sum(job.required_gpu) FILTER (WHERE job_uses_quota(job.status)) AS gpus,
-        sum(job.cpu_millis) FILTER (WHERE job_uses_quota(job.status)) AS cpu_millis,
-        sum(job.memory_bytes) FILTER (WHERE job_uses_quota(job.status)) AS memory_bytes
-      FROM subtree
-      JOIN jobs AS job ON job.active_project_id = subtree.id
-    )
-    SELECT (SELECT count(*) FROM subtree) AS projects, queued AS "queuedJobs", live AS "liveJobs",
-      coalesce(gpus, 0)::float8 AS gpus, coalesce(cpu_millis, 0)::float8 AS "cpuMillis",
-      coalesce(memory_bytes, 0)::float8 AS "memoryBytes"
-    FROM totals
-    WHERE EXISTS (SELECT FROM subtree)
-    `,
-    [id],
-  );
-  return rows[0];
 }

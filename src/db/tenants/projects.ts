@@ -1,6 +1,7 @@
 /** Projects as rows: create, update, move, delete. The tree below and above them is in project-tree.ts. */
 import type { Pool, PoolClient } from "pg";
-import { RotaError, mapDatabaseError } from "../../errors.ts";
+import { RotaError } from "../../errors.ts";
+import { mapDatabaseError } from "../client/constraint-errors.ts";
 import { ensureOwners, type Owner } from "./owners.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
@@ -230,7 +231,7 @@ export async function readProject(db: Queryable, name: string): Promise<Project>
     [name],
   );
   const [project] = rows;
-  if (!project) throw new RotaError("ProjectNotFound", `project ${name} is unknown`);
+  if (!project) throw new RotaError("ProjectNotFound", `no project ${name}`);
   return project;
 }
 

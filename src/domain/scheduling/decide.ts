@@ -1,19 +1,18 @@
 /**
- * The decision of one scheduling cycle: a snapshot in, a verdict for every job out.
+ * The decision of one scheduling cycle: a snapshot in, a verdict for every job out (docs/design.md, "Scheduling cycle").
  *
- * Reservations are settled first. Then each job of the queue goes through six stages, and the first one that answers
- * decides:
+ * Reservations are settled first. Then each queued job passes through six stages; the first one with a result decides:
  *
- * 1. filter: nodes accept its pods, empty nodes would be enough, and its plan's window stays open for long enough
- * 2. quota: no job ahead of it waits under the same quota; it is inside its plans, or may borrow
- * 3. place: it starts where the whole gang fits now
- * 4. await release: it waits where the gang will fit once pods that are leaving have left
- * 5. preempt: it evicts the cheapest set of the victims that the finder proposed
- * 6. reserve for the head: what frees up on its best nodes is kept for it
+ * 1. filter: nodes match, the gang would fit on empty nodes, and its plan's window stays open long enough
+ * 2. quota: no job ahead of it waits under the same quota; it is within quota, or may borrow
+ * 3. place: it starts if the whole gang fits now
+ * 4. await release: it waits if the gang will fit once terminating pods are gone
+ * 5. preempt: it evicts the cheapest set of the victims proposed by the finder
+ * 6. head reservation: what is released on its best nodes is reserved for it
  *
- * Jobs inside their plans are decided in a first pass, borrowers in a second one, each in queue order. A job that waits
- * reserves room under its quotas (stages 2, 4 and 6) and on nodes (4 and 6): smaller jobs behind it would starve it
- * otherwise. A job that is inside its plans but for what those ahead of it reserve is judged again in the second pass.
+ * Jobs within quota are decided in a first pass, borrowers in a second one, each in queue order. A waiting job reserves
+ * quota (stages 2, 4 and 6) and nodes (4 and 6): otherwise smaller jobs behind it would starve it. A job that is within
+ * quota except for the reservations of jobs ahead of it is decided again in the second pass.
  */
 import { redactableBudget, redactableJob, type Redactable } from "../redaction.ts";
 import { Quotas, type QuotaState, type Turn } from "./quota.ts";
@@ -22,7 +21,7 @@ import {
   closedText,
   closesTooSoonText,
   noNodeText,
-  overPlanText,
+  overQuotaText,
   preemptionText,
   setText,
   shutText,
@@ -50,26 +49,27 @@ type Waiting = Omit<WaitVerdict, "jobId" | "position">;
 type Outcome = Exclude<Verdict, { kind: "wait" }> | Waiting;
 type Pass = "entitled" | "borrowing";
 
-/** What the second stage comes to, where it is not the last one. */
+/** The result of the second stage, unless it decides. */
 type Standing =
   | { readonly kind: "may start"; readonly borrowing: boolean }
-  /** Past its quotas, and it may not borrow: it starts only if evictions bring it inside. */
+  /** Over quota and not allowed to borrow: it starts only if evictions bring it within quota. */
   | { readonly kind: "over quota"; readonly over: readonly QuotaState[] }
   | { readonly kind: "next pass" };
 
-/** A job that may start and fits nowhere now. */
+/** A job that may start but does not fit now. */
 interface Blocked {
   readonly job: QueuedJob;
   readonly borrowing: boolean;
-  /** Why it borrows, as the beginning of a sentence; empty inside its plans. */
+  /** Why it would borrow, as a prefix of the message; empty if it is within quota. */
   readonly outside: string;
   /** What is missing. */
   readonly space: string;
 }
 
-/** Jobs described for the finder in one decision. */
+/** Jobs for which one decision requests victims. */
 const maxRequests = 8;
 
+/** Decides about all jobs of the snapshot. Pure; throws an Error only if chosen victims turn out not to be enough. */
 export function decide(snapshot: Snapshot): Decision {
   return new Deciding(snapshot).run();
 }
@@ -80,18 +80,18 @@ class Deciding {
   readonly #quotas: Quotas;
   readonly #head = new HeadReservation();
   readonly #asked: ReadonlySet<string>;
-  /** In the order of the decision. */
+  /** In decision order. */
   readonly #outcomes = new Map<string, Outcome>();
-  readonly #wants = new Map<string, VictimRequest>();
-  /** In the queue, by id. */
+  readonly #requests = new Map<string, VictimRequest>();
+  /** Queue positions by job id. */
   readonly #places: ReadonlyMap<string, number>;
   #live: readonly LiveJob[];
-  /** The rest of the queue is the next cycle's. */
+  /** The rest of the queue is left to the next cycle. */
   #isCut = false;
-  /** This decision evicts already. */
+  /** This decision already preempts for another job. */
   #evicts = false;
-  /** Answers that stay true until an eviction makes room: room only shrinks as jobs are placed. */
-  readonly #known = new EquivalenceCache();
+  /** Valid until a preemption frees capacity: placing jobs only shrinks it. */
+  readonly #cache = new EquivalenceCache();
 
   constructor(snapshot: Snapshot) {
     this.#snapshot = snapshot;
@@ -106,7 +106,7 @@ class Deciding {
     const reservations = settleReservations(this.#snapshot, this.#nodes, this.#quotas);
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
-    const requests = [...this.#wants.values()];
+    const requests = [...this.#requests.values()];
     return {
       verdicts: [...reservations, ...this.#verdicts()],
       order: [...this.#outcomes.keys()],
@@ -115,11 +115,11 @@ class Deciding {
     };
   }
 
-  /** The first few in order are enough, one of a kind: the cycle asks for no more at once, and asks again. */
-  #want(job: QueuedJob, inside: boolean): void {
-    const kind = this.#known.signature(job, inside);
-    if (this.#wants.size >= maxRequests || this.#wants.has(kind)) return;
-    this.#wants.set(kind, victimRequest(job, this.#nodes, this.#quotas));
+  /** One job per scheduling signature, a few at a time: the cycle decides again with their victims. */
+  #requestVictims(job: QueuedJob, withinQuota: boolean): void {
+    const signature = this.#cache.signature(job, withinQuota);
+    if (this.#requests.size >= maxRequests || this.#requests.has(signature)) return;
+    this.#requests.set(signature, victimRequest(job, this.#nodes, this.#quotas));
   }
 
   #verdicts(): Verdict[] {
@@ -139,19 +139,19 @@ class Deciding {
     const outcome = this.#judge(job, pass);
     if (!outcome) return false;
     this.#outcomes.set(job.id, outcome);
-    // Those like it that are not in the snapshot come before whoever is behind: the next cycle sees them.
+    // Jobs with its signature that are not in the snapshot are ahead of the rest: leave the rest to the next cycle.
     if (outcome.kind === "admit" && job.hasMore === true) this.#isCut = true;
     return true;
   }
 
-  /** The stages, in order. Undefined: the second pass decides. */
+  /** The stages, in order. Undefined if the second pass decides. */
   #judge(job: QueuedJob, pass: Pass): Outcome | undefined {
     const filtered = this.#filter(job);
     if (filtered) return filtered;
     const standing = this.#underQuotas(job, pass);
     if (standing.kind === "wait") return standing;
     if (standing.kind === "next pass") return undefined;
-    if (standing.kind === "over quota") return this.#preemptInsideQuotas(job, standing.over);
+    if (standing.kind === "over quota") return this.#preemptWithinQuota(job, standing.over);
     return this.#place(job, standing.borrowing) ?? this.#blocked(job, standing.borrowing);
   }
 
@@ -176,8 +176,8 @@ class Deciding {
 
   /** Stages 4 to 6. */
   #blocked(job: QueuedJob, borrowing: boolean): Outcome {
-    const outside = borrowing ? `outside its plans (${this.#whyOutside(job)}): ` : "";
-    const space = this.#known.told("space", job, () =>
+    const outside = borrowing ? `not within quota (${this.#whyOutside(job)}): ` : "";
+    const space = this.#cache.explanation("space", job, () =>
       spaceText(job, this.#nodes.accepting(job), startableRoom),
     );
     const blocked = { job, borrowing, outside, space };
@@ -188,24 +188,24 @@ class Deciding {
     return this.#reserveForHead(blocked, preempted);
   }
 
-  #turn(job: QueuedJob, inside: boolean): Turn {
-    return { place: this.#places.get(job.id) ?? 0, inside };
+  #turn(job: QueuedJob, withinQuota: boolean): Turn {
+    return { place: this.#places.get(job.id) ?? 0, withinQuota };
   }
 
-  #behindAnother(job: QueuedJob, inside: boolean): Waiting | undefined {
-    const turn = this.#turn(job, inside);
+  #behindAnother(job: QueuedJob, withinQuota: boolean): Waiting | undefined {
+    const turn = this.#turn(job, withinQuota);
     for (const state of this.#quotas.of(job)) {
       const ahead = state.reservedAgainst(job, turn);
       if (ahead === undefined) continue;
-      const message = `${ahead} is ahead of it under the same plan and waits (${overPlanText(state, job)})`;
+      const message = `${ahead} is ahead in the queue under the same quota (${overQuotaText(state, job)})`;
       return waiting("BehindHeadOfQueue", message, [redactableJob(ahead)]);
     }
     return undefined;
   }
 
-  /** No node accepts it, or not even empty nodes would be enough. */
+  /** No node matches, or the matching nodes would be too small even when empty. */
   #unplaceable(job: QueuedJob): Waiting | undefined {
-    return this.#known.unplaceable(job, () => {
+    return this.#cache.unplaceable(job, () => {
       const nodes = this.#nodes.accepting(job);
       if (nodes.length === 0) {
         return waiting("NoMatchingNode", noNodeText(this.#snapshot.pool, job, this.#nodes.all));
@@ -226,31 +226,31 @@ class Deciding {
   }
 
   /**
-   * Under a stale quota borrowers may be found inside the plan instead, at the next look: a job that may not borrow does
-   * not start where it would be past the quantity then.
+   * The next snapshot may move borrowers under a stale quota within it. A job that may not borrow does not start if it
+   * would then be over quota.
    */
   #contested(job: QueuedJob): Waiting | undefined {
     if (job.allowsBorrowing) return undefined;
     const state = this.#quotas.staleOf(job).find((stale) => stale.excess(job) + stale.borrowed > 0);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
-    const message = `${overPlanText(state, job)}; borrowers start before it, and it may not borrow`;
+    const message = `${overQuotaText(state, job)}; borrowing jobs may rank ahead of it, and it may not borrow`;
     return waiting("QuotaExceeded", message);
   }
 
   /** Stage 5, of a job that may not borrow: evictions under its own quotas. */
-  #preemptInsideQuotas(job: QueuedJob, over: readonly QuotaState[]): Outcome {
+  #preemptWithinQuota(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
-    // Without a plan for all it asks for, no eviction brings it inside.
+    // Preemption cannot help a job that requests a type no plan grants.
     const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
     if (preempted?.kind === "preempt") return preempted;
-    const message = `${why.message}; it may not borrow${preempted?.message ?? ""}`;
+    const message = `${why.message}; borrowing is not allowed${preempted?.message ?? ""}`;
     return waiting(why.reason, message, preempted?.redactables);
   }
 
   /** Stage 3. */
   #place(job: QueuedJob, borrowing: boolean): Outcome | undefined {
-    const placements = this.#known.place(job, "now", () =>
+    const placements = this.#cache.place(job, "now", () =>
       placeGang(this.#nodes.accepting(job), job, startableRoom),
     );
     if (!placements) return undefined;
@@ -263,43 +263,43 @@ class Deciding {
     return outsideText(job, this.#quotas.over(job)).message;
   }
 
-  /** Stage 4: room that pods are about to leave is waited for instead of evicting more. */
+  /** Stage 4: if terminating pods free enough capacity, the job waits instead of evicting more. */
   #awaitRelease({ job, borrowing, outside, space }: Blocked): Waiting | undefined {
-    const placements = this.#known.place(job, "later", () =>
+    const placements = this.#cache.place(job, "later", () =>
       placeGang(this.#nodes.accepting(job), job, futureRoom),
     );
     if (!placements) return undefined;
-    this.#nodes.keep(placements, job.perPod, job.key);
+    this.#nodes.reserve(placements, job.perPod, job.key);
     this.#quotas.reserve(job, this.#turn(job, !borrowing));
     const where = placements.map(({ node }) => node).slice(0, 5);
-    const message = `${outside}${space}; pods are leaving ${where.join(", ")}, then it fits`;
+    const message = `${outside}${space}; waiting for pods on ${where.join(", ")} to terminate`;
     return waiting("AwaitingRelease", message);
   }
 
   /** Stage 6, and why the job waits. */
   #reserveForHead({ job, borrowing, outside, space }: Blocked, preempted: NotPreempted): Waiting {
-    const kept = this.#known.told("kept", job, () => this.#keptFor(job));
+    const reserved = this.#cache.explanation("reserved", job, () => this.#reservedFor(job));
     if (this.#head.protect(job, this.#nodes))
       this.#quotas.reserve(job, this.#turn(job, !borrowing));
     const reason = preempted.protected
       ? "BlockedByDisruptionBudget"
-      : kept
+      : reserved
         ? "CapacityReserved"
         : "InsufficientCapacity";
-    const message = `${outside}${space}${kept?.message ?? ""}${preempted.message}`;
-    return waiting(reason, message, [...(kept?.redactables ?? []), ...preempted.redactables]);
+    const message = `${outside}${space}${reserved?.message ?? ""}${preempted.message}`;
+    return waiting(reason, message, [...(reserved?.redactables ?? []), ...preempted.redactables]);
   }
 
-  /** Names the jobs for which the space is kept that would be enough otherwise. */
-  #keptFor(job: QueuedJob): Told | undefined {
+  /** Names the jobs whose reservations alone keep this one from starting. */
+  #reservedFor(job: QueuedJob): Explanation | undefined {
     const nodes = this.#nodes.accepting(job);
     const free = placeGang(nodes, job, (node) => node.free);
     if (!free) return undefined;
-    const holders = free.flatMap(({ node }) => this.#nodes.get(node)?.keptFor ?? []);
+    const holders = free.flatMap(({ node }) => this.#nodes.get(node)?.reservedFor ?? []);
     const keys = [...new Set(holders)].slice(0, 3);
-    const names = keys.join(", ") || "a job with a hold";
+    const names = keys.join(", ") || "another job";
     return {
-      message: `; ${free[0]?.node ?? "a node"} has room, kept for ${names}`,
+      message: `; enough capacity on ${free[0]?.node ?? "a node"}, but reserved for ${names}`,
       redactables: keys.map(redactableJob),
     };
   }
@@ -307,16 +307,16 @@ class Deciding {
   /** Stage 5. */
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
     if (!job.preempts) {
-      return notPreempted("; its priority class never preempts (preemptionPolicy Never)");
+      return notPreempted("; its priority class does not preempt (preemptionPolicy: Never)");
     }
-    // What looks free under a stale quota may be one of its borrowers' at the next look.
+    // The next snapshot may give what looks free under a stale quota to one of its borrowers.
     if (this.#quotas.staleOf(job).some(({ borrowed }) => borrowed > 0))
-      return notPreempted("; jobs ahead of it go first");
-    const inside = !job.unplanned && this.#quotas.over(job).length === 0;
-    const known = this.#known.impossible(job, inside);
+      return notPreempted(deferredText);
+    const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
+    const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known.budgets);
     if (!this.#asked.has(job.id)) {
-      this.#want(job, inside);
+      this.#requestVictims(job, withinQuota);
       return notPreempted("");
     }
     const plan = planPreemption({
@@ -326,9 +326,9 @@ class Deciding {
       live: this.#live,
     });
     if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
-    // The finder proposed before those ahead took theirs: it may know other victims when asked again.
-    if (this.#evicts) return notPreempted("; jobs ahead of it evict others first");
-    this.#known.rememberImpossible(job, inside, plan);
+    // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
+    if (this.#evicts) return notPreempted(deferredText);
+    this.#cache.rememberImpossible(job, withinQuota, plan);
     return cannotPreempt(plan.budgets);
   }
 
@@ -340,7 +340,7 @@ class Deciding {
       this.#quotas.relieve(victim);
     }
     this.#live = this.#live.filter(({ id }) => !evicted.has(id));
-    this.#known.forget();
+    this.#cache.forget();
     const placements = this.#reservation(job);
     this.#quotas.charge(job, plan.borrowing);
     return {
@@ -355,13 +355,7 @@ class Deciding {
         attempt: victim.attempt,
         rule,
       })),
-      reason: preemptionText(
-        job,
-        plan.borrowing ? "borrowing" : "inside its plans",
-        obstacle,
-        plan,
-        plan.others,
-      ),
+      reason: preemptionText(job, plan.borrowing, obstacle, plan, plan.others),
       alternatives: plan.others.map(({ how, set }) => ({
         description: `${how}: ${setText(set)}`,
         victims: set.map(({ job: victim }) => victim.id),
@@ -372,22 +366,25 @@ class Deciding {
 
   #reservation(job: QueuedJob): readonly Placement[] {
     const placements = placeGang(this.#nodes.accepting(job), job, futureRoom);
-    if (!placements) throw new Error(`the victims chosen for ${job.key} do not make room for it`);
-    this.#nodes.keep(placements, job.perPod, job.key);
+    if (!placements)
+      throw new Error(`the victims chosen for ${job.key} do not free enough capacity`);
+    this.#nodes.reserve(placements, job.perPod, job.key);
     return placements;
   }
 }
 
-/** Continues the sentence that says why the job waits. */
-interface Told {
+/** Continues the message about why the job waits. */
+interface Explanation {
   readonly message: string;
   readonly redactables: readonly Redactable[];
 }
 
-interface NotPreempted extends Told {
+interface NotPreempted extends Explanation {
   readonly kind: "not preempted";
   readonly protected: boolean;
 }
+
+const deferredText = "; preemption deferred to the next cycle";
 
 const notPreempted = (message: string): NotPreempted => ({
   kind: "not preempted",
@@ -397,11 +394,12 @@ const notPreempted = (message: string): NotPreempted => ({
 });
 
 function cannotPreempt(budgets: readonly string[]): NotPreempted {
-  if (budgets.length === 0) return notPreempted("; evicting every job it may evict makes no room");
+  if (budgets.length === 0)
+    return notPreempted("; preempting every eligible job would not free enough capacity");
   const named = budgets.slice(0, 3);
   return {
     kind: "not preempted",
-    message: `; jobs it could evict are protected by PodDisruptionBudget ${named.join(", ")}`,
+    message: `; jobs that it could preempt are protected by PodDisruptionBudget ${named.join(", ")}`,
     redactables: named.map(redactableBudget),
     protected: true,
   };
@@ -418,11 +416,11 @@ const waiting = (
   ...(redactables.length === 0 ? {} : { redactables }),
 });
 
-/** Why the job is not inside its plans. */
+/** Why the job is not within quota, given the quotas that it would exceed. */
 function outsideText(job: QueuedJob, over: readonly QuotaState[]): Waiting {
   const closed = over.find((one) => one.limit === 0);
   if (closed) return waiting("WindowClosed", closedText(closed));
   const [first] = over;
-  if (first) return waiting("QuotaExceeded", overPlanText(first, job));
-  return waiting("NoQuota", `no plan grants ${job.key} what it asks for`);
+  if (first) return waiting("QuotaExceeded", overQuotaText(first, job));
+  return waiting("NoQuota", "no plan grants the resources that it requests");
 }

@@ -1,4 +1,4 @@
-/** What a scheduling decision comes to: a verdict for every job, and the jobs about which the victim finder is to be asked. */
+/** The result of a scheduling decision: a verdict for every job, and requests to the victim finder. */
 import type { Redactable } from "../redaction.ts";
 import type { Placement, ResourceType, Resources } from "./snapshot.ts";
 
@@ -11,7 +11,7 @@ export interface Victim {
   readonly rule: VictimRule;
 }
 
-/** Another set of victims that was considered and cost more. */
+/** Another set of victims that was considered, at a higher cost. */
 export interface Alternative {
   readonly description: string;
   readonly victims: readonly string[];
@@ -42,7 +42,7 @@ export interface AdmitVerdict {
   readonly placements: readonly Placement[];
 }
 
-/** A held job whose placements are physically free now. */
+/** A reserved job whose placements are free now. */
 export interface ActivateVerdict {
   readonly kind: "activate";
   readonly jobId: string;
@@ -51,14 +51,14 @@ export interface ActivateVerdict {
   readonly placements: readonly Placement[];
 }
 
-/** A hold to be given back: its deadline passed, its node is gone, or its plans grant it no more. */
+/** A reservation to release: it expired, its node is unavailable, or its plans no longer cover it. */
 export interface ReleaseVerdict {
   readonly kind: "release";
   readonly jobId: string;
   readonly attempt: number;
   readonly reason: ReleaseReason;
   readonly message: string;
-  /** Where the victims did not leave: not to be tried again for a while. */
+  /** Where the victims did not terminate: avoided for a while. */
   readonly avoidNodes: readonly string[];
 }
 
@@ -79,9 +79,9 @@ export interface WaitVerdict {
   readonly jobId: string;
   readonly reason: WaitReason;
   readonly message: string;
-  /** What the message names beside the job itself. */
+  /** Names in the message that some readers may not see. */
   readonly redactables?: readonly Redactable[];
-  /** 1 is the next in line among those that wait. */
+  /** Among the waiting jobs; 1 is next. */
   readonly position: number;
 }
 
@@ -92,44 +92,44 @@ export type Verdict =
   | PreemptVerdict
   | WaitVerdict;
 
-/** A node's room as the decision sees it. */
+/** A node's future room at this point of the decision. */
 export interface NodeRoom {
   readonly node: string;
   readonly room: Resources;
 }
 
-/** What the finder must know about a job that wants victims. */
+/** A blocked job as the victim finder needs it. */
 export interface VictimRequest {
   readonly jobId: string;
   readonly priority: number;
   readonly perPod: Resources;
   readonly parallelism: number;
-  /** Inside its plans: it may evict borrowers of any priority and jobs of lower priority. */
+  /** Within quota: it may evict borrowers of any priority and jobs of lower priority. */
   readonly inside: boolean;
-  /** Quotas it exceeds and may relieve by evicting lower priorities inside them; none when inside or without a plan. */
+  /** Quotas that it exceeds and may relieve by evicting lower priorities; none if within quota or unplanned. */
   readonly over: readonly {
     readonly quotaId: string;
     readonly resourceType: ResourceType;
     /** GPUs, or CPU millicores. */
     readonly excess: number;
   }[];
-  /** Outside its plans it may still evict borrowers of lower priority. */
+  /** As a borrower it may still evict borrowers of lower priority. */
   readonly borrows: boolean;
-  /** Nodes that accept its pods; absent when every schedulable node of the pool does. */
+  /** Nodes that match; absent if every schedulable node of the pool does. */
   readonly nodes?: readonly string[];
-  /** Nodes whose room this decision changed already: the database does not know of it yet. */
+  /** Nodes whose room this decision has changed; not in the database yet. */
   readonly changed: readonly NodeRoom[];
 }
 
 export interface Decision {
   readonly verdicts: readonly Verdict[];
-  /** Ids of the queue's jobs in the order in which they were decided: each leans on what became of those before it. */
+  /** Ids of the queued jobs in decision order: each verdict depends on those before it. */
   readonly order: readonly string[];
   /**
-   * Jobs that are blocked, may preempt, and about which the finder was not asked: a few, one of each kind, in
-   * the order of the decision. Ask it about them, add them to `victimsFor`, and decide again on the same snapshot.
+   * Blocked jobs that may preempt and for which no victims were searched yet: a few, one per scheduling signature, in
+   * decision order. Search victims for them, add them to `victimsFor`, and decide again on the same snapshot.
    */
   readonly wantsVictims: readonly string[];
-  /** The same jobs, in the same order, as the finder wants them described. */
+  /** The finder's requests for the same jobs, in the same order. */
   readonly requests: readonly VictimRequest[];
 }

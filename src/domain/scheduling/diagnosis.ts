@@ -1,4 +1,5 @@
-/** One waiting job against a snapshot, in detail: its quotas, the nodes, the jobs it may evict. For questions. */
+/** One waiting job against a snapshot, in detail: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
+import { coresNumber, coresText, gpusText, memoryText } from "../text.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";
 import { missingLabels, type NodeRejection, rejectionOf, untolerated } from "./node-filters.ts";
@@ -29,17 +30,17 @@ export interface Diagnosis {
   readonly quotas: readonly QuotaView[];
   readonly nodesTotal: number;
   readonly nodesAccepting: number;
-  /** The nearest to having room first. */
+  /** The closest fit first. */
   readonly nodes: readonly NodeView[];
 }
 
-/** How the finder is asked about the job alone; undefined when its class never preempts. */
+/** The finder's request for this job alone; undefined if its priority class does not preempt. */
 export function requestFor(snapshot: Snapshot, job: QueuedJob): VictimRequest | undefined {
   if (!job.preempts) return undefined;
   return victimRequest(job, new Nodes(snapshot.nodes), new Quotas(snapshot.quotas));
 }
 
-/** The jobs that it may evict, in order of preference. */
+/** The jobs that it may evict, the preferred victim first. */
 export function candidatesFor(
   snapshot: Snapshot,
   job: QueuedJob,
@@ -50,6 +51,7 @@ export function candidatesFor(
   return evictableBy({ job, nodes, quotas, live }).sort(comparePreference);
 }
 
+/** The job's quotas, and how close the nodes are to fitting its pods: at most `maxNodes`, the closest first. */
 export function diagnose(snapshot: Snapshot, job: QueuedJob, maxNodes: number): Diagnosis {
   const nodes = new Nodes(snapshot.nodes);
   const states = nodes.all
@@ -75,16 +77,16 @@ function quotasOf(snapshot: Snapshot, job: QueuedJob): QuotaView[] {
   });
 }
 
-interface Seen {
+interface RankedNode {
   readonly node: NodeState;
   readonly view: NodeView;
 }
 
-/** Nodes that refuse its pods come last, whatever room they have. */
+/** Nodes that do not match come last, whatever they have free. */
 const rankOf = ({ rejection }: NodeView): number =>
   rejection === undefined ? 0 : rejection === "Full" ? 1 : 2;
 
-const nearestFirst = (a: Seen, b: Seen, job: QueuedJob): number =>
+const nearestFirst = (a: RankedNode, b: RankedNode, job: QueuedJob): number =>
   rankOf(a.view) - rankOf(b.view) ||
   b.view.fits - a.view.fits ||
   missingShare(a.node.startable, job.perPod) - missingShare(b.node.startable, job.perPod) ||
@@ -93,14 +95,14 @@ const nearestFirst = (a: Seen, b: Seen, job: QueuedJob): number =>
 function nodeView(node: NodeState, job: QueuedJob): NodeView {
   const rejection = rejectionOf(node.snapshot, job);
   const fits = rejection === undefined ? podsThatFit(node.startable, job.perPod) : 0;
-  const seen = { node: node.name, free: atLeastNothing(node.startable), fits };
+  const seen = { node: node.name, free: atLeastZero(node.startable), fits };
   if (rejection !== undefined)
     return { ...seen, rejection, message: rejectionText(node, job, rejection) };
   if (fits === 0) return { ...seen, rejection: "Full", message: fullText(node, job) };
   return { ...seen, rejection: undefined, message: undefined };
 }
 
-const atLeastNothing = (room: Resources): Resources => ({
+const atLeastZero = (room: Resources): Resources => ({
   gpus: Math.max(0, room.gpus),
   cpuMillis: Math.max(0, room.cpuMillis),
   memoryBytes: Math.max(0, room.memoryBytes),
@@ -108,41 +110,42 @@ const atLeastNothing = (room: Resources): Resources => ({
 });
 
 function rejectionText(node: NodeState, job: QueuedJob, rejection: NodeRejection): string {
-  if (rejection === "Unschedulable") return "is not ready, or cordoned";
-  if (rejection === "Avoided") return "lately failed to start this job's pods";
-  if (rejection === "NodeSelector") return `lacks ${missingLabels(node.snapshot, job).join(", ")}`;
-  if (rejection === "Affinity") return "matches none of the required node affinity's terms";
-  if (rejection === "Storage") return "does not reach a storage that the job mounts";
+  if (rejection === "Unschedulable") return "is cordoned or not ready";
+  if (rejection === "Avoided") return "recently failed to start this job's pods";
+  if (rejection === "NodeSelector")
+    return `lacks label ${missingLabels(node.snapshot, job).join(", ")}`;
+  if (rejection === "Affinity") return "matches no term of the required node affinity";
+  if (rejection === "Storage") return "cannot reach a storage that the job mounts";
   const taints = untolerated(node.snapshot, job).map(({ key, value, effect }) =>
     value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`,
   );
-  return `has taints that are not tolerated: ${taints.join(", ")}`;
+  return `has untolerated taints: ${taints.join(", ")}`;
 }
-
-const gibibyte = 1024 ** 3;
-const rounded = (value: number): string => String(Math.round(value * 10) / 10);
 
 /** "2 of 4 GPUs" */
 const dimensions: readonly {
   readonly of: keyof Resources;
   readonly text: (free: number, needed: number) => string;
 }[] = [
-  { of: "gpus", text: (free, needed) => `${free} of ${needed} GPUs` },
+  { of: "gpus", text: (free, needed) => `${free} of ${gpusText(needed)}` },
   {
     of: "cpuMillis",
-    text: (free, needed) => `${rounded(free / 1000)} of ${rounded(needed / 1000)} CPU`,
+    text: (free, needed) => `${coresNumber(free)} of ${coresText(needed)}`,
   },
   {
     of: "memoryBytes",
-    text: (free, needed) => `${rounded(free / gibibyte)} of ${rounded(needed / gibibyte)} GiB`,
+    text: (free, needed) => `${memoryText(free)} of ${memoryText(needed)} of memory`,
   },
-  { of: "pods", text: () => "no pod slot" },
+  { of: "pods", text: () => "0 of 1 pod slot" },
 ];
 
 function fullText(node: NodeState, job: QueuedJob): string {
-  const free = atLeastNothing(node.startable);
+  const free = atLeastZero(node.startable);
   const short = dimensions.filter((one) => job.perPod[one.of] > free[one.of]);
   const texts = short.map(({ of, text }) => text(free[of], job.perPod[of])).join(", ");
-  const kept = node.keptFor.length === 0 ? "" : `; some is kept for ${node.keptFor.join(", ")}`;
-  return `has ${texts} free${kept}`;
+  const reserved =
+    node.reservedFor.length === 0
+      ? ""
+      : `; capacity is reserved for ${node.reservedFor.join(", ")}`;
+  return `has ${texts} free${reserved}`;
 }

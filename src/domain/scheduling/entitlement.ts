@@ -1,61 +1,58 @@
 /**
- * Which running jobs are inside their plans (design section 4, docs/decisions/0005).
+ * Which running jobs are within quota and which borrow (docs/design.md, "Quota"; docs/decisions/0005).
  *
- * Jobs take their quotas' quantities in order of priority descending, then start; one that no longer fits under
- * each of its quotas is borrowing. A borrower takes nothing from the quantity, so jobs after it that still fit
- * keep their entitlement: otherwise a large borrower would turn the small entitled jobs behind it into borrowers,
- * the owner could be pushed below what the plan grants, and evictions would go in circles.
+ * Jobs claim their quotas by priority, highest first, then by admission time. A job that no longer fits under each of
+ * its quotas borrows. A borrower uses up no quota, so a later job that still fits stays within quota. Otherwise one
+ * large borrower would turn the small jobs behind it into borrowers, the owner could be pushed below what its plans
+ * grant, and evictions would go in circles.
  */
 
-/** What a job asks for under one quota. */
+/** What a job requests under one quota. */
 export interface QuotaClaim {
   readonly quotaId: string;
-  /** GPUs, or CPU millicores, like the others. */
+  /** GPUs, or CPU millicores; `limit` too. */
   readonly amount: number;
   readonly limit: number;
-  /** What jobs before it use that are inside their plans and not listed. */
-  readonly ahead: number;
 }
 
 export interface RankedJob {
   readonly id: string;
-  /** Only for what it asks for. */
+  /** Only of the resource types that the job requests. */
   readonly claims: readonly QuotaClaim[];
-  /** Asks for a metered type that no plan on the way up grants. */
+  /** Requests a metered type that no plan of the project or its ancestors grants. */
   readonly unplanned: boolean;
 }
 
 export interface Entitlement {
   readonly borrowing: boolean;
-  /** Ids of the quotas under which it does not fit. */
+  /** Ids of the quotas under which the job does not fit. */
   readonly overQuota: readonly string[];
 }
 
-/** Where each job stands, by id. The jobs come in the order of their rank. */
+/** The entitlement of each job, by id. `jobs` must hold every job under the claimed quotas, in rank order. */
 export function rankEntitlement(jobs: readonly RankedJob[]): ReadonlyMap<string, Entitlement> {
-  const taken = new Map<string, number>();
-  const isOverQuota = ({ quotaId, amount, limit, ahead }: QuotaClaim): boolean =>
-    ahead + (taken.get(quotaId) ?? 0) + amount > limit;
+  const used = new Map<string, number>();
   const entitlements = new Map<string, Entitlement>();
   for (const { id, claims, unplanned } of jobs) {
-    const overQuota = claims.filter(isOverQuota).map(({ quotaId }) => quotaId);
+    const overQuota = claims
+      .filter(({ quotaId, amount, limit }) => (used.get(quotaId) ?? 0) + amount > limit)
+      .map(({ quotaId }) => quotaId);
     const borrowing = unplanned || overQuota.length > 0;
     entitlements.set(id, { borrowing, overQuota });
     if (borrowing) continue;
-    for (const { quotaId, amount } of claims)
-      taken.set(quotaId, (taken.get(quotaId) ?? 0) + amount);
+    for (const { quotaId, amount } of claims) used.set(quotaId, (used.get(quotaId) ?? 0) + amount);
   }
   return entitlements;
 }
 
-/** A job that occupies capacity and is past the quantity of quotas. */
+/** A job that occupies capacity and is over quota. */
 export interface OverQuotaJob {
   readonly id: string;
   /** namespace/name */
   readonly key: string;
   readonly attempt: number;
   readonly status: "reserved" | "starting" | "running";
-  /** Undefined for held jobs. */
+  /** Undefined for reserved jobs. */
   readonly admittedAtSeconds: number | undefined;
   /** Ids of the quotas. */
   readonly overQuota: readonly string[];

@@ -1,6 +1,6 @@
 /**
- * Refusals remembered by shape: while a decision places jobs, room only shrinks, so that a shape that did not fit
- * does not fit later either. A queue of ten thousand jobs has few shapes; this is what makes it cheap.
+ * Results by scheduling signature. Placing jobs only shrinks the room, so a signature that did not fit does not fit
+ * later in the same decision. A queue of ten thousand jobs has few signatures, which makes it cheap to decide.
  */
 import { constraintsKey } from "./nodes.ts";
 import type { ImpossiblePreemption } from "./preemption/policy.ts";
@@ -11,23 +11,24 @@ interface Impossible {
   readonly answer: ImpossiblePreemption;
 }
 
-type Placed = readonly Placement[] | undefined;
+type Placements = readonly Placement[] | undefined;
 
 export class EquivalenceCache {
   readonly #signatures = new WeakMap<QueuedJob, string>();
   readonly #rejected = new Set<string>();
-  readonly #told = new Map<string, unknown>();
+  readonly #explanations = new Map<string, unknown>();
   readonly #permanent = new Map<string, unknown>();
   readonly #impossible = new Map<string, Impossible>();
 
-  /** Evictions made room: what was refused may be possible now. */
+  /** After a preemption freed capacity: what did not fit may fit now. */
   forget(): void {
     this.#rejected.clear();
-    this.#told.clear();
+    this.#explanations.clear();
     this.#impossible.clear();
   }
 
-  place(job: QueuedJob, when: "now" | "later", place: () => Placed): Placed {
+  /** `place()`, unless the signature is known not to fit. */
+  place(job: QueuedJob, when: "now" | "later", place: () => Placements): Placements {
     const key = `${when}|${this.#signature(job)}`;
     if (this.#rejected.has(key)) return undefined;
     const placements = place();
@@ -35,30 +36,34 @@ export class EquivalenceCache {
     return placements;
   }
 
-  /** An explanation that is the same for all jobs of the shape. */
-  told<T>(about: "space" | "kept", job: QueuedJob, explain: () => T): T {
-    return remember(this.#told as Map<string, T>, `${about}|${this.#signature(job)}`, explain);
+  /** An explanation shared by all jobs with the signature. */
+  explanation<T>(about: "space" | "reserved", job: QueuedJob, explain: () => T): T {
+    return remember(
+      this.#explanations as Map<string, T>,
+      `${about}|${this.#signature(job)}`,
+      explain,
+    );
   }
 
-  /** An answer that no placement and no eviction changes. */
+  /** A result that no placement and no preemption changes. */
   unplaceable<T>(job: QueuedJob, judge: () => T): T {
     return remember(this.#permanent as Map<string, T>, this.#signature(job), judge);
   }
 
-  /** Whether a job that may evict at least as much was found unable to make room. */
-  impossible(job: QueuedJob, inside: boolean): ImpossiblePreemption | undefined {
-    const known = this.#impossible.get(this.signature(job, inside));
+  /** The result for a job with the same candidates or more that could not preempt enough; undefined if unknown. */
+  impossible(job: QueuedJob, withinQuota: boolean): ImpossiblePreemption | undefined {
+    const known = this.#impossible.get(this.signature(job, withinQuota));
     return known && known.priority >= job.priority ? known.answer : undefined;
   }
 
-  rememberImpossible(job: QueuedJob, inside: boolean, answer: ImpossiblePreemption): void {
-    this.#impossible.set(this.signature(job, inside), { priority: job.priority, answer });
+  rememberImpossible(job: QueuedJob, withinQuota: boolean, answer: ImpossiblePreemption): void {
+    this.#impossible.set(this.signature(job, withinQuota), { priority: job.priority, answer });
   }
 
-  /** Jobs with the same grounds and priority may evict the same others for the same room. */
-  signature(job: QueuedJob, inside: boolean): string {
+  /** Jobs with equal signatures and priorities have the same candidate victims. */
+  signature(job: QueuedJob, withinQuota: boolean): string {
     const { quotas, unplanned, allowsBorrowing } = job;
-    return JSON.stringify([this.#signature(job), inside, quotas, unplanned, allowsBorrowing]);
+    return JSON.stringify([this.#signature(job), withinQuota, quotas, unplanned, allowsBorrowing]);
   }
 
   #signature(job: QueuedJob): string {

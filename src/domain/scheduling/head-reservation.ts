@@ -1,7 +1,7 @@
 /**
- * Head-of-line protection: what frees up on the best nodes of the first blocked job is kept for it, so that small
- * jobs behind it cannot starve it. A second blocked job gets the same only where it competes with no protected one:
- * keeping room for every blocked job would leave the cluster idle.
+ * Head reservation, as in EASY backfill: capacity that is released on the best nodes of the first blocked job is
+ * reserved for it, so that small jobs behind it cannot starve it. Another blocked job gets a reservation only if it
+ * shares no node with an earlier one: reserving for every blocked job would leave the cluster idle.
  */
 import type { NodeState, Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
@@ -11,14 +11,14 @@ import type { Placement, QueuedJob } from "./snapshot.ts";
 export class HeadReservation {
   readonly #claimed = new Set<string>();
 
-  /** Keeps room for a blocked job, unless an earlier one is protected on its nodes or it could never fit. */
+  /** Reserves nodes for a blocked job. Returns false if an earlier job has its nodes, or if it could never fit. */
   protect(job: QueuedJob, nodes: Nodes): boolean {
     const accepting = nodes.accepting(job);
     if (accepting.some((node) => this.#claimed.has(node.name))) return false;
     const placements = bestNodes(job, accepting);
     if (!placements) return false;
     for (const node of accepting) this.#claimed.add(node.name);
-    nodes.keep(placements, job.perPod, job.key);
+    nodes.reserve(placements, job.perPod, job.key);
     return true;
   }
 }
@@ -27,7 +27,7 @@ interface Slot {
   readonly node: NodeState;
   /** Pods that would fit if every other job ended. */
   readonly pods: number;
-  /** Pods that fit already, or will when evicted pods have left. */
+  /** Pods that fit now, or once evicted pods have terminated. */
   readonly fits: number;
   readonly missing: number;
 }
@@ -41,10 +41,7 @@ const slotOn = (node: NodeState, job: QueuedJob): Slot => ({
 
 const nearestFirst = (a: Slot, b: Slot): number => b.fits - a.fits || a.missing - b.missing;
 
-/**
- * The nodes nearest to having room: where most pods fit already, then where the least is missing, then by name, as they
- * come.
- */
+/** The closest nodes: most pods that already fit, then the smallest missing share, then the name. */
 function bestNodes(
   job: QueuedJob,
   accepting: readonly NodeState[],

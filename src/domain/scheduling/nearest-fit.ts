@@ -1,10 +1,10 @@
-/** How far a node is from having room for one more pod. */
+/** How close a node is to fitting one more pod. */
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { podsThatFit, subtract, times } from "./resources.ts";
 import type { Resources } from "./snapshot.ts";
 
-/** The largest share of a demand that is missing: 0 when it fits, 1 when nothing of one resource is there. */
+/** The largest missing share of any resource: 0 if the demand fits, 1 if one resource is used up. */
 export function missingShare(room: Resources, need: Resources): number {
   return Math.max(
     share(room.gpus, need.gpus),
@@ -19,13 +19,13 @@ const share = (room: number, need: number): number =>
 
 export interface Closest {
   readonly node: NodeState;
-  /** What is left there after the pods that do fit. */
+  /** Left on the node after the pods that do fit. */
   readonly room: Resources;
   /** Pods that fit on all nodes together. */
   readonly fitting: number;
 }
 
-/** The node nearest to taking one pod more than fits, by name among equals. */
+/** The node closest to fitting one more pod, the first of equals; undefined without nodes. */
 export function closestNode(
   nodes: readonly NodeState[],
   perPod: Resources,

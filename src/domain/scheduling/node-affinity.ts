@@ -4,7 +4,7 @@
  */
 import type { NodeSelectorRequirement, NodeSelectorTerm } from "./snapshot.ts";
 
-/** Largest product that is written out: a few alternatives multiply quickly, and a pod is sent for each of a gang. */
+/** Most terms of a product: alternatives multiply quickly, and every pod of a gang carries all of them. */
 export const maxTerms = 64;
 
 const matchesNothing = ({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm): boolean =>
@@ -38,12 +38,12 @@ function distinct(terms: readonly NodeSelectorTerm[]): NodeSelectorTerm[] {
 }
 
 /**
- * The terms that hold where every list holds. An empty term matches no node in Kubernetes, so it is no alternative; an
- * empty result matches no node. Undefined when the product is larger than `most`.
+ * The conjunction of the lists, as one list. An empty term matches no node in Kubernetes, so it is dropped; an empty
+ * result matches no node. Undefined if the product has more than `max` terms.
  */
 export function allOf(
   lists: readonly (readonly NodeSelectorTerm[])[],
-  most = maxTerms,
+  max = maxTerms,
 ): readonly NodeSelectorTerm[] | undefined {
   let product: readonly NodeSelectorTerm[] | undefined;
   for (const list of lists) {
@@ -52,7 +52,7 @@ export function allOf(
       product === undefined
         ? terms
         : distinct(product.flatMap((term) => terms.map((other) => both(term, other))));
-    if (product.length > most) return undefined;
+    if (product.length > max) return undefined;
   }
   return product ?? [];
 }

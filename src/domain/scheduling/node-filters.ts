@@ -1,6 +1,6 @@
 /**
- * Whether a node accepts a job's pods: kube-scheduler's NodeUnschedulable, TaintToleration and
- * NodeAffinity filters. kube-scheduler checks again when the pod is bound.
+ * Whether a node matches a job's pods: kube-scheduler's NodeUnschedulable, TaintToleration and NodeAffinity filters.
+ * kube-scheduler checks again when it binds the pod.
  */
 import type {
   NodeConstraints,
@@ -19,10 +19,11 @@ export type NodeRejection =
   | "Affinity"
   | "Storage";
 
+/** Whether the node passes all filters. */
 export const acceptsPods = (node: NodeSnapshot, constraints: NodeConstraints): boolean =>
   rejectionOf(node, constraints) === undefined;
 
-/** The first reason why a node does not accept a job's pods; undefined when it does. */
+/** The first filter that rejects the node; undefined if it passes all. */
 export function rejectionOf(
   node: NodeSnapshot,
   constraints: NodeConstraints,
@@ -36,7 +37,7 @@ export function rejectionOf(
   return reaches ? undefined : "Storage";
 }
 
-/** The labels a node selector asks for and the node does not have, as key=value. */
+/** The labels of the node selector that the node lacks, as key=value. */
 export const missingLabels = (
   node: NodeSnapshot,
   { nodeSelector }: NodeConstraints,
@@ -45,7 +46,7 @@ export const missingLabels = (
     .filter(([key, value]) => node.labels[key] !== value)
     .map(([key, value]) => `${key}=${value}`);
 
-/** The taints that keep the job's pods out. */
+/** The taints that the job's pods do not tolerate. */
 export const untolerated = (
   node: NodeSnapshot,
   { tolerations }: NodeConstraints,
@@ -98,16 +99,16 @@ function requirementMatches(
 function compareIntegers(
   actual: string | undefined,
   bound: string | undefined,
-  reservations: (a: bigint, b: bigint) => boolean,
+  compare: (a: bigint, b: bigint) => boolean,
 ): boolean {
   if (!isInteger(actual) || !isInteger(bound)) return false;
-  return reservations(BigInt(actual), BigInt(bound));
+  return compare(BigInt(actual), BigInt(bound));
 }
 
 const isInteger = (text: string | undefined): text is string =>
   text !== undefined && /^[+-]?\d+$/.test(text);
 
-/** PreferNoSchedule is a wish, not a filter. */
+/** PreferNoSchedule is a preference, not a filter. */
 const keepsPodsOut = (taint: Taint): boolean =>
   taint.effect === "NoSchedule" || taint.effect === "NoExecute";
 

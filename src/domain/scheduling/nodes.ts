@@ -1,13 +1,13 @@
 /**
- * The nodes' room while a decision is being made: the only mutable state of a decision besides quotas.
+ * The room of the nodes during a decision: its only mutable state besides quotas.
  *
- * | room      | amount                      | question that it answers                               |
- * | --------- | --------------------------- | ------------------------------------------------------ |
- * | capacity  | allocatable - other usage   | would the gang fit if the node were empty              |
- * | potential | capacity - reserved         | would it fit if every job ended                        |
- * | free      | capacity - committed        | is it physically there now                             |
- * | future    | free + leaving - reserved   | will it fit when pods have left, reservations started  |
- * | startable | the less of free and future | may a job start now, and take nothing that is reserved |
+ * | room      | amount                      | question                                             |
+ * | --------- | --------------------------- | ---------------------------------------------------- |
+ * | capacity  | allocatable - other usage   | does the gang fit on the empty node?                 |
+ * | potential | capacity - reserved         | does it fit if every job ends?                       |
+ * | free      | capacity - committed        | is it free now?                                      |
+ * | future    | free + leaving - reserved   | does it fit once pods terminated, reservations used? |
+ * | startable | the less of free and future | may a job start now, without reserved capacity?      |
  */
 import { acceptsPods } from "./node-filters.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
@@ -18,12 +18,12 @@ export class NodeState {
   readonly name: string;
   readonly snapshot: NodeSnapshot;
   free: Resources;
-  /** Negative where more is reserved than there is. */
+  /** Negative if more is reserved than will be free. */
   future: Resources;
   startable: Resources;
   potential: Resources;
-  /** Keys of the jobs for which something is kept here, for messages. */
-  readonly keptFor: string[] = [];
+  /** Keys of the jobs with a reservation here, for messages. */
+  readonly reservedFor: string[] = [];
 
   constructor(snapshot: NodeSnapshot) {
     this.name = snapshot.name;
@@ -43,25 +43,25 @@ export class NodeState {
     this.#changeFuture(subtract(this.future, amount));
   }
 
-  keep(amount: Resources): void {
+  reserve(amount: Resources): void {
     this.potential = subtract(this.potential, amount);
     this.#changeFuture(subtract(this.future, amount));
   }
 
-  /** Undoes keep. */
-  giveBack(amount: Resources): void {
+  /** Undoes reserve. */
+  release(amount: Resources): void {
     this.potential = add(this.potential, amount);
     this.#changeFuture(add(this.future, amount));
   }
 
-  /** A held job starts on its own hold: what will be free does not change, only what is free now. */
+  /** A reserved job starts: its reservation becomes usage, so `future` does not change. */
   startReserved(amount: Resources): void {
     this.free = subtract(this.free, amount);
     this.potential = add(this.potential, amount);
     this.#changeFuture(this.future);
   }
 
-  /** A victim will leave. */
+  /** A victim will terminate. */
   vacate(amount: Resources): void {
     this.#changeFuture(add(this.future, amount));
   }
@@ -89,7 +89,7 @@ export class Nodes {
     return this.#byName.get(name);
   }
 
-  /** Nodes that accept the job's pods, by name. Cached by constraints: queues repeat a few of them. */
+  /** Nodes that match the constraints, by name. Cached: a queue has few distinct constraints. */
   accepting(constraints: NodeConstraints): readonly NodeState[] {
     const key = constraintsKey(constraints);
     const known = this.#accepting.get(key);
@@ -99,7 +99,7 @@ export class Nodes {
     return accepting;
   }
 
-  /** Room on the nodes that this decision touched. */
+  /** Future room on the nodes that this decision changed. */
   changed(): readonly NodeRoom[] {
     return [...this.#changed].map((node) => ({ node: node.name, room: node.future }));
   }
@@ -113,16 +113,16 @@ export class Nodes {
     this.#each(placements, perPod, (node, amount) => node.start(amount));
   }
 
-  /** Keeps the placements for a job, whose key explains to others why they cannot have them. */
-  keep(placements: readonly Placement[], perPod: Resources, key: string): void {
+  /** Reserves the placements; the key names the job in the messages of others. */
+  reserve(placements: readonly Placement[], perPod: Resources, key: string): void {
     this.#each(placements, perPod, (node, amount) => {
-      node.keep(amount);
-      node.keptFor.push(key);
+      node.reserve(amount);
+      node.reservedFor.push(key);
     });
   }
 
-  giveBack(placements: readonly Placement[], perPod: Resources): void {
-    this.#each(placements, perPod, (node, amount) => node.giveBack(amount));
+  release(placements: readonly Placement[], perPod: Resources): void {
+    this.#each(placements, perPod, (node, amount) => node.release(amount));
   }
 
   startReserved(placements: readonly Placement[], perPod: Resources): void {
@@ -147,6 +147,7 @@ export class Nodes {
   }
 }
 
+/** Equal for equal constraints. */
 export const constraintsKey = (constraints: NodeConstraints): string =>
   JSON.stringify([
     constraints.nodeSelector,

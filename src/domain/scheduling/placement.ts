@@ -1,15 +1,17 @@
 /**
- * Gang placement: identical pods over nodes, all or none.
- * Feasibility is exact (the sum of what fits per node); the choice is a best fit that keeps big holes whole:
- * one node when one is enough, else the fewest nodes, and the rest where it leaves the least behind.
+ * Gang placement: identical pods on nodes, all or none.
+ * Feasibility is exact (the sum of the pods that fit per node). The choice is a best fit that avoids fragmentation: one
+ * node if one is enough, else the fewest nodes; the remainder goes where it leaves the least free.
  */
 import type { NodeState } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
 import type { Placement, Resources } from "./snapshot.ts";
 
-/** Which room of a node counts: what is free now, or what will be. */
+/** Selects the room of a node that counts, such as free now or in future. */
 export type View = (node: NodeState) => Resources;
+/** Free now, without reservations. */
 export const startableRoom: View = (node) => node.startable;
+/** Free once evicted pods have terminated. */
 export const futureRoom: View = (node) => node.future;
 
 export interface Demand {
@@ -20,11 +22,11 @@ export interface Demand {
 interface Slot {
   readonly node: NodeState;
   readonly room: Resources;
-  /** Pods that fit, never more than the gang has. */
+  /** Pods that fit, at most the size of the gang. */
   readonly fits: number;
 }
 
-/** Where the gang's pods go, or undefined when they do not all fit. */
+/** The placements of the gang's pods; undefined if they do not all fit. */
 export function placeGang(
   nodes: readonly NodeState[],
   demand: Demand,
@@ -65,7 +67,7 @@ function fillInOrder(slots: readonly Slot[], demand: Demand): readonly Placement
   return placements.sort((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The slot with room for so many pods that leaves the least behind; slots come in name order, the first wins ties. */
+/** The slot that fits the pods and leaves the least free; the first of equals, in name order. */
 function tightest(slots: readonly Slot[], pods: number, perPod: Resources): Slot | undefined {
   let best: Slot | undefined;
   for (const slot of slots) {
@@ -79,7 +81,7 @@ function tighter(a: Slot, b: Slot, pods: number, demand: Demand): number {
   return compareLeftover(a, b, pods, demand.perPod) || (a.node.name < b.node.name ? -1 : 1);
 }
 
-/** GPUs first, because they are what is scarce; then the other dimensions as shares of the node. */
+/** GPUs first, the scarcest resource, then the others as shares of the node. */
 function compareLeftover(a: Slot, b: Slot, pods: number, perPod: Resources): number {
   const gpus = a.room.gpus - b.room.gpus;
   if (gpus !== 0) return gpus;

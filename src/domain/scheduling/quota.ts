@@ -1,41 +1,41 @@
 /**
- * Plans while a decision is being made: how much of each quota is used by jobs inside their plans. Borrowers take
- * nothing from it (docs/decisions/0013).
+ * Quotas during a decision: how much of each is used by jobs within quota. Borrowers use up none of it
+ * (docs/decisions/0013).
  */
 import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./snapshot.ts";
 
-/** GPUs, or CPU millicores: whole numbers, so that comparisons are exact. */
+/** The amount of a metered type, in GPUs or CPU millicores: integers, so that comparisons are exact. */
 export const amountOf = (resources: Resources, type: ResourceType): number =>
   type === "GPU" ? resources.gpus : resources.cpuMillis;
 
 const exact = (quantity: number, type: ResourceType): number =>
   type === "GPU" ? quantity : Math.round(quantity * 1000);
 
-/** Room that is kept for a job that waits for it, or for space. */
+/** Quota reserved for a waiting job. */
 interface Reservation {
   readonly amount: number;
   readonly turn: Turn;
 }
 
 export interface Turn {
-  /** In the queue. */
+  /** Queue position. */
   readonly place: number;
-  /** Inside its plans, or not known to be past them yet. */
-  readonly inside: boolean;
+  /** Within quota, or not yet known to be over it. */
+  readonly withinQuota: boolean;
 }
 
-/** Whom nothing is taken from: jobs before in the queue, and to one past its plans also those inside theirs. */
+/** True if `one`'s reservation must be respected by `other`: it is earlier in the queue, or within quota while `other` is not. */
 const comesBefore = (one: Turn, other: Turn): boolean =>
-  one.place < other.place || (one.inside && !other.inside);
+  one.place < other.place || (one.withinQuota && !other.withinQuota);
 
 export class QuotaState {
   readonly quota: Quota;
   /** In GPUs or CPU millicores, like `used`. */
   readonly limit: number;
   used: number;
-  /** By jobs past their plans. */
+  /** By borrowing jobs. */
   borrowed: number;
-  /** Earlier jobs in the queue that wait for room under it or for space, by key, with their demand. */
+  /** Of waiting jobs earlier in the queue, by key. */
   readonly reservations = new Map<string, Reservation>();
 
   constructor(quota: Quota) {
@@ -49,12 +49,12 @@ export class QuotaState {
     return amountOf(job.perPod, this.quota.resourceType) * job.parallelism;
   }
 
-  /** How much a job would be past the quantity; 0 or less when it is inside. */
+  /** By how much the job would exceed the quota; 0 or less if it is within quota. */
   excess(job: QueuedJob): number {
     return this.used + this.demandOf(job) - this.limit;
   }
 
-  /** Key of an earlier job that would no longer fit under the quota if this one started. */
+  /** Key of an earlier job that would no longer fit under the quota if this one started; undefined if there is none. */
   reservedAgainst(job: QueuedJob, turn: Turn): string | undefined {
     const demand = this.demandOf(job);
     if (demand === 0 || this.reservations.size === 0) return undefined;
@@ -69,13 +69,13 @@ export class QuotaState {
     return amountOf(job.perPod, this.quota.resourceType) * podsOf(job);
   }
 
-  /** What the quantity has more when the job is gone. */
+  /** How much quota is released when the job leaves; borrowers release none. */
   reliefBy(job: LiveJob): number {
     return job.borrowing || !job.quotas.includes(this.quota.id) ? 0 : this.usageOf(job);
   }
 }
 
-/** What counts under quotas: a job that runs, or one for which capacity is kept. */
+/** A job that counts under quotas: running or reserved. */
 export type Occupant = Pick<LiveJob, "borrowing" | "quotas" | "perPod" | "allocations">;
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
@@ -84,10 +84,9 @@ export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
 export class Quotas {
   readonly #byId: ReadonlyMap<string, QuotaState>;
   /**
-   * Quotas whose ranking is stale until the next snapshot: this decision freed a part of them, or started borrowers
-   * under them, who may rank before others. Which jobs are inside such a quota is not known: nobody is evicted under
-   * it as a borrower, and what looks free under it may belong to one of the borrowers. By id, because victims may
-   * stand under quotas that no queued job has.
+   * Ids of quotas whose ranking is stale until the next snapshot: this decision relieved them, or started borrowers under
+   * them that may rank before others. Which jobs are within such a quota is unknown, so no job is evicted under it as a
+   * borrower, and what looks free may belong to a borrower. Ids, because victims may have quotas that no queued job has.
    */
   readonly #stale = new Set<string>();
 
@@ -99,12 +98,12 @@ export class Quotas {
     return job.quotas.flatMap((id) => this.#byId.get(id) ?? []);
   }
 
-  /** The quotas the job would break; none for a job inside its plans. */
+  /** The quotas that the job would exceed; none for a job within quota. */
   over(job: QueuedJob): readonly QuotaState[] {
     return this.of(job).filter((state) => state.demandOf(job) > 0 && state.excess(job) > 0);
   }
 
-  /** The job will run: its reservation becomes usage. */
+  /** The job starts: its reservation becomes usage. */
   charge(job: QueuedJob, borrowing: boolean): void {
     for (const state of this.of(job)) {
       state.reservations.delete(job.key);
@@ -118,8 +117,8 @@ export class Quotas {
   }
 
   /**
-   * Keeps room under its quotas for a waiting job, so that smaller jobs behind it cannot starve it. Not for one
-   * that is larger than what the plans grant now: it would stop the others for nothing.
+   * Reserves quota for a waiting job, so that smaller jobs behind it cannot starve it. A job larger than a whole quota
+   * gets none: it would block the others for nothing.
    */
   reserve(job: QueuedJob, turn: Turn): void {
     const states = this.of(job).filter((state) => state.demandOf(job) > 0);
@@ -128,7 +127,7 @@ export class Quotas {
       state.reservations.set(job.key, { amount: state.demandOf(job), turn });
   }
 
-  /** A victim leaves, or a hold is given back. */
+  /** A victim leaves, or a reservation is released. */
   relieve(job: Occupant): void {
     if (!job.borrowing) for (const id of job.quotas) this.#stale.add(id);
     for (const state of this.of(job)) {
@@ -137,12 +136,12 @@ export class Quotas {
     }
   }
 
-  /** Whether the mark `borrowing` of a job that runs may be out of date: it counts under a stale quota. */
+  /** Whether the `borrowing` mark of a running job may be stale: it counts under a stale quota. */
   isStale(job: LiveJob): boolean {
     return job.quotas.some((id) => this.#stale.has(id));
   }
 
-  /** The stale quotas of which a waiting job asks for some. */
+  /** The stale quotas that a waiting job needs. */
   staleOf(job: QueuedJob): readonly QuotaState[] {
     return this.of(job).filter(
       (state) => state.demandOf(job) > 0 && this.#stale.has(state.quota.id),

@@ -3,6 +3,7 @@ import type { Resources } from "./snapshot.ts";
 
 export const NOTHING: Resources = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
 
+/** Sum per dimension. */
 export const add = (a: Resources, b: Resources): Resources => ({
   gpus: a.gpus + b.gpus,
   cpuMillis: a.cpuMillis + b.cpuMillis,
@@ -10,6 +11,7 @@ export const add = (a: Resources, b: Resources): Resources => ({
   pods: a.pods + b.pods,
 });
 
+/** Difference per dimension; may be negative. */
 export const subtract = (a: Resources, b: Resources): Resources => ({
   gpus: a.gpus - b.gpus,
   cpuMillis: a.cpuMillis - b.cpuMillis,
@@ -17,6 +19,7 @@ export const subtract = (a: Resources, b: Resources): Resources => ({
   pods: a.pods - b.pods,
 });
 
+/** Multiple per dimension. */
 export const times = (a: Resources, count: number): Resources => ({
   gpus: a.gpus * count,
   cpuMillis: a.cpuMillis * count,
@@ -24,6 +27,7 @@ export const times = (a: Resources, count: number): Resources => ({
   pods: a.pods * count,
 });
 
+/** Minimum per dimension. */
 export const smaller = (a: Resources, b: Resources): Resources => ({
   gpus: Math.min(a.gpus, b.gpus),
   cpuMillis: Math.min(a.cpuMillis, b.cpuMillis),
@@ -31,11 +35,11 @@ export const smaller = (a: Resources, b: Resources): Resources => ({
   pods: Math.min(a.pods, b.pods),
 });
 
-/** A resource that is not asked for cannot be short, even where it is overcommitted. */
+/** A resource that is not requested cannot be short, even if it is overcommitted. */
 const share = (room: number, need: number): number =>
   need <= 0 ? Number.POSITIVE_INFINITY : Math.floor(room / need);
 
-/** How many identical pods fit into the room: exact, because pods of a gang are identical. */
+/** How many identical pods fit into the room; never negative. */
 export function podsThatFit(room: Resources, perPod: Resources): number {
   const count = Math.min(
     share(room.gpus, perPod.gpus),

@@ -1,6 +1,6 @@
-/** What a scheduling decision is made from. Data only: the decision itself has no clock, no database and no API server. */
+/** The input of a scheduling decision: plain data, since decisions have no clock, database or API server. */
 
-/** An amount of each resource. Whole numbers, so that sums are exact. */
+/** An amount of each resource, in integers, so that sums are exact. */
 export interface Resources {
   readonly gpus: number;
   readonly cpuMillis: number;
@@ -30,7 +30,7 @@ export interface NodeSelectorRequirement {
   readonly values?: readonly string[];
 }
 
-/** Kubernetes core/v1 NodeSelectorTerm: all its requirements must hold; one term of a list is enough. */
+/** Kubernetes core/v1 NodeSelectorTerm: its requirements are ANDed, the terms of a list are ORed. */
 export interface NodeSelectorTerm {
   readonly matchExpressions?: readonly NodeSelectorRequirement[];
   readonly matchFields?: readonly NodeSelectorRequirement[];
@@ -43,13 +43,13 @@ export interface NodeSnapshot {
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly allocatable: Resources;
-  /** All live allocations, those of evicting jobs included. */
+  /** All live allocations, those of terminating pods included. */
   readonly committed: Resources;
-  /** Pods that are not Rota's. */
+  /** Used by pods that are not Rota's. */
   readonly otherUsage: Resources;
-  /** The part of `committed` that belongs to evicting jobs, and to attempts that are being ended. */
+  /** The part of `committed` whose attempts are being stopped. */
   readonly leaving: Resources;
-  /** Kept for held jobs. */
+  /** Reserved for jobs whose victims are terminating. */
   readonly reserved: Resources;
 }
 
@@ -60,7 +60,7 @@ export interface OwnerRef {
   readonly name: string;
 }
 
-/** What one owner's plans grant in this pool for one resource type (design section 4). */
+/** What one owner's plans grant now, of one resource type in this pool (docs/design.md, "Quota"). */
 export interface Quota {
   readonly id: string;
   readonly owner: OwnerRef;
@@ -68,39 +68,38 @@ export interface Quota {
   /** GPUs or cores in effect now; 0 outside every window. */
   readonly quantity: number;
   /**
-   * GPUs or cores (a fraction is possible) of live jobs under it that are inside their plans: held ones count,
-   * evicting ones do not.
+   * GPUs or cores (possibly fractional) of live jobs within quota. Reserved jobs count, evicting ones do not.
    */
   readonly usage: number;
-  /** The same of those that borrow: they take nothing from the quantity. */
+  /** The same of borrowing jobs, which use up none of the quantity. */
   readonly borrowed: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];
-  /** The next opening in words, e.g. "plan vision-weekdays opens Mon 08:00". */
+  /** The next opening, e.g. "plan vision-weekdays opens Mon 08:00". */
   readonly opensAtText?: string;
   /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
   readonly evictClosesInSeconds?: number;
-  /** When that is, in words: "Tue 20:00". */
+  /** The time of that close: "Tue 20:00". */
   readonly evictClosesAtText?: string;
-  /** Closed by a window that evicts: until it opens nothing starts past it, not even as a borrower. */
+  /** Closed with onWindowClose: Evict: until it opens, no job starts over the quota, not even as a borrower. */
   readonly isShut?: boolean;
 }
 
-/** Where pods of a gang go. */
+/** Pods of a gang on one node. */
 export interface Placement {
   readonly node: string;
   readonly pods: number;
 }
 
-/** The conditions a node must meet for a job's pods. */
+/** What a node must satisfy to run a job's pods. */
 export interface NodeConstraints {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Required node affinity; absent means no requirement, empty matches no node, as in Kubernetes. */
   readonly affinityTerms?: readonly NodeSelectorTerm[];
-  /** From where the storages it mounts can be reached: a list of terms for each that says so, and all must hold. */
+  /** Where its storages can be reached: a list of terms per restricted storage; the lists are ANDed. */
   readonly storageTerms?: readonly (readonly NodeSelectorTerm[])[];
   readonly tolerations: readonly Toleration[];
-  /** Nodes that lately failed to start this job's pods. */
+  /** Nodes that recently failed to start this job's pods. */
   readonly avoidNodes: readonly string[];
 }
 
@@ -117,18 +116,18 @@ export interface QueuedJob extends NodeConstraints {
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
   readonly allowsBorrowing: boolean;
-  /** Its priority class says PreemptLowerPriority. */
+  /** preemptionPolicy of its priority class is PreemptLowerPriority. */
   readonly preempts: boolean;
   readonly maxRuntimeSeconds?: number;
-  /** Ids of the quotas that count for it. */
+  /** Ids of the quotas that apply to it. */
   readonly quotas: readonly string[];
-  /** Asks for a metered type that no plan on the way up grants: it can only borrow. */
+  /** Requests a metered type that no plan of the project or its ancestors grants: it can only borrow. */
   readonly unplanned: boolean;
-  /** Others like it wait behind it and are not in the snapshot. */
+  /** More jobs with its signature wait and are not in the snapshot. */
   readonly hasMore?: boolean;
 }
 
-/** A job whose victims are still leaving. */
+/** A job whose victims are still terminating. */
 export interface ReservedJob {
   readonly id: string;
   readonly key: string;
@@ -154,9 +153,9 @@ export interface LiveJob {
   readonly borrowing: boolean;
   readonly perPod: Resources;
   readonly allocations: readonly Placement[];
-  /** Ids of the quotas it counts under: of the types it asks for. */
+  /** Ids of the quotas it counts under, of the types it requests. */
   readonly quotas: readonly string[];
-  /** A PodDisruptionBudget that forbids its eviction for now, as namespace/name. */
+  /** PodDisruptionBudget (namespace/name) that currently blocks its eviction. */
   readonly protected?: string;
 }
 
@@ -168,8 +167,8 @@ export interface Snapshot {
   /** The claimed jobs, in order: priority descending, queue time, id. */
   readonly queue: readonly QueuedJob[];
   readonly reserved: readonly ReservedJob[];
-  /** What the finder proposed so far; absent in the first pass. */
+  /** Victims proposed by the finder so far; absent in the first pass. */
   readonly victims?: readonly LiveJob[];
-  /** Ids of the jobs the finder was asked about: only for these is "no victims" a verdict. */
+  /** Ids of the jobs that the finder searched victims for: only for these does "no victims" count as a result. */
   readonly victimsFor?: readonly string[];
 }

@@ -1,16 +1,16 @@
 /**
- * What becomes of jobs whose plan's window closes with onWindowClose Evict: a notice before the close, a notice
- * during the grace period after it, then the eviction. Whoever was admitted after the close is past the quantity for
- * another reason and is left alone. Nobody is evicted who has not had notice for a whole grace period.
+ * Jobs whose plan's window closes with onWindowClose: Evict. They get a notice before the close, another one during the
+ * grace period after it, and are then evicted. Jobs admitted after the close are over quota for another reason and
+ * stay. No job is evicted before its notice is a whole grace period old.
  */
 import type { WindowClose } from "../window-schedule.ts";
 import { secondText } from "../windows.ts";
 import type { OverQuotaJob } from "./entitlement.ts";
-import { durationText } from "./messages.ts";
+import { durationText } from "../text.ts";
 
 export interface QuotaCloses {
   readonly quotaId: string;
-  /** The next close, with who would be past the quantity then; only when it is time to warn. */
+  /** The next close, with the jobs that would be over quota then; only once the warning period has begun. */
   readonly next?:
     | { readonly close: WindowClose; readonly overQuota: readonly OverQuotaJob[] }
     | undefined;
@@ -21,9 +21,9 @@ export interface ClosesInput {
   readonly nowSeconds: number;
   readonly graceSeconds: number;
   readonly quotas: readonly QuotaCloses[];
-  /** Who is past the quantity of quotas now, in the order of their rank. */
+  /** Jobs that are over quota now, in rank order. */
   readonly overQuota: readonly OverQuotaJob[];
-  /** Since when this attempt of the job has had notice. */
+  /** When this attempt of the job got its notice. */
   readonly noticedSince: (job: OverQuotaJob) => number | undefined;
 }
 
@@ -43,12 +43,13 @@ export interface WindowEviction {
 export interface ClosesDecision {
   readonly notices: readonly WindowNotice[];
   readonly evictions: readonly WindowEviction[];
-  /** Held jobs that would start past a closed plan. */
+  /** Reserved jobs that would start over the quota of a closed plan. */
   readonly releases: readonly { readonly job: OverQuotaJob; readonly message: string }[];
-  /** Seconds until a grace period ends; undefined when none is under way. */
+  /** Seconds until the next grace period ends; undefined without one. */
   readonly nextInstantSeconds: number | undefined;
 }
 
+/** Notices, evictions and releases that are due now. */
 export function judgeCloses(input: ClosesInput): ClosesDecision {
   const judging = new Judging(input);
   for (const quota of input.quotas) judging.judge(quota);
@@ -83,7 +84,7 @@ class Judging {
 
   #closesSoon(quotaId: string, close: WindowClose, overQuota: readonly OverQuotaJob[]): void {
     const grace = durationText(this.#input.graceSeconds);
-    const message = `plan ${close.plan} closes ${secondText(close.atSecond)} and evicts: the job leaves ${grace} later unless it has ended`;
+    const message = `plan ${close.plan} closes ${secondText(close.atSecond)}; the job is evicted ${grace} later unless it has finished`;
     for (const job of overQuota) {
       if (job.status === "reserved" || !job.overQuota.includes(quotaId)) continue;
       if (!this.#notices.has(job.id))
@@ -99,19 +100,19 @@ class Judging {
       if (!job.overQuota.includes(quotaId) || this.#notices.get(job.id)?.reason === "WindowClosed")
         continue;
       if (job.status === "reserved") {
-        const message = `${closed}; the capacity kept for it was given back`;
+        const message = `reservation released: ${closed}`;
         this.#releases.set(job.id, { job, message });
         continue;
       }
       if ((job.admittedAtSeconds ?? 0) >= closedAtSeconds) continue;
-      const message = `${closed} and evicts: the job leaves after a grace period of ${durationText(graceSeconds)}`;
+      const message = `${closed}; the job is evicted after a grace period of ${durationText(graceSeconds)}`;
       this.#notices.set(job.id, { job, reason: "WindowClosed", message });
       const left = this.#graceLeft(job, closedAtSeconds);
       if (left <= 0) leaving.push(job);
       else this.#nextInstantSeconds = Math.min(this.#nextInstantSeconds, left);
     }
     if (leaving.length === 0) return;
-    const reason = `${closed} and evicts what runs past its quantity, after a grace period of ${durationText(graceSeconds)}`;
+    const reason = `${closed}; jobs over its quota are evicted after a grace period of ${durationText(graceSeconds)}`;
     this.#evictions.push({ plan: close.plan, reason, jobs: leaving });
   }
 

@@ -2,6 +2,7 @@
 import { configDiff, configLog, configShow } from "./configs.ts";
 import { plans } from "./plans.ts";
 import { preemptions } from "./preemptions.ts";
+import { project } from "./project.ts";
 import { queue } from "./queue.ts";
 import { role } from "./role.ts";
 import { tree } from "./tree.ts";
@@ -15,6 +16,7 @@ export const createHandlers = (context: ApiContext): Handlers => ({
   queue: queue(context),
   why: why(context),
   tree: tree(context),
+  project: project(context),
   plans: plans(context),
   pools: pools(context),
   nodes: nodes(context),

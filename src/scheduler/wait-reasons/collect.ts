@@ -9,8 +9,7 @@ import { isCut } from "../snapshot.ts";
 import type { PositionPace } from "./position-pace.ts";
 import type { ExplainedJob, Round } from "./publisher.ts";
 
-const unseen =
-  "waits behind jobs of its project that ask for the same and wait as well; their reasons are its own";
+const unseen = "waits behind jobs of its project with the same request; see their reasons";
 
 /**
  * `places` are the jobs of the whole queue, where the claim left some of them out and they were asked for; undefined

@@ -1,4 +1,4 @@
-/** The part of a cycle that carries out onWindowClose Evict: notices, evictions at the end of the grace period. */
+/** Enforces onWindowClose: Evict within a cycle: notices, and evictions after the grace period. */
 import { releaseReservations } from "../../db/jobs/reservations.ts";
 import { preempt } from "../../db/jobs/preempt.ts";
 import { readEvictWindows } from "../../db/scheduling/closing-windows.ts";
@@ -21,9 +21,9 @@ import type { WindowNotices } from "./notices.ts";
 
 export interface WindowOptions {
   readonly timeZone: string;
-  /** How long before the close jobs are told. */
+  /** How long before the close jobs are warned. */
   readonly windowWarningSeconds: number;
-  /** How long after the close they may go on. */
+  /** How long after the close they may continue to run. */
   readonly windowGraceSeconds: number;
   readonly notices: WindowNotices;
   readonly probe: EvictionProbe;
@@ -34,7 +34,7 @@ export interface WindowsReport {
   /** Jobs whose row changed. */
   readonly changedKeys: readonly string[];
   readonly evictions: readonly WindowEviction[];
-  /** Jobs to ask the API server about before they are evicted. */
+  /** Jobs whose eviction needs a dry run first. */
   readonly toProbe: readonly Candidate[];
   readonly nextInstantSeconds: number | undefined;
 }
@@ -47,9 +47,9 @@ const nothing: WindowsReport = {
   nextInstantSeconds: undefined,
 };
 
-/** Evictions of one cycle; more are the next cycle's. */
+/** Evictions per cycle; the rest is left to the next cycle. */
 const maxEvictions = 200;
-/** Different closes that one cycle looks ahead to: bounds its statements. */
+/** Closes that one cycle looks ahead to: bounds its statements. */
 const maxLookahead = 4;
 
 interface Scene {
@@ -59,7 +59,7 @@ interface Scene {
   readonly options: WindowOptions;
 }
 
-/** Who would be past the quantities at each of these seconds of the week. */
+/** The jobs that would be over quota at each of these seconds of the week. */
 async function lookAhead(
   { db, pool }: Scene,
   seconds: readonly number[],
@@ -103,7 +103,7 @@ async function quotaCloses(
   });
 }
 
-/** The earliest second at which somebody is to be warned. */
+/** Seconds until the next warning is due; undefined without one. */
 function secondsToWarning(
   { now, options }: Scene,
   windows: ReadonlyMap<string, readonly ClosingWindow[]>,
@@ -165,7 +165,7 @@ async function release({ db }: Scene, { releases }: ClosesDecision): Promise<str
   return releases.filter(({ job }) => ids.has(job.id)).map(({ job }) => job.key);
 }
 
-/** A job that a budget protects says so. */
+/** Adds the budget that blocks the eviction. */
 const withRejection = (
   notice: WindowNotice,
   rejections: ReadonlyMap<string, string>,
@@ -175,7 +175,7 @@ const withRejection = (
     ? notice
     : {
         ...notice,
-        message: `${notice.message}; it stays for now, protected by PodDisruptionBudget ${rejection}`,
+        message: `${notice.message}; the eviction is blocked by PodDisruptionBudget ${rejection}`,
       };
 };
 
@@ -184,7 +184,7 @@ const earliest = (instants: readonly (number | undefined)[]): number | undefined
   return known.length === 0 ? undefined : Math.min(...known);
 };
 
-/** Call it after the marks were refreshed, with who was found past the quantities. */
+/** Carries out closes of evicting windows. Call it after refreshBorrowing, with its jobs over quota. */
 export async function enforceWindows(
   db: Queryable,
   pool: string,

@@ -133,7 +133,7 @@ describe("ConfigCommits", () => {
       await team.view.apply(commitOf(name, "x".repeat(bytes - 2)));
       const rejected = await untilSays(name, "InvalidConfiguration");
       expect(readyOf(rejected)?.message).to.include(
-        `spec.content of "${name}": ${bytes} bytes are longer than the 1048576 that a ConfigMap holds`,
+        `spec.content of "${name}": ${bytes} bytes exceed the 1048576 bytes of a ConfigMap`,
       );
     }
     const beyond = await team.view

@@ -363,7 +363,7 @@ describe("Projects", () => {
         const found = await projectNamed(view(), "ending");
         return messageOf(found).includes("work") && found;
       });
-      expect(messageOf(waiting)).to.equal("waits for: project ending-child, job ending/work");
+      expect(messageOf(waiting)).to.equal("waiting for project ending-child, job ending/work");
       await remove("ending-child");
       await untilGone(view(), projects, "ending-child");
       await view().remove(job("ending", "work", { gpus: 1, pool: "default" }));

@@ -73,10 +73,10 @@ describe("kubectl rota why", () => {
   it("names the next step where somebody must act", () => {
     const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
     expect(said("NoMatchingNode")).to.include(
-      "What you can do: change the template or the nodes' labels and taints; of avoided nodes",
+      "What you can do: change the template, or the labels and taints of the nodes.",
     );
     expect(said("InsufficientCapacity")).to.include(
-      "What you can do: ask for less per pod, or a higher",
+      "What you can do: request less per pod, or use a higher",
     );
     expect(said("AwaitingRelease")).to.not.include("What you can do");
     expect(said("OfALaterVersion")).to.not.include("What you can do");

@@ -54,11 +54,9 @@ describe("the message of a starting gang", () => {
       podOf(3, { nodeName: "n1" }),
       podOf(4, { attempt: 1 }),
     ];
-    expect(saidOf(viewOf(), [podOf(0)]).message).to.include(
-      "train-2-0 on n1 (no scheduler has assigned it)",
-    );
+    expect(saidOf(viewOf(), [podOf(0)]).message).to.include("train-2-0 on n1 (not scheduled yet)");
     expect(saidOf(viewOf({ completed: [5] }), pods).message).to.equal(
-      "2 of 6 pods run, pending: train-2-1, train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (its node has not started it); train-2-4 on n2 (yet to be created); unless all run by 2026-06-01T08:05:00Z it is placed anew",
+      "2 of 6 pods running, pending: train-2-1, train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (not started by the kubelet yet); train-2-4 on n2 (yet to be created); the gang is placed again at 2026-06-01T08:05:00Z unless all are running",
     );
   });
 
@@ -66,9 +64,9 @@ describe("the message of a starting gang", () => {
     const placements = Array.from({ length: 9 }, (_, index) => ({ node: `n${index}`, pods: 5 }));
     const { message = "" } = saidOf(viewOf({ placements, parallelism: 45 }), []);
     expect(message).to.match(
-      /^0 of 45 pods run, pending: train-2-0, train-2-1, train-2-2 and 2 more on n0/,
+      /^0 of 45 pods running, pending: train-2-0, train-2-1, train-2-2 and 2 more on n0/,
     );
-    expect(message).to.include("; others on 6 nodes; unless");
+    expect(message).to.include("; others on 6 nodes; the gang");
     expect(message.length).to.be.below(500);
   });
 });

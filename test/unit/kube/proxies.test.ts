@@ -45,6 +45,6 @@ describe("proxy settings", () => {
 
   it("are refused when they cannot be used", () => {
     expect(() => parseProxyUrl("ftp://x", "HTTPS_PROXY")).to.throw(/HTTPS_PROXY .* not ftp:/);
-    expect(() => parseProxyUrl("http://", "HTTPS_PROXY")).to.throw(/HTTPS_PROXY .* is none/);
+    expect(() => parseProxyUrl("http://", "HTTPS_PROXY")).to.throw(/HTTPS_PROXY .* is not a URL/);
   });
 });

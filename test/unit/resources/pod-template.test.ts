@@ -80,7 +80,7 @@ describe("a pod template", () => {
     [
       "two storages in one place",
       { spec: { containers } },
-      /spec\.storages\[1\]\.mountPath "\/data" is where storage data/,
+      /spec\.storages\[1\]\.mountPath "\/data" is already used for storage data/,
       {
         storages: [
           { name: "data", mountPath: "/data" },
@@ -91,7 +91,7 @@ describe("a pod template", () => {
     [
       "a storage where the configuration goes",
       { spec: { containers } },
-      /spec\.storages\[0\]\.mountPath "\/etc\/rota" is where the configuration/,
+      /spec\.storages\[0\]\.mountPath "\/etc\/rota" is already used for the configuration/,
       { hasConfig: true, storages: [{ name: "data", mountPath: "/etc/rota" }] },
     ],
   ];

@@ -40,7 +40,7 @@ describe("a scheduling decision", () => {
     expect(result["a"]).to.include({ kind: "admit", borrowing: true });
     const wait = waits("b", aSnapshot({ nodes: [aNode("n1")], quotas, queue: queue.slice(1) }));
     expect(wait.reason).to.equal("QuotaExceeded");
-    expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use and it needs 4 GPUs");
+    expect(wait.message).to.include("plan plan-c: 4 of 7 GPUs in use; the job needs 4 GPUs");
   });
 
   it("hides others' jobs from readers of one project", () => {
@@ -56,7 +56,7 @@ describe("a scheduling decision", () => {
     const blocked = aSnapshot({ nodes: [aNode("n1")], quotas, queue });
     expect(shown("vision/sibling", waits("sibling", blocked))).to.match(/^vision\/large is ahead/);
     expect(shown("speech/other", waits("other", blocked))).to.match(
-      /^a job of another project is ahead of it under the same plan and waits \(plan plan-c: 6 of 8 GPUs/,
+      /^a job of another project is ahead in the queue under the same quota \(plan plan-c: 6 of 8 GPUs/,
     );
 
     const reservation = {
@@ -75,9 +75,9 @@ describe("a scheduling decision", () => {
     const nodes = [aNode("n1", { reserved: resources(8, 1, 1, 1) }), aNode("n2", used(8))];
     const other = { ...small, key: "speech/small" };
     const kept = waits("small", aSnapshot({ nodes, reserved: [reservation], queue: [other] }));
-    expect(kept.message).to.contain("n1 has room, kept for vision/held");
+    expect(kept.message).to.contain("enough capacity on n1, but reserved for vision/held");
     expect(shown("speech/small", kept)).to.contain(
-      "n1 has room, kept for a job of another project",
+      "enough capacity on n1, but reserved for a job of another project",
     );
     expect(shown("vision/small", kept)).to.equal(kept.message);
   });
@@ -92,7 +92,7 @@ describe("a scheduling decision", () => {
     const { reason, message } = waits("small", full);
     expect(reason).to.equal("QuotaExceeded");
     expect(message).to.equal(
-      "plan plan-c: 5 of 8 GPUs in use, 4 more borrowed, and it needs 1 GPU; borrowers start before it, and it may not borrow",
+      "plan plan-c: 5 of 8 GPUs in use, 4 more borrowed; the job needs 1 GPU; borrowing jobs may rank ahead of it, and it may not borrow",
     );
     const wide = aSnapshot({ ...full, quotas: [aQuota("c", 8, 3), aQuota("d", 8, 8)] });
     const [large, ...others] = queue;
@@ -140,7 +140,7 @@ describe("a scheduling decision", () => {
     const quotas = [aQuota("own", 4, 0), aQuota("above", 12, 0)];
     const nodes = [aNode("n1", used(4)), aNode("n2", used(2))];
     expect(waits("borrower", aSnapshot({ nodes, quotas, queue })).message).to.match(
-      /^team\/inside is ahead of it under the same plan/,
+      /^team\/inside is ahead in the queue under the same quota/,
     );
   });
 
@@ -222,7 +222,7 @@ describe("a scheduling decision", () => {
       { jobId: "young", key: "other/young", attempt: 1, rule: "OwnQuota" },
     ]);
     expect(verdict.borrowing).to.equal(false);
-    expect(verdict.reason).to.match(/team\/j \(priority 100, inside its plans\).*1 pod of 1 job/);
+    expect(verdict.reason).to.match(/team\/j \(priority 100, within quota\).*1 pod of 1 job/);
   });
 
   describe("a decision where siblings share their parent's plan", () => {
@@ -369,7 +369,7 @@ describe("the reason why a job waits", () => {
     const nodes = [aNode("node-3", used(7)), aNode("node-7", used(3))];
     const wait = only({ nodes, queue: [aJob("j", { ...gpus(8), preempts: false })] });
     expect(wait.message).to.equal(
-      "needs 8 GPUs on one node; the closest, node-7, has 5 free; its priority class never preempts (preemptionPolicy Never)",
+      "needs 8 GPUs on one node; the closest fit, node-7, has 5 free; its priority class does not preempt (preemptionPolicy: Never)",
     );
   });
 
@@ -377,7 +377,7 @@ describe("the reason why a job waits", () => {
     const nodes = [aNode("n1", { committed: resources(0, 60, 1, 0) })];
     const queue = [aJob("j", { perPod: resources(2, 8, 1, 1), preempts: false })];
     expect(only({ nodes, queue }).message).to.include(
-      "needs 2 GPUs and 8 cores on one node; the closest, n1, has 8 GPUs and 4 cores free",
+      "needs 2 GPUs and 8 cores on one node; the closest fit, n1, has 8 GPUs and 4 cores free",
     );
   });
 
@@ -385,7 +385,7 @@ describe("the reason why a job waits", () => {
     const nodes = [aNode("n1"), aNode("n2", used(3))];
     const queue = [aJob("j", { ...gpus(8), parallelism: 2, preempts: false })];
     expect(only({ nodes, queue }).message).to.include(
-      "needs 2 pods with 8 GPUs each; 1 fit, and the closest node for one more, n2, has 5 free",
+      "needs 2 pods with 8 GPUs each; 1 can be placed, and the closest fit for another, n2, has 5 free",
     );
   });
 
@@ -403,7 +403,7 @@ describe("the reason why a job waits", () => {
     const tooLong = only({ nodes: [aNode("n1")], quotas: [closing], queue: [long] });
     expect(tooLong.reason).to.equal("WindowTooShort");
     expect(tooLong.message).to.equal(
-      "its maxRuntime of 60 min cannot end before plan plan-c closes Tue 20:00 and evicts",
+      "maxRuntime (60 min) exceeds the time left before plan plan-c closes and evicts (Tue 20:00)",
     );
   });
 
@@ -411,18 +411,18 @@ describe("the reason why a job waits", () => {
     const large = aJob("j", gpus(16));
     expect(only({ nodes: [aNode("n1", used(8))], queue: [large] })).to.include({
       reason: "TooLargeForPool",
-      message: "needs 16 GPUs on one node; the largest that accepts it, n1, has 8",
+      message: "needs 16 GPUs on one node; the largest matching node, n1, has 8",
     });
     const picky = aJob("j", { nodeSelector: { gpu: "h100" } });
     expect(only({ nodes: [aNode("n1")], queue: [picky] })).to.include({
       reason: "NoMatchingNode",
-      message: "none of 1 node in pool default accepts its node selector, affinity and tolerations",
+      message: "0/1 nodes in pool default match the job's node selector, affinity and tolerations",
     });
     const unlucky = aJob("j", { avoidNodes: ["n1"] });
     const pressed = { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" };
     const nodes = [aNode("n1"), aNode("n2", { taints: [pressed] })];
     expect(only({ nodes, queue: [unlucky] }).message).to.equal(
-      "n1 of 2 nodes in pool default would take its pods, but failed to start them lately and is avoided for a while (1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule)",
+      "1/2 nodes in pool default match but recently failed to start the job's pods and are avoided for now: n1 (1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule)",
     );
   });
 

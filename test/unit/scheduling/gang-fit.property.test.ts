@@ -41,7 +41,7 @@ describe("the capacity for a gang", () => {
               room.reprieve(candidate);
               back += 1;
             } else {
-              room.leave(candidate);
+              room.evict(candidate);
               gone.add(index);
             }
           }
@@ -185,13 +185,13 @@ describe("the placement of a gang", () => {
         const isKept = head.protect(job, nodes);
         const expected = nearest(naive(job), capacityOf(drawn).rooms);
         expect(isKept).to.equal(expected !== undefined);
-        for (const { name, future, keptFor } of nodes.all) {
+        for (const { name, future, reservedFor } of nodes.all) {
           const pods = expected?.[name] ?? 0;
           for (const dimension of DIMENSIONS)
             expect((before.get(name)?.[dimension] ?? 0) - future[dimension]).to.equal(
               pods * job.perPod[dimension],
             );
-          expect(keptFor).to.deep.equal(pods > 0 ? [job.key] : []);
+          expect(reservedFor).to.deep.equal(pods > 0 ? [job.key] : []);
         }
         if (isKept)
           expect(head.protect(aJob("next", { perPod: resources(0) }), nodes)).to.equal(false);

@@ -1,6 +1,6 @@
 /**
  * A cluster in memory that does what decisions say. Each decision is judged as the simulator judges a cycle: by the
- * naive reading of design sections 4 to 6, docs/decisions/0005 and 0013, which shares no code with the engine.
+ * naive reading of docs/design.md, "Quota" to "Preemption", docs/decisions/0005 and 0013, which shares no code with the engine.
  */
 import { expect } from "chai";
 import { decide } from "../../../src/domain/scheduling/decide.ts";

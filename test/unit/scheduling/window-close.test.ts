@@ -60,7 +60,7 @@ describe("evictions when a window closes", () => {
       ["a", "WindowClosesSoon"],
     ]);
     expect(decision.notices[0]?.message).to.equal(
-      "plan office closes Mon 18:00 and evicts: the job leaves 5 min later unless it has ended",
+      "plan office closes Mon 18:00; the job is evicted 5 min later unless it has finished",
     );
     expect(evicted(decision)).to.deep.equal([]);
   });
@@ -72,7 +72,9 @@ describe("evictions when a window closes", () => {
     expect(during.nextInstantSeconds).to.equal(200);
     const after = judge(closedAt + grace, [overQuota("a")]);
     expect(evicted(after)).to.deep.equal(["a"]);
-    expect(after.evictions[0]?.reason).to.match(/^plan office closed Mon 18:00 and evicts/);
+    expect(after.evictions[0]?.reason).to.match(
+      /^plan office closed Mon 18:00; jobs over its quota are evicted/,
+    );
   });
 
   it("spare jobs admitted after the close or over another quota", () => {

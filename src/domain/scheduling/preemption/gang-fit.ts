@@ -1,4 +1,4 @@
-/** How many pods of one gang fit while candidates leave and come back: only the nodes they touch are counted anew. */
+/** How many pods of a gang fit while candidates are evicted and reprieved; recounts only the nodes that change. */
 import type { QuotaState } from "../quota.ts";
 import type { Candidate } from "./ordering.ts";
 import type { NodeState } from "../nodes.ts";
@@ -35,7 +35,7 @@ export class GangFit {
     for (const { quota, amount } of over) this.#excess.set(quota.quota.id, amount);
   }
 
-  /** The whole gang fits, on the nodes and under the quotas. */
+  /** Whether the whole gang fits, on the nodes and under the quotas. */
   get sufficient(): boolean {
     return this.podsMissing <= 0 && this.#quotas.every((one) => this.excessOf(one) <= 0);
   }
@@ -56,7 +56,7 @@ export class GangFit {
     return this.#rooms.get(node)?.fits ?? 0;
   }
 
-  leave(candidate: Candidate): void {
+  evict(candidate: Candidate): void {
     this.#move(candidate, add, -1);
   }
 

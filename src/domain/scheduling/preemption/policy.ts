@@ -1,15 +1,14 @@
 /**
- * Whom a blocked job may evict, and on which grounds (design section 6).
+ * Which jobs a blocked job may evict, and by which rule (docs/design.md, "Preemption").
  *
- * - inside its plans: borrowers of any priority, and jobs of lower priority;
- * - over its quotas: the same, if that brings it inside its plans;
- * - outside its plans and allowed to borrow: borrowers of lower priority.
+ * - Within quota: borrowers of any priority, and jobs of lower priority.
+ * - Over quota: the same, if evicting them brings it within quota.
+ * - Over quota and allowed to borrow: borrowers of lower priority.
  *
- * Evictions cannot go in circles: each of them either adds the preemptor to the jobs inside their plans and takes
- * away only borrowers or jobs of lower priority, or leaves the jobs inside their plans alone and puts a borrower in
- * the place of borrowers of lower priority. Ordered by priority, first the jobs inside their plans and then the
- * borrowers, every eviction is a step up, and there are finitely many steps. For this the borrowing flags must be
- * true: jobs under a stale quota (quota.ts) count as inside their plans until the next snapshot.
+ * Evictions terminate. Each one either adds the preemptor to the jobs within quota and removes only borrowers or jobs of
+ * lower priority, or keeps the jobs within quota and replaces borrowers by one of higher priority. In the order "jobs
+ * within quota by priority, then borrowers by priority", every eviction is a step up, and there are finitely many. This
+ * needs correct borrowing marks: jobs under a stale quota (quota.ts) count as within quota until the next snapshot.
  */
 import type { Quotas, QuotaState } from "../quota.ts";
 import { podsOf } from "../quota.ts";
@@ -24,7 +23,7 @@ export interface PreemptionInput {
   readonly job: QueuedJob;
   readonly nodes: readonly NodeState[];
   readonly quotas: Quotas;
-  /** Jobs that run and are not yet victims of this decision. */
+  /** Running jobs that are not yet victims of this decision. */
   readonly live: readonly LiveJob[];
 }
 
@@ -35,37 +34,39 @@ export interface PreemptionPlan extends Found {
 
 export interface ImpossiblePreemption {
   readonly kind: "impossible";
-  /** Budgets without which it would be possible. */
+  /** PodDisruptionBudgets that make it impossible; empty if it is impossible without them too. */
   readonly budgets: readonly string[];
 }
 
-interface Signature {
+/** One way to start: as a borrower, or within quota by relieving `over`. */
+interface Way {
   readonly borrowing: boolean;
   readonly over: readonly QuotaState[];
   readonly rule: (victim: LiveJob) => VictimRule | undefined;
 }
 
+/** The cheapest set of victims found that lets the job start, or why there is none. */
 export function planPreemption(input: PreemptionInput): PreemptionPlan | ImpossiblePreemption {
-  const signature = signatureFor(input);
-  const plans = signature.flatMap((one) => planOn(input, one) ?? []);
+  const ways = waysFor(input);
+  const plans = ways.flatMap((one) => planOn(input, one) ?? []);
   const [best] = plans.sort((a, b) => compareCost(a.set, b.set));
-  return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, signature) };
+  return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, ways) };
 }
 
 /**
- * The jobs it may evict, each with the first rule that allows it, whether or not their room would be enough. A job over
- * its quotas may evict as one within them only if evictions can bring it there.
+ * The jobs it may evict, each with the first rule that applies, whether or not their capacity would be enough. A job over
+ * quota may evict like one within quota only if evictions can bring it there.
  */
 export function evictableBy(input: PreemptionInput): Candidate[] {
-  const signature = signatureFor(input).filter((one) => canRelieve(input, one));
+  const ways = waysFor(input).filter((one) => canRelieve(input, one));
   return input.live.flatMap((victim): Candidate[] => {
-    const rule = signature.map((one) => one.rule(victim)).find((one) => one !== undefined);
+    const rule = ways.map((one) => one.rule(victim)).find((one) => one !== undefined);
     return rule === undefined ? [] : [{ job: victim, pods: podsOf(victim), rule }];
   });
 }
 
-/** Whether the jobs that the rule allows free what each exceeded quota lacks. */
-function canRelieve({ job, live }: PreemptionInput, { over, rule }: Signature): boolean {
+/** Whether evicting all jobs that the rule allows would relieve every exceeded quota. */
+function canRelieve({ job, live }: PreemptionInput, { over, rule }: Way): boolean {
   const allowed = over.length === 0 ? [] : live.filter((victim) => rule(victim) !== undefined);
   return over.every(
     (quota) =>
@@ -73,21 +74,21 @@ function canRelieve({ job, live }: PreemptionInput, { over, rule }: Signature): 
   );
 }
 
-function signatureFor({ job, quotas }: PreemptionInput): Signature[] {
+function waysFor({ job, quotas }: PreemptionInput): Way[] {
   const over = quotas.over(job);
-  const inside = !job.unplanned && over.length === 0;
-  if (inside)
+  const withinQuota = !job.unplanned && over.length === 0;
+  if (withinQuota)
     return [{ borrowing: false, over: [], rule: (victim) => reclaim(job, victim, quotas) }];
-  const signature: Signature[] = [];
+  const ways: Way[] = [];
   if (!job.unplanned)
-    signature.push({ borrowing: false, over, rule: (victim) => claim(job, victim, quotas, over) });
+    ways.push({ borrowing: false, over, rule: (victim) => claim(job, victim, quotas, over) });
   if (job.allowsBorrowing) {
-    signature.push({ borrowing: true, over: [], rule: (victim) => displace(job, victim, quotas) });
+    ways.push({ borrowing: true, over: [], rule: (victim) => displace(job, victim, quotas) });
   }
-  return signature;
+  return ways;
 }
 
-/** Its mark is true: a job under a stale quota counts as inside its plans. */
+/** A job under a stale quota counts as within quota. */
 const borrows = (victim: LiveJob, quotas: Quotas): boolean =>
   victim.borrowing && !quotas.isStale(victim);
 
@@ -111,31 +112,28 @@ function displace(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule |
   return borrows(victim, quotas) ? "LowerPriority" : undefined;
 }
 
-function planOn(input: PreemptionInput, signature: Signature): PreemptionPlan | undefined {
-  const found = findCheapest(searchInput(input, signature, (victim) => !victim.protected));
-  return found && { kind: "possible", borrowing: signature.borrowing, ...found };
+function planOn(input: PreemptionInput, way: Way): PreemptionPlan | undefined {
+  const found = findCheapest(searchInput(input, way, (victim) => !victim.protected));
+  return found && { kind: "possible", borrowing: way.borrowing, ...found };
 }
 
 function searchInput(
   { job, nodes, live }: PreemptionInput,
-  signature: Signature,
+  way: Way,
   allowed: (victim: LiveJob) => boolean,
 ): SearchInput {
-  const over: Excess[] = signature.over.map((quota) => ({ quota, amount: quota.excess(job) }));
+  const over: Excess[] = way.over.map((quota) => ({ quota, amount: quota.excess(job) }));
   const candidates = live.filter(allowed).flatMap((victim): Candidate[] => {
-    const rule = signature.rule(victim);
+    const rule = way.rule(victim);
     return rule ? [{ job: victim, pods: podsOf(victim), rule }] : [];
   });
   return { nodes, demand: job, candidates, over };
 }
 
-function budgetsInTheWay(
-  input: PreemptionInput,
-  signature: readonly Signature[],
-): readonly string[] {
-  const stopped = signature.some((one) => isPossible(searchInput(input, one, () => true)));
+function budgetsInTheWay(input: PreemptionInput, ways: readonly Way[]): readonly string[] {
+  const stopped = ways.some((one) => isPossible(searchInput(input, one, () => true)));
   if (!stopped) return [];
-  const names = signature.flatMap((one) =>
+  const names = ways.flatMap((one) =>
     searchInput(input, one, () => true).candidates.flatMap(({ job }) => job.protected ?? []),
   );
   return [...new Set(names)].sort();

@@ -1,9 +1,10 @@
 /**
- * The search for victims, given who may be evicted. First whether everyone together is enough: "impossible" is exact
- * and cheap. Then the cheapest of several sets, each stripped of whatever it does not need:
- * - per node, the exact optimum that makes room for the whole gang there (for a single pod: the optimum at all);
- * - node by node, the fewest evicted pods for each pod placed;
- * - plain greed in order of preference.
+ * The search for victims among given candidates. Whether all of them together are enough is exact and cheap. Then
+ * several sets are built, victims that turn out not to be needed are reprieved, and the cheapest set wins:
+ * - per node, the optimum that fits the whole gang there (for a single pod: the overall optimum);
+ * - node by node, the fewest evicted pods per placed pod;
+ * - greedily, in order of preference.
+ * For a gang that spans nodes this is a heuristic: a cheaper set may exist.
  */
 import {
   type Candidate,
@@ -24,7 +25,7 @@ export interface SearchInput {
   readonly nodes: readonly NodeState[];
   readonly demand: Demand;
   readonly candidates: readonly Candidate[];
-  /** Quotas that must be relieved as well. */
+  /** Quotas that must be relieved too. */
   readonly over: readonly Excess[];
 }
 
@@ -34,29 +35,29 @@ export interface ConsideredSet {
 }
 
 export interface Found extends ConsideredSet {
-  /** What else would do, cheapest first. */
+  /** Other sufficient sets, cheapest first. */
   readonly others: readonly ConsideredSet[];
 }
 
-/** Alternatives kept for the preemption log. */
-const MAX_OTHERS = 3;
-/** Pods more to be placed on one node, tried one number after the other, when a gang is spread. */
-const MAX_STRIDE = 8;
+/** Alternatives in the preemption log. */
+const maxOthers = 3;
+/** Most additional pods that are tried on one node when a gang is spread. */
+const maxStride = 8;
 
 /** Whether evicting all candidates would be enough. */
 export function isPossible(input: SearchInput): boolean {
   return roomAfter(input, input.candidates).sufficient;
 }
 
-/** The victims, or undefined when all candidates together are not enough. */
+/** The cheapest set found; undefined if all candidates together are not enough. */
 export function findCheapest(input: SearchInput): Found | undefined {
   if (!isPossible(input)) return undefined;
   const sets = distinct(considered(input)).sort((a, b) => compareCost(a.set, b.set));
   const [best, ...others] = sets;
-  return best && { ...best, others: others.slice(0, MAX_OTHERS) };
+  return best && { ...best, others: others.slice(0, maxOthers) };
 }
 
-/** Different ways lead to the same set; the first way found names it. */
+/** Drops repeated sets; the first strategy that found a set names it. */
 function distinct(sets: readonly ConsideredSet[]): ConsideredSet[] {
   const byMembers = new Map<string, ConsideredSet>();
   for (const one of sets) {
@@ -73,43 +74,43 @@ function considered(input: SearchInput): ConsideredSet[] {
   const perNode = wholeGangPerNode(input);
   if (input.demand.parallelism === 1) return perNode;
   return [
-    // The room made on one node may not all be needed together with what other nodes have.
-    ...perNode.map(({ how, set }) => ({ how, set: minimal(input, set) })),
-    { how: "spread over nodes", set: minimal(input, spread(input)) },
+    // With free capacity on other nodes, some victims on this one may not be needed.
+    ...perNode.map(({ how, set }) => ({ how, set: reprieve(input, set) })),
+    { how: "spread over nodes", set: reprieve(input, spread(input)) },
     { how: "in order of preference", set: greedyVictims(input) },
   ];
 }
 
-/** In order of preference until the gang fits, then without what was not needed. */
+/** Victims in order of preference until the gang fits, then reprieved where possible. */
 export function greedyVictims(input: SearchInput): readonly Candidate[] {
   const room = roomAfter(input, []);
   const chosen: Candidate[] = [];
   for (const candidate of [...input.candidates].sort(comparePreference)) {
     if (room.sufficient) break;
-    room.leave(candidate);
+    room.evict(candidate);
     chosen.push(candidate);
   }
-  return minimal(input, chosen);
+  return reprieve(input, chosen);
 }
 
 function roomAfter(input: SearchInput, gone: readonly Candidate[]): GangFit {
   const room = new GangFit(input.nodes, input.demand, input.over);
-  for (const candidate of gone) room.leave(candidate);
+  for (const candidate of gone) room.evict(candidate);
   return room;
 }
 
-/** Drops victims, dearest first, as long as the gang still fits. Once is enough: fewer victims never make more room. */
-function minimal(input: SearchInput, set: readonly Candidate[]): readonly Candidate[] {
+/** Drops victims, the most expensive first, while the gang still fits. One pass is enough: fewer victims never free more. */
+function reprieve(input: SearchInput, set: readonly Candidate[]): readonly Candidate[] {
   const room = roomAfter(input, set);
   return set.toSorted(compareCostDescending).filter((candidate) => {
     room.reprieve(candidate);
     if (room.sufficient) return false;
-    room.leave(candidate);
+    room.evict(candidate);
     return true;
   });
 }
 
-/** For each node, the cheapest set that makes room for all pods there; where there is room already, for the quotas alone. */
+/** For each node, the cheapest set that fits the whole gang there. If the gang fits already, only quotas are relieved. */
 function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
   const start = roomAfter(input, []);
   if (start.podsMissing <= 0) return quotasAlone(input);
@@ -131,7 +132,7 @@ function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
 
 function quotasAlone(input: SearchInput): ConsideredSet[] {
   const set = cheapestCover(itemsFor(input, [], undefined), deficitsOf(input, undefined));
-  return set ? [{ how: "under its own plan", set }] : [];
+  return set ? [{ how: "under its own quota", set }] : [];
 }
 
 interface Target {
@@ -177,7 +178,7 @@ const dimensions = (amount: Resources): readonly number[] => [
   amount.pods,
 ];
 
-/** What is not asked for is not missing, even on a node that is overcommitted in it. */
+/** A resource that is not requested is not missing, even on a node that is overcommitted in it. */
 const relevant = (missing: Resources, perPod: Resources): Resources => ({
   gpus: perPod.gpus > 0 ? missing.gpus : 0,
   cpuMillis: perPod.cpuMillis > 0 ? missing.cpuMillis : 0,
@@ -202,7 +203,7 @@ interface Offer {
   readonly set: readonly Candidate[];
 }
 
-/** Node by node, always where one more pod of the gang costs the fewest evicted pods. */
+/** Places pods node by node, each time where another pod costs the fewest evicted pods. */
 function spread(input: SearchInput): readonly Candidate[] {
   const room = roomAfter(input, []);
   const left = new Set(input.candidates);
@@ -212,7 +213,7 @@ function spread(input: SearchInput): readonly Candidate[] {
     const offer = bestOffer(input, room, left, offers);
     if (!offer) break;
     for (const candidate of offer.set) {
-      room.leave(candidate);
+      room.evict(candidate);
       left.delete(candidate);
       chosen.push(candidate);
       for (const { node } of candidate.job.allocations) offers.delete(node);
@@ -221,7 +222,7 @@ function spread(input: SearchInput): readonly Candidate[] {
   return [...chosen, ...relief(input, room, left)];
 }
 
-/** What the quotas still need when the nodes have enough. */
+/** Victims that the quotas still need once the nodes have enough room. */
 function relief(
   input: SearchInput,
   room: GangFit,
@@ -243,7 +244,7 @@ function bestOffer(
   for (const node of input.nodes) {
     const local = onNode.get(node.name);
     if (!local) continue;
-    // What was offered for more pods than are missing now is no bargain any more.
+    // An offer for more pods than are still missing is too expensive: compute it again.
     const isKnown = offers.has(node.name);
     const tooMany = (offers.get(node.name)?.extraPods ?? 0) > room.podsMissing;
     if (!isKnown || tooMany) offers.set(node.name, offerOf(input, room, node.name, local));
@@ -260,7 +261,7 @@ function offerOf(
   local: readonly Candidate[],
 ): Offer | undefined {
   let best: Offer | undefined;
-  const most = Math.min(room.podsMissing, MAX_STRIDE);
+  const most = Math.min(room.podsMissing, maxStride);
   for (let extraPods = 1; extraPods <= most; extraPods += 1) {
     const need = times(input.demand.perPod, room.fitsOn(node) + extraPods);
     const target = { node, missing: subtract(need, room.roomOn(node) ?? NOTHING) };

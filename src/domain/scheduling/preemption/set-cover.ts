@@ -1,7 +1,7 @@
 /**
- * The cheapest set of victims that frees at least what is missing: an exact branch and bound over a covering
- * problem in several dimensions (resources of one node, and room under quotas). Jobs that free the same are
- * interchangeable but for their quality, so they are taken in order of preference and only their number branches.
+ * The cheapest set of victims that covers a deficit: branch and bound over a set cover problem in several dimensions
+ * (resources of one node, and quotas). Jobs that free the same amounts differ only in preference, so the search
+ * branches on how many of them to take, in order of preference.
  */
 import {
   type Candidate,
@@ -14,7 +14,7 @@ import {
 
 export interface SetCoverItem {
   readonly candidate: Candidate;
-  /** What evicting it frees, one number per dimension, in the dimensions of the deficits. */
+  /** Freed by its eviction, per dimension of the deficits. */
   readonly frees: readonly number[];
 }
 
@@ -25,27 +25,27 @@ interface Group {
   readonly frees: readonly number[];
 }
 
-/** What the groups from one index on can still contribute. */
+/** What the groups from an index onward can still contribute. */
 interface Outlook {
   readonly total: readonly number[];
   readonly maxPerPod: readonly number[];
 }
 
 /**
- * Steps after which the search settles for the best set found. It then is still sufficient and inclusion-minimal;
- * only the proof that nothing cheaper exists is missing. Twenty different jobs on a node need a few hundred.
+ * Steps after which the search returns the best set found. It is sufficient and inclusion-minimal, but not proven to be
+ * the cheapest. Twenty different jobs on a node need a few hundred steps.
  */
-const MAX_STEPS = 50_000;
+const defaultMaxSteps = 50_000;
 
 /**
- * The cheapest sufficient set, the dearest first, or undefined when all items together are not enough. With `toBeat`,
- * only a set that costs less is returned.
+ * The cheapest sufficient set, its most expensive member first. Undefined if all items together are not enough, or if
+ * no set costs less than `toBeat`.
  */
 export function cheapestCover(
   items: readonly SetCoverItem[],
   deficits: readonly number[],
   toBeat?: readonly Candidate[],
-  maxSteps = MAX_STEPS,
+  maxSteps = defaultMaxSteps,
 ): readonly Candidate[] | undefined {
   const missing = deficits.map((deficit) => Math.max(0, deficit));
   const useful = clip(items, missing);
@@ -55,7 +55,7 @@ export function cheapestCover(
   const best = toBeat && compareCost(toBeat, first) <= 0 ? toBeat : first;
   const found = new Search(groups, best, maxSteps).run(missing);
   if (found === toBeat) return undefined;
-  // A search that gave up may hold a set of which it had yet to see that less is enough.
+  // A search that ran out of steps may not have noticed yet that fewer victims are enough.
   return needed(
     useful.filter(({ candidate }) => found.includes(candidate)),
     missing,
@@ -94,7 +94,7 @@ function groupAlike(items: readonly SetCoverItem[]): Group[] {
 const density = (group: Group): number =>
   group.frees.reduce((sum, amount) => sum + amount, 0) / group.pods;
 
-/** Takes in order of preference until it is enough, then drops what is not needed. */
+/** Takes victims in order of preference until they are enough, then drops those that are not needed. */
 function greedyCover(
   items: readonly SetCoverItem[],
   missing: readonly number[],
@@ -107,7 +107,7 @@ function greedyCover(
   return needed(chosen, missing);
 }
 
-/** The items without those that can be spared, dearest first. */
+/** The items without those that are not needed; the most expensive are dropped first. */
 function needed(items: readonly SetCoverItem[], missing: readonly number[]): readonly Candidate[] {
   let kept = items.toSorted((a, b) => compareCostDescending(a.candidate, b.candidate));
   for (const item of kept) {
@@ -151,7 +151,7 @@ class Search {
     }
   }
 
-  /** Whether the branch can still end in something cheaper than the best set known. */
+  /** Whether the branch can still lead to a cheaper set than the best one known. */
   #promises(index: number, missing: readonly number[], chosen: readonly Candidate[]): boolean {
     const outlook = this.#outlooks[index];
     if (!outlook) return false;
@@ -161,7 +161,7 @@ class Search {
   }
 }
 
-/** Taking more of a group than one of the deficits needs is waste. */
+/** More of a group than the largest deficit needs is never useful. */
 function mostUseful(group: Group, missing: readonly number[]): number {
   const wanted = missing.map((need, dimension) => {
     const each = group.frees[dimension] ?? 0;
@@ -170,7 +170,7 @@ function mostUseful(group: Group, missing: readonly number[]): number {
   return Math.min(group.candidates.length, Math.max(...wanted));
 }
 
-/** A lower bound: as if gangs could be evicted in part. */
+/** A lower bound, as if gangs could be evicted partially. */
 const fewestPods = (outlook: Outlook, missing: readonly number[]): number =>
   Math.max(
     ...missing.map((need, dimension) =>

@@ -1,0 +1,79 @@
+/** How counts, amounts of resources and durations read, in messages and in the plugin's output. */
+import type { ResourceType } from "./scheduling/snapshot.ts";
+
+const gibibyte = 1024 ** 3;
+const mebibyte = 1024 ** 2;
+
+/** At most two decimals, without trailing zeros: "2.5". */
+const rounded = (value: number): string => String(Math.round(value * 100) / 100);
+
+/** "1 pod", "3 pods". */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count} ${count === 1 ? one : many}`;
+
+/** "a", "a and b", "a, b and c". */
+export const listed = (parts: readonly string[]): string =>
+  parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+
+/** The first `max` names; the others are counted: "a, b and 3 more". */
+export function listedUpTo(max: number, names: readonly string[]): string {
+  const more = names.length - max;
+  return listed([...names.slice(0, max), ...(more > 0 ? [`${more} more`] : [])]);
+}
+
+export const gpusText = (gpus: number): string => counted(gpus, "GPU");
+
+/** CPU millicores as a number of cores: "1.5". */
+export const coresNumber = (cpuMillis: number): string => rounded(cpuMillis / 1000);
+
+/** "1 core", "2.5 cores", of CPU millicores. */
+export const coresText = (cpuMillis: number): string =>
+  `${coresNumber(cpuMillis)} ${cpuMillis === 1000 ? "core" : "cores"}`;
+
+/** "512 MiB", "1.5 GiB". */
+export const memoryText = (bytes: number): string =>
+  bytes > 0 && bytes < gibibyte
+    ? `${rounded(bytes / mebibyte)} MiB`
+    : `${rounded(bytes / gibibyte)} GiB`;
+
+/** A whole number of gibibytes, as a Kubernetes quantity: "16Gi". For columns. */
+export const gibibytesText = (bytes: number): string => `${Math.round(bytes / gibibyte)}Gi`;
+
+/** An amount of a metered type, in GPUs or CPU millicores, as a number of GPUs or cores. */
+export const meteredNumber = (type: ResourceType, amount: number): string =>
+  type === "GPU" ? String(amount) : coresNumber(amount);
+
+/** "8 GPUs", "2.5 cores", of GPUs or CPU millicores. */
+export const meteredText = (type: ResourceType, amount: number): string =>
+  type === "GPU" ? gpusText(amount) : coresText(amount);
+
+/** Seconds in the largest unit that is exact enough: "90 s", "5 min", "2.5 h". */
+export function durationText(seconds: number): string {
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${rounded(Math.round(seconds / 360) / 10)} h`;
+}
+
+const ageUnits = [
+  { seconds: 86_400, name: "d" },
+  { seconds: 3600, name: "h" },
+  { seconds: 60, name: "m" },
+] as const;
+
+/** Seconds as kubectl prints an age: "3d4h", "5h12m", "8m", "12s". */
+export function elapsedText(seconds: number): string {
+  const total = Math.max(0, Math.floor(seconds));
+  const index = ageUnits.findIndex((unit) => total >= unit.seconds);
+  const unit = ageUnits[index];
+  if (unit === undefined) return `${total}s`;
+  const whole = `${Math.floor(total / unit.seconds)}${unit.name}`;
+  const smaller = ageUnits[index + 1];
+  const rest = smaller ? Math.floor((total % unit.seconds) / smaller.seconds) : 0;
+  return smaller && rest > 0 ? `${whole}${rest}${smaller.name}` : whole;
+}
+
+/** Seconds as hours with a fixed number of decimals, for columns: "0.25", "123.4". */
+export function hoursText(seconds: number): string {
+  const hours = seconds / 3600;
+  return hours.toFixed(hours < 10 ? 2 : 1);
+}
