@@ -120,7 +120,7 @@ class Identities {
 
   #objectText(object: JsonValue & object): string {
     const members = Object.entries(object).map(
-      ([key, value]) => `${this.of(key)}:${this.of(value as JsonValue)}`,
+      ([key, value]) => `${this.of(key)}:${this.of(value)}`,
     );
     return `{${members.sort().join(",")}`;
   }

@@ -42,7 +42,7 @@ const maxMessage = 200;
 /** On one line; of a long message its end, where the cause is. */
 export function shortened(message: string): string {
   const line = message.trim().replaceAll(/\s+/g, " ");
-  const characters = [...line];
+  const characters = Array.from(line);
   return characters.length <= maxMessage ? line : `…${characters.slice(1 - maxMessage).join("")}`;
 }
 

@@ -24,7 +24,7 @@ describe("the port of the metrics", () => {
     const collect = (): void => {
       scrapes += 1;
     };
-    new Gauge({ name: "sample", help: "One", registers: [registry], collect });
+    registry.registerMetric(new Gauge({ name: "sample", help: "One", registers: [], collect }));
     const unready = async (): Promise<readonly string[]> => {
       probes += 1;
       if (failure) throw failure;
