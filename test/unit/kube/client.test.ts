@@ -214,7 +214,7 @@ describe("the API client", () => {
     const first = client.get(widgets, "ns/first", { timeoutSeconds: 60 }).catch(() => undefined);
     await until(() => server.requests.length === 1);
     const late = await errorOf(client.get(widgets, "ns/late", { timeoutSeconds: 0.05 }));
-    expect(late.message).to.contain("no answer within");
+    expect(late.message).to.contain("no response within");
     const cancelled = new AbortController();
     const waiting = client.get(widgets, "ns/other", { signal: cancelled.signal });
     const reason = new Error("the term ended");

@@ -278,7 +278,7 @@ describe("reflector", () => {
       await until(3);
       expect(changes).to.deep.equal(["ns/a ->1", "ns/b ->9", "ns/a 1>-"]);
       expect(informer.synced()).to.equal(true);
-      const lists = warnings.filter((message) => /does not end/.test(message));
+      const lists = warnings.filter((message) => /did not complete/.test(message));
       expect(lists).to.have.length(1);
       const limits = queries().map(({ limit }) => limit);
       expect(limits.slice(0, 5)).to.deep.equal([undefined, "500", undefined, undefined, "500"]);
