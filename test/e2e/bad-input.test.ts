@@ -165,7 +165,7 @@ describe("bad input", function () {
         spec: { template: { spec: {} } },
       }),
       "TemplateRejected",
-      /spec\.template: .*containers/,
+      /spec\.template.*containers/,
     ],
     [
       "a quantity that is none",

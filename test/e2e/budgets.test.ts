@@ -230,7 +230,7 @@ describe("a PodDisruptionBudget on a cluster", function () {
       const before = await uids("kept");
       const kept = await stays("kept", "keep-kept");
       expect(kept.status).to.include({ state: "Running", attempt: 1 });
-      expect(closing(kept)?.message).to.match(/^plan all-of-closing closed .* and evicts/);
+      expect(closing(kept)?.message).to.match(/^plan all-of-closing closed .*; the job is evicted/);
       expect(await uids("kept")).to.deep.equal(before);
       await unprotect("keep-kept");
       await stateOf("kept", "Evicted");

@@ -117,7 +117,7 @@ describe("the certificate of the HTTP API", () => {
     // One file at a time, as it may be met half way.
     write({ cert: renewed.cert });
     await later("a warning", () => said("keeping the former one").length > 0);
-    expect(String(said("keeps its former")[0]?.fields["error"])).to.contain("is not the key of");
+    expect(String(said("keeping the former one")[0]?.fields["error"])).to.contain("is not the key of");
     expect((await ask(client())).fingerprint).to.equal(fingerprintOf(former));
 
     write({ key: renewed.key });
@@ -132,8 +132,8 @@ describe("the certificate of the HTTP API", () => {
 
   it("stays while nothing can be read, or nothing changed", async () => {
     rmSync(fileOf("tls.key"));
-    const warnings = said("keeps its former").length;
-    await later("a warning", () => said("keeps its former").length > warnings);
+    const warnings = said("keeping the former one").length;
+    await later("a warning", () => said("keeping the former one").length > warnings);
     expect((await ask(client())).fingerprint).to.equal(fingerprintOf(renewed));
     write(renewed);
     await clock.advance(95);

@@ -190,7 +190,7 @@ describe("a scheduling cycle", () => {
       );
     };
     await cycle();
-    expect((await notices())["dear"]).to.match(/leaves after a grace period of 5 min$/);
+    expect((await notices())["dear"]).to.match(/is evicted after a grace period of 5 min$/);
     now = now.add({ seconds: deps.windowGraceSeconds });
     expect((await cycle()).isUnfinished).to.equal(true);
     expect(await statuses()).to.deep.equal({ dear: "starting", cheap: "starting" });
