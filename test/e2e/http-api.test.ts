@@ -373,7 +373,7 @@ describe("the HTTP API", function () {
     it("names a port in use, with the setting", async () => {
       const { port } = new URL(operator.apiUrl);
       const message = await rejection(installation.operate({ ROTA_API_PORT: port }));
-      expect(message).to.have.property("message").that.contains("set ROTA_API_PORT to a free one");
+      expect(message).to.have.property("message").that.contains("set ROTA_API_PORT to a free port");
     });
 
     it("is problem+json with a stable code", async () => {
