@@ -80,7 +80,7 @@ describe("a pod on the way to its containers", function () {
     const path = "/api/v1/namespaces/team/pods/silent-1-0";
     await installation.view.client.raw("DELETE", path);
     const { status } = await until("silent", (found) => found.status.reason === "PodsLost");
-    expect(status.message).to.match(/its pods are being stopped/);
+    expect(status.message).to.match(/the pods are stopping/);
     expect(status.conditions?.find(({ type }) => type === "Ready")?.status).to.equal("False");
     await installation.view.client.raw("DELETE", `${path}?gracePeriodSeconds=0`);
   });

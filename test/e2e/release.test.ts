@@ -81,7 +81,7 @@ describe("a release", () => {
     const outcome = await run(process.execPath, [program], { env }).catch((error: unknown) =>
       String(error),
     );
-    expect(outcome).to.include("DATABASE_URL is not set");
+    expect(outcome).to.include("DATABASE_URL must be set");
   });
 
   it("has a bill of materials of production packages only", () => {

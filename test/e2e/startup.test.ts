@@ -61,11 +61,11 @@ describe("an operator that cannot start", function () {
       ROTA_LOG_LEVEL: "loud",
     });
     expect(status).to.equal(1);
-    expect(output).to.match(/DATABASE_URL is not set: give postgres:/);
+    expect(output).to.match(/DATABASE_URL must be set to postgres:/);
     expect(output).to.match(
-      /ROTA_TIME_ZONE is an IANA time zone such as Europe\/Berlin, not "Mars"/,
+      /ROTA_TIME_ZONE must be an IANA time zone such as Europe\/Berlin, not "Mars"/,
     );
-    expect(output).to.match(/ROTA_LOG_LEVEL is error, warn, info, debug, not "loud"/);
+    expect(output).to.match(/ROTA_LOG_LEVEL must be one of error, warn, info, debug, not "loud"/);
   });
 
   it("names the setting of a port in use", async () => {
@@ -88,7 +88,7 @@ describe("an operator that cannot start", function () {
         DATABASE_URL: database.url,
         ROTA_HTTP_ADDRESS: "192.0.2.1",
       });
-      expect(elsewhere.output).to.contain("set ROTA_HTTP_ADDRESS to one it has");
+      expect(elsewhere.output).to.contain("set ROTA_HTTP_ADDRESS to a local address");
     } finally {
       holder.close();
       await database.drop();
@@ -122,7 +122,7 @@ describe("an operator that cannot start", function () {
         DATABASE_URL: url.href,
       });
       expect(status).to.equal(1);
-      expect(output).to.match(/PostgreSQL needs the extensions ltree and btree_gist/);
+      expect(output).to.match(/PostgreSQL lacks the extensions ltree and btree_gist/);
     } finally {
       await admin.query("DROP OWNED BY rota_startup_guest; DROP ROLE rota_startup_guest");
       await admin.end();

@@ -122,7 +122,7 @@ describe("the HTTP API inside the network namespace", function () {
     expect(tree.stderr).to.equal("");
     expect(tree.stdout).to.match(/^team +User pat/m);
     const nothing = await run("stranger", "tree");
-    expect(nothing.stdout).to.contain("no project in which you have a role");
+    expect(nothing.stdout).to.contain("No project in which you have a role");
   });
 
   it("answers a ServiceAccount by its token", async () => {

@@ -270,7 +270,7 @@ describe("Projects", () => {
       await view().until("the claim to grow", async () => (await sizeOf()) === "2Gi");
       await isReady("data");
       const rejections: [object, string][] = [
-        [storage("sets", "1Gi"), "a claim cannot shrink"],
+        [storage("sets", "1Gi"), "claims cannot shrink"],
         [storage("sets", "2Gi", { storageClassName: "fast" }), 'is not the claim\'s, "growing"'],
         [
           storage("sets", "2Gi", { accessMode: "ReadWriteMany" }),
