@@ -53,7 +53,9 @@ describe("time windows on a cluster", function () {
       const condition = found.status.conditions?.find(({ type }) => type === "WindowClosing");
       return condition?.reason === "WindowClosesSoon" && condition;
     });
-    expect(warned.message).to.match(/^plan all-of-strict closes \w{3} \d\d:\d\d; the job is evicted/);
+    expect(warned.message).to.match(
+      /^plan all-of-strict closes \w{3} \d\d:\d\d; the job is evicted/,
+    );
 
     soon = closingSoon(minMilliseconds);
     for (const [pool, onWindowClose] of pools) {

@@ -117,7 +117,9 @@ describe("the certificate of the HTTP API", () => {
     // One file at a time, as it may be met half way.
     write({ cert: renewed.cert });
     await later("a warning", () => said("keeping the former one").length > 0);
-    expect(String(said("keeping the former one")[0]?.fields["error"])).to.contain("is not the key of");
+    expect(String(said("keeping the former one")[0]?.fields["error"])).to.contain(
+      "is not the key of",
+    );
     expect((await ask(client())).fingerprint).to.equal(fingerprintOf(former));
 
     write({ key: renewed.key });

@@ -31,6 +31,8 @@ interface Turn extends Submitted {
   pods: readonly Pod[];
   view: JobView | undefined;
   rejection: Rejection | undefined;
+  /** The row lags behind the status, which is the only record of where the job is: it must not be overwritten. */
+  isBehind: boolean;
   /** The PodDisruptionBudget, namespace/name, that holds the job's eviction up. */
   blockedBy: string | undefined;
 }
@@ -68,6 +70,7 @@ async function reconcile(context: JobContext, key: string, signal: AbortSignal):
     signal,
     view: undefined,
     rejection: undefined,
+    isBehind: false,
     blockedBy: undefined,
   };
   if (isPresent) return earliest(cancelled, await reconcilePresent(turn));
@@ -77,7 +80,8 @@ async function reconcile(context: JobContext, key: string, signal: AbortSignal):
 
 async function reconcilePresent(turn: Turn): Promise<Settled> {
   const outcome = await runPhases(turn);
-  // What follows is said of the row as it is now.
+  if (turn.isBehind) return outcome === rowChanged ? requeueAfter(0) : outcome;
+  // What follows describes the row in its current state.
   if (outcome === rowChanged) await refresh(turn);
   const reported = await report(turn);
   return earliest(earliest(outcome, reported), await expire(turn));
@@ -92,7 +96,8 @@ async function runPhases(turn: Turn): Promise<Settled> {
     return done();
   } catch (error) {
     // What is known of it is written all the same; the first error is the one to act on.
-    if (turn.view !== undefined && !turn.signal.aborted) await report(turn).catch(() => undefined);
+    if (turn.view !== undefined && !turn.isBehind && !turn.signal.aborted)
+      await report(turn).catch(() => undefined);
     throw error;
   }
 }
@@ -105,7 +110,11 @@ async function refresh(turn: Turn): Promise<void> {
 /** A row that is older than what the cluster shows is brought to where its job is. */
 async function recover(turn: Turn): Promise<Settled | undefined> {
   await refresh(turn);
-  return turn.view && mayBeBehind(turn, turn.view) ? catchUp(turn) : undefined;
+  if (turn.view === undefined || !mayBeBehind(turn, turn.view)) return undefined;
+  turn.isBehind = true;
+  const outcome = await catchUp(turn);
+  turn.isBehind = outcome !== undefined;
+  return outcome;
 }
 
 /** The status says so, or pods of a later attempt do, whose status the cache has not shown yet. */
