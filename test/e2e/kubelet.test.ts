@@ -81,7 +81,7 @@ describe("a pod on the way to its containers", function () {
     await installation.view.client.raw("DELETE", path);
     const { status } = await until("silent", (found) => found.status.reason === "PodsLost");
     expect(status.message).to.match(/the pods are stopping/);
-    expect(status.conditions?.find(({ type }) => type === "Ready")?.status).to.equal("False");
+    expect(status.conditions?.find(({ type }) => type === "Ready")?.status).to.equal("True");
     await installation.view.client.raw("DELETE", `${path}?gracePeriodSeconds=0`);
   });
 });
