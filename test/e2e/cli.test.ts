@@ -256,7 +256,7 @@ describe("kubectl rota", function () {
     expect(queue.stdout).to.match(/^blue +\d+ +c /m);
     expect(queue.stderr).to.match(/^warning: positions .*--server/);
     const tree = await plugin.run(kubeconfigs.get("admin") ?? "", ["tree"]);
-    expect(tree.stdout).to.match(/└─ team +User pat +\d+ +12 +- /);
+    expect(tree.stdout).to.match(/└─ team +User pat +\d+ +\d+ +- /);
     expect(tree.stderr).to.match(/^warning: the figures are /);
     const known = await plugin.run(kubeconfigs.get("val") ?? "", ["why", "c", "-n", "team"]);
     expect(known.status).to.equal(0);
