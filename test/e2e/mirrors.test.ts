@@ -155,7 +155,7 @@ describe("the mirror of the cluster", function () {
       const before = await run("stays", { gpus: 2, pool: "cordoned" });
       await patchNode("cordoned-1", { spec: { unschedulable: true } });
       await submit("shut-out", { gpus: 1, pool: "cordoned" });
-      await waitingFor("shut-out", /1 not ready or cordoned/);
+      await waitingFor("shut-out", /1 cordoned or not ready/);
       const after = await team.job("stays");
       expect(after.status).to.include({ state: "Running", attempt: before.status.attempt });
       await patchNode("cordoned-1", { spec: { unschedulable: false } });
@@ -180,7 +180,7 @@ describe("the mirror of the cluster", function () {
       await patchNode("unready-1", {
         metadata: { annotations: { "rota.dev/simulate-ready": "False" } },
       });
-      await waitingFor("moved", /1 not ready or cordoned/);
+      await waitingFor("moved", /1 cordoned or not ready/);
       expect(await failuresOf("moved")).to.equal(0);
       expect((await nodeRow("unready-1"))?.gpus_committed).to.equal(0);
       await patchNode("unready-1", {

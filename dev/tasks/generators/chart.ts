@@ -16,7 +16,7 @@ const read = (path: string): string => readFileSync(join(projectRoot, path), "ut
 
 /** Braces in the text are the text's own. */
 const escaped = (text: string): string =>
-  text.replaceAll(/\{\{|\}\}/g, (braces) => `{{ "${braces}" }}`);
+  text.replaceAll(/[{}]{2,}/g, (braces) => `{{ "${braces}" }}`);
 
 const inNamespace = (text: string): string =>
   text.replaceAll("rota-system", "{{ .Release.Namespace }}");
