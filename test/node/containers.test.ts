@@ -100,7 +100,7 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     });
   }
 
-  it("are waited for: an image that cannot be pulled is told with its cause", async () => {
+  it("are waited for with the cause of a failed pull", async () => {
     const container = { image: "127.0.0.1:1/typo:1" };
     await installation.view.apply(workJob("typo", { gpus: 0, container }));
     await said("typo", /container main: (ErrImagePull|ImagePullBackOff).*connection refused/);

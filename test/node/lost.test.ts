@@ -47,7 +47,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("steady");
   });
 
-  it("runs on when devices are withdrawn; others wait until they are back", async () => {
+  it("runs on when devices are withdrawn; others wait", async () => {
     const { first } = installation;
     await runWork(installation, "keeps", { gpus: 2, ...on("real-1") }, "Running");
     first.setHealthyGpus("none");
@@ -100,7 +100,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     }
   });
 
-  it("says that its node is not ready, and that it is to leave, while the kubelet hangs", async () => {
+  it("names its unready node and leaves while the kubelet hangs", async () => {
     const { first, cluster } = installation;
     await runWork(installation, "silent", { graceSeconds: 1, ...on("real-1") }, "Running");
     await first.signal("kubelet", "SIGSTOP");
@@ -119,7 +119,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("silent");
   });
 
-  it("keeps its room when it is deleted while its kubelet hangs", async () => {
+  it("keeps its room when deleted while its kubelet hangs", async () => {
     const { first, view, database } = installation;
     await runWork(installation, "kept", { gpus: 2, graceSeconds: 1, ...on("real-1") }, "Running");
     const committed = async (): Promise<number> => {
