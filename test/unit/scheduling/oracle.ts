@@ -216,6 +216,7 @@ export function kindsOf(scenario: Scenario, verdict: Verdict) {
       accepting.length > 0 && accepting.length < snapshot.nodes.length && isBlocked,
     "no node": reasonOf(verdict) === "NoMatchingNode",
     "too large": reasonOf(verdict) === "TooLargeForPool",
+    "nodes unavailable": reasonOf(verdict) === "AwaitingNodes",
     "window closed": reasonOf(verdict) === "WindowClosed",
     "closes too soon": reasonOf(verdict) === "WindowTooShort",
     "over plan": reasonOf(verdict) === "QuotaExceeded",
