@@ -254,6 +254,7 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "some nodes refuse": 9,
   "no node": 4,
   "too large": 4,
+  "nodes unavailable": 2,
   "window closed": 2,
   "closes too soon": 1.5,
   "over plan": 3,
