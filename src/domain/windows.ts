@@ -69,7 +69,8 @@ export function rangesOfWindows(windows: readonly TimeWindow[] | undefined): Wee
   return windows.flatMap(rangesOf);
 }
 
-function secondOfWeekAt(local: Temporal.ZonedDateTime | Temporal.PlainDateTime): number {
+/** The wall clock as a second of the week. */
+export function secondOfWeekAt(local: Temporal.ZonedDateTime | Temporal.PlainDateTime): number {
   const { dayOfWeek, hour, minute, second } = local;
   return (dayOfWeek - 1) * daySeconds + hour * 3600 + minute * 60 + second;
 }
@@ -77,21 +78,6 @@ function secondOfWeekAt(local: Temporal.ZonedDateTime | Temporal.PlainDateTime):
 /** The wall clock of a time zone (IANA name), as a second of the week. Throws RangeError for an unknown zone. */
 export function secondOfWeek(instant: Temporal.Instant, timeZone: string): number {
   return secondOfWeekAt(instant.toZonedDateTimeISO(timeZone));
-}
-
-/** The instant at which the wall clock stood so many seconds earlier; of a repeated hour the latest that is past. */
-export function instantBefore(
-  instant: Temporal.Instant,
-  timeZone: string,
-  wallClockSeconds: number,
-): Temporal.Instant {
-  const local = instant
-    .toZonedDateTimeISO(timeZone)
-    .toPlainDateTime()
-    .subtract({ seconds: wallClockSeconds });
-  const [earlier, later] = instantsOf(local, timeZone);
-  const isOverQuota = later !== undefined && Temporal.Instant.compare(later, instant) <= 0;
-  return (isOverQuota ? later : earlier) ?? instant;
 }
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
@@ -113,8 +99,8 @@ export function secondText(second: number): string {
  */
 export function comingText(second: number, from: number): string {
   const day = (at: number): number => Math.floor(at / daySeconds) % days.length;
-  const isOverQuota = day(second) === day(from) && second % weekSeconds <= from;
-  return `${isOverQuota ? "next " : ""}${secondText(second)}`;
+  const isPast = day(second) === day(from) && second % weekSeconds <= from;
+  return `${isPast ? "next " : ""}${secondText(second)}`;
 }
 
 /** A range in words: "Mon 08:00-18:00", "Fri 20:00-Sat 06:00", "the whole week". */

@@ -16,7 +16,6 @@ import type {
   ResourceType,
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
-import { secondOfWeek } from "../domain/windows.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
@@ -77,8 +76,12 @@ export async function readSnapshot(
     ...new Set([...fetched.map(({ id }) => id), ...asked]),
   ]);
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
-  const second = secondOfWeek(now, timeZone);
-  const quotas: Quota[] = await readQuotas(client, pool, ownerIds, second);
+  const quotas: Quota[] = await readQuotas(
+    client,
+    pool,
+    ownerIds,
+    now.toZonedDateTimeISO(timeZone),
+  );
   const known = new Set(quotas.map(({ id }) => id));
   const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
   const queue = claimed

@@ -93,9 +93,9 @@ const isRetried = (error: unknown): boolean =>
 
 /** Full jitter: a pause between 0 and 10 ms x 2^turn, at most half a second. */
 function pause(turn: number, random: () => number): Promise<void> {
-  const quota = Math.min(maxPauseMilliseconds, 10 * 2 ** turn);
+  const longest = Math.min(maxPauseMilliseconds, 10 * 2 ** turn);
   return new Promise((resolve) => {
-    setTimeout(resolve, random() * quota);
+    setTimeout(resolve, random() * longest);
   });
 }
 

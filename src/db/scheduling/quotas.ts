@@ -2,7 +2,7 @@
 import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
-import { comingText, quantityAt, weekSeconds } from "../../domain/windows.ts";
+import { comingText, quantityAt, secondOfWeekAt, weekSeconds } from "../../domain/windows.ts";
 import { run } from "../client/connection-pool.ts";
 import type { IntegerRange, Queryable } from "../client/types.ts";
 
@@ -105,19 +105,19 @@ function opensAtText(windows: readonly PlanWindow[], second: number): string | u
 function quota(
   windows: readonly PlanWindow[],
   usage: UsageRow | undefined,
-  second: number,
+  now: Temporal.ZonedDateTime,
 ): Quota[] {
   const [first] = windows;
+  const second = secondOfWeekAt(now);
   if (!first) return [];
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
   const isGpu = resource_type === "GPU";
   const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
   const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
   const opens = opensAtText(windows, second);
-  const closes = nextEvictClose(windows, second);
+  const closes = nextEvictClose(windows, now);
   const isShut =
-    !windows.some((window) => isOpen(window, second)) &&
-    lastEvictClose(windows, second) !== undefined;
+    !windows.some((window) => isOpen(window, second)) && lastEvictClose(windows, now) !== undefined;
   return [
     {
       id: quotaId(owner_id, resource_type),
@@ -139,12 +139,12 @@ function quota(
   ];
 }
 
-/** The quotas of these owners in the pool at a second of the week; owners without plans have none. */
+/** The quotas of these owners in the pool now, on the wall clock of the installation; owners without plans have none. */
 export async function readQuotas(
   db: Queryable,
   pool: string,
   ownerIds: readonly number[],
-  secondOfWeek: number,
+  now: Temporal.ZonedDateTime,
 ): Promise<Quota[]> {
   if (ownerIds.length === 0) return [];
   const windows = (await readWindows(db, pool, ownerIds)).map(planWindow);
@@ -154,6 +154,6 @@ export async function readQuotas(
   );
   const grouped = Map.groupBy(windows, ({ row }) => quotaId(row.owner_id, row.resource_type));
   return [...grouped.values()].flatMap((group) =>
-    quota(group, usage.get(group[0]?.row.owner_id ?? -1), secondOfWeek),
+    quota(group, usage.get(group[0]?.row.owner_id ?? -1), now),
   );
 }
