@@ -128,7 +128,7 @@ async function runOnce<Result>(
 /**
  * Runs `work` in a transaction and commits it. Retries serialisation failures and deadlocks with jittered pauses, so
  * `work` must have no side effects outside the database.
- * Throws RotaError: SerializationFailed after the last attempt, otherwise the error that the violated constraint maps to.
+ * Throws RotaError: SerializationFailed after the last attempt, otherwise the one that the error maps to.
  */
 export async function withTransaction<Result>(
   pool: Pool,

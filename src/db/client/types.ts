@@ -40,7 +40,7 @@ export function parseIntegerRange(text: string): IntegerRange {
   };
 }
 
-/** bigint as a number: all values of Rota (bytes, millicores, generations) are far below 2^53; larger ones are refused. */
+/** bigint as a number: all of Rota's (bytes, millicores, generations) are far below 2^53; larger ones are refused. */
 export function parseSafeInteger(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value))
