@@ -53,6 +53,7 @@ function commitOf(commits: readonly Commit[], ref: string, namespace: string): C
   );
 }
 
+/** All commits of the namespace, newest first. */
 export const log = async ({ connection, namespace }: Session): Promise<View> => {
   const commits = (await listCommits(connection.client, namespace)).sort(newestFirst);
   return {

@@ -139,6 +139,7 @@ const evictionText = ({ state, message }: Why): string[] =>
 const nodesTitle = ({ nodes }: Why): string =>
   `Nodes: ${nodes.accepting}/${nodes.total} match the job`;
 
+/** The answer of /why as text; the job's own status takes precedence for the message. */
 export function whyText(why: Why, job: Job | undefined): string {
   const said = job?.status.message ?? why.message ?? "";
   const reason = job?.status.reason ?? why.reason ?? "";
