@@ -58,7 +58,8 @@ export function pendingPodsOf(
   if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
   const upCount = sizeOf({ view, pods }, (pod) => pod.phase === "Running" || hasEnded(pod));
   const texts = pendingTexts(view, view.name, ofAttempt({ view, pods }));
-  const more = texts.length > maxNamedPods ? [`others on ${texts.length - maxNamedPods} nodes`] : [];
+  const more =
+    texts.length > maxNamedPods ? [`others on ${texts.length - maxNamedPods} nodes`] : [];
   const waiting = [...texts.slice(0, maxNamedPods), ...more].join("; ");
   const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
   return {

@@ -157,7 +157,7 @@ export async function run<Row extends QueryResultRow>(
   try {
     return (await db.query<Row>(text, values)).rows;
   } catch (error) {
-        if (isRetried(error)) throw error; // withTransaction handles these
+    if (isRetried(error)) throw error; // withTransaction handles these
     throw mapDatabaseError(error);
   }
 }

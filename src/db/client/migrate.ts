@@ -85,7 +85,7 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
   } catch (error) {
     throw mapDatabaseError(lost ?? explained(error));
   } finally {
-        await client.end().catch(() => undefined); // the connection is no longer needed, whatever its state
+    await client.end().catch(() => undefined); // the connection is no longer needed, whatever its state
   }
 }
 
