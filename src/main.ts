@@ -175,7 +175,8 @@ function crashPoints({ crashPoint = "" }: Settings, logger: Logger): (name: stri
 }
 
 try {
-  // Exits even if something still runs: work that did not stop in time must not continue, least of all renewals of the lease.
+  // Exits even if something still runs: work that did not stop in time must not continue, least of all renewals of the
+  // lease.
   exitWhenLogged(await main());
 } catch (error) {
   console.error(errorText(error));

@@ -108,8 +108,8 @@ interface Conditioned {
 export type TrueConditions = Readonly<Partial<Record<ConditionType, Explanation>>>;
 
 /**
- * All conditions of an object. A condition keeps its lastTransitionTime while its status is unchanged; conditions of types
- * that Rota does not know are kept.
+ * All conditions of an object. A condition keeps its lastTransitionTime while its status is unchanged; conditions of
+ * types that Rota does not know are kept.
  * @param explanation of Ready, and of Reconciling or Stalled
  */
 export function conditionsOf(

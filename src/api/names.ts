@@ -38,7 +38,10 @@ export const defaultPool = "default";
 export const podName = (job: string, attempt: number, index: number): string =>
   `${job}-${attempt}-${index}`;
 
-/** Shared by the pods of one index over all attempts, so that ranks keep their address. At most 57 of a label's 63 characters. */
+/**
+ * Shared by the pods of one index over all attempts, so that ranks keep their address. At most 57 of a label's 63
+ * characters.
+ */
 export const hostName = (job: string, index: number): string => `${job}-${index}`;
 
 /** The headless Service in a project's namespace that gives gang pods their host names. */

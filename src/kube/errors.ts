@@ -9,9 +9,9 @@ export interface KubeErrorFields {
   /** HTTP status; 0 without a response. */
   readonly status: number;
   /**
-   * metav1.StatusReason ("NotFound", "Conflict", ...), or one of the client without a Status: "Unreachable" (no connection
-   * or a broken one), "Timeout" (no response in time), "Overloaded" (the client's limit of waiting calls), "Malformed" (not
-   * a response of the API server), "Unknown".
+   * metav1.StatusReason ("NotFound", "Conflict", ...), or one of the client without a Status: "Unreachable" (no
+   * connection or a broken one), "Timeout" (no response in time), "Overloaded" (the client's limit of waiting calls),
+   * "Malformed" (not a response of the API server), "Unknown".
    */
   readonly reason: string;
   readonly verb: string;

@@ -1,6 +1,6 @@
 /**
- * The headless Service through which gang pods find each other. One for all gangs of a namespace, so that a job costs no
- * write. It publishes pods that are not ready, because the pods of a gang become ready only together.
+ * The headless Service through which gang pods find each other. One for all gangs of a namespace, so that a job costs
+ * no write. It publishes pods that are not ready, because the pods of a gang become ready only together.
  */
 import { apiVersion, gangService, labels } from "../api/names.ts";
 import type { KubeObject } from "../kube/resource.ts";

@@ -44,8 +44,8 @@ export interface PodOrder {
 const isGang = (order: PodOrder): boolean => order.parallelism > 1;
 
 /**
- * The terms required by the template and by the storages. If their product is too large, only those of the template: the
- * node that the pod is pinned to satisfies all of them anyway.
+ * The terms required by the template and by the storages. If their product is too large, only those of the template:
+ * the node that the pod is pinned to satisfies all of them anyway.
  */
 function requiredTerms(
   own: readonly NodeSelectorTerm[] | undefined,

@@ -66,7 +66,8 @@ const mainContainersOf = (status: Fields): Named[] =>
 
 /**
  * Why a pending pod has no node, or its containers are not running; empty for other pods.
- * @param spec distinguishes sidecars from other init containers, which the kubelet both reports as started while they run
+ * @param spec distinguishes sidecars from other init containers, which the kubelet both reports as started while they
+ * run
  */
 export function obstacleOf(status: Fields, spec: Fields = {}): string {
   if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";

@@ -2,8 +2,8 @@
  * Fills in the fields that a pod needs to pass the Pod Security level of its namespace, where its template leaves them
  * unset and the default only removes what the level forbids anyway. Fields of the template are never changed. Pure.
  *
- * runAsNonRoot is filled in only together with a user that is not root. With an image that runs as root, the pod would be
- * created but never start; it is better to reject such a template when the job is submitted.
+ * runAsNonRoot is filled in only together with a user that is not root. With an image that runs as root, the pod would
+ * be created but never start; it is better to reject such a template when the job is submitted.
  */
 import { fieldsOf } from "./meta.ts";
 import { listOf } from "./pod-template.ts";

@@ -208,8 +208,8 @@ const ordinalOf = (label: string | undefined): number | undefined =>
   label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : undefined;
 
 /**
- * The job that a pod belongs to. Labels, controller and name must agree, so that a label alone cannot hide a pod's usage
- * of its node.
+ * The job that a pod belongs to. Labels, controller and name must agree, so that a label alone cannot hide a pod's
+ * usage of its node.
  */
 function membershipOf(raw: KubeObject): Membership {
   const { name, namespace = "", labels: marks = {} } = raw.metadata;
@@ -275,9 +275,9 @@ function substitutePod(raw: KubeObject): Pod | undefined {
 export const hasEnded = (pod: Pod): boolean => pod.phase === "Succeeded" || pod.phase === "Failed";
 
 /**
- * Whether the pod has finished its work. A pod that ends after it was asked to terminate has not, whatever its exit code:
- * a job that saves its state on SIGTERM exits with 0. In doubt it runs again. Timestamps are not compared, since they are
- * from two clocks.
+ * Whether the pod has finished its work. A pod that ends after it was asked to terminate has not, whatever its exit
+ * code: a job that saves its state on SIGTERM exits with 0. In doubt it runs again. Timestamps are not compared, since
+ * they are from two clocks.
  */
 export const hasFinished = (pod: Pod): boolean => pod.phase === "Succeeded" && !pod.deleting;
 

@@ -77,12 +77,13 @@ const releaseRetrySeconds = 0.2;
 /**
  * Leader election on a lease with versioned writes, like client-go's, with two differences. Candidates take over
  * `leaseSeconds - retrySeconds` after they saw the last renewal: their check may come one period late, and a fail-over
- * must complete within the lease. And the leader compares its own clock on every query, because a frozen process runs no
- * timers.
+ * must complete within the lease. And the leader compares its own clock on every query, because a frozen process runs
+ * no timers.
  *
- * There are never two leaders. A renewal is seen no earlier than it was sent, so a successor waits at least `leaseSeconds
- * - retrySeconds` after it was sent; the leader stops after `renewWithinSeconds`, which must be less. Only clock rates must
- * agree, not clocks. This does not cover a leader that is frozen in the middle of an action: fence important writes.
+ * There are never two leaders. A renewal is seen no earlier than it was sent, so a successor waits at least
+ * `leaseSeconds - retrySeconds` after it was sent; the leader stops after `renewWithinSeconds`, which must be less.
+ * Only clock rates must agree, not clocks. This does not cover a leader that is frozen in the middle of an action:
+ * fence important writes.
  */
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;

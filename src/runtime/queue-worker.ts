@@ -19,11 +19,13 @@ export interface Controller {
   enqueue(key: string, options?: AddOptions): void;
   enqueueAfter(key: string, seconds: number): void;
   /**
-   * Runs until the signal is aborted, which also aborts the signals of running reconciles. May be called again after that,
-   * or after a drain.
+   * Runs until the signal is aborted, which also aborts the signals of running reconciles. May be called again after
+   * that, or after a drain.
    */
   start(signal: AbortSignal): void;
-  /** Takes no more keys and waits for running reconciles. Resolves to false if some are still running at the time-out. */
+  /**
+   * Takes no more keys and waits for running reconciles. Resolves to false if some are still running at the time-out.
+   */
   drain(timeoutSeconds: number): Promise<boolean>;
 }
 

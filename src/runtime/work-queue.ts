@@ -27,8 +27,8 @@ export interface WorkQueueOptions {
 }
 
 /**
- * When each key started to wait, in whole milliseconds: V8 stores a small integer in the table, but any other number as a
- * separate object. At startup every key of the cluster waits.
+ * When each key started to wait, in whole milliseconds: V8 stores a small integer in the table, but any other number as
+ * a separate object. At startup every key of the cluster waits.
  */
 type WaitingSince = Map<string, number>;
 
@@ -55,8 +55,8 @@ const pulledBySuccess = 2;
 const interactiveInARow = 16;
 
 /**
- * Keys waiting for work. A key waits at most once, however often it is added. A key that is being worked on is not handed
- * out again; if it is added meanwhile, it waits again when it is done. Memory is bounded by the number of keys.
+ * Keys waiting for work. A key waits at most once, however often it is added. A key that is being worked on is not
+ * handed out again; if it is added meanwhile, it waits again when it is done. Memory is bounded by the number of keys.
  */
 export class WorkQueue {
   readonly #clock: Clock;
@@ -138,8 +138,8 @@ export class WorkQueue {
   }
 
   /**
-   * Adds the key after its own back-off, which grows with every call until `forget`; later if many keys fail. Returns the
-   * delay in seconds.
+   * Adds the key after its own back-off, which grows with every call until `forget`; later if many keys fail. Returns
+   * the delay in seconds.
    */
   addRateLimited(key: string): number {
     const failures = (this.#failures.get(key) ?? 0) + 1;
@@ -163,7 +163,9 @@ export class WorkQueue {
     return this.#failures.get(key) ?? 0;
   }
 
-  /** Ends the key's back-off after a success or when it is given up, and retries others: the cause may be gone for them. */
+  /**
+   * Ends the key's back-off after a success or when it is given up, and retries others: the cause may be gone for them.
+   */
   forget(key: string): void {
     this.#retrying.delete(key);
     if (this.#failures.delete(key)) this.#pullRetries();

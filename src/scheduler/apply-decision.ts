@@ -1,7 +1,7 @@
 /**
  * Writes a decision in bulk. Every write is fenced on the attempt that was read; jobs that have changed since are
- * skipped. Verdicts after a preemption that the API server has not allowed yet may depend on its capacity or quota: they
- * are not written, but decided again.
+ * skipped. Verdicts after a preemption that the API server has not allowed yet may depend on its capacity or quota:
+ * they are not written, but decided again.
  */
 import { admitJobs } from "../db/jobs/admit.ts";
 import { activateReservations, releaseReservations } from "../db/jobs/reservations.ts";

@@ -1,6 +1,6 @@
 /**
- * Runs the cycle of one pool after changes and at the next known instant. Changes during a cycle or shortly before it are
- * combined into one cycle.
+ * Runs the cycle of one pool after changes and at the next known instant. Changes during a cycle or shortly before it
+ * are combined into one cycle.
  */
 import { backoffSeconds } from "../runtime/backoff.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";

@@ -1,6 +1,6 @@
 /**
- * Schedules all pools: one loop per pool, started when the pool is first seen, and the wait reasons from their cycles. It
- * runs once per term. Between terms it has no state and ignores wake-ups, since a term starts with all pools.
+ * Schedules all pools: one loop per pool, started when the pool is first seen, and the wait reasons from their cycles.
+ * It runs once per term. Between terms it has no state and ignores wake-ups, since a term starts with all pools.
  */
 import type { Queryable } from "../db/client/types.ts";
 import { readPools } from "../db/scheduling/lock.ts";

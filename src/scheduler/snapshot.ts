@@ -33,7 +33,9 @@ const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor
 const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
-/** The quotas that apply to a job: those of its project's owner and of all ancestors' owners, for the types it requests. */
+/**
+ * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, for the types it requests.
+ */
 const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
   (["GPU", "CPU"] as const)
     .filter((type) => asks(job, type))

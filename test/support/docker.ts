@@ -116,7 +116,9 @@ export interface Bases {
   readonly buildArguments: readonly string[];
 }
 
-/** The Dockerfile's own bases if they can be pulled, otherwise bases with this machine's Node.js, its libraries and npm. */
+/**
+ * The Dockerfile's own bases if they can be pulled, otherwise bases with this machine's Node.js, its libraries and npm.
+ */
 export async function baseImages(defaults: readonly string[]): Promise<Bases> {
   const pulled = await Promise.all(defaults.map(canPull));
   if (pulled.every(Boolean)) return { origin: "the Dockerfile's own bases", buildArguments: [] };

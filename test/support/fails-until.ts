@@ -2,8 +2,8 @@
 import { type Context, it, type Test } from "mocha";
 
 /**
- * Declares a test that fails until an issue is solved. While it fails, mocha reports it as pending, with the issue in its
- * title. Once it passes, it fails with the request to remove the mark. A failing hook fails as usual.
+ * Declares a test that fails until an issue is solved. While it fails, mocha reports it as pending, with the issue in
+ * its title. Once it passes, it fails with the request to remove the mark. A failing hook fails as usual.
  *
  * @param issue - the issue that makes the test pass, as "issue 15"
  * @returns the test, like `it`

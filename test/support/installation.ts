@@ -1,6 +1,6 @@
 /**
- * A complete installation for end-to-end tests: control plane, database, CRDs, manifests, and the operator as a process.
- * The operator has the token of its own ServiceAccount, and thus only the rights that manifests/ grant.
+ * A complete installation for end-to-end tests: control plane, database, CRDs, manifests, and the operator as a
+ * process. The operator has the token of its own ServiceAccount, and thus only the rights that manifests/ grant.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -86,8 +86,8 @@ export async function startInstallation({
 
 /**
  * Calls that the API server refused with 403, from the operator's metrics; calls of a killed operator are unknown. Pods
- * and events are excluded: Pod Security refuses templates with 403, and a namespace that is being deleted refuses events.
- * Other tests check both.
+ * and events are excluded: Pod Security refuses templates with 403, and a namespace that is being deleted refuses
+ * events. Other tests check both.
  */
 async function rejectedCalls({ url }: Operator): Promise<string[]> {
   const metrics = await fetch(`${url}/metrics`).then(

@@ -1,4 +1,6 @@
-/** The operator of an installed Deployment as a process, with its ServiceAccount's token and its declared environment. */
+/**
+ * The operator of an installed Deployment as a process, with its ServiceAccount's token and its declared environment.
+ */
 import { join } from "node:path";
 import type { Cluster } from "../../dev/local/cluster.ts";
 import { clientFor } from "../../dev/local/kube-client.ts";

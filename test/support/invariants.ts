@@ -1,6 +1,6 @@
 /**
- * The invariants of docs/design.md, "Invariants", checked from outside: from the API server and PostgreSQL, not from the
- * operator. Some hold at every instant; those that compare cluster and database hold once nothing changes.
+ * The invariants of docs/design.md, "Invariants", checked from outside: from the API server and PostgreSQL, not from
+ * the operator. Some hold at every instant; those that compare cluster and database hold once nothing changes.
  */
 import { expect } from "chai";
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";

@@ -1,6 +1,6 @@
 /**
- * Unusual objects of every watched kind that the API server would accept: valid seeds with mutated amounts, texts, maps,
- * times and missing parts.
+ * Unusual objects of every watched kind that the API server would accept: valid seeds with mutated amounts, texts,
+ * maps, times and missing parts.
  */
 import type { KubeObject } from "../../src/kube/resource.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Common parameters of random tests, so that each can run longer and be repeated. FC_RUNS sets the number of cases of every
- * property, FC_SEED the seed. Both are printed when a property starts, so that one that never ends can be repeated, and
- * when it fails.
+ * Common parameters of random tests, so that each can run longer and be repeated. FC_RUNS sets the number of cases of
+ * every property, FC_SEED the seed. Both are printed when a property starts, so that one that never ends can be
+ * repeated, and when it fails.
  */
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -42,8 +42,8 @@ function report<Values>(details: fc.RunDetails<Values>, again: string): void {
 }
 
 /**
- * fc.assert for cases that are cheap in batches but expensive one by one. Draws all cases, then tries them in batches. Only
- * a failing batch is tried case by case, so that the failing case is reported and shrunk.
+ * fc.assert for cases that are cheap in batches but expensive one by one. Draws all cases, then tries them in batches.
+ * Only a failing batch is tried case by case, so that the failing case is reported and shrunk.
  */
 export async function assertInBatches<Value>(
   values: fc.Arbitrary<Value>,

@@ -1,6 +1,6 @@
 /**
- * The fixture of most end-to-end tests: an installation with project "team", and operations on its jobs. A job of another
- * project is named NAMESPACE/NAME.
+ * The fixture of most end-to-end tests: an installation with project "team", and operations on its jobs. A job of
+ * another project is named NAMESPACE/NAME.
  */
 import type { NodeSpec } from "../../dev/local/cluster.ts";
 import type { Operator } from "../../dev/local/operator.ts";

@@ -1,6 +1,6 @@
 /**
- * The common fixture of tests about what users may see and ask: project lab with the teams team and other as children, a
- * pool blue, and users in every role: val views team, ann is its admin, a ServiceAccount (robot) views other.
+ * The common fixture of tests about what users may see and ask: project lab with the teams team and other as children,
+ * a pool blue, and users in every role: val views team, ann is its admin, a ServiceAccount (robot) views other.
  */
 import type { Operator } from "../../dev/local/operator.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";

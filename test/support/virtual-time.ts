@@ -1,7 +1,7 @@
 /**
- * A database whose now() is set by the test, so that days pass in milliseconds. Everything else is real: functions of the
- * same names precede PostgreSQL's on the search path, and column defaults, which were bound when the tables were created,
- * are bound to them as well.
+ * A database whose now() is set by the test, so that days pass in milliseconds. Everything else is real: functions of
+ * the same names precede PostgreSQL's on the search path, and column defaults, which were bound when the tables were
+ * created, are bound to them as well.
  */
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { createPool } from "../../src/db/client/connection-pool.ts";

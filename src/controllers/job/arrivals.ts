@@ -2,7 +2,9 @@
 import type { JobReason } from "../../api/reasons.ts";
 import type { Clock } from "../../runtime/clock.ts";
 
-/** Counted from the first reconcile of a job; well below the ten seconds within which every object must have a status. */
+/**
+ * Counted from the first reconcile of a job; well below the ten seconds within which every object must have a status.
+ */
 export const arrivalSeconds = 5;
 
 const missingObject: ReadonlySet<JobReason> = new Set<JobReason>([

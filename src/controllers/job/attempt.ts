@@ -58,8 +58,8 @@ async function allHaveLeft(gang: JobReconcile): Promise<boolean> {
 }
 
 /**
- * Writes the attempt and its nodes to the Job's status before creating pods. If the database loses its content, the pods
- * are found by the status.
+ * Writes the attempt and its nodes to the Job's status before creating pods. If the database loses its content, the
+ * pods are found by the status.
  */
 async function announce({ context, job, view, pods }: JobReconcile): Promise<void> {
   if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
@@ -246,8 +246,8 @@ const isMissingPods = (gang: JobReconcile): boolean =>
   !allAre(gang, (pod) => !isLost(pod) && !isStranded(gang, pod));
 
 /**
- * If pods seem to be missing, reads them from the API server: another operator, or the previous leader, may have created
- * pods that this cache does not have yet.
+ * If pods seem to be missing, reads them from the API server: another operator, or the previous leader, may have
+ * created pods that this cache does not have yet.
  */
 async function whileRunning(cached: JobReconcile): Promise<Settled> {
   const gang = isMissingPods(cached) ? await withFreshPods(cached) : cached;

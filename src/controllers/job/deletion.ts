@@ -15,8 +15,8 @@ const deleted = { reason: "Deleted", message: "the Job was deleted" } as const;
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
 /**
- * Cancels a deleted job once its pods have left their nodes, so that no other job gets the capacity earlier. Pods that the
- * cache never showed send no event when they terminate, so it requeues.
+ * Cancels a deleted job once its pods have left their nodes, so that no other job gets the capacity earlier. Pods that
+ * the cache never showed send no event when they terminate, so it requeues.
  */
 async function cancel(call: JobCall, view: JobView): Promise<Settled> {
   const { context, key, uid } = call;

@@ -1,4 +1,6 @@
-/** Upper limits of one job's requests: larger amounts are typing errors, and their sums would overflow columns. Pure. */
+/**
+ * Upper limits of one job's requests: larger amounts are typing errors, and their sums would overflow columns. Pure.
+ */
 import { podDemand } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";

@@ -43,8 +43,8 @@ export function blockedSeconds(ageSeconds: number, random: () => number = Math.r
 const isUntouched = (gang: JobReconcile): boolean => allAre(gang, (pod) => !isLost(pod));
 
 /**
- * A budget that allows only some of the pods would break the gang. The whole gang is checked first, and stays if a budget
- * blocks any pod. The single pod of a gang of one is evicted without a check.
+ * A budget that allows only some of the pods would break the gang. The whole gang is checked first, and stays if a
+ * budget blocks any pod. The single pod of a gang of one is evicted without a check.
  */
 async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
   const { context, job } = gang;

@@ -22,8 +22,8 @@ export const isLiveStatus = (status: string): boolean =>
   ["starting", "running", "evicting"].includes(status);
 
 /**
- * Whether the row is older than the job's status, which was read before the row. Statuses are written from rows, so this
- * is true only if the database was restored to an earlier state.
+ * Whether the row is older than the job's status, which was read before the row. Statuses are written from rows, so
+ * this is true only if the database was restored to an earlier state.
  */
 export function isBehind(view: JobView, job: Job): boolean {
   if (!wasQueued(job) || view.finishedAt !== undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * Reconciles a Job from submission to end, in phases: recover, enqueue, follow the spec, advance, write the status, expire.
- * In between, the scheduler decides.
+ * Reconciles a Job from submission to end, in phases: recover, enqueue, follow the spec, advance, write the status,
+ * expire. In between, the scheduler decides.
  */
 import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { readJobView } from "../../db/jobs/read.ts";
@@ -161,8 +161,8 @@ function tellSuspended(turn: Turn): void {
 }
 
 /**
- * Follows the two mutable fields: suspend at any time, the priority class while the job has no pods. The class itself may
- * have been created anew, or the default class may have changed.
+ * Follows the two mutable fields: suspend at any time, the priority class while the job has no pods. The class itself
+ * may have been created anew, or the default class may have changed.
  */
 async function followSpec(turn: Turn): Promise<Settled | undefined> {
   const { context, job, view } = turn;

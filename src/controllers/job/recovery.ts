@@ -1,6 +1,6 @@
 /**
- * Restores jobs from the cluster if the database does not know them or has an earlier state, because its content was lost
- * or a backup was restored. Running pods keep running and are not started twice; attempts continue to count.
+ * Restores jobs from the cluster if the database does not know them or has an earlier state, because its content was
+ * lost or a backup was restored. Running pods keep running and are not started twice; attempts continue to count.
  */
 import { readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -48,7 +48,9 @@ export async function adopt(
   });
 }
 
-/** A live row first frees the capacity of its old attempt, which other jobs may wait for; then it takes its current one. */
+/**
+ * A live row first frees the capacity of its old attempt, which other jobs may wait for; then it takes its current one.
+ */
 function nextStep(view: JobView, observed: ObservedState): ObservedState {
   if (!isLiveStatus(view.status) || !isLiveStatus(observed.status)) return observed;
   const status = view.status === "evicting" ? "evicted" : "pending";

@@ -1,6 +1,6 @@
 /**
- * Pods that do not terminate because their node does not respond or a finalizer holds them. Their capacity stays in use,
- * since they may still run. They are reported.
+ * Pods that do not terminate because their node does not respond or a finalizer holds them. Their capacity stays in
+ * use, since they may still run. They are reported.
  */
 import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";

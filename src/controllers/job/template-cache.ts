@@ -1,6 +1,6 @@
 /**
- * Caches pod templates and the API server's answers about them: a hundred jobs with one template need one dry run, and a
- * template that was read for validation is not read again to create its pods.
+ * Caches pod templates and the API server's answers about them: a hundred jobs with one template need one dry run, and
+ * a template that was read for validation is not read again to create its pods.
  */
 import { createHash } from "node:crypto";
 import type { Clock } from "../../runtime/clock.ts";

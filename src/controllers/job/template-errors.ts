@@ -59,7 +59,9 @@ function securityTerms(template: unknown, project: Project, level: string, words
   return `spec.template does not pass Pod Security level "${level}" of project ${project.name}: ${words}. To pass, ${cure}; or have the project's spec.podSecurity lowered`;
 }
 
-/** The message for a template that failed its dry run: Pod Security, unknown fields, invalid fields, or anything else. */
+/**
+ * The message for a template that failed its dry run: Pod Security, unknown fields, invalid fields, or anything else.
+ */
 export function templateRejection(error: KubeError, template: unknown, project: Project): string {
   const [, level, words] = violation.exec(error.explanation) ?? [];
   if (level !== undefined && words !== undefined)

@@ -3,7 +3,9 @@ import { RotaError } from "../../errors.ts";
 import { run } from "./connection-pool.ts";
 import type { Queryable } from "./types.ts";
 
-/** The server's start time, which a failover changes, with the oids of database and history, which a restore changes. */
+/**
+ * The server's start time, which a failover changes, with the oids of database and history, which a restore changes.
+ */
 export async function readDatabaseIdentity(db: Queryable): Promise<string> {
   const [row] = await run<{ identity: string }>(
     db,

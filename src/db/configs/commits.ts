@@ -243,7 +243,10 @@ export async function show(
   return commit;
 }
 
-/** The canonical text with this hash. Throws RotaError ReferenceNotFound if the namespace's project has not committed it. */
+/**
+ * The canonical text with this hash. Throws RotaError ReferenceNotFound if the namespace's project has not committed
+ * it.
+ */
 export async function readCommitContent(
   db: Queryable,
   { namespace, hash }: { readonly namespace: string; readonly hash: string },

@@ -116,8 +116,8 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
 }
 
 /**
- * Returns a victim to the queue with its old queue time and frees its capacity. Call it when all its pods are gone. True
- * if the job was evicting in this attempt.
+ * Returns a victim to the queue with its old queue time and frees its capacity. Call it when all its pods are gone.
+ * True if the job was evicting in this attempt.
  */
 export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
@@ -138,10 +138,10 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 }
 
 /**
- * Returns a victim that still has all its pods to running, in the same attempt, if its capacity is no longer needed: the
- * preemptor has started elsewhere or ended, its reservation was released, or a window closed and there was no preemptor.
- * No other job may have a reservation on its nodes either, since it may count on the same capacity. False if the
- * capacity is still needed.
+ * Returns a victim that still has all its pods to running, in the same attempt, if its capacity is no longer needed:
+ * the preemptor has started elsewhere or ended, its reservation was released, or a window closed and there was no
+ * preemptor. No other job may have a reservation on its nodes either, since it may count on the same capacity. False if
+ * the capacity is still needed.
  */
 export async function cancelEviction(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(

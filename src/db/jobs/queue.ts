@@ -177,7 +177,9 @@ export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]
 const lockClause = (claim: Claim, ofTable = ""): string =>
   claim.readOnly === true ? "" : `FOR UPDATE${ofTable} SKIP LOCKED`;
 
-/** FOR UPDATE must be next to LIMIT at the top level: a subquery in IN (...) may run once per row and lock many more. */
+/**
+ * FOR UPDATE must be next to LIMIT at the top level: a subquery in IN (...) may run once per row and lock many more.
+ */
 function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
@@ -195,10 +197,10 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 }
 
 /**
- * A skip scan of the index finds the signatures of waiting jobs with one probe each, however many jobs they have. 50,000
- * blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows queue order,
- * so that many jobs can start at once. The other half takes the first job of every signature before the second of any,
- * up to maxSignatures.
+ * A skip scan of the index finds the signatures of waiting jobs with one probe each, however many jobs they have.
+ * 50,000 blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows queue
+ * order, so that many jobs can start at once. The other half takes the first job of every signature before the second
+ * of any, up to maxSignatures.
  */
 function claimPerSignature(
   db: Queryable,

@@ -1,4 +1,6 @@
-/** Capacity reserved for jobs while their victims terminate. `preempt` creates reservations together with their victims. */
+/**
+ * Capacity reserved for jobs while their victims terminate. `preempt` creates reservations together with their victims.
+ */
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";

@@ -6,8 +6,8 @@
  * from one event of a job to the next; time within quota and time borrowing are reported separately. Running jobs count
  * up to now.
  *
- * A segment belongs to the path and owner that the project had at that time (project_periods), so a move does not change
- * past usage. A subtree is identified by its top project, wherever that was in the tree.
+ * A segment belongs to the path and owner that the project had at that time (project_periods), so a move does not
+ * change past usage. A subtree is identified by its top project, wherever that was in the tree.
  */
 import { RotaError } from "../../errors.ts";
 import { labelOf, nameOf } from "../../domain/project-path.ts";

@@ -3,9 +3,9 @@
  *
  * For each blocked job and node it computes what one more pod lacks, and what would be free if all evictable jobs left.
  * It drops the nodes where that is not enough, so a negative answer is exact: if nothing is proposed, evicting every
- * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the set that
- * results from taking jobs in order of preference; always enough nodes for the whole gang. Jobs under an exceeded quota
- * are proposed in order of preference until the quota holds.
+ * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the set
+ * that results from taking jobs in order of preference; always enough nodes for the whole gang. Jobs under an exceeded
+ * quota are proposed in order of preference until the quota holds.
  *
  * It first reads the jobs of few nodes: those with the largest pods, and those with the lowest bound of pods to evict,
  * assuming that their pods are no larger than the largest elsewhere. By its GPUs alone, no other node can have a lower
@@ -18,7 +18,10 @@ import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
 export interface FinderLimits {
-  /** Nodes examined closely per blocked job after the rough bound: half with the lowest bound, half with the largest pods. */
+  /**
+   * Nodes examined closely per blocked job after the rough bound: half with the lowest bound, half with the largest
+   * pods.
+   */
   readonly closeNodes: number;
   /** Nodes proposed per blocked job, in addition to those that its gang needs. */
   readonly nodes: number;
@@ -43,7 +46,10 @@ interface Row {
   readonly quotas: readonly string[];
 }
 
-/** Proposed victims for all requests together. `budgets` maps job ids to the PodDisruptionBudget (namespace/name) that protects them. */
+/**
+ * Proposed victims for all requests together. `budgets` maps job ids to the PodDisruptionBudget (namespace/name) that
+ * protects them.
+ */
 export async function findVictims(
   db: Queryable,
   pool: string,
@@ -244,8 +250,8 @@ const FREEING =
   "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang_size, own.gpus_per_pod";
 
 /**
- * A lower bound of the pods to evict from a `node` in scope so that one more fits, as if gangs could be evicted in part;
- * and how many more fit if all leave. Tables in scope: request, node with its missing amounts, freed.
+ * A lower bound of the pods to evict from a `node` in scope so that one more fits, as if gangs could be evicted in
+ * part; and how many more fit if all leave. Tables in scope: request, node with its missing amounts, freed.
  */
 const BOUND = `
       CROSS JOIN LATERAL (

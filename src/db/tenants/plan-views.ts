@@ -80,7 +80,10 @@ export interface Withdrawn {
   readonly owner: { readonly kind: "User" | "Group"; readonly name: string };
 }
 
-/** Withdraws the windows of plans with these names, except those of `presentUids`. Returns the affected pools and owners. */
+/**
+ * Withdraws the windows of plans with these names, except those of `presentUids`. Returns the affected pools and
+ * owners.
+ */
 export function withdrawPlans(
   db: Queryable,
   names: readonly string[],

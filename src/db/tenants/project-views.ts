@@ -27,8 +27,8 @@ interface Row extends Omit<ProjectView, "path"> {
 }
 
 /**
- * The given projects that are stored, by id. One statement, whatever their number: usage is summed once per project with
- * active jobs and added to its ancestors; members are passed to descendants.
+ * The given projects that are stored, by id. One statement, whatever their number: usage is summed once per project
+ * with active jobs and added to its ancestors; members are passed to descendants.
  */
 export async function readProjectViews(
   db: Queryable,

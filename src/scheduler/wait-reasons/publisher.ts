@@ -2,9 +2,10 @@
  * Why each waiting job waits, according to the last cycle of its pool, and which jobs need a status write for it.
  *
  * Every cycle changes positions and numbers in the whole queue. Writing each change would flood the API server when ten
- * thousand jobs wait. First explanations and new reasons are therefore published at once, up to a rate. Changed messages
- * and positions are published if they differ enough, at most every few seconds per job, and at a lower total rate, first
- * come first served. The age of a shown explanation is at most the number of waiting jobs divided by that rate.
+ * thousand jobs wait. First explanations and new reasons are therefore published at once, up to a rate. Changed
+ * messages and positions are published if they differ enough, at most every few seconds per job, and at a lower total
+ * rate, first come first served. The age of a shown explanation is at most the number of waiting jobs divided by that
+ * rate.
  */
 import type { WaitReason } from "../../domain/scheduling/decision.ts";
 
