@@ -175,6 +175,7 @@ function statusText({ metadata, status }: Job): string {
 
 const ended = new Set(["Succeeded", "Failed", "Cancelled", "Rejected"]);
 
+/** @param name NAME or NAMESPACE/NAME; without an operator the result is the job's status, with a warning */
 export const why =
   (name: string) =>
   async ({ connection, namespace, api }: Session): Promise<View> => {

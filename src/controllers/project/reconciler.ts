@@ -186,6 +186,7 @@ class Batch {
   }
 }
 
+/** Reconciles projects by name, many at once; a project's failure does not affect the others. */
 export const reconcileProjects =
   (context: Context): ReconcileBatch =>
   (names, signal) =>
