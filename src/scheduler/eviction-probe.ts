@@ -18,7 +18,7 @@ export interface BudgetUse {
 export interface GangAnswer {
   /** The budget that blocks it, as namespace/name; undefined if all pods of the attempt may be evicted. */
   readonly rejectedBy: string | undefined;
-  /** The budgets that it uses; empty if it is blocked. */
+  /** The budgets that it uses; complete only if it is not blocked. */
   readonly uses: readonly BudgetUse[];
 }
 

@@ -123,8 +123,8 @@ const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
 });
 
 /**
- * Evicts the jobs whose eviction the API server allows, returns those that need a dry run; the others wait. If a budget
- * does not allow all evictions, the first jobs in rank stay.
+ * Evicts the jobs whose eviction the API server allows, and returns those that need a dry run; the others wait. If a
+ * budget does not allow all evictions, the first jobs in rank stay.
  */
 async function evict(
   { db, pool, options: { probe } }: Scene,
