@@ -47,14 +47,14 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("steady");
   });
 
-  it("runs on when devices are withdrawn; others wait", async () => {
+  it("runs on when devices fail; others wait", async () => {
     const { first } = installation;
     await runWork(installation, "keeps", { gpus: 2, ...on("real-1") }, "Running");
-    first.setHealthyGpus("none");
+    first.setHealthyGpus(0);
     await first.untilReady(0);
     await installation.view.apply(workJob("wants", { gpus: 2, WORK_STEPS: 1, ...on("real-1") }));
-    const waiting = await jobSays("wants", /needs 2 GPUs/);
-    expect(waiting.status.state).to.equal("Pending");
+    const waiting = await jobSays("wants", /real-1 with 0 of 4 GPUs healthy/);
+    expect(waiting.status).to.include({ state: "Pending", reason: "AwaitingNodes" });
     first.setHealthyGpus(gpusPerNode);
     await teamJobIs(installation, "wants", "Succeeded");
     expect((await teamJobIs(installation, "keeps", "Running")).status.attempt).to.equal(1);
