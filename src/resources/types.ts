@@ -58,7 +58,7 @@ export interface ClusterNode extends Meta {
     readonly effect: string;
   }[];
   readonly allocatable: NodeCapacity;
-  /** GPUs of the node's capacity that are not allocatable: its device plugin calls them unhealthy. */
+  /** GPUs of the node's capacity that are not allocatable, because its device plugin reports them as unhealthy. */
   readonly unhealthyGpus: number;
 }
 export interface Pod extends Meta {
