@@ -1,4 +1,4 @@
-/** Brings a database to the schema in migrations/, forward only. */
+/** Migrates a database to the schema in migrations/, forward only. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -6,14 +6,14 @@ import { loadMigrationFiles, migrate as runMigrations } from "postgres-migration
 import { RotaError } from "../../errors.ts";
 import { mapDatabaseError } from "./constraint-errors.ts";
 
-/** Beside the program where it is bundled, else in the project's root. */
+/** Beside the program if it is bundled, otherwise in the project's root. */
 const besideProgram = join(import.meta.dirname, "migrations");
 export const migrationsDirectory = existsSync(besideProgram)
   ? besideProgram
   : join(import.meta.dirname, "..", "..", "..", "migrations");
 
 const connectTimeoutMilliseconds = 10_000;
-/** A migration may rewrite large tables; this bounds one that hangs. */
+/** Long enough to rewrite large tables, but bounds a migration that hangs. */
 const statementTimeoutMilliseconds = 600_000;
 
 interface Migration {
@@ -33,8 +33,8 @@ async function appliedMigrations(client: Client): Promise<Migration[]> {
 }
 
 /**
- * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, and old code
- * would write into a schema that it does not know; of changed files it reports the names only.
+ * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, so old code would
+ * write to a schema that it does not know; for changed files it reports only the names.
  */
 async function refuseOtherSchema(client: Client, directory: string): Promise<void> {
   const files = await loadMigrationFiles(directory);
@@ -57,7 +57,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
 
 const extensionTrouble = /extension "?(ltree|btree_gist)|(ltree|btree_gist)\.control/;
 
-/** The server's own words do not say what to install. */
+/** Adds what to install; the server's message does not say it. */
 function explained(error: unknown): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (!extensionTrouble.test(text)) return error;
@@ -85,13 +85,13 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
   } catch (error) {
     throw mapDatabaseError(lost ?? explained(error));
   } finally {
-    await client.end().catch(() => undefined); // the connection is of no use any more, whatever its state
+    await client.end().catch(() => undefined); // the connection is no longer needed, whatever its state
   }
 }
 
 /**
- * Runs the migrations that are missing; any number of operators may do so at once (one runs, the others
- * wait). Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or what a migration failed with.
+ * Runs the missing migrations. Safe to call from several operators at once: one migrates, the others wait.
+ * Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or the error of the failed migration.
  */
 export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
   return withClient(url, async (client) => {
@@ -100,7 +100,7 @@ export function migrate(url: string, directory: string = migrationsDirectory): P
   });
 }
 
-/** Throws RotaError SchemaChanged or DatabaseTooNew where `migrate` would; migrates nothing. */
+/** Throws RotaError SchemaChanged or DatabaseTooNew if `migrate` would; changes nothing. */
 export function checkSchema(url: string): Promise<void> {
   return withClient(url, (client) => refuseOtherSchema(client, migrationsDirectory));
 }

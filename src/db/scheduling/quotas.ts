@@ -1,4 +1,4 @@
-/** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
+/** What plans grant to owners in a pool, and the usage under them: two statements, whatever the tree. */
 import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
@@ -30,6 +30,7 @@ interface UsageRow {
   readonly cpu_millis_borrowed: number;
 }
 
+/** "ownerId/type"; the SQL in victims.ts builds and splits the same form. */
 export const quotaId = (ownerId: number, type: ResourceType): string => `${ownerId}/${type}`;
 
 const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
@@ -88,7 +89,7 @@ const isOpen = ({ start, end }: PlanWindow, second: number): boolean =>
 const secondsUntil = (second: number, from: number): number =>
   (second - from + weekSeconds) % weekSeconds;
 
-/** What goes on over Sunday midnight is two ranges, of which the second does not open. */
+/** A window that continues over Sunday midnight is stored as two ranges; the second is not an opening. */
 const goesOn = (window: PlanWindow, windows: readonly PlanWindow[]): boolean =>
   windows.some(({ plan, end }) => plan === window.plan && end % weekSeconds === window.start);
 

@@ -122,8 +122,8 @@ const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
 });
 
 /**
- * Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. Where a
- * budget does not let all of them go together, the first in rank stay.
+ * Evicts the jobs whose eviction the API server allows, and returns those that need a dry run; the others wait. If a
+ * budget does not allow all evictions, the first jobs in rank stay.
  */
 async function evict(
   { db, pool, options: { probe } }: Scene,
