@@ -30,6 +30,12 @@ const startTries = 5;
 const isFinal = (error: unknown): boolean =>
   error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
 
+/** Another session is in the way: its end is waited for, however long it takes. */
+const isBlocked = (error: unknown): boolean =>
+  error instanceof RotaError && error.code === "TimedOut";
+
+const maxStartPauseSeconds = 10;
+
 async function retryUntilReady<T>(
   what: string,
   logger: Logger,
@@ -39,10 +45,10 @@ async function retryUntilReady<T>(
     try {
       return await action();
     } catch (error) {
-      if (turn >= startTries || isFinal(error))
+      if ((turn >= startTries && !isBlocked(error)) || isFinal(error))
         throw new Error(`${what}: ${errorText(error)}`, { cause: error });
       logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
-      await systemClock.sleep(turn);
+      await systemClock.sleep(Math.min(turn, maxStartPauseSeconds));
     }
   }
 }

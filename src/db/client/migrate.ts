@@ -15,6 +15,10 @@ export const migrationsDirectory = existsSync(besideProgram)
 const connectTimeoutMilliseconds = 10_000;
 /** Long enough to rewrite large tables, but bounds a migration that hangs. */
 const statementTimeoutMilliseconds = 600_000;
+/** All other statements queue behind one that waits for a lock: the operator that leads must not stand still. */
+const lockTimeoutMilliseconds = 1_500;
+/** How often a migration that waits is looked at. */
+const watchMilliseconds = 250;
 
 interface Migration {
   readonly id: number;
@@ -74,6 +78,7 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
     application_name: "rota-migrate",
     connectionTimeoutMillis: connectTimeoutMilliseconds,
     statement_timeout: statementTimeoutMilliseconds,
+    lock_timeout: lockTimeoutMilliseconds,
   });
   let lost: Error | undefined;
   client.on("error", (error) => {
@@ -89,14 +94,74 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
   }
 }
 
+interface Blocker {
+  readonly pid: number;
+  readonly application: string;
+  readonly seconds: number;
+  readonly query: string;
+}
+
+/** The sessions that hold a lock for which session `pid` waits; the oldest transaction first. */
+async function blockersOf(client: Client, pid: number): Promise<Blocker[]> {
+  const { rows } = await client.query<Blocker>(
+    `
+    SELECT pid, application_name AS application,
+      extract(epoch FROM now() - coalesce(xact_start, state_change, now()))::int AS seconds,
+      left(regexp_replace(query, '\\s+', ' ', 'g'), 60) AS query
+    FROM pg_stat_activity
+    WHERE pid = ANY (pg_blocking_pids($1))
+    ORDER BY seconds DESC
+    LIMIT 3
+    `,
+    [pid],
+  );
+  return rows;
+}
+
+const blockerText = ({ pid, application, seconds, query }: Blocker): string =>
+  `session ${pid} (${application || "unnamed"}, in its transaction for ${seconds} s: ${query})`;
+
+/** Runs `work` on the client; if it waits for a lock in vain, throws RotaError TimedOut, which names the holders. */
+async function whileWatched(
+  url: string,
+  client: Client,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+  const pid = rows[0]?.pid ?? 0;
+  let blockers: readonly Blocker[] = [];
+  await withClient(url, async (watcher) => {
+    let looking = Promise.resolve();
+    const look = async (): Promise<void> => {
+      const found = await blockersOf(watcher, pid);
+      if (found.length > 0) blockers = found;
+    };
+    const timer = setInterval(() => {
+      looking = look().catch(() => undefined); // only the message is poorer
+    }, watchMilliseconds);
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Error && /lock timeout/.test(error.message))) throw error;
+      const holders = blockers.map(blockerText).join("; ") || "another session";
+      const message = `a migration waits for a lock that is held by ${holders}`;
+      throw new RotaError("TimedOut", message, { cause: error });
+    } finally {
+      clearInterval(timer);
+      await looking;
+    }
+  });
+}
+
 /**
  * Runs the missing migrations. Safe to call from several operators at once: one migrates, the others wait.
- * Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or the error of the failed migration.
+ * Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, TimedOut while another session holds a lock that
+ * a migration needs (call it again), or the error of the failed migration.
  */
 export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
   return withClient(url, async (client) => {
     await refuseOtherSchema(client, directory);
-    await runMigrations({ client }, directory);
+    await whileWatched(url, client, () => runMigrations({ client }, directory));
   });
 }
 
