@@ -70,6 +70,27 @@ function checkRange({ from, to }: UsageQuery): void {
   }
 }
 
+interface Calendar {
+  /** YYYY-MM-DD */
+  readonly firstDay: string;
+  /** The first instant of each day, and of the one after the last. */
+  readonly bounds: readonly string[];
+}
+
+/** The days of the range. They come from the program: PostgreSQL reads names of time zones otherwise than Temporal. */
+function calendarOf({ from, to, timeZone, by }: UsageQuery): Calendar {
+  const first = from.toZonedDateTimeISO(timeZone).toPlainDate();
+  const firstDay = first.toString();
+  if (!by.includes("day")) return { firstDay, bounds: [] };
+  const bounds: Temporal.Instant[] = [];
+  for (let day = first; ; day = day.add({ days: 1 })) {
+    const start = day.toZonedDateTime(timeZone).toInstant();
+    bounds.push(start);
+    if (Temporal.Instant.compare(start, to) > 0) break;
+  }
+  return { firstDay, bounds: bounds.map(String) };
+}
+
 function checkName(within: string | undefined): void {
   if (within === undefined || namePattern.test(within)) return;
   throw new RotaError("InvalidValue", `"${within}" is not the name of a project: use a DNS label`);
@@ -123,17 +144,19 @@ export async function usagePage(
 ): Promise<Page<Usage, UsageKey>> {
   checkRange(query);
   checkName(query.within);
+  const { firstDay, bounds } = calendarOf(query);
   return readPage<Row, Usage, UsageKey>(db, {
     text: statement(new Set(query.by)),
     values: [
       query.from.toString(),
       query.to.toString(),
-      query.timeZone,
+      bounds,
       query.within === undefined ? null : labelOf(query.within),
       query.owner?.kind ?? null,
       query.owner?.name ?? null,
       query.pool ?? null,
       after === undefined ? null : JSON.stringify(after),
+      firstDay,
     ],
     limit,
     keyOf: ({ key }) => key,
@@ -147,33 +170,26 @@ const levels = `
       subpath(path, CASE WHEN $4::text IS NULL THEN 0 ELSE index(path, $4::text::ltree) END)::text, '.'
     )) AS top`;
 
-/**
- * The first instant of a day. Where the clock goes back over midnight, midnight occurs twice and PostgreSQL takes the
- * second, so the hour before is tried first.
- */
-const dayStart = (date: string): string => `(
-      CASE WHEN ((${date}::timestamp AT TIME ZONE $3 - interval '1 hour') AT TIME ZONE $3)::date = ${date}
-        THEN ${date}::timestamp AT TIME ZONE $3 - interval '1 hour'
-        ELSE ${date}::timestamp AT TIME ZONE $3
-      END)`;
-
+/** The days that a piece touches: $3 has their boundaries in order, $9 is the first day. */
 const days = `
     CROSS JOIN LATERAL (
-      SELECT date::date AS day
+      SELECT $9::date + (place - 1) AS day, ($3::timestamptz[])[place] AS day_since,
+        ($3::timestamptz[])[place + 1] AS day_until
       FROM generate_series(
-        (piece.since AT TIME ZONE $3)::date::timestamp, (piece.until AT TIME ZONE $3)::date::timestamp, '1 day'
-      ) AS date
+        width_bucket(piece.since, $3::timestamptz[]), width_bucket(piece.until, $3::timestamptz[])
+      ) AS place
     ) AS calendar`;
 
 /** Combines only constant SQL fragments; all values are parameters. */
 function statement(by: ReadonlySet<UsageDimension>): string {
   const keys = order.filter((one) => by.has(one));
   const columns = keys.map((one) => keyColumns[one]);
-  const since = by.has("day") ? `greatest(piece.since, ${dayStart("day")})` : "piece.since";
-  const until = by.has("day") ? `least(piece.until, ${dayStart("(day + 1)")})` : "piece.until";
+  const since = by.has("day") ? "greatest(piece.since, day_since)" : "piece.since";
+  const until = by.has("day") ? "least(piece.until, day_until)" : "piece.until";
   return `
   WITH asked AS (
-    SELECT $1::timestamptz AS since, least($2::timestamptz, now()) AS until, $3::text AS time_zone
+    SELECT $1::timestamptz AS since, least($2::timestamptz, now()) AS until, $3::timestamptz[] AS days,
+      $9::date AS first_day
   ),
   period AS MATERIALIZED (
     SELECT project_id, path, owner_id, period.since, period.until
@@ -237,6 +253,6 @@ function statement(by: ReadonlySet<UsageDimension>): string {
   ) AS keyed
   WHERE $8::jsonb IS NULL OR key > $8
   ORDER BY key
-  LIMIT $9
+  LIMIT $10
 `;
 }
