@@ -37,6 +37,7 @@ export interface Settings {
   /** How long a job avoids a node on which it did not start or whose victims did not terminate. */
   readonly avoidNodeSeconds: number;
   /** How long after its grace period a pod that has not terminated is reported. */
+  readonly planDeletionSeconds: number;
   readonly stuckPodSeconds: number;
   /** How long finished Jobs without ttlSecondsAfterFinished are kept; undefined: forever. */
   readonly finishedJobSeconds: number | undefined;
@@ -183,6 +184,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     windowGraceSeconds: read.whole(variables.windowGraceSeconds),
     startDeadlineSeconds: read.whole(variables.startDeadlineSeconds),
     avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
+    planDeletionSeconds: read.whole(variables.planDeletionSeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),
     finishedJobSeconds: read.wholeIfGiven(variables.finishedJobSeconds),
     finishedPodSeconds: read.wholeIfGiven(variables.finishedPodSeconds),

@@ -194,6 +194,13 @@ export const variables = {
     604_800,
     "How long a job avoids a node on which it did not start in time",
   ),
+  planDeletionSeconds: whole(
+    "ROTA_PLAN_DELETION_SECONDS",
+    30,
+    0,
+    86_400,
+    "How long a deleted ResourcePlan stays in force, unless another plan takes its place: tools replace plans by deleting and creating them",
+  ),
   stuckPodSeconds: whole(
     "ROTA_STUCK_POD_SECONDS",
     60,

@@ -57,7 +57,7 @@ export async function startInstallation({
         kubeconfig: operatorKubeconfig,
         databaseUrl: database.url,
         logFile: join(directory, `operator-${operators.length + 1}.log`),
-        env: { ROTA_LEASE_SECONDS: "3", ...env },
+        env: { ROTA_LEASE_SECONDS: "3", ROTA_PLAN_DELETION_SECONDS: "0", ...env },
       });
       operators.push(operator);
       return operator;

@@ -3,7 +3,7 @@ import { readPlanViews, withdrawPlans } from "../../db/tenants/plan-views.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
 import { replacePlan } from "../../db/tenants/plans.ts";
 import { days } from "../../domain/windows.ts";
-import { RotaError } from "../../errors.ts";
+import { PlanOverlapError, RotaError } from "../../errors.ts";
 import { byAge } from "../../resources/meta.ts";
 import { resourcePlans } from "../../resources/types.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
@@ -27,7 +27,11 @@ const isAboutThePlan = (error: unknown): error is Rejected =>
   (error.code === "PlanOverlap" || error.code === "InvalidWindow" || error.code === "InvalidValue");
 
 /** Undefined if the database accepted the plan; otherwise the rejection. */
-async function store({ db }: Context, plan: ResourcePlan): Promise<Rejected | undefined> {
+async function store(
+  { db }: Context,
+  plan: ResourcePlan,
+  supersedes: readonly string[],
+): Promise<Rejected | undefined> {
   const { spec } = plan;
   try {
     await replacePlan(db, {
@@ -40,6 +44,7 @@ async function store({ db }: Context, plan: ResourcePlan): Promise<Rejected | un
       windows: spec.timeWindows?.map((window) => ({ ...window, days: window.days ?? days })),
       onWindowClose: spec.onWindowClose,
       generation: plan.generation,
+      supersedes,
     });
     return undefined;
   } catch (error) {
@@ -54,37 +59,67 @@ const wasAccepted = ({ status, generation }: ResourcePlan): boolean =>
 /** By plan uid, the close that an event has announced. */
 export type Warned = Map<string, string>;
 
+/** By the name of a deleted plan, since when it has been known to be deleted (monotonic seconds). */
+type Gone = Map<string, number>;
+
 class Batch {
   readonly #context: Context;
   readonly #warned: Warned;
+  readonly #gone: Gone;
   readonly #results = new Map<string, ReconcileResult>();
   readonly #rejections = new Map<string, Rejected>();
   readonly #accepted = new Set<string>();
   #views = new Map<string, PlanView>();
 
-  constructor(context: Context, warned: Warned) {
+  constructor(context: Context, warned: Warned, gone: Gone) {
     this.#context = context;
     this.#warned = warned;
+    this.#gone = gone;
   }
 
   async run(names: readonly string[]): Promise<ReadonlyMap<string, ReconcileResult>> {
     const { store: cached } = this.#context.informers.plans;
     const plans = names.flatMap((name) => cached.get(name) ?? []);
-    const isFewer = await this.#withdraw(names, plans);
+    for (const { name } of plans) this.#gone.delete(name);
+    const deleted = names.filter((name) => cached.get(name) === undefined);
+    let isFewer = await this.#withdraw(deleted.filter((name) => this.#isDue(name)));
     if (plans.length > 0) {
       await this.#read(plans);
       await this.#accept(plans);
+      // Of a rejected plan, what another of the same name has left behind.
+      const rejected = plans.filter(({ name }) => this.#rejections.has(name));
+      isFewer =
+        (await this.#withdraw(
+          rejected.map(({ name }) => name),
+          rejected,
+        )) || isFewer;
     }
     if (isFewer || this.#accepted.size > 0) this.#context.tenants.plansChanged(new Set(names));
     await this.#report(plans);
     return this.#results;
   }
 
-  /** Withdraws deleted plans, and plans replaced by another of the same name. */
-  async #withdraw(names: readonly string[], plans: readonly ResourcePlan[]): Promise<boolean> {
+  /** Whether a deleted plan is to be withdrawn now; if later, it is looked at again then. */
+  #isDue(name: string): boolean {
+    const { clock, settings } = this.#context;
+    const now = clock.monotonicSeconds();
+    const since = this.#gone.get(name) ?? now;
+    this.#gone.set(name, since);
+    const left = since + settings.planDeletionSeconds - now;
+    if (left > 0) this.#results.set(name, requeueAfter(left));
+    return left <= 0;
+  }
+
+  /** Withdraws the rows of plans with these names, except those of plans that are `present`. */
+  async #withdraw(
+    names: readonly string[],
+    present: readonly ResourcePlan[] = [],
+  ): Promise<boolean> {
+    if (names.length === 0) return false;
     const { db, scheduler, tenants } = this.#context;
-    const uids = plans.map(({ uid }) => uid);
+    const uids = present.map(({ uid }) => uid);
     const withdrawn = await withdrawPlans(db, names, uids);
+    for (const name of names) this.#gone.delete(name);
     for (const { pool, owner } of withdrawn) {
       scheduler.wake(pool);
       tenants.granted(owner);
@@ -120,12 +155,13 @@ class Batch {
 
   async #tryOne(plan: ResourcePlan): Promise<void> {
     try {
-      const rejected = await store(this.#context, plan);
+      const rejected = await this.#store(plan);
       if (rejected) {
         this.#rejections.set(plan.name, rejected);
         return;
       }
       this.#rejections.delete(plan.name);
+      this.#gone.delete(plan.name);
       this.#accepted.add(plan.name);
       const former = this.#views.get(plan.uid)?.pool;
       for (const pool of new Set([former ?? plan.spec.pool, plan.spec.pool])) {
@@ -133,6 +169,20 @@ class Batch {
       }
     } catch (error) {
       this.#results.set(plan.name, failed(error));
+    }
+  }
+
+  /** A plan that collides with deleted ones takes their place, in one transaction. */
+  async #store(plan: ResourcePlan): Promise<Rejected | undefined> {
+    const { store: cached } = this.#context.informers.plans;
+    const supersedes: string[] = [];
+    for (;;) {
+      const rejected = await store(this.#context, plan, supersedes);
+      if (!(rejected instanceof PlanOverlapError)) return rejected;
+      const { plan: other } = rejected;
+      const isDeleted = other !== undefined && cached.get(other) === undefined;
+      if (!isDeleted || supersedes.includes(other)) return rejected;
+      supersedes.push(other);
     }
   }
 
@@ -206,9 +256,10 @@ class Batch {
 /** Reconciles plans by name, many at once. Announced closes are remembered for the process's lifetime. */
 export function reconcilePlans(context: Context): ReconcileBatch {
   const warned: Warned = new Map();
+  const gone: Gone = new Map();
   return async (names) => {
     const { store: cached } = context.informers.plans;
-    const results = await new Batch(context, warned).run(names);
+    const results = await new Batch(context, warned, gone).run(names);
     const present = new Set([...cached.values()].map(({ uid }) => uid));
     for (const uid of warned.keys()) if (!present.has(uid)) warned.delete(uid);
     return results;

@@ -24,6 +24,8 @@ export interface PlanInput {
   readonly windows?: readonly TimeWindow[] | undefined;
   readonly onWindowClose: "Finish" | "Evict";
   readonly generation: number;
+  /** Names of deleted plans that are still in force, whose place it takes. */
+  readonly supersedes?: readonly string[];
 }
 
 export interface PlanWindow extends WeekRange {
@@ -84,9 +86,15 @@ async function insertWindows(client: PoolClient, plan: PlanInput, ownerId: numbe
   );
 }
 
+async function removeSuperseded(client: PoolClient, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  await run(client, "DELETE FROM resource_plans WHERE plan_name = ANY ($1::text[])", [names]);
+}
+
 async function writePlan(client: PoolClient, plan: PlanInput): Promise<boolean> {
   await lockPlan(client, plan.name);
   if (!(await removeWindows(client, plan))) return false;
+  await removeSuperseded(client, plan.supersedes ?? []);
   const ownerId = await ensureOwner(client, plan.owner.kind, plan.owner.name);
   await insertWindows(client, plan, ownerId);
   return true;

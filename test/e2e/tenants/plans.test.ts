@@ -178,4 +178,41 @@ describe("ResourcePlans", () => {
     await untilJob("Borrowing");
     await team.cancel("work");
   });
+
+  describe("that tools replace", () => {
+    const unhurried = useTeam({
+      operator: { ROTA_PLAN_DELETION_SECONDS: "20" },
+      project: { owner: ann },
+      objects: [plan("old", { owner: ann, quantity: 8 })],
+    });
+    const rows = async (): Promise<string[]> => {
+      const text = "SELECT plan_name FROM resource_plans";
+      const found = await unhurried.database.pool.query<{ plan_name: string }>(text);
+      return found.rows.map((row) => row.plan_name);
+    };
+    const untilAccepted = (name: string) =>
+      unhurried.view.until(`plan ${name} to be accepted`, async () => {
+        const found = resourcePlans.project(await unhurried.view.client.get(resourcePlans, name));
+        return readyOf(found)?.reason === "Accepted";
+      });
+
+    it("are in force until their successors are", async () => {
+      const { view } = unhurried;
+      await view.client.delete(resourcePlans, "old");
+      await view.until("the plan to be gone", async () => {
+        const found = await view.client.list(resourcePlans);
+        return found.length === 0;
+      });
+      expect(await rows()).to.deep.equal(["old"]);
+      await view.apply(plan("new", { owner: ann, quantity: 8 }));
+      await untilAccepted("new");
+      expect(await rows()).to.deep.equal(["new"]);
+    });
+
+    it("are withdrawn when nothing takes their place", async () => {
+      const { view } = unhurried;
+      await view.client.delete(resourcePlans, "new");
+      await view.until("the plan to be withdrawn", async () => (await rows()).length === 0);
+    });
+  });
 });
