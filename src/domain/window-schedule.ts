@@ -37,7 +37,6 @@ function openAt<Window extends WeekRange>(
   return windows.find(({ start, end }) => start <= second && second < end);
 }
 
-const compare = Temporal.ZonedDateTime.compare;
 const toSecond = (at: Temporal.ZonedDateTime): Temporal.ZonedDateTime =>
   at.round({ smallestUnit: "second", roundingMode: "floor" });
 const secondsBetween = (from: Temporal.ZonedDateTime, to: Temporal.ZonedDateTime): number =>
@@ -67,7 +66,7 @@ function closesAt(
   if (end === undefined) return undefined;
   const at = from.add({ seconds: cyclic(end - secondOfWeekAt(from)) });
   const jump = from.getTimeZoneTransition("next");
-  if (jump === null || compare(at, jump) < 0) return at;
+  if (jump === null || Temporal.ZonedDateTime.compare(at, jump) < 0) return at;
   const then = openAt(windows, jump);
   return then?.plan === open.plan ? closesAt(then, windows, jump) : jump;
 }
@@ -102,7 +101,7 @@ function lastClose(
   const at = now.subtract({ seconds: since(window) });
   // "previous" leaves out a transition at this very instant.
   const jump = now.add({ seconds: 1 }).getTimeZoneTransition("previous");
-  if (jump === null || compare(at, jump) > 0) return { window, at };
+  if (jump === null || Temporal.ZonedDateTime.compare(at, jump) > 0) return { window, at };
   const before = jump.subtract({ seconds: 1 });
   const open = openAt(windows, before);
   const isClosedByJump = open !== undefined && openAt(windows, jump)?.plan !== open.plan;
