@@ -1,12 +1,13 @@
 /** Authenticates callers by a bearer token (TokenReview) or a signature with a client certificate's key. */
 import { createHash } from "node:crypto";
-import { audience, tokenHeader } from "../api/http/identity.ts";
+import { audience, proofType, tokenHeader } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { CertificateVerifier } from "./client-certificate.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
-import type { Caller, SignedRequest } from "./identity.ts";
+import type { Caller, Proof, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
+import { TokenBuckets } from "./token-buckets.ts";
 
 const cacheCapacity = 10_000;
 const knownForSeconds = 60;
@@ -32,12 +33,28 @@ export interface AuthenticatorOptions {
   readonly certificates: CertificateVerifier;
 }
 
+/** Proofs of identity that failed, of all callers together: each costs a TokenReview, or milliseconds of this thread. */
+const failuresPerSecond = 20;
+const failuresBurst = 60;
+/** Proofs being judged: an authentication webhook that hangs must not take every place of those whom Rota knows. */
+const maxProofsAtOnce = 16;
+
+type ProofKind = "token" | "certificate";
+
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
   readonly #tokens: ExpiringCache<Caller | undefined>;
+  readonly #failures: TokenBuckets;
+  #proofs = 0;
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
+    this.#failures = new TokenBuckets({
+      clock: options.clock,
+      perSecond: failuresPerSecond,
+      burst: failuresBurst,
+      capacity: 2,
+    });
     this.#tokens = new ExpiringCache({
       clock: options.clock,
       capacity: cacheCapacity,
@@ -45,8 +62,8 @@ export class Authenticator {
     });
   }
 
-  /** Throws HttpProblem: Unauthenticated, TokenRejected, CertificateRejected. */
-  async identify(request: SignedRequest): Promise<Caller> {
+  /** Throws HttpProblem: Unauthenticated, TokenRejected, CertificateRejected, TooManyRequests, Overloaded. */
+  async identify(request: SignedRequest): Promise<Proof> {
     const { token } = request;
     if (token === undefined || token === "") {
       throw new HttpProblem(
@@ -55,14 +72,38 @@ export class Authenticator {
       );
     }
     if (token.length > maxToken) throw new HttpProblem("TokenRejected", "the token is too long");
-    if (headerOf(token)?.["x5c"] !== undefined) return this.#options.certificates.verify(request);
+    if (headerOf(token)?.["typ"] === proofType) {
+      return this.#judge("certificate", () => this.#options.certificates.verify(request));
+    }
     const hash = createHash("sha256").update(token).digest("base64");
-    const caller = await this.#tokens.get(hash, () => this.#review(token));
-    if (caller) return caller;
+    const review = () => this.#judge("token", () => this.#review(token));
+    const caller = await this.#tokens.get(hash, review);
+    if (caller) return { caller, redeem: () => undefined };
     throw new HttpProblem(
       "TokenRejected",
       "the cluster rejects the token, which may have expired: get a new one and retry",
     );
+  }
+
+  /** Takes from the budget of failures before the work is done, and gives it back when that succeeds. */
+  async #judge<Result>(kind: ProofKind, work: () => Promise<Result>): Promise<Result> {
+    if (this.#proofs >= maxProofsAtOnce) {
+      throw new HttpProblem("Overloaded", "server busy, retry later", { retryAfterSeconds: 1 });
+    }
+    const waitSeconds = this.#failures.take(kind);
+    if (waitSeconds > 0) {
+      throw new HttpProblem("TooManyRequests", "too many failed authentications, retry later", {
+        retryAfterSeconds: waitSeconds,
+      });
+    }
+    this.#proofs += 1;
+    try {
+      const result = await work();
+      if (result !== undefined) this.#failures.giveBack(kind);
+      return result;
+    } finally {
+      this.#proofs -= 1;
+    }
   }
 
   /** A token with Rota's audience is reviewed for that audience, any other as a token for the API server. */

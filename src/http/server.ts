@@ -33,7 +33,10 @@ const maxConnections = 512;
 const maxRequests = 32;
 const answerWithinSeconds = 15;
 const requestTimeoutMilliseconds = 10_000;
+const handshakeTimeoutMilliseconds = 8_000;
 const keepAliveMilliseconds = 60_000;
+/** How often Node looks for requests past their time; its default of 30 s would be the limit in effect. */
+const timeoutCheckMilliseconds = 1_000;
 const maxHeaderBytes = 32 * 1024;
 
 class RequestHandler {
@@ -160,6 +163,8 @@ function openServer(options: ApiServerOptions): Server {
   const server = createServer(
     {
       ...tlsOptions(options.keyPair),
+      handshakeTimeout: handshakeTimeoutMilliseconds,
+      connectionsCheckingInterval: timeoutCheckMilliseconds,
       maxHeaderSize: maxHeaderBytes,
       requestTimeout: requestTimeoutMilliseconds,
       headersTimeout: requestTimeoutMilliseconds,

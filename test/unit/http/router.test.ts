@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { expect } from "chai";
 import { Router } from "../../../src/http/router.ts";
 import type { Authenticator } from "../../../src/http/authentication.ts";
@@ -25,7 +26,11 @@ describe("the HTTP API's router", () => {
     }),
   } as unknown as Handlers;
   const callers = {
-    identify: () => Promise.resolve({ user: "pat", groups: [], by: "token" }),
+    identify: () =>
+      Promise.resolve({
+        caller: { user: "pat", groups: [], by: "token" },
+        redeem: () => undefined,
+      }),
   } as unknown as Authenticator;
   const clock = createManualClock();
   const rates = new TokenBuckets({ clock, perSecond: 1, burst: 1000, capacity: 10 });
@@ -67,6 +72,30 @@ describe("the HTTP API's router", () => {
     expect(router.operationOf("/api/v1/namespaces/a/jobs/b/why?x=1")).to.equal("why");
     expect(router.operationOf("/openapi.json")).to.equal("openApi");
     expect(router.operationOf("/%ff/../etc/passwd")).to.equal("unknown");
+  });
+
+  it("answers at most four requests of one caller at a time", async () => {
+    const released = new AbortController();
+    const slow = {
+      queue: async () => {
+        await once(released.signal, "abort");
+        return { items: [], next: null };
+      },
+    } as unknown as Handlers;
+    const busy = new Router({ handlers: slow, callers, rates });
+    const askQueue = () => busy.answer({ method: "GET", target: "/api/v1/queue", headers: {} });
+    const four = [askQueue(), askQueue(), askQueue(), askQueue()];
+    const fifth = await askQueue().catch((error: unknown) => error);
+    expect(fifth).to.include({ code: "TooManyRequests" });
+    released.abort();
+    await Promise.all(four);
+  });
+
+  it("refuses a NUL wherever it comes in", async () => {
+    expect(await codeOf("/api/v1/queue?pool=%00")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/projects/team/role?group=x&group=%00")).to.equal(
+      "InvalidParameter",
+    );
   });
 
   it("limits each caller's rate", async () => {
