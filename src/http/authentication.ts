@@ -31,13 +31,17 @@ export interface AuthenticatorOptions {
   readonly kube: KubeClient;
   readonly clock: Clock;
   readonly certificates: CertificateVerifier;
+  /** By hash of a certificate or token that proved an identity: taken before the next proof is judged. */
+  readonly rates: TokenBuckets;
 }
 
-/** Proofs of identity that failed, of all callers together: each costs a TokenReview, or milliseconds of this thread. */
+/** Failed proofs of one kind, of all callers together: each costs a TokenReview, or milliseconds of this thread. */
 const failuresPerSecond = 20;
 const failuresBurst = 60;
-/** Proofs being judged: an authentication webhook that hangs must not take every place of those whom Rota knows. */
-const maxProofsAtOnce = 16;
+/** Unknown proofs of one kind in work: a slow authentication webhook must not fill the server. */
+const maxProofsAtOnce = 12;
+/** Callers whose proof was good in this time do not share the budget of failures. */
+const provedForSeconds = 3600;
 
 type ProofKind = "token" | "certificate";
 
@@ -45,7 +49,9 @@ export class Authenticator {
   readonly #options: AuthenticatorOptions;
   readonly #tokens: ExpiringCache<Caller | undefined>;
   readonly #failures: TokenBuckets;
-  #proofs = 0;
+  /** Until when, in monotonic seconds, by the hash of a token or certificate. */
+  readonly #proved = new Map<string, number>();
+  readonly #inWork: Record<ProofKind, number> = { token: 0, certificate: 0 };
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
@@ -72,11 +78,13 @@ export class Authenticator {
       );
     }
     if (token.length > maxToken) throw new HttpProblem("TokenRejected", "the token is too long");
-    if (headerOf(token)?.["typ"] === proofType) {
-      return this.#judge("certificate", () => this.#options.certificates.verify(request));
+    const header = headerOf(token);
+    if (header?.["typ"] === proofType) {
+      const verify = () => this.#options.certificates.verify(request);
+      return this.#judge("certificate", hashOf(JSON.stringify(header["x5c"] ?? [])), verify);
     }
-    const hash = createHash("sha256").update(token).digest("base64");
-    const review = () => this.#judge("token", () => this.#review(token));
+    const hash = hashOf(token);
+    const review = () => this.#judge("token", hash, () => this.#review(token));
     const caller = await this.#tokens.get(hash, review);
     if (caller) return { caller, redeem: () => undefined };
     throw new HttpProblem(
@@ -85,25 +93,57 @@ export class Authenticator {
     );
   }
 
-  /** Takes from the budget of failures before the work is done, and gives it back when that succeeds. */
-  async #judge<Result>(kind: ProofKind, work: () => Promise<Result>): Promise<Result> {
-    if (this.#proofs >= maxProofsAtOnce) {
+  /**
+   * Bounds the work for callers who have proved nothing yet, all together, and for each who has. The budget is taken
+   * before the work and given back when the proof is good.
+   * @param key hash of the token or of the certificates
+   */
+  async #judge<Result>(
+    kind: ProofKind,
+    key: string,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    if (this.#isProved(key)) {
+      refuseFor(this.#options.rates.take(key), "rate limit exceeded");
+      return this.#remembered(key, work);
+    }
+    if (this.#inWork[kind] >= maxProofsAtOnce) {
       throw new HttpProblem("Overloaded", "server busy, retry later", { retryAfterSeconds: 1 });
     }
-    const waitSeconds = this.#failures.take(kind);
-    if (waitSeconds > 0) {
-      throw new HttpProblem("TooManyRequests", "too many failed authentications, retry later", {
-        retryAfterSeconds: waitSeconds,
-      });
-    }
-    this.#proofs += 1;
+    refuseFor(this.#failures.take(kind), "too many failed authentications");
+    this.#inWork[kind] += 1;
     try {
-      const result = await work();
+      const result = await this.#remembered(key, work);
       if (result !== undefined) this.#failures.giveBack(kind);
       return result;
     } finally {
-      this.#proofs -= 1;
+      this.#inWork[kind] -= 1;
     }
+  }
+
+  #isProved(key: string): boolean {
+    return (this.#proved.get(key) ?? 0) > this.#options.clock.monotonicSeconds();
+  }
+
+  /** Notes whether the proof is good; a dependency that does not answer says nothing about it. */
+  async #remembered<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
+    try {
+      const result = await work();
+      if (result === undefined) this.#proved.delete(key);
+      else this.#remember(key);
+      return result;
+    } catch (error) {
+      if (error instanceof HttpProblem) this.#proved.delete(key);
+      throw error;
+    }
+  }
+
+  #remember(key: string): void {
+    this.#proved.delete(key);
+    this.#proved.set(key, this.#options.clock.monotonicSeconds() + provedForSeconds);
+    if (this.#proved.size <= cacheCapacity) return;
+    const [oldest] = this.#proved.keys();
+    if (oldest !== undefined) this.#proved.delete(oldest);
   }
 
   /** A token with Rota's audience is reviewed for that audience, any other as a token for the API server. */
@@ -121,6 +161,14 @@ export class Authenticator {
     )) as { readonly status?: TokenReviewStatus };
     return callerOf(review.status ?? {}, audiences.audiences);
   }
+}
+
+/** Throws HttpProblem TooManyRequests. */
+function refuseFor(waitSeconds: number, reason: string): void {
+  if (waitSeconds === 0) return;
+  throw new HttpProblem("TooManyRequests", `${reason}, retry in ${Math.ceil(waitSeconds)} s`, {
+    retryAfterSeconds: waitSeconds,
+  });
 }
 
 /** Authenticators without audience support answer with none: their tokens are for the API server. */
@@ -153,6 +201,8 @@ function partOf(token: string, index: 0 | 1): Readonly<Record<string, unknown>> 
 }
 
 const headerOf = (token: string) => partOf(token, 0);
+
+const hashOf = (text: string): string => createHash("sha256").update(text).digest("base64");
 
 /** The signature is not verified: the claim only selects the review. */
 function isMadeForRota(token: string): boolean {

@@ -7,6 +7,7 @@ import { createHash, X509Certificate } from "node:crypto";
 // Side effect: toLegacyObject loads one half of an import circle inside Node. If node:tls is not loaded before, its
 // createSecureContext stays undefined and no connection of the process can use TLS (Node 26.10).
 import "node:tls";
+import { z } from "zod";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import { proofType } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -76,9 +77,9 @@ export function createCertificateVerifier(
       const caller = subjectOf(leaf);
       const claims = await signedClaims(token, leaf, options.audience, now);
       checkRequest(claims, request);
-      const { jti = "" } = claims;
-      if (jti.length > maxJtiCharacters) {
-        throw refused(`jti is longer than ${maxJtiCharacters} characters`);
+      const { jti } = claims;
+      if (typeof jti !== "string" || jti.length > maxJtiCharacters) {
+        throw refused(`jti must be a string of at most ${maxJtiCharacters} characters`);
       }
       return {
         caller,
@@ -91,11 +92,12 @@ export function createCertificateVerifier(
   };
 }
 
+/** The library has not validated the header yet: Buffer.from would allocate what an object says is its length. */
+const presentedSchema = z.object({ x5c: z.array(z.string()).min(1).max(1 + maxIntermediates) });
+
 function presentedIn(token: string): Presented {
   try {
-    const { x5c = [] } = decodeProtectedHeader(token);
-    if (x5c.length > 1 + maxIntermediates) throw new Error(`${x5c.length} certificates`);
-    const [leaf, ...intermediates] = x5c.map(
+    const [leaf, ...intermediates] = presentedSchema.parse(decodeProtectedHeader(token)).x5c.map(
       (der) => new X509Certificate(Buffer.from(der, "base64")),
     );
     if (leaf === undefined) throw new Error("no certificate");

@@ -260,6 +260,15 @@ describe("authentication by client certificate", () => {
     expect(await rejection(await make(proofType, "one"))).to.equal("accepted as pat");
   });
 
+  it("refuses certificates that are not a list of strings", async () => {
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    // Buffer.from allocates what an object says is its length.
+    for (const x5c of [[{ length: 2 ** 40 }], [7], [null], [[]], "text", 7, null, {}, []]) {
+      const token = `${part({ typ: proofType, alg: "ES256", x5c })}.${part({})}.AA`;
+      expect(await rejection(token)).to.contain("x5c must hold a certificate");
+    }
+  });
+
   it("refuses keys that take long to verify with", () => {
     const rsa = (bits: number, e: string) => {
       const n = Buffer.alloc(bits / 8, 0xff).toString("base64url");
