@@ -152,6 +152,8 @@ const nodeAnswer = named(
     .describe("A node's capacity for the job"),
 );
 
+const nodesOfHidden = "Empty if the caller may see neither the job nor nodes";
+
 const candidate = named(
   "Candidate",
   z
@@ -161,7 +163,7 @@ const candidate = named(
       borrowing: z.boolean(),
       gpus: count,
       pods: count,
-      nodes: z.array(z.string()),
+      nodes: z.array(z.string()).describe(nodesOfHidden),
       rule: z
         .enum(["BorrowerReclaimed", "LowerPriority", "OwnQuota"])
         .describe("The rule that allows its eviction for this job"),
@@ -214,7 +216,9 @@ export const whyAnswer = named(
         accepting: count.describe(
           "Nodes that match the job's node selector, affinity and tolerations",
         ),
-        items: z.array(nodeAnswer).describe("Closest to a fit first; bounded"),
+        items: z
+          .array(nodeAnswer)
+          .describe("Closest to a fit first; bounded; empty if the caller may not list nodes"),
       }),
       candidates: z.object({
         total: count,
@@ -337,7 +341,7 @@ const victim = named(
       attempt: count,
       pods: count,
       gpus: count,
-      nodes: z.array(z.string()),
+      nodes: z.array(z.string()).describe(nodesOfHidden),
       rule: z.string(),
       outcome: z.enum(["Evicted", "Finished", "Cancelled", "EvictionCancelled"]).nullable(),
       evictedAt: instant.nullable(),
