@@ -21,7 +21,7 @@ import {
   type KeyPair,
   type KeyPairFiles,
 } from "./serving-certificate.ts";
-import { TokenBuckets } from "./token-buckets.ts";
+import { TokenBuckets } from "../runtime/token-buckets.ts";
 
 export interface ApiOptions {
   readonly settings: Settings;

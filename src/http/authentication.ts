@@ -7,7 +7,7 @@ import type { CertificateVerifier } from "./client-certificate.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import type { Caller, Proof, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
-import { TokenBuckets } from "./token-buckets.ts";
+import { TokenBuckets } from "../runtime/token-buckets.ts";
 
 const cacheCapacity = 10_000;
 const knownForSeconds = 60;

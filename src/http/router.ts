@@ -8,7 +8,7 @@ import type { Handler, Handlers, ApiRequest } from "./endpoints/types.ts";
 import type { Caller } from "./identity.ts";
 import { openApiDocument } from "./openapi.ts";
 import { HttpProblem } from "./problem.ts";
-import type { TokenBuckets } from "./token-buckets.ts";
+import type { TokenBuckets } from "../runtime/token-buckets.ts";
 
 export interface RequestParts {
   readonly method: string;

@@ -3,7 +3,7 @@ import { Authenticator } from "../../../src/http/authentication.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
 import type { SignedRequest } from "../../../src/http/identity.ts";
 import type { KubeClient } from "../../../src/kube/client.ts";
-import { TokenBuckets } from "../../../src/http/token-buckets.ts";
+import { TokenBuckets } from "../../../src/runtime/token-buckets.ts";
 import type { Clock } from "../../../src/runtime/clock.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 

@@ -4,7 +4,7 @@ import { Router } from "../../../src/http/router.ts";
 import type { Authenticator } from "../../../src/http/authentication.ts";
 import type { Handlers } from "../../../src/http/endpoints/types.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
-import { TokenBuckets } from "../../../src/http/token-buckets.ts";
+import { TokenBuckets } from "../../../src/runtime/token-buckets.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
 describe("the HTTP API's router", () => {

@@ -1,5 +1,5 @@
 /** A token bucket for each caller; idle callers are forgotten. */
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "./clock.ts";
 
 export interface TokenBucketOptions {
   readonly clock: Clock;
