@@ -98,11 +98,7 @@ export class Authenticator {
    * before the work and given back when the proof is good.
    * @param key hash of the token or of the certificates
    */
-  async #judge<Result>(
-    kind: ProofKind,
-    key: string,
-    work: () => Promise<Result>,
-  ): Promise<Result> {
+  async #judge<Result>(kind: ProofKind, key: string, work: () => Promise<Result>): Promise<Result> {
     if (this.#isProved(key)) {
       refuseFor(this.#options.rates.take(key), "rate limit exceeded");
       return this.#remembered(key, work);

@@ -93,13 +93,18 @@ export function createCertificateVerifier(
 }
 
 /** The library has not validated the header yet: Buffer.from would allocate what an object says is its length. */
-const presentedSchema = z.object({ x5c: z.array(z.string()).min(1).max(1 + maxIntermediates) });
+const presentedSchema = z.object({
+  x5c: z
+    .array(z.string())
+    .min(1)
+    .max(1 + maxIntermediates),
+});
 
 function presentedIn(token: string): Presented {
   try {
-    const [leaf, ...intermediates] = presentedSchema.parse(decodeProtectedHeader(token)).x5c.map(
-      (der) => new X509Certificate(Buffer.from(der, "base64")),
-    );
+    const [leaf, ...intermediates] = presentedSchema
+      .parse(decodeProtectedHeader(token))
+      .x5c.map((der) => new X509Certificate(Buffer.from(der, "base64")));
     if (leaf === undefined) throw new Error("no certificate");
     return { leaf, intermediates };
   } catch (error) {

@@ -151,7 +151,11 @@ function detailsOf(judged: Judged | undefined, sight: Sight) {
     isBeyondClaim: judged.isBeyondClaim,
     verdict: judged.verdict ? verdictAnswer(judged.verdict, sight.maySee) : null,
     quotas: quotas.map(quotaAnswer),
-    nodes: { total: nodesTotal, accepting: nodesAccepting, items: sight.maySeeNodes ? nodes.map(nodeAnswer) : [] },
+    nodes: {
+      total: nodesTotal,
+      accepting: nodesAccepting,
+      items: sight.maySeeNodes ? nodes.map(nodeAnswer) : [],
+    },
     candidates: {
       total: judged.candidates.length,
       items: candidateAnswers(judged, sight),
