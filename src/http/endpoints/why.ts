@@ -20,6 +20,7 @@ import { redactJobs, redactFor, type MaySee } from "../../domain/redaction.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/snapshot.ts";
 import { listJobs, listNodes } from "../authorization.ts";
 import { HttpProblem } from "../problem.ts";
+import { Paced } from "../paced.ts";
 import type { ApiContext, Handler, ApiRequest } from "./types.ts";
 import { nodesSeen, seenBy, type Sight } from "./visible.ts";
 
@@ -203,9 +204,10 @@ async function answerFrom(
   };
 }
 
-export const why =
-  (context: ApiContext): Handler<"why"> =>
-  async ({ caller, parameters }) => {
+export const why = (context: ApiContext): Handler<"why"> => {
+  // A decision is work of the event loop, which renews the lease.
+  const decisions = new Paced(context.clock);
+  return async ({ caller, parameters }) => {
     const { db, access } = context;
     const { namespace, name } = parameters;
     await access.require(caller, listJobs(namespace));
@@ -213,10 +215,11 @@ export const why =
       maySee: seenBy(await access.visibleAround(caller, namespace)),
       maySeeNodes: await access.may(caller, listNodes),
     };
-    const answer = await withTransaction(
-      db,
-      (client) => answerFrom(client, context, parameters, sight),
-      { isolation: "REPEATABLE READ", readOnly: true },
+    const answer = await decisions.run(() =>
+      withTransaction(db, (client) => answerFrom(client, context, parameters, sight), {
+        isolation: "REPEATABLE READ",
+        readOnly: true,
+      }),
     );
     if (answer) return answer;
     throw new HttpProblem(
@@ -224,3 +227,4 @@ export const why =
       `no waiting or running job ${namespace}/${name}: it may have finished, been rejected, or not be queued yet; see kubectl describe rj -n ${namespace} ${name}`,
     );
   };
+};
