@@ -11,6 +11,9 @@ import type { Extension, X509Certificate as ParsedCertificate } from "@peculiar/
 /** More than real chains have; bounds the work that a caller can cause. */
 export const maxIntermediates = 4;
 
+/** Certificates of which is remembered what they allow. */
+const maxFacts = 1000;
+
 const clientAuthentication = "1.3.6.1.5.5.7.3.2";
 const anyUsage = "2.5.29.37.0";
 const nameConstraints = "2.5.29.30";
@@ -47,31 +50,52 @@ export function isAffordable({ asymmetricKeyType, asymmetricKeyDetails = {} }: K
   }
 }
 
-export async function judgeChain(
-  { leaf, intermediates }: Presented,
-  authorities: readonly X509Certificate[],
-  now: Date,
-): Promise<Verdict> {
-  const isValid = ({ validFromDate, validToDate }: X509Certificate): boolean =>
-    now >= validFromDate && now <= validToDate;
-  const parse = await parser();
-  const chain = [leaf, ...intermediates];
-  if (!chain.every(hasAffordableKey)) return "unknown";
-  const leafExtensions = parse(leaf)?.extensions;
-  if (!leafExtensions?.every(isUnderstoodInLeaf)) return "unknown";
-  let areValid = true;
-  for (const [below, subject] of chain.entries()) {
-    areValid &&= isValid(subject);
-    const hasIssuedSubject = (issuer: X509Certificate): boolean =>
-      isNamedIssuer(issuer, subject) &&
-      mayIssue(parse(issuer), below) &&
-      subject.verify(issuer.publicKey);
-    const anchors = authorities.filter(hasIssuedSubject);
-    if (anchors.length > 0) return areValid && anchors.some(isValid) ? "trusted" : "expired";
-    const issuer = chain[below + 1];
-    if (!issuer || !hasIssuedSubject(issuer)) break;
+/** Judges chains; remembers what it read of certificates, because reading one takes a millisecond or more. */
+export class ChainJudge {
+  /** By fingerprint, the latest used last. */
+  readonly #facts = new Map<string, Facts>();
+
+  async judge(
+    { leaf, intermediates }: Presented,
+    authorities: readonly X509Certificate[],
+    now: Date,
+  ): Promise<Verdict> {
+    const isValid = ({ validFromDate, validToDate }: X509Certificate): boolean =>
+      now >= validFromDate && now <= validToDate;
+    const read = await reader();
+    const factsOf = (certificate: X509Certificate): Facts => this.#factsOf(certificate, read);
+    const chain = [leaf, ...intermediates];
+    if (!chain.every(hasAffordableKey)) return "unknown";
+    let areValid = true;
+    for (const [below, subject] of chain.entries()) {
+      areValid &&= isValid(subject);
+      // What costs least comes first: names, then the signature, then the extensions.
+      const hasIssued = (issuer: X509Certificate): boolean =>
+        isNamedIssuer(issuer, subject) &&
+        subject.verify(issuer.publicKey) &&
+        factsOf(issuer).maxBelow >= below;
+      const anchors = authorities.filter(hasIssued);
+      if (anchors.length > 0) {
+        if (!factsOf(leaf).mayBeLeaf) return "unknown";
+        return areValid && anchors.some(isValid) ? "trusted" : "expired";
+      }
+      const issuer = chain[below + 1];
+      if (!issuer || !hasIssued(issuer)) break;
+    }
+    return "unknown";
   }
-  return "unknown";
+
+  #factsOf(certificate: X509Certificate, read: Reader): Facts {
+    const key = certificate.fingerprint256;
+    const facts = this.#facts.get(key) ?? read(certificate);
+    this.#facts.delete(key);
+    this.#facts.set(key, facts);
+    if (this.#facts.size > maxFacts) {
+      const [oldest] = this.#facts.keys();
+      if (oldest !== undefined) this.#facts.delete(oldest);
+    }
+    return facts;
+  }
 }
 
 /** OpenSSL parses certificates whose keys it does not know: reading such a key throws. */
@@ -87,34 +111,36 @@ function hasAffordableKey(certificate: X509Certificate): boolean {
 const isNamedIssuer = (issuer: X509Certificate, subject: X509Certificate): boolean =>
   issuer.ca && subject.checkIssued(issuer);
 
-interface Parsed {
-  readonly extensions: readonly Pick<Extension, "type" | "critical">[];
-  readonly usages: readonly string[] | undefined;
-  /** How many intermediate authorities may stand between it and a leaf. */
-  readonly pathLength: number;
+/** What the extensions allow. */
+interface Facts {
+  readonly mayBeLeaf: boolean;
+  /** Maximum number of intermediate authorities between it and a leaf; -1: it may issue nothing. */
+  readonly maxBelow: number;
 }
 
-/** @param below intermediate authorities between it and the leaf */
-const mayIssue = (issuer: Parsed | undefined, below: number): boolean =>
-  issuer !== undefined &&
-  issuer.pathLength >= below &&
-  issuer.extensions.every(isUnderstood) &&
-  isForClients(issuer.usages);
+type Reader = (certificate: X509Certificate) => Facts;
 
-/** Undefined for what OpenSSL reads and the library does not. The library wants the polyfill to be there before it. */
-async function parser(): Promise<(certificate: X509Certificate) => Parsed | undefined> {
+/** OpenSSL can parse it, the library cannot: it is not followed. */
+const nothing: Facts = { mayBeLeaf: false, maxBelow: -1 };
+
+/** The library requires the polyfill first. */
+async function reader(): Promise<Reader> {
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");
-  const read = (parsed: ParsedCertificate): Parsed => ({
-    extensions: parsed.extensions,
-    usages: parsed.getExtension(x509.ExtendedKeyUsageExtension)?.usages.map(String),
-    pathLength: parsed.getExtension(x509.BasicConstraintsExtension)?.pathLength ?? Infinity,
-  });
+  const factsOf = (parsed: ParsedCertificate): Facts => {
+    const usages = parsed.getExtension(x509.ExtendedKeyUsageExtension)?.usages.map(String);
+    const mayIssue = parsed.extensions.every(isUnderstood) && isForClients(usages);
+    const limits = parsed.getExtension(x509.BasicConstraintsExtension);
+    return {
+      mayBeLeaf: parsed.extensions.every(isUnderstoodInLeaf),
+      maxBelow: mayIssue ? (limits?.pathLength ?? Number.POSITIVE_INFINITY) : -1,
+    };
+  };
   return (certificate) => {
     try {
-      return read(new x509.X509Certificate(certificate.raw));
+      return factsOf(new x509.X509Certificate(certificate.raw));
     } catch {
-      return undefined;
+      return nothing;
     }
   };
 }

@@ -13,7 +13,7 @@ import { proofType } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { certificatesOf } from "../runtime/pem.ts";
-import { judgeChain, maxIntermediates, type Presented } from "./certificate-chain.ts";
+import { ChainJudge, maxIntermediates, type Presented, type Verdict } from "./certificate-chain.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import type { Caller, Proof, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
@@ -64,16 +64,23 @@ export function createCertificateVerifier(
     capacity: 1,
     seconds: () => authoritiesKeptSeconds,
   });
-  const authorities = () =>
-    known.get("authorities", async () => certificatesOf(await options.authorities()));
+  /** Throws HttpProblem CertificateRejected when there are none. */
+  const knownAuthorities = async () => {
+    const read = async () => certificatesOf(await options.authorities());
+    const authorities = await known.get("authorities", read);
+    if (authorities.length > 0) return authorities;
+    throw refused("the cluster publishes no client certificate authority: use a token");
+  };
   const seen = new SeenOnce(clock);
+  const chains = new ChainJudge();
   return {
     verify: async (request) => {
       const token = request.token ?? "";
       const now = new Date(clock.now().epochMilliseconds);
       const presented = presentedIn(token);
       const { leaf } = presented;
-      await checkIssued(presented, await authorities(), now);
+      const verdict = await chains.judge(presented, await knownAuthorities(), now);
+      checkIssued(verdict, leaf);
       const caller = subjectOf(leaf);
       const claims = await signedClaims(token, leaf, options.audience, now);
       checkRequest(claims, request);
@@ -116,16 +123,7 @@ function presentedIn(token: string): Presented {
   }
 }
 
-async function checkIssued(
-  presented: Presented,
-  authorities: readonly X509Certificate[],
-  now: Date,
-): Promise<void> {
-  if (authorities.length === 0) {
-    throw refused("the cluster publishes no client certificate authority: use a token");
-  }
-  const { leaf } = presented;
-  const verdict = await judgeChain(presented, authorities, now);
+function checkIssued(verdict: Verdict, leaf: X509Certificate): void {
   if (verdict === "unknown") {
     throw refused(
       "the certificate was issued neither by the cluster's client authority nor by one of the intermediate authorities sent with it",

@@ -25,6 +25,7 @@ export interface FuzzReport {
 
 const atOnce = 8;
 const perDraw = 500;
+const tellAfter = 10_000;
 
 const isExpected = (status: number): boolean =>
   (status >= 100 && status < 300) || (status >= 400 && status < 500) || status === 503;
@@ -82,6 +83,7 @@ for (let done = 0; done < order.requests; done += perDraw) {
   const numRuns = Math.min(perDraw, order.requests - done);
   const plans = fc.sample(requestPlan, { numRuns, seed: order.seed + done });
   await Promise.all(Array.from({ length: atOnce }, () => fuzzer.run(plans)));
+  if (done > 0 && done % tellAfter === 0) console.log(`      ${done} requests sent`);
 }
 const { statuses, findings } = fuzzer;
 parentPort?.postMessage({ statuses, findings } satisfies FuzzReport);

@@ -16,7 +16,7 @@ import {
   createCertificateVerifier,
   type CertificateVerifier,
 } from "../../../src/http/client-certificate.ts";
-import { isAffordable, judgeChain } from "../../../src/http/certificate-chain.ts";
+import { ChainJudge, isAffordable } from "../../../src/http/certificate-chain.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import {
@@ -299,7 +299,7 @@ describe("authentication by client certificate", () => {
     };
     try {
       const presented = { leaf: own, intermediates };
-      expect(await judgeChain(presented, authorities, new Date())).to.equal("unknown");
+      expect(await new ChainJudge().judge(presented, authorities, new Date())).to.equal("unknown");
     } finally {
       prototype.verify = verify;
     }
