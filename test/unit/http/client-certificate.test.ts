@@ -175,6 +175,24 @@ describe("authentication by client certificate", () => {
     );
   });
 
+  it("heeds critical extensions of leaf and root", async () => {
+    const critical = new Extension("1.2.3.4", true, new Uint8Array([0x05, 0x00]));
+    const odd = await leaf(ca, { extensions: [critical] });
+    expect(await rejection(await signed(odd))).to.contain("issued neither by");
+    const constraints = new Extension("2.5.29.30", false, new Uint8Array([0x30, 0x00]));
+    const root = await intermediate(ca, { extensions: [constraints] });
+    const trusting = createCertificateVerifier({
+      clock: systemClock,
+      audience,
+      authorities: () => Promise.resolve(root.cert),
+    });
+    const token = await signed(await leaf(root));
+    const refused = await trusting
+      .verify({ token, method: "GET", target })
+      .catch((error: unknown) => error);
+    expect(refused).to.include({ code: "CertificateRejected" });
+  });
+
   it("refuses expired authorities and chains that are too long", async () => {
     const old = await intermediate(ca, { days: [-2, -1] });
     const late = await signed(along(await leaf(old), old));
