@@ -1,6 +1,10 @@
 /** Whether the operator's database is ready: asked in the background, answered from memory. */
 import { expect } from "chai";
-import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
+import {
+  createPool,
+  type DatabasePool,
+  withTransaction,
+} from "../../src/db/client/connection-pool.ts";
 import { databaseComponent } from "../../src/operator/components.ts";
 import type { Component } from "../../src/runtime/lifecycle.ts";
 import { readSettings } from "../../src/settings/read.ts";
@@ -49,6 +53,22 @@ describe("readiness of the database", () => {
     const before = statements;
     for (let turn = 0; turn < 1000; turn += 1) expect(component.ready?.()).to.equal(true);
     expect(statements).to.equal(before);
+  });
+
+  it("returns with new connections after a failover", async () => {
+    const single = createPool(database.url, { maxConnections: 1, onError: () => undefined });
+    const write = () =>
+      withTransaction(single, (client) => client.query("UPDATE jobs SET message = '' WHERE false"));
+    try {
+      await writable("on");
+      expect(await write().catch((error: unknown) => error)).to.include({
+        code: "DatabaseUnavailable",
+      });
+      await writable("off");
+      await write();
+    } finally {
+      await single.end();
+    }
   });
 
   it("is lost while the database is read-only", async () => {
