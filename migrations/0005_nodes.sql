@@ -13,6 +13,7 @@ CREATE TABLE nodes (
   cpu_millis_allocatable bigint NOT NULL,
   memory_bytes_allocatable bigint NOT NULL,
   pods_allocatable bigint NOT NULL,
+  gpus_unhealthy bigint NOT NULL DEFAULT 0,
   gpus_committed bigint NOT NULL DEFAULT 0,
   cpu_millis_committed bigint NOT NULL DEFAULT 0,
   memory_bytes_committed bigint NOT NULL DEFAULT 0,
@@ -23,7 +24,7 @@ CREATE TABLE nodes (
   pods_other bigint NOT NULL DEFAULT 0,
   CONSTRAINT nodes_allocatable_not_negative CHECK (
     gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0
-    AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0
+    AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0 AND gpus_unhealthy >= 0
   ),
   CONSTRAINT nodes_committed_not_negative CHECK (
     gpus_committed >= 0 AND cpu_millis_committed >= 0
@@ -50,6 +51,7 @@ COMMENT ON COLUMN nodes.gpus_allocatable IS 'Allocatable GPUs';
 COMMENT ON COLUMN nodes.cpu_millis_allocatable IS 'Allocatable CPU in millicores';
 COMMENT ON COLUMN nodes.memory_bytes_allocatable IS 'Allocatable memory in bytes';
 COMMENT ON COLUMN nodes.pods_allocatable IS 'Allocatable pods';
+COMMENT ON COLUMN nodes.gpus_unhealthy IS 'GPUs of the node that its device plugin calls unhealthy; not allocatable';
 COMMENT ON COLUMN nodes.gpus_committed IS 'GPUs of the allocations on the node, kept by trigger';
 COMMENT ON COLUMN nodes.cpu_millis_committed IS 'Millicores of the allocations on the node, kept by trigger';
 COMMENT ON COLUMN nodes.memory_bytes_committed IS 'Bytes of memory of the allocations on the node, kept by trigger';

@@ -291,6 +291,7 @@ CREATE TABLE nodes (
   cpu_millis_allocatable bigint NOT NULL,           -- Allocatable CPU in millicores
   memory_bytes_allocatable bigint NOT NULL,         -- Allocatable memory in bytes
   pods_allocatable bigint NOT NULL,                 -- Allocatable pods
+  gpus_unhealthy bigint NOT NULL DEFAULT 0,         -- GPUs of the node that its device plugin calls unhealthy; not allocatable
   gpus_committed bigint NOT NULL DEFAULT 0,         -- GPUs of the allocations on the node, kept by trigger
   cpu_millis_committed bigint NOT NULL DEFAULT 0,   -- Millicores of the allocations on the node, kept by trigger
   memory_bytes_committed bigint NOT NULL DEFAULT 0, -- Bytes of memory of the allocations on the node, kept by trigger
@@ -300,7 +301,7 @@ CREATE TABLE nodes (
   memory_bytes_other bigint NOT NULL DEFAULT 0,     -- Bytes of memory requested by pods that Rota did not create
   pods_other bigint NOT NULL DEFAULT 0,             -- Number of pods that Rota did not create
   CONSTRAINT nodes_pkey PRIMARY KEY (name),
-  CONSTRAINT nodes_allocatable_not_negative CHECK (gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0 AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0),
+  CONSTRAINT nodes_allocatable_not_negative CHECK (gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0 AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0 AND gpus_unhealthy >= 0),
   CONSTRAINT nodes_committed_not_negative CHECK (gpus_committed >= 0 AND cpu_millis_committed >= 0 AND memory_bytes_committed >= 0 AND pods_committed >= 0),
   CONSTRAINT nodes_labels_is_object CHECK (jsonb_typeof(labels) = 'object'::text),
   CONSTRAINT nodes_other_not_negative CHECK (gpus_other >= 0 AND cpu_millis_other >= 0 AND memory_bytes_other >= 0 AND pods_other >= 0),

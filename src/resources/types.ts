@@ -58,6 +58,8 @@ export interface ClusterNode extends Meta {
     readonly effect: string;
   }[];
   readonly allocatable: NodeCapacity;
+  /** GPUs of the node's capacity that are not allocatable: its device plugin calls them unhealthy. */
+  readonly unhealthyGpus: number;
 }
 export interface Pod extends Meta {
   /** namespace/name of the job whose pod it is; empty for pods that are not Rota's. */
@@ -155,6 +157,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
     const status = fieldsOf(raw["status"]);
     const nodeLabels = raw.metadata.labels ?? {};
     const ready = isTrue(status["conditions"], "Ready");
+    const allocatable = capacityOf(status["allocatable"], gpuResource);
+    const { gpus } = capacityOf(status["capacity"], gpuResource);
     return {
       ...metaOf(raw),
       pool: nodeLabels[labels.pool] || defaultPool,
@@ -162,7 +166,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
       schedulable: spec["unschedulable"] !== true && ready,
       labels: nodeLabels,
       taints: (spec["taints"] ?? []) as ClusterNode["taints"],
-      allocatable: capacityOf(status["allocatable"], gpuResource),
+      allocatable,
+      unhealthyGpus: Math.max(0, gpus - allocatable.gpus),
     };
   },
 });

@@ -47,6 +47,7 @@ export async function addNode(
     labels: {},
     taints: [],
     allocatable: { gpus, cpuMillis: 64_000, memoryBytes: 256 * gibibyte, pods: 110 },
+    unhealthyGpus: 0,
     otherUsage: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
     ...input,
   });

@@ -1,6 +1,7 @@
 /** A gang that takes a while to start: how many of its pods run, and what the others wait for. */
 import { podName } from "../../api/names.ts";
 import type { JobView } from "../../db/jobs/read.ts";
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import { nodesByIndex } from "./pods.ts";
@@ -14,13 +15,11 @@ export interface PendingPods {
 
 /** Most gangs run by then, and a write of their status is saved. */
 const quietSeconds = 10;
-const namedPods = 3;
+const maxNamedPods = 3;
 
 /** "train-1-0 and 2 more on node-1 (container main: ImagePullBackOff)" */
 function groupText(node: string, obstacle: string, names: readonly string[]): string {
-  const shown = names.slice(0, namedPods).join(", ");
-  const more = names.length > namedPods ? ` and ${names.length - namedPods} more` : "";
-  return `${shown}${more} on ${node} (${obstacle})`;
+  return `${listedUpTo(maxNamedPods, names)} on ${node} (${obstacle})`;
 }
 
 function obstacleOf(pod: Pod | undefined): string {
@@ -59,8 +58,9 @@ export function pendingPodsOf(
   if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
   const upCount = sizeOf({ view, pods }, (pod) => pod.phase === "Running" || hasEnded(pod));
   const texts = pendingTexts(view, view.name, ofAttempt({ view, pods }));
-  const more = texts.length > namedPods ? [`others on ${texts.length - namedPods} nodes`] : [];
-  const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
+  const more =
+    texts.length > maxNamedPods ? [`others on ${texts.length - maxNamedPods} nodes`] : [];
+  const waiting = [...texts.slice(0, maxNamedPods), ...more].join("; ");
   const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
   return {
     message: `${upCount} of ${view.parallelism} pods running, pending: ${waiting}; the gang is placed again at ${deadline.toString()} unless all are running`,

@@ -6,6 +6,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
@@ -130,11 +131,9 @@ const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => n
 
 const maxNamedNodes = 3;
 
-/** "node-1, node-2, node-3 and 5 more" */
+/** "node-1, node-2, node-3 and 5 more": at most three names. */
 export function nodesText(nodes: readonly string[]): string {
-  const named = nodes.slice(0, maxNamedNodes).join(", ");
-  const more = nodes.length - maxNamedNodes;
-  return more > 0 ? `${named} and ${more} more` : named;
+  return listedUpTo(maxNamedNodes, nodes);
 }
 
 /** Pods of a starting gang that are still to be made count as active: each of them would be a write else. */

@@ -2,6 +2,7 @@
  * Pods that should be gone and are not: their node does not answer, or a finalizer holds them. Their space stays in
  * use, since they may run; what can be done is to say so.
  */
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
@@ -13,7 +14,7 @@ export interface StuckPods {
   readonly nextSeconds: number | undefined;
 }
 
-const namedPods = 3;
+const maxNamedPods = 3;
 
 const isLeaving = (pod: Pod): boolean => pod.leavesAt !== "" && !hasEnded(pod);
 
@@ -31,15 +32,14 @@ export function stuckPods(
     .map((pod) => ({ pod, overdue: overdueSeconds(pod, now, stuckPodSeconds) }));
   const stuck = leaving.filter(({ overdue }) => overdue >= 0);
   const soon = leaving.filter(({ overdue }) => overdue < 0).map(({ overdue }) => -overdue);
-  const named = stuck
-    .slice(0, namedPods)
-    .map(({ pod }) => `pod ${pod.name} on node ${pod.nodeName} (since ${pod.leavesAt})`);
-  const more = stuck.length > namedPods ? [`${stuck.length - namedPods} more`] : [];
+  const named = stuck.map(
+    ({ pod }) => `pod ${pod.name} on node ${pod.nodeName} (since ${pod.leavesAt})`,
+  );
   return {
     message:
       stuck.length === 0
         ? undefined
-        : `${[...named, ...more].join(", ")} did not terminate and still uses capacity: check the node, or delete the pod with --force`,
+        : `${listedUpTo(maxNamedPods, named)} did not terminate and still uses capacity: check the node, or delete the pod with --force`,
     nextSeconds: soon.length === 0 ? undefined : Math.min(...soon) + 0.05,
   };
 }

@@ -29,7 +29,7 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       scheduler.wake(undefined);
       return done();
     }
-    const { uid, pool, schedulable, labels, taints, allocatable } = node;
+    const { uid, pool, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
     const otherUsage = otherUsageOf(informers.pods.store.byIndex(indices.podsByNode, name));
     const change = await upsertNode(db, {
       name,
@@ -39,6 +39,7 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       labels,
       taints,
       allocatable,
+      unhealthyGpus,
       otherUsage,
     });
     if (change === undefined) return done();

@@ -1,7 +1,7 @@
 /** Sentences about plans, for conditions and events. Pure. */
 import type { Owner } from "../../db/tenants/owners.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
-import { counted, durationText } from "../../domain/text.ts";
+import { counted, durationText, listedUpTo } from "../../domain/text.ts";
 import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
 import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
@@ -15,9 +15,7 @@ export const amountText = (quantity: number, type: "GPU" | "CPU"): string =>
   counted(quantity, type === "GPU" ? "GPU" : "core");
 
 export function windowsText(windows: readonly WeekRange[]): string {
-  const named = windows.slice(0, maxWindows).map(rangeText);
-  const more = windows.length - named.length;
-  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+  return listedUpTo(maxWindows, windows.map(rangeText));
 }
 
 /** Within a day no weekday is meant that is past, also where the clock is put back. */

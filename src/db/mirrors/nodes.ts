@@ -14,6 +14,8 @@ export interface NodeInput {
   readonly labels: object;
   readonly taints: readonly object[];
   readonly allocatable: Resources;
+  /** GPUs of its capacity that are not allocatable. */
+  readonly unhealthyGpus: number;
   /** What pods that are not Rota's request on it. A fact: it may leave the node over-committed. */
   readonly otherUsage: Resources;
 }
@@ -42,9 +44,9 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
     INSERT INTO nodes (
       name, uid, pool, schedulable, labels, taints,
       gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
-      gpus_other, cpu_millis_other, memory_bytes_other, pods_other
+      gpus_other, cpu_millis_other, memory_bytes_other, pods_other, gpus_unhealthy
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
     ON CONFLICT (name) DO UPDATE
     SET uid = excluded.uid, pool = excluded.pool, schedulable = excluded.schedulable, present = true,
       labels = excluded.labels, taints = excluded.taints,
@@ -53,16 +55,18 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       memory_bytes_allocatable = excluded.memory_bytes_allocatable,
       pods_allocatable = excluded.pods_allocatable,
       gpus_other = excluded.gpus_other, cpu_millis_other = excluded.cpu_millis_other,
-      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other
+      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other,
+      gpus_unhealthy = excluded.gpus_unhealthy
     WHERE (
       nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
       nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
-      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other
+      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other, nodes.gpus_unhealthy
     ) IS DISTINCT FROM (
       excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
       excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
       excluded.pods_allocatable,
-      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other
+      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other,
+      excluded.gpus_unhealthy
     )
     RETURNING (SELECT pool FROM former) AS former_pool
     `,
@@ -75,6 +79,7 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       JSON.stringify(node.taints),
       ...amountsOf(node.allocatable),
       ...amountsOf(node.otherUsage),
+      node.unhealthyGpus,
     ],
   );
   return changed && { formerPool: changed.former_pool ?? undefined };

@@ -9,6 +9,7 @@ interface Row {
   readonly taints: readonly Taint[];
   readonly schedulable: boolean;
   readonly allocatable: readonly string[];
+  readonly unhealthy_gpus: string;
   readonly committed: readonly string[];
   readonly other_usage: readonly string[];
   readonly leaving: readonly string[];
@@ -40,6 +41,7 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
     SELECT node.name, node.labels, node.taints, node.schedulable,
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
         AS allocatable,
+      gpus_unhealthy AS unhealthy_gpus,
       ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
       ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS other_usage,
       coalesce(leaving.amounts, '{0,0,0,0}') AS leaving,
@@ -58,6 +60,7 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
     taints: row.taints,
     schedulable: row.schedulable,
     allocatable: resources(row.allocatable),
+    unhealthyGpus: Number(row.unhealthy_gpus),
     committed: resources(row.committed),
     otherUsage: resources(row.other_usage),
     leaving: resources(row.leaving),

@@ -120,7 +120,7 @@ describe("the notices of window closes", () => {
     expect(notices.get("p", "a")).to.equal(undefined);
   });
 
-  it("begin anew with another term: its grace period is a whole one", () => {
+  it("begin anew with another term", () => {
     const notices = new WindowNotices();
     const notice = { job: overQuota("a"), reason: "WindowClosesSoon" as const, message: "soon" };
     notices.replace("p", [notice], 10);
