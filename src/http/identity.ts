@@ -18,5 +18,5 @@ export interface SignedRequest {
 export interface Proof {
   readonly caller: Caller;
   /** Uses up a proof that is good for one request. Throws HttpProblem CertificateRejected when it was used before. */
-  redeem(): void;
+  redeem(this: void): void;
 }

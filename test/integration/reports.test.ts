@@ -354,9 +354,7 @@ describe("database reports", () => {
       expect(await told(["team"])).to.deep.equal([
         ["team/waits-7", words("team/waits-7", hidden), null, ""],
       ]);
-      expect(await told(["other"])).to.deep.equal([
-        [null, words(hidden, guest), guest, "node-2"],
-      ]);
+      expect(await told(["other"])).to.deep.equal([[null, words(hidden, guest), guest, "node-2"]]);
       const victim = await readJobView(pool, idOf.get("runs-2") ?? "");
       expect(victim && evictionText(victim)).to.equal(
         `${words(hidden, guest)}; rule BorrowerReclaimed`,

@@ -171,7 +171,8 @@ describe("the Helm chart", () => {
     const peer = { ipBlock: { cidr: "192.0.2.0/28" } };
     const ingressOf = async (...args: string[]) => {
       const policy = byName(await render(...args))["NetworkPolicy rota-operator"];
-      return (policy?.["spec"] as { readonly ingress: readonly unknown[] }).ingress;
+      const spec = policy?.["spec"] as { readonly ingress: readonly unknown[] } | undefined;
+      return spec?.ingress;
     };
     const ports = (port: string) => [{ protocol: "TCP", port }];
     const monitoring = { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } };

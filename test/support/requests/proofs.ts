@@ -48,8 +48,6 @@ export class Proofs {
   /** Undefined: without the header. */
   async make(plan: ProofPlan, method: string, target: string): Promise<string | undefined> {
     switch (plan.kind) {
-      case "none":
-        return undefined;
       case "robot":
         return this.#identities.robotToken;
       case "signed":
@@ -69,6 +67,8 @@ export class Proofs {
         return `${part(plan.header)}.${part(plan.claims)}.${randomSignature()}`;
       case "chain":
         return this.#chain(plan, method, target);
+      default:
+        return undefined;
     }
   }
 

@@ -86,4 +86,4 @@ for (let done = 0; done < order.requests; done += perDraw) {
   if (done > 0 && done % tellAfter === 0) console.log(`      ${done} requests sent`);
 }
 const { statuses, findings } = fuzzer;
-parentPort?.postMessage({ statuses, findings } satisfies FuzzReport);
+parentPort?.postMessage({ statuses, findings } satisfies FuzzReport, []);
