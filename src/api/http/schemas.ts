@@ -17,6 +17,23 @@ export const maxPerPage = 500;
 export const usualPerPage = 100;
 
 const instant = z.iso.datetime({ offset: true });
+
+const [firstYear, lastYear] = [1, 9999];
+/** Undefined for what the calendar does not have: later checks see refused texts, too. */
+function utcOf(text: string): string | undefined {
+  try {
+    const time = Temporal.Instant.from(text);
+    const { year } = time.toZonedDateTimeISO("UTC");
+    return year >= firstYear && year <= lastYear ? time.toString() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+/** A time in a request, in UTC: PostgreSQL has no year 0, and its offsets are below 16 hours. */
+export const requestedTime = instant
+  .refine((text) => utcOf(text) !== undefined, `must be in the years ${firstYear} to ${lastYear}`)
+  .overwrite((text) => utcOf(text) ?? text);
+
 const count = z.int().min(0);
 
 export const dnsLabel = z

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { requestedTime } from "../../api/http/schemas.ts";
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { preemptionPage, type PreemptionRow } from "../../db/reports/preemption-page.ts";
 import { redactJobs } from "../../domain/redaction.ts";
@@ -7,7 +8,7 @@ import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 import { nodesSeen, seenBy } from "./visible.ts";
 
-const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
+const key = z.tuple([requestedTime, z.uuid()]);
 
 /** Redacted for the caller. Alternatives name uninvolved jobs, so only users who see all jobs get them. */
 function shown(row: PreemptionRow, namespaces: VisibleNamespaces, maySeeNodes: boolean) {

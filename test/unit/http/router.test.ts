@@ -16,6 +16,7 @@ describe("the HTTP API's router", () => {
   const handlers = {
     queue: answerOf({ items: [], next: null, secret: "not in the schema" }),
     why: answerOf({}),
+    preemptions: answerOf({ items: [], next: null }),
     role: answerOf({
       project: "team",
       user: "pat",
@@ -96,6 +97,20 @@ describe("the HTTP API's router", () => {
     expect(await codeOf("/api/v1/projects/team/role?group=x&group=%00")).to.equal(
       "InvalidParameter",
     );
+  });
+
+  it("gives handlers times that PostgreSQL reads", async () => {
+    const since = (time: string) => `/api/v1/preemptions?since=${encodeURIComponent(time)}`;
+    await ask(since("2026-01-01T00:00:00.5+23:59"));
+    expect(seen).to.deep.include({ query: { limit: 100, since: "2025-12-31T00:01:00.5Z" } });
+    const outside = [
+      "0000-06-01T00:00:00Z",
+      "0001-01-01T00:00:00+01:00",
+      "9999-12-31T23:59:59-01:00",
+    ];
+    for (const time of [...outside, "2026-02-30T00:00:00Z", "2026-01-01T00:00:00+99:99"]) {
+      expect(await codeOf(since(time)), time).to.equal("InvalidParameter");
+    }
   });
 
   it("limits each caller's rate", async () => {
