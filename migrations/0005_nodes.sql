@@ -1,6 +1,6 @@
--- Nodes, and the capacity committed on them. The triggers on allocations (0007) keep the committed columns and
--- refuse to commit more than a node has. Amounts are what kubelets and other people's pods state: each is at most
--- 2^49 (maxAmount in the domain), so that bigint holds every sum.
+-- Nodes and the capacity committed on them. The triggers on allocations (0007) maintain the committed columns and
+-- refuse to commit more than a node has. Amounts come from kubelets and from pods that are not Rota's. Each is at
+-- most 2^49 (maxAmount in the domain), so that bigint holds every sum.
 CREATE TABLE nodes (
   name text CONSTRAINT nodes_pkey PRIMARY KEY,
   uid uuid NOT NULL,
@@ -35,8 +35,8 @@ CREATE TABLE nodes (
     AND memory_bytes_other >= 0 AND pods_other >= 0
   )
 )
--- Every start and end of a job updates the rows of its nodes, without touching an indexed column: half-empty
--- pages keep these updates on their page (HOT), and an early vacuum keeps the table small.
+-- Every start and end of a job updates the rows of its nodes, but no indexed column: half-empty pages keep these
+-- updates on their page (HOT), and an early vacuum keeps the table small.
 WITH (fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX nodes_pool_idx ON nodes (pool);
 COMMENT ON TABLE nodes IS 'Nodes of the cluster, and the capacity committed on them';

@@ -979,7 +979,7 @@ DECLARE
   refused_transition text;
   moved text;
   unplaced text;
-  -- Ids of jobs that start or stop, whose allocations need new copies, that had or have reservations.
+  -- Ids of jobs that start or stop, whose allocations need new copies, or that have or had reservations.
   started uuid[];
   stopped uuid[];
   updated uuid[];
@@ -1008,7 +1008,7 @@ BEGIN
           IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
           AS changes_identity,
         CASE WHEN restored_at IS NULL THEN
-          -- Every start, and nothing else, counts the attempt up by one.
+          -- Every start increments the attempt by one; nothing else changes it.
           before.status <> after.status
             AND (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
             OR after.attempt <> before.attempt + (before.status <> after.status AND after.status = 'starting')::int
@@ -1167,7 +1167,7 @@ BEGIN
   ),
   changed AS MATERIALIZED (
     SELECT period.project_id, period.since, affected.path, affected.owner_id,
-      -- A period that began in this transaction, or after it, is corrected instead of ended.
+      -- A period that started in this transaction, or later, is corrected instead of ended.
       period.recorded_at = now() OR period.since >= now() AS is_corrected
     FROM (
       SELECT id, path, coalesce(owner_id, project_owner_in_effect(path)) AS owner_id FROM affected

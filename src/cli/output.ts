@@ -106,6 +106,7 @@ export function table<Row>(
 const escapedControl = (character: string): string =>
   `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
+/** For -o json and -o yaml; without a trailing line break. */
 export function structured(value: unknown, format: "json" | "yaml"): string {
   if (format === "json") {
     const text = JSON.stringify(value, undefined, 2);

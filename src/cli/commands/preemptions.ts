@@ -49,6 +49,7 @@ export interface PreemptionOptions {
   readonly limit: number;
 }
 
+/** At most `limit` decisions with jobs that the user may see. Throws CliError usage for an invalid `since`. */
 export const preemptions =
   ({ since, reasons, limit }: PreemptionOptions) =>
   async ({ api, options }: Session): Promise<View> => {

@@ -146,6 +146,7 @@ function nodesSection(why: Why): string[] {
   return total > 0 ? ["", `${nodesTitle(why)} (details need permission to list nodes)`] : [];
 }
 
+/** The answer of /why as text; the job's own status takes precedence for the message. */
 export function whyText(why: Why, job: Job | undefined): string {
   const said = job?.status.message ?? why.message ?? "";
   const reason = job?.status.reason ?? why.reason ?? "";
@@ -181,6 +182,7 @@ function statusText({ metadata, status }: Job): string {
 
 const ended = new Set(["Succeeded", "Failed", "Cancelled", "Rejected"]);
 
+/** @param name NAME or NAMESPACE/NAME; without an operator the result is the job's status, with a warning */
 export const why =
   (name: string) =>
   async ({ connection, namespace, api }: Session): Promise<View> => {

@@ -1,4 +1,4 @@
-/** A gang that takes a while to start: how many of its pods run, and what the others wait for. */
+/** Progress of a gang that starts slowly: how many pods run, and what the others wait for. */
 import { podName } from "../../api/names.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { listedUpTo } from "../../domain/text.ts";
@@ -9,11 +9,11 @@ import { ofAttempt, sizeOf } from "./gang.ts";
 
 export interface PendingPods {
   readonly message: string | undefined;
-  /** When the gang becomes one; undefined when it is, or is not starting. */
+  /** Seconds until the gang counts as slow; undefined if it already does or is not starting. */
   readonly nextSeconds: number | undefined;
 }
 
-/** Most gangs run by then, and a write of their status is saved. */
+/** Most gangs run by then, which saves a status write. */
 const quietSeconds = 10;
 const maxNamedPods = 3;
 
@@ -44,7 +44,7 @@ function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): str
   });
 }
 
-/** `pods` are all of the job's, of any attempt. */
+/** The message for a slow start, and when to check next. `pods` are all pods of the job, of any attempt. */
 export function pendingPodsOf(
   view: JobView,
   pods: readonly Pod[],

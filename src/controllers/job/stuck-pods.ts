@@ -1,6 +1,6 @@
 /**
- * Pods that should be gone and are not: their node does not answer, or a finalizer holds them. Their space stays in
- * use, since they may run; what can be done is to say so.
+ * Pods that do not terminate because their node does not respond or a finalizer holds them. Their capacity stays in
+ * use, since they may still run. They are reported.
  */
 import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";
@@ -10,7 +10,7 @@ import type { Context } from "../context.ts";
 
 export interface StuckPods {
   readonly message: string | undefined;
-  /** When the next pod that is leaving becomes one; undefined when none is leaving. */
+  /** Seconds until the next terminating pod counts as stuck; undefined if none is terminating. */
   readonly nextSeconds: number | undefined;
 }
 
@@ -18,10 +18,11 @@ const maxNamedPods = 3;
 
 const isLeaving = (pod: Pod): boolean => pod.leavesAt !== "" && !hasEnded(pod);
 
-/** Negative before the pod counts as stuck. */
+/** Negative if the pod does not count as stuck yet. */
 const overdueSeconds = (pod: Pod, now: Temporal.Instant, stuckPodSeconds: number): number =>
   now.since(Temporal.Instant.from(pod.leavesAt)).total("seconds") - stuckPodSeconds;
 
+/** The message about stuck pods, and when to check next. */
 export function stuckPods(
   pods: readonly Pod[],
   now: Temporal.Instant,
@@ -44,7 +45,7 @@ export function stuckPods(
   };
 }
 
-/** Call it once. */
+/** Registers the gauge; call it once. */
 export function showStuckPods(
   { informers, clock, settings }: Pick<Context, "informers" | "clock" | "settings">,
   metrics: Metrics,

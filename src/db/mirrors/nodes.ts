@@ -1,4 +1,4 @@
-/** Nodes of the cluster as the database knows them. What is committed on them follows from allocations. */
+/** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -16,12 +16,12 @@ export interface NodeInput {
   readonly allocatable: Resources;
   /** GPUs of its capacity that are not allocatable. */
   readonly unhealthyGpus: number;
-  /** What pods that are not Rota's request on it. A fact: it may leave the node over-committed. */
+  /** Requests of pods that are not Rota's. An observed fact, so it may overcommit the node. */
   readonly otherUsage: Resources;
 }
 
 export interface NodeChange {
-  /** The pool it was in before; undefined for a node that is new. */
+  /** Its previous pool; undefined for a new node. */
   readonly formerPool: string | undefined;
 }
 
@@ -33,8 +33,8 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
 ];
 
 /**
- * Stores a node as the cluster has it, in one statement with what others use of it, so that no decision sees it
- * empty; writes nothing, and returns undefined, when nothing changed.
+ * Stores a node together with the usage of other pods, in one statement, so that no decision sees the node empty.
+ * Writes nothing and returns undefined if nothing changed.
  */
 export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeChange | undefined> {
   const [changed] = await run<{ former_pool: string | null }>(
@@ -122,8 +122,8 @@ async function removeNode(client: PoolClient, name: string): Promise<boolean> {
 }
 
 /**
- * Forgets a node that left the cluster, and releases the reservations on it. While jobs still have allocations
- * there it is only marked as gone, takes no more, and goes with the last of them. True when it is gone.
+ * Deletes a node that left the cluster and releases its reservations. A node with allocations is marked as gone, takes
+ * no more jobs, and is deleted with the last allocation. True if it is deleted.
  */
 export function deleteNode(pool: Pool, name: string): Promise<boolean> {
   return withTransaction(pool, (client) => removeNode(client, name));

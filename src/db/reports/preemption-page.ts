@@ -1,4 +1,4 @@
-/** The preemption log of evictions as people ask for it. */
+/** The preemption log, for the HTTP API. */
 import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
@@ -43,8 +43,8 @@ const isInPage = (id: string): string => `
 const newest = "ORDER BY decided_at DESC, id DESC LIMIT $5";
 
 /**
- * A page of decisions, the newest first, in which a job of these namespaces evicts or is evicted. Each namespace's
- * newest are read by its own indexes: the cost does not depend on the other projects' history.
+ * A page of decisions, newest first, with a preemptor or victim in these namespaces. Each namespace is read by its own
+ * indexes: the cost does not depend on other projects' history.
  */
 export function preemptionPage(
   db: Queryable,

@@ -1,4 +1,4 @@
-/** What the scheduler reads of a pool's nodes: one statement, whatever their number. */
+/** The scheduler's view of a pool's nodes: one statement, whatever their number. */
 import type { NodeSnapshot, Resources, Taint } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
@@ -16,13 +16,13 @@ interface Row {
   readonly reserved: readonly string[];
 }
 
-/** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
+/** Arrays of numeric, in the order GPUs, millicores, bytes, pods. */
 function resources(amounts: readonly (string | number)[]): Resources {
   const [gpus = 0, cpuMillis = 0, memoryBytes = 0, pods = 0] = amounts.map(Number);
   return { gpus, cpuMillis, memoryBytes, pods };
 }
 
-/** Capacity of the pool's nodes, with what leaves them and what is reserved on them. */
+/** Capacity of the pool's nodes, with the capacity that is being released and the reservations. */
 export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapshot[]> {
   const rows = await run<Row>(
     db,

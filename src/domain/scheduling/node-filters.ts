@@ -37,7 +37,7 @@ export function rejectionOf(
   return reaches ? undefined : "Storage";
 }
 
-/** Taints by which the node controller shows a condition or a cordon: they go when it does. */
+/** Taints that the node controller sets for a condition or a cordon, and removes with it. */
 const showsCondition = ({ key }: Taint): boolean => key.startsWith("node.kubernetes.io/");
 
 /** Whether the node would pass all filters if it were ready, not cordoned, without pressure and not avoided. */

@@ -43,7 +43,7 @@ export interface NodeSnapshot {
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly allocatable: Resources;
-  /** GPUs of the node that its device plugin calls unhealthy; not in `allocatable`. */
+  /** GPUs of the node that its device plugin reports as unhealthy; not in `allocatable`. */
   readonly unhealthyGpus: number;
   /** All live allocations, those of terminating pods included. */
   readonly committed: Resources;

@@ -35,10 +35,10 @@ export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
   }
   for (const terms of [job.affinityTerms, ...(job.storageTerms ?? [])]) {
     if (terms === undefined) continue;
-    const reservations = terms.some(({ matchExpressions = [] }) =>
+    const isMet = terms.some(({ matchExpressions = [] }) =>
       matchExpressions.every((one) => meets(node, one)),
     );
-    if (!reservations) return false;
+    if (!isMet) return false;
   }
   return true;
 }
