@@ -7,6 +7,7 @@
  *   npm run soak -- properties --cases 20000      every property, with so many cases each
  *   npm run soak -- simulator --days 21 --runs 3  simulated weeks, a new seed for each run
  *   npm run soak -- faults                        kills, outages, elections and the tenants' model, for long
+ *   npm run soak -- requests --cases 100000       so many random requests to both servers
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -40,13 +41,13 @@ interface Outcome {
   readonly failures: readonly string[];
 }
 
-const usage = `usage: npm run soak -- [suite ${Object.keys(levels).join("|")} | file PATH | properties | simulator | faults] [--runs N] [--cases N] [--days N]`;
+const usage = `usage: npm run soak -- [suite ${Object.keys(levels).join("|")} | file PATH | properties | simulator | faults | requests] [--runs N] [--cases N] [--days N]`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: "string" },
-    cases: { type: "string", default: "20000" },
+    cases: { type: "string" },
     days: { type: "string", default: "21" },
   },
 });
@@ -58,6 +59,8 @@ function count(text: string): number {
   throw new Error(`${text} is not a positive whole number\n${usage}`);
 }
 
+const cases = (byDefault: number): number =>
+  values.cases === undefined ? byDefault : count(values.cases);
 const runs = (byDefault: number): number =>
   values.runs === undefined ? byDefault : count(values.runs);
 const times = <T>(number: number, make: (index: number) => T): T[] =>
@@ -88,10 +91,10 @@ function file(path: string): Step[] {
 
 function properties(): Step[] {
   return ["unit", "integration"].map((name) => ({
-    name: `properties of ${name} tests, ${values.cases} cases each`,
+    name: `properties of ${name} tests, ${cases(20_000)} cases each`,
     command: "mocha",
     args: mochaArguments(name, { timeoutSeconds: maxRunMs / 1000, jobs: 2 }),
-    env: { FC_RUNS: String(count(values.cases)) },
+    env: { FC_RUNS: String(cases(20_000)) },
   }));
 }
 
@@ -124,14 +127,27 @@ const faults = (): Step[] => [
   }),
 ];
 
+function requests(): Step[] {
+  const number = cases(100_000);
+  const name = `${number.toLocaleString("en")} random requests`;
+  return times(runs(1), () => longer(name, "requests.test.ts", { ROTA_REQUESTS: String(number) }));
+}
+
 function stepsOf([part, what]: readonly string[]): Step[] {
   if (part === "suite") return suite(what ?? "");
   if (part === "file") return file(what ?? "");
   if (part === "properties") return properties();
   if (part === "simulator") return simulator();
   if (part === "faults") return faults();
+  if (part === "requests") return requests();
   if (part !== undefined) throw new Error(`${part} is unknown\n${usage}`);
-  return [...Object.keys(levels).flatMap(suite), ...properties(), ...simulator(), ...faults()];
+  return [
+    ...Object.keys(levels).flatMap(suite),
+    ...properties(),
+    ...simulator(),
+    ...faults(),
+    ...requests(),
+  ];
 }
 
 interface Report {

@@ -353,6 +353,10 @@ CREATE TABLE preemption_victims (
   victim_job_id uuid NOT NULL,         -- The job; no foreign key, because history outlives jobs
   victim_attempt integer NOT NULL,     -- Attempt that is evicted
   victim text NOT NULL,                -- namespace/name of the victim
+  -- Namespace of the victim
+  namespace text NOT NULL GENERATED ALWAYS AS (split_part(victim, '/'::text, 1)) STORED,
+  -- Time of the decision
+  decided_at timestamp with time zone NOT NULL DEFAULT now(),
   pods integer NOT NULL,               -- Number of pods of the gang
   nodes text[] NOT NULL,               -- Nodes of these pods
   gpus integer NOT NULL,               -- GPUs of these pods
@@ -366,6 +370,7 @@ CREATE TABLE preemption_victims (
 );
 CREATE UNIQUE INDEX preemption_victims_attempt_key ON preemption_victims USING btree (victim_job_id, victim_attempt)
   WHERE outcome IS NULL OR outcome <> 'EvictionCancelled'::victim_outcome;
+CREATE INDEX preemption_victims_namespace_idx ON preemption_victims USING btree (namespace, decided_at, preemption_id);
 CREATE TRIGGER preemption_victims_not_deleted BEFORE DELETE ON preemption_victims
   FOR EACH STATEMENT
   WHEN (NOT history_is_pruned())
@@ -375,7 +380,7 @@ CREATE TRIGGER preemption_victims_not_truncated BEFORE TRUNCATE ON preemption_vi
   EXECUTE FUNCTION refuse_change('preemptions_written_once', 'the preemption log is written once');
 CREATE TRIGGER preemption_victims_written_once BEFORE UPDATE ON preemption_victims
   FOR EACH ROW
-  WHEN (old.outcome IS NOT NULL OR old.preemption_id IS DISTINCT FROM new.preemption_id OR old.victim_job_id IS DISTINCT FROM new.victim_job_id OR old.victim_attempt IS DISTINCT FROM new.victim_attempt OR old.victim IS DISTINCT FROM new.victim OR old.pods IS DISTINCT FROM new.pods OR old.nodes IS DISTINCT FROM new.nodes OR old.gpus IS DISTINCT FROM new.gpus OR old.rule IS DISTINCT FROM new.rule)
+  WHEN (old.outcome IS NOT NULL OR old.preemption_id IS DISTINCT FROM new.preemption_id OR old.victim_job_id IS DISTINCT FROM new.victim_job_id OR old.victim_attempt IS DISTINCT FROM new.victim_attempt OR old.victim IS DISTINCT FROM new.victim OR old.decided_at IS DISTINCT FROM new.decided_at OR old.pods IS DISTINCT FROM new.pods OR old.nodes IS DISTINCT FROM new.nodes OR old.gpus IS DISTINCT FROM new.gpus OR old.rule IS DISTINCT FROM new.rule)
   EXECUTE FUNCTION refuse_change('preemptions_written_once', 'the preemption log is written once');
 
 -- Decisions to evict, one row each.
@@ -384,6 +389,8 @@ CREATE TABLE preemptions (
   preemptor_job_id uuid,                           -- Job that the capacity is for; null when a window closed. No foreign key, because history outlives jobs
   preemptor_attempt integer,                       -- Attempt of the preemptor at the decision; it starts as the next one
   preemptor text,                                  -- namespace/name of the preemptor
+  -- Namespace of the preemptor
+  preemptor_namespace text GENERATED ALWAYS AS (split_part(preemptor, '/'::text, 1)) STORED,
   pool text NOT NULL,                              -- The pool
   rule preemption_rule NOT NULL,                   -- Rule that allowed the preemption
   reason text NOT NULL,                            -- Preemptor, rule and numbers, as a sentence
@@ -397,7 +404,8 @@ CREATE TABLE preemptions (
   CONSTRAINT preemptions_reason_given CHECK (reason <> ''::text),
   CONSTRAINT preemptions_settled_with_outcome CHECK ((settled_at IS NULL) = (outcome IS NULL))
 );
-CREATE INDEX preemptions_decided_idx ON preemptions USING btree (decided_at);
+CREATE INDEX preemptions_decided_idx ON preemptions USING btree (decided_at, id);
+CREATE INDEX preemptions_namespace_idx ON preemptions USING btree (preemptor_namespace, decided_at, id);
 CREATE INDEX preemptions_preemptor_idx ON preemptions USING btree (preemptor_job_id, decided_at);
 CREATE TRIGGER preemptions_not_deleted BEFORE DELETE ON preemptions
   FOR EACH STATEMENT

@@ -2,10 +2,14 @@
 import { audience } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { CredentialSource } from "../kube/credentials.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import { CliError, exitCodes } from "./errors.ts";
 import { signRequest } from "./signature.ts";
 
 const tokenLifeSeconds = 600;
+/** With --watch a new one is requested before the old one expires, or when the kubeconfig's token changes. */
+const tokenKeptSeconds = tokenLifeSeconds / 2;
 
 interface ServiceAccount {
   readonly namespace: string;
@@ -66,15 +70,15 @@ export interface Authentication {
 export function createAuthentication(
   client: KubeClient,
   credentials: CredentialSource,
+  clock: Clock,
 ): Authentication {
-  let token: Promise<string> | undefined;
+  const tokens = new ExpiringCache<string>({ clock, capacity: 1, seconds: () => tokenKeptSeconds });
   return {
     for: async (method, target) => {
       const { headers, tls } = await credentials.read(false);
       const [, bearer] = /^Bearer (.+)$/i.exec(headers["authorization"] ?? "") ?? [];
       if (bearer !== undefined) {
-        token ??= boundToken(client, bearer);
-        return token;
+        return tokens.get(bearer, () => boundToken(client, bearer));
       }
       const [cert, key] = [pemOf(tls.cert), pemOf(tls.key)];
       if (cert !== undefined && key !== undefined) {

@@ -49,6 +49,9 @@ const textOf = (cell: Cell): string =>
 /** Without control characters, which could move the cursor: names and messages are untrusted. */
 export const printable = (text: string): string => text.replaceAll(/\p{Cc}/gu, " ");
 
+/** The same for a text of several lines. */
+export const printableLines = (text: string): string => text.replaceAll(/[^\P{Cc}\n]/gu, " ");
+
 const plainCell = <Row>({ value }: Column<Row>, row: Row): string => printable(textOf(value(row)));
 
 /** The text, or as much of it as fits, with an ellipsis. */
@@ -99,9 +102,16 @@ export function table<Row>(
     .join("\n");
 }
 
+/** JSON.stringify escapes control characters up to U+001F; terminals obey those above, too. */
+const escapedControl = (character: string): string =>
+  `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+
 /** For -o json and -o yaml; without a trailing line break. */
 export function structured(value: unknown, format: "json" | "yaml"): string {
-  if (format === "json") return JSON.stringify(value, undefined, 2);
+  if (format === "json") {
+    const text = JSON.stringify(value, undefined, 2);
+    return text.replaceAll(/[\u007f-\u009f]/g, escapedControl);
+  }
   return dump(JSON.parse(JSON.stringify(value)), { lineWidth: 120, noRefs: true }).trimEnd();
 }
 

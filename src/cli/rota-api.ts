@@ -158,7 +158,7 @@ export function createRotaApi(connection: Connection, options: RotaApiOptions): 
     ? ""
     : `/api/v1/namespaces/${encodeURIComponent(options.rotaNamespace)}/services/${service}/proxy`;
   const transport = new Transport({ credentials, clock: systemClock, userAgent: "kubectl-rota" });
-  const proof = createAuthentication(connection.client, connection.credentials);
+  const proof = createAuthentication(connection.client, connection.credentials, systemClock);
 
   const send = async (target: string): Promise<HttpResponse> => {
     const headers = { [tokenHeader]: await proof.for("GET", target) };

@@ -1,7 +1,7 @@
 /** Runs a command and prints its result, with --watch again after each change. */
 import { connect } from "./connection.ts";
 import { cliErrorOf } from "./errors.ts";
-import { structured } from "./output.ts";
+import { printableLines, structured } from "./output.ts";
 import { createRotaApi } from "./rota-api.ts";
 import type { GlobalOptions, Session, View } from "./session.ts";
 
@@ -21,7 +21,7 @@ export function write(stream: NodeJS.WriteStream, text: string): Promise<void> {
 }
 
 async function warn({ warning }: View): Promise<void> {
-  if (warning !== undefined) await write(process.stderr, `warning: ${warning}`);
+  if (warning !== undefined) await write(process.stderr, `warning: ${printableLines(warning)}`);
 }
 
 async function watch(session: Session, show: Show): Promise<number> {
@@ -60,7 +60,7 @@ export async function run(options: GlobalOptions, show: Show): Promise<number> {
     }
   } catch (error) {
     const problem = cliErrorOf(error, server);
-    await write(process.stderr, `error: ${problem.message}`);
+    await write(process.stderr, `error: ${printableLines(problem.message)}`);
     return problem.exitCode;
   }
 }

@@ -1,6 +1,7 @@
 /** Signs a request with a client certificate's key; the certificate is in x5c. */
 import { createPrivateKey, randomUUID, type KeyObject } from "node:crypto";
 import { SignJWT } from "jose";
+import { proofType } from "../api/http/identity.ts";
 import { certificatesOf } from "../runtime/pem.ts";
 
 export interface ClientCertificate {
@@ -42,7 +43,7 @@ export function signRequest(
 ): Promise<string> {
   const privateKey = createPrivateKey(key);
   return new SignJWT({ request: `${method} ${target}` })
-    .setProtectedHeader({ alg: algorithmOf(privateKey), x5c: chainOf(cert) })
+    .setProtectedHeader({ typ: proofType, alg: algorithmOf(privateKey), x5c: chainOf(cert) })
     .setAudience(audience)
     .setIssuedAt()
     .setExpirationTime(`${lifeSeconds} s`)

@@ -21,7 +21,7 @@ import {
   type KeyPair,
   type KeyPairFiles,
 } from "./serving-certificate.ts";
-import { TokenBuckets } from "./token-buckets.ts";
+import { TokenBuckets } from "../runtime/token-buckets.ts";
 
 export interface ApiOptions {
   readonly settings: Settings;
@@ -62,15 +62,17 @@ export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions
     audience,
     authorities: authoritiesOf(kube),
   });
-  const router = new Router({
-    handlers: createHandlers({ db, access, clock, settings }),
-    callers: new Authenticator({ kube, clock, certificates }),
-    rates: new TokenBuckets({
+  const rates = () =>
+    new TokenBuckets({
       clock,
       perSecond: settings.apiRatePerSecond,
       burst: settings.apiRatePerSecond * burstSeconds,
       capacity: rememberedCallers,
-    }),
+    });
+  const router = new Router({
+    handlers: createHandlers({ db, access, clock, settings }),
+    callers: new Authenticator({ kube, clock, certificates, rates: rates() }),
+    rates: rates(),
   });
   let server: ApiServer | undefined;
   let following: Promise<void> | undefined;

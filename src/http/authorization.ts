@@ -1,4 +1,5 @@
 /** What callers may see: the cluster's RBAC decides (SubjectAccessReview); answers are cached briefly. */
+import { createHash } from "node:crypto";
 import type { VisibleNamespaces } from "../db/reports/page.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -25,6 +26,8 @@ export interface AuthorizerOptions {
 const keptSeconds = 30;
 const maxAnswers = 50_000;
 const maxNamespaces = 2000;
+/** Callers whose namespaces are kept: up to `maxNamespaces` names each. */
+const maxVisible = 256;
 const reviewsAtOnce = 16;
 const reviewTimeoutSeconds = 10;
 
@@ -36,6 +39,9 @@ export const listJobs = (namespace?: string): Permission => ({
   ...(namespace === undefined ? {} : { namespace }),
 });
 
+/** Permission to see nodes: names, capacity, labels and taints. */
+export const listNodes: Permission = { verb: "list", group: "", resource: "nodes" };
+
 export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #answers: ExpiringCache<boolean>;
@@ -45,7 +51,7 @@ export class Authorizer {
     const { clock } = options;
     this.#options = options;
     this.#answers = new ExpiringCache({ clock, capacity: maxAnswers, seconds: () => keptSeconds });
-    this.#visible = new ExpiringCache({ clock, capacity: 1000, seconds: () => keptSeconds });
+    this.#visible = new ExpiringCache({ clock, capacity: maxVisible, seconds: () => keptSeconds });
   }
 
   may(caller: Caller, permission: Permission): Promise<boolean> {
@@ -132,8 +138,12 @@ export class Authorizer {
   }
 }
 
+/** Callers choose how long their groups and a subject's are: a key of fixed length bounds what is kept. */
+const hashOf = (value: unknown): string =>
+  createHash("sha256").update(JSON.stringify(value)).digest("base64");
+
 const subjectKey = ({ user, groups, uid, extra }: Caller): string =>
-  JSON.stringify([user, groups, uid ?? "", extra ?? {}]);
+  hashOf([user, groups, uid ?? "", extra ?? {}]);
 
 const keyOf = (caller: Caller, { verb, group, resource, namespace, name }: Permission): string =>
-  `${subjectKey(caller)} ${JSON.stringify([verb, group, resource, namespace ?? "", name ?? ""])}`;
+  hashOf([subjectKey(caller), verb, group, resource, namespace ?? "", name ?? ""]);

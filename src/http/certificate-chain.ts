@@ -1,102 +1,155 @@
 /**
  * Verifies that a client certificate chains to one of the cluster's authorities, directly or through intermediate
- * authorities sent with it. The rules are those of the API server (Go's crypto/x509) or stricter: intermediate
- * authorities with name constraints, or with a critical extension that is not read here, are not followed.
+ * authorities sent with it, each the issuer of the one before. The rules are those of the API server (Go's crypto/x509)
+ * or stricter: certificates with name constraints, or with a critical extension that is not read here, are refused.
+ * Nothing is proved yet when a chain is judged, so its cost is bounded: for each certificate sent, one verification per
+ * authority of its issuer's name and one with the next certificate.
  */
-import type { X509Certificate } from "node:crypto";
-import type { Extension } from "@peculiar/x509";
+import type { KeyObject, X509Certificate } from "node:crypto";
+import type { Extension, X509Certificate as ParsedCertificate } from "@peculiar/x509";
 
 /** More than real chains have; bounds the work that a caller can cause. */
 export const maxIntermediates = 4;
+
+/** Certificates of which is remembered what they allow. */
+const maxFacts = 1000;
 
 const clientAuthentication = "1.3.6.1.5.5.7.3.2";
 const anyUsage = "2.5.29.37.0";
 const nameConstraints = "2.5.29.30";
 /** Basic constraints, key usage (checked by OpenSSL in checkIssued), extended key usage. */
 const extensionsRead = new Set(["2.5.29.19", "2.5.29.15", "2.5.29.37"]);
-
-interface Issuer {
-  readonly certificate: X509Certificate;
-  /** Maximum number of intermediate authorities between it and a leaf. */
-  readonly pathLength: number;
-}
+const subjectAlternativeName = "2.5.29.17";
+/** A verification takes time in proportion to both: milliseconds beyond these. */
+const maxRsaBits = 4096;
+const maxRsaExponent = 2n ** 32n;
+const curves = new Set(["prime256v1", "secp384r1", "secp521r1"]);
 
 export interface Presented {
   readonly leaf: X509Certificate;
+  /** In the order of the chain. */
   readonly intermediates: readonly X509Certificate[];
 }
 
 export type Verdict = "trusted" | "unknown" | "expired";
 
-export async function judgeChain(
-  presented: Presented,
-  authorities: readonly X509Certificate[],
-  now: Date,
-): Promise<Verdict> {
-  const isValid = ({ validFromDate, validToDate }: X509Certificate): boolean =>
-    now >= validFromDate && now <= validToDate;
-  const { leaf, intermediates } = presented;
-  const current = {
-    leaf,
-    intermediates: intermediates.filter(isValid),
-  };
-  if (isValid(leaf) && (await isIssued(current, authorities.filter(isValid)))) return "trusted";
-  return (await isIssued(presented, authorities)) ? "expired" : "unknown";
+/** Whether a signature by the key is verified in bounded time. */
+export function isAffordable({ asymmetricKeyType, asymmetricKeyDetails = {} }: KeyObject): boolean {
+  const { modulusLength, publicExponent, namedCurve } = asymmetricKeyDetails;
+  switch (asymmetricKeyType) {
+    case "rsa":
+    case "rsa-pss":
+      return (
+        (modulusLength ?? Infinity) <= maxRsaBits &&
+        (publicExponent ?? maxRsaExponent) < maxRsaExponent
+      );
+    case "ec":
+      return curves.has(namedCurve ?? "");
+    default:
+      return asymmetricKeyType === "ed25519";
+  }
 }
 
-async function isIssued(
-  { leaf, intermediates }: Presented,
-  authorities: readonly X509Certificate[],
-): Promise<boolean> {
-  if (authorities.some((authority) => hasIssued(authority, leaf))) return true;
-  if (intermediates.length === 0) return false;
-  const anchors = await issuersAmong(authorities);
-  return hasPath(leaf, await issuersAmong(intermediates), anchors, 0);
+/** Judges chains; remembers what it read of certificates, because reading one takes a millisecond or more. */
+export class ChainJudge {
+  /** By fingerprint, the latest used last. */
+  readonly #facts = new Map<string, Facts>();
+
+  async judge(
+    { leaf, intermediates }: Presented,
+    authorities: readonly X509Certificate[],
+    now: Date,
+  ): Promise<Verdict> {
+    const isValid = ({ validFromDate, validToDate }: X509Certificate): boolean =>
+      now >= validFromDate && now <= validToDate;
+    const read = await reader();
+    const factsOf = (certificate: X509Certificate): Facts => this.#factsOf(certificate, read);
+    const chain = [leaf, ...intermediates];
+    if (!chain.every(hasAffordableKey)) return "unknown";
+    let areValid = true;
+    for (const [below, subject] of chain.entries()) {
+      areValid &&= isValid(subject);
+      // What costs least comes first: names, then the signature, then the extensions.
+      const hasIssued = (issuer: X509Certificate): boolean =>
+        isNamedIssuer(issuer, subject) &&
+        subject.verify(issuer.publicKey) &&
+        factsOf(issuer).maxBelow >= below;
+      const anchors = authorities.filter(hasIssued);
+      if (anchors.length > 0) {
+        if (!factsOf(leaf).mayBeLeaf) return "unknown";
+        return areValid && anchors.some(isValid) ? "trusted" : "expired";
+      }
+      const issuer = chain[below + 1];
+      if (!issuer || !hasIssued(issuer)) break;
+    }
+    return "unknown";
+  }
+
+  #factsOf(certificate: X509Certificate, read: Reader): Facts {
+    const key = certificate.fingerprint256;
+    const facts = this.#facts.get(key) ?? read(certificate);
+    this.#facts.delete(key);
+    this.#facts.set(key, facts);
+    if (this.#facts.size > maxFacts) {
+      const [oldest] = this.#facts.keys();
+      if (oldest !== undefined) this.#facts.delete(oldest);
+    }
+    return facts;
+  }
 }
 
-const hasIssued = (issuer: X509Certificate, subject: X509Certificate): boolean =>
-  issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
-
-/** @param below intermediate authorities between the subject's issuer and the leaf */
-function hasPath(
-  subject: X509Certificate,
-  intermediates: readonly Issuer[],
-  anchors: readonly Issuer[],
-  below: number,
-): boolean {
-  const mayIssue = ({ certificate, pathLength }: Issuer): boolean =>
-    pathLength >= below && hasIssued(certificate, subject);
-  if (anchors.some(mayIssue)) return true;
-  return intermediates.filter(mayIssue).some((next) => {
-    const others = intermediates.filter((one) => one !== next);
-    return hasPath(next.certificate, others, anchors, below + 1);
-  });
+/** OpenSSL parses certificates whose keys it does not know: reading such a key throws. */
+function hasAffordableKey(certificate: X509Certificate): boolean {
+  try {
+    return isAffordable(certificate.publicKey);
+  } catch {
+    return false;
+  }
 }
 
-/** The authorities that may issue client certificates. The library requires the polyfill first. */
-async function issuersAmong(certificates: readonly X509Certificate[]): Promise<Issuer[]> {
+/** By names, key identifiers and usages; the signature is not verified. */
+const isNamedIssuer = (issuer: X509Certificate, subject: X509Certificate): boolean =>
+  issuer.ca && subject.checkIssued(issuer);
+
+/** What the extensions allow. */
+interface Facts {
+  readonly mayBeLeaf: boolean;
+  /** Maximum number of intermediate authorities between it and a leaf; -1: it may issue nothing. */
+  readonly maxBelow: number;
+}
+
+type Reader = (certificate: X509Certificate) => Facts;
+
+/** OpenSSL can parse it, the library cannot: it is not followed. */
+const nothing: Facts = { mayBeLeaf: false, maxBelow: -1 };
+
+/** The library requires the polyfill first. */
+async function reader(): Promise<Reader> {
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");
-  const read = (certificate: X509Certificate): Issuer | undefined => {
-    const parsed = new x509.X509Certificate(certificate.raw);
+  const factsOf = (parsed: ParsedCertificate): Facts => {
     const usages = parsed.getExtension(x509.ExtendedKeyUsageExtension)?.usages.map(String);
+    const mayIssue = parsed.extensions.every(isUnderstood) && isForClients(usages);
     const limits = parsed.getExtension(x509.BasicConstraintsExtension);
-    const isUsable = parsed.extensions.every(isUnderstood) && isForClients(usages);
-    return isUsable
-      ? { certificate, pathLength: limits?.pathLength ?? Number.POSITIVE_INFINITY }
-      : undefined;
+    return {
+      mayBeLeaf: parsed.extensions.every(isUnderstoodInLeaf),
+      maxBelow: mayIssue ? (limits?.pathLength ?? Number.POSITIVE_INFINITY) : -1,
+    };
   };
-  return certificates.flatMap((certificate) => {
+  return (certificate) => {
     try {
-      return read(certificate) ?? [];
+      return factsOf(new x509.X509Certificate(certificate.raw));
     } catch {
-      return []; // OpenSSL can parse it, the library cannot: not followed
+      return nothing;
     }
-  });
+  };
 }
 
 const isUnderstood = ({ type, critical }: Pick<Extension, "type" | "critical">): boolean =>
   type !== nameConstraints && (!critical || extensionsRead.has(type));
+
+const isUnderstoodInLeaf = (extension: Pick<Extension, "type" | "critical">): boolean =>
+  extension.type === subjectAlternativeName || isUnderstood(extension);
 
 const isForClients = (usages: readonly string[] | undefined): boolean =>
   usages === undefined || usages.includes(clientAuthentication) || usages.includes(anyUsage);

@@ -3,22 +3,24 @@
  * certificate is verified against the cluster's client authorities, which the API server publishes in
  * kube-system/extension-apiserver-authentication. User and groups come from the subject, as in the API server.
  */
-import { X509Certificate } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
 // Side effect: toLegacyObject loads one half of an import circle inside Node. If node:tls is not loaded before, its
 // createSecureContext stays undefined and no connection of the process can use TLS (Node 26.10).
 import "node:tls";
+import { z } from "zod";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
+import { proofType } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { certificatesOf } from "../runtime/pem.ts";
-import { judgeChain, maxIntermediates, type Presented } from "./certificate-chain.ts";
+import { ChainJudge, maxIntermediates, type Presented, type Verdict } from "./certificate-chain.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
-import type { Caller, SignedRequest } from "./identity.ts";
+import type { Caller, Proof, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
 
 export interface CertificateVerifier {
   /** Throws HttpProblem CertificateRejected. */
-  verify(request: SignedRequest): Promise<Caller>;
+  verify(request: SignedRequest): Promise<Proof>;
 }
 
 export interface CertificateVerifierOptions {
@@ -34,6 +36,9 @@ const maxLifeSeconds = 120;
 const toleratedSkewSeconds = 60;
 const authoritiesKeptSeconds = 300;
 const maxSeen = 100_000;
+/** Of one caller: what the usual rate allows while a signature is remembered. */
+const maxSeenOfCaller = 10_000;
+const maxJtiCharacters = 128;
 
 const refused = (detail: string): HttpProblem => new HttpProblem("CertificateRejected", detail);
 
@@ -59,34 +64,54 @@ export function createCertificateVerifier(
     capacity: 1,
     seconds: () => authoritiesKeptSeconds,
   });
-  const authorities = () =>
-    known.get("authorities", async () => certificatesOf(await options.authorities()));
+  /** Throws HttpProblem CertificateRejected when there are none. */
+  const knownAuthorities = async () => {
+    const read = async () => certificatesOf(await options.authorities());
+    const authorities = await known.get("authorities", read);
+    if (authorities.length > 0) return authorities;
+    throw refused("the cluster publishes no client certificate authority: use a token");
+  };
   const seen = new SeenOnce(clock);
+  const chains = new ChainJudge();
   return {
     verify: async (request) => {
       const token = request.token ?? "";
       const now = new Date(clock.now().epochMilliseconds);
       const presented = presentedIn(token);
       const { leaf } = presented;
-      await checkIssued(presented, await authorities(), now);
+      const verdict = await chains.judge(presented, await knownAuthorities(), now);
+      checkIssued(verdict, leaf);
       const caller = subjectOf(leaf);
       const claims = await signedClaims(token, leaf, options.audience, now);
       checkRequest(claims, request);
-      if (!seen.isFirst(`${leaf.fingerprint256} ${claims.jti ?? ""}`)) {
-        throw refused("the signature was used before: sign each request");
+      const { jti } = claims;
+      if (typeof jti !== "string" || jti.length > maxJtiCharacters) {
+        throw refused(`jti must be a string of at most ${maxJtiCharacters} characters`);
       }
-      return caller;
+      return {
+        caller,
+        redeem: () => {
+          if (seen.isFirst(caller.user, jti)) return;
+          throw refused("the signature was used before: sign each request");
+        },
+      };
     },
   };
 }
 
+/** The library has not validated the header yet: Buffer.from would allocate what an object says is its length. */
+const presentedSchema = z.object({
+  x5c: z
+    .array(z.string())
+    .min(1)
+    .max(1 + maxIntermediates),
+});
+
 function presentedIn(token: string): Presented {
   try {
-    const { x5c = [] } = decodeProtectedHeader(token);
-    if (x5c.length > 1 + maxIntermediates) throw new Error(`${x5c.length} certificates`);
-    const [leaf, ...intermediates] = x5c.map(
-      (der) => new X509Certificate(Buffer.from(der, "base64")),
-    );
+    const [leaf, ...intermediates] = presentedSchema
+      .parse(decodeProtectedHeader(token))
+      .x5c.map((der) => new X509Certificate(Buffer.from(der, "base64")));
     if (leaf === undefined) throw new Error("no certificate");
     return { leaf, intermediates };
   } catch (error) {
@@ -98,16 +123,7 @@ function presentedIn(token: string): Presented {
   }
 }
 
-async function checkIssued(
-  presented: Presented,
-  authorities: readonly X509Certificate[],
-  now: Date,
-): Promise<void> {
-  if (authorities.length === 0) {
-    throw refused("the cluster publishes no client certificate authority: use a token");
-  }
-  const { leaf } = presented;
-  const verdict = await judgeChain(presented, authorities, now);
+function checkIssued(verdict: Verdict, leaf: X509Certificate): void {
   if (verdict === "unknown") {
     throw refused(
       "the certificate was issued neither by the cluster's client authority nor by one of the intermediate authorities sent with it",
@@ -148,6 +164,7 @@ async function signedClaims(
   try {
     const { payload } = await jwtVerify<Claims>(token, leaf.publicKey, {
       algorithms,
+      typ: proofType,
       audience,
       currentDate: now,
       clockTolerance: toleratedSkewSeconds,
@@ -172,33 +189,50 @@ function checkRequest(claims: Claims, { method, target }: SignedRequest): void {
   }
 }
 
-/** Remembers signatures while they are valid. */
+interface Seen {
+  readonly user: string;
+  readonly untilSeconds: number;
+}
+
+const hashOf = (...parts: readonly string[]): string =>
+  createHash("sha256").update(JSON.stringify(parts)).digest("base64");
+
+/** Remembers the hashes of signatures while they are valid, a limited number for each caller. */
 class SeenOnce {
   readonly #clock: Clock;
-  readonly #untilSeconds = new Map<string, number>();
+  readonly #seen = new Map<string, Seen>();
+  readonly #counts = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  isFirst(key: string): boolean {
+  /** Throws HttpProblem Overloaded when there is no room to remember it. */
+  isFirst(user: string, jti: string): boolean {
     const now = this.#clock.monotonicSeconds();
     this.#forgetOld(now);
-    if (this.#untilSeconds.has(key)) return false;
-    if (this.#untilSeconds.size >= maxSeen) {
+    const key = hashOf(user, jti);
+    if (this.#seen.has(key)) return false;
+    const count = this.#counts.get(user) ?? 0;
+    if (this.#seen.size >= maxSeen || count >= maxSeenOfCaller) {
       throw new HttpProblem("Overloaded", "server busy, retry later", {
         retryAfterSeconds: toleratedSkewSeconds,
       });
     }
-    this.#untilSeconds.set(key, now + maxLifeSeconds + 2 * toleratedSkewSeconds);
+    const untilSeconds = now + maxLifeSeconds + 2 * toleratedSkewSeconds;
+    this.#seen.set(key, { user, untilSeconds });
+    this.#counts.set(user, count + 1);
     return true;
   }
 
   /** All have the same lifetime, so the oldest come first. */
   #forgetOld(now: number): void {
-    for (const [key, until] of this.#untilSeconds) {
-      if (until > now) return;
-      this.#untilSeconds.delete(key);
+    for (const [key, { user, untilSeconds }] of this.#seen) {
+      if (untilSeconds > now) return;
+      this.#seen.delete(key);
+      const left = (this.#counts.get(user) ?? 1) - 1;
+      if (left > 0) this.#counts.set(user, left);
+      else this.#counts.delete(user);
     }
   }
 }

@@ -12,7 +12,10 @@ export function decodeCursor<Key>(
 ): Key | undefined {
   if (cursor === undefined) return undefined;
   try {
-    return schema.parse(JSON.parse(Buffer.from(cursor, "base64url").toString()));
+    const text = Buffer.from(cursor, "base64url").toString();
+    // PostgreSQL's text has no NUL.
+    if (text.includes(String.raw`\u0000`)) throw new Error("the key has a NUL character");
+    return schema.parse(JSON.parse(text));
   } catch (error) {
     throw new HttpProblem(
       "InvalidCursor",

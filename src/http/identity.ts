@@ -13,3 +13,10 @@ export interface SignedRequest {
   /** Path and query, as signed by the client. */
   readonly target: string;
 }
+
+/** Who asks, and what is left to do once the caller's rate allows the request. */
+export interface Proof {
+  readonly caller: Caller;
+  /** Uses up a proof that is good for one request. Throws HttpProblem CertificateRejected when it was used before. */
+  redeem(this: void): void;
+}

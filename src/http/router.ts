@@ -5,9 +5,10 @@ import { routes, type Route, type RouteName } from "../api/http/routes.ts";
 import { tokenHeader } from "../api/http/identity.ts";
 import type { Authenticator } from "./authentication.ts";
 import type { Handler, Handlers, ApiRequest } from "./endpoints/types.ts";
+import type { Caller } from "./identity.ts";
 import { openApiDocument } from "./openapi.ts";
 import { HttpProblem } from "./problem.ts";
-import type { TokenBuckets } from "./token-buckets.ts";
+import type { TokenBuckets } from "../runtime/token-buckets.ts";
 
 export interface RequestParts {
   readonly method: string;
@@ -31,6 +32,10 @@ interface Matched {
   readonly name: RouteName;
   readonly parameters: Readonly<Record<string, string>>;
 }
+
+const maxInFlightOfCaller = 4;
+/** Tokens that a request takes of its caller's rate; others take one. */
+const costs: Readonly<Partial<Record<RouteName, number>>> = { why: 5 };
 
 const documentPath = "/openapi.json";
 
@@ -62,7 +67,11 @@ function match(path: string): Matched | undefined {
   return undefined;
 }
 
+/** PostgreSQL's text has no NUL. */
+const hasNul = (value: unknown): boolean => JSON.stringify(value).includes(String.raw`\u0000`);
+
 function checked<Schema extends z.ZodObject>(schema: Schema, value: unknown): z.output<Schema> {
+  if (hasNul(value)) throw new HttpProblem("InvalidParameter", "a parameter has a NUL character");
   const result = schema.strict().safeParse(value);
   if (result.success) return result.data as z.output<Schema>;
   const details = result.error.issues
@@ -84,6 +93,8 @@ function queryOf(search: URLSearchParams): Record<string, string | string[]> {
 
 export class Router {
   readonly #options: RouterOptions;
+  /** Requests being answered, by user. */
+  readonly #inFlight = new Map<string, number>();
   #document: Answer | undefined;
 
   constructor(options: RouterOptions) {
@@ -108,12 +119,12 @@ export class Router {
     const matched = match(path);
     if (!matched) throw new HttpProblem("NotFound", `no such path: ${path}; see ${documentPath}`);
     const token = headers[tokenHeader];
-    const caller = await this.#options.callers.identify({
+    const { caller, redeem } = await this.#options.callers.identify({
       method,
       target,
       token: Array.isArray(token) ? token[0] : token,
     });
-    const waitSeconds = this.#options.rates.take(caller.user);
+    const waitSeconds = this.#options.rates.take(caller.user, costs[matched.name] ?? 1);
     if (waitSeconds > 0) {
       throw new HttpProblem(
         "TooManyRequests",
@@ -121,6 +132,32 @@ export class Router {
         { retryAfterSeconds: waitSeconds },
       );
     }
+    redeem();
+    return this.#inTurn(caller.user, () => this.#ask(matched, target, caller));
+  }
+
+  /** One caller must not take every place: what it asks may wait long for the database or the API server. */
+  async #inTurn(user: string, ask: () => Promise<Answer>): Promise<Answer> {
+    const under = this.#inFlight.get(user) ?? 0;
+    if (under >= maxInFlightOfCaller) {
+      throw new HttpProblem(
+        "TooManyRequests",
+        `${user} has ${under} requests that are being answered: wait for one of them`,
+        { retryAfterSeconds: 1 },
+      );
+    }
+    this.#inFlight.set(user, under + 1);
+    try {
+      return await ask();
+    } finally {
+      const left = (this.#inFlight.get(user) ?? 1) - 1;
+      if (left > 0) this.#inFlight.set(user, left);
+      else this.#inFlight.delete(user);
+    }
+  }
+
+  async #ask(matched: Matched, target: string, caller: Caller): Promise<Answer> {
+    const mark = target.indexOf("?");
     const route: Route = routes[matched.name];
     const search = new URLSearchParams(mark < 0 ? "" : target.slice(mark + 1));
     const body = await this.#handle(matched.name, {

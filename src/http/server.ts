@@ -1,6 +1,7 @@
 /** HTTPS server of the API, with limits on connections, requests, headers and time. */
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { limitConnections } from "../runtime/connection-limits.ts";
 import { listen } from "../runtime/listen.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -30,10 +31,15 @@ export interface ApiServer {
 }
 
 const maxConnections = 512;
+/** All who come through the API server's proxy share its address; it keeps connections open. */
+const connectionsOfAddress = { connections: 128, perSecond: 50, burst: 200 };
 const maxRequests = 32;
 const answerWithinSeconds = 15;
 const requestTimeoutMilliseconds = 10_000;
+const handshakeTimeoutMilliseconds = 8_000;
 const keepAliveMilliseconds = 60_000;
+/** How often Node looks for requests past their time; its default of 30 s would be the limit in effect. */
+const timeoutCheckMilliseconds = 1_000;
 const maxHeaderBytes = 32 * 1024;
 
 class RequestHandler {
@@ -160,6 +166,8 @@ function openServer(options: ApiServerOptions): Server {
   const server = createServer(
     {
       ...tlsOptions(options.keyPair),
+      handshakeTimeout: handshakeTimeoutMilliseconds,
+      connectionsCheckingInterval: timeoutCheckMilliseconds,
       maxHeaderSize: maxHeaderBytes,
       requestTimeout: requestTimeoutMilliseconds,
       headersTimeout: requestTimeoutMilliseconds,
@@ -173,6 +181,7 @@ function openServer(options: ApiServerOptions): Server {
     },
   );
   server.maxConnections = maxConnections;
+  limitConnections(server, connectionsOfAddress, options.clock);
   return server;
 }
 

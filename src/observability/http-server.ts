@@ -7,6 +7,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Registry } from "prom-client";
 import type { Clock } from "../runtime/clock.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
+import { limitConnections } from "../runtime/connection-limits.ts";
 import { listen } from "../runtime/listen.ts";
 
 export interface HttpServerOptions {
@@ -26,6 +27,7 @@ export interface HttpServer {
 
 /** Probes and a few scrapers; each keeps one connection. */
 const maxConnections = 64;
+const connectionsOfAddress = { connections: 32, perSecond: 50, burst: 200 };
 const maxHeaderBytes = 8 * 1024;
 const headersTimeoutMilliseconds = 5_000;
 const requestTimeoutMilliseconds = 10_000;
@@ -128,6 +130,7 @@ function openServer(options: HttpServerOptions): Server {
     respond(answers, request, response).catch(() => response.destroy());
   });
   server.maxConnections = maxConnections;
+  limitConnections(server, connectionsOfAddress, options.clock);
   return server;
 }
 

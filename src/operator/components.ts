@@ -9,7 +9,7 @@ import type { EventRecorder } from "../kube/events.ts";
 import { KubeLeaseLock } from "../kube/lease-lock.ts";
 import { startHttpServer } from "../observability/http-server.ts";
 import type { HttpServer } from "../observability/http-server.ts";
-import { systemClock } from "../runtime/clock.ts";
+import { aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
 import { LeaderElection } from "../runtime/lease.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -120,27 +120,84 @@ function databaseAddress(url: string): string {
   return `${host}${pathname}`;
 }
 
-/** At start, connects to the database and migrates it. */
+/** Interval of the queries behind readiness, which requests for readiness do not cause. */
+const databaseProbeSeconds = 2;
+const databaseAnswersWithinSeconds = 5;
+
+/**
+ * At start, connects to the database and migrates it. Ready while the database answers and accepts writes: after a
+ * failover a name may still lead to the former primary.
+ */
+class Database implements Component {
+  readonly name = "database";
+  readonly #url: string;
+  readonly #db: DatabasePool;
+  readonly #logger: Logger;
+  #isWritable = false;
+  #probing: Promise<void> | undefined;
+
+  constructor({ databaseUrl }: Settings, db: DatabasePool, logger: Logger) {
+    this.#url = databaseUrl;
+    this.#db = db;
+    this.#logger = logger;
+  }
+
+  async start(stopping: AbortSignal): Promise<void> {
+    const address = databaseAddress(this.#url);
+    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, this.#logger, () =>
+      migrate(this.#url),
+    );
+    await this.#db.learnTypes();
+    this.#logger.info("the database is at the newest schema", { database: address });
+    this.#isWritable = true;
+    this.#probing = this.#probe(stopping);
+  }
+
+  async stop(): Promise<void> {
+    await this.#probing;
+    await this.#db.end();
+  }
+
+  ready(): boolean {
+    return this.#isWritable;
+  }
+
+  async #probe(stopping: AbortSignal): Promise<void> {
+    while (await sleepUnlessAborted(systemClock, databaseProbeSeconds, stopping)) {
+      const asked = this.#problem();
+      const problem = await Promise.race([asked, tooLate(stopping)]);
+      if (this.#isWritable && problem !== undefined && !stopping.aborted) {
+        this.#logger.warn("the database is not ready", { error: problem });
+      }
+      this.#isWritable = problem === undefined;
+      // One connection at most: the pool is the scheduler's.
+      await Promise.race([asked, aborted(stopping)]);
+    }
+  }
+
+  async #problem(): Promise<string | undefined> {
+    try {
+      const { rows } = await this.#db.query<{ readOnly: boolean }>(
+        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
+      );
+      return rows[0]?.readOnly === false ? undefined : "it is read-only";
+    } catch (error) {
+      return errorText(error);
+    }
+  }
+}
+
+async function tooLate(stopping: AbortSignal): Promise<string> {
+  await sleepUnlessAborted(systemClock, databaseAnswersWithinSeconds, stopping);
+  return `no answer within ${databaseAnswersWithinSeconds} s`;
+}
+
+/** At start, connects to the database and migrates it. Reports readiness from memory. */
 export const databaseComponent = (
-  { databaseUrl }: Settings,
+  settings: Settings,
   db: DatabasePool,
   logger: Logger,
-): Component => ({
-  name: "database",
-  start: async () => {
-    const address = databaseAddress(databaseUrl);
-    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
-      migrate(databaseUrl),
-    );
-    await db.learnTypes();
-    logger.info("the database is at the newest schema", { database: address });
-  },
-  stop: () => db.end(),
-  ready: async () => {
-    await db.query("SELECT 1");
-    return true;
-  },
-});
+): Component => new Database(settings, db, logger);
 
 /** At start, waits for the API server and Rota's CRDs. At stop, closes every client's connections. */
 export const clusterComponent = (

@@ -128,8 +128,10 @@ describe("kubectl rota", function () {
     expect(text).to.contain("team/c  Pending  pool blue, position 1");
     expect(text).to.contain("Next decision: it waits");
     expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +0 +4 +(fits|exceeded)/);
-    expect(text).to.match(/blue-\d +0 +2 +/);
-    expect(text).to.contain("Full: has 2 of 4 GPUs free");
+    expect(text).to.contain("match the job (details need permission to list nodes)");
+    const whole = await ok("admin", "why", "c", "-n", "team");
+    expect(whole).to.match(/blue-\d +0 +2 +/);
+    expect(whole).to.contain("Full: has 2 of 4 GPUs free");
     const answer = load(await ok("robot", "why", "other/d", "-o", "yaml")) as { state: string };
     expect(answer.state).to.equal("Pending");
     const rejected = await as("robot", "why", "team/c");

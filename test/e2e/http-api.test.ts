@@ -203,12 +203,11 @@ describe("the HTTP API", function () {
       expect(body.quotas[0]).to.include({ quantity: 16, usage: 16, demand: 8, exceeded: true });
       expect(body.nodes.total).to.equal(3);
       expect(body.nodes.accepting).to.equal(2);
-      expect(body.nodes.items.map(({ rejection }) => rejection)).to.deep.equal([
-        "Full",
-        "Full",
-        "Taint",
-      ]);
-      expect(body.nodes.items[2]?.message).to.contain("maintenance=yes:NoSchedule");
+      expect(body.nodes.items, "who may not list nodes").to.deep.equal([]);
+      const whole = await get<Why>("/api/v1/namespaces/team/jobs/c/why", admin);
+      const { items } = whole.body.nodes;
+      expect(items.map(({ rejection }) => rejection)).to.deep.equal(["Full", "Full", "Taint"]);
+      expect(items[2]?.message).to.contain("maintenance=yes:NoSchedule");
       expect(body.candidates.items).to.deep.equal([]);
     });
 

@@ -25,9 +25,9 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, monday, rejection } from "../support/fixtures.ts";
 import { allPages } from "../support/paging.ts";
 
-/** What a caller may see: jobs of these namespaces; null: of all. */
+/** What a caller may see: jobs of these namespaces; null: of all, and nodes. */
 const access = (visible: readonly string[] | null): AccessPort => ({
-  may: () => Promise.resolve(true),
+  may: (_caller, { resource }) => Promise.resolve(visible === null || resource !== "nodes"),
   require: () => Promise.resolve(),
   visibleNamespaces: () => Promise.resolve(visible),
   visibleAround: () => Promise.resolve(visible),
@@ -272,7 +272,12 @@ describe("database reports", () => {
       expect(answer.candidates.items.map(({ job }) => job)).to.include(null);
       expect(answer.verdict?.message).to.match(/1 job: a job of another project \(borrowing/);
       expect(JSON.stringify(answer)).to.not.contain("other/");
+      expect(answer.candidates.items.map(({ nodes }) => nodes)).to.deep.include([]);
+      expect(answer.nodes).to.include({ total: 2, accepting: 2 });
+      expect(answer.nodes.items).to.deep.equal([]);
       const whole = await ask("team", "waits-7");
+      expect(whole.candidates.items[0]?.nodes).to.deep.equal(["node-2"]);
+      expect(whole.nodes.items).to.have.lengthOf(2);
       expect(whole.verdict?.message).to.contain("1 job: other/runs-2 (borrowing");
     });
 
@@ -333,18 +338,23 @@ describe("database reports", () => {
           query: { limit: 5 },
           caller,
         });
-        return items.map(({ preemptor: by, reason, victims }) => [by, reason, victims[0]?.job]);
+        return items.map(({ preemptor: by, reason, victims: [victim] }) => [
+          by,
+          reason,
+          victim?.job,
+          victim?.nodes.join(),
+        ]);
       };
       const [hidden, guest] = ["a job of another project", "other/runs-2"];
       const words = (by: string, victim: string) =>
         `${by} (priority 1) needs 8 GPUs; it evicts ${victim} (priority 0).`;
       expect(await told(null)).to.deep.equal([
-        ["team/waits-7", words("team/waits-7", guest), guest],
+        ["team/waits-7", words("team/waits-7", guest), guest, "node-2"],
       ]);
       expect(await told(["team"])).to.deep.equal([
-        ["team/waits-7", words("team/waits-7", hidden), null],
+        ["team/waits-7", words("team/waits-7", hidden), null, ""],
       ]);
-      expect(await told(["other"])).to.deep.equal([[null, words(hidden, guest), guest]]);
+      expect(await told(["other"])).to.deep.equal([[null, words(hidden, guest), guest, "node-2"]]);
       const victim = await readJobView(pool, idOf.get("runs-2") ?? "");
       expect(victim && evictionText(victim)).to.equal(
         `${words(hidden, guest)}; rule BorrowerReclaimed`,

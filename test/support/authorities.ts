@@ -84,6 +84,7 @@ export interface LeafOptions {
   readonly subject?: string;
   readonly usage?: string;
   readonly days?: readonly [from: number, to: number];
+  readonly extensions?: readonly Extension[];
 }
 
 export async function leaf(by: Holder, options: LeafOptions = {}): Promise<Holder> {
@@ -95,7 +96,10 @@ export async function leaf(by: Holder, options: LeafOptions = {}): Promise<Holde
     signingAlgorithm: algorithm,
     publicKey: keys.publicKey,
     signingKey: by.privateKey,
-    extensions: [new ExtendedKeyUsageExtension([options.usage ?? clientAuthentication])],
+    extensions: [
+      new ExtendedKeyUsageExtension([options.usage ?? clientAuthentication]),
+      ...(options.extensions ?? []),
+    ],
   });
   return holder(certificate, keys.privateKey);
 }

@@ -95,10 +95,12 @@ export const valuesSchema = (): Schema => ({
     tolerations: passedOn("array", "As in a pod"),
     affinity: passedOn("object", "As in a pod; default: replicas on different nodes and zones"),
     podAnnotations: passedOn("object", "Of the operator's pods"),
-    networkPolicy: group("What the operator may reach", {
+    networkPolicy: group("What the operator may reach, and who may reach it", {
       enabled: flag("Whether there is a NetworkPolicy"),
       databasePort: port,
       apiServerPorts: { type: "array", items: port, minItems: 1 },
+      metricsFrom: passedOn("array", "Peers, as in a NetworkPolicy, for metrics; empty: anywhere"),
+      apiFrom: passedOn("array", "Peers, as in a NetworkPolicy, for the HTTP API; empty: anywhere"),
     }),
     customResources: group("The custom resources' definitions", {
       enabled: flag("Whether the chart installs and upgrades them; they outlive the release"),

@@ -8,3 +8,6 @@ export const tokenHeader = "x-rota-token";
 
 /** Tokens and signatures for this audience are useless elsewhere. */
 export const audience = "rota.dev";
+
+/** The type (RFC 7515, typ) of signatures made with a client certificate's key. Tokens of identity providers have others. */
+export const proofType = "rota-proof+jwt";

@@ -13,6 +13,7 @@ import {
   poolPage,
   preemptionPage,
   queuePage,
+  requestedTime,
   roleAnswer,
   subjectName,
   projectDetail,
@@ -38,7 +39,6 @@ const listOf = <Item extends z.ZodType>(item: Item, most: number) =>
     (value) => (value === undefined || Array.isArray(value) ? value : [value]),
     z.array(item).max(most).optional(),
   );
-const time = z.iso.datetime({ offset: true });
 const usageKeys = z.enum(["subtree", "project", "owner", "pool", "day"]);
 const commitRef = z
   .string()
@@ -119,7 +119,7 @@ export const routes = define({
     parameters: none,
     query: page.extend({
       namespace: dnsLabel.optional(),
-      since: time.optional().describe("Only decisions at or after this time"),
+      since: requestedTime.optional().describe("Only decisions at or after this time"),
     }),
     answer: preemptionPage,
   },
@@ -129,8 +129,8 @@ export const routes = define({
       "GPU- and CPU-seconds of a project and its descendants; of all projects for callers who may list all jobs",
     parameters: none,
     query: page.extend({
-      since: time.describe("Inclusive"),
-      until: time.optional().describe("Exclusive; absent: the time of the first page"),
+      since: requestedTime.describe("Inclusive"),
+      until: requestedTime.optional().describe("Exclusive; absent: the time of the first page"),
       by: listOf(usageKeys, 3).describe("Grouping keys; repeatable; absent: subtree"),
       within: dnsLabel.optional().describe("Only this project and its descendants"),
       pool: poolName.optional(),

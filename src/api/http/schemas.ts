@@ -17,6 +17,23 @@ export const maxPerPage = 500;
 export const usualPerPage = 100;
 
 const instant = z.iso.datetime({ offset: true });
+
+const [firstYear, lastYear] = [1, 9999];
+/** Undefined for what the calendar does not have: later checks see refused texts, too. */
+function utcOf(text: string): string | undefined {
+  try {
+    const time = Temporal.Instant.from(text);
+    const { year } = time.toZonedDateTimeISO("UTC");
+    return year >= firstYear && year <= lastYear ? time.toString() : undefined;
+  } catch {
+    return undefined;
+  }
+}
+/** A time in a request, in UTC: PostgreSQL has no year 0, and its offsets are below 16 hours. */
+export const requestedTime = instant
+  .refine((text) => utcOf(text) !== undefined, `must be in the years ${firstYear} to ${lastYear}`)
+  .overwrite((text) => utcOf(text) ?? text);
+
 const count = z.int().min(0);
 
 export const dnsLabel = z
@@ -152,6 +169,8 @@ const nodeAnswer = named(
     .describe("A node's capacity for the job"),
 );
 
+const nodesOfHidden = "Empty if the caller may see neither the job nor nodes";
+
 const candidate = named(
   "Candidate",
   z
@@ -161,7 +180,7 @@ const candidate = named(
       borrowing: z.boolean(),
       gpus: count,
       pods: count,
-      nodes: z.array(z.string()),
+      nodes: z.array(z.string()).describe(nodesOfHidden),
       rule: z
         .enum(["BorrowerReclaimed", "LowerPriority", "OwnQuota"])
         .describe("The rule that allows its eviction for this job"),
@@ -214,7 +233,9 @@ export const whyAnswer = named(
         accepting: count.describe(
           "Nodes that match the job's node selector, affinity and tolerations",
         ),
-        items: z.array(nodeAnswer).describe("Closest to a fit first; bounded"),
+        items: z
+          .array(nodeAnswer)
+          .describe("Closest to a fit first; bounded; empty if the caller may not list nodes"),
       }),
       candidates: z.object({
         total: count,
@@ -337,7 +358,7 @@ const victim = named(
       attempt: count,
       pods: count,
       gpus: count,
-      nodes: z.array(z.string()),
+      nodes: z.array(z.string()).describe(nodesOfHidden),
       rule: z.string(),
       outcome: z.enum(["Evicted", "Finished", "Cancelled", "EvictionCancelled"]).nullable(),
       evictedAt: instant.nullable(),

@@ -3,7 +3,15 @@ import { applyPatch, Pointer } from "rfc6902";
 import type { JsonValue } from "../../domain/canonical-json.ts";
 import { diffJson, type PatchOperation } from "../../domain/json-diff.ts";
 import { CliError, exitCodes } from "../errors.ts";
-import { ageText, structured, styled, table, type Column } from "../output.ts";
+import {
+  ageText,
+  printable,
+  printableLines,
+  structured,
+  styled,
+  table,
+  type Column,
+} from "../output.ts";
 import { listCommits, obstacleOf, type Commit } from "../resources.ts";
 import type { Session, View } from "../session.ts";
 
@@ -73,24 +81,24 @@ export const show =
       data: { ...summary(commit), content: commit.spec.content },
       text: () =>
         [
-          styled("yellow", `commit ${name}${tag === null ? "" : ` (tag ${tag})`}`),
+          styled("yellow", printable(`commit ${name}${tag === null ? "" : ` (tag ${tag})`}`)),
           `hash   ${hash ?? "(not stored yet)"}`,
-          ...(parent === null ? [] : [`parent ${parent}`]),
-          `author ${author ?? "unknown"}`,
+          ...(parent === null ? [] : [printable(`parent ${parent}`)]),
+          printable(`author ${author ?? "unknown"}`),
           `date   ${createdAt}`,
           "",
-          ...(message === null || message === "" ? [] : [`    ${message}`, ""]),
+          ...(message === null || message === "" ? [] : [printableLines(`    ${message}`), ""]),
           structured(commit.spec.content, "json"),
         ].join("\n"),
     };
   };
 
-const value = (content: unknown): string => JSON.stringify(content);
+const value = (content: unknown): string => printable(JSON.stringify(content));
 
 /** An operation with the former value. */
 function changeLines(operation: PatchOperation, content: unknown): string[] {
   const former = () => Pointer.fromJSON(operation.path).get(content) as unknown;
-  const path = operation.path === "" ? "/" : operation.path;
+  const path = operation.path === "" ? "/" : printable(operation.path);
   if (operation.op === "add") return [styled("green", `+ ${path}: ${value(operation.value)}`)];
   if (operation.op === "remove") return [styled("red", `- ${path}: ${value(former())}`)];
   return [

@@ -139,6 +139,13 @@ const evictionText = ({ state, message }: Why): string[] =>
 const nodesTitle = ({ nodes }: Why): string =>
   `Nodes: ${nodes.accepting}/${nodes.total} match the job`;
 
+/** Callers who may not list nodes are told their number. */
+function nodesSection(why: Why): string[] {
+  const { items, total } = why.nodes;
+  if (items.length > 0) return section(nodesTitle(why), items, items.length, nodeColumns);
+  return total > 0 ? ["", `${nodesTitle(why)} (details need permission to list nodes)`] : [];
+}
+
 /** The answer of /why as text; the job's own status takes precedence for the message. */
 export function whyText(why: Why, job: Job | undefined): string {
   const said = job?.status.message ?? why.message ?? "";
@@ -153,7 +160,7 @@ export function whyText(why: Why, job: Job | undefined): string {
     ...verdictText(why, said),
     ...budgetNote(why, job),
     ...section("Plans", why.quotas, why.quotas.length, quotaColumns),
-    ...section(nodesTitle(why), why.nodes.items, why.nodes.items.length, nodeColumns),
+    ...nodesSection(why),
     ...section(
       "Jobs that it may evict",
       why.candidates.items,

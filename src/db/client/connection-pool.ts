@@ -1,6 +1,6 @@
 /** The connection pool: bounds every wait and retries transactions a limited number of times. */
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
-import { mapDatabaseError } from "./constraint-errors.ts";
+import { isConnectionLoss, mapDatabaseError } from "./constraint-errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
 import { preparingClient } from "./prepared.ts";
 import { TypeRegistry, type Queryable } from "./types.ts";
@@ -29,6 +29,9 @@ export interface DatabasePool extends Pool {
   learnTypes(): Promise<void>;
 }
 
+/** A name may lead elsewhere by then; connections do not follow it. */
+const connectionLifeSeconds = 600;
+
 const milliseconds = (seconds: number): number => Math.round(seconds * 1000);
 
 /**
@@ -50,6 +53,7 @@ function poolConfig(url: string, options: PoolOptions, types: TypeRegistry): Poo
       options.idleInTransactionTimeoutSeconds ?? 30,
     ),
     idleTimeoutMillis: 60_000,
+    maxLifetimeSeconds: connectionLifeSeconds,
     keepAlive: true,
     options: "-c jit=off -c timezone=UTC -c datestyle=ISO",
     types: {
@@ -99,7 +103,7 @@ function pause(turn: number, random: () => number): Promise<void> {
   });
 }
 
-/** One attempt. Discards the connection if the rollback fails. */
+/** One attempt. Discards the connection if the rollback fails, or if it leads to a read-only server. */
 async function runOnce<Result>(
   pool: Pool,
   begin: string,
@@ -118,6 +122,7 @@ async function runOnce<Result>(
     return result;
   } catch (error) {
     await client.query("ROLLBACK").catch(noteBroken);
+    if (error instanceof Error && isConnectionLoss(error)) broken = error;
     throw error;
   } finally {
     client.off("error", noteBroken);

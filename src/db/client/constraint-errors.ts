@@ -315,12 +315,14 @@ interface DatabaseErrorFields {
 
 type DatabaseError = Error & DatabaseErrorFields;
 
+/** 25006: read-only, as a former primary is after a failover. */
 const connectionCodes =
-  /^(08...|57P0.|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN)$/;
+  /^(08...|25006|57P0.|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN)$/;
 const connectionMessages =
   /Connection terminated|timeout exceeded when trying to connect|Client has encountered/;
 
-const isConnectionLoss = ({ code = "", message }: DatabaseError): boolean =>
+/** Whether another connection may succeed where this one failed. */
+export const isConnectionLoss = ({ code = "", message }: DatabaseError): boolean =>
   connectionCodes.test(code) || connectionMessages.test(message);
 
 function meaningOf(error: DatabaseError, deleting: boolean): Meaning {

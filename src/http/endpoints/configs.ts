@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { requestedTime } from "../../api/http/schemas.ts";
 import { diff, logPage, show, type Commit, type CommitRef } from "../../db/configs/commits.ts";
 import { readProject, type Project } from "../../db/tenants/projects.ts";
 import type { Caller } from "../identity.ts";
@@ -6,7 +7,7 @@ import { decodeCursor, nextCursor } from "../cursor.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
-const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
+const key = z.tuple([requestedTime, z.uuid()]);
 
 function refOf(text: string): CommitRef {
   const colon = text.indexOf(":");

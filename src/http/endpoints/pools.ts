@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { nodePage, poolPage } from "../../db/reports/usage-page.ts";
+import { listNodes } from "../authorization.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
@@ -15,7 +16,7 @@ export const pools =
 export const nodes =
   ({ db, access }: ApiContext): Handler<"nodes"> =>
   async ({ caller, query }) => {
-    await access.require(caller, { verb: "list", group: "", resource: "nodes" });
+    await access.require(caller, listNodes);
     const after = decodeCursor(query.cursor, z.string());
     const { rows, next } = await nodePage(db, { ...query, after });
     return { items: [...rows], next: nextCursor(next) };

@@ -1,15 +1,17 @@
 import { z } from "zod";
+import { requestedTime } from "../../api/http/schemas.ts";
 import type { VisibleNamespaces } from "../../db/reports/page.ts";
 import { preemptionPage, type PreemptionRow } from "../../db/reports/preemption-page.ts";
 import { redactJobs } from "../../domain/redaction.ts";
+import { listNodes } from "../authorization.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
-import { seenBy } from "./visible.ts";
+import { nodesSeen, seenBy } from "./visible.ts";
 
-const key = z.tuple([z.iso.datetime({ offset: true }), z.uuid()]);
+const key = z.tuple([requestedTime, z.uuid()]);
 
 /** Redacted for the caller. Alternatives name uninvolved jobs, so only users who see all jobs get them. */
-function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
+function shown(row: PreemptionRow, namespaces: VisibleNamespaces, maySeeNodes: boolean) {
   const sees = seenBy(namespaces);
   const jobs = [
     ...(row.preemptor === null ? [] : [row.preemptor]),
@@ -24,7 +26,7 @@ function shown(row: PreemptionRow, namespaces: VisibleNamespaces) {
     victims: row.victims.map((victim) => ({
       ...victim,
       job: sees(victim.job) ? victim.job : null,
-      nodes: [...victim.nodes],
+      nodes: nodesSeen({ maySee: sees, maySeeNodes }, victim.job, victim.nodes),
     })),
     alternatives: row.alternatives.map(({ description, pods = 0 }) => ({
       description: namespaces === null ? (description ?? null) : null,
@@ -45,5 +47,6 @@ export const preemptions =
       since: query.since,
       after,
     });
-    return { items: rows.map((row) => shown(row, visible)), next: nextCursor(next) };
+    const maySeeNodes = await access.may(caller, listNodes);
+    return { items: rows.map((row) => shown(row, visible, maySeeNodes)), next: nextCursor(next) };
   };

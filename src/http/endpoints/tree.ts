@@ -4,7 +4,7 @@ import { secondOfWeek } from "../../domain/windows.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
-const key = z.string().regex(/^[a-z0-9_.]+$/);
+const key = z.string().regex(/^[a-z0-9_]+(\.[a-z0-9_]+)*$/);
 
 export const tree =
   ({ db, access, clock, settings }: ApiContext): Handler<"tree"> =>

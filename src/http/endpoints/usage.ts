@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { requestedTime } from "../../api/http/schemas.ts";
 import { readProject } from "../../db/tenants/projects.ts";
 import { usagePage } from "../../db/reports/usage.ts";
 import { listJobs } from "../authorization.ts";
@@ -7,9 +8,8 @@ import type { Caller } from "../identity.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler } from "./types.ts";
 
-const instant = z.iso.datetime({ offset: true });
 /** The end of the range, fixed by the first page, and the last row's keys. */
-const key = z.tuple([instant, z.array(z.string().nullable())]);
+const key = z.tuple([requestedTime, z.array(z.string().nullable())]);
 
 /** Roles are inherited: permission for a project covers its descendants. */
 async function requireSight(

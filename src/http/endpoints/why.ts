@@ -18,10 +18,11 @@ import type { Decision, Verdict } from "../../domain/scheduling/decision.ts";
 import type { QueuedJob, Snapshot } from "../../domain/scheduling/snapshot.ts";
 import { redactJobs, redactFor, type MaySee } from "../../domain/redaction.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/snapshot.ts";
-import { listJobs } from "../authorization.ts";
+import { listJobs, listNodes } from "../authorization.ts";
 import { HttpProblem } from "../problem.ts";
+import { Paced } from "../paced.ts";
 import type { ApiContext, Handler, ApiRequest } from "./types.ts";
-import { seenBy } from "./visible.ts";
+import { nodesSeen, seenBy, type Sight } from "./visible.ts";
 
 type Answer = AnswerOf<"why">;
 
@@ -107,7 +108,7 @@ async function judge(
 
 function candidateAnswers(
   { candidates, verdict }: Judged,
-  maySee: MaySee,
+  sight: Sight,
 ): Answer["candidates"]["items"] {
   const chosen = new Set(
     verdict?.kind === "preempt" ? verdict.victims.map(({ jobId }) => jobId) : [],
@@ -116,18 +117,22 @@ function candidateAnswers(
     .toSorted((a, b) => Number(chosen.has(b.job.id)) - Number(chosen.has(a.job.id)))
     .slice(0, maxCandidates)
     .map(({ job, pods, rule }) => ({
-      job: maySee(job.key) ? job.key : null,
+      job: sight.maySee(job.key) ? job.key : null,
       priority: job.priority,
       borrowing: job.borrowing,
       gpus: job.perPod.gpus * pods,
       pods,
-      nodes: job.allocations.map(({ node }) => node),
+      nodes: nodesSeen(
+        sight,
+        job.key,
+        job.allocations.map(({ node }) => node),
+      ),
       rule,
       chosen: chosen.has(job.id),
     }));
 }
 
-function detailsOf(judged: Judged | undefined, maySee: MaySee) {
+function detailsOf(judged: Judged | undefined, sight: Sight) {
   if (!judged) {
     const none = { total: 0, items: [] };
     return {
@@ -145,12 +150,16 @@ function detailsOf(judged: Judged | undefined, maySee: MaySee) {
   );
   return {
     isBeyondClaim: judged.isBeyondClaim,
-    verdict: judged.verdict ? verdictAnswer(judged.verdict, maySee) : null,
+    verdict: judged.verdict ? verdictAnswer(judged.verdict, sight.maySee) : null,
     quotas: quotas.map(quotaAnswer),
-    nodes: { total: nodesTotal, accepting: nodesAccepting, items: nodes.map(nodeAnswer) },
+    nodes: {
+      total: nodesTotal,
+      accepting: nodesAccepting,
+      items: sight.maySeeNodes ? nodes.map(nodeAnswer) : [],
+    },
     candidates: {
       total: judged.candidates.length,
-      items: candidateAnswers(judged, maySee),
+      items: candidateAnswers(judged, sight),
     },
   };
 }
@@ -166,7 +175,7 @@ async function answerFrom(
   client: PoolClient,
   context: ApiContext,
   { namespace, name }: ApiRequest<"why">["parameters"],
-  maySee: MaySee,
+  sight: Sight,
 ): Promise<Answer | undefined> {
   const now = context.clock.now();
   const [view] = await readActiveJobsNamed(client, namespace, name);
@@ -178,7 +187,7 @@ async function answerFrom(
     pool: view.pool,
     state: jobStates[view.status],
     reason: view.reason ?? null,
-    message: evictionText(view, maySee) ?? view.message ?? null,
+    message: evictionText(view, sight.maySee) ?? view.message ?? null,
     priority: view.priority,
     priorityClass: view.priorityClass,
     attempt: view.attempt,
@@ -190,22 +199,27 @@ async function answerFrom(
     startedAt: view.startedAt?.toString() ?? null,
     placements: [...view.placements],
     position: (await queuePosition(client, view.id)) ?? null,
-    ...detailsOf(judged, maySee),
+    ...detailsOf(judged, sight),
     decidedAt: now.toString(),
   };
 }
 
-export const why =
-  (context: ApiContext): Handler<"why"> =>
-  async ({ caller, parameters }) => {
+export const why = (context: ApiContext): Handler<"why"> => {
+  // A decision is work of the event loop, which renews the lease.
+  const decisions = new Paced(context.clock);
+  return async ({ caller, parameters }) => {
     const { db, access } = context;
     const { namespace, name } = parameters;
     await access.require(caller, listJobs(namespace));
-    const maySee = seenBy(await access.visibleAround(caller, namespace));
-    const answer = await withTransaction(
-      db,
-      (client) => answerFrom(client, context, parameters, maySee),
-      { isolation: "REPEATABLE READ", readOnly: true },
+    const sight = {
+      maySee: seenBy(await access.visibleAround(caller, namespace)),
+      maySeeNodes: await access.may(caller, listNodes),
+    };
+    const answer = await decisions.run(() =>
+      withTransaction(db, (client) => answerFrom(client, context, parameters, sight), {
+        isolation: "REPEATABLE READ",
+        readOnly: true,
+      }),
     );
     if (answer) return answer;
     throw new HttpProblem(
@@ -213,3 +227,4 @@ export const why =
       `no waiting or running job ${namespace}/${name}: it may have finished, been rejected, or not be queued yet; see kubectl describe rj -n ${namespace} ${name}`,
     );
   };
+};

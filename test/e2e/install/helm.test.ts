@@ -167,6 +167,28 @@ describe("the Helm chart", () => {
     expect(stdout).not.to.contain(namespace);
   });
 
+  it("restricts who reaches the operator's ports", async () => {
+    const peer = { ipBlock: { cidr: "192.0.2.0/28" } };
+    const ingressOf = async (...args: string[]) => {
+      const policy = byName(await render(...args))["NetworkPolicy rota-operator"];
+      const spec = policy?.["spec"] as { readonly ingress: readonly unknown[] } | undefined;
+      return spec?.ingress;
+    };
+    const ports = (port: string) => [{ protocol: "TCP", port }];
+    const monitoring = { matchLabels: { "kubernetes.io/metadata.name": "monitoring" } };
+    expect(await ingressOf()).to.deep.equal([
+      { ports: ports("http"), from: [{ namespaceSelector: monitoring }] },
+      { ports: ports("api") },
+    ]);
+    const values = JSON.stringify([peer]);
+    expect(
+      await ingressOf(
+        `--set-json=networkPolicy.metricsFrom=[]`,
+        `--set-json=networkPolicy.apiFrom=${values}`,
+      ),
+    ).to.deep.equal([{ ports: ports("http") }, { ports: ports("api"), from: [peer] }]);
+  });
+
   it("mounts the API's certificate", async () => {
     const rendered = byName(await render("--set=api.certificateSecret=rota-api-tls"));
     const text = JSON.stringify(rendered["Deployment rota-operator"]);

@@ -91,6 +91,12 @@ describe("kubectl rota why", () => {
     );
   });
 
+  it("counts nodes that the caller may not list", () => {
+    expect(whyText(answer, undefined)).to.contain(
+      "Nodes: 1/1 match the job (details need permission to list nodes)",
+    );
+  });
+
   it("names each column", () => {
     const candidates = {
       total: 1,

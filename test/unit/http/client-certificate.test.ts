@@ -1,6 +1,6 @@
 import "reflect-metadata";
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 import { expect } from "chai";
 import { SignJWT } from "jose";
 import {
@@ -10,11 +10,13 @@ import {
   KeyUsagesExtension,
 } from "@peculiar/x509";
 import { signRequest } from "../../../src/cli/signature.ts";
+import { proofType } from "../../../src/api/http/identity.ts";
 import type { Caller } from "../../../src/http/identity.ts";
 import {
   createCertificateVerifier,
   type CertificateVerifier,
 } from "../../../src/http/client-certificate.ts";
+import { ChainJudge, isAffordable } from "../../../src/http/certificate-chain.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
 import { systemClock } from "../../../src/runtime/clock.ts";
 import {
@@ -47,8 +49,11 @@ describe("authentication by client certificate", () => {
     by: Pick<Holder, "cert" | "key">,
     other: Partial<{ target: string; audience: string }> = {},
   ) => signRequest(by, { method: "GET", target, audience, ...other });
-  const verify = async (token: string): Promise<Caller> =>
-    verifier.verify({ token, method: "GET", target });
+  const verify = async (token: string): Promise<Caller> => {
+    const { caller, redeem } = await verifier.verify({ token, method: "GET", target });
+    redeem();
+    return caller;
+  };
   const rejection = (token: string): Promise<string> =>
     verify(token).then(
       ({ user }) => `accepted as ${user}`,
@@ -97,19 +102,18 @@ describe("authentication by client certificate", () => {
     expect(await rejection(await signed(under))).to.contain("issued neither by");
   });
 
-  it("follows intermediate authorities in any order", async () => {
+  it("follows intermediate authorities in the chain's order", async () => {
     const first = await intermediate(ca);
     const second = await intermediate(first);
     const own = await leaf(second);
     for (const authorities of [
       [second, first],
-      [first, second],
       [second, first, ca],
     ]) {
       const { user, groups } = await verify(await signed(along(own, ...authorities)));
       expect([user, groups[0]]).to.deep.equal(["pat", "vision"]);
     }
-    for (const authorities of [[], [second], [first]]) {
+    for (const authorities of [[], [second], [first], [first, second]]) {
       const token = await signed(along(own, ...authorities));
       expect(await rejection(token)).to.contain("issued neither by the cluster's");
     }
@@ -123,7 +127,8 @@ describe("authentication by client certificate", () => {
       authorities: () => Promise.resolve(named.cert),
     });
     const token = await signed(await leaf(named));
-    expect((await trusting.verify({ token, method: "GET", target })).user).to.equal("pat");
+    const { caller } = await trusting.verify({ token, method: "GET", target });
+    expect(caller.user).to.equal("pat");
   });
 
   it("refuses a chain that brings its own root", async () => {
@@ -168,6 +173,24 @@ describe("authentication by client certificate", () => {
     expect((await verify(await signed(along(await leaf(harmless), harmless)))).user).to.equal(
       "pat",
     );
+  });
+
+  it("heeds critical extensions of leaf and root", async () => {
+    const critical = new Extension("1.2.3.4", true, new Uint8Array([0x05, 0x00]));
+    const odd = await leaf(ca, { extensions: [critical] });
+    expect(await rejection(await signed(odd))).to.contain("issued neither by");
+    const constraints = new Extension("2.5.29.30", false, new Uint8Array([0x30, 0x00]));
+    const root = await intermediate(ca, { extensions: [constraints] });
+    const trusting = createCertificateVerifier({
+      clock: systemClock,
+      audience,
+      authorities: () => Promise.resolve(root.cert),
+    });
+    const token = await signed(await leaf(root));
+    const refused = await trusting
+      .verify({ token, method: "GET", target })
+      .catch((error: unknown) => error);
+    expect(refused).to.include({ code: "CertificateRejected" });
   });
 
   it("refuses expired authorities and chains that are too long", async () => {
@@ -227,7 +250,7 @@ describe("authentication by client certificate", () => {
     const x5c = [Buffer.from(certificate.rawData).toString("base64")];
     const make = () =>
       new SignJWT({ request: `GET ${target}` })
-        .setProtectedHeader({ alg: "ES256", x5c })
+        .setProtectedHeader({ typ: proofType, alg: "ES256", x5c })
         .setAudience(audience)
         .setJti("one");
     const now = Math.floor(Date.now() / 1000);
@@ -237,6 +260,68 @@ describe("authentication by client certificate", () => {
     const undated = make().setExpirationTime(now + 60);
     expect(await rejection(await old.sign(privateKey))).to.contain("expired");
     expect(await rejection(await undated.sign(privateKey))).to.contain("expired");
+  });
+
+  it("refuses a signature with a long identifier or another type", async () => {
+    const { certificate, privateKey } = await leaf(ca);
+    const x5c = [Buffer.from(certificate.rawData).toString("base64")];
+    const make = (typ: string, jti: string) =>
+      new SignJWT({ request: `GET ${target}` })
+        .setProtectedHeader({ typ, alg: "ES256", x5c })
+        .setAudience(audience)
+        .setIssuedAt()
+        .setExpirationTime("60 s")
+        .setJti(jti)
+        .sign(privateKey);
+    expect(await rejection(await make(proofType, "j".repeat(129)))).to.contain("128 characters");
+    expect(await rejection(await make("JWT", "one"))).not.to.contain("accepted");
+    expect(await rejection(await make(proofType, "one"))).to.equal("accepted as pat");
+  });
+
+  it("refuses certificates that are not a list of strings", async () => {
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    // Buffer.from allocates what an object says is its length.
+    for (const x5c of [[{ length: 2 ** 40 }], [7], [null], [[]], "text", 7, null, {}, []]) {
+      const token = `${part({ typ: proofType, alg: "ES256", x5c })}.${part({})}.AA`;
+      expect(await rejection(token)).to.contain("x5c must hold a certificate");
+    }
+  });
+
+  it("refuses keys that take long to verify with", () => {
+    const rsa = (bits: number, e: string) => {
+      const n = Buffer.alloc(bits / 8, 0xff).toString("base64url");
+      return createPublicKey({ format: "jwk", key: { kty: "RSA", n, e } });
+    };
+    const onCurve = (namedCurve: string) => generateKeyPairSync("ec", { namedCurve }).publicKey;
+    for (const key of [rsa(2048, "AQAB"), rsa(4096, "AQAB"), onCurve("secp521r1")]) {
+      expect(isAffordable(key)).to.equal(true);
+    }
+    expect(isAffordable(generateKeyPairSync("ed25519").publicKey)).to.equal(true);
+    const ed448 = generateKeyPairSync("ed448").publicKey;
+    for (const key of [rsa(4104, "AQAB"), rsa(2048, "AQAAAAE"), onCurve("sect571r1"), ed448]) {
+      expect(isAffordable(key)).to.equal(false);
+    }
+  });
+
+  it("judges a chain of equal names with few verifications", async () => {
+    const root = await authority("same");
+    const [own, ...intermediates] = Array.from({ length: 5 }, () => new X509Certificate(root.cert));
+    if (own === undefined) throw new Error("no certificate");
+    const authorities = [new X509Certificate(ca.cert)];
+    const { prototype } = X509Certificate;
+    const verify = Reflect.get(prototype, "verify");
+    let verifications = 0;
+    prototype.verify = function counted(key: KeyObject) {
+      verifications += 1;
+      return Reflect.apply(verify, this, [key]);
+    };
+    try {
+      const presented = { leaf: own, intermediates };
+      expect(await new ChainJudge().judge(presented, authorities, new Date())).to.equal("unknown");
+    } finally {
+      prototype.verify = verify;
+    }
+    expect(verifications).to.be.within(1, 9);
   });
 
   it("signs with RSA keys, too", async () => {

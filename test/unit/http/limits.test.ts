@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { ExpiringCache } from "../../../src/runtime/expiring-cache.ts";
-import { TokenBuckets } from "../../../src/http/token-buckets.ts";
+import { TokenBuckets } from "../../../src/runtime/token-buckets.ts";
 import { createManualClock, type ManualClock } from "../../support/manual-clock.ts";
 
 describe("token buckets", () => {

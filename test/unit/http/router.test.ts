@@ -1,9 +1,10 @@
+import { once } from "node:events";
 import { expect } from "chai";
 import { Router } from "../../../src/http/router.ts";
 import type { Authenticator } from "../../../src/http/authentication.ts";
 import type { Handlers } from "../../../src/http/endpoints/types.ts";
 import { HttpProblem } from "../../../src/http/problem.ts";
-import { TokenBuckets } from "../../../src/http/token-buckets.ts";
+import { TokenBuckets } from "../../../src/runtime/token-buckets.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
 describe("the HTTP API's router", () => {
@@ -15,6 +16,7 @@ describe("the HTTP API's router", () => {
   const handlers = {
     queue: answerOf({ items: [], next: null, secret: "not in the schema" }),
     why: answerOf({}),
+    preemptions: answerOf({ items: [], next: null }),
     role: answerOf({
       project: "team",
       user: "pat",
@@ -25,7 +27,11 @@ describe("the HTTP API's router", () => {
     }),
   } as unknown as Handlers;
   const callers = {
-    identify: () => Promise.resolve({ user: "pat", groups: [], by: "token" }),
+    identify: () =>
+      Promise.resolve({
+        caller: { user: "pat", groups: [], by: "token" },
+        redeem: () => undefined,
+      }),
   } as unknown as Authenticator;
   const clock = createManualClock();
   const rates = new TokenBuckets({ clock, perSecond: 1, burst: 1000, capacity: 10 });
@@ -67,6 +73,44 @@ describe("the HTTP API's router", () => {
     expect(router.operationOf("/api/v1/namespaces/a/jobs/b/why?x=1")).to.equal("why");
     expect(router.operationOf("/openapi.json")).to.equal("openApi");
     expect(router.operationOf("/%ff/../etc/passwd")).to.equal("unknown");
+  });
+
+  it("answers at most four requests of one caller at a time", async () => {
+    const released = new AbortController();
+    const slow = {
+      queue: async () => {
+        await once(released.signal, "abort");
+        return { items: [], next: null };
+      },
+    } as unknown as Handlers;
+    const busy = new Router({ handlers: slow, callers, rates });
+    const askQueue = () => busy.answer({ method: "GET", target: "/api/v1/queue", headers: {} });
+    const four = [askQueue(), askQueue(), askQueue(), askQueue()];
+    const fifth = await askQueue().catch((error: unknown) => error);
+    expect(fifth).to.include({ code: "TooManyRequests" });
+    released.abort();
+    await Promise.all(four);
+  });
+
+  it("refuses a NUL wherever it comes in", async () => {
+    expect(await codeOf("/api/v1/queue?pool=%00")).to.equal("InvalidParameter");
+    expect(await codeOf("/api/v1/projects/team/role?group=x&group=%00")).to.equal(
+      "InvalidParameter",
+    );
+  });
+
+  it("gives handlers times that PostgreSQL reads", async () => {
+    const since = (time: string) => `/api/v1/preemptions?since=${encodeURIComponent(time)}`;
+    await ask(since("2026-01-01T00:00:00.5+23:59"));
+    expect(seen).to.deep.include({ query: { limit: 100, since: "2025-12-31T00:01:00.5Z" } });
+    const outside = [
+      "0000-06-01T00:00:00Z",
+      "0001-01-01T00:00:00+01:00",
+      "9999-12-31T23:59:59-01:00",
+    ];
+    for (const time of [...outside, "2026-02-30T00:00:00Z", "2026-01-01T00:00:00+99:99"]) {
+      expect(await codeOf(since(time)), time).to.equal("InvalidParameter");
+    }
   });
 
   it("limits each caller's rate", async () => {

@@ -1,5 +1,5 @@
 /** A token bucket for each caller; idle callers are forgotten. */
-import type { Clock } from "../runtime/clock.ts";
+import type { Clock } from "./clock.ts";
 
 export interface TokenBucketOptions {
   readonly clock: Clock;
@@ -26,13 +26,24 @@ export class TokenBuckets {
     return this.#buckets.size;
   }
 
-  /** Takes one token. Returns 0, or the seconds until one is available. */
-  take(key: string): number {
+  /**
+   * Takes `cost` tokens, at most a whole burst.
+   * @returns 0, or the seconds until they are available; then nothing was taken
+   */
+  take(key: string, cost = 1): number {
+    const tokens = Math.min(cost, this.#options.burst);
     const bucket = this.#refilled(key);
     this.#remember(key, bucket);
-    if (bucket.tokens < 1) return (1 - bucket.tokens) / this.#options.perSecond;
-    bucket.tokens -= 1;
+    if (bucket.tokens < tokens) return (tokens - bucket.tokens) / this.#options.perSecond;
+    bucket.tokens -= tokens;
     return 0;
+  }
+
+  /** Undoes a `take` of one token. */
+  giveBack(key: string): void {
+    const bucket = this.#refilled(key);
+    bucket.tokens = Math.min(this.#options.burst, bucket.tokens + 1);
+    this.#remember(key, bucket);
   }
 
   #refilled(key: string): Bucket {
