@@ -73,7 +73,7 @@ describe("kubectl rota why", () => {
   it("names the next step where somebody must act", () => {
     const said = (reason: string) => whyText(answer, jobWith(reason, "words"));
     expect(said("NoMatchingNode")).to.include(
-      "What you can do: change the template, or the labels and taints of the nodes; for avoided nodes,",
+      "What you can do: change the template, or the labels and taints of the nodes",
     );
     expect(said("InsufficientCapacity")).to.include(
       "What you can do: request less per pod, or use a higher",
