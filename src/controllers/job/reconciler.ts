@@ -10,14 +10,15 @@ import type { Pod } from "../../resources/types.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
-import { priorityClassOf, projectOfNamespace } from "../references.ts";
+import { projectOfNamespace } from "../references.ts";
 import type { ClassInEffect } from "../references.ts";
 import { advance as advanceAttempt } from "./attempt.ts";
 import { rowChanged } from "./context.ts";
 import type { JobContext, Submitted } from "./context.ts";
 import { cancelDeleted } from "./deletion.ts";
 import { queueJob } from "./enqueue.ts";
-import { isBehind, isLiveStatus, wasQueued } from "./observed-state.ts";
+import { isBehind, wasQueued } from "./observed-state.ts";
+import { judgeQueuedClass } from "./priority-class.ts";
 import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
 import type { Rejection } from "./rejection.ts";
@@ -132,7 +133,8 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   if (isKnown && observed === undefined) return requeueAfter(expectationSeconds);
   const rejection = await queueJob(turn, observed);
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
-  if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
+  if (rejection && isKnown && !isOfClass(rejection))
+    throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
     if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
@@ -150,6 +152,10 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
+/** Not a matter of time: the job waits, has nothing to lose, and its user has to choose another class. */
+const isOfClass = ({ reason }: Rejection): boolean =>
+  reason === "PriorityClassNotAllowed" || reason === "PriorityClassNotFound";
+
 /** The user's own wish, and its end. */
 function tellSuspended(turn: Turn): void {
   const { suspend } = turn.job.spec;
@@ -161,24 +167,27 @@ function tellSuspended(turn: Turn): void {
 
 /**
  * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
- * may have been made anew, or another may be the default.
+ * may have been made anew, another may be the default, or the project's list is another: a job whose class is not
+ * allowed keeps its priority, and stays out of the queue.
  */
 async function followSpec(turn: Turn): Promise<Settled | undefined> {
-  const { context, job, view } = turn;
+  const { context, job, view, project } = turn;
   if (view === undefined || view.finishedAt !== undefined) return undefined;
+  const judged = judgeQueuedClass(context, job, project, view);
+  turn.rejection = judged !== undefined && "reason" in judged ? judged : undefined;
+  const suspended = job.spec.suspend || turn.rejection !== undefined;
   let changed = false;
-  if (job.spec.suspend !== view.suspended) {
-    await setSuspended(context.db, { id: view.id, suspended: job.spec.suspend });
-    tellSuspended(turn);
+  if (suspended !== view.suspended) {
+    await setSuspended(context.db, { id: view.id, suspended });
+    if (turn.rejection === undefined) tellSuspended(turn);
     changed = true;
   }
-  const wanted = priorityClassOf(context, job);
-  if (wanted && !isLiveStatus(view.status) && !hasClass(view, wanted)) {
+  if (judged !== undefined && !("reason" in judged) && !hasClass(view, judged)) {
     await setPriority(context.db, {
       id: view.id,
-      priorityClass: wanted.name,
-      priority: wanted.value,
-      preempts: wanted.preemptionPolicy === "PreemptLowerPriority",
+      priorityClass: judged.name,
+      priority: judged.value,
+      preempts: judged.preemptionPolicy === "PreemptLowerPriority",
     });
     changed = true;
   }
@@ -199,7 +208,7 @@ async function advance(turn: Turn): Promise<Settled | undefined> {
 /** Always runs. Returns when the status will differ though nothing happens. */
 async function report(turn: Turn): Promise<Settled> {
   const { view, rejection, job } = turn;
-  if (view !== undefined) return writeJobStatus({ ...turn, view }, turn.blockedBy);
+  if (view !== undefined) return writeJobStatus({ ...turn, view }, turn.blockedBy, rejection);
   if (rejection !== undefined) await writeRejection(turn, rejection);
   else if (job.deleting || job.status.finishedAt !== undefined) await keepStatus(turn);
   return done();

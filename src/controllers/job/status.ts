@@ -49,7 +49,11 @@ function evictedByText({ eviction, namespace }: JobView): string | undefined {
 }
 
 /** The present obstacle comes first: lists cut messages off. */
-function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
+function waitingText(
+  view: JobView,
+  { explanation, rejection }: Pick<Remarks, "explanation" | "rejection">,
+): StatusText {
+  if (rejection !== undefined) return rejection;
   if (view.suspended) return suspendedText;
   const waits = explanation ??
     backOffText(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
@@ -103,10 +107,11 @@ function finishedText({ status, reason, message }: JobView): StatusText {
 
 function statusTextOf(
   view: JobView,
-  { explanation, pendingPodsOf, blockedBy }: Remarks,
+  remarks: Remarks,
 ): StatusText {
+  const { pendingPodsOf, blockedBy } = remarks;
   const { status } = view;
-  if (status === "pending" || status === "evicted") return waitingText(view, explanation);
+  if (status === "pending" || status === "evicted") return waitingText(view, remarks);
   const ending = status === "starting" || status === "running" ? endingText(view) : undefined;
   if (ending) return ending;
   if (pendingPodsOf !== undefined) return { reason: "PodsPending", message: pendingPodsOf };
@@ -226,6 +231,8 @@ export interface Remarks {
   readonly pendingPodsOf: string | undefined;
   /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
   readonly blockedBy: string | undefined;
+  /** Why it stays out of the queue, until somebody changes what the message names. */
+  readonly rejection: Rejection | undefined;
   /** Nodes with pods of the job that are not ready. */
   readonly unreadyNodes: readonly string[];
 }
@@ -236,8 +243,15 @@ export const noRemarks: Remarks = {
   stuck: undefined,
   pendingPodsOf: undefined,
   blockedBy: undefined,
+  rejection: undefined,
   unreadyNodes: [],
 };
+
+function stateOf({ status, suspended }: JobView, { rejection }: Remarks): JobState {
+  if (!isWaiting(status)) return jobStates[status];
+  if (rejection !== undefined) return "Rejected";
+  return suspended ? "Suspended" : jobStates[status];
+}
 
 export function statusOf(
   job: Job,
@@ -252,7 +266,7 @@ export function statusOf(
   const nodes =
     view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;
   const suspended = view.suspended && isWaiting(view.status);
-  const state = suspended ? "Suspended" : jobStates[view.status];
+  const state = stateOf(view, remarks);
   return {
     observedGeneration: job.generation,
     state,

@@ -44,6 +44,11 @@ function warn(
   tell(reconcile, "Warning", words.reason, "Warn", words.message);
 }
 
+function warnOfRejection(reconcile: Submitted, { reason, message }: Rejection): void {
+  if (reconcile.job.status.message !== message)
+    tell(reconcile, "Warning", reason, "Refuse", message);
+}
+
 /**
  * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
  * and a write is saved.
@@ -59,8 +64,10 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
 export async function writeJobStatus(
   reconcile: JobReconcile,
   blockedBy: string | undefined,
+  rejection: Rejection | undefined,
 ): Promise<Settled> {
   const { context, job, view, pods } = reconcile;
+  if (rejection !== undefined) warnOfRejection(reconcile, rejection);
   const patience = secondsToInitialStatus(reconcile);
   if (patience > 0) return requeueAfter(patience);
   const now = context.clock.now();
@@ -77,6 +84,7 @@ export async function writeJobStatus(
     stuck: message,
     pendingPodsOf: start.message,
     blockedBy,
+    rejection,
     unreadyNodes: unreadyNodesOf(context, pods),
   };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
@@ -86,8 +94,7 @@ export async function writeJobStatus(
 /** The status of a job that did not pass the checks. */
 export async function writeRejection(reconcile: Submitted, rejection: Rejection): Promise<void> {
   const { context, job } = reconcile;
-  if (job.status.message !== rejection.message)
-    tell(reconcile, "Warning", rejection.reason, "Refuse", rejection.message);
+  warnOfRejection(reconcile, rejection);
   await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
 }
 
