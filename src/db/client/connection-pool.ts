@@ -1,5 +1,6 @@
 /** The connection pool: limits on everything that can wait, transactions with bounded retries. */
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
+import { storableText } from "../../domain/text.ts";
 import { mapDatabaseError } from "./constraint-errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
 import { preparingClient } from "./prepared.ts";
@@ -148,14 +149,22 @@ export async function withTransaction<Result>(
   }
 }
 
-/** Runs one statement; throws RotaError for whatever the database refuses. */
+const storable = (value: unknown): unknown => {
+  if (typeof value === "string") return storableText(value);
+  return Array.isArray(value) ? value.map(storable) : value;
+};
+
+/**
+ * Runs one statement; throws RotaError for whatever the database refuses. Texts among the values are made storable;
+ * JSON has to be already (`storableJson`).
+ */
 export async function run<Row extends QueryResultRow>(
   db: Queryable,
   text: string,
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
   try {
-    return (await db.query<Row>(text, values)).rows;
+    return (await db.query<Row>(text, values.map(storable))).rows;
   } catch (error) {
     if (isRetried(error)) throw error; // withTransaction decides about these
     throw mapDatabaseError(error);

@@ -1,4 +1,5 @@
 /** Where jobs stood before the database forgot it, and how it is told. */
+import { storableJson } from "../../domain/text.ts";
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
@@ -24,7 +25,7 @@ export interface ObservedState {
 }
 
 export const placementOf = ({ placements }: Pick<ObservedState, "placements">): string | null =>
-  placements.length === 0 ? null : JSON.stringify(placements);
+  placements.length === 0 ? null : storableJson(placements);
 
 export interface Restoration extends Omit<ObservedState, "failures"> {
   /** Since when it stands so, for accounting. */

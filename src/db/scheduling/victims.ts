@@ -12,6 +12,7 @@
  * its jobs. Only when too few of the nodes looked at are as good as this bound, or lack more than GPUs, the jobs of all
  * are.
  */
+import { storableJson } from "../../domain/text.ts";
 import type { VictimRequest } from "../../domain/scheduling/decision.ts";
 import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
@@ -55,7 +56,7 @@ export async function findVictims(
   if (requests.length === 0) return [];
   const asked = requests.flatMap(eachWay);
   const powers = [...new Set(asked.map(powerOf))];
-  const described = JSON.stringify(
+  const described = storableJson(
     asked.map((request, index) => parameter(request, index, powers)),
   );
   const propose = (statement: typeof FIND, spared: readonly string[]): Promise<Row[]> =>
@@ -89,7 +90,7 @@ const eachWay = (request: VictimRequest): VictimRequest[] =>
 
 /** Requests of one power may evict the same jobs: these are looked up once for all of them. */
 const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
-  JSON.stringify([priority, inside, over.length > 0, borrows]);
+  storableJson([priority, inside, over.length > 0, borrows]);
 
 const parameter = (request: VictimRequest, index: number, powers: readonly string[]) => ({
   preemptor: index,
