@@ -10,6 +10,7 @@ import {
   isDisruptionBudget,
   isNotFound,
 } from "../../kube/errors.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { budgetUses, disruptionBudgets } from "../../resources/disruption-budgets.ts";
@@ -92,12 +93,13 @@ export async function createMissingPods(
   const podEnvironment = podEnvironmentOf(job, project, view.configHash);
   await context.gangServices.ensure(job, project, signal);
   const made: KubeObject[] = [];
+  const timeoutSeconds = admissionTimeoutSeconds;
   try {
     await each(missing, callsAtOnce, async ({ node, index, name }) => {
       const pod = buildPod(template, { ...podEnvironment, attempt: view.attempt, index, node });
       podExpectations.asked(job.uid, name);
       try {
-        made.push(await context.kube.create(podType(reconcile), pod, { signal }));
+        made.push(await context.kube.create(podType(reconcile), pod, { signal, timeoutSeconds }));
         context.checkpoint("pod-created");
       } catch (error) {
         podExpectations.forget(job.uid, name);

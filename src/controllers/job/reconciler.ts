@@ -6,10 +6,12 @@ import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { isNotFound } from "../../kube/errors.ts";
-import type { Pod } from "../../resources/types.ts";
+import type { Job, Pod } from "../../resources/types.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
+import { awaitingResponse, failureOf, isSilent, whenSlow } from "../failure.ts";
+import type { Failure } from "../failure.ts";
 import { projectOfNamespace } from "../references.ts";
 import type { ClassInEffect } from "../references.ts";
 import { advance as advanceAttempt } from "./attempt.ts";
@@ -23,7 +25,14 @@ import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
 import type { Rejection } from "./rejection.ts";
 import { expire as expireEnded } from "./ttl.ts";
-import { keepStatus, tell, writeJobStatus, writeRejection } from "./write-status.ts";
+import {
+  keepStatus,
+  tell,
+  writeDeleted,
+  writeFailure,
+  writeJobStatus,
+  writeRejection,
+} from "./write-status.ts";
 
 const rejectedRecheckSeconds = 30;
 
@@ -32,6 +41,10 @@ interface Turn extends Submitted {
   pods: readonly Pod[];
   view: JobView | undefined;
   rejection: Rejection | undefined;
+  /** What went wrong in this reconcile, where its user should know. */
+  failure: Failure | undefined;
+  /** Call it before the status is written. */
+  readonly stopWaiting: () => void;
   /** The row lags behind the status, which is the only record of where the job is: it must not be overwritten. */
   isBehind: boolean;
   /** The PodDisruptionBudget, namespace/name, that holds the job's eviction up. */
@@ -46,34 +59,60 @@ const phases: readonly Phase[] = [recover, enqueue, followSpec, advance];
 
 export function reconcileJob(context: JobContext): Reconcile {
   return async (key, signal) => {
+    const job = context.informers.jobs.store.get(key);
+    const turn = job && newTurn(context, key, job, signal);
     try {
-      return await reconcile(context, key, signal);
+      return await reconcile(context, key, turn, signal);
     } catch (error) {
       if (isNotFound(error) && context.informers.jobs.store.get(key) === undefined) return done();
+      if (turn !== undefined && !signal.aborted) await tellFailure(turn, error);
       throw error;
+    } finally {
+      turn?.stopWaiting();
     }
   };
 }
 
-async function reconcile(context: JobContext, key: string, signal: AbortSignal): Promise<Settled> {
-  const job = context.informers.jobs.store.get(key);
-  const isPresent = job !== undefined && !job.deleting;
-  const cancelled = await cancelDeleted({ context, key, signal }, isPresent ? job.uid : undefined);
-  if (job === undefined) return cancelled;
-  const { uid } = job;
-  const turn: Turn = {
+function newTurn(context: JobContext, key: string, job: Job, signal: AbortSignal): Turn {
+  const turn = {
     context,
     key,
-    uid,
+    uid: job.uid,
     job,
     project: projectOfNamespace(context, job.namespace),
     pods: [],
     signal,
     view: undefined,
     rejection: undefined,
+    failure: undefined,
     isBehind: false,
     blockedBy: undefined,
   };
+  // A webhook that hangs is told before it has answered.
+  const stopWaiting = whenSlow(context.clock, job, () => {
+    if (isSilent(latest(turn))) void tellOf(turn, awaitingResponse);
+  });
+  return { ...turn, stopWaiting };
+}
+
+type Told = Pick<Submitted, "context" | "key" | "job">;
+
+/** Its status may have been written in the meantime. */
+const latest = ({ context, key, job }: Told): Job => context.informers.jobs.store.get(key) ?? job;
+
+/** Never throws. */
+const tellOf = (turn: Told, failure: Failure): Promise<void> =>
+  writeFailure({ ...turn, job: latest(turn) }, failure).catch(() => undefined);
+
+async function reconcile(
+  context: JobContext,
+  key: string,
+  turn: Turn | undefined,
+  signal: AbortSignal,
+): Promise<Settled> {
+  const isPresent = turn !== undefined && !turn.job.deleting;
+  const cancelled = await cancelDeleted({ context, key, signal }, isPresent ? turn.uid : undefined);
+  if (turn === undefined) return cancelled;
   if (isPresent) return earliest(cancelled, await reconcilePresent(turn));
   await refresh(turn);
   return earliest(cancelled, await report(turn));
@@ -89,18 +128,29 @@ async function reconcilePresent(turn: Turn): Promise<Settled> {
 }
 
 async function runPhases(turn: Turn): Promise<Settled> {
-  try {
-    for (const phase of phases) {
-      const outcome = await phase(turn);
-      if (outcome) return outcome;
-    }
-    return done();
-  } catch (error) {
-    // What is known of it is written all the same; the first error is the one to act on.
-    if (turn.view !== undefined && !turn.isBehind && !turn.signal.aborted)
-      await report(turn).catch(() => undefined);
-    throw error;
+  for (const phase of phases) {
+    const outcome = await phase(turn);
+    if (outcome) return outcome;
   }
+  return done();
+}
+
+/**
+ * What is known of the job is written all the same, with the failure where it is news. Never throws: the first error is
+ * the one to act on.
+ */
+async function tellFailure(turn: Turn, error: unknown): Promise<void> {
+  const failure = failureOf(turn.job, error);
+  turn.failure = failure;
+  turn.stopWaiting();
+  if (turn.view !== undefined && !turn.isBehind) {
+    const isWritten = await report(turn).then(
+      () => true,
+      () => false,
+    );
+    if (isWritten) return;
+  }
+  if (failure !== undefined) await tellOf(turn, failure);
 }
 
 async function refresh(turn: Turn): Promise<void> {
@@ -207,10 +257,13 @@ async function advance(turn: Turn): Promise<Settled | undefined> {
 
 /** Always runs. Returns when the status will differ though nothing happens. */
 async function report(turn: Turn): Promise<Settled> {
-  const { view, rejection, job } = turn;
-  if (view !== undefined) return writeJobStatus({ ...turn, view }, turn.blockedBy, rejection);
-  if (rejection !== undefined) await writeRejection(turn, rejection);
-  else if (job.deleting || job.status.finishedAt !== undefined) await keepStatus(turn);
+  const { view, rejection, job, failure, blockedBy } = turn;
+  turn.stopWaiting();
+  if (view !== undefined)
+    return writeJobStatus({ ...turn, view }, { blockedBy, rejection, failure });
+  if (job.status.finishedAt !== undefined) await keepStatus(turn);
+  else if (job.deleting) await (wasQueued(job) ? keepStatus(turn) : writeDeleted(turn));
+  else if (rejection !== undefined) await writeRejection(turn, rejection);
   return done();
 }
 

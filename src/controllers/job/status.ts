@@ -1,5 +1,5 @@
 /** A Job's status, from its row, its pods and the scheduler's last explanation. Pure. */
-import { conditionsOf, jobTable } from "../../api/conditions.ts";
+import { conditionsOf, jobTable, observed } from "../../api/conditions.ts";
 import type { Condition, JobState, TrueConditions } from "../../api/conditions.ts";
 import { jobReasonOf, type JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
@@ -109,8 +109,9 @@ function statusTextOf(
   view: JobView,
   remarks: Remarks,
 ): StatusText {
-  const { pendingPodsOf, blockedBy } = remarks;
+  const { pendingPodsOf, blockedBy, failure } = remarks;
   const { status } = view;
+  if (failure !== undefined && view.finishedAt === undefined) return failure;
   if (status === "pending" || status === "evicted") return waitingText(view, remarks);
   const ending = status === "starting" || status === "running" ? endingText(view) : undefined;
   if (ending) return ending;
@@ -190,6 +191,46 @@ export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Ins
   };
 }
 
+/** Conditions that are true beside those of the health, as they were. */
+const alsoTrue = ({ status }: Job): TrueConditions =>
+  Object.fromEntries(
+    (status.conditions ?? [])
+      .filter(({ type, status: is }) => is === "True" && !healthConditions.has(type))
+      .map(({ type, reason, message }) => [type, { reason, message }]),
+  );
+
+const healthConditions: ReadonlySet<string> = new Set(["Ready", "Reconciling", "Stalled"]);
+
+/**
+ * A job that was queued before is where it was. Of another one nothing is known but the failure: it waits, or has to be
+ * changed.
+ */
+export function failedStatus(
+  job: Job,
+  { reason, message, isFinal }: StatusText & { readonly isFinal: boolean },
+  now: Temporal.Instant,
+): JobStatus {
+  const { status } = job;
+  if (status.finishedAt !== undefined) return observed(job);
+  const fresh = isFinal ? "Rejected" : "Pending";
+  const state = status.queuedAt === undefined ? fresh : (status.state ?? fresh);
+  const conditions = conditionsOf(job, jobTable[state].health, { reason, message }, now, alsoTrue(job));
+  return { ...status, observedGeneration: job.generation, state, reason, message, conditions };
+}
+
+/** It never had a row, and never will. */
+export function deletedStatus(job: Job, now: Temporal.Instant): JobStatus {
+  const words = { reason: "Deleted", message: "the Job was deleted; a finalizer keeps it" } as const;
+  const { health } = jobTable.Cancelled;
+  return {
+    ...job.status,
+    observedGeneration: job.generation,
+    state: "Cancelled",
+    ...words,
+    conditions: conditionsOf(job, health, words, now, { Failed: words }),
+  };
+}
+
 /** Condition of a running job whose plan's window closes and evicts; absent otherwise. */
 export const windowClosing = "WindowClosing";
 /** Condition of a job whose pods do not end; absent otherwise. */
@@ -233,6 +274,8 @@ export interface Remarks {
   readonly blockedBy: string | undefined;
   /** Why it stays out of the queue, until somebody changes what the message names. */
   readonly rejection: Rejection | undefined;
+  /** What went wrong with it just now. */
+  readonly failure: StatusText | undefined;
   /** Nodes with pods of the job that are not ready. */
   readonly unreadyNodes: readonly string[];
 }
@@ -244,6 +287,7 @@ export const noRemarks: Remarks = {
   pendingPodsOf: undefined,
   blockedBy: undefined,
   rejection: undefined,
+  failure: undefined,
   unreadyNodes: [],
 };
 

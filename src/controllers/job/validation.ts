@@ -1,5 +1,6 @@
 /** Checks a new job: what it refers to, and its pod template by a dry run. */
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
@@ -78,6 +79,7 @@ async function dryRun(
       dryRun: true,
       fieldValidation: "Strict",
       signal,
+      timeoutSeconds: admissionTimeoutSeconds,
     });
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;

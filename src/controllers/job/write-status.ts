@@ -5,13 +5,22 @@ import type { JobView } from "../../db/jobs/read.ts";
 import { jobs as jobType } from "../../resources/types.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
+import type { Failure } from "../failure.ts";
 import { notify, writeStatus } from "../report.ts";
 import type { JobReconcile, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import type { Rejection } from "./rejection.ts";
 import { unreadyNodesOf } from "./pods.ts";
-import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
+import {
+  deletedStatus,
+  failedStatus,
+  podsStuck,
+  rejectedStatus,
+  statusOf,
+  windowClosing,
+} from "./status.ts";
+import type { Remarks } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 /** Creation times have whole seconds: a new job has at least one second. */
@@ -63,12 +72,12 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
 /** The status of a job that is in the queue, runs or has ended. Returns when it will differ by itself. */
 export async function writeJobStatus(
   reconcile: JobReconcile,
-  blockedBy: string | undefined,
-  rejection: Rejection | undefined,
+  found: Pick<Remarks, "blockedBy" | "rejection" | "failure">,
 ): Promise<Settled> {
   const { context, job, view, pods } = reconcile;
+  const { rejection, failure } = found;
   if (rejection !== undefined) warnOfRejection(reconcile, rejection);
-  const patience = secondsToInitialStatus(reconcile);
+  const patience = failure === undefined ? secondsToInitialStatus(reconcile) : 0;
   if (patience > 0) return requeueAfter(patience);
   const now = context.clock.now();
   const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
@@ -83,8 +92,7 @@ export async function writeJobStatus(
     notice,
     stuck: message,
     pendingPodsOf: start.message,
-    blockedBy,
-    rejection,
+    ...found,
     unreadyNodes: unreadyNodesOf(context, pods),
   };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
@@ -98,6 +106,17 @@ export async function writeRejection(reconcile: Submitted, rejection: Rejection)
   await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
 }
 
-/** The status of a job without a row that no phase will change any more: it ended long ago, or is being deleted. */
+/** The status of a job whose reconcile failed before its row was known. */
+export const writeFailure = (
+  { context, job }: Pick<Submitted, "context" | "job">,
+  failure: Failure,
+): Promise<void> =>
+  writeStatus(context, jobType, job, failedStatus(job, failure, context.clock.now()));
+
+/** The status of a job that is deleted before it was queued, and that a finalizer keeps. */
+export const writeDeleted = ({ context, job }: Submitted): Promise<void> =>
+  writeStatus(context, jobType, job, deletedStatus(job, context.clock.now()));
+
+/** The status of a job without a row that no phase will change any more: it ended long ago. */
 export const keepStatus = ({ context, job }: Submitted): Promise<void> =>
   writeStatus(context, jobType, job, observed(job));
