@@ -67,6 +67,8 @@ export interface Pod extends Meta {
   /** In the gang, from 0. */
   readonly index: number;
   readonly nodeName: string;
+  /** Seconds that it has to end, once it is asked to leave. */
+  readonly graceSeconds: number;
   /** When its grace period ends, since its deletion was asked for; empty before. */
   readonly leavesAt: string;
   readonly phase: string;
@@ -225,6 +227,14 @@ function membershipOf(raw: KubeObject): Membership {
   return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
 }
 
+const defaultGraceSeconds = 30;
+
+/** That of its deletion, which may be shorter, once it has begun. */
+function graceSecondsOf({ metadata, spec }: KubeObject): number {
+  const own = fieldsOf(spec)["terminationGracePeriodSeconds"];
+  return metadata.deletionGracePeriodSeconds ?? (typeof own === "number" ? own : defaultGraceSeconds);
+}
+
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
   group: "",
   version: "v1",
@@ -238,6 +248,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
     return {
       ...meta,
       ...membershipOf(raw),
+      graceSeconds: graceSecondsOf(raw),
       leavesAt: raw.metadata.deletionTimestamp ?? "",
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
@@ -258,6 +269,7 @@ function substitutePod(raw: KubeObject): Pod | undefined {
   return {
     ...metaOf(raw),
     ...membershipOf(raw),
+    graceSeconds: graceSecondsOf(raw),
     leavesAt: raw.metadata.deletionTimestamp ?? "",
     nodeName,
     phase: textOf(fieldsOf(raw["status"])["phase"]) || "Pending",

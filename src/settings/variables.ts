@@ -194,6 +194,13 @@ export const variables = {
     604_800,
     "How long a job avoids a node on which it did not start in time",
   ),
+  maxGraceSeconds: whole(
+    "ROTA_MAX_GRACE_SECONDS",
+    3600,
+    1,
+    604_800,
+    "Maximum of terminationGracePeriodSeconds in templates of jobs, also at their eviction; spec.limits of a project lowers it",
+  ),
   stuckPodSeconds: whole(
     "ROTA_STUCK_POD_SECONDS",
     60,

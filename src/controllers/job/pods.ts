@@ -22,6 +22,7 @@ import { each } from "../../runtime/parallel.ts";
 import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
 import type { JobCall, JobReconcile } from "./context.ts";
 import { ofAttempt } from "./gang.ts";
+import { loweredGrace } from "./grace.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
 import { rejectionOfPod } from "./template-errors.ts";
@@ -153,11 +154,12 @@ export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<num
   const { context, signal } = call;
   const holding = pods.filter((pod) => !hasEnded(pod));
   await forEachPod(
-    holding.filter((pod) => !pod.deleting),
+    holding.filter((pod) => !pod.deleting || loweredGrace(context, pod) !== undefined),
     (pod) => {
       // Nobody is left on a node that is gone to end a pod in grace.
-      const force = isOnLostNode(context, pod) ? { gracePeriodSeconds: 0 } : {};
-      return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...force });
+      const seconds = isOnLostNode(context, pod) ? 0 : loweredGrace(context, pod);
+      const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+      return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...grace });
     },
   );
   return holding.length;
@@ -195,18 +197,27 @@ export interface EvictionProgress {
   readonly left: number;
 }
 
+/** Pods that others asked to leave, or Rota under a longer maximum. */
+function shortenGrace(call: PodCall, pods: readonly Pod[]): Promise<void> {
+  const isTooLong = (pod: Pod) => pod.deleting && loweredGrace(call.context, pod) !== undefined;
+  return stopPods(call, pods.filter(isTooLong)).then(() => undefined);
+}
+
 /** Evicts those that have not been asked to leave yet. The uid makes a second eviction of a new pod impossible. */
 export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<EvictionProgress> {
   const { context, signal } = call;
   const { counters, kube } = context;
   const holding = pods.filter((pod) => !hasEnded(pod));
+  await shortenGrace(call, holding);
   let rejected: string | undefined;
   let left = 0;
   await forEachPod(
     holding.filter((pod) => !pod.deleting),
     async (pod) => {
       try {
-        await kube.evict(podKey(pod), { uid: pod.uid, signal });
+        const seconds = loweredGrace(context, pod);
+        const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+        await kube.evict(podKey(pod), { uid: pod.uid, signal, ...grace });
         counters.evictionAsked("accepted");
         left += 1;
       } catch (error) {

@@ -183,7 +183,7 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   if (isKnown && observed === undefined) return requeueAfter(expectationSeconds);
   const rejection = await queueJob(turn, observed);
   // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
-  if (rejection && isKnown && !isOfClass(rejection))
+  if (rejection && isKnown && !isForUser(rejection))
     throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
@@ -202,9 +202,9 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
-/** Not a matter of time: the job waits, has nothing to lose, and its user has to choose another class. */
-const isOfClass = ({ reason }: Rejection): boolean =>
-  reason === "PriorityClassNotAllowed" || reason === "PriorityClassNotFound";
+/** Not a matter of time: the job waits, has nothing to lose, and its user has to change it. */
+const isForUser = ({ reason }: Rejection): boolean =>
+  ["InvalidValue", "PriorityClassNotAllowed", "PriorityClassNotFound"].includes(reason);
 
 /** The user's own wish, and its end. */
 function tellSuspended(turn: Turn): void {

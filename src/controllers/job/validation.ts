@@ -4,7 +4,7 @@ import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
-import { templateProblems } from "../../resources/pod-template.ts";
+import { partsOf, templateProblems } from "../../resources/pod-template.ts";
 import { podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
@@ -14,6 +14,7 @@ import type { JobContext, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { excessiveDemand } from "./demand-limits.ts";
+import { excessiveGrace } from "./grace.ts";
 import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -174,6 +175,9 @@ export async function validate(
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(submitted, project, configHash);
   if (!("metadata" in pod)) return pod;
+  const { spec } = partsOf(await templateOf(submitted));
+  const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);
+  if (tooLong) return tooLong;
   const podSpec = fieldsOf(pod["spec"]);
   const { gpuResource } = context.settings;
   return (
