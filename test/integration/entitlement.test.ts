@@ -79,7 +79,7 @@ const jobs = fc.array(
 );
 
 const counts = ({ status }: Drawn): boolean =>
-  status === "reserved" || status === "starting" || status === "running";
+  ["reserved", "starting", "running", "evicting"].includes(status);
 
 function ranksBefore(one: Placed, other: Placed): boolean {
   if (one.priority !== other.priority) return one.priority > other.priority;

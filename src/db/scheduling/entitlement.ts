@@ -15,7 +15,8 @@ interface ExceededQuota {
   readonly limit: number;
 }
 
-interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
+interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota" | "status"> {
+  readonly status: OverQuotaJob["status"] | "evicting";
   readonly admitted_at: number | null;
   readonly gpus: number;
   readonly cpu_millis: number;
@@ -34,7 +35,7 @@ const isUnplanned = `(
 /**
  * All jobs under quotas that are exceeded, in rank order, and jobs elsewhere whose mark is wrong. Most owners use less
  * than their quota: their jobs are within it whatever the order, so they are not read. Reserved jobs count from their
- * reservation; evicted ones no longer count.
+ * reservation; evicted ones until their pods are gone.
  */
 const readRanked = (
   db: Queryable,
@@ -158,7 +159,7 @@ function overQuotaJobs(
   return rows.flatMap(({ id, key, attempt, status, admitted_at }) => {
     const overQuota = entitlements.get(id)?.overQuota ?? [];
     const admittedAtSeconds = admitted_at ?? undefined;
-    return overQuota.length === 0
+    return overQuota.length === 0 || status === "evicting"
       ? []
       : [{ id, key, attempt, status, admittedAtSeconds, overQuota }];
   });
@@ -167,7 +168,7 @@ function overQuotaJobs(
 export interface Refreshed {
   /** Jobs (namespace/name) whose mark changed. */
   readonly changedKeys: readonly string[];
-  /** Jobs over quota, in rank order. */
+  /** Jobs over quota, in rank order, without those that leave already. */
   readonly overQuota: readonly OverQuotaJob[];
 }
 

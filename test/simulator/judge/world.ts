@@ -147,7 +147,9 @@ export const isWaiting = ({ status }: WorldJob): boolean =>
   status === "pending" || status === "evicted";
 export const isLive = ({ status }: WorldJob): boolean =>
   status === "starting" || status === "running";
-export const occupies = (job: WorldJob): boolean => isLive(job) || job.status === "reserved";
+/** It has capacity, or will: a job on its way out until its pods are gone. */
+export const occupies = (job: WorldJob): boolean =>
+  isLive(job) || job.status === "reserved" || job.status === "evicting";
 
 /** Priority, then queue time, then id: the rows come so. */
 export const inQueueOrder = (jobs: readonly WorldJob[]): WorldJob[] =>
