@@ -1,4 +1,4 @@
-/** What controllers tell the cluster of an object: its status, and events where a person should look. */
+/** How controllers report on an object: its status, and events that a person should read. */
 import type { Reason } from "../api/reasons.ts";
 import { apiVersionOf } from "../kube/resource.ts";
 import type { ResourceName } from "../kube/resource.ts";
@@ -24,7 +24,10 @@ function boundedText(text: string): string {
 }
 
 const isWithMessage = (value: unknown): value is { readonly message: string } =>
-  typeof value === "object" && value !== null && "message" in value && typeof value.message === "string";
+  typeof value === "object" &&
+  value !== null &&
+  "message" in value &&
+  typeof value.message === "string";
 
 const bounded = (value: unknown): unknown =>
   isWithMessage(value) ? { ...value, message: boundedText(value.message) } : value;
@@ -37,7 +40,7 @@ const boundedStatus = (status: object): object => ({
     : {}),
 });
 
-/** One patch of what differs, and none when nothing does. */
+/** Writes the differences in one patch; writes nothing if there are none. */
 export async function writeStatus(
   { statuses }: Pick<Context, "statuses">,
   type: ResourceName,
@@ -54,12 +57,12 @@ export async function writeStatus(
 export interface Notice {
   readonly type: "Normal" | "Warning";
   readonly reason: Reason;
-  /** CamelCase: what was done. */
+  /** CamelCase; what was done. */
   readonly action: string;
   readonly note: string;
 }
 
-/** An event for `kubectl describe`; never waits. */
+/** Records an event for `kubectl describe`; does not block. */
 export function notify(
   { events }: Pick<Context, "events">,
   type: ResourceName,

@@ -1,4 +1,4 @@
-/** How counts, amounts of resources and durations read, in messages and in the plugin's output. */
+/** Text for counts, amounts of resources and durations, in messages and in the plugin's output. */
 import type { ResourceType } from "./scheduling/snapshot.ts";
 
 const gibibyte = 1024 ** 3;
@@ -8,12 +8,15 @@ const mebibyte = 1024 ** 2;
  * The text as PostgreSQL can store it: NUL and halves of surrogate pairs, which it refuses, become U+FFFD. Texts of the
  * cluster (messages of kubelets, webhooks, device plugins) may have either.
  */
-export const storableText = (text: string): string => text.toWellFormed().replaceAll("\0", "\uFFFD");
+export const storableText = (text: string): string =>
+  text.toWellFormed().replaceAll("\0", "\uFFFD");
 
 const storable = (value: unknown): unknown => {
   if (typeof value === "string") return storableText(value);
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [storableText(key), field]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, field]) => [storableText(key), field]),
+  );
 };
 
 /** The value as JSON that PostgreSQL can store: see `storableText`, for keys as well. */
@@ -37,6 +40,7 @@ export function listedUpTo(max: number, names: readonly string[]): string {
   return listed([...names.slice(0, max), ...(more > 0 ? [`${more} more`] : [])]);
 }
 
+/** "1 GPU", "8 GPUs". */
 export const gpusText = (gpus: number): string => counted(gpus, "GPU");
 
 /** CPU millicores as a number of cores: "1.5". */

@@ -96,7 +96,12 @@ describe("every accepted object has a status", () => {
         },
         namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
         rules: [
-          { apiGroups: [group], apiVersions: [version], operations: ["CREATE"], resources: [resource] },
+          {
+            apiGroups: [group],
+            apiVersions: [version],
+            operations: ["CREATE"],
+            resources: [resource],
+          },
         ],
         failurePolicy: "Fail",
         sideEffects: "None",
@@ -140,7 +145,11 @@ describe("every accepted object has a status", () => {
     await team.view.until("a job to be told", async () => {
       const name = `slow-${Math.random().toString(36).slice(2)}`;
       await submit(`hang/${name}`, { pool: "default" });
-      const { status } = await until(`hang/${name}`, "have a state", ({ status: now }) => now.state !== undefined);
+      const { status } = await until(
+        `hang/${name}`,
+        "have a state",
+        ({ status: now }) => now.state !== undefined,
+      );
       return status.reason === "AwaitingResponse";
     });
     await remove("hang");
@@ -176,8 +185,11 @@ describe("every accepted object has a status", () => {
       const down = webhook(resource, namespace, resource, "", "v1", "refused");
       await inForce(down, namespace, core(resource, kind));
       await submit(`${namespace}/gang`, { pool: "default", ...options });
-      const { status } = await until(`${namespace}/gang`, "tell", ({ status: now }) =>
-        /failed calling webhook/.test(now.message ?? "") || now.state === "Running",
+      const { status } = await until(
+        `${namespace}/gang`,
+        "tell",
+        ({ status: now }) =>
+          /failed calling webhook/.test(now.message ?? "") || now.state === "Running",
       );
       expect(status.message).to.match(/failed calling webhook/);
       expect(status.reason).to.equal("PodsRejected");

@@ -61,7 +61,11 @@ describe("grace periods of jobs", () => {
     await team.view.until("the limit to be known", async () => {
       const name = `over-${Math.random().toString(36).slice(2)}`;
       await submit(name, { spec: { template: template(90), suspend: true } });
-      const { status } = await until(name, "be judged", ({ status: now }) => now.state !== undefined);
+      const { status } = await until(
+        name,
+        "be judged",
+        ({ status: now }) => now.state !== undefined,
+      );
       return status.state === "Rejected" && /90 must be at most 60/.test(status.message ?? "");
     });
   });

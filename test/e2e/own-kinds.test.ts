@@ -142,7 +142,10 @@ describe("objects of our own kinds", function () {
     for (let at = 0; at < numRuns; at += batchSize) {
       const made: (Made & { readonly object: KubeObject })[] = [];
       for (let one = at; one < Math.min(at + batchSize, numRuns); one += 1) {
-        const [type, make] = seeds[one % seeds.length] ?? [jobs, () => job("team", "x", { pool: "odd", gpus: 1 })];
+        const [type, make] = seeds[one % seeds.length] ?? [
+          jobs,
+          () => job("team", "x", { pool: "odd", gpus: 1 }),
+        ];
         const object = withKeep(mutations.mutated(make(`own-${seed % 1000}-${one}`)));
         if (!(await tryTo(() => client.create(type, object)))) continue;
         made.push({ type, key: keyOf(object), object });

@@ -99,7 +99,11 @@ describe("errors of the database", () => {
     const [row] = await run<{ text: string; list: string[]; json: unknown }>(
       database.pool,
       "SELECT $1::text AS text, $2::text[] AS list, $3::jsonb AS json",
-      [odd.join(" "), odd, storableJson({ odd, nested: Object.fromEntries(odd.map((key) => [key, key])) })],
+      [
+        odd.join(" "),
+        odd,
+        storableJson({ odd, nested: Object.fromEntries(odd.map((key) => [key, key])) }),
+      ],
     );
     expect(row?.text).to.equal(storableText(odd.join(" ")));
     expect(row?.list).to.deep.equal(odd.map(storableText));

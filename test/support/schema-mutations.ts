@@ -93,7 +93,8 @@ export class SchemaMutations {
       const { [name]: _left, ...rest } = fields;
       return rest;
     }
-    const isDeeper = schema.properties !== undefined && typeof former === "object" && former !== null;
+    const isDeeper =
+      schema.properties !== undefined && typeof former === "object" && former !== null;
     const value =
       isDeeper && this.#odd.chance(0.5)
         ? this.#mutatedFields(schema, former as Fields)
@@ -145,6 +146,14 @@ export class SchemaMutations {
 
   #content(): unknown {
     const text = this.#odd.pick(texts);
-    return this.#odd.pick<unknown>([null, {}, [], 1e308, -0, text, { [text]: { a: [null, text] } }]);
+    return this.#odd.pick<unknown>([
+      null,
+      {},
+      [],
+      1e308,
+      -0,
+      text,
+      { [text]: { a: [null, text] } },
+    ]);
   }
 }

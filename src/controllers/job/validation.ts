@@ -1,4 +1,4 @@
-/** Checks a new job: what it refers to, and its pod template by a dry run. */
+/** Validates a new job: its references, and its pod template by dry run. */
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/resource.ts";
@@ -21,7 +21,7 @@ import type { Rejection } from "./rejection.ts";
 import { templateRejection } from "./template-errors.ts";
 import { templateOf } from "./template-of.ts";
 
-/** A template with more is not mended field by field. */
+/** Maximum of problems in one message; with more, the template needs more than a fix of fields. */
 const maxProblems = 5;
 
 function checkPool(context: Context, job: Job): Rejection | undefined {
@@ -33,7 +33,7 @@ function checkPool(context: Context, job: Job): Rejection | undefined {
   );
 }
 
-/** What a job was pinned to stays what it is, whatever became of the commit. */
+/** A queued job keeps its configuration, even if the commit is deleted. */
 function pinnedHash(context: Context, job: Job): string | undefined {
   if (job.spec.configRef === undefined) return undefined;
   const former = wasQueued(job) ? job.status.configHash : undefined;
@@ -69,7 +69,7 @@ interface Dry {
   readonly project: Project;
 }
 
-/** The pod as the API server would store it, with its defaults; a bad template is refused, and the field named. */
+/** The pod as the API server would store it, with defaults; the rejection of an invalid template names the field. */
 async function dryRun(
   context: JobContext,
   { pod, template, project }: Dry,
@@ -85,16 +85,16 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
-    // A namespace that was made a moment ago has no service account yet: that is not the template's fault.
+    // A new namespace has no service account yet; the template is not at fault.
     if (/service ?account .*not found/i.test(error.message)) throw error;
     return refuse("TemplateRejected", templateRejection(error, template, project));
   }
 }
 
-/** Of shorter names the API server has nothing to say that it has not said of the Job's. */
+/** The API server validated shorter names with the Job's own name. */
 const longNameLength = 40;
 
-/** Jobs of one shape in one namespace share the answer: their pods differ in names and uids only. */
+/** Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. */
 async function checkedPod(
   submitted: Submitted,
   project: Project,
@@ -112,9 +112,9 @@ async function checkedPod(
   const podEnvironment = podEnvironmentOf(job, project, configHash);
   const order = {
     ...podEnvironment,
-    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
+    // Node terms of storages are not part of the pod: the scheduler reads them when it decides.
     storages: podEnvironment.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
-    // Attempts count from 1: a pod of this name never exists.
+    // Attempts count from 1, so no pod has this name.
     attempt: 0,
     index: 0,
   };
@@ -126,7 +126,7 @@ async function checkedPod(
   );
 }
 
-/** What a job that passed is queued with. */
+/** A job that passed validation. */
 export interface ValidJob {
   readonly project: Project;
   readonly priorityClass: ClassInEffect;

@@ -1,4 +1,4 @@
-/** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
+/** Mirrors nodes into the database, with the usage of pods that are not Rota's. */
 import { deleteNode, upsertNode } from "../../db/mirrors/nodes.ts";
 import { saturate } from "../../domain/quantity.ts";
 import { hasEnded } from "../../resources/types.ts";
@@ -8,7 +8,7 @@ import type { Reconcile } from "../../runtime/controller.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 
-/** Pods of Rota count by their allocations, all others by what they ask for. Sums saturate (`maxAmount`). */
+/** Total requests of pods that are not Rota's; Rota's count by their allocations. Sums saturate (`maxAmount`). */
 export function otherUsageOf(pods: readonly Pod[]): NodeCapacity {
   const otherUsage = pods.filter((pod) => pod.jobKey === "" && !hasEnded(pod));
   const sum = (amount: (pod: Pod) => number) =>
@@ -21,6 +21,7 @@ export function otherUsageOf(pods: readonly Pod[]): NodeCapacity {
   };
 }
 
+/** Mirrors one node by name and wakes its pool, and its former pool if it changed. */
 export function reconcileNode({ db, informers, scheduler }: Context): Reconcile {
   return async (name) => {
     const node = informers.nodes.store.get(name);
@@ -29,7 +30,7 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       scheduler.wake(undefined);
       return done();
     }
-    const { uid, pool, schedulable, labels, taints, allocatable } = node;
+    const { uid, pool, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
     const otherUsage = otherUsageOf(informers.pods.store.byIndex(indices.podsByNode, name));
     const change = await upsertNode(db, {
       name,
@@ -39,11 +40,12 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       labels,
       taints,
       allocatable,
+      unhealthyGpus,
       otherUsage,
     });
     if (change === undefined) return done();
     scheduler.wake(pool);
-    // A node that was relabelled is missed by the jobs of the pool that it left.
+    // Jobs of the former pool may need a new explanation.
     if (change.formerPool !== undefined && change.formerPool !== pool)
       scheduler.wake(change.formerPool);
     return done();

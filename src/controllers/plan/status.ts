@@ -1,4 +1,4 @@
-/** What a ResourcePlan's status says, and when it says something else. Pure. */
+/** The status of a ResourcePlan, and when it changes. Pure. */
 import { conditionsOf, planTable } from "../../api/conditions.ts";
 import type { ResourcePlanStatus } from "../../api/generated.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
@@ -16,13 +16,13 @@ export type Rejected = RotaError & {
 export interface PlanMoment {
   readonly now: Temporal.Instant;
   readonly timeZone: string;
-  /** What the nodes of the plan's pool have of its resource type; undefined when the pool has no nodes. */
+  /** GPUs or cores of the pool's nodes, by the plan's type; undefined if the pool has no nodes. */
   readonly poolCapacity: number | undefined;
 }
 
 export interface PlanState {
   readonly plan: ResourcePlan;
-  /** Undefined when nothing of the plan is in force. */
+  /** Undefined if the plan has no windows in force. */
   readonly view: PlanView | undefined;
   readonly rejected: Rejected | undefined;
   readonly quantityNow: number;
@@ -32,6 +32,7 @@ export interface PlanState {
 const quantityWindows = ({ windows, quantity }: PlanView): QuantityWindow[] =>
   windows.map((window) => ({ ...window, quantity }));
 
+/** Adds the quantity in effect now and the next change within eight days. */
 export function stateOf(
   plan: ResourcePlan,
   view: PlanView | undefined,
@@ -58,6 +59,7 @@ function explanationOf(state: PlanState, moment: PlanMoment) {
     : { reason, message };
 }
 
+/** The complete status; a rejected change keeps the accepted generation. */
 export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
   const { plan, view, quantityNow, next } = state;
   const explanation = explanationOf(state, moment);
@@ -70,11 +72,11 @@ export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStat
   };
 }
 
-/** The change by which the plan will grant less than is in use now; undefined when none comes next. */
+/** The next change, if it reduces the quantity below the current usage; otherwise undefined. */
 export const closeAhead = ({ view, next, quantityNow }: PlanState): QuantityChange | undefined =>
   view && next && next.quantity < quantityNow && view.used > next.quantity ? next : undefined;
 
-/** Seconds until the plan has to be looked at again without any change; undefined when never. */
+/** Seconds until the status or a warning is due without an event; undefined if never. */
 export function nextCheckSeconds(
   state: PlanState,
   { now }: PlanMoment,

@@ -1,4 +1,4 @@
-/** The end of a project: what blocks it is named, what Rota made goes, what holds data stays unless told otherwise. */
+/** Deletes a project: reports what blocks it, removes Rota's objects, and keeps data unless reclaimPolicy is Delete. */
 import { annotations, labels, managedBy } from "../../api/names.ts";
 import { blockersOfDeletion } from "../../db/tenants/project-tree.ts";
 import { deleteProject } from "../../db/tenants/projects.ts";
@@ -19,10 +19,10 @@ import { outcome } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { removeRoleBinding } from "./roles.ts";
 
-/** Names in a message; more are counted by the reader. */
+/** Maximum of names in a message. */
 const maxNames = 20;
 
-/** Children and active jobs block the deletion, and are named. */
+/** Children and active jobs block the deletion; the message names them. */
 async function blockade(context: Context, project: Project): Promise<Outcome | undefined> {
   try {
     await deleteProject(context.db, project.uid);
@@ -43,7 +43,7 @@ const ignoreGone = (error: unknown): void => {
   if (!isNotFound(error) && !isConflict(error)) throw error;
 };
 
-/** Whether Rota made it for a project; one that was handed over belongs to whoever handed it over. */
+/** Whether Rota created the namespace; an adopted one is kept for its owner. */
 const isMade = ({ annotations: notes }: ProjectNamespace): boolean =>
   notes[annotations.made] === "true" || notes[annotations.adopt] === undefined;
 
@@ -62,7 +62,7 @@ async function removeConfigMaps(
   }
 }
 
-/** The namespace stays as a person's own: what made it the project's goes, and a new project may take it over. */
+/** Removes Rota's labels and objects but keeps the namespace, which a new project may adopt. */
 async function release(
   context: Context,
   project: Project,
@@ -133,7 +133,7 @@ async function removeNamespace(
   tellKept(context, project, isDelete ? [] : claims);
 }
 
-/** Undefined when the project is gone; otherwise what its deletion waits for. */
+/** Undefined if the project is gone; otherwise what its deletion waits for. */
 export async function removeProject(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** A project's namespace: made, taken over, kept labelled. */
+/** A project's namespace: created or adopted, and kept labelled. */
 import { annotations } from "../../api/names.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import { projectNamespaces } from "../../resources/tenant-types.ts";
@@ -11,16 +11,17 @@ import { notify } from "../report.ts";
 import { outcome, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
+/** Name of the project's namespace: spec.namespace, by default the project's name. */
 export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
 
-/** By its label, by our note of the project's uid where somebody took the label away, or because it says so. */
+/** By its annotation for adoption, or by the project's uid if a user removed the label. */
 const isHandedOver = (project: Project, namespace: ProjectNamespace): boolean =>
   namespace.annotations[annotations.adopt] === project.name ||
   namespace.annotations[annotations.projectUid] === project.uid;
 
 type Verdict = "ours" | "adopt" | Outcome;
 
-/** Pure: whether an existing namespace is, or may become, the project's. */
+/** Whether an existing namespace belongs to the project, can be adopted, or neither. Pure. */
 export function verdictOn(project: Project, namespace: ProjectNamespace): Verdict {
   const { name } = namespace;
   if (namespace.deleting) {
@@ -43,7 +44,7 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   );
 }
 
-/** Undefined when there is none. A namespace that lost its label is not in the cache. */
+/** Undefined if it does not exist. A namespace that lost its label is not in the cache. */
 async function find(
   { kube, owned }: Context,
   name: string,
@@ -72,14 +73,14 @@ async function write(
   const { kube, owned } = context;
   const made = existing === undefined;
   const manifest = namespaceManifest(namespaceOf(project), project, made);
-  // An existing one of that name that appeared a moment ago is judged at the next turn: create does not take it over.
+  // `create` does not overwrite a namespace that appeared meanwhile; the next reconcile decides about it.
   const raw = made
     ? await kube.create(projectNamespaces, manifest, { signal })
     : await kube.apply(projectNamespaces, manifest, { signal });
   owned.namespaces.wrote(raw);
 }
 
-/** Undefined when the namespace is there and as it should be. */
+/** Undefined if the namespace is as specified. */
 export async function reconcileNamespace(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** What came of one part of a project, when it is not as specified. */
+/** The result for one part of a project that is not as specified. */
 import type { projectTable } from "../../api/conditions.ts";
 import { isConflict, isNotFound, KubeError } from "../../kube/errors.ts";
 import { errorText } from "../../runtime/logger.ts";
@@ -8,7 +8,7 @@ export interface Outcome {
   readonly message: string;
 }
 
-/** A part that is refused, or that waits for another object: the table of conditions knows which by the reason. */
+/** The part is refused or waits for another object; the table of conditions has the health for each reason. */
 export const outcome = (reason: Outcome["reason"], message: string): Outcome => ({
   reason,
   message,
@@ -23,16 +23,13 @@ export function asSpecified(missingClasses: readonly string[]): Outcome {
   return { reason: "Ready", message: `${message}; ${hint}` };
 }
 
-/** Refusals that another try does not change: bad request, forbidden (a quota, an admission policy), invalid. */
+/** Errors that a retry does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
 /** Gone, or changed since: its event is on the way, or has come already. */
 export const isStale = (error: unknown): boolean => isNotFound(error) || isConflict(error);
 
-/**
- * The API server's words, or the database's: a refusal, or a failure after which Rota tries again. Only what the project's
- * next look settles by itself is thrown.
- */
+/** The outcome for a refusal, with the API server's message. Throws all other errors, to be retried. */
 export function rejectionOfCluster(error: unknown, what: string): Outcome {
   if (isStale(error)) throw error;
   if (!(error instanceof KubeError))

@@ -1,4 +1,4 @@
-/** A project's RoleBindings: one for each role that somebody has, here or above. */
+/** A project's RoleBindings: one per role that a member has, including members of ancestors. */
 import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { isInvalid, isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
@@ -23,7 +23,7 @@ const isSame = (wanted: ProjectRoleBinding, has: ProjectRoleBinding): boolean =>
   has.role === wanted.role &&
   has.subjects.join("\n") === wanted.subjects.join("\n");
 
-/** Pure: what has to be written so that the bindings are those of the members. */
+/** The writes that bring the bindings in line with the members. Pure. */
 export function roleWrites(
   project: Project,
   members: ProjectView["members"],
@@ -43,6 +43,7 @@ export function roleWrites(
   };
 }
 
+/** Deletes a RoleBinding, by namespace/name; succeeds if it does not exist. */
 export async function removeRoleBinding(
   { kube, owned }: Context,
   key: string,
@@ -54,7 +55,7 @@ export async function removeRoleBinding(
   });
 }
 
-/** roleRef cannot be changed: a binding of our name to another role is replaced. */
+/** roleRef is immutable: a binding of this name to another role is replaced. */
 async function applyRoleBinding(
   context: Context,
   manifest: KubeObject,
@@ -70,7 +71,7 @@ async function applyRoleBinding(
   owned.roleBindings.wrote(raw);
 }
 
-/** Undefined when the bindings are those of the members. */
+/** Undefined if the bindings match the members. */
 export async function reconcileRoles(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** A project's row, with its place in the tree, its members and storages. */
+/** Stores a project's row: place in the tree, members and storages. */
 import { upsertProject } from "../../db/tenants/projects.ts";
 import { RotaError } from "../../errors.ts";
 import type { Project } from "../../resources/types.ts";
@@ -49,7 +49,7 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
   }
 }
 
-/** Names the other project that has the namespace. */
+/** The message names the other project that has the namespace. */
 function takenText(context: Context, project: Project): string {
   const namespace = namespaceOf(project);
   const others = context.informers.projects.store
@@ -60,7 +60,7 @@ function takenText(context: Context, project: Project): string {
   return `namespace "${namespace}" belongs to ${whose}; create this project with another spec.namespace, or delete that one`;
 }
 
-/** Undefined when the row is what the custom resource says; a refused change leaves the row as it was. */
+/** Undefined if the row matches the spec; a refused change leaves the row unchanged. */
 export async function storeProject(
   context: Context,
   project: Project,

@@ -33,9 +33,10 @@ const isUnplanned = `(
       )`;
 
 /**
- * All jobs under quotas that are exceeded, in rank order, and jobs elsewhere whose mark is wrong. Most owners use less
- * than their quota: their jobs are within it whatever the order, so they are not read. Reserved jobs count from their
- * reservation; evicted ones until their pods are gone.
+ * All jobs under exceeded quotas, in rank order, and all other jobs with a wrong mark. Most owners use less than their
+ * quota; their jobs are within it in any order, so they are not read. Reserved jobs count from their reservation;
+ * evicted
+ * jobs until their pods are gone.
  */
 const readRanked = (
   db: Queryable,
@@ -173,8 +174,8 @@ export interface Refreshed {
 }
 
 /**
- * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or no plan
- * grants a metered type that it requests. At most two statements.
+ * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or because
+ * no plan grants a metered type that it requests. At most two statements.
  */
 export async function refreshBorrowing(
   db: Queryable,

@@ -54,8 +54,10 @@ const typeAt = (schema: Schema, path: string): string | undefined =>
 
 /** Bounded elsewhere, with the reason. */
 const unbounded: Readonly<Record<string, string>> = {
-  "jobs.spec.template": "a pod: the API server checks it in a dry run, Rota its amounts and grace periods",
-  "configcommits.spec.content": "any JSON: its size and depth are checked when it is brought to canonical form",
+  "jobs.spec.template":
+    "a pod: the API server checks it in a dry run, Rota its amounts and grace periods",
+  "configcommits.spec.content":
+    "any JSON: its size and depth are checked when it is brought to canonical form",
 };
 /** Of the server's own: every object has them. */
 const ofServer = /^\w+\.(apiVersion|kind|metadata)$/;
@@ -130,7 +132,8 @@ for (const { spec } of definitions) {
           (field["x-kubernetes-validations"] ?? []).map(({ rule }) => [path, rule] as const),
         );
         for (const [path, rule] of rules) {
-          if (/matches\('\^\(\[0-9\]/.test(rule)) expect(rule, path).to.match(/duration\(self\) <= /);
+          if (/matches\('\^\(\[0-9\]/.test(rule))
+            expect(rule, path).to.match(/duration\(self\) <= /);
           if (rule.includes("isQuantity")) expect(rule, path).to.match(/isLessThan\(/);
         }
       });
