@@ -228,7 +228,9 @@ async function followSpec(turn: Turn): Promise<Settled | undefined> {
   if (view === undefined || view.finishedAt !== undefined) return undefined;
   const judged = judgeQueuedClass(context, job, project, view);
   turn.rejection = judged !== undefined && "reason" in judged ? judged : undefined;
-  const suspended = job.spec.suspend || turn.rejection !== undefined;
+  // Without its project nobody can say whether the class is allowed: what is kept out of the queue stays out.
+  const isHeld = project === undefined ? view.suspended : turn.rejection !== undefined;
+  const suspended = job.spec.suspend || isHeld;
   let changed = false;
   if (suspended !== view.suspended) {
     await setSuspended(context.db, { id: view.id, suspended });

@@ -74,8 +74,10 @@ export function watchJobs(context: JobContext): void {
   informers.projects.onChange(({ key, before, after }) => {
     if (changesClasses(before, after)) enqueueOfProject(context, key);
     const namespace = after?.status.namespace;
-    if (namespace !== undefined && namespace !== before?.status.namespace)
+    if (namespace !== undefined && namespace !== before?.status.namespace) {
       enqueueRejected(context, namespace);
+      enqueueOfProject(context, key);
+    }
   });
 }
 
