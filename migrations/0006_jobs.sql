@@ -43,8 +43,8 @@ COMMENT ON FUNCTION job_may_be_evicted IS 'Whether an eviction of the job may be
 
 CREATE FUNCTION job_uses_quota(status job_status) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN status IN ('reserved', 'starting', 'running', 'evicting');
-COMMENT ON FUNCTION job_uses_quota IS 'Whether the job counts against quotas: reserved, starting, running or evicting, until its pods are gone';
+RETURN status IN ('reserved', 'starting', 'running');
+COMMENT ON FUNCTION job_uses_quota IS 'Whether the job counts against quotas: reserved, starting or running';
 
 CREATE FUNCTION job_has_ended(status job_status) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -753,12 +753,12 @@ CREATE FUNCTION job_restored_at()
  STABLE
 RETURN (NULLIF(current_setting('rota.restored_at'::text, true), ''::text))::timestamp with time zone;
 
--- Whether the job counts against quotas: reserved, starting, running or evicting, until its pods are gone.
+-- Whether the job counts against quotas: reserved, starting or running.
 CREATE FUNCTION job_uses_quota(status job_status)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (status = ANY (ARRAY['reserved'::job_status, 'starting'::job_status, 'running'::job_status, 'evicting'::job_status]));
+RETURN (status = ANY (ARRAY['reserved'::job_status, 'starting'::job_status, 'running'::job_status]));
 
 -- Refuses jobs that disagree with their reservations: a reserved job has reservations for its whole gang, any other job has none.
 CREATE FUNCTION jobs_check_reservations(job_ids uuid[])

@@ -15,8 +15,7 @@ interface ExceededQuota {
   readonly limit: number;
 }
 
-interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota" | "status"> {
-  readonly status: OverQuotaJob["status"] | "evicting";
+interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
   readonly admitted_at: number | null;
   readonly gpus: number;
   readonly cpu_millis: number;
@@ -35,8 +34,7 @@ const isUnplanned = `(
 /**
  * All jobs under exceeded quotas, in rank order, and all other jobs with a wrong mark. Most owners use less than their
  * quota; their jobs are within it in any order, so they are not read. Reserved jobs count from their reservation;
- * evicted
- * jobs until their pods are gone.
+ * evicted jobs do not count.
  */
 const readRanked = (
   db: Queryable,
@@ -160,7 +158,7 @@ function overQuotaJobs(
   return rows.flatMap(({ id, key, attempt, status, admitted_at }) => {
     const overQuota = entitlements.get(id)?.overQuota ?? [];
     const admittedAtSeconds = admitted_at ?? undefined;
-    return overQuota.length === 0 || status === "evicting"
+    return overQuota.length === 0
       ? []
       : [{ id, key, attempt, status, admittedAtSeconds, overQuota }];
   });
@@ -169,7 +167,7 @@ function overQuotaJobs(
 export interface Refreshed {
   /** Jobs (namespace/name) whose mark changed. */
   readonly changedKeys: readonly string[];
-  /** Jobs over quota, in rank order, without those that leave already. */
+  /** Jobs over quota, in rank order. */
   readonly overQuota: readonly OverQuotaJob[];
 }
 

@@ -147,9 +147,7 @@ export const isWaiting = ({ status }: WorldJob): boolean =>
   status === "pending" || status === "evicted";
 export const isLive = ({ status }: WorldJob): boolean =>
   status === "starting" || status === "running";
-/** It has capacity, or will: a job on its way out until its pods are gone. */
-export const occupies = (job: WorldJob): boolean =>
-  isLive(job) || job.status === "reserved" || job.status === "evicting";
+export const occupies = (job: WorldJob): boolean => isLive(job) || job.status === "reserved";
 
 /** Priority, then queue time, then id: the rows come so. */
 export const inQueueOrder = (jobs: readonly WorldJob[]): WorldJob[] =>
