@@ -3,7 +3,7 @@ import { durationSeconds } from "../domain/duration.ts";
 import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
 import { indices } from "./context.ts";
 import type { Context } from "./context.ts";
-import { lineOf } from "./project/tree.ts";
+import { lineOf } from "./tree.ts";
 
 /** The project whose status names the namespace as its own; undefined if there is none. */
 export function projectOfNamespace(

@@ -77,7 +77,7 @@ describe("objects of our own kinds", function () {
 
   const read = async ({ type, key }: Made): Promise<Seen | undefined> => {
     try {
-      return (await team.view.client.get(type, key)) as Seen;
+      return await team.view.client.get(type, key);
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;

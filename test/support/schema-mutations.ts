@@ -56,7 +56,7 @@ const texts = [
 
 /** Whether it fits what the schema itself says; rules in CEL are left to the API server. */
 const fits = ({ pattern, maxLength = Number.POSITIVE_INFINITY }: Schema, text: string): boolean =>
-  [...text].length <= maxLength && (pattern === undefined || new RegExp(pattern).test(text));
+  Array.from(text).length <= maxLength && (pattern === undefined || new RegExp(pattern).test(text));
 
 /** How often a value may break the schema: most objects are to be accepted. */
 const careless = 0.03;

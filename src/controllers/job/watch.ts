@@ -4,7 +4,7 @@ import type { Pod, Project } from "../../resources/types.ts";
 import type { Change } from "../../runtime/informer.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
-import { descendantsOf } from "../project/tree.ts";
+import { descendantsOf } from "../tree.ts";
 import type { JobContext } from "./context.ts";
 
 /** Enqueues jobs that are rejected or not judged yet: an object that they refer to may exist now. */

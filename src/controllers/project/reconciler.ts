@@ -21,7 +21,7 @@ import { reconcileRoles } from "./roles.ts";
 import { storeProject } from "./store.ts";
 import { factsOf, writeOutcome } from "./status.ts";
 import { reconcileStorages } from "./storages.ts";
-import { lineOf } from "./tree.ts";
+import { lineOf } from "../tree.ts";
 
 /** Obstacles usually disappear with an event; this covers those without one. */
 const recheckSeconds = 5;
