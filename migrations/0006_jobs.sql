@@ -145,7 +145,7 @@ COMMENT ON COLUMN jobs.preempts IS 'Whether the priority class may preempt other
 COMMENT ON COLUMN jobs.max_runtime_seconds IS 'Longest runtime of an attempt in seconds; null: no limit';
 COMMENT ON COLUMN jobs.backoff_limit IS 'Number of failures after which the job fails for good';
 COMMENT ON COLUMN jobs.failures IS 'Number of failed attempts';
-COMMENT ON COLUMN jobs.suspended IS 'Whether the user keeps the job out of the queue';
+COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
 COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages';
 COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';

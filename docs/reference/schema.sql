@@ -220,7 +220,7 @@ CREATE TABLE jobs (
   max_runtime_seconds integer,                              -- Longest runtime of an attempt in seconds; null: no limit
   backoff_limit integer NOT NULL,                           -- Number of failures after which the job fails for good
   failures integer NOT NULL DEFAULT 0,                      -- Number of failed attempts
-  suspended boolean NOT NULL DEFAULT false,                 -- Whether the user keeps the job out of the queue
+  suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none
   -- MD5 of the placement constraints: node selector, affinity, tolerations, storages
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,

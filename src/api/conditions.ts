@@ -69,15 +69,21 @@ export const projectTable = {
   NamespaceTerminating: "Reconciling",
   StorageTerminating: "Reconciling",
   DeletionBlocked: "Reconciling",
+  AwaitingResponse: "Reconciling",
+  ReconcileFailed: "Reconciling",
+  Terminating: "Reconciling",
   AlreadyExists: "Stalled",
   ClusterRejected: "Stalled",
   NamespaceNotOwned: "Stalled",
+  InvalidValue: "Stalled",
   ProjectCycle: "Stalled",
   StorageRejected: "Stalled",
 } as const satisfies Readonly<Partial<Record<ProjectReason, Health>>>;
 
 export const planTable = {
   Accepted: "Ready",
+  ReconcileFailed: "Reconciling",
+  Terminating: "Reconciling",
   InvalidValue: "Stalled",
   InvalidWindow: "Stalled",
   PlanOverlap: "Stalled",
@@ -85,11 +91,15 @@ export const planTable = {
 
 export const commitTable = {
   Stored: "Ready",
+  AwaitingResponse: "Reconciling",
+  ReconcileFailed: "Reconciling",
+  Terminating: "Reconciling",
   NoProject: "Reconciling",
   ParentCommitNotFound: "Reconciling",
   ProjectNotFound: "Reconciling",
   AlreadyExists: "Stalled",
   InvalidConfiguration: "Stalled",
+  InvalidValue: "Stalled",
   TagTaken: "Stalled",
 } as const satisfies Readonly<Record<CommitReason, Health>>;
 

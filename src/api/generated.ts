@@ -335,6 +335,15 @@ role: ("admin" | "submitter" | "viewer")
  */
 priorityClasses?: string[]
 /**
+ * Maxima for the jobs of this project and its descendants, below the settings of the operator and the limits of the ancestors. Grace periods are lowered to them at the eviction of jobs that were queued before, too.
+ */
+limits?: {
+/**
+ * The maximum of terminationGracePeriodSeconds in templates, a duration such as 90s or 10m.
+ */
+terminationGracePeriod?: string
+}
+/**
  * Whether jobs of this project may use capacity outside their plans. Defaults to the value of the nearest ancestor; without one, to Allow.
  */
 borrowing?: ("Allow" | "Deny")

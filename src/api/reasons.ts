@@ -38,6 +38,11 @@ export const reasons = {
     meaning: "The capacity that the job needs is being released: pods are terminating.",
     cure: nothing,
   },
+  AwaitingResponse: {
+    kinds: ["Job", "Project", "ConfigCommit"],
+    meaning: "The API server, a webhook or the database has not responded for some seconds.",
+    cure: "Nothing if it is temporary; otherwise check the admission webhooks of the cluster, and the database.",
+  },
   BehindHeadOfQueue: {
     kinds: ["Job"],
     meaning: "A job ahead in the queue reserves the quota that this job needs.",
@@ -124,7 +129,7 @@ export const reasons = {
     cure: "Create a commit whose content respects the limit named in the message.",
   },
   InvalidValue: {
-    kinds: ["ResourcePlan", "Job"],
+    kinds: ["Project", "ResourcePlan", "Job", "ConfigCommit"],
     meaning: "A value is out of range.",
     cure: "Fix the field named in the message.",
   },
@@ -283,6 +288,12 @@ export const reasons = {
     meaning: "Namespace, roles and storages match the specification.",
     cure: nothing,
   },
+  ReconcileFailed: {
+    kinds: ["Project", "ResourcePlan", "Job", "ConfigCommit"],
+    meaning:
+      "The last attempt to process the object failed, or a part of it; the message has the words of the API server or the database. Rota retries.",
+    cure: "Nothing if it is temporary; otherwise repair what the message names, such as an admission webhook or a missing right of the operator.",
+  },
   ReservationExpired: {
     kinds: ["Job"],
     meaning: "The victims did not terminate in time, so the reservation was released.",
@@ -346,6 +357,11 @@ export const reasons = {
     kinds: ["Job"],
     meaning: "The API server rejects a pod created from spec.template.",
     cure: "Fix the field named in the message and resubmit.",
+  },
+  Terminating: {
+    kinds: ["Project", "ResourcePlan", "ConfigCommit"],
+    meaning: "The object is being deleted; a finalizer keeps it.",
+    cure: "Nothing; if it stays, check the finalizers in its metadata.",
   },
   TooLargeForPool: {
     kinds: ["Job"],

@@ -1,10 +1,15 @@
 /** Lookups of objects that others refer to, in the caches. */
+import { durationSeconds } from "../domain/duration.ts";
 import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
 import { indices } from "./context.ts";
 import type { Context } from "./context.ts";
+import { lineOf } from "./tree.ts";
 
 /** The project whose status names the namespace as its own; undefined if there is none. */
-export function projectOfNamespace(context: Context, namespace: string): Project | undefined {
+export function projectOfNamespace(
+  context: Pick<Context, "informers">,
+  namespace: string,
+): Project | undefined {
   const candidates = context.informers.projects.store.byIndex(
     indices.projectsByNamespace,
     namespace,
@@ -35,17 +40,25 @@ export function allowedPriorityClasses(
   context: Context,
   project: Project,
 ): readonly string[] | undefined {
-  const seen = new Set<string>();
-  let current: Project | undefined = project;
-  while (current !== undefined && !seen.has(current.name)) {
-    if (current.spec.priorityClasses !== undefined) return current.spec.priorityClasses;
-    seen.add(current.name);
-    current =
-      current.spec.parent === undefined
-        ? undefined
-        : context.informers.projects.store.get(current.spec.parent);
-  }
-  return undefined;
+  return lineOf(context.informers.projects.store, project).find(
+    ({ spec }) => spec.priorityClasses !== undefined,
+  )?.spec.priorityClasses;
+}
+
+/**
+ * The longest grace period of the project's pods: the setting, or what the project or an ancestor lowers it to.
+ * @param project undefined where it is gone, or not known yet
+ */
+export function maxGraceSeconds(
+  { informers, settings }: Pick<Context, "informers" | "settings">,
+  project: Project | undefined,
+): number {
+  const line = project === undefined ? [] : lineOf(informers.projects.store, project);
+  const limits = line.map(({ spec }) => spec.limits?.terminationGracePeriod);
+  return Math.min(
+    settings.maxGraceSeconds,
+    ...limits.flatMap((limit) => (limit === undefined ? [] : [durationSeconds(limit)])),
+  );
 }
 
 /** Names in the project's own list of allowed classes that do not exist. */

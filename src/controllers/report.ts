@@ -13,6 +13,33 @@ interface WithStatus extends Meta {
 const keyOf = ({ namespace, name }: Meta): string =>
   namespace === "" ? name : `${namespace}/${name}`;
 
+/** Characters of a message in a status: webhooks and validation may say any amount. */
+const maxMessage = 2048;
+
+/** Of a longer one beginning and end. */
+function boundedText(text: string): string {
+  if (text.length <= maxMessage) return text;
+  const half = maxMessage / 2 - 2;
+  return `${text.slice(0, half)} … ${text.slice(-half)}`.toWellFormed();
+}
+
+const isWithMessage = (value: unknown): value is { readonly message: string } =>
+  typeof value === "object" &&
+  value !== null &&
+  "message" in value &&
+  typeof value.message === "string";
+
+const bounded = (value: unknown): unknown =>
+  isWithMessage(value) ? { ...value, message: boundedText(value.message) } : value;
+
+/** Pure: the status with messages of a length that the API server takes. */
+const boundedStatus = (status: object): object => ({
+  ...(bounded(status) as object),
+  ...("conditions" in status && Array.isArray(status.conditions)
+    ? { conditions: status.conditions.map(bounded) }
+    : {}),
+});
+
 /** Writes the differences in one patch; writes nothing if there are none. */
 export async function writeStatus(
   { statuses }: Pick<Context, "statuses">,
@@ -23,7 +50,7 @@ export async function writeStatus(
   const { uid, resourceVersion } = object;
   await statuses.write(
     { type, key: keyOf(object), uid, status: object.status as JsonObject, resourceVersion },
-    status as JsonObject,
+    boundedStatus(status) as JsonObject,
   );
 }
 

@@ -4,6 +4,25 @@ import type { ResourceType } from "./scheduling/snapshot.ts";
 const gibibyte = 1024 ** 3;
 const mebibyte = 1024 ** 2;
 
+/**
+ * The text as PostgreSQL can store it: NUL and halves of surrogate pairs, which it refuses, become U+FFFD. Texts of the
+ * cluster (messages of kubelets, webhooks, device plugins) may have either.
+ */
+export const storableText = (text: string): string =>
+  text.toWellFormed().replaceAll("\0", "\uFFFD");
+
+const storable = (value: unknown): unknown => {
+  if (typeof value === "string") return storableText(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, field]) => [storableText(key), field]),
+  );
+};
+
+/** The value as JSON that PostgreSQL can store: see `storableText`, for keys as well. */
+export const storableJson = (value: unknown): string =>
+  JSON.stringify(value, (_key, field: unknown) => storable(field));
+
 /** At most two decimals, without trailing zeros: "2.5". */
 const rounded = (value: number): string => String(Math.round(value * 100) / 100);
 

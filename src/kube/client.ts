@@ -90,6 +90,8 @@ interface Call extends Attempt {
   readonly idempotent: boolean;
 }
 
+/** For calls that admission webhooks judge: the API server waits up to 30 s for each, and then names it. */
+export const admissionTimeoutSeconds = 40;
 const defaultTimeoutSeconds = 30;
 const defaultAttempts = 5;
 const listPageSize = 500;

@@ -3,6 +3,7 @@ import { reconcileConfigCommit } from "../controllers/config/commit.ts";
 import { reconcileConfigMaps } from "../controllers/config/config-maps.ts";
 import { enqueueConfigs, watchConfigs } from "../controllers/config/watch.ts";
 import type { Context, Queues } from "../controllers/context.ts";
+import { tellingFailures, tellingFailuresOfMany } from "../controllers/failure.ts";
 import { createJobContext } from "../controllers/job/context.ts";
 import { reconcileJob } from "../controllers/job/reconciler.ts";
 import { showStuckPods } from "../controllers/job/stuck-pods.ts";
@@ -14,6 +15,7 @@ import { reconcilePlans } from "../controllers/plan/reconciler.ts";
 import { enqueuePlans, watchPlans } from "../controllers/plan/watch.ts";
 import { reconcileProjects } from "../controllers/project/reconciler.ts";
 import { enqueueProjects, watchProjects } from "../controllers/project/watch.ts";
+import { configCommits, projects, resourcePlans } from "../resources/types.ts";
 import { createBatchController } from "../runtime/batch-controller.ts";
 import type { BatchControllerOptions } from "../runtime/batch-controller.ts";
 import type { Clock } from "../runtime/clock.ts";
@@ -80,6 +82,12 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
     >,
   ): Controller => createBatchController({ ...common(kind), ...options });
 
+  const { informers } = context;
+  const kinds = {
+    projects: { type: projects, find: (key: string) => informers.projects.store.get(key) },
+    plans: { type: resourcePlans, find: (key: string) => informers.plans.store.get(key) },
+    commits: { type: configCommits, find: (key: string) => informers.commits.store.get(key) },
+  };
   const jobContext = createJobContext(context, metrics);
   watchProjects(context);
   watchPlans(context);
@@ -89,14 +97,21 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
   showStuckPods(context, metrics);
   return [
     many("projects", {
-      reconcile: reconcileProjects(context),
+      reconcile: tellingFailuresOfMany(context, kinds.projects, reconcileProjects(context)),
       maxKeys: maxProjectsAtOnce,
       timeoutSeconds: projectBatchSeconds,
     }),
     // A refused plan must not be tried while the plan that it overlaps is being changed.
-    many("plans", { reconcile: reconcilePlans(context), batchesAtOnce: 1 }),
+    many("plans", {
+      reconcile: tellingFailuresOfMany(context, kinds.plans, reconcilePlans(context)),
+      batchesAtOnce: 1,
+    }),
     one("jobs", concurrency.jobs, reconcileJob(jobContext)),
-    one("commits", concurrency.commits, reconcileConfigCommit(context)),
+    one(
+      "commits",
+      concurrency.commits,
+      tellingFailures(context, kinds.commits, reconcileConfigCommit(context)),
+    ),
     one("priorityClasses", concurrency.mirrors, reconcilePriorityClass(context)),
     one("nodes", concurrency.mirrors, reconcileNode(context)),
     many("configMaps", { reconcile: reconcileConfigMaps(context) }),

@@ -69,6 +69,8 @@ export interface Pod extends Meta {
   /** In the gang, from 0. */
   readonly index: number;
   readonly nodeName: string;
+  /** Seconds that it has to end, once it is asked to leave. */
+  readonly graceSeconds: number;
   /** End of its grace period once its deletion was requested; empty before. */
   readonly leavesAt: string;
   readonly phase: string;
@@ -231,6 +233,16 @@ function membershipOf(raw: KubeObject): Membership {
   return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
 }
 
+const defaultGraceSeconds = 30;
+
+/** That of its deletion, which may be shorter, once it has begun. */
+function graceSecondsOf({ metadata, spec }: KubeObject): number {
+  const own = fieldsOf(spec)["terminationGracePeriodSeconds"];
+  return (
+    metadata.deletionGracePeriodSeconds ?? (typeof own === "number" ? own : defaultGraceSeconds)
+  );
+}
+
 /** A pod with a malformed quantity counts as using its whole node (`substitute`). */
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
   group: "",
@@ -245,6 +257,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
     return {
       ...meta,
       ...membershipOf(raw),
+      graceSeconds: graceSecondsOf(raw),
       leavesAt: raw.metadata.deletionTimestamp ?? "",
       nodeName: textOf(spec["nodeName"]),
       phase: textOf(status["phase"]) || "Pending",
@@ -265,6 +278,7 @@ function substitutePod(raw: KubeObject): Pod | undefined {
   return {
     ...metaOf(raw),
     ...membershipOf(raw),
+    graceSeconds: graceSecondsOf(raw),
     leavesAt: raw.metadata.deletionTimestamp ?? "",
     nodeName,
     phase: textOf(fieldsOf(raw["status"])["phase"]) || "Pending",

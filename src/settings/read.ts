@@ -36,8 +36,11 @@ export interface Settings {
   readonly startDeadlineSeconds: number;
   /** How long a job avoids a node on which it did not start or whose victims did not terminate. */
   readonly avoidNodeSeconds: number;
-  /** How long after its grace period a pod that has not terminated is reported. */
+  /** Maximum grace period of the pods of jobs, in seconds. */
+  readonly maxGraceSeconds: number;
+  /** How long a deleted plan stays in force. */
   readonly planDeletionSeconds: number;
+  /** How long after its grace period a pod that has not terminated is reported. */
   readonly stuckPodSeconds: number;
   /** How long finished Jobs without ttlSecondsAfterFinished are kept; undefined: forever. */
   readonly finishedJobSeconds: number | undefined;
@@ -185,6 +188,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     startDeadlineSeconds: read.whole(variables.startDeadlineSeconds),
     avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
     planDeletionSeconds: read.whole(variables.planDeletionSeconds),
+    maxGraceSeconds: read.whole(variables.maxGraceSeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),
     finishedJobSeconds: read.wholeIfGiven(variables.finishedJobSeconds),
     finishedPodSeconds: read.wholeIfGiven(variables.finishedPodSeconds),

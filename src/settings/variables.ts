@@ -201,6 +201,13 @@ export const variables = {
     86_400,
     "How long a deleted ResourcePlan stays in force, unless another plan takes its place: tools replace plans by deleting and creating them",
   ),
+  maxGraceSeconds: whole(
+    "ROTA_MAX_GRACE_SECONDS",
+    3600,
+    1,
+    604_800,
+    "Maximum of terminationGracePeriodSeconds in templates of jobs, also at their eviction; spec.limits of a project lowers it",
+  ),
   stuckPodSeconds: whole(
     "ROTA_STUCK_POD_SECONDS",
     60,

@@ -49,7 +49,7 @@ function parentOf({ informers }: Context, commit: ConfigCommit): string | null |
   const { parent } = commit.spec;
   if (parent === undefined) return undefined;
   if (informers.commits.store.get(`${commit.namespace}/${parent}`) !== undefined) return parent;
-  return showsStored(commit) ? undefined : null;
+  return commit.status.hash === undefined ? null : undefined;
 }
 
 async function store(context: Context, commit: ConfigCommit, content: unknown): Promise<Outcome> {
@@ -104,20 +104,58 @@ function rejection(error: unknown, commit: ConfigCommit): Outcome {
     case "AlreadyExists":
       return { reason: error.code, message: error.message, recheck: true };
     case "InvalidConfiguration":
+    case "InvalidValue":
       return { reason: error.code, message: error.message, recheck: false };
     default:
       throw error;
   }
 }
 
+const isReady = ({ status }: ConfigCommit): boolean =>
+  status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "True") ?? false;
+
 /** Whether the status reports this generation as stored. */
 export const showsStored = (commit: ConfigCommit): boolean =>
-  commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
+  commit.status.observedGeneration === commit.generation &&
+  commit.status.hash !== undefined &&
+  isReady(commit);
 
 const explanationOf = (outcome: Outcome) =>
   "stored" in outcome
     ? ({ reason: "Stored", message: `stored as ${outcome.stored.hash}` } as const)
     : { reason: outcome.reason, message: outcome.message };
+
+/** What of the outcome belongs into the status, beside the conditions. */
+const storedFields = (outcome: Outcome) =>
+  "stored" in outcome
+    ? {
+        hash: outcome.stored.hash,
+        shortHash: outcome.stored.hash.slice(0, 12),
+        deduplicated: outcome.stored.deduplicated,
+      }
+    : {};
+
+async function report(
+  context: Context,
+  commit: ConfigCommit,
+  explanation: { readonly reason: CommitReason; readonly message: string },
+  fields: Partial<ConfigCommit["status"]> = {},
+): Promise<void> {
+  const health = commitTable[explanation.reason];
+  const status = {
+    ...commit.status,
+    observedGeneration: commit.generation,
+    ...fields,
+    conditions: conditionsOf(commit, health, explanation, context.clock.now()),
+  };
+  await writeStatus(context, configCommits, commit, status);
+}
+
+/** Finalizers of others keep it; content and history stay, what refers to it finds it until it is gone. */
+const terminating = {
+  reason: "Terminating",
+  message: "the commit is being deleted; a finalizer keeps it",
+} as const;
 
 /** Stores new commits and marks those of deleted objects; retries obstacles that may disappear without an event. */
 export function reconcileConfigCommit(context: Context): Reconcile {
@@ -126,6 +164,10 @@ export function reconcileConfigCommit(context: Context): Reconcile {
     const { namespace = "", name } = splitKey(key);
     await removeCommits(context.db, { namespace, name, presentId: commit?.uid });
     if (commit === undefined) return done();
+    if (commit.deleting) {
+      await report(context, commit, terminating);
+      return done();
+    }
     if (showsStored(commit) && (await hasCommit(context.db, commit.uid))) return done();
     const raw = await context.kube.get(configCommits, key, { signal }).catch((error: unknown) => {
       if (isNotFound(error)) return undefined;
@@ -133,21 +175,7 @@ export function reconcileConfigCommit(context: Context): Reconcile {
     });
     if (raw === undefined) return done();
     const outcome = await store(context, commit, fieldsOf(raw["spec"])["content"]);
-    const explanation = explanationOf(outcome);
-    const health = commitTable[explanation.reason];
-    const status = {
-      ...commit.status,
-      observedGeneration: commit.generation,
-      ...("stored" in outcome
-        ? {
-            hash: outcome.stored.hash,
-            shortHash: outcome.stored.hash.slice(0, 12),
-            deduplicated: outcome.stored.deduplicated,
-          }
-        : {}),
-      conditions: conditionsOf(commit, health, explanation, context.clock.now()),
-    };
-    await writeStatus(context, configCommits, commit, status);
+    await report(context, commit, explanationOf(outcome), storedFields(outcome));
     return "stored" in outcome || !outcome.recheck ? done() : requeueAfter(recheckSeconds);
   };
 }

@@ -6,6 +6,7 @@ import { configMapName } from "../../api/names.ts";
 import { readConfigUses } from "../../db/configs/uses.ts";
 import type { ConfigUse } from "../../db/configs/uses.ts";
 import { readCommitContent } from "../../db/configs/commits.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import { isAlreadyExists, isConflict, isNotFound } from "../../kube/errors.ts";
 import { splitKey } from "../../kube/resource.ts";
 import { configMapManifest } from "../../resources/tenancy.ts";
@@ -58,7 +59,10 @@ async function create(
 ): Promise<boolean> {
   const content = await readCommitContent(db, order);
   try {
-    const raw = await kube.create(projectConfigMaps, configMapManifest(order, content), { signal });
+    const raw = await kube.create(projectConfigMaps, configMapManifest(order, content), {
+      signal,
+      timeoutSeconds: admissionTimeoutSeconds,
+    });
     owned.configMaps.wrote(raw);
     return true;
   } catch (error) {

@@ -37,8 +37,6 @@ import { maxLagSeconds } from "./expectations.ts";
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
 const projectRecheckSeconds = 5;
-/** An exhausted quota may have room again. */
-const rejectedRetrySeconds = 30;
 
 const elapsedSeconds = ({ context, view }: JobReconcile): number =>
   view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
@@ -232,12 +230,13 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   await announce(gang);
   try {
     const checkAfterSeconds = await makePods(gang, gang.project);
+    context.startRefusals.forget(gang.uid);
     return requeueAfter(Math.min(left, checkAfterSeconds));
   } catch (error) {
     const rejection = rejectionOfPod(error);
     if (rejection === undefined) throw error;
     const { message, passes } = rejection;
-    const delaySeconds = passes ? rejectedRetrySeconds : 0;
+    const delaySeconds = passes ? context.startRefusals.pauseSeconds(gang.uid) : 0;
     return endGang(gang, { reason: "PodsRejected", message, counts: !passes, delaySeconds });
   }
 }

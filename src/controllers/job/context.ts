@@ -11,6 +11,7 @@ import { GangServices } from "./gang-service.ts";
 import { createJobCounters } from "./metrics.ts";
 import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
+import { StartRefusals } from "./start-refusals.ts";
 import { TemplateCache } from "./template-cache.ts";
 
 /** Shared by all reconciles. */
@@ -20,6 +21,7 @@ export interface JobContext extends Context {
   readonly podExpectations: PodExpectations;
   readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
+  readonly startRefusals: StartRefusals;
 }
 
 /** Creates the caches and counters; call it once per process. */
@@ -30,6 +32,7 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   podExpectations: new PodExpectations(context.clock),
   arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
+  startRefusals: new StartRefusals(),
 });
 
 /** One reconcile of one job. */

@@ -7,8 +7,8 @@ import { podDemand } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
-import { priorityClassOf } from "../references.ts";
 import type { Submitted } from "./context.ts";
+import { isLiveStatus } from "./observed-state.ts";
 import { adopt } from "./recovery.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -33,13 +33,10 @@ function constraintsOf(podSpec: Readonly<Record<string, unknown>>): Constraints 
 
 async function insert(
   submitted: Submitted,
-  { project, configHash, podSpec }: ValidJob,
+  { project, priorityClass, configHash, podSpec }: ValidJob,
   observed: ObservedState | undefined,
 ): Promise<Rejection | undefined> {
   const { context, job } = submitted;
-  const priorityClass = priorityClassOf(context, job);
-  if (priorityClass === undefined)
-    return refuse("PriorityClassNotFound", "the priority class has been deleted");
   const row: NewJob = {
     id: job.uid,
     projectId: project.uid,
@@ -82,6 +79,9 @@ export async function queueJob(
   submitted: Submitted,
   observed: ObservedState | undefined,
 ): Promise<Rejection | undefined> {
-  const checked = await validate(submitted);
+  const checked = await validate(
+    submitted,
+    observed !== undefined && isLiveStatus(observed.status),
+  );
   return "reason" in checked ? checked : insert(submitted, checked, observed);
 }

@@ -1,5 +1,6 @@
 /** The headless Service that gives gang pods their host names: one per namespace. */
 import { gangService, labels } from "../../api/names.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import { gangServiceManifest } from "../../resources/gang-service.ts";
 import { jobs as jobType, services } from "../../resources/types.ts";
@@ -40,7 +41,10 @@ export class GangServices {
   async #create(namespace: string, project: Project, signal: AbortSignal): Promise<boolean> {
     const { kube } = this.#context;
     try {
-      await kube.create(services, gangServiceManifest(namespace, project), { signal });
+      await kube.create(services, gangServiceManifest(namespace, project), {
+        signal,
+        timeoutSeconds: admissionTimeoutSeconds,
+      });
       return true;
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;

@@ -10,6 +10,7 @@ import {
   isDisruptionBudget,
   isNotFound,
 } from "../../kube/errors.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import { keyOf, splitKey } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { budgetUses, disruptionBudgets } from "../../resources/disruption-budgets.ts";
@@ -21,6 +22,7 @@ import { each } from "../../runtime/parallel.ts";
 import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
 import type { JobCall, JobReconcile } from "./context.ts";
 import { ofAttempt } from "./gang.ts";
+import { loweredGrace } from "./grace.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
 import { rejectionOfPod } from "./template-errors.ts";
@@ -93,12 +95,13 @@ export async function createMissingPods(
   const podEnvironment = podEnvironmentOf(job, project, view.configHash);
   await context.gangServices.ensure(job, project, signal);
   const made: KubeObject[] = [];
+  const timeoutSeconds = admissionTimeoutSeconds;
   try {
     await each(missing, callsAtOnce, async ({ node, index, name }) => {
       const pod = buildPod(template, { ...podEnvironment, attempt: view.attempt, index, node });
       podExpectations.asked(job.uid, name);
       try {
-        made.push(await context.kube.create(podType(reconcile), pod, { signal }));
+        made.push(await context.kube.create(podType(reconcile), pod, { signal, timeoutSeconds }));
         context.checkpoint("pod-created");
       } catch (error) {
         podExpectations.forget(job.uid, name);
@@ -152,11 +155,12 @@ export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<num
   const { context, signal } = call;
   const holding = pods.filter((pod) => !hasEnded(pod));
   await forEachPod(
-    holding.filter((pod) => !pod.deleting),
+    holding.filter((pod) => !pod.deleting || loweredGrace(context, pod) !== undefined),
     (pod) => {
       // On a lost node, no kubelet ends the pod after its grace period.
-      const force = isOnLostNode(context, pod) ? { gracePeriodSeconds: 0 } : {};
-      return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...force });
+      const seconds = isOnLostNode(context, pod) ? 0 : loweredGrace(context, pod);
+      const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+      return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...grace });
     },
   );
   return holding.length;
@@ -194,18 +198,27 @@ export interface EvictionProgress {
   readonly left: number;
 }
 
+/** Pods that others asked to leave, or Rota under a longer maximum. */
+function shortenGrace(call: PodCall, pods: readonly Pod[]): Promise<void> {
+  const isTooLong = (pod: Pod) => pod.deleting && loweredGrace(call.context, pod) !== undefined;
+  return stopPods(call, pods.filter(isTooLong)).then(() => undefined);
+}
+
 /** Evicts the pods that are not terminating yet. The uid protects a new pod of the same name. */
 export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<EvictionProgress> {
   const { context, signal } = call;
   const { counters, kube } = context;
   const holding = pods.filter((pod) => !hasEnded(pod));
+  await shortenGrace(call, holding);
   let rejected: string | undefined;
   let left = 0;
   await forEachPod(
     holding.filter((pod) => !pod.deleting),
     async (pod) => {
       try {
-        await kube.evict(podKey(pod), { uid: pod.uid, signal });
+        const seconds = loweredGrace(context, pod);
+        const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+        await kube.evict(podKey(pod), { uid: pod.uid, signal, ...grace });
         counters.evictionAsked("accepted");
         left += 1;
       } catch (error) {

@@ -6,23 +6,33 @@ import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { isNotFound } from "../../kube/errors.ts";
-import type { Pod } from "../../resources/types.ts";
+import type { Job, Pod } from "../../resources/types.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
-import { priorityClassOf, projectOfNamespace } from "../references.ts";
+import { awaitingResponse, failureOf, isSilent, whenSlow } from "../failure.ts";
+import type { Failure } from "../failure.ts";
+import { projectOfNamespace } from "../references.ts";
 import type { ClassInEffect } from "../references.ts";
 import { advance as advanceAttempt } from "./attempt.ts";
 import { rowChanged } from "./context.ts";
 import type { JobContext, Submitted } from "./context.ts";
 import { cancelDeleted } from "./deletion.ts";
 import { queueJob } from "./enqueue.ts";
-import { isBehind, isLiveStatus, wasQueued } from "./observed-state.ts";
+import { isBehind, wasQueued } from "./observed-state.ts";
+import { judgeQueuedClass } from "./priority-class.ts";
 import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
 import type { Rejection } from "./rejection.ts";
 import { expire as expireEnded } from "./ttl.ts";
-import { keepStatus, tell, writeJobStatus, writeRejection } from "./write-status.ts";
+import {
+  keepStatus,
+  tell,
+  writeDeleted,
+  writeFailure,
+  writeJobStatus,
+  writeRejection,
+} from "./write-status.ts";
 
 const rejectedRecheckSeconds = 30;
 
@@ -31,6 +41,10 @@ interface Turn extends Submitted {
   pods: readonly Pod[];
   view: JobView | undefined;
   rejection: Rejection | undefined;
+  /** What went wrong in this reconcile, where its user should know. */
+  failure: Failure | undefined;
+  /** Call it before the status is written. */
+  readonly stopWaiting: () => void;
   /** The row is older than the status, which must not be overwritten: it is the only record of the job's state. */
   isBehind: boolean;
   /** The PodDisruptionBudget, namespace/name, that blocks the job's eviction. */
@@ -46,34 +60,60 @@ const phases: readonly Phase[] = [recover, enqueue, followSpec, advance];
 /** Reconciles keys namespace/name, also those of deleted Jobs. Throws errors to be retried. */
 export function reconcileJob(context: JobContext): Reconcile {
   return async (key, signal) => {
+    const job = context.informers.jobs.store.get(key);
+    const turn = job && newTurn(context, key, job, signal);
     try {
-      return await reconcile(context, key, signal);
+      return await reconcile(context, key, turn, signal);
     } catch (error) {
       if (isNotFound(error) && context.informers.jobs.store.get(key) === undefined) return done();
+      if (turn !== undefined && !signal.aborted) await tellFailure(turn, error);
       throw error;
+    } finally {
+      turn?.stopWaiting();
     }
   };
 }
 
-async function reconcile(context: JobContext, key: string, signal: AbortSignal): Promise<Settled> {
-  const job = context.informers.jobs.store.get(key);
-  const isPresent = job !== undefined && !job.deleting;
-  const cancelled = await cancelDeleted({ context, key, signal }, isPresent ? job.uid : undefined);
-  if (job === undefined) return cancelled;
-  const { uid } = job;
-  const turn: Turn = {
+function newTurn(context: JobContext, key: string, job: Job, signal: AbortSignal): Turn {
+  const turn = {
     context,
     key,
-    uid,
+    uid: job.uid,
     job,
     project: projectOfNamespace(context, job.namespace),
     pods: [],
     signal,
     view: undefined,
     rejection: undefined,
+    failure: undefined,
     isBehind: false,
     blockedBy: undefined,
   };
+  // A webhook that hangs is told before it has answered.
+  const stopWaiting = whenSlow(context.clock, job, () => {
+    if (isSilent(latest(turn))) void tellOf(turn, awaitingResponse);
+  });
+  return { ...turn, stopWaiting };
+}
+
+type Told = Pick<Submitted, "context" | "key" | "job">;
+
+/** Its status may have been written in the meantime. */
+const latest = ({ context, key, job }: Told): Job => context.informers.jobs.store.get(key) ?? job;
+
+/** Never throws. */
+const tellOf = (turn: Told, failure: Failure): Promise<void> =>
+  writeFailure({ ...turn, job: latest(turn) }, failure).catch(() => undefined);
+
+async function reconcile(
+  context: JobContext,
+  key: string,
+  turn: Turn | undefined,
+  signal: AbortSignal,
+): Promise<Settled> {
+  const isPresent = turn !== undefined && !turn.job.deleting;
+  const cancelled = await cancelDeleted({ context, key, signal }, isPresent ? turn.uid : undefined);
+  if (turn === undefined) return cancelled;
   if (isPresent) return earliest(cancelled, await reconcilePresent(turn));
   await refresh(turn);
   return earliest(cancelled, await report(turn));
@@ -89,18 +129,29 @@ async function reconcilePresent(turn: Turn): Promise<Settled> {
 }
 
 async function runPhases(turn: Turn): Promise<Settled> {
-  try {
-    for (const phase of phases) {
-      const outcome = await phase(turn);
-      if (outcome) return outcome;
-    }
-    return done();
-  } catch (error) {
-    // Report the state that is known; only the first error is thrown.
-    if (turn.view !== undefined && !turn.isBehind && !turn.signal.aborted)
-      await report(turn).catch(() => undefined);
-    throw error;
+  for (const phase of phases) {
+    const outcome = await phase(turn);
+    if (outcome) return outcome;
   }
+  return done();
+}
+
+/**
+ * What is known of the job is written all the same, with the failure where it is news. Never throws: the first error is
+ * the one to act on.
+ */
+async function tellFailure(turn: Turn, error: unknown): Promise<void> {
+  const failure = failureOf(turn.job, error);
+  turn.failure = failure;
+  turn.stopWaiting();
+  if (turn.view !== undefined && !turn.isBehind) {
+    const isWritten = await report(turn).then(
+      () => true,
+      () => false,
+    );
+    if (isWritten) return;
+  }
+  if (failure !== undefined) await tellOf(turn, failure);
 }
 
 async function refresh(turn: Turn): Promise<void> {
@@ -133,7 +184,8 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   if (isKnown && observed === undefined) return requeueAfter(expectationSeconds);
   const rejection = await queueJob(turn, observed);
   // A job that was queued before is adopted, not rejected: the objects that it refers to are restored first.
-  if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
+  if (rejection && isKnown && !isForUser(rejection))
+    throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
     if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
@@ -151,6 +203,10 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
+/** Not a matter of time: the job waits, has nothing to lose, and its user has to change it. */
+const isForUser = ({ reason }: Rejection): boolean =>
+  ["InvalidValue", "PriorityClassNotAllowed", "PriorityClassNotFound"].includes(reason);
+
 /** Reports that the user suspended or resumed the job. */
 function tellSuspended(turn: Turn): void {
   const { suspend } = turn.job.spec;
@@ -161,25 +217,32 @@ function tellSuspended(turn: Turn): void {
 }
 
 /**
+ * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
+ * may have been made anew, another may be the default, or the project's list is another: a job whose class is not
+ * allowed keeps its priority, and stays out of the queue.
  * Follows the two mutable fields: suspend at any time, the priority class while the job has no pods. The class itself
  * may have been created anew, or the default class may have changed.
  */
 async function followSpec(turn: Turn): Promise<Settled | undefined> {
-  const { context, job, view } = turn;
+  const { context, job, view, project } = turn;
   if (view === undefined || view.finishedAt !== undefined) return undefined;
+  const judged = judgeQueuedClass(context, job, project, view);
+  turn.rejection = judged !== undefined && "reason" in judged ? judged : undefined;
+  // Without its project nobody can say whether the class is allowed: what is kept out of the queue stays out.
+  const isHeld = project === undefined ? view.suspended : turn.rejection !== undefined;
+  const suspended = job.spec.suspend || isHeld;
   let changed = false;
-  if (job.spec.suspend !== view.suspended) {
-    await setSuspended(context.db, { id: view.id, suspended: job.spec.suspend });
-    tellSuspended(turn);
+  if (suspended !== view.suspended) {
+    await setSuspended(context.db, { id: view.id, suspended });
+    if (turn.rejection === undefined) tellSuspended(turn);
     changed = true;
   }
-  const wanted = priorityClassOf(context, job);
-  if (wanted && !isLiveStatus(view.status) && !hasClass(view, wanted)) {
+  if (judged !== undefined && !("reason" in judged) && !hasClass(view, judged)) {
     await setPriority(context.db, {
       id: view.id,
-      priorityClass: wanted.name,
-      priority: wanted.value,
-      preempts: wanted.preemptionPolicy === "PreemptLowerPriority",
+      priorityClass: judged.name,
+      priority: judged.value,
+      preempts: judged.preemptionPolicy === "PreemptLowerPriority",
     });
     changed = true;
   }
@@ -199,10 +262,13 @@ async function advance(turn: Turn): Promise<Settled | undefined> {
 
 /** Always runs. Returns when the status changes without an event. */
 async function report(turn: Turn): Promise<Settled> {
-  const { view, rejection, job } = turn;
-  if (view !== undefined) return writeJobStatus({ ...turn, view }, turn.blockedBy);
-  if (rejection !== undefined) await writeRejection(turn, rejection);
-  else if (job.deleting || job.status.finishedAt !== undefined) await keepStatus(turn);
+  const { view, rejection, job, failure, blockedBy } = turn;
+  turn.stopWaiting();
+  if (view !== undefined)
+    return writeJobStatus({ ...turn, view }, { blockedBy, rejection, failure });
+  if (job.status.finishedAt !== undefined) await keepStatus(turn);
+  else if (job.deleting) await (wasQueued(job) ? keepStatus(turn) : writeDeleted(turn));
+  else if (rejection !== undefined) await writeRejection(turn, rejection);
   return done();
 }
 

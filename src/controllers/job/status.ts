@@ -1,5 +1,5 @@
 /** A Job's status, from its row, its pods and the scheduler's last explanation. Pure. */
-import { conditionsOf, jobTable } from "../../api/conditions.ts";
+import { conditionsOf, jobTable, observed } from "../../api/conditions.ts";
 import type { Condition, JobState, TrueConditions } from "../../api/conditions.ts";
 import { jobReasonOf, type JobReason } from "../../api/reasons.ts";
 import type { JobStatus } from "../../api/generated.ts";
@@ -50,7 +50,11 @@ function evictedByText({ eviction, namespace }: JobView): string | undefined {
 }
 
 /** The current obstacle comes first, because lists truncate messages. */
-function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
+function waitingText(
+  view: JobView,
+  { explanation, rejection }: Pick<Remarks, "explanation" | "rejection">,
+): StatusText {
+  if (rejection !== undefined) return rejection;
   if (view.suspended) return suspendedText;
   const waits = explanation ??
     backOffText(view) ?? { reason: "Queued", message: "waits for the next scheduling cycle" };
@@ -102,12 +106,11 @@ function finishedText({ status, reason, message }: JobView): StatusText {
   };
 }
 
-function statusTextOf(
-  view: JobView,
-  { explanation, pendingPodsOf, blockedBy }: Remarks,
-): StatusText {
+function statusTextOf(view: JobView, remarks: Remarks): StatusText {
+  const { pendingPodsOf, blockedBy, failure } = remarks;
   const { status } = view;
-  if (status === "pending" || status === "evicted") return waitingText(view, explanation);
+  if (failure !== undefined && view.finishedAt === undefined) return failure;
+  if (status === "pending" || status === "evicted") return waitingText(view, remarks);
   const ending = status === "starting" || status === "running" ? endingText(view) : undefined;
   if (ending) return ending;
   if (pendingPodsOf !== undefined) return { reason: "PodsPending", message: pendingPodsOf };
@@ -185,6 +188,55 @@ export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Ins
   };
 }
 
+/** Conditions that are true beside those of the health, as they were. */
+const alsoTrue = ({ status }: Job): TrueConditions =>
+  Object.fromEntries(
+    (status.conditions ?? [])
+      .filter(({ type, status: is }) => is === "True" && !healthConditions.has(type))
+      .map(({ type, reason, message }) => [type, { reason, message }]),
+  );
+
+const healthConditions: ReadonlySet<string> = new Set(["Ready", "Reconciling", "Stalled"]);
+
+/**
+ * A job that was queued before is where it was. Of another one nothing is known but the failure: it waits, or has to be
+ * changed.
+ */
+export function failedStatus(
+  job: Job,
+  { reason, message, isFinal }: StatusText & { readonly isFinal: boolean },
+  now: Temporal.Instant,
+): JobStatus {
+  const { status } = job;
+  if (status.finishedAt !== undefined) return observed(job);
+  const fresh = isFinal ? "Rejected" : "Pending";
+  const state = status.queuedAt === undefined ? fresh : (status.state ?? fresh);
+  const conditions = conditionsOf(
+    job,
+    jobTable[state].health,
+    { reason, message },
+    now,
+    alsoTrue(job),
+  );
+  return { ...status, observedGeneration: job.generation, state, reason, message, conditions };
+}
+
+/** It never had a row, and never will. */
+export function deletedStatus(job: Job, now: Temporal.Instant): JobStatus {
+  const words = {
+    reason: "Deleted",
+    message: "the Job was deleted; a finalizer keeps it",
+  } as const;
+  const { health } = jobTable.Cancelled;
+  return {
+    ...job.status,
+    observedGeneration: job.generation,
+    state: "Cancelled",
+    ...words,
+    conditions: conditionsOf(job, health, words, now, { Failed: words }),
+  };
+}
+
 /** Condition of a running job whose plan's window closes and evicts; absent otherwise. */
 export const windowClosing = "WindowClosing";
 /** Condition of a job with pods that do not terminate; absent otherwise. */
@@ -226,6 +278,10 @@ export interface Remarks {
   readonly pendingPodsOf: string | undefined;
   /** The PodDisruptionBudget, namespace/name, that blocks the eviction. */
   readonly blockedBy: string | undefined;
+  /** Why it stays out of the queue, until somebody changes what the message names. */
+  readonly rejection: Rejection | undefined;
+  /** What went wrong with it just now. */
+  readonly failure: StatusText | undefined;
   /** Nodes with pods of the job that are not ready. */
   readonly unreadyNodes: readonly string[];
 }
@@ -236,8 +292,16 @@ export const noRemarks: Remarks = {
   stuck: undefined,
   pendingPodsOf: undefined,
   blockedBy: undefined,
+  rejection: undefined,
+  failure: undefined,
   unreadyNodes: [],
 };
+
+function stateOf({ status, suspended }: JobView, { rejection }: Remarks): JobState {
+  if (!isWaiting(status)) return jobStates[status];
+  if (rejection !== undefined) return "Rejected";
+  return suspended ? "Suspended" : jobStates[status];
+}
 
 /** The complete status; fields of the last attempt stay while the job waits. */
 export function statusOf(
@@ -253,7 +317,7 @@ export function statusOf(
   const nodes =
     view.placements.length > 0 && view.status !== "reserved" ? nodesOf(view) : formerNodes;
   const suspended = view.suspended && isWaiting(view.status);
-  const state = suspended ? "Suspended" : jobStates[view.status];
+  const state = stateOf(view, remarks);
   return {
     observedGeneration: job.generation,
     state,

@@ -78,18 +78,29 @@ export interface PodRejection {
   readonly passes: boolean;
 }
 
-const missingRight = /cannot create resource/;
+const missingRight = /cannot (create|get|delete) resource/;
 const passing = /exceeded quota|being terminated/;
 
+/** A webhook that is down or too slow: 500, and after its time-out 504 or 500. */
+const isWebhookFailure = ({ status, explanation }: KubeError): boolean =>
+  status >= 500 && /calling webhook/.test(explanation);
+
+const isRefusal = (error: KubeError): boolean =>
+  isForbidden(error) || isInvalid(error) || error.status === 400;
+
 /**
+ * Pods, or what they need (Service, ConfigMap), that the API server refuses though the template passed when the job was
+ * queued: the namespace's level was raised, a quota is used up, a policy is new, a webhook is down. Undefined when the
+ * error says nothing about them.
  * The rejection of a pod whose template passed when the job was queued: the namespace's level was raised, a quota is
  * exhausted, a policy is new. Undefined if the error is not about the pod.
  */
 export function rejectionOfPod(error: unknown): PodRejection | undefined {
   if (!(error instanceof KubeError) || missingRight.test(error.explanation)) return undefined;
-  if (!isForbidden(error) && !isInvalid(error) && error.status !== 400) return undefined;
+  const isPassing = isWebhookFailure(error);
+  if (!isPassing && !isRefusal(error)) return undefined;
   return {
-    message: `the API server rejects the pods: ${error.explanation}`,
-    passes: passing.test(error.explanation),
+    message: `the API server rejects the ${error.resource}: ${error.explanation}`,
+    passes: isPassing || error.resource !== "pods" || passing.test(error.explanation),
   };
 }

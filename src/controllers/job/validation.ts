@@ -1,17 +1,21 @@
 /** Validates a new job: its references, and its pod template by dry run. */
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
+import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
-import { templateProblems } from "../../resources/pod-template.ts";
+import { partsOf, templateProblems } from "../../resources/pod-template.ts";
 import { podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
-import { allowedPriorityClasses, commitOf, poolNames, priorityClassOf } from "../references.ts";
+import { commitOf, poolNames } from "../references.ts";
+import type { ClassInEffect } from "../references.ts";
 import type { JobContext, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { excessiveDemand } from "./demand-limits.ts";
+import { excessiveGrace } from "./grace.ts";
+import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 import { templateRejection } from "./template-errors.ts";
@@ -26,31 +30,6 @@ function checkPool(context: Context, job: Job): Rejection | undefined {
   return refuse(
     "PoolNotFound",
     `spec.pool "${job.spec.pool}" has no nodes; pools: ${pools.join(", ") || "none"}`,
-  );
-}
-
-/** Kubernetes reserves this prefix for the cluster's own pods; these classes rank above all others. */
-const systemPrefix = "system-";
-
-const isAllowed = (name: string, allowed: readonly string[] | undefined): boolean =>
-  allowed?.includes(name) ?? !name.startsWith(systemPrefix);
-
-function checkClass(context: Context, job: Job, project: Project): Rejection | undefined {
-  const name = job.spec.priorityClassName;
-  const allowed = allowedPriorityClasses(context, project);
-  if (priorityClassOf(context, job) === undefined) {
-    const usable = [...context.informers.priorityClasses.store.keys()].filter((known) =>
-      isAllowed(known, allowed),
-    );
-    return refuse(
-      "PriorityClassNotFound",
-      `spec.priorityClassName "${name ?? ""}" does not exist; allowed: ${usable.toSorted().join(", ") || "none"}`,
-    );
-  }
-  if (name === undefined || isAllowed(name, allowed)) return undefined;
-  return refuse(
-    "PriorityClassNotAllowed",
-    `spec.priorityClassName "${name}" is not allowed in project ${project.name}; allowed: ${allowed?.join(", ") ?? `all but ${systemPrefix}...`}`,
   );
 }
 
@@ -101,6 +80,7 @@ async function dryRun(
       dryRun: true,
       fieldValidation: "Strict",
       signal,
+      timeoutSeconds: admissionTimeoutSeconds,
     });
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
@@ -149,13 +129,34 @@ async function checkedPod(
 /** A job that passed validation. */
 export interface ValidJob {
   readonly project: Project;
+  readonly priorityClass: ClassInEffect;
   readonly configHash: string | undefined;
   /** With the API server's defaults. */
   readonly podSpec: Readonly<Record<string, unknown>>;
 }
 
-/** The first rejection, or the valid job. Throws errors other than rejections, to be retried. */
-export async function validate(submitted: Submitted): Promise<ValidJob | Rejection> {
+/**
+ * What a job runs with stays, though its project allows the class no more; it is judged when it waits. Its value is that
+ * of its status, so that a loss of the database raises nobody.
+ */
+function classOf(
+  { context, job }: Submitted,
+  project: Project,
+  isLive: boolean,
+): ClassInEffect | Rejection {
+  const judged = judgeClass(context, job, project);
+  if (!isLive || !("reason" in judged)) return judged;
+  return { name: "", value: job.status.priority ?? 0, preemptionPolicy: "Never" };
+}
+
+/**
+ * What has to change, or what the job is queued with.
+ * @param isLive whether its pods are there: it is taken over, not judged anew
+ */
+export async function validate(
+  submitted: Submitted,
+  isLive: boolean,
+): Promise<ValidJob | Rejection> {
   const { context, job, project } = submitted;
   if (project === undefined) {
     return refuse(
@@ -163,18 +164,28 @@ export async function validate(submitted: Submitted): Promise<ValidJob | Rejecti
       `namespace "${job.namespace}" does not belong to a Project; create one with this namespace, or submit the job in the namespace of a project`,
     );
   }
+  const priorityClass = classOf(submitted, project, isLive);
   const obstacle =
     checkPool(context, job) ??
-    checkClass(context, job, project) ??
+    ("reason" in priorityClass ? priorityClass : undefined) ??
     checkConfig(context, job) ??
     checkStorages(job, project);
   if (obstacle) return obstacle;
+  if ("reason" in priorityClass) return priorityClass;
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(submitted, project, configHash);
   if (!("metadata" in pod)) return pod;
+  const { spec } = partsOf(await templateOf(submitted));
+  const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);
+  if (tooLong) return tooLong;
   const podSpec = fieldsOf(pod["spec"]);
   const { gpuResource } = context.settings;
   return (
-    excessiveDemand(podSpec, job.spec.parallelism, gpuResource) ?? { project, configHash, podSpec }
+    excessiveDemand(podSpec, job.spec.parallelism, gpuResource) ?? {
+      project,
+      priorityClass,
+      configHash,
+      podSpec,
+    }
   );
 }

@@ -1,9 +1,10 @@
 /** Which changes enqueue jobs: their own, and those of their pods and of objects that they refer to. */
 import { activeJobKeys } from "../../db/jobs/read.ts";
-import type { Pod } from "../../resources/types.ts";
+import type { Pod, Project } from "../../resources/types.ts";
 import type { Change } from "../../runtime/informer.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
+import { descendantsOf } from "../tree.ts";
 import type { JobContext } from "./context.ts";
 
 /** Enqueues jobs that are rejected or not judged yet: an object that they refer to may exist now. */
@@ -16,6 +17,21 @@ function enqueueRejected({ informers, queues }: Context, namespace?: string): vo
       queues.jobs.add(`${job.namespace}/${job.name}`);
   }
 }
+
+/** Jobs that wait are judged by their project's list of priority classes, which it may have from an ancestor. */
+function enqueueOfProject({ informers, queues }: Context, project: string): void {
+  const { store } = informers.projects;
+  for (const name of [project, ...descendantsOf(store, project)]) {
+    const namespace = store.get(name)?.status.namespace ?? "";
+    for (const job of informers.jobs.store.byIndex(indices.jobsByNamespace, namespace))
+      if (job.status.finishedAt === undefined) queues.jobs.add(`${namespace}/${job.name}`);
+  }
+}
+
+/** Pure: whether the project's own jobs, and those below it, may be judged by another list. */
+const changesClasses = (before: Project | undefined, after: Project | undefined): boolean =>
+  before?.spec.parent !== after?.spec.parent ||
+  before?.spec.priorityClasses?.join() !== after?.spec.priorityClasses?.join();
 
 /** The default class changed: enqueues jobs that name no class. */
 function enqueueOfDefaultClass({ informers, queues }: Context): void {
@@ -55,10 +71,13 @@ export function watchJobs(context: JobContext): void {
     if (commit && before?.status.hash !== after?.status.hash)
       enqueueRejected(context, commit.namespace);
   });
-  informers.projects.onChange(({ before, after }) => {
+  informers.projects.onChange(({ key, before, after }) => {
+    if (changesClasses(before, after)) enqueueOfProject(context, key);
     const namespace = after?.status.namespace;
-    if (namespace !== undefined && namespace !== before?.status.namespace)
+    if (namespace !== undefined && namespace !== before?.status.namespace) {
       enqueueRejected(context, namespace);
+      enqueueOfProject(context, key);
+    }
   });
 }
 

@@ -5,13 +5,22 @@ import type { JobView } from "../../db/jobs/read.ts";
 import { jobs as jobType } from "../../resources/types.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
+import type { Failure } from "../failure.ts";
 import { notify, writeStatus } from "../report.ts";
 import type { JobReconcile, Submitted } from "./context.ts";
 import { wasQueued } from "./observed-state.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import type { Rejection } from "./rejection.ts";
 import { unreadyNodesOf } from "./pods.ts";
-import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
+import {
+  deletedStatus,
+  failedStatus,
+  podsStuck,
+  rejectedStatus,
+  statusOf,
+  windowClosing,
+} from "./status.ts";
+import type { Remarks } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 /** Creation times have whole seconds, so this gives a new job at least one second. */
@@ -44,6 +53,11 @@ function warn(
   tell(reconcile, "Warning", words.reason, "Warn", words.message);
 }
 
+function warnOfRejection(reconcile: Submitted, { reason, message }: Rejection): void {
+  if (reconcile.job.status.message !== message)
+    tell(reconcile, "Warning", reason, "Refuse", message);
+}
+
 /**
  * Seconds for which a new job need not say that it waits for the next scheduling cycle: mostly it has started by then,
  * and a write is saved.
@@ -58,10 +72,12 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
 /** Writes the status of a job with a row. Returns when the status changes without an event. */
 export async function writeJobStatus(
   reconcile: JobReconcile,
-  blockedBy: string | undefined,
+  found: Pick<Remarks, "blockedBy" | "rejection" | "failure">,
 ): Promise<Settled> {
   const { context, job, view, pods } = reconcile;
-  const patience = secondsToInitialStatus(reconcile);
+  const { rejection, failure } = found;
+  if (rejection !== undefined) warnOfRejection(reconcile, rejection);
+  const patience = failure === undefined ? secondsToInitialStatus(reconcile) : 0;
   if (patience > 0) return requeueAfter(patience);
   const now = context.clock.now();
   const notice = isRunning(view) ? context.scheduler.windowNotice(view.pool, job.uid) : undefined;
@@ -76,7 +92,7 @@ export async function writeJobStatus(
     notice,
     stuck: message,
     pendingPodsOf: start.message,
-    blockedBy,
+    ...found,
     unreadyNodes: unreadyNodesOf(context, pods),
   };
   await writeStatus(context, jobType, job, statusOf(job, view, pods, remarks, now));
@@ -86,11 +102,21 @@ export async function writeJobStatus(
 /** Writes the status of a job that failed validation. */
 export async function writeRejection(reconcile: Submitted, rejection: Rejection): Promise<void> {
   const { context, job } = reconcile;
-  if (job.status.message !== rejection.message)
-    tell(reconcile, "Warning", rejection.reason, "Refuse", rejection.message);
+  warnOfRejection(reconcile, rejection);
   await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
 }
 
-/** Writes observedGeneration of a job without a row that no phase changes: it ended long ago, or is being deleted. */
+/** The status of a job whose reconcile failed before its row was known. */
+export const writeFailure = (
+  { context, job }: Pick<Submitted, "context" | "job">,
+  failure: Failure,
+): Promise<void> =>
+  writeStatus(context, jobType, job, failedStatus(job, failure, context.clock.now()));
+
+/** The status of a job that is deleted before it was queued, and that a finalizer keeps. */
+export const writeDeleted = ({ context, job }: Submitted): Promise<void> =>
+  writeStatus(context, jobType, job, deletedStatus(job, context.clock.now()));
+
+/** The status of a job without a row that no phase will change any more: it ended long ago. */
 export const keepStatus = ({ context, job }: Submitted): Promise<void> =>
   writeStatus(context, jobType, job, observed(job));

@@ -8,8 +8,10 @@ import type { RotaError } from "../../errors.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { inForceText, rejectedText } from "./messages.ts";
 
-/** A plan that the database refuses until a user changes it. */
-export type Rejected = RotaError & { readonly code: Exclude<keyof typeof planTable, "Accepted"> };
+/** What the database refuses of a plan: a person has to change it. */
+export type Rejected = RotaError & {
+  readonly code: Extract<keyof typeof planTable, RotaError["code"]>;
+};
 
 export interface PlanMoment {
   readonly now: Temporal.Instant;
@@ -48,17 +50,25 @@ function messageOf({ plan, view, rejected, quantityNow, next }: PlanState, momen
   return view === undefined ? "" : inForceText(plan, view, quantityNow, next, moment);
 }
 
+/** What is in force stays so until the plan is gone: finalizers of others may keep it. */
+function explanationOf(state: PlanState, moment: PlanMoment) {
+  const reason: keyof typeof planTable = state.rejected?.code ?? "Accepted";
+  const message = messageOf(state, moment);
+  return state.plan.deleting
+    ? ({ reason: "Terminating", message: `the plan is being deleted; ${message}` } as const)
+    : { reason, message };
+}
+
 /** The complete status; a rejected change keeps the accepted generation. */
 export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
-  const { plan, view, rejected, quantityNow, next } = state;
-  const reason: keyof typeof planTable = rejected?.code ?? "Accepted";
-  const explanation = { reason, message: messageOf(state, moment) };
+  const { plan, view, quantityNow, next } = state;
+  const explanation = explanationOf(state, moment);
   return {
     observedGeneration: plan.generation,
     ...(view ? { acceptedGeneration: view.generation, used: view.used } : {}),
     quantityNow,
     ...(next ? { nextChange: next.at.toString(), nextQuantity: next.quantity } : {}),
-    conditions: conditionsOf(plan, planTable[reason], explanation, moment.now),
+    conditions: conditionsOf(plan, planTable[explanation.reason], explanation, moment.now),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The result for one part of a project that is not as specified. */
 import type { projectTable } from "../../api/conditions.ts";
-import { KubeError } from "../../kube/errors.ts";
+import { isConflict, isNotFound, KubeError } from "../../kube/errors.ts";
+import { errorText } from "../../runtime/logger.ts";
 
 export interface Outcome {
   readonly reason: keyof typeof projectTable;
@@ -25,8 +26,27 @@ export function asSpecified(missingClasses: readonly string[]): Outcome {
 /** Errors that a retry does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
+/** Gone, or changed since: its event is on the way, or has come already. */
+export const isStale = (error: unknown): boolean => isNotFound(error) || isConflict(error);
+
 /** The outcome for a refusal, with the API server's message. Throws all other errors, to be retried. */
 export function rejectionOfCluster(error: unknown, what: string): Outcome {
-  if (!(error instanceof KubeError) || !finalStatuses.has(error.status)) throw error;
-  return outcome("ClusterRejected", `${what}: ${error.explanation}`);
+  if (isStale(error)) throw error;
+  if (!(error instanceof KubeError))
+    return outcome("ReconcileFailed", `${what}: ${errorText(error)}; Rota retries`);
+  if (finalStatuses.has(error.status))
+    return outcome("ClusterRejected", `${what}: ${error.explanation}`);
+  return outcome("ReconcileFailed", `${what}: ${error.message}; Rota retries`);
+}
+
+/** One part of a project: what goes wrong in it is its outcome, and keeps no other part from being made. */
+export async function part(
+  what: string,
+  work: () => Promise<Outcome | undefined>,
+): Promise<Outcome | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    return rejectionOfCluster(error, what);
+  }
 }

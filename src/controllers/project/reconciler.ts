@@ -1,9 +1,7 @@
 /** Reconciles projects: rows, place in the tree, namespace, role bindings, storages, status; in batches. */
-import { observed } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
 import { readProjectViews } from "../../db/tenants/project-views.ts";
 import type { ProjectView } from "../../db/tenants/project-views.ts";
-import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { byAge } from "../../resources/meta.ts";
 import { projects as projectType } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
@@ -13,17 +11,17 @@ import type { ReconcileResult } from "../../runtime/result.ts";
 import { each } from "../../runtime/parallel.ts";
 import type { Context } from "../context.ts";
 import { missingPriorityClasses } from "../references.ts";
-import { writeStatus } from "../report.ts";
+import { awaitingResponse, tellFailure, whenSlow } from "../failure.ts";
 import { removeProject } from "./deletion.ts";
-import { addFinalizer, hasFinalizer, hasOtherFinalizers } from "./finalizer.ts";
+import { addFinalizer, hasFinalizer, hasOtherFinalizers, projectFinalizer } from "./finalizer.ts";
 import { reconcileNamespace, namespaceOf } from "./namespace.ts";
-import { asSpecified } from "./outcome.ts";
+import { asSpecified, isStale, outcome as outcomeOf } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { reconcileRoles } from "./roles.ts";
 import { storeProject } from "./store.ts";
 import { factsOf, writeOutcome } from "./status.ts";
 import { reconcileStorages } from "./storages.ts";
-import { lineOf } from "./tree.ts";
+import { lineOf } from "../tree.ts";
 
 /** Obstacles usually disappear with an event; this covers those without one. */
 const recheckSeconds = 5;
@@ -52,9 +50,7 @@ async function forEach(
       const result = await work(project);
       if (result) results.set(project.name, result);
     } catch (error) {
-      // The object is gone or has changed; its event follows or has arrived already.
-      const isOld = isNotFound(error) || isConflict(error);
-      results.set(project.name, isOld ? requeueAfter(1) : failed(error));
+      results.set(project.name, isStale(error) ? requeueAfter(1) : failed(error));
     }
   });
 }
@@ -107,7 +103,12 @@ class Batch {
   /** Other finalizers keep the object, so its status is still updated. */
   async #reportRemoval(project: Project): Promise<void> {
     if (!hasOtherFinalizers(project)) return;
-    await writeStatus(this.#context, projectType, project, observed(project));
+    const names = project.finalizers.filter((name) => name !== projectFinalizer).join(", ");
+    const left = outcomeOf(
+      "Terminating",
+      `the project was removed; finalizers keep the object: ${names}`,
+    );
+    await writeOutcome(this.#context, project, left, {});
   }
 
   /** Adds the finalizer before anything is created, so that the deletion can clean up. */
@@ -162,7 +163,7 @@ class Batch {
       const view = this.#views.get(project.uid);
       const rejection = this.#rejections.get(project.name);
       // After a refused change the project stays as it was, and that state is maintained.
-      const kept = view && (await this.#keep(project, view));
+      const kept = view && (await this.#keepInTime(project, view));
       const obstacle = rejection ?? kept?.obstacle;
       if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
       const outcome = obstacle ?? asSpecified(missingPriorityClasses(this.#context, project));
@@ -171,18 +172,41 @@ class Batch {
     });
   }
 
+  /** A webhook that hangs is told before it has answered. */
+  async #keepInTime(project: Project, view: ProjectView): Promise<Kept> {
+    const context = this.#context;
+    const stop = whenSlow(
+      context.clock,
+      project,
+      () => void tellFailure(context, projectType, project, awaitingResponse),
+    );
+    try {
+      return await this.#keep(project, view);
+    } finally {
+      stop();
+    }
+  }
+
   async #keep(project: Project, view: ProjectView): Promise<Kept> {
     const context = this.#context;
     const signal = this.#signal;
     const facts = factsOf(view);
     const ofNamespace = await reconcileNamespace(context, project, signal);
-    if (ofNamespace) return { obstacle: ofNamespace, facts };
+    if (ofNamespace && !this.#hasNamespace(project, ofNamespace))
+      return { obstacle: ofNamespace, facts };
     const ofRoles = await reconcileRoles(context, project, view, signal);
     const ofStorages = await reconcileStorages(context, project, signal);
     return {
-      obstacle: ofRoles ?? ofStorages,
+      obstacle: ofNamespace ?? ofRoles ?? ofStorages,
       facts: { ...facts, namespace: namespaceOf(project) },
     };
+  }
+
+  /** A namespace whose labels cannot be written is the project's all the same: rights in it follow the members. */
+  #hasNamespace(project: Project, { reason }: Outcome): boolean {
+    if (reason !== "ClusterRejected" && reason !== "ReconcileFailed") return false;
+    const namespace = this.#context.owned.namespaces.get(namespaceOf(project));
+    return namespace?.project === project.name && !namespace.deleting;
   }
 }
 

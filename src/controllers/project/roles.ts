@@ -9,7 +9,7 @@ import type { ProjectRoleBinding } from "../../resources/tenant-types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { rejectionOfCluster } from "./outcome.ts";
+import { part } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 export interface RoleWrites {
@@ -81,12 +81,21 @@ export async function reconcileRoles(
   const { apply, remove } = roleWrites(project, members, (key) =>
     context.owned.roleBindings.get(key),
   );
-  try {
-    // Revoke rights first.
-    for (const key of remove) await removeRoleBinding(context, key, signal);
-    for (const manifest of apply) await applyRoleBinding(context, manifest, signal);
-    return undefined;
-  } catch (error) {
-    return rejectionOfCluster(error, `RoleBindings of namespace "${namespaceOf(project)}"`);
+  const what = `RoleBindings of namespace "${namespaceOf(project)}"`;
+  const write = (work: () => Promise<void>): Promise<Outcome | undefined> =>
+    part(what, async () => {
+      await work();
+      return undefined;
+    });
+  let first: Outcome | undefined;
+  // What takes rights away goes first; a binding that cannot be written keeps no other from it.
+  const works = [
+    ...remove.map((key) => () => removeRoleBinding(context, key, signal)),
+    ...apply.map((manifest) => () => applyRoleBinding(context, manifest, signal)),
+  ];
+  for (const work of works) {
+    const found = await write(work);
+    first ??= found;
   }
+  return first;
 }

@@ -11,7 +11,7 @@ import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { namespaceOf } from "./namespace.ts";
-import { outcome, rejectionOfCluster } from "./outcome.ts";
+import { outcome, part, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
 type Storage = NonNullable<ProjectSpec["storages"]>[number];
@@ -97,8 +97,8 @@ async function reconcileClaim(
     owned.claims.wrote(await kube.patch(projectClaims, key, grown, { signal }));
     return undefined;
   } catch (error) {
-    const { message } = rejectionOfCluster(error, `spec.storages "${storage.name}"`);
-    return outcome("StorageRejected", message);
+    const { reason, message } = rejectionOfCluster(error, `spec.storages "${storage.name}"`);
+    return outcome(reason === "ClusterRejected" ? "StorageRejected" : reason, message);
   }
 }
 
@@ -135,6 +135,9 @@ export async function reconcileStorages(
     const found = await reconcileClaim(context, project, storage, signal);
     first ??= found;
   }
-  await removeFormerClaims(context, project, signal);
-  return first;
+  const ofFormer = await part("claims of former storages", async () => {
+    await removeFormerClaims(context, project, signal);
+    return undefined;
+  });
+  return first ?? ofFormer;
 }

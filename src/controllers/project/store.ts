@@ -42,6 +42,8 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
       );
     case "AlreadyExists":
       return outcome(error.code, takenText(context, project));
+    case "InvalidValue":
+      return outcome(error.code, `spec: ${error.message}`);
     default:
       throw error;
   }

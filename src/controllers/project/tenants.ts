@@ -3,7 +3,7 @@ import type { Owner } from "../../db/tenants/owners.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { indices, ownerKey } from "../context.ts";
 import type { Informers, OwnedInformers, Queues, TenantsPort } from "../context.ts";
-import { descendantsOf, lineOf } from "./tree.ts";
+import { descendantsOf, lineOf } from "../tree.ts";
 
 /** Delay of updates to totals, which need not be current to the second. */
 export const totalsSeconds = 2;

@@ -1,5 +1,6 @@
 /** The connection pool: bounds every wait and retries transactions a limited number of times. */
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
+import { storableText } from "../../domain/text.ts";
 import { isConnectionLoss, mapDatabaseError } from "./constraint-errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
 import { preparingClient } from "./prepared.ts";
@@ -153,6 +154,11 @@ export async function withTransaction<Result>(
   }
 }
 
+const storable = (value: unknown): unknown => {
+  if (typeof value === "string") return storableText(value);
+  return Array.isArray(value) ? value.map(storable) : value;
+};
+
 /** Runs one statement. Throws RotaError if the database refuses it. */
 export async function run<Row extends QueryResultRow>(
   db: Queryable,
@@ -160,7 +166,7 @@ export async function run<Row extends QueryResultRow>(
   values: readonly unknown[] = [],
 ): Promise<Row[]> {
   try {
-    return (await db.query<Row>(text, values)).rows;
+    return (await db.query<Row>(text, values.map(storable))).rows;
   } catch (error) {
     if (isRetried(error)) throw error; // withTransaction handles these
     throw mapDatabaseError(error);

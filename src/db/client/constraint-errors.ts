@@ -11,7 +11,7 @@ type Messages = Readonly<Record<string, readonly string[]>>;
 interface Row {
   /** HTTP status of the answer; 500 if absent. */
   readonly httpStatus?: 400 | 404 | 503 | 504;
-  /** SQLSTATEs of errors without a constraint. */
+  /** SQLSTATEs of errors without a constraint, or the two characters of a whole class. */
   readonly sqlStates?: Messages;
   readonly constraints?: Messages;
   /** Foreign keys that fail because the statement deletes the referenced row. */
@@ -108,12 +108,15 @@ export const errorCatalogue: Catalogue = {
     },
   },
   InvalidConfiguration: {
-    sqlStates: { "the text has a character that PostgreSQL cannot store": ["22P05"] },
     constraints: { "the hash does not match the content": ["config_blobs_hash_is_of_content"] },
   },
   InvalidValue: {
     httpStatus: 400,
-    sqlStates: { "a number is too large for its column": ["22003"] },
+    sqlStates: {
+      "a number is too large for its column": ["22003"],
+      "the text has a character that PostgreSQL cannot store": ["22021", "22P05"],
+      "PostgreSQL cannot store the value": ["22", "54"],
+    },
     constraints: {
       "a value must not be negative": [
         "allocations_cpu_not_negative",
@@ -265,7 +268,7 @@ export const errorCatalogue: Catalogue = {
   SerializationFailed: {
     meaning: "Concurrent transactions conflicted in every attempt. Rota retries.",
     httpStatus: 503,
-    sqlStates: { "concurrent transactions conflicted in every attempt": ["40001", "40P01"] },
+    sqlStates: { "concurrent transactions conflicted in every attempt": ["40"] },
   },
   TagTaken: {
     constraints: {
@@ -304,6 +307,27 @@ const bySqlState = index("sqlStates");
 const byConstraint = index("constraints");
 const byDeletion = index("deletions");
 
+/** How an error of the database goes on: tried again by itself, or with another value, or after a repair. */
+export type Course = "retried" | "refused" | "reported";
+
+const refusedCodes: ReadonlySet<ErrorCode> = new Set(["InvalidValue", "InvalidConfiguration"]);
+const retriedCodes: ReadonlySet<ErrorCode> = new Set([
+  "DatabaseReplaced",
+  "DatabaseUnavailable",
+  "JobTransitionRejected",
+  "SerializationFailed",
+  "TimedOut",
+]);
+
+/**
+ * Refused: the value has to be changed. Retried: of the moment, and no news before it lasts. Reported: retried as well,
+ * but somebody has to know.
+ */
+export function courseOf(code: ErrorCode): Course {
+  if (refusedCodes.has(code)) return "refused";
+  return retriedCodes.has(code) ? "retried" : "reported";
+}
+
 /** The names of all constraints in the catalogue. */
 export const knownConstraints: readonly string[] = [...byConstraint.keys()];
 
@@ -318,6 +342,11 @@ type DatabaseError = Error & DatabaseErrorFields;
 /** 25006: read-only, as a former primary is after a failover. */
 const connectionCodes =
   /^(08...|25006|57P0.|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN)$/;
+/**
+ * Of the server's state, not of the statement: disks and memory, an administrator's intervention, files. Later, or on
+ * another server, the same statement goes through.
+ */
+const serverCodes = /^(53...|55...|57...|58...)$/;
 const connectionMessages =
   /Connection terminated|timeout exceeded when trying to connect|Client has encountered/;
 
@@ -330,9 +359,11 @@ function meaningOf(error: DatabaseError, deleting: boolean): Meaning {
   const known =
     (deleting ? byDeletion.get(constraint) : undefined) ??
     byConstraint.get(constraint) ??
-    bySqlState.get(code);
+    bySqlState.get(code) ??
+    bySqlState.get(code.slice(0, 2));
   if (known) return known;
-  if (!isConnectionLoss(error)) return { code: "InternalError", message };
+  if (!isConnectionLoss(error) && !serverCodes.test(code))
+    return { code: "InternalError", message };
   return {
     code: "DatabaseUnavailable",
     message: `the database does not respond: ${message || code}`,

@@ -1,4 +1,5 @@
 /** Jobs that start at once: transition, allocations and history in one statement. */
+import { storableJson } from "../../domain/text.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
@@ -25,7 +26,7 @@ export interface Admission extends Fence {
  */
 export const placementColumn = (
   jobs: readonly { readonly placements: readonly Placed[] }[],
-): string[] => jobs.map(({ placements }) => JSON.stringify(placements));
+): string[] => jobs.map(({ placements }) => storableJson(placements));
 
 /**
  * Starts waiting jobs on their nodes, in the given order. admitted_at defines the entitlement rank, so it uses

@@ -1,4 +1,5 @@
 /** Transitions of started jobs. Ending a job frees its capacity, so do it only when no pod of the gang is left. */
+import { storableJson } from "../../domain/text.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
@@ -91,7 +92,7 @@ export async function beginEnding(
     UPDATE jobs SET ending = $3, leaves_by = now() + make_interval(secs => $4)
     WHERE id = $1 AND attempt = $2 AND evictable
     `,
-    [job.id, job.attempt, JSON.stringify(end), leavesWithinSeconds],
+    [job.id, job.attempt, storableJson(end), leavesWithinSeconds],
   );
 }
 

@@ -1,4 +1,5 @@
 /** Preemption: victims, preemptor, reservation and preemption log change together or not at all. */
+import { storableJson } from "../../domain/text.ts";
 import type { Fence, Placed } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { settleVictims } from "./settle-victims.ts";
@@ -109,7 +110,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       preemption.id,
       preemption.pool,
       preemption.rule,
-      JSON.stringify(preemption.alternatives),
+      storableJson(preemption.alternatives),
     ],
   );
   return rows[0]?.valid ?? false;

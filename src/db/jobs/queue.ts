@@ -1,4 +1,5 @@
 /** Waiting jobs: enqueue, claim, and changes by their users. */
+import { storableJson } from "../../domain/text.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
@@ -94,7 +95,7 @@ export async function adoptJob(
     JOIN job USING (id)
     RETURNING job_id AS id
     `,
-    [JSON.stringify({ ...columnsOf(job), ...columnsOfState(observed), ...specOf(job) })],
+    [storableJson({ ...columnsOf(job), ...columnsOfState(observed), ...specOf(job) })],
   );
   return rows.length === 1;
 }

@@ -1,4 +1,5 @@
 /** Restores jobs to their state in the cluster after the database lost it. */
+import { storableJson } from "../../domain/text.ts";
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
@@ -25,7 +26,7 @@ export interface ObservedState {
 
 /** JSON for jsonb_to_recordset; null without placements. */
 export const placementOf = ({ placements }: Pick<ObservedState, "placements">): string | null =>
-  placements.length === 0 ? null : JSON.stringify(placements);
+  placements.length === 0 ? null : storableJson(placements);
 
 export interface Restoration extends Omit<ObservedState, "failures"> {
   /** Start of this state, for accounting. */

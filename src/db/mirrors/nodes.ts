@@ -1,4 +1,5 @@
 /** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
+import { storableJson } from "../../domain/text.ts";
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -75,8 +76,8 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       node.uid,
       node.pool,
       node.schedulable,
-      JSON.stringify(node.labels),
-      JSON.stringify(node.taints),
+      storableJson(node.labels),
+      storableJson(node.taints),
       ...amountsOf(node.allocatable),
       ...amountsOf(node.otherUsage),
       node.unhealthyGpus,

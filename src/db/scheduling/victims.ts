@@ -11,6 +11,7 @@
  * assuming that their pods are no larger than the largest elsewhere. By its GPUs alone, no other node can have a lower
  * bound. It reads the jobs of all nodes only if too few of these nodes reach the bound, or if they lack more than GPUs.
  */
+import { storableJson } from "../../domain/text.ts";
 import type { VictimRequest } from "../../domain/scheduling/decision.ts";
 import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
@@ -60,9 +61,7 @@ export async function findVictims(
   if (requests.length === 0) return [];
   const asked = requests.flatMap(eachWay);
   const powers = [...new Set(asked.map(powerOf))];
-  const described = JSON.stringify(
-    asked.map((request, index) => parameter(request, index, powers)),
-  );
+  const described = storableJson(asked.map((request, index) => parameter(request, index, powers)));
   const propose = (statement: typeof FIND, spared: readonly string[]): Promise<Row[]> =>
     run<Row>(db, statement, [
       pool,
@@ -94,7 +93,7 @@ const eachWay = (request: VictimRequest): VictimRequest[] =>
 
 /** Requests with the same power may evict the same jobs, which are read once for all of them. */
 const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
-  JSON.stringify([priority, inside, over.length > 0, borrows]);
+  storableJson([priority, inside, over.length > 0, borrows]);
 
 const parameter = (request: VictimRequest, index: number, powers: readonly string[]) => ({
   preemptor: index,

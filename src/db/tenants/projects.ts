@@ -1,4 +1,5 @@
 /** Projects as rows: create, update, move, delete. project-tree.ts reads ancestors and descendants. */
+import { storableJson } from "../../domain/text.ts";
 import type { Pool, PoolClient } from "pg";
 import { RotaError } from "../../errors.ts";
 import { mapDatabaseError } from "../client/constraint-errors.ts";
@@ -171,7 +172,7 @@ async function replaceStorages(
       storages.map((storage) => storage.sizeBytes),
       storages.map((storage) => storage.storageClass ?? null),
       storages.map((storage) => storage.accessMode),
-      storages.map((storage) => JSON.stringify(storage.affinity)),
+      storages.map((storage) => storableJson(storage.affinity)),
     ],
   );
 }

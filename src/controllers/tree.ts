@@ -1,7 +1,7 @@
 /** The project tree in the cache: which projects a change affects. */
-import type { Project } from "../../resources/types.ts";
-import type { Store } from "../../runtime/store.ts";
-import { indices } from "../context.ts";
+import type { Project } from "../resources/types.ts";
+import type { Store } from "../runtime/store.ts";
+import { indices } from "./context.ts";
 
 type Projects = Store<Project>;
 

@@ -1,0 +1,26 @@
+/** How often in a row the API server has refused a job's pods for a reason that may pass: the pauses grow. */
+import { backoffSeconds } from "../../runtime/backoff.ts";
+
+const backoff = { baseSeconds: 20, maxSeconds: 1800 };
+/** The oldest are forgotten: their next pause is the first again. */
+const maxJobs = 10_000;
+
+export class StartRefusals {
+  /** By the job's uid. */
+  readonly #counts = new Map<string, number>();
+
+  /** Counts another refusal; returns the seconds until the next start. */
+  pauseSeconds(uid: string): number {
+    const count = (this.#counts.get(uid) ?? 0) + 1;
+    this.#counts.delete(uid);
+    this.#counts.set(uid, count);
+    const [oldest] = this.#counts.keys();
+    if (this.#counts.size > maxJobs && oldest !== undefined) this.#counts.delete(oldest);
+    return backoffSeconds(count, backoff);
+  }
+
+  /** Its pods were made. */
+  forget(uid: string): void {
+    this.#counts.delete(uid);
+  }
+}

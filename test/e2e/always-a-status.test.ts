@@ -1,0 +1,262 @@
+/**
+ * Whatever the API server accepts has a status: while webhooks are down or slow, a quota or a right is missing, one part of
+ * a project fails, or the object is being deleted.
+ */
+import { expect } from "chai";
+import { createServer, type Server } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { Condition } from "../../src/api/conditions.ts";
+import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
+import {
+  configCommits,
+  jobs,
+  persistentVolumeClaims,
+  projects,
+  resourcePlans,
+  roleBindings,
+} from "../../src/resources/types.ts";
+import { commit, job, owner, plan, project } from "../support/installation.ts";
+import { eventsOf } from "../support/tenants.ts";
+import { useTeam } from "../support/team.ts";
+
+const webhooks: ResourceName = {
+  group: "admissionregistration.k8s.io",
+  version: "v1",
+  plural: "validatingwebhookconfigurations",
+  kind: "ValidatingWebhookConfiguration",
+  namespaced: false,
+};
+
+interface Seen extends KubeObject {
+  readonly status: {
+    readonly observedGeneration?: number;
+    readonly state?: string;
+    readonly reason?: string;
+    readonly message?: string;
+    readonly conditions?: readonly Condition[];
+  };
+}
+
+const core = (plural: string, kind: string): ResourceName => ({
+  group: "",
+  version: "v1",
+  plural,
+  kind,
+  namespaced: true,
+});
+const podsOfCore = core("pods", "Pod");
+const specs: Readonly<Record<string, object>> = {
+  Pod: { spec: { containers: [{ name: "a", image: "a" }] } },
+  Service: { spec: { clusterIP: "None" } },
+  ConfigMap: {},
+};
+const probe = ({ kind }: ResourceName, namespace: string): KubeObject => ({
+  apiVersion: "v1",
+  kind,
+  metadata: { name: "probe", namespace },
+  ...specs[kind],
+});
+
+describe("every accepted object has a status", () => {
+  const team = useTeam({
+    mayBeRejected: true,
+    operator: { ROTA_START_DEADLINE_SECONDS: "60" },
+    objects: [project("down", { owner }), project("hang", { owner })],
+  });
+  const { submit, stateOf, until } = team;
+  let silence: Server;
+
+  before(async () => {
+    silence = createServer(() => undefined).listen(0, "127.0.0.1");
+    await team.pool("default");
+    for (const name of ["down", "hang"]) await team.ready(name);
+  });
+  after(() => silence.close());
+
+  /** A webhook that nobody serves, or that never answers. */
+  const webhook = (
+    name: string,
+    namespace: string,
+    resource: string,
+    group: string,
+    version: string,
+    answers: "refused" | "never",
+  ): KubeObject => ({
+    apiVersion: "admissionregistration.k8s.io/v1",
+    kind: webhooks.kind,
+    metadata: { name },
+    webhooks: [
+      {
+        name: `${name}.example.com`,
+        clientConfig: {
+          url:
+            answers === "never"
+              ? `https://127.0.0.1:${(silence.address() as AddressInfo).port}/`
+              : "https://127.0.0.1:1/",
+        },
+        namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
+        rules: [
+          {
+            apiGroups: [group],
+            apiVersions: [version],
+            operations: ["CREATE"],
+            resources: [resource],
+          },
+        ],
+        failurePolicy: "Fail",
+        sideEffects: "None",
+        timeoutSeconds: 30,
+        admissionReviewVersions: ["v1"],
+      },
+    ],
+  });
+  const ofPods = (name: string, namespace: string, answers: "refused" | "never") =>
+    webhook(name, namespace, "pods", "", "v1", answers);
+  /** A webhook is in force some moments after it was made. */
+  async function inForce(object: KubeObject, namespace: string, type = podsOfCore): Promise<void> {
+    const { client } = team.view;
+    await client.create(webhooks, object);
+    await team.view.until("the webhook to be in force", () =>
+      client.create(type, probe(type, namespace), { dryRun: true, attempts: 1 }).then(
+        () => false,
+        () => true,
+      ),
+    );
+  }
+  const remove = (name: string) => team.view.client.delete(webhooks, name);
+  const get = async (type: ResourceName, key: string): Promise<Seen> =>
+    (await team.view.client.get(type, key)) as Seen;
+  const readyIn = ({ status }: Seen) => status.conditions?.find(({ type }) => type === "Ready");
+
+  it("names a webhook for pods that is down", async () => {
+    await inForce(ofPods("down", "down", "refused"), "down");
+    await submit("down/early", { pool: "default" });
+    const { status } = await until("down/early", "tell the webhook", ({ status: now }) =>
+      /failed calling webhook "down\.example\.com"/.test(now.message ?? ""),
+    );
+    expect(status.state).to.equal("Pending");
+    expect(status.reason).to.equal("ReconcileFailed");
+    await remove("down");
+    await stateOf("down/early", "Running");
+  });
+
+  it("says that a webhook does not respond", async () => {
+    await team.view.client.create(webhooks, ofPods("hang", "hang", "never"));
+    await team.view.until("a job to be told", async () => {
+      const name = `slow-${Math.random().toString(36).slice(2)}`;
+      await submit(`hang/${name}`, { pool: "default" });
+      const { status } = await until(
+        `hang/${name}`,
+        "have a state",
+        ({ status: now }) => now.state !== undefined,
+      );
+      return status.reason === "AwaitingResponse";
+    });
+    await remove("hang");
+  });
+
+  it("names a webhook that goes down between queue and start", async () => {
+    await submit("down/later", { pool: "default", spec: { suspend: true } });
+    await stateOf("down/later", "Suspended");
+    await inForce(ofPods("down", "down", "refused"), "down");
+    await team.suspend("down/later", false);
+    const { status } = await until("down/later", "tell the webhook", ({ status: now }) =>
+      /failed calling webhook "down\.example\.com"/.test(now.message ?? ""),
+    );
+    expect(status.reason).to.equal("PodsRejected");
+    expect((await team.row("down/later"))?.failures).to.equal(0);
+    const told = await eventsOf(team.view, "later");
+    expect(told.some(({ reason }) => reason === "PodsRejected")).to.equal(true);
+    await remove("down");
+  });
+
+  for (const [resource, kind, options] of [
+    ["services", "Service", { parallelism: 2 }],
+    ["configmaps", "ConfigMap", { spec: { configRef: { commit: "settings" } } }],
+  ] as const)
+    it(`names a webhook for ${resource} that is down`, async () => {
+      const namespace = `no-${resource}`;
+      await team.view.apply(project(namespace, { owner }));
+      await team.ready(namespace);
+      if (resource === "configmaps") {
+        const stored = commit("settings", { content: { a: 1 } });
+        await team.view.apply({ ...stored, metadata: { namespace, name: "settings" } });
+      }
+      const down = webhook(resource, namespace, resource, "", "v1", "refused");
+      await inForce(down, namespace, core(resource, kind));
+      await submit(`${namespace}/gang`, { pool: "default", ...options });
+      const { status } = await until(
+        `${namespace}/gang`,
+        "tell",
+        ({ status: now }) =>
+          /failed calling webhook/.test(now.message ?? "") || now.state === "Running",
+      );
+      expect(status.message).to.match(/failed calling webhook/);
+      expect(status.reason).to.equal("PodsRejected");
+      await remove(resource);
+    });
+
+  it("makes the rest of a project where one part fails", async () => {
+    await team.view.client.create(
+      webhooks,
+      webhook("bindings", "parts", "rolebindings", "rbac.authorization.k8s.io", "v1", "refused"),
+    );
+    await team.view.until("a project with a part that fails", async () => {
+      const found = await get(projects, "parts").catch(() => undefined);
+      if (found === undefined)
+        await team.view.apply(
+          project("parts", {
+            owner,
+            members: [{ kind: "User", name: "sue", role: "viewer" }],
+            storages: [{ name: "home", size: "1Gi" }],
+          }),
+        );
+      const ready = found && readyIn(found);
+      return ready?.reason === "ReconcileFailed" && /failed calling webhook/.test(ready.message);
+    });
+    const claims = await team.view.client.list(persistentVolumeClaims, { namespace: "parts" });
+    expect(claims.map(({ metadata }) => metadata.name)).to.deep.equal(["home"]);
+    await remove("bindings");
+    await team.ready("parts");
+    const bound = await team.view.client.list(roleBindings, { namespace: "parts" });
+    expect(bound.map(({ metadata }) => metadata.name)).to.deep.equal(["rota-viewer"]);
+  });
+
+  const keep = { finalizers: ["test.rota.dev/keep"] };
+  const kept: readonly (readonly [ResourceName, string, KubeObject])[] = [
+    [jobs, "team/kept", job("team", "kept", { pool: "nowhere", gpus: 1 })],
+    [projects, "kept", project("kept", { parent: "absent" })],
+    [resourcePlans, "kept", plan("kept", { owner, pool: "kept" })],
+    [configCommits, "team/kept", commit("kept", { content: 1, parent: "absent" })],
+  ];
+  for (const [type, key, object] of kept)
+    it(`a ${type.kind} that is deleted before it is settled says so`, async () => {
+      await team.view.apply({ ...object, metadata: { ...object.metadata, ...keep } });
+      await team.view.client.delete(type, key);
+      const seen = await team.view.until("the deletion to be told", async () => {
+        const found = await get(type, key);
+        return (
+          found.metadata["deletionTimestamp"] !== undefined &&
+          ["Terminating", "Deleted"].includes(readyIn(found)?.reason ?? "") &&
+          found
+        );
+      });
+      expect(seen.status.observedGeneration).to.equal(seen.metadata["generation"]);
+      expect(readyIn(seen)?.observedGeneration).to.equal(seen.metadata["generation"]);
+      await team.view.client.patch(type, key, { metadata: { finalizers: null } });
+    });
+
+  it("a pod's message with NUL ends its job", async () => {
+    const { status } = await team.run("nul", { pool: "default" });
+    const [pod] = await team.pods("nul");
+    expect(status.attempt).to.equal(1);
+    await team.view.client.patch(
+      podsOfCore,
+      `team/${pod?.name ?? ""}`,
+      { status: { phase: "Failed", message: "a\u0000b" } },
+      { subresource: "status" },
+    );
+    const failed = await stateOf("nul", "Failed");
+    expect(failed.status.message).to.match(/a\ufffdb|a.b/);
+  });
+});
