@@ -26,8 +26,10 @@ export const annotations = {
   adopt: "rota.dev/adopt",
   /** On namespaces: the uid of the Project it belongs to; tells whose it is when someone takes the labels away. */
   projectUid: "rota.dev/project-uid",
-  /** On namespaces: "true" when Rota made it, so that it may go with its project. */
+  /** On namespaces: "true" when Rota made it, so that it may go with its project. Written at its creation or never. */
   made: "rota.dev/made",
+  /** On adopted namespaces: the labels that adoption replaced, as JSON; they are given back with the namespace. */
+  formerLabels: "rota.dev/former-labels",
 } as const;
 
 export const managedBy = "rota";
