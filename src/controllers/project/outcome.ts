@@ -25,8 +25,16 @@ export function asSpecified(missingClasses: readonly string[]): Outcome {
 /** Refusals that another try does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
+/**
+ * Whether the fence on our own account refused: what we write is within it, so the API server has not seen the label of a
+ * namespace that was adopted a moment ago.
+ */
+export const isFenced = (error: unknown): boolean =>
+  error instanceof KubeError && error.explanation.includes("'rota-fence-");
+
 /** The API server's refusal in its own words; anything else is thrown, to be tried again. */
 export function rejectionOfCluster(error: unknown, what: string): Outcome {
-  if (!(error instanceof KubeError) || !finalStatuses.has(error.status)) throw error;
+  const isFinal = error instanceof KubeError && finalStatuses.has(error.status);
+  if (!isFinal || isFenced(error)) throw error;
   return outcome("ClusterRejected", `${what}: ${error.explanation}`);
 }

@@ -17,7 +17,7 @@ import { writeStatus } from "../report.ts";
 import { removeProject } from "./deletion.ts";
 import { addFinalizer, hasFinalizer, hasOtherFinalizers } from "./finalizer.ts";
 import { reconcileNamespace, namespaceOf } from "./namespace.ts";
-import { asSpecified } from "./outcome.ts";
+import { asSpecified, isFenced } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { reconcileRoles } from "./roles.ts";
 import { storeProject } from "./store.ts";
@@ -53,7 +53,7 @@ async function forEach(
       if (result) results.set(project.name, result);
     } catch (error) {
       // Gone, or changed since: its event is on the way, or has come already.
-      const isOld = isNotFound(error) || isConflict(error);
+      const isOld = isNotFound(error) || isConflict(error) || isFenced(error);
       results.set(project.name, isOld ? requeueAfter(1) : failed(error));
     }
   });
