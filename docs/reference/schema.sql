@@ -140,6 +140,18 @@ CREATE TABLE groups (
   CONSTRAINT groups_name_length CHECK (length(name) >= 1 AND length(name) <= 253)
 );
 
+-- Which database this is, and which cluster it belongs to; one row.
+CREATE TABLE installation (
+  is_only boolean NOT NULL DEFAULT true,               -- Always true: there is one row
+  database_id uuid NOT NULL DEFAULT gen_random_uuid(), -- Identity of the database; the marker in its cluster names it. A new one when an administrator gives it to a cluster
+  former_id uuid,                                      -- Identity before that; null: none
+  cluster_uid uuid,                                    -- uid of the namespace kube-system of its cluster; null: none yet, the database is empty
+  place text,                                          -- Server, database and table when it was given to the cluster; null: none yet
+  CONSTRAINT installation_pkey PRIMARY KEY (is_only),
+  CONSTRAINT installation_is_one CHECK (is_only),
+  CONSTRAINT installation_place_of_cluster CHECK ((cluster_uid IS NULL) = (place IS NULL))
+);
+
 -- Every change of status or borrowing of every job, append-only; the source of accounting.
 CREATE TABLE job_events (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,    -- Order of the events

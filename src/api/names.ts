@@ -32,6 +32,19 @@ export const annotations = {
   formerLabels: "rota.dev/former-labels",
 } as const;
 
+/** The marker: the ClusterRole without rules that says which installation is the cluster's. */
+export const markerName = "rota-installation";
+
+/** On the marker. */
+export const markerAnnotations = {
+  /** The id of the database. */
+  database: "rota.dev/database",
+  /** NAMESPACE/NAME of the Lease that its operators hold. */
+  lease: "rota.dev/lease",
+  /** Written by an administrator: the id of the database that this cluster is to have. */
+  accept: "rota.dev/accept-database",
+} as const;
+
 export const managedBy = "rota";
 
 export const defaultPool = "default";

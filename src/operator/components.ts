@@ -2,7 +2,8 @@
 import { hostname } from "node:os";
 import type { Registry } from "prom-client";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
-import { migrate } from "../db/client/migrate.ts";
+import { readOwnership } from "../db/client/identity.ts";
+import { checkSchema, migrate } from "../db/client/migrate.ts";
 import { RotaError } from "../errors.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -20,9 +21,10 @@ import { watchAdmissionPolicies } from "./admission-policies.ts";
 import type { AdmissionPolicyOptions } from "./admission-policies.ts";
 import type { RunningInformers } from "./informers.ts";
 import type { TermSignals } from "./leader-term.ts";
+import type { Ownership } from "./ownership/ownership.ts";
 
 const lastEventsSeconds = 2;
-const leaseName = "rota-operator";
+export const leaseName = "rota-operator";
 /** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
 
@@ -113,7 +115,14 @@ function databaseAddress(url: string): string {
   return `${host}${pathname}`;
 }
 
-/** At the start the database is reached, and brought to the newest schema. */
+/** One that belongs to a cluster is migrated when it is known to be this one: nothing is written into another's. */
+async function prepare(url: string, db: DatabasePool): Promise<void> {
+  const owner = await readOwnership(db);
+  if (owner?.clusterUid === undefined) await migrate(url);
+  else await checkSchema(url);
+}
+
+/** At the start the database is reached, and, if it is empty, gets the schema. */
 export const databaseComponent = (
   { databaseUrl }: Settings,
   db: DatabasePool,
@@ -123,10 +132,10 @@ export const databaseComponent = (
   start: async () => {
     const address = databaseAddress(databaseUrl);
     await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
-      migrate(databaseUrl),
+      prepare(databaseUrl, db),
     );
     await db.learnTypes();
-    logger.info("the database is at the newest schema", { database: address });
+    logger.info("connected to the database", { database: address });
   },
   stop: () => db.end(),
   ready: async () => {
@@ -176,6 +185,7 @@ export interface LeaderOptions {
   readonly kube: KubeClient;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
+  readonly ownership: Pick<Ownership, "whenOurs">;
   readonly runTerm: (signals: TermSignals) => Promise<void>;
   /** The API server's data went back in time, as the Lease shows. */
   readonly onTimeTravel: () => void;
@@ -190,6 +200,8 @@ const endless = new AbortController().signal;
 export class Leader extends Background {
   readonly #options: LeaderOptions;
   #isLeading = false;
+  /** Aborted when the database that this term works on is not the cluster's any more. */
+  #lost = endless;
 
   constructor(options: LeaderOptions) {
     super("leader", (stopping) => this.#lead(stopping));
@@ -208,8 +220,8 @@ export class Leader extends Background {
   async #lead(stopping: AbortSignal): Promise<void> {
     const { settings, logger, onEnd } = this.#options;
     try {
-      if (settings.leaderElection) await this.#election().run(stopping);
-      else await this.#work({ stopping, signal: endless });
+      const election = settings.leaderElection ? this.#election() : undefined;
+      while (!stopping.aborted) await this.#leadWhileOurs(election, stopping);
     } catch (error) {
       logger.error("the work ended", { error: errorText(error) });
       onEnd("the work ended");
@@ -217,10 +229,19 @@ export class Leader extends Background {
     }
   }
 
-  async #work(signals: TermSignals): Promise<void> {
+  /** Nobody works, or holds the Lease, with a database that is not the cluster's. */
+  async #leadWhileOurs(election: LeaderElection | undefined, stopping: AbortSignal): Promise<void> {
+    this.#lost = await this.#options.ownership.whenOurs(stopping);
+    const until = AbortSignal.any([stopping, this.#lost]);
+    if (until.aborted) return;
+    if (election) await election.run(until);
+    else await this.#work({ stopping, signal: endless });
+  }
+
+  async #work({ stopping, signal }: TermSignals): Promise<void> {
     this.#isLeading = true;
     try {
-      await this.#options.runTerm(signals);
+      await this.#options.runTerm({ stopping, signal: AbortSignal.any([signal, this.#lost]) });
     } finally {
       this.#isLeading = false;
     }
