@@ -883,6 +883,7 @@ CREATE FUNCTION allocations_commit()
  SET enable_seqscan TO 'off'
 AS $function$
 DECLARE
+  are_facts CONSTANT boolean := coalesce(current_setting('rota.are_facts', true) = 'on', false);
   refused record;
 BEGIN
   WITH change AS MATERIALIZED (
@@ -901,12 +902,12 @@ BEGIN
     FROM locked
     JOIN change ON change.node_name = locked.name
     WHERE nodes.name = locked.name
-    RETURNING nodes.*,
+    RETURNING nodes.*, NOT are_facts AND (
       change.gpus > 0 AND gpus_committed + gpus_other > gpus_allocatable
         OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
         OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
         OR pods_committed + pods_other > pods_allocatable
-        AS is_too_much
+      ) AS is_too_much
   )
   SELECT change.node_name, committed.* INTO refused
   FROM change
@@ -1065,6 +1066,8 @@ BEGIN
   END IF;
 
   IF started IS NOT NULL THEN
+    -- A job that arrives live, or is restored, has its pods: a fact, as a node that shrinks is.
+    PERFORM set_config('rota.are_facts', CASE WHEN TG_OP = 'INSERT' OR restored_at IS NOT NULL THEN 'on' ELSE '' END, true);
     WITH placed AS (
       INSERT INTO allocations (
         job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
@@ -1083,6 +1086,7 @@ BEGIN
     FROM (SELECT id, name, parallelism FROM jobs WHERE id = ANY (started)) AS job
     FULL JOIN (SELECT job_id, sum(pods) AS pods FROM placed GROUP BY job_id) AS gang ON gang.job_id = job.id
     WHERE job.parallelism IS DISTINCT FROM gang.pods;
+    PERFORM set_config('rota.are_facts', '', true);
     IF unplaced IS NOT NULL THEN
       RAISE EXCEPTION 'job %', unplaced
         USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';

@@ -69,6 +69,7 @@ export const projectTable = {
   NamespaceTerminating: "Reconciling",
   StorageTerminating: "Reconciling",
   DeletionBlocked: "Reconciling",
+  FormerProjectHasJobs: "Reconciling",
   AlreadyExists: "Stalled",
   ClusterRejected: "Stalled",
   NamespaceNotOwned: "Stalled",

@@ -59,7 +59,9 @@ describe("ownership of the database", function () {
   const runsStill = async (uids: readonly string[]): Promise<void> => {
     await team.stateOf("runs", "Running");
     expect(await team.uids("runs")).to.deep.equal(uids);
-    expect((await team.row("runs"))?.status).to.equal("running");
+    await team.view.until("the row to run", async () => {
+      return (await team.row("runs"))?.status === "running";
+    });
   };
   async function administer(...statements: readonly string[]): Promise<void> {
     const admin = new Client({ connectionString: databaseUrl(team.database.url, "postgres") });

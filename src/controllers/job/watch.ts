@@ -5,6 +5,7 @@ import type { Change } from "../../runtime/informer.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import type { JobContext } from "./context.ts";
+import { stageOf } from "./observed-state.ts";
 
 /** Jobs that were refused, or are to be, may be accepted now that something they refer to is there. */
 function enqueueRejected({ informers, queues }: Context, namespace?: string): void {
@@ -64,6 +65,13 @@ export function watchJobs(context: JobContext): void {
 
 /** Every job that is there, and every one that the queue knows. */
 export async function enqueueJobs({ informers, queues, db }: Context): Promise<void> {
-  const keys = new Set([...informers.jobs.store.keys(), ...(await activeJobKeys(db))]);
+  const { store } = informers.jobs;
+  // A database that lost them gets those first whose pods are there.
+  const live = [...store.values()].filter((job) => stageOf(job) === "live");
+  const keys = new Set([
+    ...live.map(({ namespace, name }) => `${namespace}/${name}`),
+    ...store.keys(),
+    ...(await activeJobKeys(db)),
+  ]);
   for (const key of keys) queues.jobs.add(key);
 }
