@@ -1,4 +1,4 @@
--- Owners (users and groups), the tree of projects, and what a project inherits from the projects above it.
+-- Owners (users and groups), the project tree, and what a project inherits from its ancestors.
 CREATE EXTENSION IF NOT EXISTS ltree;
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 
@@ -56,8 +56,8 @@ COMMENT ON COLUMN owners.id IS 'The row in resource_owners';
 COMMENT ON COLUMN owners.kind IS 'User or Group';
 COMMENT ON COLUMN owners.name IS 'Name, unique within the kind';
 
--- Two transactions may insert the same new name. The block's savepoint removes the loser's supertype
--- row, so no owner is left without a subtype row; the next turn reads the winner's row.
+-- Two transactions may insert the same new name. The block's savepoint removes the loser's supertype row, so no
+-- owner is left without a subtype row; the next iteration reads the winner's row.
 CREATE FUNCTION ensure_owner(wanted_kind owner_kind, wanted_name text) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -85,12 +85,12 @@ END
 $$;
 COMMENT ON FUNCTION ensure_owner IS 'Returns the id of an owner; inserts the owner if it is new';
 
--- Projects: callers write parent_id, a trigger derives path from it, so the two cannot disagree.
+-- Projects: callers write parent_id, and a trigger derives path from it, so that the two cannot disagree.
 CREATE TYPE project_role AS ENUM ('viewer', 'submitter', 'admin');
 CREATE TYPE borrowing_policy AS ENUM ('Allow', 'Deny');
 CREATE TYPE pod_security_level AS ENUM ('restricted', 'baseline', 'privileged');
 
--- A DNS label has no '_', so the replacement is reversible; ltree accepts '-' only from PostgreSQL 16 on.
+-- A DNS label has no '_', so the replacement is reversible; ltree accepts '-' only from PostgreSQL 16.
 CREATE FUNCTION project_label(name text) RETURNS ltree
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN text2ltree(replace(name, '-', '_'));
@@ -130,10 +130,10 @@ COMMENT ON COLUMN projects.pod_security IS 'Pod Security Standard that the names
 COMMENT ON COLUMN projects.generation IS 'Generation of the custom resource that this row was written from; 0: unknown';
 COMMENT ON COLUMN projects.created_at IS 'Time of the insert';
 
--- An insert or a move reads the path of the parent, so no other move may run between that read and the
--- commit: inserts share a lock, a move takes it exclusively. Each query of a volatile function takes its
--- own snapshot, so the read after the lock sees every move that the lock waited for. FOR SHARE makes an
--- insert under REPEATABLE READ fail to serialise instead of reading an old path.
+-- An insert or a move reads the path of the parent, so no other move may run between that read and the commit:
+-- inserts share a lock, and a move takes it exclusively. Each query of a volatile function takes its own snapshot,
+-- so the read after the lock sees every move that the lock waited for. Under REPEATABLE READ, FOR SHARE makes an
+-- insert fail with a serialisation error instead of reading an old path.
 CREATE FUNCTION projects_set_path() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -166,8 +166,8 @@ END
 $$;
 COMMENT ON FUNCTION projects_set_path IS 'Derives the path of a new or moved project from its parent; refuses a cycle';
 
--- The lock comes before any row lock: a move that held its row and then waited for the tree could deadlock
--- with the move of an ancestor. An older snapshot would miss children inserted during the wait.
+-- This lock precedes all row locks: a move that held its row and then waited for the tree could deadlock with the
+-- move of an ancestor. An older snapshot would miss children inserted during the wait.
 CREATE FUNCTION projects_lock_tree() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -193,7 +193,7 @@ END
 $$;
 COMMENT ON FUNCTION projects_move_descendants IS 'Rewrites the paths of the subtree below a moved project';
 
--- Triggers of one kind run in the order of their names.
+-- Triggers of one kind run in order of name.
 CREATE TRIGGER projects_a_lock_tree BEFORE UPDATE OF parent_id ON projects FOR EACH STATEMENT
 EXECUTE FUNCTION projects_lock_tree();
 CREATE TRIGGER projects_a_identity_is_fixed BEFORE UPDATE ON projects FOR EACH ROW
@@ -247,8 +247,8 @@ COMMENT ON COLUMN storages.storage_class IS 'StorageClass; null: the default cla
 COMMENT ON COLUMN storages.access_mode IS 'Access mode of the claim';
 COMMENT ON COLUMN storages.affinity_config IS 'Node affinity that jobs mounting the volume must respect';
 
--- What a project inherits. Plain joins and sub-selects, so that the planner merges a view into the query
--- that reads it and computes only the rows and columns that the query needs.
+-- What a project inherits. Plain joins and sub-selects, so that the planner merges a view into the query that reads
+-- it and computes only the rows and columns that the query needs.
 
 CREATE FUNCTION project_owner_in_effect(project_path ltree) RETURNS bigint
 LANGUAGE sql STABLE

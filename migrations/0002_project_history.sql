@@ -1,6 +1,6 @@
--- Path and owner of each project at any time. Accounting needs them, because a move must not change the
--- figures of last month. The periods of a project cover all of time: the first begins at -infinity, the last
--- continues after the deletion, so no usage falls between two periods.
+-- Path and owner of each project over time. Accounting needs them, because a move must not change past figures.
+-- The periods of a project cover all of time: the first starts at -infinity, and the last continues after the
+-- deletion, so no usage falls between two periods.
 CREATE TABLE project_periods (
   project_id uuid NOT NULL,
   since timestamptz NOT NULL,
@@ -31,7 +31,7 @@ END
 $$;
 COMMENT ON FUNCTION projects_record_arrival IS 'Starts the first period of new projects';
 
--- A moved subtree arrives row by row in new_rows; a change of owner affects all projects below that inherit it.
+-- A moved subtree arrives row by row in new_rows; a change of owner affects all descendants that inherit it.
 CREATE FUNCTION projects_record_change() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +53,7 @@ BEGIN
   ),
   changed AS MATERIALIZED (
     SELECT period.project_id, period.since, affected.path, affected.owner_id,
-      -- A period that began in this transaction, or after it, is corrected instead of ended.
+      -- A period that started in this transaction, or later, is corrected instead of ended.
       period.recorded_at = now() OR period.since >= now() AS is_corrected
     FROM (
       SELECT id, path, coalesce(owner_id, project_owner_in_effect(path)) AS owner_id FROM affected

@@ -1,4 +1,4 @@
--- Versioned configuration: each content is stored once under its SHA-256, commits point to contents.
+-- Versioned configuration: each content is stored once under its SHA-256, and commits refer to contents.
 CREATE TABLE config_blobs (
   hash text CONSTRAINT config_blobs_pkey PRIMARY KEY,
   canonical text NOT NULL,
@@ -25,12 +25,12 @@ CREATE TABLE config_commits (
   created_at timestamptz NOT NULL DEFAULT now(),
   removed_at timestamptz,
   CONSTRAINT config_commits_project_id_key UNIQUE (project_id, id),
-  -- Both columns: a parent of another project counts as missing.
+  -- Both columns: a parent in another project counts as missing.
   CONSTRAINT config_commits_parent_in_project_fkey
     FOREIGN KEY (project_id, parent_id) REFERENCES config_commits (project_id, id)
 );
--- A deleted commit stays as history, for the jobs pinned to its content and the commits that follow it, but
--- its name and tag are free again.
+-- A deleted commit stays as history, for the jobs pinned to its content and for its child commits, but its name
+-- and tag are free again.
 CREATE UNIQUE INDEX config_commits_project_name_key ON config_commits (project_id, name)
   WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX config_commits_project_tag_key ON config_commits (project_id, version_tag)

@@ -1,4 +1,4 @@
--- Resource plans: one row per weekly window, and PostgreSQL refuses overlaps. Priority classes.
+-- Resource plans: one row per weekly window; PostgreSQL refuses overlaps. Also priority classes.
 CREATE TYPE resource_type AS ENUM ('GPU', 'CPU');
 CREATE TYPE window_close_action AS ENUM ('Finish', 'Evict');
 CREATE TYPE preemption_policy AS ENUM ('PreemptLowerPriority', 'Never');
@@ -14,7 +14,7 @@ CREATE TABLE resource_plans (
   time_window int4range NOT NULL,
   on_window_close window_close_action NOT NULL DEFAULT 'Finish',
   generation bigint NOT NULL,
-  -- Containment refuses infinite bounds too; any range contains an empty one, and it overlaps nothing.
+  -- Containment also refuses infinite bounds. An empty range is contained in any range and overlaps none.
   CONSTRAINT resource_plans_window_in_week CHECK (time_window <@ int4range(0, 604800) AND NOT isempty(time_window)),
   CONSTRAINT resource_plans_no_overlap EXCLUDE USING gist (
     resource_owner_id WITH =, resource_type WITH =, pool WITH =, time_window WITH &&

@@ -1,6 +1,6 @@
--- Nodes, and the capacity committed on them. The triggers on allocations (0007) keep the committed columns and
--- refuse to commit more than a node has. Amounts are what kubelets and other people's pods state: each is at most
--- 2^49 (maxAmount in the domain), so that bigint holds every sum.
+-- Nodes and the capacity committed on them. The triggers on allocations (0007) maintain the committed columns and
+-- refuse to commit more than a node has. Amounts come from kubelets and from pods that are not Rota's. Each is at
+-- most 2^49 (maxAmount in the domain), so that bigint holds every sum.
 CREATE TABLE nodes (
   name text CONSTRAINT nodes_pkey PRIMARY KEY,
   uid uuid NOT NULL,
@@ -13,6 +13,7 @@ CREATE TABLE nodes (
   cpu_millis_allocatable bigint NOT NULL,
   memory_bytes_allocatable bigint NOT NULL,
   pods_allocatable bigint NOT NULL,
+  gpus_unhealthy bigint NOT NULL DEFAULT 0,
   gpus_committed bigint NOT NULL DEFAULT 0,
   cpu_millis_committed bigint NOT NULL DEFAULT 0,
   memory_bytes_committed bigint NOT NULL DEFAULT 0,
@@ -23,7 +24,7 @@ CREATE TABLE nodes (
   pods_other bigint NOT NULL DEFAULT 0,
   CONSTRAINT nodes_allocatable_not_negative CHECK (
     gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0
-    AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0
+    AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0 AND gpus_unhealthy >= 0
   ),
   CONSTRAINT nodes_committed_not_negative CHECK (
     gpus_committed >= 0 AND cpu_millis_committed >= 0
@@ -34,8 +35,8 @@ CREATE TABLE nodes (
     AND memory_bytes_other >= 0 AND pods_other >= 0
   )
 )
--- Every start and end of a job updates the rows of its nodes, without touching an indexed column: half-empty
--- pages keep these updates on their page (HOT), and an early vacuum keeps the table small.
+-- Every start and end of a job updates the rows of its nodes, but no indexed column: half-empty pages keep these
+-- updates on their page (HOT), and an early vacuum keeps the table small.
 WITH (fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX nodes_pool_idx ON nodes (pool);
 COMMENT ON TABLE nodes IS 'Nodes of the cluster, and the capacity committed on them';
@@ -50,6 +51,7 @@ COMMENT ON COLUMN nodes.gpus_allocatable IS 'Allocatable GPUs';
 COMMENT ON COLUMN nodes.cpu_millis_allocatable IS 'Allocatable CPU in millicores';
 COMMENT ON COLUMN nodes.memory_bytes_allocatable IS 'Allocatable memory in bytes';
 COMMENT ON COLUMN nodes.pods_allocatable IS 'Allocatable pods';
+COMMENT ON COLUMN nodes.gpus_unhealthy IS 'GPUs of the node that its device plugin calls unhealthy; not allocatable';
 COMMENT ON COLUMN nodes.gpus_committed IS 'GPUs of the allocations on the node, kept by trigger';
 COMMENT ON COLUMN nodes.cpu_millis_committed IS 'Millicores of the allocations on the node, kept by trigger';
 COMMENT ON COLUMN nodes.memory_bytes_committed IS 'Bytes of memory of the allocations on the node, kept by trigger';

@@ -19,12 +19,13 @@ INSERT INTO job_transitions (from_status, to_status) VALUES
   ('starting', 'failed'), ('starting', 'cancelled'),
   ('running', 'succeeded'), ('running', 'failed'), ('running', 'evicting'), ('running', 'pending'),
   ('running', 'cancelled'),
-  -- A victim may finish before its eviction does, and a cancelled eviction lets it continue.
+  -- A victim may finish before its eviction completes, and a cancelled eviction lets it continue.
   ('evicting', 'evicted'), ('evicting', 'cancelled'), ('evicting', 'succeeded'), ('evicting', 'failed'),
   ('evicting', 'running'),
   ('evicted', 'reserved'), ('evicted', 'starting'), ('evicted', 'cancelled'), ('evicted', 'failed');
 
--- Groups of states. Not STRICT: PostgreSQL inlines them only so, and then matches partial indexes with them.
+-- Groups of states. Not STRICT, because PostgreSQL inlines only non-strict functions, and must inline them to match
+-- partial indexes.
 CREATE FUNCTION job_is_waiting(status job_status) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN status IN ('pending', 'evicted');
@@ -102,9 +103,9 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_finished_has_time CHECK ((finished_at IS NOT NULL) = job_has_ended(status)),
   CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL))
 )
--- A row changes three or four times in the life of its job, and every partial index depends on status, so
--- these updates are never HOT: free space on the page saves a second page write each, and vacuum starts after
--- 5,000 dead rows plus one in fifty, long before dead rows slow a claim down.
+-- A row changes three or four times in the life of its job, and every partial index depends on status, so these
+-- updates are never HOT. Free space on the page saves writing a second page. Vacuum starts after 5,000 dead rows
+-- plus 2 %, long before dead rows slow down a claim.
 WITH (fillfactor = 80, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX jobs_queue_idx ON jobs (pool, priority DESC, created_at, id)
@@ -114,9 +115,9 @@ CREATE INDEX jobs_queue_by_signature_idx
   WHERE job_is_waiting(status) AND NOT suspended;
 CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
   WHERE status IN ('reserved', 'starting', 'running', 'evicting');
--- Finds the active jobs of a project, and one of them by its name.
+-- Finds the active jobs of a project, or one of them by name.
 CREATE INDEX jobs_active_project_idx ON jobs (active_project_id, name) WHERE active_project_id IS NOT NULL;
--- Each cycle asks for the end of the next back-off; few jobs are in one.
+-- Each cycle reads the end of the next back-off; few jobs are in back-off.
 CREATE INDEX jobs_back_off_idx ON jobs (pool, not_before) WHERE not_before IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, updated at every step of the job''s life';
@@ -189,7 +190,7 @@ COMMENT ON COLUMN avoided_nodes.job_id IS 'The job';
 COMMENT ON COLUMN avoided_nodes.node_name IS 'The node; no foreign key, because a node that left the cluster may return';
 COMMENT ON COLUMN avoided_nodes.until IS 'End of the avoidance';
 
--- A pod that succeeded counts, even if it is deleted before the rest of its gang has ended.
+-- A pod that succeeded counts even if it is deleted before the rest of its gang has ended.
 CREATE TABLE pod_completions (
   job_id uuid NOT NULL CONSTRAINT pod_completions_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
   attempt integer NOT NULL,
@@ -209,8 +210,8 @@ CREATE TABLE allocations (
   gpus integer NOT NULL CONSTRAINT allocations_gpus_not_negative CHECK (gpus >= 0),
   cpu_millis bigint NOT NULL CONSTRAINT allocations_cpu_not_negative CHECK (cpu_millis >= 0),
   memory_bytes bigint NOT NULL CONSTRAINT allocations_memory_not_negative CHECK (memory_bytes >= 0),
-  -- Copies from the job. The victim finder reads the allocations of a whole pool for every blocked job, and a
-  -- join with jobs took three quarters of its time.
+  -- Copies from the job. The victim finder reads the allocations of a whole pool for every blocked job, and a join
+  -- with jobs took three quarters of its time.
   pool text NOT NULL,
   gang_size integer NOT NULL,
   priority integer NOT NULL,
@@ -221,13 +222,13 @@ CREATE TABLE allocations (
   gpus_per_pod float8 NOT NULL GENERATED ALWAYS AS (gpus::float8 / gang_size) STORED,
   CONSTRAINT allocations_pkey PRIMARY KEY (job_id, attempt, node_name)
 )
--- Rows come and go with every attempt; few are updated.
+-- Rows are inserted and deleted with every attempt; few are updated.
 WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
--- GPUs are the usual shortage, and few pods have any: the finder reads those pods from this index alone.
+-- GPUs are the usual shortage, and few pods have any: the finder reads those pods from this index only.
 CREATE INDEX allocations_gpu_idx ON allocations (pool, node_name)
   INCLUDE (pods, gpus, gpus_per_pod, cpu_millis, memory_bytes, gang_size, priority, borrowing)
   WHERE evictable AND gpus > 0;
--- The largest pods that a job may evict: borrowing and priority decide about that, so each pair is one range.
+-- The largest pods that a job may evict: borrowing and priority determine that, so each pair is one range.
 CREATE INDEX allocations_classes_idx ON allocations (pool, borrowing, priority, gpus_per_pod DESC, node_name)
   WHERE evictable AND gpus > 0;
 CREATE INDEX allocations_leaving_idx ON allocations (pool, node_name) WHERE NOT evictable;
@@ -287,7 +288,7 @@ CREATE TABLE job_events (
   CONSTRAINT job_events_pkey PRIMARY KEY (job_id, id)
 )
 WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
--- Rows arrive in the order of their time: a block range index finds a month and costs nothing to maintain.
+-- Rows are inserted in order of time: a block range index finds a month and costs almost nothing to maintain.
 CREATE INDEX job_events_at_idx ON job_events USING brin (at);
 COMMENT ON TABLE job_events IS 'Every change of status or borrowing of every job, append-only; the source of accounting';
 COMMENT ON COLUMN job_events.id IS 'Order of the events';

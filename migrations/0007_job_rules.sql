@@ -1,10 +1,10 @@
--- What follows from a change of a job: its history, its allocations, and the committed capacity of nodes. Code
--- writes jobs and reservations; these triggers write the rest, or refuse the change.
+-- Consequences of a change of a job: its history, its allocations, and the committed capacity of nodes. Code writes
+-- jobs and reservations; these triggers write the rest, or refuse the change.
 --
--- Triggers are per statement, with transition tables: one hundred rows cost them little more than one. Their
--- plans are made once per session, perhaps for one row or for an empty table. Hence two rules in the bodies:
--- FULL JOIN, although every row has its partner, because it is never a nested loop over all pairs; and no
--- sequential scans, which would read all rows of a table that has grown since.
+-- Triggers are per statement, with transition tables: a hundred rows cost little more than one. Their plans are
+-- made once per session, possibly for one row or for an empty table. Hence two rules for the bodies: use FULL JOIN,
+-- although every row has a match, because it is never a nested loop over all pairs; and avoid sequential scans,
+-- which would read all rows of a table that has grown since.
 --
 -- Three settings open doors that are closed otherwise. Each is set by one function, and only while it runs:
 --
@@ -40,8 +40,8 @@ END
 $$;
 COMMENT ON FUNCTION jobs_check_reservations IS 'Refuses jobs that disagree with their reservations: a reserved job has reservations for its whole gang, any other job has none';
 
--- One function for arrivals and changes. On a change it computes, per row, what is refused and what follows;
--- then it raises the first refusal, or applies the consequences.
+-- One function for inserts and updates. For an update it computes, per row, whether the change is refused and its
+-- consequences; then it raises the first refusal or applies the consequences.
 CREATE FUNCTION jobs_follow_change() RETURNS trigger
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -50,7 +50,7 @@ DECLARE
   refused_transition text;
   moved text;
   unplaced text;
-  -- Ids of jobs that start or stop, whose allocations need new copies, that had or have reservations.
+  -- Ids of jobs that start or stop, whose allocations need new copies, or that have or had reservations.
   started uuid[];
   stopped uuid[];
   updated uuid[];
@@ -79,7 +79,7 @@ BEGIN
           IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
           AS changes_identity,
         CASE WHEN restored_at IS NULL THEN
-          -- Every start, and nothing else, counts the attempt up by one.
+          -- Every start increments the attempt by one; nothing else changes it.
           before.status <> after.status
             AND (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
             OR after.attempt <> before.attempt + (before.status <> after.status AND after.status = 'starting')::int
@@ -187,7 +187,7 @@ CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs FOR EACH ROW
 WHEN (NOT job_has_ended(OLD.status))
 EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
 
--- Allocations: written by the triggers on jobs only.
+-- Allocations: written only by the triggers on jobs.
 CREATE TRIGGER allocations_of_live_jobs BEFORE INSERT OR DELETE ON allocations
 FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
 EXECUTE FUNCTION refuse_change('allocations_of_live_jobs', 'allocations follow from their jobs');
@@ -295,7 +295,7 @@ CREATE TRIGGER allocations_release AFTER DELETE ON allocations
 REFERENCING OLD TABLE AS old_rows
 FOR EACH STATEMENT EXECUTE FUNCTION allocations_release();
 
--- Reservations: inserted and deleted together with the change of their job's status, never changed.
+-- Reservations: inserted and deleted together with the status change of their job, never updated.
 CREATE FUNCTION reservations_check() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN

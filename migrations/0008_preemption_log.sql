@@ -1,5 +1,5 @@
--- The preemption log: which jobs were evicted for which job, and why. Rows are written once; only the outcomes are
--- filled in later, once.
+-- The preemption log: which jobs were evicted for which job, and why. Rows are written once; only outcomes are filled
+-- in later, once.
 CREATE TYPE preemption_rule AS ENUM ('BorrowerReclaimed', 'LowerPriority', 'OwnQuota', 'WindowClosed');
 CREATE TYPE preemption_outcome AS ENUM ('Started', 'Released', 'Ended');
 CREATE TYPE victim_outcome AS ENUM ('Evicted', 'Finished', 'Cancelled', 'EvictionCancelled');
@@ -48,8 +48,8 @@ CREATE TABLE preemption_victims (
   CONSTRAINT preemption_victims_pkey PRIMARY KEY (preemption_id, victim_job_id),
   CONSTRAINT preemption_victims_evicted_with_outcome CHECK ((evicted_at IS NULL) = (outcome IS NULL))
 );
--- An attempt is evicted once; it may be chosen again after its eviction was cancelled. A second decision at the
--- same time comes from an old snapshot.
+-- An attempt is evicted once; it may become a victim again after its eviction was cancelled. A concurrent second
+-- decision comes from an old snapshot.
 CREATE UNIQUE INDEX preemption_victims_attempt_key ON preemption_victims (victim_job_id, victim_attempt)
   WHERE outcome IS NULL OR outcome <> 'EvictionCancelled';
 COMMENT ON TABLE preemption_victims IS 'Jobs that a preemption evicts';

@@ -19,9 +19,9 @@ COMMENT ON COLUMN installation.former_id IS 'Identity before that; null: none';
 COMMENT ON COLUMN installation.cluster_uid IS 'uid of the namespace kube-system of its cluster; null: none yet, the database is empty';
 COMMENT ON COLUMN installation.place IS 'Server, database and table when it was given to the cluster; null: none yet';
 
--- A database that was restored from a backup is behind the cluster: jobs have started, been evicted and ended
--- since, and the statuses and pods of the Jobs show it. This function takes that state over, including attempts
--- that the database never saw. It only moves forward; a live job is first put back into the queue, then live again.
+-- A database restored from a backup is behind the cluster: jobs have started, been evicted and ended since, as the
+-- statuses and pods of the Jobs show. This function applies that state, including attempts that the database never
+-- saw. It only moves forward; a live job first goes back to the queue and is then live again.
 CREATE FUNCTION restore_job(
   restored uuid, known_status job_status, known_attempt integer,
   new_status job_status, new_attempt integer, new_placement jsonb,

@@ -58,7 +58,7 @@ function readCredentials(): CredentialSource {
   }
 }
 
-/** The parts, in the order in which they start; they stop in reverse. */
+/** The components, in start order; they stop in reverse. */
 function assemble(settings: Settings, logger: Logger, credentials: CredentialSource): Lifecycle {
   const clients = connect(settings, logger, credentials);
   const { clock, metrics, kube, apiKube, leaseKube, db, informers, events } = clients;
@@ -100,14 +100,14 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
   return lifecycle;
 }
 
-/** What the process knows of the world; nothing is asked before the start. */
+/** The clients and caches of the process; nothing is contacted before the start. */
 function connect(settings: Settings, logger: Logger, credentials: CredentialSource) {
   const clock = systemClock;
   const metrics = new PrometheusMetrics();
   buildInfo(metrics, packageFile.version);
   const client = { credentials, clock, name: "rota", metrics };
   const kube = new KubeClient(client);
-  // Connections of their own: neither a burst of the controllers nor slow reviews delay the renewal of the lease.
+  // Separate connections: neither a burst of the controllers nor slow reviews delay the renewal of the lease.
   const apiKube = new KubeClient(client);
   const leaseKube = new KubeClient({ ...client, connections: leaseConnections });
   const db = createPool(settings.databaseUrl, {
@@ -129,7 +129,7 @@ function connect(settings: Settings, logger: Logger, credentials: CredentialSour
   return { clock, logger, metrics, kube, apiKube, leaseKube, db, informers, events };
 }
 
-/** What controllers are given, the scheduler among it. */
+/** The dependencies of controllers, including the scheduler. */
 function createContext(
   settings: Settings,
   { clock, logger, metrics, kube, db, informers, events }: ReturnType<typeof connect>,
@@ -167,7 +167,7 @@ function createContext(
   return { context, scheduler };
 }
 
-/** "name" or "name:hit": killed when the point is reached, or reached for that time. */
+/** "name" or "name:hit": kills the process at the point, or at its nth hit. */
 function crashPoints({ crashPoint = "" }: Settings, logger: Logger): (name: string) => void {
   const [point, hit = "1"] = crashPoint.split(":");
   let hits = 0;
@@ -181,7 +181,8 @@ function crashPoints({ crashPoint = "" }: Settings, logger: Logger): (name: stri
 }
 
 try {
-  // Exits though something may still run: what did not stop in time must not go on, least of all renewing the lease.
+  // Exits even if something still runs: work that did not stop in time must not continue, least of all renewals of the
+  // lease.
   exitWhenLogged(await main());
 } catch (error) {
   console.error(errorText(error));

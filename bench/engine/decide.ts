@@ -27,6 +27,7 @@ const aNode = (index: number, committed: Resources): NodeSnapshot => ({
   schedulable: true,
   allocatable: resources(8, 128, 110),
   committed,
+  unhealthyGpus: 0,
   otherUsage: NOTHING,
   leaving: NOTHING,
   reserved: NOTHING,

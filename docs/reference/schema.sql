@@ -303,6 +303,7 @@ CREATE TABLE nodes (
   cpu_millis_allocatable bigint NOT NULL,           -- Allocatable CPU in millicores
   memory_bytes_allocatable bigint NOT NULL,         -- Allocatable memory in bytes
   pods_allocatable bigint NOT NULL,                 -- Allocatable pods
+  gpus_unhealthy bigint NOT NULL DEFAULT 0,         -- GPUs of the node that its device plugin calls unhealthy; not allocatable
   gpus_committed bigint NOT NULL DEFAULT 0,         -- GPUs of the allocations on the node, kept by trigger
   cpu_millis_committed bigint NOT NULL DEFAULT 0,   -- Millicores of the allocations on the node, kept by trigger
   memory_bytes_committed bigint NOT NULL DEFAULT 0, -- Bytes of memory of the allocations on the node, kept by trigger
@@ -312,7 +313,7 @@ CREATE TABLE nodes (
   memory_bytes_other bigint NOT NULL DEFAULT 0,     -- Bytes of memory requested by pods that Rota did not create
   pods_other bigint NOT NULL DEFAULT 0,             -- Number of pods that Rota did not create
   CONSTRAINT nodes_pkey PRIMARY KEY (name),
-  CONSTRAINT nodes_allocatable_not_negative CHECK (gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0 AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0),
+  CONSTRAINT nodes_allocatable_not_negative CHECK (gpus_allocatable >= 0 AND cpu_millis_allocatable >= 0 AND memory_bytes_allocatable >= 0 AND pods_allocatable >= 0 AND gpus_unhealthy >= 0),
   CONSTRAINT nodes_committed_not_negative CHECK (gpus_committed >= 0 AND cpu_millis_committed >= 0 AND memory_bytes_committed >= 0 AND pods_committed >= 0),
   CONSTRAINT nodes_labels_is_object CHECK (jsonb_typeof(labels) = 'object'::text),
   CONSTRAINT nodes_other_not_negative CHECK (gpus_other >= 0 AND cpu_millis_other >= 0 AND memory_bytes_other >= 0 AND pods_other >= 0),
@@ -983,7 +984,7 @@ DECLARE
   refused_transition text;
   moved text;
   unplaced text;
-  -- Ids of jobs that start or stop, whose allocations need new copies, that had or have reservations.
+  -- Ids of jobs that start or stop, whose allocations need new copies, or that have or had reservations.
   started uuid[];
   stopped uuid[];
   updated uuid[];
@@ -1012,7 +1013,7 @@ BEGIN
           IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
           AS changes_identity,
         CASE WHEN restored_at IS NULL THEN
-          -- Every start, and nothing else, counts the attempt up by one.
+          -- Every start increments the attempt by one; nothing else changes it.
           before.status <> after.status
             AND (before.status, after.status) NOT IN (SELECT from_status, to_status FROM job_transitions)
             OR after.attempt <> before.attempt + (before.status <> after.status AND after.status = 'starting')::int
@@ -1174,7 +1175,7 @@ BEGIN
   ),
   changed AS MATERIALIZED (
     SELECT period.project_id, period.since, affected.path, affected.owner_id,
-      -- A period that began in this transaction, or after it, is corrected instead of ended.
+      -- A period that started in this transaction, or later, is corrected instead of ended.
       period.recorded_at = now() OR period.since >= now() AS is_corrected
     FROM (
       SELECT id, path, coalesce(owner_id, project_owner_in_effect(path)) AS owner_id FROM affected

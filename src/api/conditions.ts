@@ -1,13 +1,13 @@
 /**
  * The conditions of Rota's custom resources: a table for each kind, and the conditions that follow from it. Pure.
  *
- * They keep the conventions of batch/v1 and kstatus (docs/operations/gitops.md): Ready is always there; Reconciling and
- * Stalled are there only while they are true, and so are all others.
+ * They follow the conventions of batch/v1 and kstatus (docs/operations/gitops.md): Ready is always present; all others,
+ * such as Reconciling and Stalled, are present only while they are true.
  */
 import type { JobStatus } from "./generated.ts";
 import type { CommitReason, PlanReason, ProjectReason, Reason } from "./reasons.ts";
 
-/** A condition by the conventions of the Kubernetes API. */
+/** A metav1.Condition. */
 export interface Condition {
   readonly type: string;
   readonly status: "True" | "False" | "Unknown";
@@ -17,10 +17,10 @@ export interface Condition {
   readonly message: string;
 }
 
-/** What a state means to tools: done, under way, or stopped until a person changes something. */
+/** What a state means to tools: done, in progress, or stopped until a person changes something. */
 export type Health = "Ready" | "Reconciling" | "Stalled";
 
-/** All types that Rota sets, in the order in which an object has them. */
+/** All types that Rota sets, in the order in which they appear in an object. */
 const conditionTypes = [
   "Ready",
   "Reconciling",
@@ -43,7 +43,7 @@ type JobCondition = Extract<
 
 export interface JobRow {
   readonly health: Health;
-  /** The condition that is true in this state, beside those of its health. */
+  /** A condition that is true in this state in addition to those of its health. */
   readonly also?: JobCondition;
 }
 
@@ -99,18 +99,18 @@ export interface Explanation {
   readonly message: string;
 }
 
-/** An object, as far as its conditions follow from it. */
+/** The parts of an object that its conditions depend on. */
 interface Conditioned {
   readonly generation: number;
   readonly status: { readonly conditions?: readonly Condition[] };
 }
 
-/** Conditions of the types are true, beside those of the health. */
+/** Conditions that are true in addition to those of the health, by type. */
 export type TrueConditions = Readonly<Partial<Record<ConditionType, Explanation>>>;
 
 /**
- * All conditions of an object. A condition keeps its lastTransitionTime as long as its status stays; conditions of types
- * that Rota does not know stay as they are.
+ * All conditions of an object. A condition keeps its lastTransitionTime while its status is unchanged; conditions of
+ * types that Rota does not know are kept.
  * @param explanation of Ready, and of Reconciling or Stalled
  */
 export function conditionsOf(
@@ -138,7 +138,7 @@ export function conditionsOf(
   return [...own, ...[...former.values()].filter(({ type }) => !known.has(type))];
 }
 
-/** The status of an object whose spec changed in a way that changes nothing else. */
+/** The status of an object whose new generation changes nothing but observedGeneration. */
 export const observed = <Status extends { readonly conditions?: readonly Condition[] }>({
   generation,
   status,

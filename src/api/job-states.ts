@@ -1,4 +1,4 @@
-/** The states of a job as the database has them, and as statuses and the HTTP API show them. */
+/** The states of a job in the database, and their names in statuses and the HTTP API. */
 export const jobStates = {
   pending: "Pending",
   reserved: "Reserved",

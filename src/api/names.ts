@@ -1,30 +1,30 @@
-/** Names that Rota puts on objects of the cluster. */
+/** Names that Rota gives to objects of the cluster. */
 export const group = "rota.dev";
 export const version = "v1alpha1";
 export const apiVersion = `${group}/${version}`;
 
-/** Field manager of everything that Rota applies. */
+/** Field manager of all of Rota's writes. */
 export const fieldManager = "rota";
 
 export const labels = {
-  /** On nodes: the pool they belong to. */
+  /** On nodes: their pool. */
   pool: "rota.dev/pool",
-  /** On namespaces and what is in them: the project. */
+  /** On namespaces and the objects in them: the project. */
   project: "rota.dev/project",
   /** On pods: the job, its uid, the attempt and the pod's index in the gang. */
   job: "rota.dev/job",
   jobUid: "rota.dev/job-uid",
   attempt: "rota.dev/attempt",
   index: "rota.dev/index",
-  /** On pods of gangs of more than one: the Service that gives them host names. */
+  /** On pods of gangs of more than one pod: the Service that gives them host names. */
   gang: "rota.dev/gang",
   managedBy: "app.kubernetes.io/managed-by",
 } as const;
 
 export const annotations = {
-  /** On namespaces: the project that may take it over, though it was not made for it. */
+  /** On namespaces: the project that may adopt a namespace that it did not create. */
   adopt: "rota.dev/adopt",
-  /** On namespaces: the uid of the Project it belongs to; tells whose it is when someone takes the labels away. */
+  /** On namespaces: the uid of the Project that owns it; identifies the owner even if a user removes the labels. */
   projectUid: "rota.dev/project-uid",
   /** On namespaces: "true" when Rota made it, so that it may go with its project. Written at its creation or never. */
   made: "rota.dev/made",
@@ -49,21 +49,24 @@ export const managedBy = "rota";
 
 export const defaultPool = "default";
 
-/** Deterministic, so that a pod created twice is the same pod. */
+/** Deterministic, so that creating a pod twice yields one pod. */
 export const podName = (job: string, attempt: number, index: number): string =>
   `${job}-${attempt}-${index}`;
 
-/** Of pods of one index over all attempts, so that ranks keep their address. At most 57 characters of a label's 63. */
+/**
+ * Shared by the pods of one index over all attempts, so that ranks keep their address. At most 57 of a label's 63
+ * characters.
+ */
 export const hostName = (job: string, index: number): string => `${job}-${index}`;
 
-/** The headless Service of a project's namespace, under which the pods of gangs have their host names. */
+/** The headless Service in a project's namespace that gives gang pods their host names. */
 export const gangService = "rota-gang";
 
-/** Of one pod of a gang, by its host name; the resolver's search path adds the cluster's domain. */
+/** The address of one pod of a gang; the resolver's search path adds the cluster's domain. */
 export const gangAddress = (job: string, index: number, namespace: string): string =>
   `${hostName(job, index)}.${gangService}.${namespace}.svc`;
 
-/** Variables that every container of a job's pods finds in its environment. */
+/** Environment variables in every container of a job's pods. */
 export const environment = {
   job: "ROTA_JOB_NAME",
   index: "ROTA_JOB_INDEX",
@@ -76,8 +79,10 @@ export const environment = {
 export const environmentNames: ReadonlySet<string> = new Set(Object.values(environment));
 
 export const configVolumeName = "rota-config";
+/** Name of the volume for the storage at this index of the job's storages. */
 export const storageVolumeName = (index: number): string => `rota-storage-${index}`;
 
+/** At most 52 characters: the first 40 of the hash identify the content. */
 export const configMapName = (hash: string): string => `rota-config-${hash.slice(0, 40)}`;
 
 export const configMountPath = "/etc/rota";

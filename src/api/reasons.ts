@@ -27,6 +27,12 @@ export const reasons = {
     meaning: "The namespace belongs to another project, or the name of the commit is taken.",
     cure: "Choose another namespace or name, or delete the other object.",
   },
+  AwaitingNodes: {
+    kinds: ["Job"],
+    meaning:
+      "The job would fit on nodes that are not available now: they are cordoned, not ready or under pressure, their GPUs are unhealthy, or they recently failed to start the pods of the job and are avoided for a while.",
+    cure: "Check the nodes named in the message; for avoided nodes, find out why the pods did not start.",
+  },
   AwaitingRelease: {
     kinds: ["Job"],
     meaning: "The capacity that the job needs is being released: pods are terminating.",
@@ -162,8 +168,8 @@ export const reasons = {
   NoMatchingNode: {
     kinds: ["Job"],
     meaning:
-      "No node of the pool matches the node selector, affinity and tolerations of the template, or the matching nodes recently failed to start the pods of the job and are avoided for a while.",
-    cure: "Change the template, or the labels and taints of the nodes; for avoided nodes, find out why the pods did not start.",
+      "No node of the pool matches the node selector, affinity and tolerations of the template.",
+    cure: "Change the template, or the labels and taints of the nodes.",
   },
   NoProject: {
     kinds: ["Job", "ConfigCommit"],

@@ -62,6 +62,7 @@ export interface Authentication {
   for(method: string, target: string): Promise<string>;
 }
 
+/** Signs requests with a client certificate; with a token, requests a bound one once and reuses it. */
 export function createAuthentication(
   client: KubeClient,
   credentials: CredentialSource,

@@ -48,6 +48,7 @@ function loaded(options: ConnectionOptions): KubeConfig {
 
 const timeoutSeconds = 20;
 
+/** Sends nothing yet. Throws CliError if the kubeconfig is unusable. */
 export function connect(options: ConnectionOptions): Connection {
   const config = loaded(options);
   const credentials = credentialsFrom(() => loaded(options));

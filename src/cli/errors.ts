@@ -49,6 +49,7 @@ function ofKube(error: KubeError, server: string): CliError {
   return new CliError(error.message, exitCodes.failed, options);
 }
 
+/** The error to print, with its exit status; `server` appears in messages about the cluster. */
 export function cliErrorOf(error: unknown, server: string): CliError {
   if (error instanceof CliError) return error;
   if (error instanceof KubeError) return ofKube(error, server);

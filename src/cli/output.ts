@@ -99,6 +99,7 @@ export function table<Row>(
     .join("\n");
 }
 
+/** For -o json and -o yaml; without a trailing line break. */
 export function structured(value: unknown, format: "json" | "yaml"): string {
   if (format === "json") return JSON.stringify(value, undefined, 2);
   return dump(JSON.parse(JSON.stringify(value)), { lineWidth: 120, noRefs: true }).trimEnd();

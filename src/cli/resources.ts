@@ -58,11 +58,15 @@ const list = async <Of extends Resource<unknown, unknown>>(
 /** @param namespace absent: all namespaces */
 export const listJobs = (client: KubeClient, namespace?: string): Promise<Job[]> =>
   list<Job>(client, jobs, namespace);
+/** All projects of the cluster. Throws KubeError, like the functions below. */
 export const listProjects = (client: KubeClient): Promise<Project[]> =>
   list<Project>(client, projects);
+/** All plans of the cluster. */
 export const listPlans = (client: KubeClient): Promise<Plan[]> => list<Plan>(client, plans);
+/** All commits of one namespace. */
 export const listCommits = (client: KubeClient, namespace: string): Promise<Commit[]> =>
   list<Commit>(client, commits, namespace);
+/** @param key namespace/name */
 export const getJob = async (client: KubeClient, key: string): Promise<Job> =>
   read<Job>(await client.get(jobs, key));
 
@@ -80,9 +84,10 @@ interface WithConditions {
 const conditionOf = ({ status }: WithConditions, type: string): ShownCondition | undefined =>
   status.conditions?.find((condition) => condition.type === type);
 
+/** The condition Ready; undefined before the first status. */
 export const readyOf = (object: WithConditions): ShownCondition | undefined =>
   conditionOf(object, "Ready");
 
-/** What stops the object until somebody changes it, or what it waits for; undefined when neither is known. */
+/** What stops the object until somebody changes it, or what it waits for; undefined if neither is known. */
 export const obstacleOf = (object: WithConditions): ShownCondition | undefined =>
   conditionOf(object, "Stalled") ?? conditionOf(object, "Reconciling");

@@ -148,6 +148,9 @@ function proxyError({ status, text }: HttpResponse, namespace: string): CliError
   return new CliError(`the API server answered ${status}: ${text.slice(0, 300)}`);
 }
 
+/**
+ * Reaches an operator through the API server's service proxy, or directly with `server`. Throws CliError or KubeError.
+ */
 export function createRotaApi(connection: Connection, options: RotaApiOptions): RotaApi {
   const isDirect = options.server !== undefined;
   const credentials = isDirect ? direct(options) : connection.credentials;

@@ -43,6 +43,7 @@ function timesText({ start, end }: WeekRange): string {
   return `${timeText(start, false)} to ${dayName(lastDay)} ${until}`;
 }
 
+/** Groups days with equal times; windows across Sunday midnight are joined. */
 export function weekText(ranges: readonly WeekRange[]): string {
   if (ranges.some(({ start, end }) => end - start === weekSeconds)) return "the whole week";
   const groups = Map.groupBy(joined(ranges), timesText);

@@ -1,4 +1,4 @@
-/** What every controller is given. */
+/** Dependencies of every controller. */
 import type { Owner } from "../db/tenants/owners.ts";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -38,7 +38,7 @@ export interface Informers {
   readonly pods: Informer<Pod>;
 }
 
-/** The keys that wait for each controller. Open while this process leads: a term begins with all keys. */
+/** The work queues of the controllers. They accept keys while this process leads; a term starts with all keys. */
 export interface Queues {
   readonly projects: WorkQueue;
   readonly plans: WorkQueue;
@@ -49,28 +49,28 @@ export interface Queues {
   readonly configMaps: WorkQueue;
 }
 
-/** What controllers tell the scheduler, and what they ask it. */
+/** The scheduler's interface for controllers. */
 export interface SchedulerPort {
-  /** Something changed that may let a job of the pool start; undefined: of any pool. */
+  /** Something changed that may let a job of the pool start; undefined: a job of any pool. */
   wake(pool: string | undefined): void;
   explanation(jobId: string): Explanation | undefined;
-  /** What a running job is told when its plan's window closes and evicts. */
+  /** The notice for a running job whose plan's window closes and evicts. */
   windowNotice(pool: string, jobId: string): WindowNotice | undefined;
 }
 
-/** What others tell the projects. */
+/** Receives changes that affect projects and plans. */
 export interface TenantsPort {
-  /** The project's row changed: what is below it follows at once, and who counts it among its children. */
+  /** The project's row changed: enqueues its descendants and its parents at once. */
   changed(project: string, formerParent?: string): void;
-  /** What jobs of the namespace use changed: totals up to the root follow within seconds. */
+  /** The usage of jobs in the namespace changed: totals up to the root are updated within seconds. */
   used(namespace: string): void;
-  /** What plans grant the owner changed: totals of its projects follow within seconds. */
+  /** The quota of the owner changed: totals of its projects are updated within seconds. */
   granted(owner: Owner): void;
-  /** Plans in force changed: others that were refused, these left out, may be accepted now. */
+  /** Plans in force changed: refused plans, except these, may be accepted now. */
   plansChanged(except: ReadonlySet<string>): void;
 }
 
-/** What projects have in the cluster: watched, and written by us alone. */
+/** Objects that Rota creates for projects. Only Rota writes them; others' changes are reverted. */
 export interface OwnedInformers {
   readonly namespaces: OwnedObjects<ProjectNamespace>;
   readonly roleBindings: OwnedObjects<ProjectRoleBinding>;
@@ -91,11 +91,11 @@ export interface Context {
   readonly queues: Queues;
   readonly scheduler: SchedulerPort;
   readonly tenants: TenantsPort;
-  /** Named points at which a crash test ends the process. */
+  /** Crash tests end the process at a named point. */
   readonly checkpoint: (name: string) => void;
 }
 
-/** Names of the indices over the caches. */
+/** Names of the informers' indices. */
 export const indices = {
   projectsByParent: "parent",
   projectsByNamespace: "namespace",
@@ -108,5 +108,5 @@ export const indices = {
   configMapsByNamespace: "namespace",
 } as const;
 
-/** An owner in the index of plans. */
+/** The key of an owner in the index of plans. */
 export const ownerKey = ({ kind, name }: Owner): string => `${kind}/${name}`;

@@ -1,9 +1,9 @@
-/** Finding one object by another in the caches. */
+/** Lookups of objects that others refer to, in the caches. */
 import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
 import { indices } from "./context.ts";
 import type { Context } from "./context.ts";
 
-/** The project whose status says that the namespace is its own. */
+/** The project whose status names the namespace as its own; undefined if there is none. */
 export function projectOfNamespace(context: Context, namespace: string): Project | undefined {
   const candidates = context.informers.projects.store.byIndex(
     indices.projectsByNamespace,
@@ -14,7 +14,7 @@ export function projectOfNamespace(context: Context, namespace: string): Project
 
 export type ClassInEffect = Pick<PriorityClass, "name" | "value" | "preemptionPolicy">;
 
-/** Of several defaults the API server's own admission takes the one of least value, too. */
+/** Of several defaults, the one with the lowest value, like the API server's admission plugin. */
 function defaultClass(context: Context): PriorityClass | undefined {
   const defaults = [...context.informers.priorityClasses.store.values()].filter(
     ({ globalDefault }) => globalDefault,
@@ -22,7 +22,7 @@ function defaultClass(context: Context): PriorityClass | undefined {
   return defaults.toSorted((a, b) => a.value - b.value)[0];
 }
 
-/** The named class, else the cluster's default, else priority 0; undefined when the named one does not exist. */
+/** The named class, else the cluster's default, else priority 0; undefined if the named class does not exist. */
 export function priorityClassOf(context: Context, job: Job): ClassInEffect | undefined {
   const { store } = context.informers.priorityClasses;
   const { priorityClassName } = job.spec;
@@ -30,7 +30,7 @@ export function priorityClassOf(context: Context, job: Job): ClassInEffect | und
   return defaultClass(context) ?? { name: "", value: 0, preemptionPolicy: "PreemptLowerPriority" };
 }
 
-/** The nearest ancestor's list of allowed priority classes; undefined when none names any. */
+/** The list of the nearest ancestor that sets one; undefined if none does. */
 export function allowedPriorityClasses(
   context: Context,
   project: Project,
@@ -48,7 +48,7 @@ export function allowedPriorityClasses(
   return undefined;
 }
 
-/** Names in the project's own list of allowed classes that no PriorityClass has. */
+/** Names in the project's own list of allowed classes that do not exist. */
 export const missingPriorityClasses = (
   { informers }: Context,
   { spec }: Project,
@@ -57,7 +57,7 @@ export const missingPriorityClasses = (
     (name) => informers.priorityClasses.store.get(name) === undefined,
   );
 
-/** The commit a job refers to, by name or by tag; undefined when there is none, or it is not stored. */
+/** The commit that a job refers to by name or by tag; undefined if there is none, or if none with the tag is stored. */
 export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
   const { configRef } = job.spec;
   if (configRef?.commit !== undefined) {
@@ -69,10 +69,11 @@ export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
   );
 }
 
+/** Names of all pools with nodes, sorted. */
 export const poolNames = (context: Context): string[] =>
   [...new Set([...context.informers.nodes.store.values()].map((node) => node.pool))].toSorted();
 
-/** What the nodes of each pool have in all: GPUs and whole cores, those of nodes that are not ready included. */
+/** Total GPUs and whole cores of each pool's nodes, including nodes that are not ready. */
 export function poolCapacities({
   informers,
 }: Context): ReadonlyMap<string, Readonly<Record<"GPU" | "CPU", number>>> {

@@ -1,4 +1,4 @@
-/** What controllers tell the cluster of an object: its status, and events where a person should look. */
+/** How controllers report on an object: its status, and events that a person should read. */
 import type { Reason } from "../api/reasons.ts";
 import { apiVersionOf } from "../kube/resource.ts";
 import type { ResourceName } from "../kube/resource.ts";
@@ -13,7 +13,7 @@ interface WithStatus extends Meta {
 const keyOf = ({ namespace, name }: Meta): string =>
   namespace === "" ? name : `${namespace}/${name}`;
 
-/** One patch of what differs, and none when nothing does. */
+/** Writes the differences in one patch; writes nothing if there are none. */
 export async function writeStatus(
   { statuses }: Pick<Context, "statuses">,
   type: ResourceName,
@@ -30,12 +30,12 @@ export async function writeStatus(
 export interface Notice {
   readonly type: "Normal" | "Warning";
   readonly reason: Reason;
-  /** CamelCase: what was done. */
+  /** CamelCase; what was done. */
   readonly action: string;
   readonly note: string;
 }
 
-/** An event for `kubectl describe`; never waits. */
+/** Records an event for `kubectl describe`; does not block. */
 export function notify(
   { events }: Pick<Context, "events">,
   type: ResourceName,

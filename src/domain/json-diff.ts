@@ -1,6 +1,6 @@
 /**
- * What changed between two JSON values, as a JSON Patch (RFC 6902) of add, remove and replace. Work and memory are
- * linear in the two values and a fixed budget: lists with too many differences are replaced whole.
+ * The differences of two JSON values, as a JSON Patch (RFC 6902) of add, remove and replace. Work and memory are linear
+ * in the size of the values plus a fixed budget: lists with too many differences are replaced whole.
  */
 import type { JsonValue } from "./canonical-json.ts";
 
@@ -11,12 +11,12 @@ export type PatchOperation =
 type JsonList = readonly JsonValue[];
 type JsonObject = Readonly<Record<string, JsonValue>>;
 
-/** Steps that the comparison of all lists of one call may take together. */
+/** Total steps for comparing lists in one call. */
 const maxListSteps = 100_000;
-/** Paths repeat their keys: a patch of longer paths replaces the whole value. */
+/** Every path repeats its keys: a patch with longer paths in total replaces the whole value. */
 const maxPathCharacters = 1_000_000;
 
-/** @returns operations that turn `before` into `after`, in order; none when they are equal */
+/** @returns operations that turn `before` into `after`, in order; none if they are equal */
 export function diffJson(before: JsonValue, after: JsonValue): PatchOperation[] {
   return new JsonDiff().between(before, after);
 }
@@ -71,7 +71,7 @@ class JsonDiff {
     for (const gap of gaps.items) this.#fill(gap, before, after, path);
   }
 
-  /** Elements are compared in pairs; indexes are those after the operations before, which end in `after`'s own. */
+  /** Compares elements in pairs. Indexes are valid after the preceding operations, so they are indexes of `after`. */
   #fill({ from, to, otherFrom, otherTo }: Gap, before: JsonList, after: JsonList, path: string) {
     const pairs = Math.min(to - from, otherTo - otherFrom);
     for (let place = 0; place < pairs; place += 1) {
@@ -95,11 +95,11 @@ const isObject = (value: JsonValue): value is JsonObject =>
 /** RFC 6901. */
 const escaped = (key: string): string => key.replaceAll("~", "~0").replaceAll("/", "~1");
 
-/** Numbers values so that equal ones, and they alone, have the same number. Each value is read once. */
+/** Numbers values: two values have the same number if and only if they are equal. Reads each value once. */
 class Identities {
-  /** Of null, booleans, numbers and strings. */
+  /** Null, booleans, numbers and strings. */
   readonly #scalars = new Map<JsonValue, number>();
-  /** Of lists and objects, by the numbers of what they hold. */
+  /** Lists and objects, by the numbers of their elements. */
   readonly #contents = new Map<string, number>();
   readonly #known = new Map<object, number>();
   #next = 0;
@@ -134,7 +134,7 @@ class Identities {
   }
 }
 
-/** Elements of the first list, from `from` to before `to`, in whose place the second has others. */
+/** Elements [from, to) of the first list are replaced by [otherFrom, otherTo) of the second. */
 interface Gap {
   readonly from: number;
   readonly to: number;
@@ -147,7 +147,7 @@ interface Gaps {
   readonly steps: number;
 }
 
-/** Where the lists differ, in order; undefined when that takes more steps than there are. */
+/** The differences of the lists, in order; undefined if finding them takes more than `maxSteps`. */
 function gapsBetween(
   ids: readonly number[],
   otherIds: readonly number[],
@@ -200,7 +200,7 @@ function myers(
   }
 }
 
-/** A round's frontier has its diagonals -round, -round + 2, ... at 0, 1, ... */
+/** Index 0, 1, ... of a round's frontier holds the diagonals -round, -round + 2, ... */
 const onDiagonal = (frontier: readonly number[], diagonal: number, round: number): number =>
   frontier[(diagonal + round) / 2] ?? -1;
 
@@ -209,13 +209,13 @@ const isDown = (former: readonly number[], diagonal: number, round: number): boo
   (diagonal !== round &&
     onDiagonal(former, diagonal - 1, round - 1) < onDiagonal(former, diagonal + 1, round - 1));
 
-/** Where a round enters a diagonal: by an insertion, or by a deletion. */
+/** The position where a round enters a diagonal, by an insertion or a deletion. */
 const firstOn = (former: readonly number[], diagonal: number, round: number): number =>
   isDown(former, diagonal, round)
     ? onDiagonal(former, diagonal + 1, round - 1)
     : onDiagonal(former, diagonal - 1, round - 1) + 1;
 
-/** Walks the edits back from the end; edits that touch become one gap. */
+/** Walks the edits back from the end and merges adjacent edits into one gap. */
 function gapsOf(
   frontiers: readonly (readonly number[])[],
   endDiagonal: number,

@@ -17,9 +17,9 @@ const suffixes: Readonly<Record<string, bigint>> = {
 const fractions: Readonly<Record<string, bigint>> = { m: 1000n, u: 1000n ** 2n, n: 1000n ** 3n };
 const pattern = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+)|([a-zA-Z]*))$/;
 
-/** Longer text is no amount of anything, and its exact value would cost memory. */
+/** A longer text is no realistic amount, and its exact value would use much memory. */
 const maxLength = 256;
-/** Kubernetes caps every quantity at an int64; a power of ten beyond this is above the cap, or rounds to 1. */
+/** Kubernetes caps every quantity at an int64; a larger power of ten exceeds the cap, or rounds to 1. */
 const maxPower = 512;
 const maxQuantity = 2n ** 63n - 1n;
 
@@ -52,16 +52,16 @@ function scaled(text: string, scale: bigint): bigint {
   return clamp(divideUp(sign === "-" ? -numerator : numerator, denominator), maxQuantity * scale);
 }
 
-/** An amount as it takes part in sums: from 0 to `maxAmount`. */
+/** Limits an amount to the range of sums: 0 to `maxAmount`. */
 export const saturate = (amount: number): number => Math.max(0, Math.min(maxAmount, amount));
 
 const saturated = (text: string, scale: bigint): number => saturate(Number(scaled(text, scale)));
 
-/** CPU in millicores, saturating. Throws RangeError on what is no quantity; so do the next two. */
+/** CPU in millicores, saturating. Throws RangeError on a malformed quantity, as do the next two. */
 export const parseCpuMillis = (text: string): number => saturated(text, 1000n);
 /** Memory in bytes, saturating. */
 export const parseBytes = (text: string): number => saturated(text, 1n);
 /** Devices or pods, saturating. */
 export const parseCount = (text: string): number => saturated(text, 1n);
-/** The size of a storage in bytes, exact up to Kubernetes' own cap, 2^63-1. Throws RangeError on what is no quantity. */
+/** The size of a storage in bytes, exact up to Kubernetes' cap, 2^63-1. Throws RangeError on a malformed quantity. */
 export const exactBytes = (text: string): bigint => scaled(text, 1n);

@@ -12,16 +12,19 @@ export interface Redactable {
 
 export type MaySee = (key: string) => boolean;
 
+/** A name shown as "a job of another project" to readers who may not see it. */
 export const redactableJob = (key: string): Redactable => ({
   key,
   instead: "a job of another project",
 });
 
+/** A name shown as "(of another project)" to readers who may not see it. */
 export const redactableBudget = (key: string): Redactable => ({
   key,
   instead: "(of another project)",
 });
 
+/** The namespace of a namespace/name key. */
 export const namespaceOf = (key: string): string => key.slice(0, key.indexOf("/"));
 
 /** For readers of a job: they see other objects of its project, but not those of other projects. */
@@ -37,6 +40,7 @@ const whole = (key: string): string => `(?<![\\w./-])${RegExp.escape(key)}(?![\\
 export const redactJobs = (maySee: MaySee, text: string, keys: readonly string[]): string =>
   redactFor(maySee, text, keys.map(redactableJob));
 
+/** The text with each hidden name replaced; without `redactables`, unchanged. */
 export function redactFor(
   maySee: MaySee,
   text: string,

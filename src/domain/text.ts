@@ -1,4 +1,4 @@
-/** How counts, amounts of resources and durations read, in messages and in the plugin's output. */
+/** Text for counts, amounts of resources and durations, in messages and in the plugin's output. */
 import type { ResourceType } from "./scheduling/snapshot.ts";
 
 const gibibyte = 1024 ** 3;
@@ -21,6 +21,7 @@ export function listedUpTo(max: number, names: readonly string[]): string {
   return listed([...names.slice(0, max), ...(more > 0 ? [`${more} more`] : [])]);
 }
 
+/** "1 GPU", "8 GPUs". */
 export const gpusText = (gpus: number): string => counted(gpus, "GPU");
 
 /** CPU millicores as a number of cores: "1.5". */

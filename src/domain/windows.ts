@@ -1,7 +1,7 @@
 /**
- * Weekly windows on the wall clock of the installation's time zone, as half-open ranges of seconds of
- * the week; 0 is Monday 00:00. The wall clock counts: where a change to or from daylight saving time
- * repeats an hour, a window in it is in effect twice; where one skips an hour, not at all.
+ * Weekly windows in local time of the installation's time zone, as half-open ranges of seconds of the week; 0 is Monday
+ * 00:00. At changes to or from daylight saving time, a window in a repeated hour is in effect twice, and a window in a
+ * skipped hour not at all.
  */
 import { RotaError } from "../errors.ts";
 
@@ -15,11 +15,11 @@ export interface TimeWindow {
   readonly days: readonly Day[];
   /** "HH:MM" */
   readonly start: string;
-  /** "HH:MM" or "24:00"; at or before the start it is of the next day. */
+  /** "HH:MM" or "24:00"; an end at or before the start is on the next day. */
   readonly end: string;
 }
 
-/** Seconds of the week, start included, end excluded; 0 <= start < end <= 604800. */
+/** Seconds of the week, from start to end exclusive; 0 <= start < end <= 604800. */
 export interface WeekRange {
   readonly start: number;
   readonly end: number;
@@ -41,7 +41,7 @@ function secondOfDay(text: string): number {
 
 const endOfDay = (text: string): number => (text === "24:00" ? daySeconds : secondOfDay(text));
 
-/** What passes the end of Sunday continues on Monday, as a range of its own. */
+/** Splits a range that crosses the end of Sunday: the rest starts at Monday 00:00. */
 function wrap(start: number, end: number): WeekRange[] {
   if (end <= weekSeconds) return [{ start, end }];
   return [
@@ -61,37 +61,23 @@ function rangesOf(window: TimeWindow): WeekRange[] {
 }
 
 /**
- * The ranges of a plan's windows, which may touch or overlap (PostgreSQL merges them). No windows: the
- * whole week. Throws RotaError InvalidWindow.
+ * The ranges of a plan's windows, which may touch or overlap (PostgreSQL merges them). Without windows: the whole week.
+ * Throws RotaError InvalidWindow.
  */
 export function rangesOfWindows(windows: readonly TimeWindow[] | undefined): WeekRange[] {
   if (windows === undefined || windows.length === 0) return [{ start: 0, end: weekSeconds }];
   return windows.flatMap(rangesOf);
 }
 
-function secondOfWeekAt(local: Temporal.ZonedDateTime | Temporal.PlainDateTime): number {
+/** The wall clock as a second of the week. */
+export function secondOfWeekAt(local: Temporal.ZonedDateTime | Temporal.PlainDateTime): number {
   const { dayOfWeek, hour, minute, second } = local;
   return (dayOfWeek - 1) * daySeconds + hour * 3600 + minute * 60 + second;
 }
 
-/** The wall clock of a time zone (IANA name), as a second of the week. Throws RangeError for an unknown zone. */
+/** Local time in a time zone (IANA name), as a second of the week. Throws RangeError for an unknown zone. */
 export function secondOfWeek(instant: Temporal.Instant, timeZone: string): number {
   return secondOfWeekAt(instant.toZonedDateTimeISO(timeZone));
-}
-
-/** The instant at which the wall clock stood so many seconds earlier; of a repeated hour the latest that is past. */
-export function instantBefore(
-  instant: Temporal.Instant,
-  timeZone: string,
-  wallClockSeconds: number,
-): Temporal.Instant {
-  const local = instant
-    .toZonedDateTimeISO(timeZone)
-    .toPlainDateTime()
-    .subtract({ seconds: wallClockSeconds });
-  const [earlier, later] = instantsOf(local, timeZone);
-  const isOverQuota = later !== undefined && Temporal.Instant.compare(later, instant) <= 0;
-  return (isOverQuota ? later : earlier) ?? instant;
 }
 
 const twoDigits = (value: number): string => String(value).padStart(2, "0");
@@ -101,23 +87,23 @@ function timeText(second: number): string {
   return `${twoDigits(Math.floor(second / 3600))}:${twoDigits(Math.floor(second / 60) % 60)}`;
 }
 
-/** A second of the week in words, as "Mon 08:00". */
+/** A second of the week as text: "Mon 08:00". */
 export function secondText(second: number): string {
   const day = days[Math.floor(second / daySeconds) % days.length] ?? "Mon";
   return `${day} ${timeText(second % daySeconds)}`;
 }
 
 /**
- * A second of the week that comes after another one, in words: "Mon 08:00", and "next Mon 08:00" where today's is past.
- * It is less than a week ahead.
+ * A second of the week after `from`, less than a week ahead: "Mon 08:00", or "next Mon 08:00" if the time has passed
+ * today.
  */
 export function comingText(second: number, from: number): string {
   const day = (at: number): number => Math.floor(at / daySeconds) % days.length;
-  const isOverQuota = day(second) === day(from) && second % weekSeconds <= from;
-  return `${isOverQuota ? "next " : ""}${secondText(second)}`;
+  const isPast = day(second) === day(from) && second % weekSeconds <= from;
+  return `${isPast ? "next " : ""}${secondText(second)}`;
 }
 
-/** A range in words: "Mon 08:00-18:00", "Fri 20:00-Sat 06:00", "the whole week". */
+/** A range as text: "Mon 08:00-18:00", "Fri 20:00-Sat 06:00", "the whole week". */
 export function rangeText(range: WeekRange): string {
   if (range.end - range.start === weekSeconds) return "the whole week";
   const startDay = Math.floor(range.start / daySeconds);
@@ -135,14 +121,14 @@ export function quantityAt(windows: readonly QuantityWindow[], second: number): 
 
 export interface QuantityChange {
   readonly at: Temporal.Instant;
-  /** In effect from then on. */
+  /** In effect from this instant on. */
   readonly quantity: number;
 }
 
-/** How far ahead changes are looked for: any change of a weekly plan comes within a week of wall clock. */
+/** How far ahead to look: every change of a weekly plan comes within a week of local time. */
 const horizonDays = 8;
 
-/** A wall-clock time that is repeated has two instants; one that is skipped has its change at the transition. */
+/** A repeated local time has two instants; for a skipped one, the change is at the transition. */
 function instantsOf(local: Temporal.PlainDateTime, timeZone: string): Temporal.Instant[] {
   return (["earlier", "later"] as const).map((disambiguation) =>
     local.toZonedDateTime(timeZone, { disambiguation }).toInstant(),
@@ -181,7 +167,7 @@ function transitions(from: Temporal.ZonedDateTime, until: Temporal.Instant): Tem
   return found;
 }
 
-/** Every change of the quantity in effect in the coming eight days, in order. */
+/** Every change of the quantity in effect within the next eight days, in order. */
 export function changesAfter(
   windows: readonly QuantityWindow[],
   instant: Temporal.Instant,

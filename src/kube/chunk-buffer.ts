@@ -15,7 +15,7 @@ export class ChunkBuffer {
     return whole.toString("utf8");
   }
 
-  /** @throws RangeError when the text is longer than 32 MiB */
+  /** @throws RangeError if the text exceeds 32 MiB */
   keep(piece: Buffer): void {
     if (piece.length === 0) return;
     this.#keptBytes += piece.length;

@@ -78,7 +78,7 @@ export interface EvictOptions extends CallOptions {
 export interface RawOptions extends CallOptions {
   /** Default application/json. */
   readonly contentType?: string;
-  /** Whether it may be sent twice; default: GET and HEAD only. */
+  /** Whether it may be sent twice; by default GET and HEAD only. */
   readonly idempotent?: boolean;
 }
 
@@ -215,7 +215,8 @@ export class KubeClient {
   }
 
   /**
-   * Server-side apply (KEP-555): creates the object, or sets our fields of it. Forced by default: we own these fields.
+   * Server-side apply (KEP-555): creates the object, or sets the given fields and owns them. By default it takes over
+   * fields of other managers (force).
    */
   apply(
     type: ResourceName,
@@ -259,7 +260,7 @@ export class KubeClient {
     );
   }
 
-  /** Returns the object when its deletion began, or the Status if it is already gone. */
+  /** Returns the object if its deletion has started, or the Status if it is gone. */
   delete(type: ResourceName, key: string, options: DeleteOptions = {}): Promise<KubeObject> {
     const preconditions = definedOnly({
       uid: options.uid,

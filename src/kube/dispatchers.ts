@@ -9,7 +9,7 @@ export interface DispatcherOptions {
   readonly proxyUrl: URL | undefined;
   readonly tls: ConnectionOptions;
   readonly connectTimeoutSeconds: number;
-  /** Connections for calls; each watch has one of its own. */
+  /** Connections for calls; each watch has its own in addition. */
   readonly connections: number;
   readonly maxResponseBytes: number;
 }
@@ -26,9 +26,10 @@ const keepAlive = {
   keepAliveInitialDelay: 15_000,
 };
 
-/** Below the idle time-outs of the API server and common load balancers, so that we close first and lose no call. */
+/** Below the idle time-outs of the API server and common load balancers: this side closes first, so no call is lost. */
 const idleTimeoutMilliseconds = 45_000;
 
+/** Opens no connection until the first call. */
 export function openDispatchers(options: DispatcherOptions): Dispatchers {
   return {
     calls: openDispatcher(options, options.connections, options.maxResponseBytes),

@@ -79,6 +79,7 @@ function reasonWithoutAnswer(error: unknown): string {
   return code.endsWith("_TIMEOUT") || code === "ETIMEDOUT" ? "Timeout" : "Unreachable";
 }
 
+/** The code of an error of Node.js or undici, such as ECONNREFUSED; "" without one. */
 export function codeOf(error: unknown): string {
   if (!(error instanceof Error) || !("code" in error)) return "";
   return String(error.code);

@@ -9,9 +9,9 @@ export interface KubeErrorFields {
   /** HTTP status; 0 without a response. */
   readonly status: number;
   /**
-   * metav1.StatusReason ("NotFound", "Conflict", ...), or one of ours without a Status: "Unreachable" (no connection or a
-   * broken one), "Timeout" (no response in time), "Overloaded" (our limit of waiting calls), "Malformed" (not a response
-   * of the API server), "Unknown".
+   * metav1.StatusReason ("NotFound", "Conflict", ...), or one of the client without a Status: "Unreachable" (no
+   * connection or a broken one), "Timeout" (no response in time), "Overloaded" (the client's limit of waiting calls),
+   * "Malformed" (not a response of the API server), "Unknown".
    */
   readonly reason: string;
   readonly verb: string;
@@ -53,12 +53,14 @@ export class KubeError extends Error {
 
 const isKubeError = (error: unknown): error is KubeError => error instanceof KubeError;
 
+/** The object, its kind or its namespace does not exist. */
 export const isNotFound = (error: unknown): boolean => isKubeError(error) && error.status === 404;
 
 /** The object changed concurrently, or a precondition (uid, resourceVersion) failed. */
 export const isConflict = (error: unknown): boolean =>
   isKubeError(error) && error.status === 409 && error.reason !== "AlreadyExists";
 
+/** An object of this name exists already. */
 export const isAlreadyExists = (error: unknown): boolean =>
   isKubeError(error) && error.reason === "AlreadyExists";
 
@@ -69,6 +71,7 @@ export const isInvalid = (error: unknown): boolean => isKubeError(error) && erro
 export const refusesField = (error: unknown, field: string): boolean =>
   isKubeError(error) && error.status === 422 && error.causes.some((cause) => cause.field === field);
 
+/** RBAC, an admission policy or a quota refuses the call. */
 export const isForbidden = (error: unknown): boolean => isKubeError(error) && error.status === 403;
 
 /** A resource version or continue token that the API server no longer has. */

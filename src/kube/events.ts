@@ -79,6 +79,7 @@ const flushEverySeconds = 1;
 const maxNoteBytes = 1024;
 const writeTimeoutSeconds = 10;
 
+/** Sends events in batches, in the background; call `flush` before the process ends. */
 export function createEventRecorder(options: EventRecorderOptions): EventRecorder {
   return new AggregatingRecorder(options);
 }
@@ -177,13 +178,13 @@ class AggregatingRecorder implements EventRecorder {
     if (this.#dirty.size > 0) this.#arm();
   }
 
-  /** One batch at a time: those of the timer and of a flush do not overlap. */
+  /** Batches of the timer and of a flush do not overlap. */
   #sendBatch(): Promise<void> {
     this.#sending = this.#sending.then(() => this.#sendDirty());
     return this.#sending;
   }
 
-  /** Warnings first: the everyday life of many jobs must not delay them. */
+  /** Warnings first, so that routine events of many jobs do not delay them. */
   #nextKeys(): string[] {
     const { Warning = [], Normal = [] } = Object.groupBy(
       this.#dirty,
@@ -205,7 +206,7 @@ class AggregatingRecorder implements EventRecorder {
       if (series.name === undefined) await this.#create(series);
       else await this.#raiseCount(series, series.name);
     } catch (error) {
-      // Events expire within an hour: a lost one is counted, not retried.
+      // Events expire within an hour, so a lost one is counted but not retried.
       if (isNotFound(error)) this.#series.delete(key);
       this.#dropped.add({ cause: "WriteFailed" });
       this.#options.logger.debug("failed to write an Event", { error: errorText(error) });

@@ -32,8 +32,8 @@ export class KubeLeaseLock implements LeaseLock {
   #lastVersion = 0n;
 
   /**
-   * @param onTimeTravel called when the Lease's version fell. The leader writes it every few seconds, so that a restore
-   * of etcd shows here although other resources' versions may have overtaken the known ones already.
+   * @param onTimeTravel called when the Lease's version decreased. The leader writes it every few seconds, so it
+   * reveals a restore of etcd even if the versions of other resources have already overtaken the known ones.
    */
   constructor(
     client: KubeClient,

@@ -15,8 +15,8 @@ const maxEnvelopeBytes = 1024 * 1024;
 
 /**
  * Splits the JSON of a list (`{"kind": ..., "metadata": {...}, "items": [{...}, ...]}`) into its items as it arrives.
- * Parsed at once, a page of 500 objects outlives the young generation and doubles the heap. Understands only as much of
- * JSON as is needed to find the end of an object.
+ * Parsed at once, a page of 500 objects outlives the young generation and doubles the heap. Parses only enough JSON to
+ * find the end of an object.
  */
 export class ListSplitter {
   readonly #item = new ChunkBuffer();
@@ -74,7 +74,7 @@ export class ListSplitter {
     return chunk.length;
   }
 
-  /** These three return the index of the first unprocessed byte. */
+  /** This method and the next two return the index of the first unprocessed byte. */
   #open(start: number, at: number): number {
     const beginsItem = this.#isInItems && this.#depth === itemsDepth;
     this.#depth += 1;

@@ -30,6 +30,7 @@ export interface PageEnd {
   readonly continueToken: string | undefined;
 }
 
+/** Path and query of a page. */
 export function pagePath(type: ResourceName, page: PageSelection): string {
   const query = queryText({
     limit: page.pageSize,
@@ -40,6 +41,7 @@ export function pagePath(type: ResourceName, page: PageSelection): string {
   return `${collectionPath(type, page.namespace)}${query}`;
 }
 
+/** Version and continue token from a list's metadata. */
 export function pageEnd(list: KubeObject): PageEnd {
   const metadata: { resourceVersion?: string; continue?: string } = list.metadata;
   return {
@@ -48,6 +50,7 @@ export function pageEnd(list: KubeObject): PageEnd {
   };
 }
 
+/** Reads a page and passes on items as they arrive. Throws KubeError, also after some items were passed on. */
 export async function readPage(
   transport: Transport,
   type: ResourceName,

@@ -3,6 +3,7 @@ import { BlockList, isIP } from "node:net";
 const isHttp = (protocol: string): boolean => protocol === "http:" || protocol === "https:";
 const isSocks = (protocol: string): boolean => ["socks:", "socks5:", "socks5h:"].includes(protocol);
 
+/** Whether the URL of a proxy has a SOCKS5 scheme. */
 export const isSocksProxy = (proxy: URL): boolean => isSocks(proxy.protocol);
 
 /**
@@ -14,7 +15,7 @@ export function parseProxyUrl(text: string, source: string): URL {
   const full = text.includes("://") ? text : `http://${text}`;
   const url = URL.canParse(full) ? new URL(full) : undefined;
   if (url && (isHttp(url.protocol) || isSocks(url.protocol))) return url;
-  // Without the URL, which may contain a password.
+  // The message omits the URL, which may contain a password.
   const kind = url ? `not ${url.protocol}//` : "but is not a URL";
   throw new Error(`${source} must be the URL of an http, https or socks5 proxy, ${kind}`);
 }

@@ -13,6 +13,7 @@ export interface ReflectorMetrics {
   skipped(): void;
 }
 
+/** Registers the metrics of one resource; the gauges read `view` on collection. */
 export function createReflectorMetrics(
   metrics: Metrics,
   type: ResourceName,
@@ -40,7 +41,7 @@ export function createReflectorMetrics(
     help: "Versions of objects that could not be understood and were left out; the log names them",
     labelNames,
   });
-  // From the start, so that the first one is an increase.
+  // Starts at 0, so that the first skipped object is an increase.
   skipped.add(labels, 0);
   metrics.gaugeFunction(
     { name: "reflector_objects", help: "Objects held in the store", labelNames },

@@ -39,22 +39,22 @@ export interface InformerOptions<T> {
   readonly watchList?: boolean;
   /** Objects per page; default 500. */
   readonly pageSize?: number;
-  /** A list by watch without a word for this long and without its end mark is given up for pages; default 30. */
+  /** A list by watch without an event for this long and without its end mark falls back to pages; default 30. */
   readonly endMarkSeconds?: number;
-  /** Called when the server's data went back in time, as after a restore of etcd: this collection is read anew already. */
+  /** Called when the server's data went back in time, as after a restore of etcd. This collection has been relisted. */
   readonly onTimeTravel?: () => void;
 }
 
 /** For the first byte of the response: with WatchList the server may first catch up with etcd. */
 const openTimeoutSeconds = 30;
-/** The maximum also bounds the delay after the end of a long outage. */
+/** The maximum also limits the delay after the end of a long outage. */
 const defaultBackoff = { baseSeconds: 0.25, maxSeconds: 10 };
 /** The end of a watch that lived this long does not count as a failure of the server. */
 const healthySeconds = 5;
-/** The version of what must be read again, whatever the server calls its version. */
+/** The version of objects that must be read again, whatever version the server reports. */
 const unknownVersion = -1;
 
-/** Why a list by watch was given up: the bookmark that ends the collection did not come. */
+/** A list by watch failed: the bookmark that ends the collection did not arrive. */
 class EndMarkMissing extends Error {}
 
 /** A store that follows a collection of the API server across connection failures. */
@@ -75,7 +75,7 @@ class Reflector<T> implements Informer<T> {
   readonly #limitedLogger: Logger;
   readonly #metrics: ReflectorMetrics;
   readonly #store = new MemoryStore<T>();
-  /** By key, of all that was read: also of what could not be understood, and is not in the store. */
+  /** By key, for all objects that were read, including those that could not be projected and are not in the store. */
   readonly #versions = new Map<string, number>();
   readonly #handlers: ChangeHandler<T>[] = [];
   readonly #position: Position = { resourceVersion: undefined };
@@ -86,9 +86,9 @@ class Reflector<T> implements Informer<T> {
   #servesWatchList: boolean;
   #failures = 0;
   #lastEventSeconds = Number.NEGATIVE_INFINITY;
-  /** Where the collection stood when its position was last forgotten; undefined before. */
+  /** The collection's version when its position was last forgotten; undefined before. */
   #formerVersion: string | undefined;
-  /** Ends the list or watch under way. */
+  /** Aborts the current list or watch. */
   #current = new AbortController();
 
   constructor(options: InformerOptions<T>) {
@@ -160,7 +160,7 @@ class Reflector<T> implements Informer<T> {
       const error = await this.#followOnce(AbortSignal.any([signal, this.#current.signal]));
       if (signal.aborted) return;
       if (this.#current.signal.aborted) {
-        // What the stream still held when it was closed may have brought the position back.
+        // Events still buffered when the stream was closed may have restored the position.
         this.#position.resourceVersion = undefined;
         continue;
       }
@@ -236,7 +236,7 @@ class Reflector<T> implements Informer<T> {
     if (unseen) throw new Error("the watch ended before the collection was complete");
   }
 
-  /** True if the collection is to be listed in pages from now on. */
+  /** Whether to list the collection in pages from now on. */
   #givesUpWatchList(error: unknown): boolean {
     if (error instanceof EndMarkMissing) {
       this.#logger.warn("WatchList did not complete; listing in pages from now on", {
@@ -271,9 +271,9 @@ class Reflector<T> implements Informer<T> {
     return unseen;
   }
 
-  /** Initial events win even if their versions are lower than ours (etcd restored from a backup). */
+  /** Initial events apply even if their versions are lower than the known ones (etcd restored from a backup). */
   #applyInitial({ type, object }: WatchEvent, unseen: Set<string>): void {
-    // A server sends the end mark before any other bookmark.
+    // The API server sends the end mark before any other bookmark.
     if (type === "BOOKMARK") throw new EndMarkMissing("another bookmark came before the end mark");
     const key = keyOf(object);
     unseen.delete(key);
@@ -313,7 +313,7 @@ class Reflector<T> implements Informer<T> {
     });
   }
 
-  /** The collection is complete: objects not in it are gone. */
+  /** The collection is complete: stored objects that are not in it are deleted. */
   #replaced(unseen: ReadonlySet<string>, resourceVersion: string | undefined): void {
     for (const key of unseen) this.#delete(key);
     const former = this.#formerVersion;
@@ -326,7 +326,7 @@ class Reflector<T> implements Informer<T> {
     this.#synced.resolve();
   }
 
-  /** The collection's version fell. What this one held is right again; the others cannot know. */
+  /** The collection's version decreased. This informer is current again; the others must be told to relist. */
   #travelled(): void {
     this.#logger.warn("the API server's data went back in time: everything is read anew", {
       resource: this.#name,
@@ -383,7 +383,7 @@ class Reflector<T> implements Informer<T> {
     if (before !== undefined || after !== undefined) this.#notify({ key, before, after });
   }
 
-  /** One object that is not understood must not hide the others: it is named, counted and left out. */
+  /** An object that cannot be projected must not block the others: it is logged, counted and left out. */
   #put(key: string, object: KubeObject): T | undefined {
     const { type } = this.#options;
     try {

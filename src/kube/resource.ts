@@ -49,14 +49,15 @@ export interface ResourceType<T> extends ResourceName {
    */
   readonly project: (raw: KubeObject) => T;
   /**
-   * What stands in the store for an object that `project` throws on, because its absence would do harm: a pod that uses
-   * a node's capacity. Undefined, and a missing function, leave the object out.
+   * The stored value for an object that `project` throws on, if its absence would do harm: a pod that uses a node's
+   * capacity. Without the function, or if it returns undefined, the object is left out.
    */
   readonly substitute?: (raw: KubeObject) => T | undefined;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
 }
 
+/** "v1" or "group/version". */
 export const apiVersionOf = (type: ResourceName): string =>
   type.group === "" ? type.version : `${type.group}/${type.version}`;
 

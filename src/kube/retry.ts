@@ -30,7 +30,7 @@ export function retryDelaySeconds(
 }
 
 function mayRepeat(error: KubeError, idempotent: boolean): boolean {
-  // A budget allows evictions again when pods are ready, not on a retry; the caller must know about the rejection.
+  // A budget allows evictions again when pods become ready, not on a retry; the caller must know about the rejection.
   if (isDisruptionBudget(error)) return false;
   // Rejected by priority and fairness, or by a server that starts or stops: nothing was executed.
   if (error.status === 429) return true;

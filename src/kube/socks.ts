@@ -5,8 +5,8 @@ import { buildConnector } from "undici";
 const defaultPort = 1080;
 
 /**
- * Connects through a SOCKS5 proxy, which also resolves the name. Undici's own agent is experimental and ignores the limit of
- * connections.
+ * Connects through a SOCKS5 proxy, which also resolves the name. Undici's own agent is experimental and ignores the
+ * limit of connections.
  */
 export function socksConnector(
   proxyUrl: URL,

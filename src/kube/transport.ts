@@ -135,7 +135,7 @@ export class Transport {
     await Promise.all([dispatchers.calls.destroy(), dispatchers.watches.destroy()]);
   }
 
-  /** undici keeps an aborted request until it has a connection for it: until then the request counts. */
+  /** undici keeps an aborted request until it has a connection for it; the request counts until then. */
   async #counted(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse> {
     this.#calls += 1;
     try {

@@ -27,6 +27,7 @@ export interface WatchRequest {
 
 const initialEventsEndAnnotation = "k8s.io/initial-events-end";
 
+/** Whether the event is the bookmark that ends the initial events of a WatchList (KEP-3157). */
 export const endsInitialEvents = ({ type, object }: WatchEvent): boolean =>
   type === "BOOKMARK" && object.metadata.annotations?.[initialEventsEndAnnotation] === "true";
 

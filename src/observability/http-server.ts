@@ -11,7 +11,7 @@ import { listen } from "../runtime/listen.ts";
 
 export interface HttpServerOptions {
   readonly address: string;
-  /** 0 takes a free one. */
+  /** 0 selects a free port. */
   readonly port: number;
   readonly registry: Registry;
   /** What is not ready; empty if everything is. */
@@ -30,9 +30,9 @@ const maxHeaderBytes = 8 * 1024;
 const headersTimeoutMilliseconds = 5_000;
 const requestTimeoutMilliseconds = 10_000;
 const keepAliveMilliseconds = 60_000;
-/** How often Node looks for requests past their time; its default of 30 s would be the limit in effect. */
+/** How often Node.js checks for requests past their time-out; its default of 30 s would extend every time-out. */
 const timeoutCheckMilliseconds = 1_000;
-/** Answers are shared for so long by all who ask. */
+/** Requests within this time share one answer. */
 const keptSeconds = 1;
 
 interface Answer {
@@ -109,7 +109,7 @@ async function respond(
     "content-type": contentType,
     "content-length": body.byteLength,
     "x-content-type-options": "nosniff",
-    // A body that was refused is still on its way: nothing else can come on this connection.
+    // The body of a refused request is still arriving, so the connection cannot be used again.
     ...(status === onlyGet.status || status === noBody.status ? { connection: "close" } : {}),
   });
   response.end(request.method === "HEAD" ? undefined : body);
@@ -131,7 +131,7 @@ function openServer(options: HttpServerOptions): Server {
   return server;
 }
 
-/** @throws Error when the address cannot be listened on; it names the setting to change */
+/** @throws Error that names the setting, if the server cannot listen on the address */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const server = openServer(options);
   const { address, port } = options;

@@ -104,6 +104,7 @@ async function stateOf(
   }
 }
 
+/** Registers the gauge: 1 per policy in force, 0 otherwise. */
 export const admissionPolicyGauge = (metrics: Metrics): Gauge =>
   metrics.gauge({
     name: "admission_policy_in_force",
@@ -146,7 +147,7 @@ class AdmissionPolicies {
   }
 }
 
-/** Looks at once and then now and then, until the signal is aborted; never throws. */
+/** Checks at once and then every ten minutes until the signal is aborted; never throws. */
 export async function watchAdmissionPolicies(
   options: AdmissionPolicyOptions,
   signal: AbortSignal,

@@ -1,4 +1,4 @@
-/** The parts of the process that are started and stopped, in the order in which main.ts adds them. */
+/** Components of the process that are started and stopped, in the order in which main.ts adds them. */
 import { hostname } from "node:os";
 import type { Registry } from "prom-client";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
@@ -28,9 +28,15 @@ export const leaseName = "rota-operator";
 /** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
 
-/** What waiting cannot mend: the schema, an extension, a password. */
+/** Errors that waiting does not fix: schema, extension, password. */
 const isFinal = (error: unknown): boolean =>
   error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
+
+/** Another session is in the way: its end is waited for, however long it takes. */
+const isBlocked = (error: unknown): boolean =>
+  error instanceof RotaError && error.code === "TimedOut";
+
+const maxStartPauseSeconds = 10;
 
 async function retryUntilReady<T>(
   what: string,
@@ -41,15 +47,15 @@ async function retryUntilReady<T>(
     try {
       return await action();
     } catch (error) {
-      if (turn >= startTries || isFinal(error))
+      if ((turn >= startTries && !isBlocked(error)) || isFinal(error))
         throw new Error(`${what}: ${errorText(error)}`, { cause: error });
       logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
-      await systemClock.sleep(turn);
+      await systemClock.sleep(Math.min(turn, maxStartPauseSeconds));
     }
   }
 }
 
-/** Something that runs by itself from the start to the end of the process. */
+/** Runs from the start to the end of the process. */
 class Background implements Component {
   readonly name: string;
   readonly #run: (stopping: AbortSignal) => Promise<void>;
@@ -62,7 +68,7 @@ class Background implements Component {
 
   start(stopping: AbortSignal): void {
     this.#running = this.#run(stopping);
-    // Whoever stops it is told.
+    // `stop` reports the error.
     this.#running.catch(() => undefined);
   }
 
@@ -107,9 +113,10 @@ class Http implements Component {
   }
 }
 
+/** Serves health, readiness and metrics. Its start throws an Error that names the setting to change. */
 export const httpComponent = (options: HttpOptions): Component => new Http(options);
 
-/** Where the database is, without the password. */
+/** Host and database name, without the password. */
 function databaseAddress(url: string): string {
   const { host, pathname } = new URL(url);
   return `${host}${pathname}`;
@@ -144,7 +151,7 @@ export const databaseComponent = (
   },
 });
 
-/** At the start the API server is there, and knows Rota's resources. At the end every client's connections are closed. */
+/** At start, waits for the API server and Rota's CRDs. At stop, closes every client's connections. */
 export const clusterComponent = (
   clients: readonly [KubeClient, ...KubeClient[]],
   server: URL,
@@ -168,6 +175,7 @@ export const clusterComponent = (
   },
 });
 
+/** Starts all informers, and is ready while they are synced. */
 export const informersComponent = (informers: RunningInformers): Component => ({
   name: "informers",
   start: () => informers.start(),
@@ -175,28 +183,29 @@ export const informersComponent = (informers: RunningInformers): Component => ({
   ready: () => informers.synced(),
 });
 
+/** Reports admission policies that are not in force, from start to stop. */
 export const admissionPoliciesComponent = (options: AdmissionPolicyOptions): Component =>
   new Background("admission policies", (stopping) => watchAdmissionPolicies(options, stopping));
 
 export interface LeaderOptions {
   readonly settings: Settings;
   readonly logger: Logger;
-  /** For the lease alone. */
+  /** For the lease only. */
   readonly kube: KubeClient;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
   readonly ownership: Pick<Ownership, "whenOurs">;
   readonly runTerm: (signals: TermSignals) => Promise<void>;
-  /** The API server's data went back in time, as the Lease shows. */
+  /** The API server's data went back in time, as the Lease's version shows. */
   readonly onTimeTravel: () => void;
-  /** The process has nothing left to do. */
+  /** The leader's work has ended, and the process should stop. */
   readonly onEnd: (reason: string) => void;
 }
 
-/** A term that nobody can take away: without leader election. */
+/** The signal of a term without leader election; never aborted. */
 const endless = new AbortController().signal;
 
-/** Works while it leads. Correctness does not rest on it: the database's locks and fences do that. */
+/** Works while it leads. Correctness does not depend on it: the database's locks and fences ensure that. */
 export class Leader extends Background {
   readonly #options: LeaderOptions;
   #isLeading = false;

@@ -1,4 +1,4 @@
-/** The table of controllers: which keys wait where, which changes bring them there, and what is done about them. */
+/** The controllers: which keys wait in which queue, which changes enqueue them, and how they are reconciled. */
 import { reconcileConfigCommit } from "../controllers/config/commit.ts";
 import { reconcileConfigMaps } from "../controllers/config/config-maps.ts";
 import { enqueueConfigs, watchConfigs } from "../controllers/config/watch.ts";
@@ -26,11 +26,11 @@ import { WorkQueue } from "../runtime/work-queue.ts";
 
 const concurrency = { jobs: 64, commits: 4, mirrors: 4 } as const;
 
-/** Of one statement; each may need several writes to the API server. */
+/** Maximum per batch, which one statement reads; each project may need several writes to the API server. */
 const maxProjectsAtOnce = 2_000;
 const projectBatchSeconds = 600;
 
-/** As metrics and logs call them. */
+/** Names in metrics and logs. */
 const names: Readonly<Record<keyof Queues, string>> = {
   projects: "project",
   plans: "resourceplan",
@@ -41,7 +41,7 @@ const names: Readonly<Record<keyof Queues, string>> = {
   configMaps: "configmap",
 };
 
-/** Closed until a term begins. */
+/** Creates the queues; they are closed until a term starts. */
 export function createQueues(clock: Clock, metrics: Metrics): Queues {
   const make = (kind: keyof Queues): WorkQueue => {
     const queue = new WorkQueue({ name: names[kind], clock, metrics });
@@ -59,7 +59,7 @@ export function createQueues(clock: Clock, metrics: Metrics): Queues {
   };
 }
 
-/** The controllers of the process, connected to what they watch; each term starts them. Call it once. */
+/** Creates the controllers and registers their handlers; each term starts them. Call it once. */
 export function createControllers(context: Context, metrics: Metrics): readonly Controller[] {
   const { clock, queues } = context;
   const logger = limitedLogger(context.logger, clock);
@@ -93,7 +93,7 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
       maxKeys: maxProjectsAtOnce,
       timeoutSeconds: projectBatchSeconds,
     }),
-    // A refused plan must not be tried while the one it collides with is being changed.
+    // A refused plan must not be tried while the plan that it overlaps is being changed.
     many("plans", { reconcile: reconcilePlans(context), batchesAtOnce: 1 }),
     one("jobs", concurrency.jobs, reconcileJob(jobContext)),
     one("commits", concurrency.commits, reconcileConfigCommit(context)),
@@ -103,7 +103,7 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
   ];
 }
 
-/** Everything is reconciled once, and what left while nobody watched is forgotten. */
+/** Enqueues everything once, and removes what left the cluster while no operator watched. */
 export async function enqueueAll(context: Context): Promise<void> {
   await enqueuePlans(context);
   await enqueueProjects(context);

@@ -16,17 +16,17 @@ import { enqueueAll } from "./controllers.ts";
 import type { Ownership } from "./ownership/ownership.ts";
 
 const maxAdoptionSeconds = 60;
-/** In the log, of those that could not be adopted. */
+/** In the log message about jobs that could not be adopted. */
 const maxNamedJobs = 20;
 
-/** One for each term. */
+/** Create one per term. */
 export class DatabaseRecovery {
   readonly #context: Context;
   readonly #signal: AbortSignal;
   readonly #ownership: Pick<Ownership, "check">;
   /** The database that was compared with the cluster. */
   #identity = "";
-  /** Cycles wait for it. */
+  /** Set during a comparison; cycles wait for it. */
   #comparing: Promise<void> | undefined;
 
   /** @param signal ends the wait for jobs to be adopted */
@@ -36,18 +36,18 @@ export class DatabaseRecovery {
     this.#ownership = ownership;
   }
 
-  /** At the start of a term: everything is to be compared with the database that is there. */
+  /** Call it at the start of a term: remembers the database and enqueues everything. */
   async begin(): Promise<void> {
     this.#identity = await readDatabaseIdentity(this.#context.db);
     await enqueueAll(this.#context);
   }
 
-  /** Throws when the database is another one than the one that was compared. */
+  /** Throws RotaError DatabaseReplaced if the database is not the one that was compared. */
   expectSameDatabase(db: Queryable): Promise<void> {
     return expectSameDatabase(db, this.#identity);
   }
 
-  /** Runs the cycle; where it finds that the database was replaced, all is compared first. */
+  /** Runs the cycle. If it finds that the database was replaced, compares everything and asks for another cycle. */
   async guard(cycle: () => Promise<CycleReport>): Promise<CycleReport> {
     try {
       await this.#comparing;
@@ -62,7 +62,7 @@ export class DatabaseRecovery {
     }
   }
 
-  /** As at the start of a term: a server that took over, or a backup, may be older than the cluster, in its schema too. */
+  /** Like the start of a term: after a fail-over or a restore, data and schema may be older than the cluster. */
   async #compareAgain(): Promise<void> {
     const { db, logger, settings } = this.#context;
     logger.warn(
@@ -104,7 +104,7 @@ export class DatabaseRecovery {
       });
   }
 
-  /** Jobs by their status, which was written from a row: no row is older than it, unless the database is. */
+  /** Jobs by their status. Statuses are written from rows, so a row is older only if the database was set back. */
   #knownJobs(): KnownJob[] {
     return [...this.#context.informers.jobs.store.values()].filter(wasQueued).map((job) => ({
       id: job.uid,

@@ -1,4 +1,4 @@
-/** Forgets what is old, in small steps, as long as the signal is not aborted. */
+/** Deletes old rows in small steps until the signal is aborted. */
 import { forgetJobs } from "../db/jobs/attempts.ts";
 import { pruneHistory } from "../db/history/prune.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
@@ -6,10 +6,10 @@ import { errorText } from "../runtime/logger.ts";
 import type { Context } from "../controllers/context.ts";
 
 const periodSeconds = 3600;
-/** The first time soon after the start, and not in its rush. */
+/** Delay of the first run, to keep it out of the rush at startup. */
 const firstAfterSeconds = 60;
 const rowsAtOnce = 1000;
-/** So that others have their turn between two steps. */
+/** Leaves time for other work between two steps. */
 const pauseSeconds = 0.2;
 
 type PruneContext = Pick<Context, "db" | "clock" | "logger" | "settings">;
@@ -29,6 +29,7 @@ async function inSteps(
   return total;
 }
 
+/** Deletes finished jobs and history past their retention, in one pass. Throws database errors. */
 export async function pruneOnce(context: PruneContext, signal: AbortSignal): Promise<void> {
   const { db, clock, logger, settings } = context;
   const daysAgo = (days: number) => clock.now().subtract({ hours: days * 24 });
@@ -43,7 +44,7 @@ export async function pruneOnce(context: PruneContext, signal: AbortSignal): Pro
   if (rows + history > 0) logger.info("old rows were pruned", { rows, history });
 }
 
-/** Never throws. */
+/** Runs every hour; never throws. */
 export async function pruneNowAndThen(context: PruneContext, signal: AbortSignal): Promise<void> {
   await sleepUnlessAborted(context.clock, firstAfterSeconds, signal);
   while (!signal.aborted) {

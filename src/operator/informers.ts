@@ -1,4 +1,4 @@
-/** The watched resources, with their indices. */
+/** The watched resources and their indices. */
 import { indices, ownerKey } from "../controllers/context.ts";
 import type { Informers, OwnedInformers } from "../controllers/context.ts";
 import type { KubeClient } from "../kube/client.ts";
@@ -36,14 +36,15 @@ export interface InformersOptions {
 
 export interface RunningInformers extends Informers {
   readonly owned: OwnedInformers;
-  /** Resolves when every cache holds its collection. They follow it until `stop`: work that is drained reads them. */
+  /** Resolves when every cache is synced. Informers run until `stop`, because work that is drained still reads them. */
   start(): Promise<void>;
   stop(): Promise<void>;
   synced(): boolean;
-  /** Reads every collection anew: the API server's data went back in time, which `witness` showed. */
+  /** Relists every collection because the API server's data went back in time; `witness` names what showed it. */
   reread(witness: string): void;
 }
 
+/** Creates all informers with their indices; none runs before `start`. */
 export function createInformers(options: InformersOptions): RunningInformers {
   const { kube: client, clock, logger, metrics, gpuResource } = options;
   const all: Informer<unknown>[] = [];

@@ -1,4 +1,4 @@
-/** What this process does while it leads: starts controllers and scheduler, keeps resyncing, and drains them at the end. */
+/** The work of one term of leadership: starts controllers, scheduler and resyncs, and drains them at the end. */
 import type { Context } from "../controllers/context.ts";
 import { aborted, startTimer } from "../runtime/clock.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -9,7 +9,7 @@ import { DatabaseRecovery } from "./database-recovery.ts";
 import { pruneNowAndThen } from "./history-cleaner.ts";
 import type { Ownership } from "./ownership/ownership.ts";
 
-/** What a term works with; it outlives the term. */
+/** What a term uses; outlives the term. */
 export interface TermParts {
   readonly context: Context;
   readonly controllers: readonly Controller[];
@@ -17,21 +17,21 @@ export interface TermParts {
   readonly ownership: Pick<Ownership, "check">;
 }
 
-/** When the work of a term has to end. */
+/** When the work of a term must end. */
 export interface TermSignals {
-  /** Begin nothing new, and finish what is under way. */
+  /** Aborted: start nothing new and finish running work. */
   readonly stopping: AbortSignal;
-  /** Stop at once: another may lead soon. */
+  /** Aborted: stop at once, because another process may lead soon. */
   readonly signal: AbortSignal;
 }
 
 const resyncSeconds = 600;
 
-/** Works until told to stop, then finishes what is under way; stops at once when the term ends. */
+/** Runs until `stopping`, then drains running work; stops at once when the term ends. */
 export async function runTerm(parts: TermParts, { signal, stopping }: TermSignals): Promise<void> {
   const { context, controllers, scheduler, ownership } = parts;
   const until = AbortSignal.any([signal, stopping]);
-  /** Ends reconciles and cycles: when the term ends, or when the drain has run out of time. */
+  /** Aborts reconciles and cycles when the term ends or the drain times out. */
   const end = new AbortController();
   const stop = (): void => end.abort(signal.reason);
   signal.addEventListener("abort", stop, { once: true });
@@ -60,7 +60,7 @@ export async function runTerm(parts: TermParts, { signal, stopping }: TermSignal
   }
 }
 
-/** Everything is reconciled now and then, spread over time: drift that no change told of is found. */
+/** Reconciles everything periodically, spread over the period, to find drift that no event reported. */
 function startResyncs({ informers, queues, clock, logger }: Context, signal: AbortSignal): void {
   for (const kind of ["jobs", "projects", "plans", "nodes"] as const) {
     const { store } = informers[kind];
@@ -74,7 +74,7 @@ function startResyncs({ informers, queues, clock, logger }: Context, signal: Abo
   }
 }
 
-/** What is under way, reconciles and scheduling cycles, gets `drainSeconds` to end; what has not ended then is aborted. */
+/** Waits `drainSeconds` for running reconciles and scheduling cycles, then aborts the rest. */
 async function drain(
   { context, controllers }: TermParts,
   scheduling: Promise<void>,

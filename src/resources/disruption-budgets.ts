@@ -1,4 +1,4 @@
-/** PodDisruptionBudgets: which pods they select, and whether they let all of some pods go together. Pure. */
+/** PodDisruptionBudgets: which pods they select, and how many disruptions they allow. Pure. */
 import { keyOf } from "../kube/resource.ts";
 import type { KubeObject, ResourceType } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
@@ -53,7 +53,7 @@ function selects({ selector }: DisruptionBudget, labels: Labels): boolean {
   );
 }
 
-/** How many of these pods each budget counts; those that count none are left out. */
+/** How many of these pods each budget selects; budgets that select none are left out. */
 export const budgetUses = (budgets: readonly DisruptionBudget[], healthyPods: readonly Labels[]) =>
   budgets
     .map((budget) => ({

@@ -1,11 +1,11 @@
 /**
- * The headless Service under which the pods of a project's gangs find each other. One for all gangs of a namespace,
- * so that a job costs no write; pods are found before they are ready, since a gang becomes ready only together.
+ * The headless Service through which gang pods find each other. One for all gangs of a namespace, so that a job costs
+ * no write. It publishes pods that are not ready, because the pods of a gang become ready only together.
  */
 import { apiVersion, gangService, labels } from "../api/names.ts";
 import type { KubeObject } from "../kube/resource.ts";
 
-/** It goes with its project, also where the namespace stays. */
+/** Deleted with its project by the owner reference, even if the namespace stays. */
 export const gangServiceManifest = (
   namespace: string,
   project: { readonly name: string; readonly uid: string },

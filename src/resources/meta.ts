@@ -1,7 +1,7 @@
-/** Reading fields of raw objects whose schema the API server has checked. */
+/** Access to fields of raw objects; the API server has validated their schema. */
 import type { KubeObject, OwnerReference } from "../kube/resource.ts";
 
-/** What Rota keeps of every object's metadata. */
+/** The metadata that Rota keeps of every object. */
 export interface Meta {
   readonly name: string;
   readonly namespace: string;
@@ -12,6 +12,7 @@ export interface Meta {
   readonly deleting: boolean;
 }
 
+/** Copies the fields out of the raw object; absent ones become "", 0 or the epoch. */
 export const metaOf = (raw: KubeObject): Meta => ({
   name: raw.metadata.name ?? "",
   namespace: raw.metadata.namespace ?? "",
@@ -22,18 +23,20 @@ export const metaOf = (raw: KubeObject): Meta => ({
   deleting: raw.metadata.deletionTimestamp !== undefined,
 });
 
-/** Who was there first comes first: where two claim one thing, chance and names must not decide. */
+/** Oldest first, then by resourceVersion: if two objects claim one thing, the earlier one gets it. */
 export const byAge = (one: Meta, other: Meta): number =>
   Date.parse(one.createdAt) - Date.parse(other.createdAt) ||
   Number(one.resourceVersion) - Number(other.resourceVersion);
 
-/** A field that is an object, or {} where it is absent. */
+/** The value if it is an object, otherwise {}. */
 export const fieldsOf = (value: unknown): Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : {};
 
+/** The value if it is a string, otherwise "". */
 export const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 
+/** The owner reference with controller: true; undefined without one. */
 export const controllerOf = (raw: KubeObject): OwnerReference | undefined =>
   raw.metadata.ownerReferences?.find((reference) => reference.controller === true);

@@ -1,6 +1,6 @@
 /**
- * Objects that Rota writes and watches: the cache of them, and what was last written where the cache lags behind. A cache
- * that lags must not make us write again, and the echo of our own write is no news.
+ * Objects that Rota writes and watches: the cache, plus recent writes that the cache does not show yet. A lagging cache
+ * must not cause a second write, and the event of an own write is not a drift.
  */
 import { keyOf } from "../kube/resource.ts";
 import type { KubeObject, ResourceType } from "../kube/resource.ts";
@@ -9,11 +9,11 @@ import type { Change, Informer } from "../runtime/informer.ts";
 import type { Meta } from "./meta.ts";
 
 export interface Owned extends Meta {
-  /** The project that its label names. */
+  /** The project in its label. */
   readonly project: string;
 }
 
-/** What matters of the object, as text: its version tells nothing by itself. */
+/** The content as text, to compare without resourceVersion and generation. */
 function contentOf<T extends Meta>(object: T): string {
   const { resourceVersion: _version, generation: _generation, ...content } = object;
   return JSON.stringify(content);
@@ -21,7 +21,7 @@ function contentOf<T extends Meta>(object: T): string {
 
 const versionOf = (object: Meta): number => Number(object.resourceVersion);
 
-/** A write that the cache has not shown by then was undone before the cache saw it. */
+/** A write that the cache has not shown by then was reverted before the cache saw it. */
 const maxLagSeconds = 60;
 
 interface Written<T> {
@@ -32,9 +32,9 @@ interface Written<T> {
 export class OwnedObjects<T extends Owned> {
   readonly type: ResourceType<T>;
   readonly informer: Informer<T>;
-  /** Newer than the cache, until it catches up. */
+  /** Own writes that are newer than the cache. */
   readonly #written = new Map<string, Written<T>>();
-  /** Versions that were deleted, until the cache knows. */
+  /** Versions of deleted objects that the cache still shows. */
   readonly #removed = new Map<string, number>();
   readonly #clock: Clock;
 
@@ -52,21 +52,21 @@ export class OwnedObjects<T extends Owned> {
     return cached && removed !== undefined && versionOf(cached) <= removed ? undefined : cached;
   }
 
-  /** Takes the API server's answer to a write of ours. */
+  /** Records the API server's response to an own write. */
   wrote(raw: KubeObject): T {
     const object = this.type.project(raw);
     this.#written.set(keyOf(raw), { object, atSeconds: this.#clock.monotonicSeconds() });
     return object;
   }
 
-  /** The object was deleted by us, or found to be gone. */
+  /** Records that the object was deleted, or found to be gone. */
   removed(key: string): void {
     this.#written.delete(key);
     const cached = this.informer.store.get(key);
     if (cached) this.#removed.set(key, versionOf(cached));
   }
 
-  /** Calls back with the project, and the key, of every object that somebody else made, changed or deleted. */
+  /** Calls back with project and key for every object that someone else created, changed or deleted. */
   onDrift(handler: (project: string, key: string) => void): void {
     this.informer.onChange((change) => {
       if (!this.#isNews(change)) return;
@@ -88,7 +88,7 @@ export class OwnedObjects<T extends Owned> {
   #isNews({ key, before, after }: Change<T>): boolean {
     if (after === undefined) {
       const isOurs = this.#removed.delete(key);
-      // What was written after the version that went is not in the cache, and never will be.
+      // The deleted object includes the later own write, which the cache never shows.
       this.#written.delete(key);
       return !isOurs;
     }

@@ -1,4 +1,4 @@
-/** Makes the pods of a job from its template: named, labelled, owned, equipped, pinned to the chosen node. Pure. */
+/** Builds the pods of a job from its template: named, labelled, owned, completed, pinned to their node. Pure. */
 import {
   apiVersion,
   configFileName,
@@ -24,7 +24,7 @@ import type { Fields, MountedStorage } from "./pod-template.ts";
 
 export interface StorageMount extends MountedStorage {
   readonly readOnly?: boolean;
-  /** The nodes that reach it, as alternatives; absent: all. */
+  /** Node selector terms of the nodes that reach it; absent: all nodes. */
   readonly nodeTerms?: readonly NodeSelectorTerm[];
 }
 
@@ -35,7 +35,7 @@ export interface PodOrder {
   readonly attempt: number;
   readonly index: number;
   readonly parallelism: number;
-  /** Absent for the dry run that checks the template. */
+  /** Absent in the dry run of a template. */
   readonly node?: string;
   readonly configHash?: string;
   readonly storages: readonly StorageMount[];
@@ -44,8 +44,8 @@ export interface PodOrder {
 const isGang = (order: PodOrder): boolean => order.parallelism > 1;
 
 /**
- * The template's own required terms and those of the storages. Where writing their product out would be too much, the
- * template's alone: the node they are pinned to was chosen by all of them.
+ * The terms required by the template and by the storages. If their product is too large, only those of the template:
+ * the node that the pod is pinned to satisfies all of them anyway.
  */
 function requiredTerms(
   own: readonly NodeSelectorTerm[] | undefined,
@@ -57,7 +57,7 @@ function requiredTerms(
   return allOf(lists) ?? (own && allOf([own], own.length));
 }
 
-/** Every term must name the node, since the terms of a node selector are alternatives. */
+/** Adds the node to every term, because the terms of a node selector are ORed. */
 function pinned(terms: readonly NodeSelectorTerm[] | undefined, node: string): NodeSelectorTerm[] {
   const onNode = { key: "metadata.name", operator: "In", values: [node] };
   return (terms ?? [{}]).map((term) => ({
@@ -80,7 +80,7 @@ function affinityOf(podSpec: Fields, order: PodOrder): Fields | undefined {
     ...affinity,
     nodeAffinity: {
       ...nodeAffinity,
-      // An empty term stands for what matches no node; the API server takes no empty list.
+      // An empty term matches no node; the API server does not accept an empty list.
       requiredDuringSchedulingIgnoredDuringExecution: {
         nodeSelectorTerms: placed.length > 0 ? placed : [{}],
       },
@@ -127,7 +127,7 @@ function mountsOf(order: PodOrder): Mounts {
 
 function environmentOf(order: PodOrder): readonly Fields[] {
   const { job, index, parallelism, attempt, configHash } = order;
-  // A single pod is its own leader, and needs no name in DNS for that.
+  // A single pod is its own leader and needs no DNS name.
   const leader = isGang(order) ? gangAddress(job.name, 0, job.namespace) : "localhost";
   return [
     { name: environment.job, value: job.name },
@@ -139,7 +139,7 @@ function environmentOf(order: PodOrder): readonly Fields[] {
   ];
 }
 
-/** Ours come first, so that the template's variables can refer to them: $(ROTA_JOB_INDEX). */
+/** Rota's variables come first, so that the template's variables can refer to them: $(ROTA_JOB_INDEX). */
 function equipped(container: Fields, order: PodOrder, mounts: Mounts): Fields {
   return {
     ...container,
@@ -178,7 +178,7 @@ function specOf(podSpec: Fields, order: PodOrder): Fields {
   };
 }
 
-/** The pod of one index of the gang. `template` is the job's PodTemplateSpec as the API server returned it. */
+/** The pod of one index of the gang. `template` is the job's PodTemplateSpec from the API server. */
 export function buildPod(template: unknown, order: PodOrder): KubeObject {
   const { metadata, spec } = partsOf(template);
   const { name, namespace, uid } = order.job;

@@ -30,16 +30,16 @@ interface RawCondition {
   readonly message?: string;
 }
 
-/** A container with what its status says of it, and how messages call it. */
+/** A container's status and its name in messages. */
 interface Named {
   readonly called: string;
   readonly status: RawContainerStatus;
 }
 
-/** Characters of a message: they go into statuses. */
+/** Maximum of characters in a message, since messages are stored in statuses. */
 const maxMessage = 200;
 
-/** On one line; of a long message its end, where the cause is. */
+/** On one line. A long message keeps its end, which has the cause. */
 export function shortened(message: string): string {
   const line = message.trim().replaceAll(/\s+/g, " ");
   const characters = Array.from(line);
@@ -65,8 +65,9 @@ const mainContainersOf = (status: Fields): Named[] =>
   containersOf(status, "containerStatuses", "container");
 
 /**
- * Why a pod without a node, or whose containers are not up, does not run yet; empty for others.
- * @param spec tells sidecars from other init containers: the kubelet calls both started while they run
+ * Why a pending pod has no node, or its containers are not running; empty for other pods.
+ * @param spec distinguishes sidecars from other init containers, which the kubelet both reports as started while they
+ * run
  */
 export function obstacleOf(status: Fields, spec: Fields = {}): string {
   if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";
@@ -75,7 +76,7 @@ export function obstacleOf(status: Fields, spec: Fields = {}): string {
     (entry) => entry.type === "PodScheduled" && entry.status === "False",
   );
   if (unscheduled) return told(unscheduled.reason, unscheduled.message);
-  // Init containers run one after the other: the first that is not done is the obstacle.
+  // Init containers run in sequence: the first that is not done is the obstacle.
   const sidecars = sidecarsOf(spec);
   const next = initContainersOf(status).find(({ status: entry }) => !isDone(entry, sidecars));
   if (next !== undefined && !isWaitingForOthers(next.status)) return obstacleText(next);
@@ -90,13 +91,13 @@ const sidecarsOf = (spec: Fields): ReadonlySet<unknown> =>
       .map((container) => container["name"]),
   );
 
-/** A sidecar is done when it has started, another init container when it has ended well. */
+/** A sidecar is done once it has started, any other init container once it has succeeded. */
 const isDone = (
   { name, started, state }: RawContainerStatus,
   sidecars: ReadonlySet<unknown>,
 ): boolean => state?.terminated?.exitCode === 0 || (sidecars.has(name) && started === true);
 
-/** So says the kubelet of init containers, too, before it has looked at the pod. */
+/** The kubelet also reports this for init containers, before it has processed the pod. */
 const isWaitingForOthers = ({ state }: RawContainerStatus): boolean =>
   state?.waiting?.reason === "PodInitializing" && !state.waiting.message;
 
@@ -104,14 +105,14 @@ function obstacleText({ called, status: { state } }: Named): string {
   if (state?.running) return `${called} is running`;
   if (state?.terminated) return terminatedText(called, state.terminated);
   const { reason, message } = state?.waiting ?? {};
-  // Volumes that cannot be mounted and networks that fail are told in events only.
+  // Failed volume mounts and pod networks are reported only in events.
   const hint = reason === "ContainerCreating" && !message ? "see the pod's events" : message;
   return told(called, reason, hint);
 }
 
 /**
- * Why a failed pod failed; empty for others. The pod's own words first, then those of the container that failed first,
- * init containers included.
+ * Why a failed pod failed; empty for other pods. The pod's own message first, then that of the container that failed
+ * first, init containers included.
  */
 export function failureOf(status: Fields): string {
   if (status["phase"] !== "Failed") return "";
@@ -130,18 +131,18 @@ function firstFailed(status: Fields): string | undefined {
   return first && terminatedText(first.called, first.terminated);
 }
 
-/** By its node's clock. Absent where the runtime has lost the container. */
+/** By the node's clock; last if the runtime lost the container. */
 const finishedMs = ({ finishedAt }: Terminated): number =>
   finishedAt ? Date.parse(finishedAt) : Number.MAX_SAFE_INTEGER;
 
 function terminatedText(called: string, { exitCode, reason, message }: Terminated): string {
-  // "Error" is what every exit code other than 0 is called.
+  // The reason of every exit code other than 0 is "Error".
   const why = told(reason === "Error" ? "" : reason, message);
   const exited = `${called} exited with code ${exitCode ?? "?"}`;
   return why === "" ? exited : `${exited}: ${why}`;
 }
 
-/** Why the cluster ended the pod: taints, drains, the kubelet under pressure, the pod collector. Empty when it did not. */
+/** Why the cluster ended the pod: taint, drain, node pressure, pod garbage collection. Empty if it did not. */
 export function disruptionOf(status: Fields): string {
   const conditions = (status["conditions"] ?? []) as RawCondition[];
   const found = conditions.find(

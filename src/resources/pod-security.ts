@@ -1,9 +1,9 @@
 /**
- * What a pod needs to pass the Pod Security level of its namespace, filled in where its template says nothing and
- * where filling in takes away only what the level forbids anyway. What a template says is never changed. Pure.
+ * Fills in the fields that a pod needs to pass the Pod Security level of its namespace, where its template leaves them
+ * unset and the default only removes what the level forbids anyway. Fields of the template are never changed. Pure.
  *
- * runAsNonRoot is filled in only beside a user that is not root: with an image that runs as root it would let the pod
- * be made and then never start, so such a template is better refused when it is submitted.
+ * runAsNonRoot is filled in only together with a user that is not root. With an image that runs as root, the pod would
+ * be created but never start; it is better to reject such a template when the job is submitted.
  */
 import { fieldsOf } from "./meta.ts";
 import { listOf } from "./pod-template.ts";
@@ -28,7 +28,7 @@ function restrictedContainer(container: Fields): Fields {
   };
 }
 
-/** Whether no container can run as root by what the template says. */
+/** Whether the template ensures that no container runs as root. */
 function runsAsUser(spec: Fields): boolean {
   const ofPod = securityContextOf(spec)["runAsUser"];
   return [...listOf(spec["initContainers"]), ...listOf(spec["containers"])].every((container) =>
@@ -47,7 +47,7 @@ function restrictedPod(spec: Fields): Fields {
   };
 }
 
-/** Windows has neither capabilities nor seccomp; the API server refuses them there, and the level does not ask. */
+/** Windows has neither capabilities nor seccomp: the API server refuses them, and the level does not require them. */
 const isWindows = (spec: Fields): boolean => fieldsOf(spec["os"])["name"] === "windows";
 
 /** @param spec a PodSpec */

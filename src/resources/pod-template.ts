@@ -9,12 +9,13 @@ export interface TemplateParts {
   readonly spec: Fields;
 }
 
-/** @param template the job's PodTemplateSpec as the API server returned it */
+/** @param template the job's PodTemplateSpec from the API server */
 export function partsOf(template: unknown): TemplateParts {
   const { metadata, spec } = fieldsOf(template);
   return { metadata: fieldsOf(metadata), spec: fieldsOf(spec) };
 }
 
+/** The value as a list of objects; [] if it is not a list. */
 export const listOf = (value: unknown): readonly Fields[] =>
   Array.isArray(value) ? value.map(fieldsOf) : [];
 

@@ -1,4 +1,4 @@
-/** Manifests of what a project has in the cluster: namespace, role bindings, claims. Pure. */
+/** Manifests of a project's objects: namespace, role bindings, ConfigMaps, claims. Pure. */
 import { annotations, configFileName, configMapName, labels, managedBy } from "../api/names.ts";
 import type { ProjectSpec } from "../api/generated.ts";
 import type { KubeObject } from "../kube/resource.ts";
@@ -87,10 +87,10 @@ function parsedLabels(record: string | undefined): Record<string, string> | unde
 
 export const roles = ["viewer", "submitter", "admin"] as const;
 
-/** The binding in a namespace, and the ClusterRole it binds. */
+/** Name of the RoleBinding in a namespace, and of the ClusterRole that it binds. */
 export const roleBindingName = (role: MemberInEffect["role"]): string => `rota-${role}`;
 
-/** One binding for each role that somebody has. */
+/** One binding for each role that a member has. */
 export const roleBindingManifests = (
   namespace: string,
   project: string,
@@ -106,6 +106,7 @@ export const roleBindingManifests = (
     return [{ metadata: { name, namespace, labels: marks(project) }, roleRef, subjects }];
   });
 
+/** An immutable ConfigMap with the canonical JSON text as its only file. */
 export const configMapManifest = (
   order: { readonly namespace: string; readonly project: string; readonly hash: string },
   content: string,
@@ -119,10 +120,11 @@ export const configMapManifest = (
   data: { [configFileName]: content },
 });
 
-/** Not a default of the schema: in a list, it would make every client-side apply of the same file a change. */
+/** Not a schema default: in a list, a default would turn every client-side apply of the same file into a change. */
 export const accessModeOf = ({ accessMode }: Storage): NonNullable<Storage["accessMode"]> =>
   accessMode ?? "ReadWriteMany";
 
+/** A PersistentVolumeClaim with the storage's name. */
 export const claimManifest = (
   namespace: string,
   project: string,

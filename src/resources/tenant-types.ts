@@ -1,4 +1,4 @@
-/** What a project has in the cluster, as far as Rota made it: watched by label, so that drift is seen at once. */
+/** Objects that Rota creates for projects: watched by label, so that drift is noticed at once. */
 import { createHash } from "node:crypto";
 import { configFileName, labels, managedBy } from "../api/names.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
@@ -19,14 +19,14 @@ export interface ProjectRoleBinding extends Owned {
 }
 
 export interface ProjectClaim extends Owned {
-  /** As the claim says it, such as 100Gi. Any size: compare it exactly. */
+  /** As written in the claim, such as 100Gi. Of any size: compare it exactly. */
   readonly size: string;
   readonly storageClass: string;
   readonly accessModes: readonly string[];
 }
 
 export interface ProjectConfigMap extends Owned {
-  /** SHA-256 of the bytes it has, in hexadecimal. */
+  /** SHA-256 of its bytes, in hexadecimal. */
   readonly contentHash: string;
   readonly isImmutable: boolean;
 }
@@ -51,7 +51,7 @@ const watched = <T extends Owned>(
 const isRotas = ([name]: readonly [string, string]): boolean =>
   name.startsWith("rota.dev/") || name.startsWith("pod-security.kubernetes.io/");
 
-/** What Rota looks at of a namespace's labels or annotations; other people's may be long. */
+/** The labels or annotations that Rota uses; others may be long. */
 const relevant = (entries: Readonly<Record<string, string>> | undefined) =>
   Object.fromEntries(
     Object.entries(entries ?? {}).filter(
@@ -74,6 +74,7 @@ interface Subject {
   readonly name?: string;
 }
 
+/** "User pat", "Group staff". */
 export const subjectText = ({ kind, name }: Subject): string => `${kind ?? ""} ${name ?? ""}`;
 
 export const projectRoleBindings = watched<ProjectRoleBinding>(roleBindings, (raw) => ({

@@ -27,7 +27,7 @@ export interface ResourcePlan extends Meta {
   readonly spec: ResourcePlanSpec;
   readonly status: ResourcePlanStatus;
 }
-/** Without its template, which is read when pods are made. */
+/** Without its template, which is read when pods are created. */
 export interface Job extends Meta {
   readonly spec: Omit<JobSpec, "template">;
   readonly status: JobStatus;
@@ -47,7 +47,7 @@ export interface NodeCapacity extends PodDemand {
 }
 export interface ClusterNode extends Meta {
   readonly pool: string;
-  /** Its kubelet says that it is, and is heard. */
+  /** Condition Ready is True: the kubelet is ready and responds. */
   readonly ready: boolean;
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
@@ -58,24 +58,26 @@ export interface ClusterNode extends Meta {
     readonly effect: string;
   }[];
   readonly allocatable: NodeCapacity;
+  /** GPUs of the node's capacity that are not allocatable, because its device plugin reports them as unhealthy. */
+  readonly unhealthyGpus: number;
 }
 export interface Pod extends Meta {
-  /** namespace/name of the job whose pod it is; empty for pods that are not Rota's. */
+  /** namespace/name of its job; empty for pods that are not Rota's. */
   readonly jobKey: string;
   readonly jobUid: string;
   readonly attempt: number;
   /** In the gang, from 0. */
   readonly index: number;
   readonly nodeName: string;
-  /** When its grace period ends, since its deletion was asked for; empty before. */
+  /** End of its grace period once its deletion was requested; empty before. */
   readonly leavesAt: string;
   readonly phase: string;
   readonly ready: boolean;
-  /** Why it does not run yet, as the cluster says; empty otherwise. */
+  /** Why it does not run yet, in the cluster's words; empty otherwise. */
   readonly obstacle: string;
-  /** Why it failed, in words; empty otherwise. */
+  /** Why it failed; empty otherwise. */
   readonly failure: string;
-  /** Why the cluster ended it, in words; empty when it did not. */
+  /** Why the cluster ended it; empty if it did not. */
   readonly disruption: string;
   readonly demand: PodDemand;
 }
@@ -144,6 +146,7 @@ function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   };
 }
 
+/** Throws RangeError for a malformed quantity, so that the informer leaves the node out. */
 export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
   group: "",
   version: "v1",
@@ -155,6 +158,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
     const status = fieldsOf(raw["status"]);
     const nodeLabels = raw.metadata.labels ?? {};
     const ready = isTrue(status["conditions"], "Ready");
+    const allocatable = capacityOf(status["allocatable"], gpuResource);
+    const { gpus } = capacityOf(status["capacity"], gpuResource);
     return {
       ...metaOf(raw),
       pool: nodeLabels[labels.pool] || defaultPool,
@@ -162,7 +167,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
       schedulable: spec["unschedulable"] !== true && ready,
       labels: nodeLabels,
       taints: (spec["taints"] ?? []) as ClusterNode["taints"],
-      allocatable: capacityOf(status["allocatable"], gpuResource),
+      allocatable,
+      unhealthyGpus: Math.max(0, gpus - allocatable.gpus),
     };
   },
 });
@@ -176,7 +182,7 @@ interface RawContainerStatus {
 type Fields = Readonly<Record<string, unknown>>;
 type DemandingContainers = NonNullable<DemandingPodSpec["containers"]>;
 
-/** The containers with what their statuses say that they hold, which differs while they are resized in place. */
+/** The containers with the resources granted by their statuses, which differ during an in-place resize. */
 function withGranted(containers: unknown, statuses: unknown): DemandingContainers {
   const all = (containers ?? []) as (DemandingContainers[number] & { readonly name?: string })[];
   const byName = new Map(
@@ -202,13 +208,13 @@ type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index">;
 
 const noMembership: Membership = { jobKey: "", jobUid: "", attempt: 0, index: 0 };
 
-/** A label's number, as Rota writes it; undefined for one that an integer column would not take. */
+/** The number in a label of Rota's; undefined if an integer column could not hold it. */
 const ordinalOf = (label: string | undefined): number | undefined =>
   label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : undefined;
 
 /**
- * The job that a pod belongs to: its labels, its controller and its name must agree, so that a label alone hides no
- * pod from its node's free capacity.
+ * The job that a pod belongs to. Labels, controller and name must agree, so that a label alone cannot hide a pod's
+ * usage of its node.
  */
 function membershipOf(raw: KubeObject): Membership {
   const { name, namespace = "", labels: marks = {} } = raw.metadata;
@@ -225,6 +231,7 @@ function membershipOf(raw: KubeObject): Membership {
   return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
 }
 
+/** A pod with a malformed quantity counts as using its whole node (`substitute`). */
 export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
   group: "",
   version: "v1",
@@ -251,7 +258,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
   substitute: substitutePod,
 });
 
-/** A pod that is not understood may use its node whole. Without a node it uses nothing yet. */
+/** A pod that cannot be projected may use its whole node. Without a node it uses nothing yet. */
 function substitutePod(raw: KubeObject): Pod | undefined {
   const nodeName = textOf(fieldsOf(raw["spec"])["nodeName"]);
   if (nodeName === "") return undefined;
@@ -269,12 +276,13 @@ function substitutePod(raw: KubeObject): Pod | undefined {
   };
 }
 
-/** No container of it runs any more. */
+/** None of its containers runs any more. */
 export const hasEnded = (pod: Pod): boolean => pod.phase === "Succeeded" || pod.phase === "Failed";
 
 /**
- * Whether the pod has finished its work. One that ends after it was asked to leave has not, whatever its exit code: a job
- * that saves on SIGTERM exits with 0. In doubt it runs again; no timestamps are compared, which are of two clocks.
+ * Whether the pod has finished its work. A pod that ends after it was asked to terminate has not, whatever its exit
+ * code: a job that saves its state on SIGTERM exits with 0. In doubt it runs again. Timestamps are not compared, since
+ * they are from two clocks.
  */
 export const hasFinished = (pod: Pod): boolean => pod.phase === "Succeeded" && !pod.deleting;
 

@@ -23,6 +23,7 @@ export interface BatchControllerOptions extends QueueWorkerOptions {
   readonly timeoutSeconds?: number;
 }
 
+/** Reconciles keys in batches; each key has its own result and back-off. */
 export function createBatchController(options: BatchControllerOptions): Controller {
   return new BatchController(options);
 }

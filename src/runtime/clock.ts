@@ -34,7 +34,7 @@ export const systemClock: Clock = {
     }),
 };
 
-/** Made once: the default reason is a DOMException with a stack, for every timer cancelled. */
+/** Created once: the default reason is a DOMException with a stack for every cancelled timer. */
 const cancelled = new Error("cancelled");
 
 /** Calls back after `seconds` unless cancelled first. Returns the cancellation. */

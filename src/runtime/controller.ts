@@ -24,6 +24,7 @@ const slowPerSlot = 8;
 /** Clocks and timers differ by fractions of a millisecond; without a minimum an early timer would spin. */
 const minSweepSeconds = 0.01;
 
+/** Reconciles one key per call, several keys at a time; a thrown error counts as failed. */
 export function createController(options: ControllerOptions): Controller {
   return new QueueController(options);
 }

@@ -12,7 +12,7 @@ export class DelayHeap {
     return this.#due.size;
   }
 
-  /** @returns true when this became the key's due time */
+  /** @returns true if this became the key's due time */
   set(key: string, dueSeconds: number): boolean {
     const known = this.#due.get(key);
     if (known !== undefined && known <= dueSeconds) return false;
@@ -45,7 +45,7 @@ export class DelayHeap {
     this.#due.clear();
   }
 
-  /** An entry is stale when its key was set to an earlier time, or deleted, after it was pushed. */
+  /** An entry is stale if its key was set to an earlier time or deleted after it was pushed. */
   #dropStale(): void {
     for (let first = this.#heap[0]; first; first = this.#heap[0]) {
       if (this.#due.get(first.key) === first.dueSeconds) return;

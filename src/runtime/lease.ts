@@ -75,13 +75,15 @@ interface Timing {
 const releaseRetrySeconds = 0.2;
 
 /**
- * Leader election on a lease with versioned writes, as client-go does it, with two differences. Those who wait take over
- * `leaseSeconds - retrySeconds` after they saw the last renewal: their look may come a period late, and a fail-over is to be
- * over within the lease. And the leader checks its own clock whenever asked, because a frozen process does not.
+ * Leader election on a lease with versioned writes, like client-go's, with two differences. Candidates take over
+ * `leaseSeconds - retrySeconds` after they saw the last renewal: their check may come one period late, and a fail-over
+ * must complete within the lease. And the leader compares its own clock on every query, because a frozen process runs
+ * no timers.
  *
- * Never two at once: a renewal is seen no earlier than it was sent, so a successor waits at least `leaseSeconds -
- * retrySeconds` from the sending, while the leader stops at `renewWithinSeconds`, which is required to be less. Only clock
- * rates must agree, not clocks. A leader that is frozen in the middle of an action is beyond that: fence what matters.
+ * There are never two leaders. A renewal is seen no earlier than it was sent, so a successor waits at least
+ * `leaseSeconds - retrySeconds` after it was sent; the leader stops after `renewWithinSeconds`, which must be less.
+ * Only clock rates must agree, not clocks. This does not cover a leader that is frozen in the middle of an action:
+ * fence important writes.
  */
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;
@@ -92,7 +94,7 @@ export class LeaderElection {
   #seenAtSeconds = 0;
   #leadership: Leadership | undefined;
 
-  /** @throws when the times do not leave a gap between a leader's end and its successor's start */
+  /** @throws if the times leave no gap between a leader's end and its successor's start */
   constructor(options: LeaderElectionOptions) {
     this.#options = options;
     this.#clock = options.clock;
@@ -116,7 +118,7 @@ export class LeaderElection {
     return this.#seen?.record.holder ?? "";
   }
 
-  /** Waits, leads, waits again, until the signal is aborted and the work has settled; a lease that was ours is released. */
+  /** Waits and leads in turn until the signal is aborted and the work has settled; then releases a held lease. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const term = await this.#tryAcquire(signal);
@@ -180,7 +182,7 @@ export class LeaderElection {
     term.end("the lease was not renewed in time");
   }
 
-  /** Goes on when the term ends meanwhile: a renewal that arrives after the release would undo it. */
+  /** Completes even if the term ends meanwhile: a renewal that arrives after the release would undo it. */
   async #renew(term: Term): Promise<void> {
     const sentSeconds = this.#clock.monotonicSeconds();
     const record = { ...term.lease.record, renewedAt: this.#clock.now() };
@@ -195,7 +197,7 @@ export class LeaderElection {
     }
   }
 
-  /** The version moved on: by a write of ours whose answer was lost, or because the lease is somebody else's. */
+  /** The version changed, by an own write whose response was lost or by another holder. */
   async #reconcileAfterConflict(term: Term): Promise<void> {
     const current = await this.#withTimeout(undefined, (limit) => this.#options.lock.read(limit));
     this.#observe(current);
@@ -210,12 +212,12 @@ export class LeaderElection {
     );
   }
 
-  /** Tried while the lease is certainly ours: one that is not released costs the next leader the whole lease time. */
+  /** Retried while the lease is certainly held: without a release, the next leader waits the whole lease time. */
   async #release(term: Term): Promise<void> {
     while (term.mayRelease()) {
       try {
         if (await this.#writeRelease(term, term.lease)) return;
-        // A renewal whose answer was lost moved the version on.
+        // A renewal whose response was lost changed the version.
         const current = await this.#withTimeout(undefined, (limit) =>
           this.#options.lock.read(limit),
         );
@@ -259,13 +261,13 @@ export class LeaderElection {
     return lease.record.holder === "" || this.#secondsUntilFree(lease) <= 0;
   }
 
-  /** Only our own clock counts, from when we saw the version change: the times in the record are somebody else's. */
+  /** Counts from the local time at which the version change was seen; the record's times are from another clock. */
   #secondsUntilFree({ record }: VersionedLease): number {
     const silenceSeconds = record.durationSeconds - this.#timing.retrySeconds;
     return this.#seenAtSeconds + silenceSeconds - this.#clock.monotonicSeconds();
   }
 
-  /** Jittered downwards, so that those who wait do not look all at once and none looks late. */
+  /** Jittered downwards, so that candidates do not check all at once and none checks late. */
   #waitSeconds(): number {
     const { retrySeconds } = this.#timing;
     const jitteredSeconds = retrySeconds * (0.8 + 0.2 * Math.random());
@@ -277,11 +279,11 @@ export class LeaderElection {
 
   async #pause(seconds: number, signal: AbortSignal): Promise<void> {
     await this.#clock.sleep(seconds, signal).catch(() => {
-      // Ended early: the caller's loop looks at the signal.
+      // Ended early: the caller's loop checks the signal.
     });
   }
 
-  /** Each call gets half of what a leader has to renew, so that one that hangs leaves time for another. */
+  /** Each call gets half of the renewal time, so that after a hanging call there is time for another. */
   async #withTimeout<T>(
     signal: AbortSignal | undefined,
     call: (limit: AbortSignal) => Promise<T>,
@@ -360,7 +362,7 @@ class Term implements Leadership {
     return !this.signal.aborted && this.#inTime();
   }
 
-  /** A lease that is past its time may be somebody else's; one that ended for another reason is ours to give up. */
+  /** An expired lease may have another holder; if the term ended for another reason, the lease is still held. */
   mayRelease(): boolean {
     return this.#inTime();
   }
@@ -385,7 +387,7 @@ class Term implements Leadership {
     return this.#clock.monotonicSeconds() < this.#validUntilSeconds;
   }
 
-  /** Work is told to stop even while a renewal hangs. */
+  /** Aborts the work in time even if a renewal hangs. */
   #armExpiry(): void {
     this.#cancelExpiry();
     const leftSeconds = this.#validUntilSeconds - this.#clock.monotonicSeconds();

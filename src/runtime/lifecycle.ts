@@ -10,7 +10,7 @@ export interface Component {
   start?(signal: AbortSignal): Promise<void> | void;
   /** Finishes running work and releases resources. */
   stop?(graceSeconds: number): Promise<void> | void;
-  /** Whether it can work at present. */
+  /** Whether it is able to work now. */
   ready?(): Promise<boolean> | boolean;
 }
 
@@ -24,7 +24,7 @@ export interface ProcessEvents {
 export interface LifecycleOptions {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** For stopping everything; less than the pod's terminationGracePeriodSeconds. Default 25. */
+  /** Total time to stop all components; less than the pod's terminationGracePeriodSeconds. Default 25. */
   readonly graceSeconds?: number;
   readonly process?: ProcessEvents;
 }
@@ -48,11 +48,12 @@ export interface Lifecycle {
 }
 
 const defaultGraceSeconds = 25;
-/** Terminal and npm may both deliver one Ctrl-C: a second signal within this time does not count. */
+/** A terminal and npm may both deliver one Ctrl-C: a second signal within this time is ignored. */
 const secondSignalAfterSeconds = 0.3;
 const readyTimeoutSeconds = 5;
 const signals = { SIGINT: 2, SIGTERM: 15 } as const;
 
+/** Installs no signal handlers until `run`. */
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   return new ProcessLifecycle(options);
 }

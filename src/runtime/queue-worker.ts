@@ -1,4 +1,4 @@
-/** What all controllers do with their keys, however many of them they work on at once. */
+/** Common part of all controllers: takes keys from the queue and reschedules them by their results. */
 import { UnorderedList } from "./unordered-list.ts";
 import type { ListItem } from "./unordered-list.ts";
 import type { BackoffOptions } from "./backoff.ts";
@@ -15,15 +15,17 @@ import type { AddOptions } from "./work-queue.ts";
 export interface Controller {
   readonly name: string;
   readonly queue: WorkQueue;
-  /** May be called before `start`; work begins at `start`. */
+  /** May be called before `start`; reconciles begin at `start`. */
   enqueue(key: string, options?: AddOptions): void;
   enqueueAfter(key: string, seconds: number): void;
   /**
-   * Works until the signal is aborted, which also aborts the signal every reconcile was given. After that, or a drain, it
-   * may be started anew.
+   * Runs until the signal is aborted, which also aborts the signals of running reconciles. May be called again after
+   * that, or after a drain.
    */
   start(signal: AbortSignal): void;
-  /** Takes no more keys and waits for those being worked on. Resolves to false when some were still busy at the end. */
+  /**
+   * Takes no more keys and waits for running reconciles. Resolves to false if some are still running at the time-out.
+   */
   drain(timeoutSeconds: number): Promise<boolean>;
 }
 
@@ -33,16 +35,17 @@ export interface QueueWorkerOptions {
   readonly logger: Logger;
   readonly metrics?: Metrics;
   readonly backoff?: BackoffOptions;
-  /** Default: one of its own. */
+  /** Default: a new queue. */
   readonly queue?: WorkQueue;
 }
 
-/** One call of a reconcile. */
+/** One running call of a reconcile. */
 export interface Run extends ListItem {
   readonly abort: AbortController;
   readonly ended: PromiseWithResolvers<void>;
 }
 
+/** A run that has not ended and is in no list. */
 export const newRun = (): Run => ({
   at: 0,
   abort: new AbortController(),
@@ -56,7 +59,7 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
   protected readonly clock: Clock;
   protected readonly logger: Logger;
   readonly #results: Counter;
-  /** That of the present start; undefined before a start and after the end. */
+  /** The signal of the current start; undefined before a start and after the end. */
   #signal: AbortSignal | undefined;
 
   constructor({ name, clock, logger, metrics = noMetrics, backoff, queue }: QueueWorkerOptions) {
@@ -72,10 +75,10 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
     this.queue.onReady(() => this.pump());
   }
 
-  /** Begins what waits, as far as there is room and the worker is open. */
+  /** Starts reconciles of waiting keys, as far as there are free slots and the worker is open. */
   protected abstract pump(): void;
 
-  /** Whether keys may be taken: after the start and before the end. */
+  /** Whether keys may be taken: between start and end. */
   protected get isOpen(): boolean {
     return this.#signal !== undefined;
   }
@@ -111,7 +114,7 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
     return drained;
   }
 
-  /** To be called with each key that a run was about, when it has ended. */
+  /** Call it for each key of a run when the run has ended. */
   protected settle(key: string, result: ReconcileResult): void {
     this.#results.add({ controller: this.name, result: result.kind });
     this.#reschedule(key, result);
@@ -123,7 +126,7 @@ export abstract class QueueWorker<OwnRun extends Run> implements Controller {
     this.queue.close();
   }
 
-  /** Ends what began with the signal, drained or not: not what another start has begun since. */
+  /** Stops the runs of the start that has this signal, drained or not, but not those of a later start. */
   #stop(signal: AbortSignal): void {
     if (this.isOpen && this.#signal !== signal) return;
     this.#close();

@@ -9,7 +9,7 @@ import type { Metrics } from "./metrics.ts";
 import { createQueueMetrics } from "./queue-metrics.ts";
 import type { QueueMetrics } from "./queue-metrics.ts";
 
-/** `interactive` keys (something changed) go before `resync` keys (a look that is merely due). */
+/** `interactive` keys (something changed) come before `resync` keys (a periodic check). */
 export type Priority = "interactive" | "resync";
 
 export interface AddOptions {
@@ -22,13 +22,13 @@ export interface WorkQueueOptions {
   readonly metrics?: Metrics;
   /** Per-key back-off of retries; default 0.1 s doubling to 30 s. */
   readonly backoff?: BackoffOptions;
-  /** Retries of all keys together, those of keys that failed for the first times left out; default 50. */
+  /** Total rate of retries, except those of keys that failed only a few times; default 50. */
   readonly retriesPerSecond?: number;
 }
 
 /**
- * Since when each key waits, in whole milliseconds: V8 keeps a small integer in the table itself, and anything else as an
- * object of its own. At a start every key of the cluster waits.
+ * When each key started to wait, in whole milliseconds: V8 stores a small integer in the table, but any other number as
+ * a separate object. At startup every key of the cluster waits.
  */
 type WaitingSince = Map<string, number>;
 
@@ -39,24 +39,24 @@ interface Picked {
 
 const priorities: readonly Priority[] = ["interactive", "resync"];
 
-/** The longest pause of few keys is what an outage of hours may still cost once it is over. */
+/** The maximum pause of a few failing keys is also the delay after the end of a long outage. */
 const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 30 };
 
-/** Many keys that fail share so many retries a second, lest 50,000 of them make 2,000. */
+/** All failing keys share this rate, so that 50,000 of them do not cause 2,000 retries per second. */
 const defaultRetriesPerSecond = 50;
 
-/** Retries of a key that nobody else's failures put off: most of what fails once is well the next time. */
+/** Retries of a key that ignore the shared rate: most keys that fail once succeed on the next try. */
 const freeRetries = 2;
 
-/** Of those whose retry is put off so many are tried at once when one has succeeded: an outage is over within seconds. */
+/** How many delayed retries start at once after a success, so that recovery from an outage takes only seconds. */
 const pulledBySuccess = 2;
 
 /** One resync key after this many interactive ones, so that a busy cluster cannot starve the resync. */
 const interactiveInARow = 16;
 
 /**
- * Keys waiting for work. A key waits at most once however often it is added; while it is being worked on it is not handed
- * out again, and an addition meanwhile makes it wait again as soon as it is done. Memory is bounded by the number of keys.
+ * Keys waiting for work. A key waits at most once, however often it is added. A key that is being worked on is not
+ * handed out again; if it is added meanwhile, it waits again when it is done. Memory is bounded by the number of keys.
  */
 export class WorkQueue {
   readonly #clock: Clock;
@@ -73,7 +73,7 @@ export class WorkQueue {
   readonly #working = new Map<string, number>();
   readonly #addedWhileWorking = new Map<string, Priority>();
   readonly #failures = new Map<string, number>();
-  /** Keys that wait for their retry, the longest waiting first. */
+  /** Keys waiting for their retry, longest waiting first. */
   readonly #retrying = new Set<string>();
   readonly #retriesPerSecond: number;
   readonly #delayed = new DelayHeap();
@@ -94,22 +94,22 @@ export class WorkQueue {
     });
   }
 
-  /** Keys that wait and could be taken now. */
+  /** Number of waiting keys that could be taken now. */
   get depth(): number {
     return this.#waiting.interactive.size + this.#waiting.resync.size;
   }
 
-  /** Keys that wait for their time. */
+  /** Number of keys waiting for their due time. */
   get delayed(): number {
     return this.#delayed.size;
   }
 
-  /** Keys that were taken and are not done. */
+  /** Number of keys that were taken and are not done. */
   get working(): number {
     return this.#working.size;
   }
 
-  /** The one listener that is told when a key may be taken. */
+  /** Sets the only listener; it is called when a key can be taken. */
   onReady(listener: () => void): void {
     this.#onReady = listener;
   }
@@ -126,7 +126,7 @@ export class WorkQueue {
     this.#onReady();
   }
 
-  /** Adds the key when `seconds` have passed; of several delays of one key the shortest counts. */
+  /** Adds the key after `seconds`; of several delays of one key the shortest counts. */
   addAfter(key: string, seconds: number): void {
     if (this.#closed) return;
     if (seconds <= 0) {
@@ -138,8 +138,8 @@ export class WorkQueue {
   }
 
   /**
-   * Adds the key after its own back-off, which grows with every call until `forget`, or later where many keys fail.
-   * Returns the delay in seconds.
+   * Adds the key after its own back-off, which grows with every call until `forget`; later if many keys fail. Returns
+   * the delay in seconds.
    */
   addRateLimited(key: string): number {
     const failures = (this.#failures.get(key) ?? 0) + 1;
@@ -152,7 +152,7 @@ export class WorkQueue {
     return seconds;
   }
 
-  /** A pause that on average is the key's share of the retries; by chance, so that they do not come all at once. */
+  /** A random pause whose mean is the key's share of the retry rate; random, so that retries spread out. */
   #ownShare(): number {
     const { random = Math.random } = this.#backoff;
     return (2 * random() * this.#failures.size) / this.#retriesPerSecond;
@@ -163,7 +163,9 @@ export class WorkQueue {
     return this.#failures.get(key) ?? 0;
   }
 
-  /** Ends the key's back-off: it succeeded, or is given up. What made it fail may be over for others, too. */
+  /**
+   * Ends the key's back-off after a success or when it is given up, and retries others: the cause may be gone for them.
+   */
   forget(key: string): void {
     this.#retrying.delete(key);
     if (this.#failures.delete(key)) this.#pullRetries();
@@ -178,7 +180,7 @@ export class WorkQueue {
     }
   }
 
-  /** Takes the next key, or undefined when none waits. Whoever takes a key must call `done` with it. */
+  /** Takes the next key; undefined if none waits. The caller must call `done` with it. */
   take(): string | undefined {
     const picked = this.#pick();
     if (picked === undefined) return undefined;
@@ -188,7 +190,7 @@ export class WorkQueue {
     return key;
   }
 
-  /** The work on a taken key has ended; if the key was added meanwhile it waits again. */
+  /** Call it when the work on a taken key has ended; if the key was added meanwhile, it waits again. */
   done(key: string): void {
     const sinceSeconds = this.#working.get(key);
     if (sinceSeconds === undefined) return;
@@ -202,12 +204,12 @@ export class WorkQueue {
     this.#onReady();
   }
 
-  /** Takes keys again; as a new queue does. */
+  /** Accepts keys again after `close`; a new queue is open. */
   open(): void {
     this.#closed = false;
   }
 
-  /** Forgets what waits and takes nothing more until it is opened; keys being worked on may still be done. */
+  /** Forgets all waiting keys and accepts none until it is opened; taken keys may still be done. */
   close(): void {
     this.#closed = true;
     this.#cancelTimer?.();
@@ -254,7 +256,7 @@ export class WorkQueue {
     return picked;
   }
 
-  /** A promoted key leaves its old entry behind; such entries are skipped here. */
+  /** Promotion to another priority leaves the old entry in the order; it is skipped here. */
   #shift(priority: Priority): Picked | undefined {
     const order = this.#order[priority];
     const waiting = this.#waiting[priority];

@@ -1,6 +1,7 @@
 /**
- * Writes a decision in bulk, fenced on what was read: what has moved on since is left alone. Whatever was decided after
- * an eviction that the API server has not agreed to yet leans on it, by room or under a plan: it is decided again.
+ * Writes a decision in bulk. Every write is fenced on the attempt that was read; jobs that have changed since are
+ * skipped. Verdicts after a preemption that the API server has not allowed yet may depend on its capacity or quota:
+ * they are not written, but decided again.
  */
 import { admitJobs } from "../db/jobs/admit.ts";
 import { activateReservations, releaseReservations } from "../db/jobs/reservations.ts";
@@ -23,11 +24,11 @@ export interface ApplyOptions {
 }
 
 export interface ApplyReport {
-  /** Jobs whose verdict was written; a preemptor stands for its victims. */
+  /** Ids of jobs whose verdict was written; a preemptor also represents its victims. */
   readonly changedIds: readonly string[];
   /** namespace/name of jobs whose row changed. */
   readonly changedKeys: readonly string[];
-  /** Victims to ask the API server about: what needs them was not written, and is decided again. */
+  /** Victims that need a dry run first: the verdicts that depend on them were not written. */
   readonly toProbe: readonly Candidate[];
   readonly progressed: boolean;
 }
@@ -42,16 +43,16 @@ const fence = ({ jobId, attempt }: { readonly jobId: string; readonly attempt: n
   attempt,
 });
 
-/** Entitlement goes by the order of admission: jobs inside their plans, held ones too, come before those that borrow. */
-const insideFirst = (
+/** Entitlement follows the order of admission: jobs within quota, reserved ones included, come before borrowers. */
+const withinQuotaFirst = (
   one: { readonly borrowing: boolean },
   other: { readonly borrowing: boolean },
 ) => Number(one.borrowing) - Number(other.borrowing);
 
-/** The rule that the preemption log shows for the whole set: that of its first victim, which is the dearest. */
+/** The rule shown in the preemption log for the whole set: that of the first victim, the most expensive one. */
 const ruleOf = (victims: readonly Victim[]) => victims[0]?.rule ?? "LowerPriority";
 
-/** The jobs decided before the first eviction that nobody has agreed to. */
+/** Ids of the jobs decided before the first preemption that is not known to be allowed. */
 function certainJobs({ order }: Decision, doubtful: readonly PreemptVerdict[]): Set<string> {
   const ids = new Set(doubtful.map(({ jobId }) => jobId));
   const first = order.findIndex((id) => ids.has(id));
@@ -76,6 +77,10 @@ async function writePreemption(
   });
 }
 
+/**
+ * Writes releases, activations, admissions and preemptions: jobs within quota before borrowers. Throws RotaError if the
+ * database refuses one; then the cycle's transaction fails.
+ */
 export async function applyDecision(
   db: Queryable,
   snapshot: Snapshot,
@@ -105,7 +110,7 @@ export async function applyDecision(
     );
     changedIds.push(...written.map(({ id }) => id));
   }
-  const activations = ofKind(decision, "activate").toSorted(insideFirst);
+  const activations = ofKind(decision, "activate").toSorted(withinQuotaFirst);
   if (activations.length > 0) {
     const written = await activateReservations(
       db,
@@ -127,7 +132,7 @@ export async function applyDecision(
     changedIds.push(...written.map(({ id }) => id));
   };
   await admit(admissions.filter(({ borrowing }) => !borrowing));
-  for (const verdict of preemptions.toSorted(insideFirst)) {
+  for (const verdict of preemptions.toSorted(withinQuotaFirst)) {
     if (!certain.has(verdict.jobId)) continue;
     if (!(await writePreemption(db, snapshot.pool, verdict, reservationSeconds))) continue;
     probe.spend(verdict.victims);

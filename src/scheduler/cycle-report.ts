@@ -14,34 +14,34 @@ export interface CycleResult {
   readonly decision: Decision;
   readonly decisionSeconds: number;
   readonly windows: WindowsReport;
-  /** Jobs whose verdict was written. */
+  /** Ids of jobs whose verdict was written. */
   readonly changedIds: readonly string[];
   /** Jobs (namespace/name) whose row changed. */
   readonly changedKeys: readonly string[];
-  /** Victims that nobody has asked the API server about yet; what needs them was not written. */
+  /** Victims that need a dry run first; the verdicts that depend on them were not written. */
   readonly toProbe: readonly Candidate[];
   readonly progressed: boolean;
   readonly round: Round;
   readonly nextInstantSeconds: number;
 }
 
-/** A cycle in numbers. */
+/** Figures of a cycle. */
 export interface CycleObservation {
   readonly pool: string;
   readonly seconds: number;
   readonly decisionSeconds: number;
   readonly looked: number;
   readonly verdicts: Readonly<Record<string, number>>;
-  /** Gangs whose admission was written; the wait is that of a job that never ran before. */
+  /** Admissions that were written; `firstWaitSeconds` is set for jobs that never ran before. */
   readonly admitted: readonly {
     readonly borrowing: boolean;
     readonly firstWaitSeconds: number | undefined;
   }[];
-  /** Preemptions that were written: the rule of each victim. */
+  /** Preemptions that were written, as the rules of their victims. */
   readonly preempted: readonly (readonly VictimRule[])[];
 }
 
-/** @param seconds how long the whole cycle took */
+/** @param seconds duration of the whole cycle */
 export function observationOf(result: CycleResult, seconds: number): CycleObservation {
   const { pool, queue, nowSeconds } = result.snapshot;
   const { verdicts } = result.decision;
@@ -75,7 +75,7 @@ export function observationOf(result: CycleResult, seconds: number): CycleObserv
   };
 }
 
-/** What was decided and written, for the log: preemptions with their reasons, the rest in numbers. */
+/** Logs what was decided and written: preemptions with their reasons, the rest as numbers. */
 export function logResult(logger: Logger, result: CycleResult): void {
   if (!result.progressed) return;
   const { pool } = result.snapshot;

@@ -1,6 +1,6 @@
 /**
- * One scheduling cycle of one pool: six steps in one transaction. What has to be carried out stands in the rows: jobs
- * that are starting want pods, jobs that are evicting want evictions.
+ * One scheduling cycle of one pool: six steps in one transaction. The rows are the intents that controllers carry out:
+ * starting jobs need pods, evicting jobs need evictions.
  */
 import type { PoolClient } from "pg";
 import { withTransaction } from "../db/client/connection-pool.ts";
@@ -31,20 +31,20 @@ export interface CycleDependencies
   readonly db: DatabasePool;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Takes in what a cycle said of the pool's waiting jobs. */
+  /** Receives the wait reasons of the pool's jobs from a cycle. */
   readonly explain: (pool: string, round: Round) => void;
   readonly positions: PositionPace;
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
   readonly observe: (report: CycleObservation) => void;
-  /** Throws when the database is another one than before, and may lag behind the cluster. */
+  /** Throws if the database was replaced and may lag behind the cluster. */
   readonly expectSameDatabase?: (db: Queryable) => Promise<void>;
   readonly checkpoint: (name: string) => void;
 }
 
 /**
- * A borrower of high priority takes the entitlement of jobs below it as soon as it runs, victims and holds that are
- * given back leave theirs to others: marked in the same transaction, so that no mark is ever wrong outside of one.
+ * A starting borrower of high priority takes entitlement from jobs below it; victims and released reservations give
+ * theirs to others. Marks are updated in the same transaction, so that none is ever wrong outside it.
  */
 const movesRanks = ({ verdicts }: Decision): boolean =>
   verdicts.some(
@@ -64,13 +64,13 @@ async function decideAndApply(
   const second = secondOfWeek(now, deps.timeZone);
   const mark = () => refreshBorrowing(client, pool, second, deps.meteredTypes);
 
-  // 1. Lock the pool, over all operators.
+  // 1. Lock the pool against all other operators.
   await lockPool(client, pool);
 
-  // 2. Mark entitlement: which jobs are inside their plans at this second of the week, and which borrow.
+  // 2. Mark entitlement: which jobs are within quota at this second of the week, and which borrow.
   const marked = await mark();
 
-  // 3. Enforce windows: warn and evict what is past the quantity of a plan that closes.
+  // 3. Enforce windows: warn and evict jobs over the quantity of a plan that closes.
   const windows = await enforceWindows(client, pool, now, marked.overQuota, deps);
 
   // 4. Take the snapshot: claim the next jobs of the queue, read nodes, quotas and reservations.
@@ -79,13 +79,13 @@ async function decideAndApply(
   const checkpoint = isIdle ? () => undefined : deps.checkpoint;
   checkpoint("claimed");
 
-  // 5. Decide: a verdict for each of them.
+  // 5. Decide: a verdict for each job of the snapshot.
   const startedSeconds = deps.clock.monotonicSeconds();
   const decision = await decideWithVictims(client, snapshot, () => deps.probe.rejections());
   const decisionSeconds = deps.clock.monotonicSeconds() - startedSeconds;
   checkpoint("decided");
 
-  // 6. Apply the verdicts, and mark entitlement again where they change it.
+  // 6. Apply the verdicts, and mark entitlement again if they change it.
   const applied = await applyDecision(client, snapshot, decision, deps);
   const reranked = movesRanks(decision) ? (await mark()).changedKeys : [];
 
@@ -109,9 +109,9 @@ async function decideAndApply(
 }
 
 /**
- * Runs one cycle, then tells of it: jobs that changed, why the others wait, metrics and logs. Victims that the API
- * server has to agree to are asked about after the commit.
- * @param signal ends the questions to the API server, not the transaction
+ * Runs one cycle, then reports it: changed jobs, wait reasons, metrics and logs. Dry runs of evictions follow after the
+ * commit.
+ * @param signal aborts the dry runs, not the transaction
  */
 export async function runCycle(
   deps: CycleDependencies,
@@ -133,7 +133,7 @@ export async function runCycle(
   deps.observe(observationOf(result, deps.clock.monotonicSeconds() - startedSeconds));
   if (toProbe.length > 0) await deps.probe.ask(toProbe, signal);
 
-  // A job whose reservation was given back was no part of the queue when this cycle read it.
+  // The queue that this cycle read does not include jobs whose reservation it released.
   const hasMoreToDecide = isCut(snapshot) || decides("release");
   return {
     isUnfinished: toProbe.length > 0 || (hasMoreToDecide && progressed),

@@ -1,30 +1,30 @@
 /**
- * Whether the API server would allow a gang's eviction, by dry runs before anything is decided for good. Answers are
- * kept for a short while: the decision that asked is made again with them.
+ * Checks by dry run whether the API server would allow a gang's eviction, before the decision is written. Answers are
+ * cached for a short time, because the cycle decides again with them.
  */
 import type { Clock } from "../runtime/clock.ts";
 
-/** How much of a PodDisruptionBudget the eviction of a gang takes. */
+/** How much of a PodDisruptionBudget a gang's eviction uses. */
 export interface BudgetUse {
   /** namespace/name */
   readonly budget: string;
-  /** Pods of the gang that it counts. */
+  /** Number of the gang's pods that it selects. */
   readonly pods: number;
-  /** Pods that it lets go in all. */
+  /** Total number of pods that it allows to be disrupted. */
   readonly allowed: number;
 }
 
-/** What the API server says of the eviction of a gang. */
+/** The API server's answer about the eviction of a gang. */
 export interface GangAnswer {
-  /** The budget in the way, as namespace/name; undefined when all pods of the attempt may go. */
+  /** The budget that blocks it, as namespace/name; undefined if all pods of the attempt may be evicted. */
   readonly rejectedBy: string | undefined;
-  /** The budgets that it uses, where it may go. */
+  /** The budgets that it uses; complete only if it is not blocked. */
   readonly uses: readonly BudgetUse[];
 }
 
 export const mayAllGo: GangAnswer = { rejectedBy: undefined, uses: [] };
 
-/** Evicts nothing. */
+/** Dry run; evicts nothing. */
 export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Promise<GangAnswer>;
 
 interface Answer extends GangAnswer {
@@ -32,7 +32,7 @@ interface Answer extends GangAnswer {
 }
 
 const allowedForSeconds = 10;
-/** After that, those who wait for a budget look again. */
+/** After this time, a blocked eviction is tried again. */
 export const rejectedForSeconds = 15;
 const probesAtOnce = 8;
 
@@ -44,11 +44,11 @@ export interface Candidate {
 
 const answerKey = ({ jobId, attempt }: Candidate): string => `${jobId}/${attempt}`;
 
-/** Who of some candidates may leave now. */
+/** Which candidates may be evicted now. */
 export interface Leaving<One extends Candidate> {
-  /** These may, all together. */
+  /** These may be evicted, all together. */
   readonly allowed: readonly One[];
-  /** Nobody has asked about these lately. */
+  /** There is no current answer about these. */
   readonly unknown: readonly One[];
 }
 
@@ -67,7 +67,7 @@ export class EvictionProbe {
     return answer && answer.untilSeconds > this.#clock.monotonicSeconds() ? answer : undefined;
   }
 
-  /** Jobs whose eviction was refused lately, with what refused it: the decision must not choose them. */
+  /** Budgets that blocked an eviction recently, by job id: the decision must not choose these jobs. */
   rejections(): Map<string, string> {
     this.#forgetOld();
     const rejected = [...this.#answers].flatMap(([key, { rejectedBy }]) =>
@@ -77,8 +77,8 @@ export class EvictionProbe {
   }
 
   /**
-   * Which of these may leave together now. A budget may let each of them go and not all: who comes first goes first, and
-   * the others count as refused for a while, so that the decision chooses others.
+   * Which of these may be evicted together now. A budget may allow each eviction but not all: earlier candidates take
+   * precedence, and the others count as blocked for a while, so that the decision chooses other victims.
    */
   together<One extends Candidate>(candidates: readonly One[]): Leaving<One> {
     const allowed: One[] = [];
@@ -93,7 +93,7 @@ export class EvictionProbe {
     return { allowed, unknown };
   }
 
-  /** Whether what the others `left` of the budgets is enough for this one, too. */
+  /** Whether `left`, the rest of the budgets after earlier candidates, is enough for this one. */
   #take(candidate: Candidate, uses: readonly BudgetUse[], left: Map<string, number>): boolean {
     const room = ({ budget, allowed }: BudgetUse): number =>
       Math.min(allowed, left.get(budget) ?? allowed);
@@ -107,8 +107,8 @@ export class EvictionProbe {
   }
 
   /**
-   * These will be evicted: what they take of their budgets is not there for others any more, though the API server may
-   * go on saying so until their pods are asked to leave.
+   * Call it for victims whose eviction was written: it deducts their use of budgets from the cached answers. The API
+   * server may report the old numbers until the pods are asked to terminate.
    */
   spend(candidates: readonly Candidate[]): void {
     const spent = new Map<string, number>();
@@ -126,7 +126,7 @@ export class EvictionProbe {
     }
   }
 
-  /** Asks about the candidates whose answer is not known. */
+  /** Does a dry run for each candidate without a current answer. */
   async ask(candidates: readonly Candidate[], signal: AbortSignal): Promise<void> {
     this.#forgetOld();
     const queue = candidates.filter((candidate) => this.#answer(candidate) === undefined);

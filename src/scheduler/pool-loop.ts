@@ -1,6 +1,6 @@
 /**
- * Runs the cycle of one pool after changes and at the next known instant. Changes during a cycle, or shortly before it,
- * lead to one cycle.
+ * Runs the cycle of one pool after changes and at the next known instant. Changes during a cycle or shortly before it
+ * are combined into one cycle.
  */
 import { backoffSeconds } from "../runtime/backoff.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
@@ -9,7 +9,7 @@ import { errorText } from "../runtime/logger.ts";
 import type { Logger } from "../runtime/logger.ts";
 
 export interface CycleReport {
-  /** Another cycle is due immediately: more is known, or more jobs wait to be claimed. */
+  /** Run another cycle immediately: dry runs have new answers, or more jobs wait to be claimed. */
   readonly isUnfinished: boolean;
   /** Seconds until the next instant at which the decision may differ without a change. */
   readonly nextInstantSeconds: number;

@@ -1,6 +1,6 @@
 /**
- * Scheduling of all pools: a loop for each, started when the pool is first heard of, and what their cycles say of jobs. It
- * runs once a term; between terms it knows nothing and nothing wakes it, since a term begins with all pools.
+ * Schedules all pools: one loop per pool, started when the pool is first seen, and the wait reasons from their cycles.
+ * It runs once per term. Between terms it has no state and ignores wake-ups, since a term starts with all pools.
  */
 import type { Queryable } from "../db/client/types.ts";
 import { readPools } from "../db/scheduling/lock.ts";
@@ -21,7 +21,7 @@ import type { Explanation } from "./wait-reasons/publisher.ts";
 import { WindowNotices } from "./windows/notices.ts";
 import type { Notice as WindowNotice } from "./windows/notices.ts";
 
-/** What the scheduler is given; the rest of what a cycle needs is its own. */
+/** Options of the caller; the scheduler creates the other dependencies of a cycle. */
 export interface SchedulerOptions extends Omit<
   CycleDependencies,
   "notices" | "probe" | "explain" | "positions" | "observe" | "expectSameDatabase"
@@ -32,17 +32,17 @@ export interface SchedulerOptions extends Omit<
 
 /** One term of scheduling. */
 export interface SchedulingTerm {
-  /** No further cycle begins. */
+  /** Aborted: no further cycle starts. */
   readonly stopping: AbortSignal;
-  /** Ends the cycles under way. */
+  /** Aborted: cycles in progress stop. */
   readonly signal: AbortSignal;
-  /** Throws when the database is another one than before, and may lag behind the cluster. */
+  /** Throws if the database was replaced and may lag behind the cluster. */
   readonly expectSameDatabase: (db: Queryable) => Promise<void>;
-  /** Runs a cycle when the database has been compared with the cluster. */
+  /** Runs a cycle once the database has been compared with the cluster. */
   readonly guard: (cycle: () => Promise<CycleReport>) => Promise<CycleReport>;
 }
 
-/** Pools that nobody told of are looked for at this pace. */
+/** How often to search for pools that no event named. */
 const poolSearchSeconds = 30;
 
 export class Scheduler {
@@ -73,7 +73,7 @@ export class Scheduler {
     };
   }
 
-  /** Something changed in the pool; undefined: in any. Between terms it is forgotten. */
+  /** Something changed in the pool; undefined: in any pool. Ignored between terms. */
   wake(pool: string | undefined): void {
     if (pool === undefined) {
       for (const loop of this.#loops.values()) loop.wake();
@@ -84,17 +84,17 @@ export class Scheduler {
     else this.#startLoop(pool);
   }
 
-  /** Why the job waits, as its status shows it. */
+  /** Why the job waits, as shown in its status. */
   explanation(jobId: string): Explanation | undefined {
     return this.#explanations.get(jobId);
   }
 
-  /** What a running job is told when its plan's window closes and evicts. */
+  /** The notice for a running job whose plan's window closes and evicts. */
   windowNotice(pool: string, jobId: string): WindowNotice | undefined {
     return this.#notices.get(pool, jobId);
   }
 
-  /** Runs until the term stops and every cycle under way has ended. */
+  /** Runs until the term stops and all cycles in progress have ended. */
   async run(term: SchedulingTerm): Promise<void> {
     const { stopping } = term;
     this.#term = term;
@@ -125,7 +125,7 @@ export class Scheduler {
     const term = this.#term;
     if (term === undefined || term.stopping.aborted) return;
     const { clock, logger } = this.#options;
-    // Not the loop's own signal, which says that no further cycle begins.
+    // Not `stopping`, which only prevents further cycles.
     const cycle = () => term.guard(() => runCycle(this.#cycle, pool, term.signal));
     const loop = new PoolLoop({ pool, cycle, clock, logger });
     this.#loops.set(pool, loop);

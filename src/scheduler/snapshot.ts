@@ -1,4 +1,4 @@
-/** What a cycle decides from, read in its transaction; and the decision, which asks the victim finder on its way. */
+/** Reads the input of a decision in the cycle's transaction, and decides with the help of the victim finder. */
 import type { PoolClient } from "pg";
 import { fetchNextJobs } from "../db/jobs/queue.ts";
 import { readNodes } from "../db/scheduling/nodes.ts";
@@ -16,24 +16,25 @@ import type {
   ResourceType,
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
-import { secondOfWeek } from "../domain/windows.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
   readonly meteredTypes: readonly ResourceType[];
-  /** Jobs that one cycle claims. */
+  /** Maximum of jobs claimed by one cycle. */
   readonly claimLimit: number;
-  /** For a question about one job: nothing is locked, and the job is looked at wherever it is in the queue. */
+  /** For a question about one job: locks nothing, and includes the job wherever it is in the queue. */
   readonly asking?: { readonly jobId: string };
 }
 
-/** Blocked jobs of one kind must leave room for the others' in a claim. */
+/** Leaves room in a claim for jobs of other scheduling signatures. */
 const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
 const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
-/** Which quotas count for a job, those of the owners above it, by the types it asks for. */
+/**
+ * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, for the types it requests.
+ */
 const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
   (["GPU", "CPU"] as const)
     .filter((type) => asks(job, type))
@@ -55,13 +56,13 @@ function queuedJob(
   };
 }
 
-/** Quotas without a plan do no harm: nobody counts under them. */
+/** Includes quotas without a plan; no job counts under them. */
 const reservedJob = (read: ReservedRead): ReservedJob => ({
   ...read.job,
   quotas: quotasOf(read).flatMap(({ ids }) => ids),
 });
 
-/** Claims the next jobs of the pool's queue, and reads what bears on them. */
+/** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */
 export async function readSnapshot(
   options: SnapshotOptions,
   client: PoolClient,
@@ -77,8 +78,12 @@ export async function readSnapshot(
     ...new Set([...fetched.map(({ id }) => id), ...asked]),
   ]);
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
-  const second = secondOfWeek(now, timeZone);
-  const quotas: Quota[] = await readQuotas(client, pool, ownerIds, second);
+  const quotas: Quota[] = await readQuotas(
+    client,
+    pool,
+    ownerIds,
+    now.toZonedDateTimeISO(timeZone),
+  );
   const known = new Set(quotas.map(({ id }) => id));
   const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
   const queue = claimed
@@ -94,15 +99,15 @@ export async function readSnapshot(
   };
 }
 
-/** Whether jobs that wait were left out of the snapshot. */
+/** Whether the snapshot omits waiting jobs. */
 export const isCut = ({ queue }: Snapshot): boolean => queue.some(({ hasMore }) => hasMore);
 
-/** Questions to the finder in one cycle, each about several jobs: bounds the cycle's statements. */
+/** Maximum of calls to the finder in one cycle, each for several jobs; bounds the cycle's statements. */
 const maxFinderRounds = 4;
 
 /**
- * Decides; while jobs are blocked that may preempt, again with what the finder proposes for them.
- * @param rejections jobs that may not be evicted now, by id, with the budget in the way
+ * Decides. While blocked jobs may preempt, asks the finder for victims and decides again with them.
+ * @param rejections jobs whose eviction is blocked now, by id, with the budget that blocks it
  */
 export async function decideWithVictims(
   client: PoolClient,

@@ -1,4 +1,4 @@
-/** When a pool is looked at again though nothing has changed. */
+/** When to run a pool's next cycle if nothing changes. */
 import type { Queryable } from "../db/client/types.ts";
 import { secondsToNextWakeUp } from "../db/scheduling/wakeups.ts";
 import type { Snapshot } from "../domain/scheduling/snapshot.ts";
@@ -6,7 +6,7 @@ import { rejectedForSeconds } from "./eviction-probe.ts";
 import type { EvictionProbe } from "./eviction-probe.ts";
 import type { WindowsReport } from "./windows/enforce.ts";
 
-/** Looked at again at the latest, should a change have been missed. */
+/** Maximum time between cycles, in case a change was missed. */
 const maxIdleSeconds = 60;
 
 function secondsToExpiry({ reserved, nowSeconds }: Snapshot): number {
@@ -14,11 +14,11 @@ function secondsToExpiry({ reserved, nowSeconds }: Snapshot): number {
   return Math.max(1, Math.min(maxIdleSeconds, ...expiries));
 }
 
-/** Nobody tells of a budget that has room again. */
+/** A budget that allows disruptions again sends no event. */
 const secondsToProbe = (probe: EvictionProbe): number =>
   probe.rejections().size > 0 ? rejectedForSeconds : maxIdleSeconds;
 
-/** The seconds until the next instant at which a cycle may decide otherwise, at most a minute. */
+/** Seconds until the next instant at which a cycle may decide differently, at most 60. */
 export async function secondsToNextCycle(
   db: Queryable,
   snapshot: Snapshot,

@@ -58,6 +58,17 @@ export interface Settings {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Temporal takes offsets and whole dates, too; a week on an offset has no summer time. */
+function isTimeZoneName(zone: string): boolean {
+  if (!/^[A-Za-z][\w+/-]*$/.test(zone)) return false;
+  try {
+    Temporal.Now.zonedDateTimeISO(zone);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export class SettingsError extends Error {
   constructor(problems: readonly string[]) {
     super(`cannot start:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`);
@@ -121,11 +132,9 @@ class Reader {
 
   timeZone(): string {
     const zone = this.text(variables.timeZone);
-    try {
-      Temporal.Now.zonedDateTimeISO(zone);
-    } catch {
+    if (!isTimeZoneName(zone)) {
       this.problems.push(
-        `ROTA_TIME_ZONE must be an IANA time zone such as Europe/Berlin, not "${zone}"`,
+        `ROTA_TIME_ZONE must be the name of an IANA time zone such as Europe/Berlin, not "${zone}"`,
       );
     }
     return zone;

@@ -149,7 +149,7 @@ describe("conditions", () => {
     return object;
   }
 
-  it("an object that the operator has not seen is not done", async () => {
+  it("an object not yet seen is not done", async () => {
     await applyTeam(installation);
     const unseen = await get("rproj/team");
     expect(unseen.status).to.deep.equal({ observedGeneration: -1 });
@@ -274,7 +274,7 @@ describe("conditions", () => {
       });
     }
 
-    it("Cancelled: a deleted job that a finalizer keeps is Stalled and Failed; tools see that it goes", async () => {
+    it("Cancelled: a deleted job that a finalizer keeps", async () => {
       const { health, also, make } = rows.Cancelled;
       await make("cancelled");
       const object = await untilState("cancelled", "Cancelled");
@@ -301,13 +301,13 @@ describe("conditions", () => {
       expect(running.status.observedGeneration).to.equal(before.metadata.generation + 1);
     });
 
-    it("tell what an evicted job waits for first, and its preemptor second", async () => {
+    it("tell an evicted job's wait, then its preemptor", async () => {
       const { status } = (await get("rj/evicted")) as { status: { message?: string } };
       expect(status.message).to.match(/^\S.*\. Evicted by team\/preemptor \(LowerPriority\)$/);
       expect(status.message?.match(/\. /g)).to.have.lengthOf(1);
     });
 
-    it("can be selected by state and pool, and lists fit a terminal", async () => {
+    it("are selected by state and pool; lists fit a terminal", async () => {
       const list = async (...args: readonly string[]) => (await inTeam("get", ...args)).stdout;
       const selector = "--field-selector=status.state=Evicted,spec.pool=evicted";
       const names = await list("rj", "--output=name", selector);
@@ -329,7 +329,7 @@ describe("conditions", () => {
         return found.some((event) => event.reason === reason) && found;
       });
 
-    it("have Normal events for their life, and for their user's own suspend", async () => {
+    it("have Normal events for their life and a suspend", async () => {
       const life = await untilEvent("succeeded", "Completed");
       expect(life.map(({ type, reason }) => `${type} ${reason}`)).to.have.members([
         "Normal Queued",
@@ -349,7 +349,7 @@ describe("conditions", () => {
       expect(suspended.filter(({ type }) => type === "Warning")).to.deep.equal([]);
     });
 
-    it("have no warning where what they refer to comes in the same apply", async () => {
+    it("have no warning for references in the same apply", async () => {
       const namespace = "same-apply";
       const objects: readonly KubeObject[] = [
         {
@@ -380,7 +380,7 @@ describe("conditions", () => {
   });
 
   describe("of projects, plans and commits", () => {
-    it("Ready: accepted", async () => {
+    it("Ready: accepted by the operator", async () => {
       await expectRow("rproj/team", "Ready", "Ready");
       await expectRow("rplan/all-of-running", "Ready", "Accepted");
       await view().apply(commit("team", "stored", { tag: "taken" }));
@@ -405,7 +405,7 @@ describe("conditions", () => {
       await expectRow("rcc/late", "Stalled", "TagTaken");
     });
 
-    it("hints at classes that do not exist and at quantities that the pool does not have", async () => {
+    it("hints at missing classes and impossible quantities", async () => {
       await view().apply(project("picky", { priorityClasses: ["low", "nope"] }));
       const picky = await expectRow("rproj/picky", "Ready", "Ready");
       expect(conditionOf(picky, "Ready")?.message).to.match(/do not exist: "nope"$/);
@@ -416,7 +416,7 @@ describe("conditions", () => {
     });
 
     for (const resource of ["rproj/picky", "rplan/all-of-failed", "rcc/stored", "rj/rejected"]) {
-      it(`follow the generation of ${resource} during a deletion that a finalizer holds up`, async () => {
+      it(`follow the generation of ${resource} during its deletion`, async () => {
         const { metadata } = await get(resource);
         await keep(resource);
         await inTeam("delete", resource, "--wait=false");

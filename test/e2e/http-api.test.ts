@@ -245,7 +245,7 @@ describe("the HTTP API", function () {
       expect(own.body.items.map(({ name }) => name)).to.deep.equal(["team"]);
     });
 
-    it("shows a project with its settings in effect and its visible place in the tree", async () => {
+    it("shows a project's settings and place in the tree", async () => {
       const { body } = await get<ProjectDetail>("/api/v1/projects/team", admin);
       expect(body).to.deep.include({
         name: "team",

@@ -55,7 +55,7 @@ describe("a pod on the way to its containers", function () {
     expect(status.message).to.equal("pod fetches-not-1-0: init container fetch exited with code 7");
   });
 
-  it("runs an init container for a while: the job names it, and runs after it", async () => {
+  it("runs a slow init container, which its job names", async () => {
     await submit("fetches", { "rota.dev/simulate-init-seconds": "15" });
     await until("fetches", ({ status }) =>
       /init container fetch is running/.test(status.message ?? ""),
@@ -74,7 +74,7 @@ describe("a pod on the way to its containers", function () {
     expect(status.state).not.to.equal("Failed");
   });
 
-  it("is deleted and shows nothing for long: the job says that it is leaving", async () => {
+  it("is deleted and silent: its job says it is leaving", async () => {
     await submit("silent", { "rota.dev/simulate-termination-seconds": "3600" });
     await until("silent", ({ status }) => status.state === "Running");
     const path = "/api/v1/namespaces/team/pods/silent-1-0";

@@ -147,7 +147,7 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     await expectToRunAgain("preempted", "preempted");
   });
 
-  it("is one of a gang whose others fail: the gang runs again", async () => {
+  it("is of a gang whose others fail, which restarts", async () => {
     const pool = "mixed";
     await makePool(pool);
     await runVictim("mixed", { pool, parallelism: 2, annotations: leavesLate });
@@ -158,7 +158,7 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     await expectToRunAgain("mixed", pool);
   });
 
-  it("ran on a node whose clock is five minutes behind: its job runs again", async () => {
+  it("ran on a node with a slow clock: its job restarts", async () => {
     const pool = "behind";
     await makePool(pool);
     await runVictim("behind", { pool, annotations: leavesLate });
@@ -192,7 +192,7 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     expect(again.status.finishedAt).to.equal(undefined);
   });
 
-  it("had finished before its job was chosen as a victim: the job is done", async () => {
+  it("had finished before its job became a victim", async () => {
     const pool = "finished";
     await makePool(pool);
     const annotations = leavesLate;
@@ -206,7 +206,7 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     expect((await stateOf("finished", "Succeeded")).status.attempt).to.equal(1);
   });
 
-  it("left when its plan's window closed: its job waits for the next opening", async () => {
+  it("left at its window's close: its job waits", async () => {
     const pool = "night";
     const soon = closingSoon(20_000);
     await makePool(pool, { onWindowClose: "Evict", timeWindows: soon.windows });

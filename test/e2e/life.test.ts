@@ -34,9 +34,9 @@ describe("a job", function () {
     const second = await until("slow", "be placed anew", ({ status }) => status.attempt === 2);
     expect(second.status.nodes).to.not.deep.equal(first.status.nodes);
     const waiting = await until("slow", "avoid both nodes", ({ status }) =>
-      /recently failed to start the job.s pods and are avoided/.test(status.message ?? ""),
+      /avoided for now after a failed start/.test(status.message ?? ""),
     );
-    expect(waiting.status).to.include({ state: "Pending", reason: "NoMatchingNode", attempt: 2 });
+    expect(waiting.status).to.include({ state: "Pending", reason: "AwaitingNodes", attempt: 2 });
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });
   });
 

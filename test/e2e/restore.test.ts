@@ -196,7 +196,7 @@ describe("the restore of an old backup", () => {
     await team.pool("under", { count: 2 });
     for (const node of await nodes()) await cordon(node, true);
     await submit("under-first", 8, { pool: "under" });
-    await team.reasonOf("under-first", "NoMatchingNode");
+    await team.reasonOf("under-first", "AwaitingNodes");
     await takeBackup();
     for (const node of await nodes()) await cordon(node, false);
     await stateOf("under-first", "Running");

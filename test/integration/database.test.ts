@@ -38,6 +38,29 @@ describe("database migrations", () => {
     expect(rows[0].applied).to.equal(files.length);
   });
 
+  it("give way to a session that holds a lock", async () => {
+    const other = await createEmptyDatabase();
+    const later = mkdtempSync(join(tmpdir(), "rota-migrations-"));
+    try {
+      await migrate(other.url);
+      cpSync(migrationsDirectory, later, { recursive: true });
+      const next = readdirSync(later).filter((name) => name.endsWith(".sql")).length + 1;
+      const file = join(later, `${String(next).padStart(4, "0")}_probe.sql`);
+      writeFileSync(file, "ALTER TABLE jobs ADD COLUMN probe integer;");
+      const dump = await other.pool.connect();
+      await dump.query("BEGIN; SELECT count(*) FROM jobs");
+      const blocked = await rejection(migrate(other.url, later));
+      expect(blocked.code).to.equal("TimedOut");
+      expect(blocked.message).to.match(/held by session \d+ \(.*SELECT count/);
+      await dump.query("COMMIT");
+      dump.release();
+      await migrate(other.url, later);
+    } finally {
+      rmSync(later, { recursive: true });
+      await other.drop();
+    }
+  });
+
   it("refuse a database that is newer than the program", async () => {
     const newer = mkdtempSync(join(tmpdir(), "rota-migrations-"));
     cpSync(migrationsDirectory, newer, { recursive: true });

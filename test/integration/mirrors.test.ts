@@ -34,6 +34,7 @@ describe("the mirrors", () => {
       labels: {},
       taints: [],
       allocatable: { gpus: 8, cpuMillis: 1, memoryBytes: 1, pods: 1 },
+      unhealthyGpus: 0,
       otherUsage: nothing,
     };
     expect(await upsertNode(database.pool, node)).to.deep.equal({ formerPool: undefined });

@@ -78,8 +78,8 @@ describe("resource plans", () => {
   it("tells when it opens, across Sunday too", async () => {
     const opensAt = async (owner: string, local: string): Promise<string | undefined> => {
       const ownerId = await ensureOwner(pool(), "Group", owner);
-      const second = secondOfWeek(at(local), berlin);
-      const [quota] = await readQuotas(pool(), "default", [ownerId], second);
+      const now = at(local).toZonedDateTimeISO(berlin);
+      const [quota] = await readQuotas(pool(), "default", [ownerId], now);
       return quota?.opensAtText;
     };
     await replacePlan(pool(), plan("early", "early", [windowOf("Mon", "08:00", "09:00")]));

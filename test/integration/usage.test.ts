@@ -29,11 +29,16 @@ const owners: readonly Owner[] = [
 ];
 const pools = ["a100", "h100"] as const;
 
-/** Days of change: to summer time in Berlin, midnight skipped in Santiago and repeated in Havana. */
+/**
+ * Days of change: to summer time in Berlin, midnight skipped in Santiago and repeated in Havana, a day skipped in Apia.
+ * PostgreSQL reads CET as an abbreviation without summer time.
+ */
 const zones = [
   { timeZone: "Europe/Berlin", start: Temporal.Instant.from("2026-03-28T05:00:00Z") },
   { timeZone: "America/Santiago", start: Temporal.Instant.from("2026-09-05T12:00:00Z") },
   { timeZone: "America/Havana", start: Temporal.Instant.from("2026-10-31T12:00:00Z") },
+  { timeZone: "Pacific/Apia", start: Temporal.Instant.from("2011-12-29T12:00:00Z") },
+  { timeZone: "CET", start: Temporal.Instant.from("2026-07-01T12:00:00Z") },
 ] as const;
 
 const kinds = [

@@ -21,6 +21,13 @@ const initContainer = (...args: string[]) => ({
   resources: { limits: { cpu: "50m", memory: "32Mi" } },
 });
 
+/** Asks a container that runs whether it has a file that it never has. */
+const failingProbe = {
+  exec: { command: ["/bin/work", "cat", "/absent"] },
+  periodSeconds: 1,
+  failureThreshold: 1,
+};
+
 describeOnRealNodes("a job's containers on real nodes", () => {
   let installation: RealInstallation;
 
@@ -92,6 +99,11 @@ describeOnRealNodes("a job's containers on real nodes", () => {
       { ...silent, pod: { initContainers: [initContainer("exit", "7")] } },
       /init container first exited with code 7$/,
     ],
+    [
+      "unhealthy",
+      { gpus: 0, graceSeconds: 1, container: { livenessProbe: failingProbe } },
+      /container main exited with code 143/,
+    ],
   ];
   for (const [name, options, message] of failures) {
     it(`fail in the cluster's words: ${name}`, async () => {
@@ -100,7 +112,22 @@ describeOnRealNodes("a job's containers on real nodes", () => {
     });
   }
 
-  it("are waited for: an image that cannot be pulled is told with its cause", async () => {
+  it("fail when they outgrow their scratch space", async () => {
+    const options = {
+      gpus: 0,
+      container: { volumeMounts: [{ name: "scratch", mountPath: "/scratch" }] },
+      pod: { volumes: [{ name: "scratch", emptyDir: { sizeLimit: "16Ki" } }] },
+    };
+    await runWork(installation, "scratch", options, "Running");
+    const pod = (await podOf(installation, "scratch")).metadata.name;
+    await execIn(installation, pod, "write", "/scratch/file", "x".repeat(100_000));
+    const { status } = await teamJobIs(installation, "scratch", "Failed");
+    expect(status.message).to.match(
+      /Evicted: Usage of EmptyDir volume "scratch" exceeds the limit "16Ki"/,
+    );
+  });
+
+  it("are waited for with the cause of a failed pull", async () => {
     const container = { image: "127.0.0.1:1/typo:1" };
     await installation.view.apply(workJob("typo", { gpus: 0, container }));
     await said("typo", /container main: (ErrImagePull|ImagePullBackOff).*connection refused/);

@@ -114,7 +114,7 @@ describeOnRealNodes("a pod that is asked to leave a real node", () => {
     await remove("paused");
   });
 
-  it("saves when it is deleted or drained, and its job resumes", async () => {
+  it("saves when deleted or drained, and resumes", async () => {
     await runSaving("drained");
     await kubectl(installation.cluster, "delete", "pod", "--namespace=team", "drained-1-0");
     await expectToResume("drained");
@@ -125,7 +125,7 @@ describeOnRealNodes("a pod that is asked to leave a real node", () => {
     await remove("drained");
   });
 
-  it("ends by SIGKILL when it ignores SIGTERM for its grace period", async () => {
+  it("ends by SIGKILL after its grace period", async () => {
     const options = { WORK_ON_TERM: "ignore", graceSeconds: 2 };
     await runWork(installation, "stubborn", options, "Running");
     await remove("stubborn");
@@ -142,7 +142,7 @@ describeOnRealNodes("a pod that is asked to leave a real node", () => {
     expect(await logsOf(installation, "late-1-0").catch(() => "")).not.to.include("done after");
   });
 
-  it("hands its devices on: 24 jobs of a whole node each, one after the other", async () => {
+  it("hands its devices on through 24 whole-node jobs", async () => {
     const names = Array.from({ length: 24 }, (_, index) => `row-${index}`);
     const options = { gpus: wholeNode, WORK_STEPS: 2, WORK_STEP_MILLISECONDS: 50 };
     for (const name of names) await installation.view.apply(workJob(name, options));

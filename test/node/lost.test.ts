@@ -47,14 +47,14 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("steady");
   });
 
-  it("runs on when devices are withdrawn; others wait until they are back", async () => {
+  it("runs on when devices fail; others wait", async () => {
     const { first } = installation;
     await runWork(installation, "keeps", { gpus: 2, ...on("real-1") }, "Running");
-    first.setHealthyGpus("none");
+    first.setHealthyGpus(0);
     await first.untilReady(0);
     await installation.view.apply(workJob("wants", { gpus: 2, WORK_STEPS: 1, ...on("real-1") }));
-    const waiting = await jobSays("wants", /needs 2 GPUs/);
-    expect(waiting.status.state).to.equal("Pending");
+    const waiting = await jobSays("wants", /real-1 with 0 of 4 GPUs healthy/);
+    expect(waiting.status).to.include({ state: "Pending", reason: "AwaitingNodes" });
     first.setHealthyGpus(gpusPerNode);
     await teamJobIs(installation, "wants", "Succeeded");
     expect((await teamJobIs(installation, "keeps", "Running")).status.attempt).to.equal(1);
@@ -100,7 +100,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     }
   });
 
-  it("says that its node is not ready, and that it is to leave, while the kubelet hangs", async () => {
+  it("names its unready node and leaves while the kubelet hangs", async () => {
     const { first, cluster } = installation;
     await runWork(installation, "silent", { graceSeconds: 1, ...on("real-1") }, "Running");
     await first.signal("kubelet", "SIGSTOP");
@@ -119,7 +119,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("silent");
   });
 
-  it("keeps its room when it is deleted while its kubelet hangs", async () => {
+  it("keeps its room when deleted while its kubelet hangs", async () => {
     const { first, view, database } = installation;
     await runWork(installation, "kept", { gpus: 2, graceSeconds: 1, ...on("real-1") }, "Running");
     const committed = async (): Promise<number> => {

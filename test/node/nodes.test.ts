@@ -202,6 +202,20 @@ describeOnRealNodes("real nodes", () => {
     first.refuseGpus(undefined);
   });
 
+  for (const [name, limits] of Object.entries({
+    OutOfcpu: { cpu: "1000" },
+    // Devices are allocated before the kubelet compares requests with its node.
+    UnexpectedAdmissionError: { cpu: "50m", "nvidia.com/gpu": "5" },
+  })) {
+    it(`refuse pods that they have no room for: ${name}`, async () => {
+      const containers = [{ name: "main", image: workImage, resources: { limits } }];
+      const large = name.toLowerCase();
+      await apply(pod(large, { nodeName: "real-1", containers }));
+      const reason = (): Promise<string> => get("{.status.reason}", "pod", large);
+      await until("the pod to be refused", async () => (await reason()) === name);
+    });
+  }
+
   it("are not ready while kubelet or network fails", async () => {
     const ready = (): Promise<string> =>
       get('{.status.conditions[?(@.type=="Ready")].status}', "node", "real-1");

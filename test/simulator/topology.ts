@@ -109,6 +109,7 @@ export async function writeNode(
       memoryBytes: 256 * gibibyte,
       pods: 40,
     },
+    unhealthyGpus: 0,
     otherUsage: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
   });
 }

@@ -1,11 +1,11 @@
-/** Users of a test cluster, and what they are answered by the HTTP API. */
+/** Users of a test cluster, and requests to the HTTP API in their name. */
 import { Agent, fetch, type RequestInit } from "undici";
 import { loadKubeconfig } from "../../dev/local/kube-client.ts";
 import { audience, tokenHeader } from "../../src/api/http/identity.ts";
 import { signRequest, type ClientCertificate } from "../../src/cli/signature.ts";
 import type { KubeClient } from "../../src/kube/client.ts";
 
-/** The API server's proxy does not verify the certificate of the operator either. */
+/** The API server's proxy does not verify the operator's certificate either. */
 const unverified = new Agent({ connect: { rejectUnauthorized: false } });
 
 export interface Reply<Body> {
@@ -16,7 +16,7 @@ export interface Reply<Body> {
   readonly body: Body;
 }
 
-/** How a test proves who it is: makes the header's value for a request. */
+/** Creates the value of the authentication header for a request. */
 export type Identity = (method: string, target: string) => Promise<string> | string;
 
 export const withToken =
@@ -39,7 +39,7 @@ interface TokenAnswer {
   readonly status: { readonly token: string };
 }
 
-/** A token of a ServiceAccount; for the API server itself when no audience is named. */
+/** A token of a ServiceAccount, by default for the API server as audience. */
 export async function tokenOf(
   admin: KubeClient,
   account: { readonly namespace: string; readonly name: string },

@@ -1,4 +1,4 @@
-/** Certificates of authorities and users, as tests want them. */
+/** Certificates of authorities and users for tests. */
 import "reflect-metadata";
 import { createPrivateKey, KeyObject, type webcrypto } from "node:crypto";
 import {
@@ -29,7 +29,7 @@ const holder = (certificate: X509Certificate, privateKey: webcrypto.CryptoKey): 
   key: KeyObject.from(privateKey).export({ type: "pkcs8", format: "pem" }),
 });
 
-/** An authority that is there already. */
+/** An existing authority. */
 export const authorityFrom = (cert: string, key: string): Holder =>
   holder(new X509Certificate(cert), createPrivateKey(key).toCryptoKey(algorithm, true, ["sign"]));
 
@@ -58,7 +58,7 @@ export interface IntermediateOptions {
   readonly extensions?: readonly Extension[];
 }
 
-/** An authority below another. */
+/** An intermediate authority, signed by another. */
 export async function intermediate(by: Holder, options: IntermediateOptions = {}): Promise<Holder> {
   const { pathLength, isAuthority = true, days = [-1, 1], extensions = [] } = options;
   const keys = await newKeys();
@@ -74,7 +74,7 @@ export async function intermediate(by: Holder, options: IntermediateOptions = {}
   return holder(certificate, keys.privateKey);
 }
 
-/** As a kubeconfig has it: the user's own certificate first. */
+/** Certificate chain and key in a kubeconfig's form: the user's own certificate first. */
 export const along = (own: Holder, ...authorities: Holder[]): Pick<Holder, "cert" | "key"> => ({
   cert: [own, ...authorities].map(({ cert }) => cert).join("\n"),
   key: own.key,

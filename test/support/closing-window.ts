@@ -1,4 +1,4 @@
-/** A plan's window that closes on the real clock while a test runs. */
+/** A plan's window that closes in real time during a test. */
 import { waitFor } from "../../dev/local/wait.ts";
 import { secondOfWeek } from "../../src/domain/windows.ts";
 
@@ -11,7 +11,7 @@ export interface ClosingWindow {
   readonly windows: readonly object[];
 }
 
-/** A window of two hours that closes at the first whole minute that leaves so much time: windows have whole minutes. */
+/** A two-hour window that closes at the first whole minute after the given time; windows have whole minutes. */
 export function closingSoon(minMilliseconds: number): ClosingWindow {
   const closesAt = Math.ceil((Date.now() + minMilliseconds) / minute) * minute;
   const text = (at: number) => new Date(at).toISOString().slice(11, 16);

@@ -1,12 +1,12 @@
-/** Metrics a test can read back: counters are summed over their labels, gauge functions read when asked. */
+/** Metrics that a test can read: counters are summed over labels, gauge functions are called on reading. */
 import type { Labels, Metrics } from "../../src/runtime/metrics.ts";
 
 export interface CountingMetrics extends Metrics {
-  /** The sum over all label sets of a counter, or the last value set for each label set of a gauge. */
+  /** A counter's sum over all label sets, or the sum of a gauge's last values. */
   total(name: string): number;
   /** The value of one label set. */
   value(name: string, labels: Labels): number | undefined;
-  /** What a histogram observed, in order. */
+  /** The observations of a histogram, in order. */
   observed(name: string): readonly number[];
 }
 

@@ -1,6 +1,6 @@
-/** Where an operator can be told to kill itself: ROTA_CRASH_POINT=name, or name:hit for a later time there. */
+/** Points at which an operator can kill itself: ROTA_CRASH_POINT=name, or name:hit for the nth time there. */
 
-/** In the order of a job's way through the cycle and its controller. */
+/** In the order in which a job passes them in the cycle and in its controller. */
 export const crashPoints = [
   "claimed",
   "decided",

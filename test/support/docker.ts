@@ -1,4 +1,4 @@
-/** The Docker engine, where one answers, and base images made of this machine's own files for where none can be pulled. */
+/** The Docker engine, if one responds, and base images built from files of this machine if none can be pulled. */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -38,7 +38,7 @@ const canPull = (image: string): Promise<boolean> =>
     () => false,
   );
 
-/** Everything the dynamic linker loads for this program. */
+/** Paths of all libraries that the dynamic linker loads for a program. */
 async function librariesOf(program: string): Promise<string[]> {
   const { stdout } = await run("ldd", [program]);
   return [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
@@ -85,7 +85,7 @@ async function makeImage(
   }
 }
 
-/** The folder of the npm that PATH leads to; `npm root --global` would name that of this project's Node. */
+/** The folder of the npm in PATH; `npm root --global` would return that of this project's Node.js. */
 function npmFolder(): string {
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   const found = folders.map((folder) => join(folder, "npm")).find((file) => existsSync(file));
@@ -98,7 +98,7 @@ async function fillBuilder(root: string): Promise<readonly string[]> {
   await copyProgram(root, "/usr/bin/env", "/usr/bin/env");
   copyInto(root, npmFolder(), "/usr/local/lib/node_modules/npm");
   symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(root, "usr/local/bin/npm"));
-  // Authorities that this machine trusts beyond those of Node, as behind a proxy that looks into TLS.
+  // Certificate authorities that this machine trusts in addition, for example those of a proxy that inspects TLS.
   const authorities = process.env["NODE_EXTRA_CA_CERTS"];
   if (authorities === undefined || authorities === "") return [];
   copyInto(root, authorities);
@@ -111,12 +111,14 @@ async function fillRuntime(root: string): Promise<readonly string[]> {
 }
 
 export interface Bases {
-  /** In words, for the test's output. */
+  /** Description for the test's output. */
   readonly origin: string;
   readonly buildArguments: readonly string[];
 }
 
-/** The Dockerfile's own bases where they can be pulled, else bases with this machine's Node, its libraries and npm. */
+/**
+ * The Dockerfile's own bases if they can be pulled, otherwise bases with this machine's Node.js, its libraries and npm.
+ */
 export async function baseImages(defaults: readonly string[]): Promise<Bases> {
   const pulled = await Promise.all(defaults.map(canPull));
   if (pulled.every(Boolean)) return { origin: "the Dockerfile's own bases", buildArguments: [] };

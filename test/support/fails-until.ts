@@ -1,12 +1,12 @@
-/** Tests that wait for a later issue: they run, are reported as pending while they fail, and turn red once they pass. */
+/** Tests of a later issue: they run, are reported as pending while they fail, and fail once they pass. */
 import { type Context, it, type Test } from "mocha";
 
 /**
- * Declares a test that fails until the issue is solved. While it fails, mocha reports it as pending, with the issue in
- * its title; once it passes, it fails with the request to remove the mark. A failing hook is red as everywhere.
+ * Declares a test that fails until an issue is solved. While it fails, mocha reports it as pending, with the issue in
+ * its title. Once it passes, it fails with the request to remove the mark. A failing hook fails as usual.
  *
  * @param issue - the issue that makes the test pass, as "issue 15"
- * @returns the test, as `it` does
+ * @returns the test, like `it`
  */
 export function failsUntil(issue: string, title: string, body: (this: Context) => unknown): Test {
   return it(`${title} (fails until ${issue})`, async function () {
@@ -14,14 +14,14 @@ export function failsUntil(issue: string, title: string, body: (this: Context) =
     if (failure === undefined) {
       throw new Error(`passes now: replace failsUntil("${issue}", ...) by it(...)`);
     }
-    // Skipped by the test itself, not failed.
+    // The test skipped itself; it did not fail.
     if (this.test?.isPending() === true) throw failure.error;
     console.log(`      fails until ${issue}: ${String(failure.error).split("\n", 1)[0]}`);
     this.skip();
   });
 }
 
-/** What the test fails with, a timeout included; undefined when it passes. */
+/** The test's error, including a time-out; undefined if it passes. */
 async function failureOf(
   context: Context,
   body: (this: Context) => unknown,

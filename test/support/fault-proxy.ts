@@ -1,12 +1,12 @@
-/** A TCP proxy on loopback that breaks connections in the ways networks do. Knows nothing of what it carries. */
+/** A TCP proxy on loopback that breaks connections like real networks do. It does not interpret the traffic. */
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 
 /**
  * - `pass`: bytes flow.
- * - `stall`: connections stay open, and new ones are accepted, but not a byte moves either way (a black hole).
- * - `slow`: bytes flow towards the client at `bytesPerSecond` a connection.
+ * - `stall`: connections stay open and new ones are accepted, but no bytes flow in either direction (a black hole).
+ * - `slow`: bytes flow to the client at `bytesPerSecond` per connection.
  * - `cut`: connections are reset, new ones too (a partition with a firewall that rejects).
  */
 export type FaultMode =
@@ -17,14 +17,14 @@ export type FaultMode =
 
 export interface FaultProxy {
   readonly port: number;
-  /** Connections open at the moment. */
+  /** Number of open connections. */
   readonly connections: number;
-  /** Connections ever accepted. */
+  /** Number of connections accepted so far. */
   readonly accepted: number;
   setMode(mode: FaultMode): void;
-  /** Resets (RST) the connections that `choose` picks; all of them by default. Returns how many. */
+  /** Resets (RST) the connections for which `choose` returns true; by default all. Returns how many. */
   reset(choose?: () => boolean): number;
-  /** Ends the server's half (FIN) of every connection while the client's stays open. */
+  /** Closes the server's half (FIN) of every connection; the client's half stays open. */
   halfClose(): void;
   close(): Promise<void>;
 }
@@ -46,7 +46,7 @@ class Link {
     client.on("end", () => server.end());
     server.on("data", (chunk: Buffer) => this.#forward(chunk));
     server.on("end", () => this.#endClient());
-    // An error of one side is what this proxy is for; it ends both.
+    // Errors on one side are expected; they end both sides.
     client.on("error", () => this.reset());
     server.on("error", () => this.reset());
     client.on("close", () => {
@@ -135,7 +135,7 @@ class TcpFaultProxy implements FaultProxy {
 
   constructor(targetPort: number) {
     this.#targetPort = targetPort;
-    // Half-open, so that the end of one direction does not end the other by itself.
+    // Half-open, so that the end of one direction does not end the other.
     this.#server = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
   }
 
@@ -182,7 +182,7 @@ class TcpFaultProxy implements FaultProxy {
   }
 }
 
-/** Starts a proxy before `targetPort` on loopback, on a free port. */
+/** Starts a proxy on a free loopback port in front of `targetPort`. */
 export async function startFaultProxy(targetPort: number): Promise<FaultProxy> {
   const proxy = new TcpFaultProxy(targetPort);
   await proxy.listen();

@@ -1,4 +1,4 @@
-/** Rows that tests begin with, with defaults for whatever a test does not care about. */
+/** Rows to start tests with; defaults cover everything that a test does not set. */
 import { randomUUID } from "node:crypto";
 import type { Queryable } from "../../src/db/client/types.ts";
 import { type NodeInput, upsertNode } from "../../src/db/mirrors/nodes.ts";
@@ -31,7 +31,7 @@ export async function addProject(
   return id;
 }
 
-/** Creates a node of pool "default" with so many GPUs, 64 cores, 256 GiB, 110 pods. */
+/** Creates a node of pool "default" with the given GPUs, 64 cores, 256 GiB, 110 pods. */
 export async function addNode(
   db: Queryable,
   name: string,
@@ -47,6 +47,7 @@ export async function addNode(
     labels: {},
     taints: [],
     allocatable: { gpus, cpuMillis: 64_000, memoryBytes: 256 * gibibyte, pods: 110 },
+    unhealthyGpus: 0,
     otherUsage: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },
     ...input,
   });
@@ -76,7 +77,7 @@ export function newJob(projectId: string, input: Partial<NewJob> = {}): NewJob {
   };
 }
 
-/** Reserves capacity for a waiting job, as a preemption whose victims are gone; false when it does not wait. */
+/** Reserves capacity for a waiting job, as after a preemption whose victims are gone; false if it does not wait. */
 export function reserve(db: Queryable, job: Admission, reservationSeconds = 60): Promise<boolean> {
   return preempt(db, {
     id: randomUUID(),
@@ -100,7 +101,7 @@ export async function addJob(
   return job.id;
 }
 
-/** The error a promise is rejected with. Fails when it is not. */
+/** The error that a promise rejects with. Fails if it resolves. */
 export async function rejection(
   promise: Promise<unknown>,
 ): Promise<Error & { readonly code?: string }> {

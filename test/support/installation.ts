@@ -1,6 +1,6 @@
 /**
- * A whole installation for end-to-end tests: control plane, database, CRDs and manifests, and the operator as a process
- * that has its own ServiceAccount's token and so no right but those of manifests/.
+ * A complete installation for end-to-end tests: control plane, database, CRDs, manifests, and the operator as a
+ * process. The operator has the token of its own ServiceAccount, and thus only the rights that manifests/ grant.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,9 +29,9 @@ export interface Installation {
 }
 
 export interface InstallationOptions {
-  /** Refused calls are no error of manifests/, since the API server is restarted. */
+  /** Ignores refused calls, because the test restarts the API server. */
   readonly mayBeRejected?: boolean;
-  /** What the cluster has beyond a control plane without nodes. */
+  /** Additions to the default cluster, a control plane without nodes. */
   readonly cluster?: Omit<ClusterOptions, "directory" | "background">;
 }
 
@@ -75,7 +75,7 @@ export async function startInstallation({
       await Promise.all(operators.map((operator) => operator.stop()));
       await cluster.stop();
       await database.drop();
-      // Where something went wrong, the logs say what.
+      // Keep the logs for debugging on request.
       if (process.env["ROTA_KEEP_LOGS"] === undefined) {
         rmSync(directory, { recursive: true, force: true });
       }
@@ -89,9 +89,9 @@ export async function startInstallation({
 }
 
 /**
- * Calls the API server answered with 403, by the operator's own count; of one that was killed nobody knows. Pods and
- * events are left out: Pod Security refuses templates in the same way, and a namespace that is being deleted takes no
- * events. Other tests read both.
+ * Calls that the API server refused with 403, from the operator's metrics; calls of a killed operator are unknown. Pods
+ * and events are excluded: Pod Security refuses templates with 403, and a namespace that is being deleted refuses
+ * events. Other tests check both.
  */
 async function rejectedCalls({ url }: Operator): Promise<string[]> {
   const metrics = await fetch(`${url}/metrics`).then(
@@ -105,10 +105,10 @@ async function rejectedCalls({ url }: Operator): Promise<string[]> {
     .filter((line) => !/resource="(pods|events)"/.test(line));
 }
 
-/** The user whose plans the tests' project "team" runs on. */
+/** The user whose plans the project "team" runs on. */
 export const owner = { kind: "User", name: "pat" };
 
-/** Project "team", of which `spec` says more, and the priority classes low and high for its jobs. */
+/** Creates project "team" with additions from `spec`, and the priority classes low and high for its jobs. */
 export async function applyTeam(
   { view }: Pick<Installation, "view">,
   spec: Readonly<Record<string, unknown>> = {},
@@ -130,7 +130,7 @@ export function teamIsReady({ view }: Pick<Installation, "view">): Promise<unkno
   });
 }
 
-/** Waits until the team's job is in one of the states. */
+/** Waits until the team's job has one of the states. */
 export function teamJobIs(
   { view }: Pick<Installation, "view">,
   name: string,

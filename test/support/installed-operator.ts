@@ -1,4 +1,6 @@
-/** The operator of an installed Deployment, as a process: its ServiceAccount's own token and the environment it declares. */
+/**
+ * The operator of an installed Deployment as a process, with its ServiceAccount's token and its declared environment.
+ */
 import { join } from "node:path";
 import type { Cluster } from "../../dev/local/cluster.ts";
 import { clientFor } from "../../dev/local/kube-client.ts";
@@ -47,7 +49,7 @@ export const namespace = "rota-system";
 export const deployment = (cluster: Cluster): Promise<InstalledDeployment> =>
   read(cluster, "deployment", "rota-operator", `--namespace=${namespace}`);
 
-/** The Secret that the Deployment wants, as the documentation tells users to create it. */
+/** The Secret that the Deployment requires, created as the documentation describes. */
 export async function createDatabaseSecret(cluster: Cluster, url: string): Promise<void> {
   const args = [`--namespace=${namespace}`, "rota-database", `--from-literal=url=${url}`];
   await kubectl(cluster, "create", "secret", "generic", ...args);
@@ -66,7 +68,7 @@ async function valueOf(cluster: Cluster, variable: Variable): Promise<string> {
   return Buffer.from(secret.data[secretKeyRef.key] ?? "", "base64").toString();
 }
 
-/** All but where it listens: a test's servers are on loopback, on a free port. */
+/** Everything except the listen addresses: test servers listen on loopback, on a free port. */
 async function environmentOf(
   cluster: Cluster,
   { spec }: InstalledDeployment,
@@ -88,7 +90,7 @@ export async function startInstalledOperator(cluster: Cluster, logFile: string):
   return startOperator({ kubeconfig, databaseUrl, logFile, env });
 }
 
-/** The installed operator, as its Deployment says it, until a job of this name runs; and its end, which is in order. */
+/** Runs the installed operator as its Deployment declares it until a job of this name runs, then stops it cleanly. */
 export async function runsJob(cluster: Cluster, folder: string, name: string): Promise<void> {
   const operator = await startInstalledOperator(cluster, join(folder, `operator-${name}.log`));
   const client = clientFor(cluster.kubeconfig);

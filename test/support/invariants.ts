@@ -1,6 +1,6 @@
 /**
- * The invariants of docs/design.md, "Invariants", checked from outside: what the API server and PostgreSQL say, nothing of the
- * operator. Some hold at every instant; those that compare the cluster with the database hold once nothing changes.
+ * The invariants of docs/design.md, "Invariants", checked from outside: from the API server and PostgreSQL, not from
+ * the operator. Some hold at every instant; those that compare cluster and database hold once nothing changes.
  */
 import { expect } from "chai";
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
@@ -9,7 +9,7 @@ import type { Pod } from "../../src/resources/types.ts";
 
 type Database = Pick<DatabasePool, "query">;
 
-/** Each statement returns what is wrong, in words; no row is right. */
+/** Each statement returns the violations; an empty result is correct. */
 const wrongRows: Readonly<Record<string, string>> = {
   "1: commitments within what nodes have": `
     SELECT name FROM nodes
@@ -65,7 +65,7 @@ const wrongRows: Readonly<Record<string, string>> = {
     GROUP BY job_id HAVING count(*) > 1`,
 };
 
-/** What holds at every instant, in one moment's view of the database. */
+/** Checks the invariants that hold at every instant, in one snapshot of the database. */
 export async function checkDatabase(database: Database): Promise<void> {
   for (const [invariant, statement] of Object.entries(wrongRows)) {
     const { rows } = await database.query(statement);
@@ -107,7 +107,7 @@ function checkGang(job: LiveRow, pods: readonly Pod[]): void {
   }
 }
 
-/** Call it when everything has settled: the cluster is then what the rows say. */
+/** Call it when nothing changes any more: the cluster must match the rows. */
 export async function checkInvariants(view: ClusterView, database: Database): Promise<void> {
   await checkDatabase(database);
   const pods = await view.pods();

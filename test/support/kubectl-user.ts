@@ -1,4 +1,4 @@
-/** A kubectl user of the tests: a client with a certificate of their own, and no right but what Rota's roles give. */
+/** A kubectl user for tests: a client with its own certificate and only the rights of Rota's roles. */
 import { clientFor } from "../../dev/local/kube-client.ts";
 import type { KubeClient } from "../../src/kube/client.ts";
 import { KubeError } from "../../src/kube/errors.ts";
@@ -7,9 +7,9 @@ import type { Installation } from "./installation.ts";
 export interface Member {
   readonly name: string;
   readonly client: KubeClient;
-  /** The status of a call: 200 where it went through. */
+  /** The HTTP status of a call; 200 for every success. */
   status(method: string, path: string, body?: unknown): Promise<number>;
-  /** The API server's words for a refusal; throws when the call goes through. */
+  /** The API server's error for a refused call; throws if the call succeeds. */
   rejection(method: string, path: string, body?: unknown): Promise<KubeError>;
 }
 

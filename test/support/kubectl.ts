@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import type { Cluster } from "../../dev/local/cluster.ts";
 import { projectRoot } from "../../dev/local/paths.ts";
 
-/** Above the waits that a command itself is told to make. */
+/** Longer than the waits that a command itself is given. */
 const timeoutMs = 90_000;
 const maxBuffer = 16 * 1024 * 1024;
 
@@ -13,7 +13,7 @@ export interface Output {
   readonly stderr: string;
 }
 
-/** Killed with what it wrote so far when it does not end in time. */
+/** Kills the command if it does not end in time; its output so far is kept. */
 export async function runInProject(command: string, args: readonly string[]): Promise<Output> {
   try {
     return await promisify(execFile)(command, args, {
@@ -35,7 +35,7 @@ export async function runInProject(command: string, args: readonly string[]): Pr
 export const kubectl = (cluster: Cluster, ...args: readonly string[]): Promise<Output> =>
   runInProject(cluster.kubectl, [`--kubeconfig=${cluster.kubeconfig}`, ...args]);
 
-/** What `kubectl get -o json` returns of one object or a list. */
+/** The parsed result of `kubectl get -o json`: one object or a list. */
 export async function read<T>(cluster: Cluster, ...args: readonly string[]): Promise<T> {
   return JSON.parse((await kubectl(cluster, "get", "--output=json", ...args)).stdout) as T;
 }

@@ -1,4 +1,4 @@
-/** A clock that stands still until a test moves it. */
+/** A clock that stands still until a test advances it. */
 import type { Clock } from "../../src/runtime/clock.ts";
 
 interface Sleeper {
@@ -7,15 +7,15 @@ interface Sleeper {
 }
 
 export interface ManualClock extends Clock {
-  /** Moves time, waking sleepers in order, and lets what they do settle. */
+  /** Advances time, wakes sleepers in order, and lets their work settle. */
   advance(seconds: number): Promise<void>;
-  /** Lets everything that is ready run, without moving time. */
+  /** Runs everything that is ready, without advancing time. */
   settle(): Promise<void>;
   readonly sleepers: number;
 }
 
 const epochMilliseconds = Date.parse("2026-01-05T00:00:00Z");
-/** Turns of the event loop that are enough for chains of promises in a test. */
+/** Enough turns of the event loop for chains of promises in a test. */
 const turns = 20;
 
 export function createManualClock(): ManualClock {

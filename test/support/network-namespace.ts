@@ -1,13 +1,13 @@
-/** A network of one's own: addresses that nobody else sees, where a test may listen beyond loopback. */
+/** A private network namespace: its addresses are invisible to others, so a test may listen beyond loopback. */
 import { spawn, spawnSync } from "node:child_process";
 
-/** Root needs no user namespace; for others it gives the rights to set up the network inside. */
+/** Root needs no user namespace; others need one for the right to configure the network inside. */
 const unshare = process.getuid?.() === 0 ? ["-n"] : ["-rn"];
-/** The API server looks for the interface of the default route, and for an address there that is not of loopback. */
+/** The API server reads the default route's interface and requires a non-loopback address on it. */
 const setUp =
   "ip link set lo up && ip address add 192.0.2.1/24 dev lo && ip route add default dev lo";
 
-/** Why there can be none here; undefined when there can. */
+/** Why network namespaces are not available here; undefined if they are. */
 export function whyNoNetworkNamespace(): string | undefined {
   const { status, error, stderr } = spawnSync("unshare", [...unshare, "sh", "-c", setUp], {
     encoding: "utf8",
@@ -21,7 +21,7 @@ export interface Outcome {
   readonly output: string;
 }
 
-/** Runs a command in a new network with nothing but loopback, until it ends. */
+/** Runs a command to its end in a new network namespace with only loopback. */
 export function runInNetworkNamespace(
   command: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -40,7 +40,7 @@ export function runInNetworkNamespace(
   });
 }
 
-/** Makes the address one of this machine's; inside a network namespace only. */
+/** Adds the address to this machine; only inside a network namespace. */
 export function addLocalAddress(address: string): void {
   const { status, stderr } = spawnSync("ip", ["address", "add", `${address}/32`, "dev", "lo"], {
     encoding: "utf8",

@@ -1,13 +1,13 @@
 /**
- * Objects of every watched kind that the API server would accept, as different from the ordinary as it lets them be:
- * valid seeds, mutated in their amounts, texts, maps, times and missing parts.
+ * Unusual objects of every watched kind that the API server would accept: valid seeds with mutated amounts, texts,
+ * maps, times and missing parts.
  */
 import type { KubeObject } from "../../src/kube/resource.ts";
 
-/** Draws from 0 (included) to 1, repeatably. */
+/** Returns 0 inclusive to 1 exclusive, repeatably. */
 export type Draw = () => number;
 
-/** A generator of draws by its seed (mulberry32). */
+/** A generator of draws from a seed (mulberry32). */
 export function drawsOf(seed: number): Draw {
   let state = seed >>> 0;
   return () => {
@@ -50,7 +50,7 @@ const digits = [
   "9223372036854775807",
 ];
 const exponents = ["e3", "E3", "e18", "e-9", "e300", "e-300", "E0"];
-/** Of labels' values: 63 characters at most, of few kinds. */
+/** Unusual label values; at most 63 characters. */
 const labelValues = [
   "",
   "0",
@@ -95,7 +95,7 @@ const times = [
   "2026-02-28T23:59:59Z",
 ];
 
-/** Makes the objects of one kind; `serial` makes their names unique. */
+/** Creates objects of one kind; `serial` makes their names unique. */
 export class OddObjects {
   readonly #draw: Draw;
 
@@ -104,7 +104,7 @@ export class OddObjects {
   }
 
   pick<Value>(values: readonly Value[]): Value {
-    // Within the array: a draw is below 1.
+    // Within the array, because a draw is below 1.
     return values[Math.floor(this.#draw() * values.length)] as Value;
   }
 
@@ -116,7 +116,7 @@ export class OddObjects {
     return Math.floor(this.#draw() * below);
   }
 
-  /** A quantity; a whole number where the API server wants one. */
+  /** A quantity; an integer where the API server requires one. */
   quantity(isWhole = false): string {
     if (isWhole) return this.pick(digits) + this.pick(["", "k", "M", "Ki", "Gi", "Pi"]);
     const fraction = this.chance(0.2) ? `.${this.pick(digits)}` : "";
@@ -149,7 +149,7 @@ export class OddObjects {
     return this.chance(0.6) ? value() : undefined;
   }
 
-  /** As JSON carries it: without what is undefined. */
+  /** As in JSON: without undefined fields. */
   object(name: string, namespaced: boolean, version: number, fields: object): KubeObject {
     const labels = this.labels();
     const meta = {

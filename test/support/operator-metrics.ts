@@ -1,4 +1,4 @@
-/** What an operator counts of itself, read from its /metrics. */
+/** An operator's own counters, read from its /metrics. */
 import type { Operator } from "../../dev/local/operator.ts";
 
 export interface Sample {
@@ -27,7 +27,7 @@ const total = (samples: readonly Sample[]): number =>
 export const statementsOf = async (operator: Operator): Promise<number> =>
   total(await samplesOf(operator, "rota_db_statement_duration_seconds_count"));
 
-/** Writes to the API server so far, by "verb resource"; reads and watches are left out. */
+/** Writes to the API server so far, by "verb resource"; excludes reads and watches. */
 export async function writesOf(operator: Operator): Promise<Map<string, number>> {
   const samples = await samplesOf(operator, "rota_rest_client_requests_total");
   const writes = new Map<string, number>();

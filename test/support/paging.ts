@@ -1,7 +1,7 @@
-/** Pages as a client reads them. */
+/** Reads pages like a client. */
 import type { Page, PageRequest } from "../../src/db/reports/page.ts";
 
-/** Every row, page by page. */
+/** All rows, read page by page. */
 export async function allPages<Row, Key>(
   read: (request: PageRequest<Key>) => Promise<Page<Row, Key>>,
   limit = 3,

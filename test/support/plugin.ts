@@ -1,4 +1,4 @@
-/** The plugin as users run it: its bundle as a process, with a user's own kubeconfig. */
+/** The plugin as users run it: its bundle as a process, with a user's kubeconfig. */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,7 +14,7 @@ export interface Outcome {
 }
 
 export interface Plugin {
-  /** Runs the plugin until it ends. */
+  /** Runs the plugin to its end. */
   run(kubeconfig: string, args: readonly string[], env?: NodeJS.ProcessEnv): Promise<Outcome>;
   readonly path: string;
   remove(): void;
@@ -49,10 +49,10 @@ export async function buildPlugin(): Promise<Plugin> {
   };
 }
 
-/** Another user's token, or certificate and key as base64 of PEM. */
+/** A token, or certificate and key as base64 of PEM. */
 type User = { readonly token: string } | { readonly certData: string; readonly keyData: string };
 
-/** A kubeconfig with another user instead of the administrator. */
+/** A copy of the administrator's kubeconfig with another user. */
 export function writeUserKubeconfig(admin: string, user: User, file: string): void {
   const cluster = loadKubeconfig(admin).getCurrentCluster();
   if (cluster === null) throw new Error(`${admin} has no current cluster`);

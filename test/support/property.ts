@@ -1,7 +1,7 @@
 /**
- * How random tests run: all alike, so that each can be run for longer and repeated. FC_RUNS sets the number of cases of
- * every property, FC_SEED their seed; both are printed when a property starts (one that never ends can be repeated,
- * too) and when it fails.
+ * Common parameters of random tests, so that each can run longer and be repeated. FC_RUNS sets the number of cases of
+ * every property, FC_SEED the seed. Both are printed when a property starts, so that one that never ends can be
+ * repeated, and when it fails.
  */
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import * as fc from "fast-check";
 const projectRoot = fileURLToPath(new URL("../../", import.meta.url));
 const seedsEnd = 2 ** 31;
 
-/** The parameters of one property: `defaultRuns` cases, unless FC_RUNS says otherwise. */
+/** The parameters of one property: `defaultRuns` cases, unless FC_RUNS is set. */
 export function propertyRuns<Values>(defaultRuns: number): fc.Parameters<Values> {
   const numRuns = Number(process.env["FC_RUNS"] ?? defaultRuns);
   const { seed, file } = start(`${numRuns} cases`);
@@ -19,13 +19,13 @@ export function propertyRuns<Values>(defaultRuns: number): fc.Parameters<Values>
   return { numRuns, seed, reporter: (details) => report(details, again) };
 }
 
-/** The parameters of fc.sample, for a test that needs so many draws and no more. */
+/** The parameters of fc.sample, for a test that needs exactly this number of draws. */
 export const propertyDraws = <Value>(numRuns: number): fc.Parameters<Value> => ({
   numRuns,
   seed: start(`${numRuns} draws`).seed,
 });
 
-/** Called by an exported function: the test that called that one is named. */
+/** Call it directly from an exported function: it names the caller of that function, the test. */
 function start(what: string): { readonly seed: number; readonly file: string } {
   const seed = Number(process.env["FC_SEED"] ?? Math.floor(Math.random() * seedsEnd));
   const { scriptName, lineNumber } = getCallSites(3)[2] ?? { scriptName: "", lineNumber: 0 };
@@ -42,8 +42,8 @@ function report<Values>(details: fc.RunDetails<Values>, again: string): void {
 }
 
 /**
- * fc.assert for cases that are cheap together and dear one by one. All are drawn, then tried a batch at a time; only a
- * batch that fails is tried one by one, so that the case that fails is told, and shrunk.
+ * fc.assert for cases that are cheap in batches but expensive one by one. Draws all cases, then tries them in batches.
+ * Only a failing batch is tried case by case, so that the failing case is reported and shrunk.
  */
 export async function assertInBatches<Value>(
   values: fc.Arbitrary<Value>,
@@ -65,22 +65,22 @@ export async function assertInBatches<Value>(
     );
     if (!failed) continue;
     await fc.assert(alone, { ...parameters, path: String(at), numRuns: batch.length });
-    // None of them fails alone.
+    // No case of the batch fails on its own.
     await tryAll(batch);
   }
 }
 
-/** Shares are not asserted of fewer cases: chance could fail them. */
+/** Shares are not asserted with fewer cases, because they could fail by chance. */
 const fewestCases = 500;
-/** A share that lies on its floor is below it by chance, by so many standard deviations once in 30,000 times. */
+/** A share exactly at its floor falls this many standard deviations below it once in 30,000 times. */
 const deviations = 4;
 
-/** What the cases of a property reach, so that a generator cannot go dull unnoticed. */
+/** What the cases of a property cover, to notice a generator that no longer reaches the interesting cases. */
 export class Reached<Kind extends string> {
   readonly #counts = new Map<Kind, number>();
   #cases = 0;
 
-  /** Notes one case, with all kinds that it is of. */
+  /** Counts one case with all of its kinds. */
   note(kinds: Readonly<Partial<Record<Kind, boolean>>>): void {
     this.#cases += 1;
     for (const [kind, isOne] of Object.entries(kinds) as [Kind, boolean][]) {
@@ -88,7 +88,7 @@ export class Reached<Kind extends string> {
     }
   }
 
-  /** Throws when clearly fewer cases than so many percent were of a kind: the more cases, the clearer. */
+  /** Throws if significantly fewer cases than this percentage were of a kind; more cases make the test stricter. */
   expectPercent(floors: Readonly<Record<Kind, number>>): void {
     if (this.#cases < fewestCases) return;
     const kinds = Object.keys(floors) as Kind[];

@@ -1,10 +1,10 @@
-/** Checks what must hold at every instant, again and again while something else happens. */
+/** Checks the invariants of every instant repeatedly while something else happens. */
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { checkAttempts, checkDatabase } from "./invariants.ts";
 
 export interface Sampler {
-  /** Ends the checks; throws the first failure, and returns how often was looked. */
+  /** Ends the checks; throws the first failure, otherwise returns the number of checks. */
   stop(): Promise<number>;
 }
 
@@ -20,7 +20,7 @@ export function watchInvariants(view: ClusterView, database: Pick<DatabasePool, 
     return looks;
   };
   const running = run();
-  // Told by stop(); until then it is nobody's unhandled rejection.
+  // stop() reports the error; until then it must not be an unhandled rejection.
   running.catch(() => undefined);
   return {
     stop: () => {

@@ -1,11 +1,11 @@
-/** A SOCKS5 proxy on loopback (RFC 1928) that asks for a user name and password (RFC 1929). */
+/** A SOCKS5 proxy on loopback (RFC 1928) that requires a user name and password (RFC 1929). */
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 
 export interface SocksServer {
   readonly port: number;
-  /** host:port of every tunnel that was opened. */
+  /** host:port of every tunnel opened so far. */
   readonly tunnels: readonly string[];
   close(): Promise<void>;
 }
@@ -13,7 +13,7 @@ export interface SocksServer {
 const version = 5;
 const userPassword = 2;
 
-/** Reads exactly so many bytes. */
+/** Reads exactly `bytes` bytes. */
 async function read(socket: Socket, bytes: number): Promise<Buffer> {
   for (;;) {
     const chunk: Buffer | null = socket.read(bytes);

@@ -1,5 +1,5 @@
 /**
- * The fixture of most end-to-end tests: an installation with project "team", and what tests do with its jobs. A job of
+ * The fixture of most end-to-end tests: an installation with project "team", and operations on its jobs. A job of
  * another project is named NAMESPACE/NAME.
  */
 import type { NodeSpec } from "../../dev/local/cluster.ts";
@@ -24,16 +24,16 @@ export const podType = podsOf("nvidia.com/gpu");
 export type Settings = Readonly<Record<string, string>>;
 
 export interface TeamOptions extends InstallationOptions {
-  /** Settings of the first operator. False: the test starts it, and waits for what it needs. */
+  /** Settings of the first operator. False: the test starts it and waits for it. */
   readonly operator?: Settings | false;
-  /** Applied before the operator starts, beside the project and the priority classes low and high. */
+  /** Applied before the operator starts, in addition to the project and the priority classes low and high. */
   readonly objects?: readonly KubeObject[];
   /** The spec of project "team". */
   readonly project?: Readonly<Record<string, unknown>>;
 }
 
 export interface PoolOptions extends Partial<Omit<NodeSpec, "pool">> {
-  /** The spec of the plan: by default 100 GPUs for the team's owner, the whole week. */
+  /** The spec of the plan; by default 100 GPUs for the team's owner, the whole week. */
   readonly plan?: Readonly<Record<string, unknown>>;
 }
 
@@ -52,32 +52,32 @@ export interface Team extends Omit<Installation, "stop"> {
   readonly ready: (name?: string) => Promise<unknown>;
   /** Adds a pool of one node with eight GPUs, named POOL-1, and plan all-of-POOL, which grants it to the team. */
   readonly pool: (name: string, options?: PoolOptions) => Promise<void>;
-  /** Applies a job: by default one pod with one GPU in pool "default", of priority low. */
+  /** Applies a job; by default one pod with one GPU in pool "default", of priority low. */
   readonly submit: (name: string, options?: Partial<JobOptions>) => Promise<void>;
   /** Applies a job and waits until it runs. */
   readonly run: (name: string, options?: Partial<JobOptions>) => Promise<Job>;
   readonly job: (name: string) => Promise<Job>;
-  /** Waits until the job is in one of the states. */
+  /** Waits until the job has one of the states. */
   readonly stateOf: (name: string, ...states: readonly string[]) => Promise<Job>;
   /** Waits until the job runs in this attempt. */
   readonly runs: (name: string, attempt: number) => Promise<Job>;
   /** Waits until the job has this reason. */
   readonly reasonOf: (name: string, reason: string) => Promise<Job>;
-  /** Waits until a cycle has given the job its place in the queue, and the reason why it waits. */
+  /** Waits until a cycle has given the job its queue position and wait reason. */
   readonly waits: (name: string) => Promise<Job>;
   readonly until: (name: string, what: string, is: (found: Job) => boolean) => Promise<Job>;
   readonly suspend: (name: string, value: boolean) => Promise<unknown>;
-  /** Deletes the Job, and waits until it is gone; its pods may still leave. */
+  /** Deletes the Job and waits until it is gone; its pods may still be terminating. */
   readonly cancel: (name: string) => Promise<unknown>;
-  /** Pods of the job that have not ended. */
+  /** The job's pods that have not ended. */
   readonly pods: (name: string) => Promise<Pod[]>;
-  /** Their uids, sorted. */
+  /** The uids of these pods, sorted. */
   readonly uids: (name: string) => Promise<string[]>;
   /** Pods on the pool's nodes that have not ended. */
   readonly podsIn: (pool: string) => Promise<Pod[]>;
   /** Annotates a pod of the team: the simulated kubelet acts on it. */
   readonly annotate: (pod: string, annotations: Settings) => Promise<unknown>;
-  /** Ends the pods of the job that wait for their simulated termination. */
+  /** Lets the job's pods terminate that wait for their simulated termination. */
   readonly letGo: (name: string) => Promise<void>;
   /** The job in the database. */
   readonly row: (name: string) => Promise<JobRow | undefined>;
@@ -97,8 +97,8 @@ const jobOf = (name: string, asked: Partial<JobOptions> = {}): KubeObject =>
   job(...split(keyOf(name)), { pool: "default", gpus: 1, priorityClassName: "low", ...asked });
 
 /**
- * Registers the hooks that start the installation before the tests of this block and stop it after them, so that it is
- * called within `describe`. The team is usable in hooks that come later, and in tests.
+ * Registers the hooks that start the installation before the tests of this block and stop it after them; call it within
+ * `describe`. The team can be used in later hooks and in tests.
  */
 export function useTeam(options: TeamOptions = {}): Team {
   let started: Installation | undefined;

@@ -1,6 +1,6 @@
 /**
- * What the tests of those who ask have in common: project lab with the teams team and other below it, a pool blue, and
- * users in every role: val views team, ann is its admin, a ServiceAccount (robot) views other.
+ * The common fixture of tests about what users may see and ask: project lab with the teams team and other as children,
+ * a pool blue, and users in every role: val views team, ann is its admin, a ServiceAccount (robot) views other.
  */
 import type { Operator } from "../../dev/local/operator.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
@@ -21,7 +21,7 @@ export const robotToken = ({ view }: Installation): Promise<string> => tokenOf(v
 
 const user = (name: string, role: string) => ({ kind: "User", name, role });
 
-/** Fulfils when the operator runs and team is ready. */
+/** Resolves when the operator runs and team is ready. */
 export async function setUpTenants(
   installation: Installation,
   plans: readonly KubeObject[],
@@ -49,7 +49,7 @@ export async function setUpTenants(
   return operator;
 }
 
-/** Jobs a and b of team run, with so many GPUs each; c of team and behind it d of other find no room. */
+/** Jobs a and b of team run, with this number of GPUs each; c of team and then d of other do not fit. */
 export async function fillTenants(
   installation: Installation,
   gpus: { readonly running: number; readonly waiting: number },

@@ -1,4 +1,4 @@
-/** What the tests of tenants look at in the cluster, and how they change it. */
+/** What the tests of tenants read in the cluster, and how they change it. */
 import { isNotFound } from "../../src/kube/errors.ts";
 import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
 import {
@@ -13,7 +13,7 @@ import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
 
 export { namespaces, persistentVolumeClaims, projects, roleBindings };
 
-/** The object, or undefined when there is none. */
+/** The object; undefined if it does not exist. */
 export const find = ({ client }: ClusterView, type: ResourceName, key: string) =>
   client.get(type, key).catch((error: unknown) => {
     if (isNotFound(error)) return undefined;
@@ -25,7 +25,7 @@ interface Subject {
   readonly name: string;
 }
 
-/** Who has which role in a namespace by RoleBindings, as "viewer: Group staff", sorted. */
+/** Roles in a namespace according to its RoleBindings, as "viewer: Group staff", sorted. */
 export async function rolesIn({ client }: ClusterView, namespace: string): Promise<string[]> {
   const all = await client.list(roleBindings, { namespace });
   return all
@@ -53,7 +53,7 @@ export async function projectNamed({ client }: ClusterView, name: string): Promi
   return projects.project(await client.get(projects, name));
 }
 
-/** Waits until the project's condition has the reason, for its present generation; returns the project. */
+/** Waits until the project's condition has the reason for its current generation; returns the project. */
 export function untilProjectSays(
   view: ClusterView,
   name: string,
@@ -68,7 +68,7 @@ export function untilProjectSays(
 
 export const messageOf = (object: Project): string => readyOf(object)?.message ?? "";
 
-/** Changes fields of an object by a merge patch. */
+/** Changes fields of an object with a merge patch. */
 export const change = (
   { client }: ClusterView,
   type: ResourceName,

@@ -1,23 +1,23 @@
 /**
- * A database whose now() is what the test says, so that days pass in milliseconds. Everything else is the real thing:
- * functions of the same names stand before PostgreSQL's on the search path, and column defaults, which were bound
- * when the tables were made, are bound to them as well.
+ * A database whose now() is set by the test, so that days pass in milliseconds. Everything else is real: functions of
+ * the same names precede PostgreSQL's on the search path, and column defaults, which were bound when the tables were
+ * created, are bound to them as well.
  */
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import { createPool } from "../../src/db/client/connection-pool.ts";
 import type { TestDatabase } from "./database.ts";
 
 export interface VirtualTime {
-  /** Connections that live in virtual time. */
+  /** Connections with virtual time. */
   readonly pool: DatabasePool;
-  /** Others, which give up on a lock that somebody else holds. */
+  /** Further connections, which give up on a lock that another transaction holds. */
   readonly impatient: DatabasePool;
   setNow(instant: Temporal.Instant): Promise<void>;
-  /** Closes the pools; the database is the caller's. */
+  /** Closes the pools; the caller drops the database. */
   close(): Promise<void>;
 }
 
-/** Between two ticks of the clock, clock_timestamp() goes on by a millisecond with each look at it. */
+/** Between two ticks of the clock, each call of clock_timestamp() returns a millisecond more. */
 const install = `
   CREATE SCHEMA virtual_time;
   CREATE TABLE virtual_time.clock (instant timestamptz NOT NULL);

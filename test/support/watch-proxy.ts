@@ -1,6 +1,6 @@
 /**
- * A proxy before the API server that can hold back what watches say, as a slow or lagging server does, while every other
- * request passes. It has the API server's own certificate, and passes its clients' tokens on.
+ * A proxy in front of the API server that can withhold watch events, like a slow or lagging server; all other requests
+ * pass. It has the API server's own certificate and forwards its clients' tokens.
  */
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -12,12 +12,12 @@ import type { Cluster } from "../../dev/local/cluster.ts";
 import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
 
 export interface WatchProxy {
-  /** Path of a kubeconfig of the operator's ServiceAccount, through the proxy. */
+  /** Path of a kubeconfig for the operator's ServiceAccount through the proxy. */
   readonly kubeconfig: string;
-  /** Holds back the watches of a resource, by its plural, those that are opened later as well. */
+  /** Withholds the watches of a resource, by its plural, including those opened later. */
   withhold(plural: string): void;
   release(plural: string): void;
-  /** Requests so far whose "METHOD /path?query" is so. */
+  /** Number of requests so far whose "METHOD /path?query" matches. */
   count(pattern: RegExp): number;
   close(): Promise<void>;
 }
@@ -28,7 +28,7 @@ interface Watch {
   readonly to: ServerResponse;
 }
 
-/** The plural of the watched collection; undefined when it is no watch. */
+/** The plural of the watched collection; undefined if it is no watch. */
 function watchedBy(url: string): string | undefined {
   const { pathname, searchParams } = new URL(url, "https://proxy");
   if (!["1", "true"].includes(searchParams.get("watch") ?? "")) return undefined;
@@ -99,7 +99,7 @@ class HoldingProxy {
   }
 }
 
-/** Starts the proxy on loopback; the kubeconfig is written into the cluster's folder. */
+/** Starts the proxy on loopback; writes the kubeconfig to the cluster's folder. */
 export async function startWatchProxy(cluster: Cluster): Promise<WatchProxy> {
   const certificate = (file: string): Buffer =>
     readFileSync(join(cluster.directory, "certificates", file));

@@ -37,7 +37,7 @@ describe("local environment file", () => {
     expect(seen).to.equal("/a b/kubeconfig|postgres://u:p@h/d|/a b/bin:/bin:/usr/bin|");
   });
 
-  it("lets the operator serve its API where kubectl rota finds it", () => {
+  it("puts the API where kubectl rota finds it", () => {
     const script = environmentScript(
       { kubeconfig: "/k", databaseUrl: "postgres://h/d", api },
       "/b",
@@ -64,7 +64,7 @@ describe("local environment file", () => {
     }
   });
 
-  it("keeps the API's port and certificate, for shells that know them", async () => {
+  it("keeps the API's port and certificate", async () => {
     const folder = mkdtempSync(join(tmpdir(), "rota-api-"));
     try {
       const first = await ensureApiEndpoint(folder);

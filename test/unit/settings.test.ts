@@ -39,6 +39,19 @@ describe("the operator's settings", () => {
     expect(new Set(names).size).to.equal(names.length);
   });
 
+  it("take names of time zones, no offsets", () => {
+    for (const zone of ["Europe/Berlin", "Etc/GMT-2", "America/Port-au-Prince", "CET", "UTC"])
+      expect(readSettings({ DATABASE_URL, ROTA_TIME_ZONE: zone }, false).timeZone).to.equal(zone);
+    for (const zone of [
+      "+02:00",
+      "-05:00",
+      "+0530",
+      "2026-01-01T00:00[Europe/Berlin]",
+      "Mars/Base",
+    ])
+      expect(problemsOf({ DATABASE_URL, ROTA_TIME_ZONE: zone })).to.include("ROTA_TIME_ZONE");
+  });
+
   it("are accepted within bounds, and refused beyond all at once", () => {
     const given = { DATABASE_URL, ROTA_HISTORY_DAYS: "7", ROTA_CLAIM_LIMIT: "100000" };
     expect(readSettings(given, false)).to.include({ historyDays: 7, claimLimit: 100_000 });

@@ -1,10 +1,10 @@
-/** How callers of the HTTP API prove who they are. */
+/** How callers of the HTTP API prove their identity. */
 
 /**
- * The API server takes Authorization and X-Remote-* off a request before it proxies it; this header passes. No other
- * header says anything about who asks.
+ * The API server removes Authorization and X-Remote-* before it proxies a request; this header passes. No other header
+ * identifies the caller.
  */
 export const tokenHeader = "x-rota-token";
 
-/** Tokens and signatures made for Rota are of use nowhere else. */
+/** Tokens and signatures for this audience are useless elsewhere. */
 export const audience = "rota.dev";

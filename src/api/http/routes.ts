@@ -1,4 +1,4 @@
-/** The operations of the HTTP API: parameters and answers. Handlers are in src/http. */
+/** The operations of the HTTP API: parameters and responses. Handlers are in src/http. */
 import { z } from "zod";
 import {
   commitContent,

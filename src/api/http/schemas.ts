@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 
-/** Schemas with a name of their own in the OpenAPI document. */
+/** Schemas with their own name in the OpenAPI document. */
 export const components = z.registry<{ id: string }>();
 
 function named<Schema extends z.ZodType>(id: string, schema: Schema): Schema {

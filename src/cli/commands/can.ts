@@ -48,6 +48,7 @@ async function ask(
   }
 }
 
+/** @param user a user name, or "me"; exit status 1 if the answer is no */
 export const can =
   (user: string, verb: Verb, project: string, { group }: CanOptions) =>
   async (session: Session): Promise<View> => {

@@ -53,6 +53,7 @@ function commitOf(commits: readonly Commit[], ref: string, namespace: string): C
   );
 }
 
+/** All commits of the namespace, newest first. */
 export const log = async ({ connection, namespace }: Session): Promise<View> => {
   const commits = (await listCommits(connection.client, namespace)).sort(newestFirst);
   return {
@@ -62,6 +63,7 @@ export const log = async ({ connection, namespace }: Session): Promise<View> => 
   };
 };
 
+/** @param ref name or tag; the returned command throws CliError notFound without such a commit */
 export const show =
   (ref: string) =>
   async ({ connection, namespace }: Session): Promise<View> => {
@@ -107,6 +109,7 @@ function patchLines(patch: readonly PatchOperation[], before: unknown): string[]
   });
 }
 
+/** A JSON Patch (RFC 6902) between two commits, by name or tag. Throws CliError notFound without such a commit. */
 export const diff =
   (from: string, to: string) =>
   async ({ connection, namespace }: Session): Promise<View> => {

@@ -126,6 +126,7 @@ function text({ windows, rejected }: Found): string {
   return shown.length === 0 ? "No plans." : shown.join("\n\n");
 }
 
+/** @param owner "user:NAME", "group:NAME", or a name that matches both; undefined: all visible plans */
 export const plans =
   (owner: string | undefined) =>
   async (session: Session): Promise<View> => {

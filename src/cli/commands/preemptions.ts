@@ -1,16 +1,16 @@
 /** `preemptions`: the preemption log, newest first. */
 import type { Preemption } from "../../api/http/schemas.ts";
+import { listedUpTo } from "../../domain/text.ts";
 import { ageText, printable, table, type Column } from "../output.ts";
 import type { Session, View } from "../session.ts";
 import { sinceOf } from "../since.ts";
 
 const hidden = "(another project's)";
-const namedVictims = 3;
+const maxNamedVictims = 3;
 
 function victimsText({ victims }: Preemption): string {
-  const names = victims.slice(0, namedVictims).map(({ job }) => job ?? hidden);
-  const more = victims.length - names.length;
-  return [...names, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+  const names = victims.map(({ job }) => job ?? hidden);
+  return listedUpTo(maxNamedVictims, names);
 }
 
 const sum = (entry: Preemption, of: "pods" | "gpus"): number =>
@@ -49,6 +49,7 @@ export interface PreemptionOptions {
   readonly limit: number;
 }
 
+/** At most `limit` decisions with jobs that the user may see. Throws CliError usage for an invalid `since`. */
 export const preemptions =
   ({ since, reasons, limit }: PreemptionOptions) =>
   async ({ api, options }: Session): Promise<View> => {

@@ -105,6 +105,7 @@ export interface QueueOptions {
   readonly pool?: string;
 }
 
+/** Without an operator, positions come from the statuses, with a warning. */
 export const queue =
   ({ pool }: QueueOptions) =>
   async (session: Session): Promise<View> => {

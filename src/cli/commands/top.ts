@@ -76,6 +76,7 @@ export interface TopOptions {
   readonly pool?: string;
 }
 
+/** Needs an operator: throws CliError if none is reachable. */
 export const top =
   (what: Topic, { pool }: TopOptions) =>
   async ({ api }: Session): Promise<View> => {

@@ -145,6 +145,7 @@ const headText = (ancestors: readonly string[]): string[] => [
   "GPUs of each project and its descendants",
 ];
 
+/** @param root project to start from; CliError notFound if the user may not see it */
 export const tree =
   (root: string | undefined) =>
   async (session: Session): Promise<View> => {

@@ -40,6 +40,7 @@ export interface UsageOptions {
   readonly limit: number;
 }
 
+/** Times as in since.ts; days in the installation's time zone. The text says if there are more rows than `limit`. */
 export const usage =
   ({ since, until, by, within, pool, limit }: UsageOptions) =>
   async ({ api }: Session): Promise<View> => {

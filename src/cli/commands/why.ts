@@ -139,6 +139,7 @@ const evictionText = ({ state, message }: Why): string[] =>
 const nodesTitle = ({ nodes }: Why): string =>
   `Nodes: ${nodes.accepting}/${nodes.total} match the job`;
 
+/** The answer of /why as text; the job's own status takes precedence for the message. */
 export function whyText(why: Why, job: Job | undefined): string {
   const said = job?.status.message ?? why.message ?? "";
   const reason = job?.status.reason ?? why.reason ?? "";
@@ -174,6 +175,7 @@ function statusText({ metadata, status }: Job): string {
 
 const ended = new Set(["Succeeded", "Failed", "Cancelled", "Rejected"]);
 
+/** @param name NAME or NAMESPACE/NAME; without an operator the result is the job's status, with a warning */
 export const why =
   (name: string) =>
   async ({ connection, namespace, api }: Session): Promise<View> => {

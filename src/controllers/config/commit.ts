@@ -1,4 +1,4 @@
-/** Stores a ConfigCommit's content once per hash, and says where it is. */
+/** Stores a ConfigCommit's content once per hash and reports the hash in its status. */
 import { commitTable, conditionsOf } from "../../api/conditions.ts";
 import type { CommitReason } from "../../api/reasons.ts";
 import { hasCommit, removeCommits, saveCommit } from "../../db/configs/commits.ts";
@@ -26,7 +26,7 @@ interface Stored {
 interface Obstacle {
   readonly reason: Exclude<CommitReason, "Stored">;
   readonly message: string;
-  /** Whether it may pass without a change that makes the commit be looked at again. */
+  /** Whether the obstacle may disappear without an event for this commit. */
   readonly recheck: boolean;
 }
 
@@ -110,6 +110,7 @@ function rejection(error: unknown, commit: ConfigCommit): Outcome {
   }
 }
 
+/** Whether the status reports this generation as stored. */
 export const showsStored = (commit: ConfigCommit): boolean =>
   commit.status.observedGeneration === commit.generation && commit.status.hash !== undefined;
 
@@ -118,6 +119,7 @@ const explanationOf = (outcome: Outcome) =>
     ? ({ reason: "Stored", message: `stored as ${outcome.stored.hash}` } as const)
     : { reason: outcome.reason, message: outcome.message };
 
+/** Stores new commits and marks those of deleted objects; retries obstacles that may disappear without an event. */
 export function reconcileConfigCommit(context: Context): Reconcile {
   return async (key, signal) => {
     const commit = context.informers.commits.store.get(key);

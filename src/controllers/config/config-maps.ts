@@ -1,6 +1,6 @@
 /**
- * The ConfigMaps that bring configurations to jobs: each is named after the hash of its bytes, is there while a job that
- * has not ended needs it, and has exactly those bytes.
+ * The ConfigMaps that provide configurations to jobs. Each is named after the hash of its bytes, contains exactly those
+ * bytes, and exists while an unfinished job needs it.
  */
 import { configMapName } from "../../api/names.ts";
 import { readConfigUses } from "../../db/configs/uses.ts";
@@ -31,7 +31,7 @@ export interface ConfigMapOrder {
 const keyFor = ({ namespace, hash }: Pick<ConfigMapOrder, "namespace" | "hash">): string =>
   `${namespace}/${configMapName(hash)}`;
 
-/** Somebody who may delete a ConfigMap could have put another in its place. */
+/** A user who may delete a ConfigMap could have replaced it. */
 const isRight = (configMap: ProjectConfigMap, { project, hash }: ConfigMapOrder): boolean =>
   configMap.contentHash === hash &&
   configMap.isImmutable &&
@@ -50,7 +50,7 @@ async function remove(
   });
 }
 
-/** Undefined when another of the name is there, which cannot be seen in the cache without Rota's labels. */
+/** False if another ConfigMap has the name; without Rota's labels it is not in the cache. */
 async function create(
   { db, kube, owned }: Context,
   order: ConfigMapOrder,
@@ -67,7 +67,7 @@ async function create(
   }
 }
 
-/** Makes sure that the configuration is in the namespace, byte for byte. */
+/** Ensures that the namespace has the configuration, byte for byte. Throws RotaError ReferenceNotFound. */
 export async function ensureConfigMap(
   context: Context,
   order: ConfigMapOrder,
@@ -101,7 +101,7 @@ class Batch {
     const uses = await this.#uses(keys);
     const unused = keys.filter((key) => !uses.has(key) && this.#isDroppable(key));
     await this.#each(unused, (key) => this.#drop(key));
-    // A job that was admitted between the look and the deletion needs what was just deleted.
+    // A job admitted between the check and the deletion needs the ConfigMap that was just deleted.
     const now = unused.length > 0 ? await this.#uses(keys) : uses;
     await this.#each(
       keys.filter((key) => now.get(key)?.isLive === true),
@@ -114,7 +114,7 @@ class Batch {
     return this.#context.owned.configMaps.get(key);
   }
 
-  /** A database that lost its content does not know jobs yet that the cluster still has. */
+  /** A database that lost its content does not know yet all jobs in the cluster. */
   #isDroppable(key: string): boolean {
     const { namespace = "" } = splitKey(key);
     const { store } = this.#context.informers.jobs;
@@ -154,7 +154,7 @@ class Batch {
   }
 }
 
-/** Keys are those of ConfigMaps: there, needed, or both. */
+/** Keys are of ConfigMaps that exist, are needed, or both. */
 export const reconcileConfigMaps =
   (context: Context): ReconcileBatch =>
   (keys, signal) =>

@@ -1,4 +1,4 @@
-/** Which changes make commits and the ConfigMaps of configurations be reconciled. */
+/** Which changes enqueue commits and the ConfigMaps of configurations. */
 import { unknownCommits } from "../../db/configs/commits.ts";
 import { pruneCommits } from "../../db/history/prune.ts";
 import { byAge } from "../../resources/meta.ts";
@@ -6,7 +6,7 @@ import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { showsStored } from "./commit.ts";
 
-/** Call it once. */
+/** Registers the handlers; call it once. */
 export function watchConfigs({ informers, owned, queues }: Context): void {
   const { store } = informers.commits;
   informers.commits.onChange(({ key, before, after }) => {
@@ -23,7 +23,7 @@ export function watchConfigs({ informers, owned, queues }: Context): void {
   owned.configMaps.onDrift((_project, key) => queues.configMaps.add(key));
 }
 
-/** Every ConfigMap, and every commit but those that are stored and say so: most are. */
+/** Enqueues every ConfigMap, and every commit except those that are stored and report it, which is most of them. */
 export async function enqueueConfigs({ informers, owned, queues, db }: Context): Promise<void> {
   const all = [...informers.commits.store.values()];
   const uids = all.map(({ uid }) => uid);

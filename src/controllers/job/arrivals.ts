@@ -1,8 +1,10 @@
-/** Patience with new jobs that refer to an object which may be on its way, as in one `kubectl apply` of several. */
+/** Delays the rejection of new jobs that refer to a missing object: `kubectl apply` of several may create it next. */
 import type { JobReason } from "../../api/reasons.ts";
 import type { Clock } from "../../runtime/clock.ts";
 
-/** From the first look at a job: well under the ten seconds within which every object has a status. */
+/**
+ * Counted from the first reconcile of a job; well below the ten seconds within which every object must have a status.
+ */
 export const arrivalSeconds = 5;
 
 const missingObject: ReadonlySet<JobReason> = new Set<JobReason>([
@@ -16,14 +18,14 @@ const missingObject: ReadonlySet<JobReason> = new Set<JobReason>([
 
 export class Arrivals {
   readonly #clock: Clock;
-  /** Monotonic seconds of the first look, by the job's uid; oldest first. */
+  /** Monotonic seconds of the first reconcile, by job uid; oldest first. */
   readonly #firstSeen = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Seconds for which a job that is refused for this reason is left alone; 0 when it is to be told. */
+  /** Seconds to wait before reporting the rejection; 0 to report it now. */
   secondsLeft(jobUid: string, reason: JobReason): number {
     if (!missingObject.has(reason)) return 0;
     const now = this.#clock.monotonicSeconds();

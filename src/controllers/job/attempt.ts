@@ -1,4 +1,4 @@
-/** One step in the life of a queued job: compares its row with its pods, and brings the two together. */
+/** One step of a queued job: compares its row with its pods and changes one or the other. */
 import { avoidNodes } from "../../db/jobs/avoided-nodes.ts";
 import {
   beginEnding,
@@ -37,20 +37,20 @@ import { maxLagSeconds } from "./expectations.ts";
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
 const projectRecheckSeconds = 5;
-/** A quota that is exhausted may have room again. */
+/** An exhausted quota may have room again. */
 const rejectedRetrySeconds = 30;
 
 const elapsedSeconds = ({ context, view }: JobReconcile): number =>
   view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
 
-/** Pods that should not be there: of former attempts, or of a job that does not run. */
+/** Stops pods of former attempts, or all pods if the job is not live. Returns how many still hold their node. */
 export async function stopStrays(gang: JobReconcile): Promise<number> {
   const isLive = isLiveStatus(gang.view.status);
   const strays = isLive ? gang.pods.filter((pod) => pod.attempt !== gang.view.attempt) : gang.pods;
   return stopPods(gang, strays);
 }
 
-/** Whether no pod of the job holds a node any more, on the word of the API server. */
+/** Whether no pod of the job holds a node any more; asks the API server and stops those that do. */
 async function allHaveLeft(gang: JobReconcile): Promise<boolean> {
   const holding = await podsOccupyingNow(gang);
   await stopPods(gang, holding);
@@ -58,8 +58,8 @@ async function allHaveLeft(gang: JobReconcile): Promise<boolean> {
 }
 
 /**
- * The Job says which attempt it is and where, before its pods are made: should the database lose its content, they are
- * found by it.
+ * Writes the attempt and its nodes to the Job's status before creating pods. If the database loses its content, the
+ * pods are found by the status.
  */
 async function announce({ context, job, view, pods }: JobReconcile): Promise<void> {
   if (job.status.attempt === view.attempt && job.status.queuedAt !== undefined) return;
@@ -74,7 +74,7 @@ function startedText({ view }: JobReconcile): string {
   return `attempt ${view.attempt}: ${pods} on ${nodesText(view.placements.map(({ node }) => node))}`;
 }
 
-/** The gang ends whole: the other pods are stopped first, and only then the row says so. */
+/** Ends the whole gang: stops the other pods first, and updates the row when all have terminated. */
 async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   const { context, view } = gang;
   const fence = { id: view.id, attempt: view.attempt };
@@ -82,7 +82,7 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   if (view.ending === undefined && pods.some((pod) => !hasEnded(pod))) {
     await beginEnding(context.db, fence, end, context.settings.reservationSeconds);
     await stopPods(gang, pods);
-    // The status says so now: on a node that does not answer no event of the pods may follow.
+    // Write the status now: if a node does not respond, no pod event may follow.
     return rowChanged;
   }
   if ((await stopPods(gang, pods)) > 0) return done();
@@ -101,7 +101,7 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
         notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
       });
   if (isWritten) {
-    // The user's own wish is told when it is stored.
+    // The suspension was reported when it was stored.
     if (reason !== "Suspended") tell(gang, "Warning", reason, "EndAttempt", message);
     context.counters.attemptEnded(view.pool, isOver ? "failed" : "retried");
   }
@@ -127,18 +127,18 @@ async function succeed(gang: JobReconcile): Promise<Settled> {
   return rowChanged;
 }
 
-/** A pod that failed by itself: one that is deleted or disrupted may fail on its way out, and is lost. */
+/** A pod that failed by itself. Pods that are deleted or disrupted may also fail; they count as lost. */
 function failedPod(gang: JobReconcile): Pod | undefined {
   return ofAttempt(gang).find(
     (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "",
   );
 }
 
-/** It is still there, and its node is not. */
+/** The pod exists, but its node has left the cluster. */
 const isStranded = ({ context }: JobReconcile, pod: Pod): boolean =>
   !hasEnded(pod) && isOnLostNode(context, pod);
 
-/** The gang has lost pods through no fault of its own. */
+/** Ends an attempt whose gang lost pods through no fault of its own. */
 function endLost(gang: JobReconcile): Promise<Settled> {
   const size = gang.job.spec.parallelism;
   const pods = ofAttempt(gang);
@@ -171,7 +171,7 @@ const endFailed = (gang: JobReconcile, pod: Pod): Promise<Settled> =>
     counts: true,
   });
 
-/** A pod that has finished is noted while its gang runs on: it counts once, whatever becomes of the object. */
+/** Records finished pods while the gang still runs: they count even if the pod object is deleted. */
 async function noteCompletions(gang: JobReconcile): Promise<void> {
   const { context, view } = gang;
   const fresh = ofAttempt(gang)
@@ -181,7 +181,7 @@ async function noteCompletions(gang: JobReconcile): Promise<void> {
   await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
 }
 
-/** Where pods exist and do not run, the node is not tried again for a while. Noted before the pods are stopped. */
+/** Avoids nodes whose pods exist but do not run. Call it before stopping the pods. */
 async function avoidSlowNodes({ context, view, ...gang }: JobReconcile): Promise<void> {
   const slow = gang.pods.filter(
     ({ attempt, phase }) => attempt === view.attempt && phase === "Pending",
@@ -191,7 +191,7 @@ async function avoidSlowNodes({ context, view, ...gang }: JobReconcile): Promise
   await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
 }
 
-/** Returns the seconds after which to look again, should the cache never show what was made. */
+/** Returns the seconds until the next check, in case the cache never shows the created pods. */
 async function makePods(gang: JobReconcile, project: Project): Promise<number> {
   const { context, job, signal } = gang;
   const { configHash: hash } = gang.view;
@@ -246,8 +246,8 @@ const isMissingPods = (gang: JobReconcile): boolean =>
   !allAre(gang, (pod) => !isLost(pod) && !isStranded(gang, pod));
 
 /**
- * A gang that misses pods is looked at as the API server has it: the cache of an operator that works beside another one,
- * or has just taken over, may not know them yet.
+ * If pods seem to be missing, reads them from the API server: another operator, or the previous leader, may have
+ * created pods that this cache does not have yet.
  */
 async function whileRunning(cached: JobReconcile): Promise<Settled> {
   const gang = isMissingPods(cached) ? await withFreshPods(cached) : cached;
@@ -268,7 +268,7 @@ async function whileRunning(cached: JobReconcile): Promise<Settled> {
   });
 }
 
-/** What is kept for a job is given back when its user holds it back: it would not start when its victims have left. */
+/** Releases the reservation of a suspended job: it would not start when its victims have terminated. */
 async function whileReserved({ context, view }: JobReconcile): Promise<Settled> {
   if (!view.suspended) return done();
   const { reason, message } = suspended;
@@ -292,6 +292,7 @@ async function whileNotEvicting(gang: JobReconcile): Promise<Settled> {
   }
 }
 
+/** Advances the job by one step. Throws errors of the database and the API server, to be retried. */
 export async function advance(gang: JobReconcile): Promise<Progress> {
   await stopStrays(gang);
   if (gang.view.status !== "evicting") return { result: await whileNotEvicting(gang) };

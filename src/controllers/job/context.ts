@@ -1,4 +1,4 @@
-/** What reconciles of jobs go by. */
+/** Inputs of job reconciles. */
 import type { JobView } from "../../db/jobs/read.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import type { Job, Pod, Project } from "../../resources/types.ts";
@@ -13,7 +13,7 @@ import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
 import { TemplateCache } from "./template-cache.ts";
 
-/** What all of them share. */
+/** Shared by all reconciles. */
 export interface JobContext extends Context {
   readonly counters: JobCounters;
   readonly templates: TemplateCache<KubeObject | Rejection>;
@@ -22,6 +22,7 @@ export interface JobContext extends Context {
   readonly gangServices: GangServices;
 }
 
+/** Creates the caches and counters; call it once per process. */
 export const createJobContext = (context: Context, metrics: Metrics): JobContext => ({
   ...context,
   counters: createJobCounters(metrics),
@@ -36,23 +37,23 @@ export interface JobReconcile {
   readonly context: JobContext;
   /** namespace/name */
   readonly key: string;
-  /** Of the Job, and of its row. */
+  /** The uid of the Job and of its row. */
   readonly uid: string;
   readonly job: Job;
-  /** Absent when the namespace's project is gone, or not known yet: then nothing is started. */
+  /** Undefined if the namespace's project is gone or not known yet; then no pods are created. */
   readonly project: Project | undefined;
-  /** The row, as it was read. */
+  /** The row as it was read. */
   readonly view: JobView;
   /** All pods of the job, of any attempt. */
   readonly pods: readonly Pod[];
   readonly signal: AbortSignal;
 }
 
-/** The part of it that is known before the row is. */
+/** What is known before the row is read. */
 export type Submitted = Omit<JobReconcile, "view">;
 
-/** The part that questions to the API server need. */
+/** What calls to the API server need. */
 export type JobCall = Pick<JobReconcile, "context" | "key" | "uid" | "signal">;
 
-/** The row has moved on: what follows from that is the next reconcile's, at once. */
+/** The row has changed; reconcile again at once. */
 export const rowChanged = requeueAfter(0);

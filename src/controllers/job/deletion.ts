@@ -1,4 +1,4 @@
-/** Rows of Jobs that were deleted: their pods are stopped, then they are cancelled. */
+/** Rows of deleted Jobs: their pods are stopped, then they are cancelled. */
 import { beginEnding, cancelJob } from "../../db/jobs/attempts.ts";
 import { readActiveJobsNamed } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -15,8 +15,8 @@ const deleted = { reason: "Deleted", message: "the Job was deleted" } as const;
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
 
 /**
- * A deleted job is cancelled when its pods have left their nodes, so that their room is not given away before. Pods that
- * the cache never shows go without a word: then it is looked again.
+ * Cancels a deleted job once its pods have left their nodes, so that no other job gets the capacity earlier. Pods that
+ * the cache never showed send no event when they terminate, so it requeues.
  */
 async function cancel(call: JobCall, view: JobView): Promise<Settled> {
   const { context, key, uid } = call;
@@ -40,7 +40,7 @@ async function cancel(call: JobCall, view: JobView): Promise<Settled> {
   return done();
 }
 
-/** Asks the API server: the cache may not know a new job yet that another operator has queued. */
+/** Asks the API server: the cache may not have a new job yet that another operator queued. */
 async function isDeleted({ context, key, uid, signal }: JobCall): Promise<boolean> {
   try {
     const { metadata } = await context.kube.get(jobType, key, { signal });
@@ -52,8 +52,8 @@ async function isDeleted({ context, key, uid, signal }: JobCall): Promise<boolea
 }
 
 /**
- * Cancels the jobs of the key that were deleted, or are being deleted.
- * @param presentUid of the Job that is there to stay
+ * Cancels the jobs with this key that are deleted or being deleted.
+ * @param presentUid uid of the Job that exists and is not being deleted
  */
 export async function cancelDeleted(
   call: Omit<JobCall, "uid">,

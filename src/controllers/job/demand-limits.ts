@@ -1,16 +1,18 @@
-/** What one job may request at most: amounts beyond it are typing errors, and no column holds their sums. Pure. */
+/**
+ * Upper limits of one job's requests: larger amounts are typing errors, and their sums would overflow columns. Pure.
+ */
 import { podDemand } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 
-/** GPUs of a whole gang: the most that an integer column holds. */
+/** GPUs of a whole gang: the maximum of an integer column. */
 const maxGangGpus = 2 ** 31 - 1;
 
 interface Limit {
   readonly resource: string;
-  /** In the resource's own unit, for people. */
+  /** For the message, in the usual unit of the resource. */
   readonly bound: string;
   readonly isExceededBy: (quantity: string) => boolean;
 }
@@ -30,7 +32,7 @@ interface Quantity {
   readonly text: string;
 }
 
-/** Where a pod states an amount of the resource: in its containers, for itself, and on top. */
+/** All amounts of the resource in a pod spec: of containers, of the pod itself, and its overhead. */
 function quantitiesOf(spec: DemandingPodSpec, resource: string): Quantity[] {
   const holders = [
     { field: "resources", resources: spec.resources },
@@ -59,8 +61,8 @@ function excessiveQuantity(spec: DemandingPodSpec, limit: Limit): Rejection | un
 }
 
 /**
- * Why the job requests more than can be counted; undefined when it does not.
- * @param spec of the pod, with the API server's defaults
+ * The rejection of a job that requests too much; undefined if it does not.
+ * @param spec pod spec with the API server's defaults
  */
 export function excessiveDemand(
   spec: DemandingPodSpec,

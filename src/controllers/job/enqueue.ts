@@ -1,4 +1,4 @@
-/** Puts a new job into the queue, if it passes the checks; and one that the database has lost back to where it was. */
+/** Queues a new job that passes validation, and restores a job that the database has lost. */
 import { insertJob } from "../../db/jobs/queue.ts";
 import type { NewJob } from "../../db/jobs/queue.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
@@ -75,8 +75,8 @@ async function insert(
 }
 
 /**
- * Undefined when the job is in the queue now.
- * @param observed where it stands in the cluster, when it was queued before
+ * Validates and queues the job. Undefined if it is in the queue now.
+ * @param observed its state in the cluster, if it was queued before
  */
 export async function queueJob(
   submitted: Submitted,

@@ -1,6 +1,5 @@
 /**
- * A job on its way out. Its gang leaves whole, and as PodDisruptionBudgets allow: one that closes after the decision
- * holds the eviction up.
+ * Evicts a gang as a whole, as PodDisruptionBudgets allow. A budget that blocks after the decision delays the eviction.
  */
 import { markEvicted, cancelEviction } from "../../db/jobs/preempt.ts";
 import { jobs } from "../../resources/types.ts";
@@ -22,30 +21,30 @@ import type { EvictionProgress } from "./pods.ts";
 import { evictionText } from "./status.ts";
 import { allAre, isLost, ofAttempt } from "./gang.ts";
 
-/** What came of a step. */
+/** The result of one step. */
 export interface Progress {
   readonly result: Settled;
-  /** The PodDisruptionBudget, namespace/name, that holds the job's eviction up. */
+  /** The PodDisruptionBudget, namespace/name, that blocks the eviction. */
   readonly blockedBy?: string;
 }
 
 const blockedBackoff = { baseSeconds: 2, maxSeconds: 30 };
 
-/** A budget that is closed for a moment is waited for. */
+/** How long to wait for a budget that blocks only briefly. */
 const closePatienceSeconds = 10;
 
-/** The longer it has been held up, the longer until it is asked for again: the pauses double, up to the longest. */
+/** Seconds until the next try: the pauses double with the age of the eviction, up to the maximum, with jitter. */
 export function blockedSeconds(ageSeconds: number, random: () => number = Math.random): number {
   const doublings = Math.log2(Math.max(0, ageSeconds) / blockedBackoff.baseSeconds + 1);
   return backoffSeconds(1 + Math.floor(doublings), { ...blockedBackoff, random });
 }
 
-/** No pod of the gang has left, or was asked to. */
+/** No pod of the gang has terminated or is terminating. */
 const isUntouched = (gang: JobReconcile): boolean => allAre(gang, (pod) => !isLost(pod));
 
 /**
- * A budget that lets only a part of the gang go would break it: asked first, it keeps the whole gang. Pods of gangs of
- * one are simply asked to leave.
+ * A budget that allows only some of the pods would break the gang. The whole gang is checked first, and stays if a
+ * budget blocks any pod. The single pod of a gang of one is evicted without a check.
  */
 async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
   const { context, job } = gang;
@@ -63,7 +62,7 @@ async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
 const isUp = (gang: JobReconcile): boolean =>
   allAre(gang, (pod) => !isLost(pod) && pod.phase !== "Pending");
 
-/** It runs on in the same attempt, if it has lost nothing. */
+/** Cancels the eviction if all pods are still up: the job continues in the same attempt. */
 async function spare(gang: JobReconcile, note: string): Promise<boolean> {
   const { context, job, view } = gang;
   if (!isUp(gang) || !isUp(await withFreshPods(gang))) return false;
@@ -78,12 +77,12 @@ async function spare(gang: JobReconcile, note: string): Promise<boolean> {
   return true;
 }
 
-/** To evict it would be for nothing. */
+/** Cancels an eviction whose capacity is no longer needed. */
 const cancelUnneeded = async (gang: JobReconcile): Promise<boolean> =>
   gang.view.eviction?.isSettled === true &&
   spare(gang, "eviction cancelled: the capacity is no longer needed");
 
-/** Whoever a window evicts stays as long as a budget protects it: the next cycle asks again, and says so. */
+/** Cancels an eviction by a closing window while a budget blocks it: the next cycle tries again and reports it. */
 async function cancelCloseEviction(gang: JobReconcile, budget: string): Promise<boolean> {
   const { isForWindow = false, ageSeconds = 0 } = gang.view.eviction ?? {};
   if (!isForWindow || ageSeconds < closePatienceSeconds) return false;
@@ -102,6 +101,7 @@ async function endEviction(gang: JobReconcile): Promise<Settled> {
   return rowChanged;
 }
 
+/** Evicts the pods, or cancels the eviction if it is no longer needed. Call it for jobs in state evicting. */
 export async function evict(gang: JobReconcile): Promise<Progress> {
   const { context, view } = gang;
   if (await cancelUnneeded(gang)) return { result: rowChanged };
@@ -109,7 +109,7 @@ export async function evict(gang: JobReconcile): Promise<Progress> {
   const { holding, rejected, left } = await askToLeave(gang);
   if (rejected !== undefined) {
     context.logger.warn("eviction blocked by a PodDisruptionBudget", { job: view.name, rejected });
-    // The budget has closed in the midst of it: what is left of a gang is of no use to anybody.
+    // The budget blocked after some pods were evicted: the rest of the gang is useless, so stop it.
     const isBroken = left > 0 || !(isUntouched(gang) || isUntouched(await withFreshPods(gang)));
     if (isBroken) {
       await stopPods(gang, ofAttempt(gang));

@@ -1,15 +1,15 @@
 /**
- * Pods that were asked for and that the cache has not shown yet, so that nobody asks for them again meanwhile. The idea
- * is that of the ReplicaSet controller's expectations: what is not seen in time is asked for again.
+ * Created pods that the cache does not show yet, so that they are not created twice. Like the ReplicaSet controller's
+ * expectations: a pod that does not appear in time may be created again.
  */
 import type { Clock } from "../../runtime/clock.ts";
 
-/** A pod that the cache has not shown by then was gone before the cache saw it. */
+/** A pod that has not appeared in the cache by then was deleted before the cache saw it. */
 export const maxLagSeconds = 10;
 
 export class PodExpectations {
   readonly #clock: Clock;
-  /** Oldest first, with the second at which each is given up. */
+  /** Oldest first, with the second at which each expectation expires. */
   readonly #until = new Map<string, number>();
 
   constructor(clock: Clock) {
@@ -20,7 +20,7 @@ export class PodExpectations {
     return this.#until.size;
   }
 
-  /** Say it before the request: the cache may be quicker than the answer. */
+  /** Call it before the request: the cache may show the pod before the response arrives. */
   asked(jobUid: string, podName: string): void {
     this.#giveUpOld();
     const key = keyOf(jobUid, podName);
@@ -28,7 +28,7 @@ export class PodExpectations {
     this.#until.set(key, this.#clock.monotonicSeconds() + maxLagSeconds);
   }
 
-  /** The cache shows the pod, or showed that it went; or it was not made. */
+  /** Call it when the cache shows the pod or its deletion, or when the creation failed. */
   forget(jobUid: string, podName: string): void {
     this.#until.delete(keyOf(jobUid, podName));
   }

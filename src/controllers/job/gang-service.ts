@@ -1,4 +1,4 @@
-/** The Service that gives the pods of gangs their host names: one a namespace. */
+/** The headless Service that gives gang pods their host names: one per namespace. */
 import { gangService, labels } from "../../api/names.ts";
 import { isAlreadyExists } from "../../kube/errors.ts";
 import { gangServiceManifest } from "../../resources/gang-service.ts";
@@ -7,19 +7,19 @@ import type { Job, Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { notify } from "../report.ts";
 
-/** A Service that somebody deleted comes back with the first gang that starts this much later. */
+/** A deleted Service is created again with the first gang that starts after this time. */
 const recheckSeconds = 300;
 
 export class GangServices {
   readonly #context: Pick<Context, "kube" | "clock" | "events">;
-  /** When a Service was last known to be there, in seconds of the monotonic clock, by namespace. */
+  /** When the Service of a namespace was last known to exist, in monotonic seconds. */
   readonly #seenSeconds = new Map<string, number>();
 
   constructor(context: Pick<Context, "kube" | "clock" | "events">) {
     this.#context = context;
   }
 
-  /** Makes the Service of the job's namespace on first need, so that projects without gangs have none. */
+  /** Creates the Service of the job's namespace on first use; projects without gangs have none. */
   async ensure(job: Job, project: Project, signal: AbortSignal): Promise<void> {
     if (job.spec.parallelism === 1) return;
     const { namespace } = job;
@@ -36,7 +36,7 @@ export class GangServices {
       });
   }
 
-  /** False when the Service that is there is not Rota's. */
+  /** False if a Service of this name exists that is not Rota's. */
   async #create(namespace: string, project: Project, signal: AbortSignal): Promise<boolean> {
     const { kube } = this.#context;
     try {

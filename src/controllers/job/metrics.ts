@@ -1,8 +1,8 @@
-/** Counters of what becomes of jobs and evictions. */
+/** Counters of ended attempts and of evictions. */
 import type { Metrics } from "../../runtime/metrics.ts";
 
 export type JobOutcome = "succeeded" | "failed" | "cancelled" | "retried";
-/** What the API server answered to an eviction; `refused` is a PodDisruptionBudget's word. */
+/** The API server's answer to an eviction request; `refused` means by a PodDisruptionBudget. */
 export type EvictionOutcome = "accepted" | "refused" | "gone";
 
 export interface JobCounters {
@@ -10,6 +10,7 @@ export interface JobCounters {
   evictionAsked(outcome: EvictionOutcome): void;
 }
 
+/** Registers the counters; call it once. */
 export function createJobCounters(metrics: Metrics): JobCounters {
   const attempts = metrics.counter({
     name: "job_attempts_ended_total",

@@ -1,4 +1,4 @@
-/** Where a job stands by its status and its pods: what the cluster knows when the database does not. Pure. */
+/** The state of a job according to its status and pods, for when the database does not know it. Pure. */
 import type { JobStatus } from "../../api/generated.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import type { JobStage, ObservedState } from "../../db/jobs/recover.ts";
@@ -6,23 +6,24 @@ import type { Placement } from "../../domain/scheduling/snapshot.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 
-/** Whether the job's status says that it was queued before. */
+/** Whether the status says that the job was queued before. */
 export const wasQueued = (job: Job): boolean => job.status.queuedAt !== undefined;
 
 const liveStates: ReadonlySet<JobStatus["state"]> = new Set(["Starting", "Running", "Evicting"]);
 
-/** Within an attempt a job goes from live to waiting or ended, and never back. */
+/** Within an attempt a job goes from live to waiting or ended, never back. */
 export function stageOf({ status }: Job): JobStage {
   if (status.finishedAt !== undefined) return "ended";
   return liveStates.has(status.state) ? "live" : "waiting";
 }
 
+/** Whether a job with this status of its row has or gets pods: starting, running or evicting. */
 export const isLiveStatus = (status: string): boolean =>
   ["starting", "running", "evicting"].includes(status);
 
 /**
- * Whether the row is older than the job's status, read before it. A status is written from a row: this is so only after
- * the database was brought back to an earlier state.
+ * Whether the row is older than the job's status, which was read before the row. Statuses are written from rows, so
+ * this is true only if the database was restored to an earlier state.
  */
 export function isBehind(view: JobView, job: Job): boolean {
   if (!wasQueued(job) || view.finishedAt !== undefined) return false;
@@ -41,8 +42,8 @@ const instantOf = (text: string | undefined): Temporal.Instant | undefined =>
   text === undefined ? undefined : Temporal.Instant.from(text);
 
 /**
- * A gang that has all its pods, ended ones included, goes on as it is: what has become of them is found out as always.
- * One that is not whole goes back to the queue.
+ * The state to restore. A gang with all its pods, ended ones included, continues; the usual reconcile handles its ended
+ * pods. An incomplete gang goes back to the queue.
  */
 export function observedStateOf(job: Job, pods: readonly Pod[]): ObservedState {
   const { status, spec } = job;
@@ -63,7 +64,7 @@ export function observedStateOf(job: Job, pods: readonly Pod[]): ObservedState {
   return { ...common, status: status.state === "Evicted" ? "evicted" : "pending" };
 }
 
-/** Since when a job has stood so, or the latest time at which it can have come to. */
+/** The start of the observed state, or the latest time at which it can have started; undefined if unknown. */
 export function observedSince(job: Job, observed: ObservedState): Temporal.Instant | undefined {
   if (observed.finishedAt !== undefined) return observed.finishedAt;
   if (isLiveStatus(observed.status)) return observed.startedAt;

@@ -1,6 +1,7 @@
-/** A gang that takes a while to start: how many of its pods run, and what the others wait for. */
+/** Progress of a gang that starts slowly: how many pods run, and what the others wait for. */
 import { podName } from "../../api/names.ts";
 import type { JobView } from "../../db/jobs/read.ts";
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import { nodesByIndex } from "./pods.ts";
@@ -8,19 +9,17 @@ import { ofAttempt, sizeOf } from "./gang.ts";
 
 export interface PendingPods {
   readonly message: string | undefined;
-  /** When the gang becomes one; undefined when it is, or is not starting. */
+  /** Seconds until the gang counts as slow; undefined if it already does or is not starting. */
   readonly nextSeconds: number | undefined;
 }
 
-/** Most gangs run by then, and a write of their status is saved. */
+/** Most gangs run by then, which saves a status write. */
 const quietSeconds = 10;
-const namedPods = 3;
+const maxNamedPods = 3;
 
 /** "train-1-0 and 2 more on node-1 (container main: ImagePullBackOff)" */
 function groupText(node: string, obstacle: string, names: readonly string[]): string {
-  const shown = names.slice(0, namedPods).join(", ");
-  const more = names.length > namedPods ? ` and ${names.length - namedPods} more` : "";
-  return `${shown}${more} on ${node} (${obstacle})`;
+  return `${listedUpTo(maxNamedPods, names)} on ${node} (${obstacle})`;
 }
 
 function obstacleOf(pod: Pod | undefined): string {
@@ -45,7 +44,7 @@ function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): str
   });
 }
 
-/** `pods` are all of the job's, of any attempt. */
+/** The message for a slow start, and when to check next. `pods` are all pods of the job, of any attempt. */
 export function pendingPodsOf(
   view: JobView,
   pods: readonly Pod[],
@@ -59,8 +58,9 @@ export function pendingPodsOf(
   if (left > 0) return { message: undefined, nextSeconds: left + 0.05 };
   const upCount = sizeOf({ view, pods }, (pod) => pod.phase === "Running" || hasEnded(pod));
   const texts = pendingTexts(view, view.name, ofAttempt({ view, pods }));
-  const more = texts.length > namedPods ? [`others on ${texts.length - namedPods} nodes`] : [];
-  const waiting = [...texts.slice(0, namedPods), ...more].join("; ");
+  const more =
+    texts.length > maxNamedPods ? [`others on ${texts.length - maxNamedPods} nodes`] : [];
+  const waiting = [...texts.slice(0, maxNamedPods), ...more].join("; ");
   const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
   return {
     message: `${upCount} of ${view.parallelism} pods running, pending: ${waiting}; the gang is placed again at ${deadline.toString()} unless all are running`,

@@ -1,8 +1,8 @@
-/** What a job's pods find around them: its project's level of security and its storages. Pure. */
+/** The environment of a job's pods: Pod Security level, storages, configuration. Pure. */
 import type { PodOrder, StorageMount } from "../../resources/pod-builder.ts";
 import type { Job, Project } from "../../resources/types.ts";
 
-/** The storages that the job mounts, with the nodes that reach them as the project has it now. */
+/** The storages that the job mounts, with the node terms that the project currently sets for them. */
 function storagesOf(job: Job, project: Project): StorageMount[] {
   const known = new Map((project.spec.storages ?? []).map((storage) => [storage.name, storage]));
   return (job.spec.storages ?? []).map(({ name, mountPath, readOnly = false }) => {
@@ -11,7 +11,7 @@ function storagesOf(job: Job, project: Project): StorageMount[] {
   });
 }
 
-/** What the pods of all indices and attempts have in common. */
+/** The part of a pod's order that is the same for all indices and attempts. */
 export const podEnvironmentOf = (
   job: Job,
   project: Project,

@@ -1,4 +1,4 @@
-/** The pods of one attempt: made, stopped, evicted, counted. */
+/** Creates, stops, evicts and counts the pods of an attempt. */
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
@@ -25,24 +25,24 @@ import { podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 
-/** Pods that the API server has and the cache has not yet, or that leave without a word: looked at again after this. */
+/** When to check again for pods that the cache does not show yet, or whose end sends no event. */
 export const expectationSeconds = 1;
 
-/** Calls at once for one gang: many pods start quickly, and the API server is not flooded. */
+/** Concurrent calls per gang: many pods start quickly without flooding the API server. */
 const callsAtOnce = 16;
 
-/** What the dry runs of a decision have, too. */
+/** The part of a JobCall that dry runs of a decision have, too. */
 interface PodCall extends Pick<JobCall, "key" | "uid" | "signal"> {
   readonly context: Pick<Context, "kube" | "informers" | "settings">;
 }
 
 const podType = ({ context }: Pick<PodCall, "context">) => podsOf(context.settings.gpuResource);
 
-/** The pods of a job, of any attempt, as the cache has them. */
+/** All pods of the job in the cache, of any attempt. */
 export const podsOfJob = ({ context, key, uid }: Omit<PodCall, "signal">): Pod[] =>
   context.informers.pods.store.byIndex(indices.podsByJob, key).filter((pod) => pod.jobUid === uid);
 
-/** Makes calls about pods, several at a time; those of pods that are gone by then have done what they are for. */
+/** Calls the API server for several pods at a time; ignores pods that are gone. */
 const forEachPod = <T>(pods: readonly T[], call: (pod: T) => Promise<unknown>): Promise<void> =>
   each(pods, callsAtOnce, async (pod) => {
     await call(pod).catch(ignoreGone);
@@ -52,13 +52,14 @@ function ignoreGone(error: unknown): void {
   if (!isNotFound(error) && !isConflict(error)) throw error;
 }
 
+/** namespace/name */
 export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 
-/** Its node left the cluster. */
+/** Whether the pod's node has left the cluster. */
 export const isOnLostNode = ({ informers }: Pick<Context, "informers">, pod: Pod): boolean =>
   pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
-/** The nodes of pods that run, as far as the cluster knows, whose kubelets are not heard or not ready. */
+/** The nodes of unended pods that are not ready, or whose kubelet does not respond; sorted. */
 export const unreadyNodesOf = ({ informers }: Context, pods: readonly Pod[]): string[] => {
   const names = new Set(pods.flatMap((pod) => (hasEnded(pod) ? [] : [pod.nodeName])));
   return [...names].filter((name) => informers.nodes.store.get(name)?.ready === false).toSorted();
@@ -70,9 +71,9 @@ export function nodesByIndex(view: JobView): string[] {
 }
 
 /**
- * Makes the pods of the attempt that are not there yet. Names are deterministic, so what was made before a crash is
- * found again: a pod that exists is ours when it carries the job's uid. Returns how many it asked for, and how many
- * of those asked for the cache has yet to show.
+ * Creates the missing pods of the attempt. Names are deterministic, so pods created before a crash are found again: an
+ * existing pod belongs to the job if it carries the job's uid. Returns how many it requested, and how many missing pods
+ * the cache does not show yet.
  */
 export async function createMissingPods(
   reconcile: JobReconcile,
@@ -111,14 +112,14 @@ export async function createMissingPods(
   return counts;
 }
 
-/** A gang that cannot be made whole is not left in parts; the caches have not seen these pods yet. */
+/** Deletes the created pods of a gang that cannot be completed. The cache does not have these pods yet. */
 const unmakePods = (call: PodCall, made: readonly KubeObject[]): Promise<void> =>
   forEachPod(made, (pod) => {
     const { uid = "" } = pod.metadata;
     return call.context.kube.delete(podType(call), keyOf(pod), { uid, signal: call.signal });
   });
 
-/** The pods of a job, of any attempt, as the API server has them now; whole. */
+/** All pods of the job, of any attempt, from the API server; complete objects. */
 async function listPods(call: PodCall): Promise<KubeObject[]> {
   const { context, key, uid, signal } = call;
   const { namespace = "" } = splitKey(key);
@@ -126,34 +127,34 @@ async function listPods(call: PodCall): Promise<KubeObject[]> {
   return context.kube.list(podType(call), { namespace, labelSelector, signal });
 }
 
-/** The same, with what the caches keep of them. */
+/** Like listPods, with the fields that the cache keeps. */
 export async function podsNow(call: PodCall): Promise<Pod[]> {
   const type = podType(call);
   return (await listPods(call)).map((raw) => type.project(raw));
 }
 
-/** The same reconcile with the pods as the API server has them: the cache may not know the latest yet. */
+/** The same reconcile with pods from the API server, because the cache may be behind. */
 export const withFreshPods = async (reconcile: JobReconcile): Promise<JobReconcile> => ({
   ...reconcile,
   pods: await podsNow(reconcile),
 });
 
 /**
- * Those of them that hold their nodes. Space is given away only on the API server's word: the cache of an operator that
- * has just taken over, or works beside another one, may not know them yet.
+ * The job's pods that hold their nodes, from the API server. Capacity is freed only on its answer: another operator, or
+ * the previous leader, may have created pods that this cache does not have yet.
  */
 export async function podsOccupyingNow(call: PodCall): Promise<Pod[]> {
   return (await podsNow(call)).filter((pod) => !hasEnded(pod));
 }
 
-/** Asks for the deletion of those that run; returns how many pods still hold their node. */
+/** Deletes the unended pods; returns how many pods still hold their node. */
 export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<number> {
   const { context, signal } = call;
   const holding = pods.filter((pod) => !hasEnded(pod));
   await forEachPod(
     holding.filter((pod) => !pod.deleting),
     (pod) => {
-      // Nobody is left on a node that is gone to end a pod in grace.
+      // On a lost node, no kubelet ends the pod after its grace period.
       const force = isOnLostNode(context, pod) ? { gracePeriodSeconds: 0 } : {};
       return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...force });
     },
@@ -161,7 +162,7 @@ export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<num
   return holding.length;
 }
 
-/** Asks for the deletion of pods that have ended. */
+/** Deletes the ended pods. */
 export const deleteEnded = (call: PodCall, pods: readonly Pod[]): Promise<void> =>
   forEachPod(
     pods.filter((pod) => hasEnded(pod) && !pod.deleting),
@@ -171,7 +172,7 @@ export const deleteEnded = (call: PodCall, pods: readonly Pod[]): Promise<void> 
     },
   );
 
-/** namespace/name of the budget that refused the pod's eviction, or of the several that do. */
+/** namespace/name of the budget that blocks the pod's eviction; all their names if there are several. */
 async function refusingBudget(call: PodCall, error: unknown, pod: Pod): Promise<string> {
   const { namespace } = pod;
   const name = disruptionBudgetOf(error);
@@ -187,13 +188,13 @@ async function refusingBudget(call: PodCall, error: unknown, pod: Pod): Promise<
 export interface EvictionProgress {
   /** Pods that still hold their node. */
   readonly holding: number;
-  /** The PodDisruptionBudget (namespace/name) that is in the way. */
+  /** The PodDisruptionBudget (namespace/name) that blocks the eviction. */
   readonly rejected: string | undefined;
-  /** Pods that were asked to leave now, or are gone. */
+  /** Pods whose eviction was accepted now, or that are gone. */
   readonly left: number;
 }
 
-/** Evicts those that have not been asked to leave yet. The uid makes a second eviction of a new pod impossible. */
+/** Evicts the pods that are not terminating yet. The uid protects a new pod of the same name. */
 export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<EvictionProgress> {
   const { context, signal } = call;
   const { counters, kube } = context;
@@ -229,7 +230,7 @@ async function budgetsOf({ context, key, signal }: PodCall): Promise<DisruptionB
   return found.map((raw) => disruptionBudgets.project(raw));
 }
 
-/** What the gang takes of the PodDisruptionBudgets of its namespace: dry runs ask about one pod, as if the others stayed. */
+/** The gang's use of the namespace's PodDisruptionBudgets; a dry run checks only one pod at a time. */
 async function usesOfGang(call: PodCall): Promise<readonly BudgetUse[]> {
   const budgets = await budgetsOf(call);
   if (budgets.length === 0) return [];
@@ -244,16 +245,16 @@ async function usesOfGang(call: PodCall): Promise<readonly BudgetUse[]> {
   );
 }
 
-/** The PodDisruptionBudget (namespace/name) of those `uses` that does not let all of a gang's pods go. */
+/** The first budget (namespace/name) that does not allow the eviction of all of the gang's pods. */
 const tooTight = (uses: readonly BudgetUse[]): string | undefined =>
   uses.find(({ pods, allowed }) => pods > allowed)?.budget;
 
-/** The same, on the API server's word of now. */
+/** The budget (namespace/name) that now blocks the eviction of the whole gang; undefined if none does. */
 export async function budgetAgainst(call: PodCall): Promise<string | undefined> {
   return tooTight(await usesOfGang(call));
 }
 
-/** What the API server would say now of the eviction of all pods of the job. Evicts nothing. */
+/** Checks the eviction of all pods of a job by dry run. Evicts nothing. */
 export function probeGang(context: PodCall["context"]): ProbeGang {
   return async (uid, key, signal): Promise<GangAnswer> => {
     const call = { context, key, uid, signal };

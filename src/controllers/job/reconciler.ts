@@ -1,6 +1,6 @@
 /**
- * A Job from its submission to its end, in phases: recover, enqueue, follow the spec, advance, write the status, expire.
- * The scheduler decides in between.
+ * Reconciles a Job from submission to end, in phases: recover, enqueue, follow the spec, advance, write the status,
+ * expire. In between, the scheduler decides.
  */
 import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { readJobView } from "../../db/jobs/read.ts";
@@ -26,23 +26,24 @@ import { keepStatus, tell, writeJobStatus, writeRejection } from "./write-status
 
 const rejectedRecheckSeconds = 30;
 
-/** One reconcile, and what its phases have found out so far. */
+/** One reconcile with the results of its phases so far. */
 interface Turn extends Submitted {
   pods: readonly Pod[];
   view: JobView | undefined;
   rejection: Rejection | undefined;
-  /** The row lags behind the status, which is the only record of where the job is: it must not be overwritten. */
+  /** The row is older than the status, which must not be overwritten: it is the only record of the job's state. */
   isBehind: boolean;
-  /** The PodDisruptionBudget, namespace/name, that holds the job's eviction up. */
+  /** The PodDisruptionBudget, namespace/name, that blocks the job's eviction. */
   blockedBy: string | undefined;
 }
 
-/** Undefined: the next phase follows. */
+/** Undefined: continue with the next phase. */
 type Phase = (turn: Turn) => Promise<Settled | undefined>;
 
-/** Each brings the row, or what there is of it, a step forward. Whatever comes of them, the status is written after them. */
+/** Each phase may advance the row. The status is written afterwards, whatever their result. */
 const phases: readonly Phase[] = [recover, enqueue, followSpec, advance];
 
+/** Reconciles keys namespace/name, also those of deleted Jobs. Throws errors to be retried. */
 export function reconcileJob(context: JobContext): Reconcile {
   return async (key, signal) => {
     try {
@@ -81,7 +82,7 @@ async function reconcile(context: JobContext, key: string, signal: AbortSignal):
 async function reconcilePresent(turn: Turn): Promise<Settled> {
   const outcome = await runPhases(turn);
   if (turn.isBehind) return outcome === rowChanged ? requeueAfter(0) : outcome;
-  // What follows describes the row in its current state.
+  // The remaining phases need the current row.
   if (outcome === rowChanged) await refresh(turn);
   const reported = await report(turn);
   return earliest(earliest(outcome, reported), await expire(turn));
@@ -95,7 +96,7 @@ async function runPhases(turn: Turn): Promise<Settled> {
     }
     return done();
   } catch (error) {
-    // What is known of it is written all the same; the first error is the one to act on.
+    // Report the state that is known; only the first error is thrown.
     if (turn.view !== undefined && !turn.isBehind && !turn.signal.aborted)
       await report(turn).catch(() => undefined);
     throw error;
@@ -107,7 +108,7 @@ async function refresh(turn: Turn): Promise<void> {
   turn.pods = podsOfJob(turn);
 }
 
-/** A row that is older than what the cluster shows is brought to where its job is. */
+/** Brings a row that is older than the cluster's state up to date. */
 async function recover(turn: Turn): Promise<Settled | undefined> {
   await refresh(turn);
   if (turn.view === undefined || !mayBeBehind(turn, turn.view)) return undefined;
@@ -117,13 +118,13 @@ async function recover(turn: Turn): Promise<Settled | undefined> {
   return outcome;
 }
 
-/** The status says so, or pods of a later attempt do, whose status the cache has not shown yet. */
+/** Also checks the pods: the cache may have pods of a later attempt before the status that announces it. */
 function mayBeBehind({ job, pods }: Turn, view: JobView): boolean {
   if (view.finishedAt !== undefined) return false;
   return isBehind(view, job) || pods.some(({ attempt }) => attempt > view.attempt);
 }
 
-/** A job without a row is checked and queued, unless it has ended. */
+/** Validates and queues a job without a row, unless it has ended. */
 async function enqueue(turn: Turn): Promise<Settled | undefined> {
   const { context, job, key } = turn;
   if (turn.view !== undefined || job.status.finishedAt !== undefined) return undefined;
@@ -131,7 +132,7 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   const observed = isKnown ? await observedNow(turn) : undefined;
   if (isKnown && observed === undefined) return requeueAfter(expectationSeconds);
   const rejection = await queueJob(turn, observed);
-  // A job that was queued before is taken over, not judged anew: what it refers to comes back first.
+  // A job that was queued before is adopted, not rejected: the objects that it refers to are restored first.
   if (rejection && isKnown) throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
   if (rejection) {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
@@ -150,7 +151,7 @@ const hasClass = (view: JobView, { name, value, preemptionPolicy }: ClassInEffec
   view.priority === value &&
   view.preempts === (preemptionPolicy === "PreemptLowerPriority");
 
-/** The user's own wish, and its end. */
+/** Reports that the user suspended or resumed the job. */
 function tellSuspended(turn: Turn): void {
   const { suspend } = turn.job.spec;
   const [reason, action] = suspend
@@ -160,8 +161,8 @@ function tellSuspended(turn: Turn): void {
 }
 
 /**
- * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
- * may have been made anew, or another may be the default.
+ * Follows the two mutable fields: suspend at any time, the priority class while the job has no pods. The class itself
+ * may have been created anew, or the default class may have changed.
  */
 async function followSpec(turn: Turn): Promise<Settled | undefined> {
   const { context, job, view } = turn;
@@ -187,7 +188,7 @@ async function followSpec(turn: Turn): Promise<Settled | undefined> {
   return rowChanged;
 }
 
-/** Row and pods are brought together. */
+/** Brings row and pods in line. */
 async function advance(turn: Turn): Promise<Settled | undefined> {
   const { view } = turn;
   if (view === undefined) return undefined;
@@ -196,7 +197,7 @@ async function advance(turn: Turn): Promise<Settled | undefined> {
   return result;
 }
 
-/** Always runs. Returns when the status will differ though nothing happens. */
+/** Always runs. Returns when the status changes without an event. */
 async function report(turn: Turn): Promise<Settled> {
   const { view, rejection, job } = turn;
   if (view !== undefined) return writeJobStatus({ ...turn, view }, turn.blockedBy);
@@ -205,7 +206,7 @@ async function report(turn: Turn): Promise<Settled> {
   return done();
 }
 
-/** What has ended is deleted when its time has come. */
+/** Deletes an ended job after its TTL. */
 async function expire(turn: Turn): Promise<Settled> {
   const { view, job } = turn;
   if (view !== undefined)

@@ -1,6 +1,6 @@
 /**
- * Takes jobs over as the cluster has them when the database does not know them, or knows them as they were before: its
- * content was lost, or a backup restored. Pods that run keep running and are not started twice, attempts go on counting.
+ * Restores jobs from the cluster if the database does not know them or has an earlier state, because its content was
+ * lost or a backup was restored. Running pods keep running and are not started twice; attempts continue to count.
  */
 import { readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -18,14 +18,14 @@ import { podsNow, stopPods, expectationSeconds } from "./pods.ts";
 import { isBehind, isLiveStatus, observedStateOf, observedSince } from "./observed-state.ts";
 
 /**
- * Where the job stands, on the word of the API server, whose answer the caches may not know yet. Undefined while pods
- * have to leave first: their space must not be given away before.
+ * The job's state according to the API server, because the cache may be behind. Undefined while pods must terminate
+ * first: no other job may get their capacity earlier.
  */
 export async function observedNow(
   call: JobCall & Pick<Submitted, "job">,
 ): Promise<ObservedState | undefined> {
   const { job } = call;
-  // Pods are announced by the status: a job that never had an attempt has none.
+  // The status announces an attempt before its pods are created: without an attempt there are none.
   const hasPods = (job.status.attempt ?? 0) > 0;
   const pods = hasPods ? await podsNow(call) : [];
   const observed = observedStateOf(job, pods);
@@ -34,7 +34,7 @@ export async function observedNow(
   return (await stopPods(call, leaving)) > 0 ? undefined : observed;
 }
 
-/** Throws RotaError NodeNotFound until the pods' nodes are mirrored. */
+/** Adopts a job that the database lost. Throws RotaError NodeNotFound until the pods' nodes are mirrored. */
 export async function adopt(
   { context, key }: JobCall,
   row: NewJob,
@@ -48,7 +48,9 @@ export async function adopt(
   });
 }
 
-/** What an attempt of long ago held is given back before the job takes what it has now: others wait for it, too. */
+/**
+ * A live row first frees the capacity of its old attempt, which other jobs may wait for; then it takes its current one.
+ */
 function nextStep(view: JobView, observed: ObservedState): ObservedState {
   if (!isLiveStatus(view.status) || !isLiveStatus(observed.status)) return observed;
   const status = view.status === "evicting" ? "evicted" : "pending";
@@ -64,9 +66,9 @@ async function giveBackReservations(
 }
 
 /**
- * Brings a row that lags behind the cluster to where its job is. Undefined when it does not lag. The row is read after
- * the status, so that one that another has moved on meanwhile is not taken for an old one; and every write is fenced on it.
- * Throws RotaError NodeNotFound, and NodeOvercommitted until other jobs' rows have given back what they have not any more.
+ * Brings a row that lags behind the cluster up to date. Undefined if it does not lag. The row is read after the status,
+ * so that a row that another operator has advanced does not look old; every write is fenced on it. Throws RotaError
+ * NodeNotFound, and NodeOvercommitted until the rows of other jobs have freed capacity that they no longer use.
  */
 export async function catchUp(call: JobCall): Promise<Settled | undefined> {
   const { context, key, uid, signal } = call;

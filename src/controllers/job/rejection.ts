@@ -1,4 +1,4 @@
-/** Why a job is not queued, and what has to change. */
+/** Why a job is not queued, and what must change. */
 import type { JobReason } from "../../api/reasons.ts";
 
 export interface Rejection {
@@ -6,4 +6,5 @@ export interface Rejection {
   readonly message: string;
 }
 
+/** The message names the field, its value and what would be valid. */
 export const refuse = (reason: JobReason, message: string): Rejection => ({ reason, message });

@@ -6,6 +6,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
 import type { Explanation } from "../../scheduler/wait-reasons/publisher.ts";
@@ -23,7 +24,7 @@ const suspendedText: StatusText = {
   message: "spec.suspend is true; set it to false to queue the job",
 };
 
-/** After a failure the job stays out of the queue for a while; its status shows the failure. */
+/** During back-off the status shows the failure and the time of the next attempt. */
 function backOffText({ notBefore, reason, message }: JobView): StatusText | undefined {
   if (notBefore === undefined) return undefined;
   const at = notBefore.round("second").toString();
@@ -33,13 +34,13 @@ function backOffText({ notBefore, reason, message }: JobView): StatusText | unde
   };
 }
 
-/** The whole decision to evict the job, without names of other projects; undefined when there is none. */
+/** The complete reason of the eviction, without names of other projects; undefined without an eviction. */
 export function evictionText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
   return redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
 }
 
-/** "Evicted by team/high (LowerPriority)": the short form of the decision; the Event has the whole. */
+/** Short form: "Evicted by team/high (LowerPriority)". The Event has the complete reason. */
 function evictedByText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
   const { preemptor, rule } = eviction;
@@ -48,7 +49,7 @@ function evictedByText({ eviction, namespace }: JobView): string | undefined {
   return `Evicted by ${name} (${rule})`;
 }
 
-/** The present obstacle comes first: lists cut messages off. */
+/** The current obstacle comes first, because lists truncate messages. */
 function waitingText(view: JobView, explanation: Explanation | undefined): StatusText {
   if (view.suspended) return suspendedText;
   const waits = explanation ??
@@ -58,13 +59,13 @@ function waitingText(view: JobView, explanation: Explanation | undefined): Statu
   return { reason: waits.reason, message: `${waits.message}. ${evictedBy}` };
 }
 
-/** Why the attempt ends, while its pods still leave. */
+/** Why the attempt ends, while its pods terminate. */
 function endingText({ ending }: JobView): StatusText | undefined {
   const reason = ending && jobReasonOf(ending.reason);
   return reason && { reason, message: `${ending?.message ?? ""}; the pods are stopping` };
 }
 
-/** What keeps its pods from leaving, and who evicts it. */
+/** What blocks the eviction, and which job causes it. */
 function evictingText(view: JobView, blockedBy: string | undefined): StatusText {
   const message = evictedByText(view) ?? "Evicted by another job";
   if (blockedBy === undefined) return { reason: "Evicting", message };
@@ -74,7 +75,7 @@ function evictingText(view: JobView, blockedBy: string | undefined): StatusText 
 
 const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} pods`);
 
-/** Plans grant GPUs first of all: a job without any may have forgotten its request. */
+/** Says if a job requests no GPUs, which plans grant above all: the request may be missing by mistake. */
 function runningText({ borrowing, gpus, perPod }: JobView): StatusText {
   if (borrowing) {
     const message = "runs outside its plans; jobs within quota can evict it";
@@ -118,7 +119,7 @@ function statusTextOf(
   return finishedText(view);
 }
 
-/** While a node is not heard its pods are shown as they were when it was. */
+/** If a node does not respond, its pods keep their last known state; the message names the node. */
 function withNodes(words: StatusText, view: JobView, { unreadyNodes }: Remarks): StatusText {
   if (unreadyNodes.length === 0 || !isLiveStatus(view.status)) return words;
   const names = nodesText(unreadyNodes);
@@ -130,20 +131,18 @@ const nodesOf = (view: JobView): string[] => view.placements.map(({ node }) => n
 
 const maxNamedNodes = 3;
 
-/** "node-1, node-2, node-3 and 5 more" */
+/** "node-1, node-2, node-3 and 5 more": at most three names. */
 export function nodesText(nodes: readonly string[]): string {
-  const named = nodes.slice(0, maxNamedNodes).join(", ");
-  const more = nodes.length - maxNamedNodes;
-  return more > 0 ? `${named} and ${more} more` : named;
+  return listedUpTo(maxNamedNodes, nodes);
 }
 
-/** Pods of a starting gang that are still to be made count as active: each of them would be a write else. */
+/** Pods of a starting gang that are not created yet count as active; otherwise each would cost a status write. */
 const activePods = (view: JobView, pods: readonly Pod[]): number =>
   view.status === "starting"
     ? view.parallelism - new Set(pods.filter(hasEnded).map(({ index }) => index)).size
     : pods.filter((pod) => !hasEnded(pod)).length;
 
-/** Pods of an ended job may have been deleted since they were counted. */
+/** Keeps earlier counts of an ended job, because its pods may have been deleted since. */
 const retainCounts = (
   { status }: Job,
   view: JobView,
@@ -174,6 +173,7 @@ const podCounts = (
 
 const isWaiting = (status: JobStatusName): boolean => status === "pending" || status === "evicted";
 
+/** The status of a job that is not queued; other fields stay. */
 export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Instant): JobStatus {
   return {
     ...job.status,
@@ -187,10 +187,10 @@ export function rejectedStatus(job: Job, rejection: Rejection, now: Temporal.Ins
 
 /** Condition of a running job whose plan's window closes and evicts; absent otherwise. */
 export const windowClosing = "WindowClosing";
-/** Condition of a job whose pods do not end; absent otherwise. */
+/** Condition of a job with pods that do not terminate; absent otherwise. */
 export const podsStuck = "PodsStuck";
 
-/** The words of the state's own condition: they change with the state alone, so that they cost no writes. */
+/** Reason and message of the state's own condition; they change only with the state, which saves writes. */
 function stateWords(state: JobState, view: JobView, words: StatusText): StatusText {
   if (state === "Evicted")
     return { reason: view.reason ?? "Evicted", message: evictedByText(view) ?? "Evicted" };
@@ -216,15 +216,15 @@ function jobConditions(
   return conditionsOf(job, health, words, now, more);
 }
 
-/** What is to be said of the job beside what its row and pods say. */
+/** Additions to the status that do not follow from row and pods. */
 export interface Remarks {
   readonly explanation: Explanation | undefined;
   readonly notice: Notice | undefined;
-  /** Names the pods that do not end. */
+  /** Names the pods that do not terminate. */
   readonly stuck: string | undefined;
-  /** How far a gang is that takes a while to start. */
+  /** Progress of a gang that starts slowly. */
   readonly pendingPodsOf: string | undefined;
-  /** The PodDisruptionBudget, namespace/name, that holds its eviction up. */
+  /** The PodDisruptionBudget, namespace/name, that blocks the eviction. */
   readonly blockedBy: string | undefined;
   /** Nodes with pods of the job that are not ready. */
   readonly unreadyNodes: readonly string[];
@@ -239,6 +239,7 @@ export const noRemarks: Remarks = {
   unreadyNodes: [],
 };
 
+/** The complete status; fields of the last attempt stay while the job waits. */
 export function statusOf(
   job: Job,
   view: JobView,

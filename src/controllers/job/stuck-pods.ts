@@ -1,7 +1,8 @@
 /**
- * Pods that should be gone and are not: their node does not answer, or a finalizer holds them. Their space stays in
- * use, since they may run; what can be done is to say so.
+ * Pods that do not terminate because their node does not respond or a finalizer holds them. Their capacity stays in
+ * use, since they may still run. They are reported.
  */
+import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
 import type { Metrics } from "../../runtime/metrics.ts";
@@ -9,18 +10,19 @@ import type { Context } from "../context.ts";
 
 export interface StuckPods {
   readonly message: string | undefined;
-  /** When the next pod that is leaving becomes one; undefined when none is leaving. */
+  /** Seconds until the next terminating pod counts as stuck; undefined if none is terminating. */
   readonly nextSeconds: number | undefined;
 }
 
-const namedPods = 3;
+const maxNamedPods = 3;
 
 const isLeaving = (pod: Pod): boolean => pod.leavesAt !== "" && !hasEnded(pod);
 
-/** Negative before the pod counts as stuck. */
+/** Negative if the pod does not count as stuck yet. */
 const overdueSeconds = (pod: Pod, now: Temporal.Instant, stuckPodSeconds: number): number =>
   now.since(Temporal.Instant.from(pod.leavesAt)).total("seconds") - stuckPodSeconds;
 
+/** The message about stuck pods, and when to check next. */
 export function stuckPods(
   pods: readonly Pod[],
   now: Temporal.Instant,
@@ -31,20 +33,19 @@ export function stuckPods(
     .map((pod) => ({ pod, overdue: overdueSeconds(pod, now, stuckPodSeconds) }));
   const stuck = leaving.filter(({ overdue }) => overdue >= 0);
   const soon = leaving.filter(({ overdue }) => overdue < 0).map(({ overdue }) => -overdue);
-  const named = stuck
-    .slice(0, namedPods)
-    .map(({ pod }) => `pod ${pod.name} on node ${pod.nodeName} (since ${pod.leavesAt})`);
-  const more = stuck.length > namedPods ? [`${stuck.length - namedPods} more`] : [];
+  const named = stuck.map(
+    ({ pod }) => `pod ${pod.name} on node ${pod.nodeName} (since ${pod.leavesAt})`,
+  );
   return {
     message:
       stuck.length === 0
         ? undefined
-        : `${[...named, ...more].join(", ")} did not terminate and still uses capacity: check the node, or delete the pod with --force`,
+        : `${listedUpTo(maxNamedPods, named)} did not terminate and still uses capacity: check the node, or delete the pod with --force`,
     nextSeconds: soon.length === 0 ? undefined : Math.min(...soon) + 0.05,
   };
 }
 
-/** Call it once. */
+/** Registers the gauge; call it once. */
 export function showStuckPods(
   { informers, clock, settings }: Pick<Context, "informers" | "clock" | "settings">,
   metrics: Metrics,

@@ -1,15 +1,15 @@
 /**
- * What the API server is asked about pod templates, remembered for a while: a hundred jobs with one template are one
- * dry run, and a template that was read to check it need not be read again to make its pods.
+ * Caches pod templates and the API server's answers about them: a hundred jobs with one template need one dry run, and
+ * a template that was read for validation is not read again to create its pods.
  */
 import { createHash } from "node:crypto";
 import type { Clock } from "../../runtime/clock.ts";
 
-/** Policies, quotas and service accounts change what the API server says of a template. */
+/** Policies, quotas and service accounts can change the answer for a template. */
 const answerSeconds = 10;
 const maxAnswers = 1000;
 const maxTemplates = 2000;
-/** Larger ones are few, and read again. */
+/** In characters of JSON. Larger templates are rare and are read again. */
 const maxTemplate = 32_768;
 
 interface Answer<T> {
@@ -23,13 +23,13 @@ export class TemplateCache<Checked> {
   readonly #templates = new Map<string, unknown>();
   readonly #answers = new Map<string, Answer<Checked>>();
 
-  /** @param isKept whether an answer stands for later jobs, too: a refusal does not, since users mend what it names */
+  /** @param isKept whether to reuse an answer for later jobs; not for rejections, since users fix what they name */
   constructor(clock: Clock, isKept: (answer: Checked) => boolean) {
     this.#clock = clock;
     this.#isKept = isKept;
   }
 
-  /** The template of the job with this uid, which never changes. */
+  /** The template of the job with this uid; it is immutable. */
   async of(jobUid: string, read: () => Promise<unknown>): Promise<unknown> {
     if (this.#templates.has(jobUid)) return this.#templates.get(jobUid);
     const template = await read();
@@ -40,7 +40,7 @@ export class TemplateCache<Checked> {
     return template;
   }
 
-  /** What was answered lately to the same question, or is being asked. An error is no answer. */
+  /** A recent or pending answer to the same question, otherwise a new one. Errors are not cached. */
   check(question: unknown, ask: () => Promise<Checked>): Promise<Checked> {
     const key = createHash("sha256").update(JSON.stringify(question)).digest("base64");
     const nowSeconds = this.#clock.monotonicSeconds();
@@ -58,7 +58,7 @@ export class TemplateCache<Checked> {
   }
 }
 
-/** The oldest first: maps keep the order of insertion. */
+/** Removes the oldest entry: maps keep insertion order. */
 function forgetBeyond(map: Map<string, unknown>, most: number): void {
   const [oldest] = map.keys();
   if (map.size > most && oldest !== undefined) map.delete(oldest);

@@ -1,13 +1,13 @@
-/** Says in terms of the job's fields what the API server said of a pod that was made from its template. Pure. */
+/** Translates the API server's errors about a pod to the job's fields. Pure. */
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import { listOf, partsOf } from "../../resources/pod-template.ts";
 import type { Project } from "../../resources/types.ts";
 
-/** Of a field that is not below spec or metadata, the template as a whole is named before it. */
+/** Fields outside spec and metadata are prefixed with the template as a whole. */
 const inTemplate = (field: string): string =>
   /^(spec|metadata)\b/.test(field) ? `spec.template.${field}` : `spec.template: ${field}`;
 
-/** "spec.containers[0].image: Required value" -> the same below spec.template. */
+/** "spec.containers[0].image: Required value" -> the same under spec.template. */
 function invalidFields({ causes }: KubeError): string {
   return causes
     .map(
@@ -41,7 +41,7 @@ function containerPaths(template: unknown, quotedNames: string): string[] {
   );
 }
 
-/** "set spec.template.spec.securityContext.runAsNonRoot to true" for each demand that can be met so. */
+/** "set spec.template.spec.securityContext.runAsNonRoot to true" for each violation that a field can fix. */
 function cures(template: unknown, words: string): string[] {
   return [...words.matchAll(demanded)].flatMap(
     ([, who = "", names = "", field = "", value = ""]) => {
@@ -59,6 +59,9 @@ function securityTerms(template: unknown, project: Project, level: string, words
   return `spec.template does not pass Pod Security level "${level}" of project ${project.name}: ${words}. To pass, ${cure}; or have the project's spec.podSecurity lowered`;
 }
 
+/**
+ * The message for a template that failed its dry run: Pod Security, unknown fields, invalid fields, or anything else.
+ */
 export function templateRejection(error: KubeError, template: unknown, project: Project): string {
   const [, level, words] = violation.exec(error.explanation) ?? [];
   if (level !== undefined && words !== undefined)
@@ -71,7 +74,7 @@ export function templateRejection(error: KubeError, template: unknown, project: 
 
 export interface PodRejection {
   readonly message: string;
-  /** Whether it may be allowed later without any change of the job. */
+  /** Whether the same pod may be allowed later. */
   readonly passes: boolean;
 }
 
@@ -79,8 +82,8 @@ const missingRight = /cannot create resource/;
 const passing = /exceeded quota|being terminated/;
 
 /**
- * A pod that the API server refuses though its template passed when the job was queued: the namespace's level was
- * raised, a quota is used up, a policy is new. Undefined when the error says nothing about the pod.
+ * The rejection of a pod whose template passed when the job was queued: the namespace's level was raised, a quota is
+ * exhausted, a policy is new. Undefined if the error is not about the pod.
  */
 export function rejectionOfPod(error: unknown): PodRejection | undefined {
   if (!(error instanceof KubeError) || missingRight.test(error.explanation)) return undefined;

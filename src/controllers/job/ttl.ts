@@ -1,4 +1,4 @@
-/** Ended jobs: their pods and the Job itself are deleted after a while, where somebody said after which. */
+/** Deletes ended jobs and their pods after their TTL, if one is set. */
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { jobs as jobType } from "../../resources/types.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
@@ -6,7 +6,7 @@ import type { Settled } from "../../runtime/result.ts";
 import type { JobCall, Submitted } from "./context.ts";
 import { deleteEnded } from "./pods.ts";
 
-/** Requeues are no longer than this; the next look goes on from there. */
+/** Maximum pause between reconciles; a longer TTL takes several. */
 const maxPauseSeconds = 86_400;
 
 async function deleteJob({ context, key, uid, signal }: JobCall): Promise<void> {
@@ -16,7 +16,7 @@ async function deleteJob({ context, key, uid, signal }: JobCall): Promise<void> 
   });
 }
 
-/** What is due is deleted; looks again when the next thing is. */
+/** Deletes what is due; requeues for the next deletion. */
 export async function expire(ended: Submitted, finishedAt: Temporal.Instant): Promise<Settled> {
   const { context, job, pods } = ended;
   const { finishedJobSeconds, finishedPodSeconds } = context.settings;

@@ -1,4 +1,4 @@
-/** Checks a new job: what it refers to, and its pod template by a dry run. */
+/** Validates a new job: its references, and its pod template by dry run. */
 import { isForbidden, isInvalid, KubeError } from "../../kube/errors.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
@@ -17,7 +17,7 @@ import type { Rejection } from "./rejection.ts";
 import { templateRejection } from "./template-errors.ts";
 import { templateOf } from "./template-of.ts";
 
-/** A template with more is not mended field by field. */
+/** Maximum of problems in one message; with more, the template needs more than a fix of fields. */
 const maxProblems = 5;
 
 function checkPool(context: Context, job: Job): Rejection | undefined {
@@ -29,7 +29,7 @@ function checkPool(context: Context, job: Job): Rejection | undefined {
   );
 }
 
-/** Kubernetes keeps classes of this prefix for the cluster's own pods; they rank above every user's. */
+/** Kubernetes reserves this prefix for the cluster's own pods; these classes rank above all others. */
 const systemPrefix = "system-";
 
 const isAllowed = (name: string, allowed: readonly string[] | undefined): boolean =>
@@ -54,7 +54,7 @@ function checkClass(context: Context, job: Job, project: Project): Rejection | u
   );
 }
 
-/** What a job was pinned to stays what it is, whatever became of the commit. */
+/** A queued job keeps its configuration, even if the commit is deleted. */
 function pinnedHash(context: Context, job: Job): string | undefined {
   if (job.spec.configRef === undefined) return undefined;
   const former = wasQueued(job) ? job.status.configHash : undefined;
@@ -90,7 +90,7 @@ interface Dry {
   readonly project: Project;
 }
 
-/** The pod as the API server would store it, with its defaults; a bad template is refused, and the field named. */
+/** The pod as the API server would store it, with defaults; the rejection of an invalid template names the field. */
 async function dryRun(
   context: JobContext,
   { pod, template, project }: Dry,
@@ -105,16 +105,16 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
-    // A namespace that was made a moment ago has no service account yet: that is not the template's fault.
+    // A new namespace has no service account yet; the template is not at fault.
     if (/service ?account .*not found/i.test(error.message)) throw error;
     return refuse("TemplateRejected", templateRejection(error, template, project));
   }
 }
 
-/** Of shorter names the API server has nothing to say that it has not said of the Job's. */
+/** The API server validated shorter names with the Job's own name. */
 const longNameLength = 40;
 
-/** Jobs of one shape in one namespace share the answer: their pods differ in names and uids only. */
+/** Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. */
 async function checkedPod(
   submitted: Submitted,
   project: Project,
@@ -132,9 +132,9 @@ async function checkedPod(
   const podEnvironment = podEnvironmentOf(job, project, configHash);
   const order = {
     ...podEnvironment,
-    // The scheduler reads where storages can be reached when it decides: they are no part of the template.
+    // Node terms of storages are not part of the pod: the scheduler reads them when it decides.
     storages: podEnvironment.storages.map(({ nodeTerms: _terms, ...storage }) => storage),
-    // Attempts count from 1: a pod of this name never exists.
+    // Attempts count from 1, so no pod has this name.
     attempt: 0,
     index: 0,
   };
@@ -146,7 +146,7 @@ async function checkedPod(
   );
 }
 
-/** What a job that passed is queued with. */
+/** A job that passed validation. */
 export interface ValidJob {
   readonly project: Project;
   readonly configHash: string | undefined;
@@ -154,7 +154,7 @@ export interface ValidJob {
   readonly podSpec: Readonly<Record<string, unknown>>;
 }
 
-/** What has to change, or what the job is queued with. */
+/** The first rejection, or the valid job. Throws errors other than rejections, to be retried. */
 export async function validate(submitted: Submitted): Promise<ValidJob | Rejection> {
   const { context, job, project } = submitted;
   if (project === undefined) {

@@ -1,4 +1,4 @@
-/** Which changes make jobs be reconciled: their own, and those of what they refer to and consist of. */
+/** Which changes enqueue jobs: their own, and those of their pods and of objects that they refer to. */
 import { activeJobKeys } from "../../db/jobs/read.ts";
 import type { Pod } from "../../resources/types.ts";
 import type { Change } from "../../runtime/informer.ts";
@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import type { JobContext } from "./context.ts";
 import { stageOf } from "./observed-state.ts";
 
-/** Jobs that were refused, or are to be, may be accepted now that something they refer to is there. */
+/** Enqueues jobs that are rejected or not judged yet: an object that they refer to may exist now. */
 function enqueueRejected({ informers, queues }: Context, namespace?: string): void {
   const { store } = informers.jobs;
   const candidates =
@@ -18,7 +18,7 @@ function enqueueRejected({ informers, queues }: Context, namespace?: string): vo
   }
 }
 
-/** Which class is the default has changed for those that name none. */
+/** The default class changed: enqueues jobs that name no class. */
 function enqueueOfDefaultClass({ informers, queues }: Context): void {
   for (const { namespace, name, spec, status } of informers.jobs.store.values()) {
     if (spec.priorityClassName === undefined && status.finishedAt === undefined)
@@ -33,7 +33,7 @@ function onPodChange({ podExpectations, queues }: JobContext, change: Change<Pod
   if (pod.jobKey !== "") queues.jobs.add(pod.jobKey);
 }
 
-/** Call it once. */
+/** Registers the handlers; call it once. */
 export function watchJobs(context: JobContext): void {
   const { informers, queues } = context;
   informers.jobs.onChange(({ key }) => queues.jobs.add(key));
@@ -45,7 +45,7 @@ export function watchJobs(context: JobContext): void {
   });
   informers.nodes.onChange(({ key, before, after }) => {
     if (before !== undefined && before.ready !== after?.ready) {
-      // Jobs that run there may lose pods, which stay for a while as if nothing had happened.
+      // Jobs on the node may have lost pods, whose objects do not change for a while.
       for (const { jobKey } of informers.pods.store.byIndex(indices.podsByNode, key))
         if (jobKey !== "") queues.jobs.add(jobKey);
     }
@@ -63,7 +63,7 @@ export function watchJobs(context: JobContext): void {
   });
 }
 
-/** Every job that is there, and every one that the queue knows. */
+/** Enqueues all Jobs in the cluster and all unfinished jobs in the database. */
 export async function enqueueJobs({ informers, queues, db }: Context): Promise<void> {
   const { store } = informers.jobs;
   // A database that lost them gets those first whose pods are there.

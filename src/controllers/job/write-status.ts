@@ -1,4 +1,4 @@
-/** The last phase of every reconcile: the status is computed anew, and written when it differs. */
+/** The last phase of every reconcile: computes the status and writes it if it differs. */
 import { observed } from "../../api/conditions.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -14,7 +14,7 @@ import { unreadyNodesOf } from "./pods.ts";
 import { podsStuck, rejectedStatus, statusOf, windowClosing } from "./status.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
-/** Creation times have whole seconds: a new job has at least one second. */
+/** Creation times have whole seconds, so this gives a new job at least one second. */
 const initialStatusDelaySeconds = 2;
 
 const isRunning = ({ status }: JobView): boolean => status === "starting" || status === "running";
@@ -22,7 +22,7 @@ const isRunning = ({ status }: JobView): boolean => status === "starting" || sta
 const requeueIn = (seconds: number | undefined): Settled =>
   seconds === undefined ? done() : requeueAfter(seconds);
 
-/** An event about the job. */
+/** Records an event about the job. */
 export function tell(
   { context, job }: Pick<Submitted, "context" | "job">,
   type: "Normal" | "Warning",
@@ -33,7 +33,7 @@ export function tell(
   notify(context, jobType, job, { type, reason, action, note });
 }
 
-/** An event beside the condition, once for each message. */
+/** Records an event in addition to the condition, once per message. */
 function warn(
   reconcile: Submitted,
   conditionType: string,
@@ -55,7 +55,7 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
   return Math.max(0, initialStatusDelaySeconds - age);
 }
 
-/** The status of a job that is in the queue, runs or has ended. Returns when it will differ by itself. */
+/** Writes the status of a job with a row. Returns when the status changes without an event. */
 export async function writeJobStatus(
   reconcile: JobReconcile,
   blockedBy: string | undefined,
@@ -83,7 +83,7 @@ export async function writeJobStatus(
   return earliest(requeueIn(stuck.nextSeconds), requeueIn(start.nextSeconds));
 }
 
-/** The status of a job that did not pass the checks. */
+/** Writes the status of a job that failed validation. */
 export async function writeRejection(reconcile: Submitted, rejection: Rejection): Promise<void> {
   const { context, job } = reconcile;
   if (job.status.message !== rejection.message)
@@ -91,6 +91,6 @@ export async function writeRejection(reconcile: Submitted, rejection: Rejection)
   await writeStatus(context, jobType, job, rejectedStatus(job, rejection, context.clock.now()));
 }
 
-/** The status of a job without a row that no phase will change any more: it ended long ago, or is being deleted. */
+/** Writes observedGeneration of a job without a row that no phase changes: it ended long ago, or is being deleted. */
 export const keepStatus = ({ context, job }: Submitted): Promise<void> =>
   writeStatus(context, jobType, job, observed(job));

@@ -58,11 +58,12 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       labels,
       taints,
       allocatable,
+      unhealthyGpus,
       otherUsage,
     });
     if (change === undefined) return next;
     scheduler.wake(pool);
-    // A node that was relabelled is missed by the jobs of the pool that it left.
+    // Jobs of the former pool may need a new explanation.
     if (change.formerPool !== undefined && change.formerPool !== pool)
       scheduler.wake(change.formerPool);
     return next;

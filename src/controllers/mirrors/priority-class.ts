@@ -1,4 +1,4 @@
-/** Mirrors scheduling.k8s.io PriorityClasses into priority_classes, and into the jobs that wait with them. */
+/** Mirrors scheduling.k8s.io PriorityClasses into the database and into waiting jobs. */
 import {
   deletePriorityClass,
   followPriorityClass,
@@ -9,8 +9,8 @@ import type { Reconcile } from "../../runtime/controller.ts";
 import type { Context } from "../context.ts";
 
 /**
- * A class that is deleted leaves its jobs the priority they were queued with; made anew, it is followed at once. Jobs whose
- * priority changed are reconciled, so that their status says so.
+ * Jobs keep the priority of a deleted class; if the class is created anew, they follow it at once. Jobs with a changed
+ * priority are enqueued to update their status.
  */
 export function reconcilePriorityClass({ db, informers, queues, scheduler }: Context): Reconcile {
   return async (name, signal) => {

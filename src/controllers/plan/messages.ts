@@ -1,26 +1,27 @@
-/** Sentences about plans, for conditions and events. Pure. */
+/** Messages about plans, for conditions and events. Pure. */
 import type { Owner } from "../../db/tenants/owners.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
-import { counted, durationText } from "../../domain/text.ts";
+import { counted, durationText, listedUpTo } from "../../domain/text.ts";
 import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
 import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 
-/** Windows that are named; more are counted. */
+/** Maximum of windows named in a message; the others are counted. */
 const maxWindows = 7;
 
+/** "Group vision" */
 export const ownerText = ({ kind, name }: Owner): string => `${kind} ${name}`;
 
+/** "8 GPUs", "4 cores". */
 export const amountText = (quantity: number, type: "GPU" | "CPU"): string =>
   counted(quantity, type === "GPU" ? "GPU" : "core");
 
+/** "Mon 08:00-18:00, Tue 08:00-18:00 and 3 more" */
 export function windowsText(windows: readonly WeekRange[]): string {
-  const named = windows.slice(0, maxWindows).map(rangeText);
-  const more = windows.length - named.length;
-  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(", ");
+  return listedUpTo(maxWindows, windows.map(rangeText));
 }
 
-/** Within a day no weekday is meant that is past, also where the clock is put back. */
+/** Within a day a weekday is unambiguous, even if the clock is set back. */
 function momentText(at: Temporal.Instant, now: Temporal.Instant, timeZone: string): string {
   const second = secondOfWeek(at, timeZone);
   const isSoon = at.since(now).total("hours") < 24;
@@ -36,7 +37,7 @@ function capacityHints(
   return [`pool "${pool}" has ${amountText(capacity, resourceType)}`];
 }
 
-/** "in force: 8 GPUs now, 0 from Fri 18:00", with what keeps anybody from using it. */
+/** "in force: 8 GPUs now, 0 from Fri 18:00", with hints if no project or node can use it. */
 export function inForceText(
   plan: ResourcePlan,
   view: PlanView,
@@ -59,12 +60,13 @@ export function inForceText(
   return [`in force: ${amount}${then}`, ...hints].join("; ");
 }
 
-/** What of the plan counts although its present version is refused. */
+/** The rejection, and which version of the plan stays in force. */
 export const rejectedText = (rejection: string, accepted: number | undefined): string =>
   accepted === undefined
     ? `${rejection}; the plan is not in force`
     : `${rejection}; generation ${accepted} stays in force`;
 
+/** "grants Group vision 8 GPUs in pool default: Mon 08:00-18:00" */
 export const acceptedText = ({ spec }: ResourcePlan, view: PlanView): string =>
   `grants ${ownerText(spec.owner)} ${amountText(view.quantity, view.resourceType)} in pool ${view.pool}: ${windowsText(view.windows)}`;
 
@@ -73,6 +75,7 @@ const fates = {
   Evict: "jobs past it are evicted after the grace period",
 } as const;
 
+/** "grants 0 from Fri 18:00, in 30 min; 8 GPUs in use; ...", with what happens to jobs over the new quantity. */
 export function closesSoonText(
   plan: ResourcePlan,
   view: PlanView,

@@ -1,4 +1,4 @@
-/** Brings ResourcePlans into the database, which accepts or refuses them, and says what of them is in force; many at once. */
+/** Stores ResourcePlans in the database, which accepts or refuses them, and reports what is in force; in batches. */
 import { readPlanViews, withdrawPlans } from "../../db/tenants/plan-views.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
 import { replacePlan } from "../../db/tenants/plans.ts";
@@ -18,7 +18,7 @@ import { closeAhead, nextCheckSeconds, stateOf, statusOf } from "./status.ts";
 import type { PlanMoment, PlanState, Rejected } from "./status.ts";
 import { acceptedText, closesSoonText } from "./messages.ts";
 
-/** Clocks are corrected, and time zones' rules change: nobody sleeps longer on what was computed. */
+/** Maximum pause, because clocks are corrected and time zone rules change. */
 const maxPauseSeconds = 3600;
 const writesAtOnce = 16;
 
@@ -26,7 +26,7 @@ const isAboutThePlan = (error: unknown): error is Rejected =>
   error instanceof RotaError &&
   (error.code === "PlanOverlap" || error.code === "InvalidWindow" || error.code === "InvalidValue");
 
-/** Undefined when the database took the plan; what it refused otherwise. */
+/** Undefined if the database accepted the plan; otherwise the rejection. */
 async function store({ db }: Context, plan: ResourcePlan): Promise<Rejected | undefined> {
   const { spec } = plan;
   try {
@@ -51,7 +51,7 @@ async function store({ db }: Context, plan: ResourcePlan): Promise<Rejected | un
 const wasAccepted = ({ status, generation }: ResourcePlan): boolean =>
   status.acceptedGeneration === generation;
 
-/** Which closes people have been told of, by plan. */
+/** By plan uid, the close that an event has announced. */
 export type Warned = Map<string, string>;
 
 class Batch {
@@ -80,7 +80,7 @@ class Batch {
     return this.#results;
   }
 
-  /** A deleted plan grants nothing any more, nor does one that was replaced by another of its name. */
+  /** Withdraws deleted plans, and plans replaced by another of the same name. */
   async #withdraw(names: readonly string[], plans: readonly ResourcePlan[]): Promise<boolean> {
     const { db, scheduler, tenants } = this.#context;
     const uids = plans.map(({ uid }) => uid);
@@ -166,7 +166,7 @@ class Batch {
     return seconds === undefined ? done() : requeueAfter(Math.min(seconds, maxPauseSeconds));
   }
 
-  /** Events: once for each version of the plan, and once before each close that concerns somebody. */
+  /** Records events: once per version of the plan, and once before each close that affects running jobs. */
   #tell(state: PlanState, moment: PlanMoment): void {
     const { plan, view, rejected } = state;
     const isNew = plan.status.observedGeneration !== plan.generation;
@@ -203,6 +203,7 @@ class Batch {
   }
 }
 
+/** Reconciles plans by name, many at once. Announced closes are remembered for the process's lifetime. */
 export function reconcilePlans(context: Context): ReconcileBatch {
   const warned: Warned = new Map();
   return async (names) => {

@@ -1,4 +1,4 @@
-/** What a ResourcePlan's status says, and when it says something else. Pure. */
+/** The status of a ResourcePlan, and when it changes. Pure. */
 import { conditionsOf, planTable } from "../../api/conditions.ts";
 import type { ResourcePlanStatus } from "../../api/generated.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
@@ -8,19 +8,19 @@ import type { RotaError } from "../../errors.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { inForceText, rejectedText } from "./messages.ts";
 
-/** What the database refuses of a plan: a person has to change it. */
+/** A plan that the database refuses until a user changes it. */
 export type Rejected = RotaError & { readonly code: Exclude<keyof typeof planTable, "Accepted"> };
 
 export interface PlanMoment {
   readonly now: Temporal.Instant;
   readonly timeZone: string;
-  /** What the nodes of the plan's pool have of its resource type; undefined when the pool has no nodes. */
+  /** GPUs or cores of the pool's nodes, by the plan's type; undefined if the pool has no nodes. */
   readonly poolCapacity: number | undefined;
 }
 
 export interface PlanState {
   readonly plan: ResourcePlan;
-  /** Undefined when nothing of the plan is in force. */
+  /** Undefined if the plan has no windows in force. */
   readonly view: PlanView | undefined;
   readonly rejected: Rejected | undefined;
   readonly quantityNow: number;
@@ -30,6 +30,7 @@ export interface PlanState {
 const quantityWindows = ({ windows, quantity }: PlanView): QuantityWindow[] =>
   windows.map((window) => ({ ...window, quantity }));
 
+/** Adds the quantity in effect now and the next change within eight days. */
 export function stateOf(
   plan: ResourcePlan,
   view: PlanView | undefined,
@@ -47,6 +48,7 @@ function messageOf({ plan, view, rejected, quantityNow, next }: PlanState, momen
   return view === undefined ? "" : inForceText(plan, view, quantityNow, next, moment);
 }
 
+/** The complete status; a rejected change keeps the accepted generation. */
 export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStatus {
   const { plan, view, rejected, quantityNow, next } = state;
   const reason: keyof typeof planTable = rejected?.code ?? "Accepted";
@@ -60,11 +62,11 @@ export function statusOf(state: PlanState, moment: PlanMoment): ResourcePlanStat
   };
 }
 
-/** The change by which the plan will grant less than is in use now; undefined when none comes next. */
+/** The next change, if it reduces the quantity below the current usage; otherwise undefined. */
 export const closeAhead = ({ view, next, quantityNow }: PlanState): QuantityChange | undefined =>
   view && next && next.quantity < quantityNow && view.used > next.quantity ? next : undefined;
 
-/** Seconds until the plan has to be looked at again without any change; undefined when never. */
+/** Seconds until the status or a warning is due without an event; undefined if never. */
 export function nextCheckSeconds(
   state: PlanState,
   { now }: PlanMoment,

@@ -1,4 +1,4 @@
-/** The end of a project: what blocks it is named, what Rota made goes, what holds data stays unless told otherwise. */
+/** Deletes a project: reports what blocks it, removes Rota's objects, and keeps data unless reclaimPolicy is Delete. */
 import { annotations, labels, managedBy } from "../../api/names.ts";
 import { blockersOfDeletion } from "../../db/tenants/project-tree.ts";
 import { deleteProject } from "../../db/tenants/projects.ts";
@@ -19,10 +19,10 @@ import { outcome } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { isOurBinding, removeRoleBinding } from "./roles.ts";
 
-/** Names in a message; more are counted by the reader. */
+/** Maximum of names in a message. */
 const maxNames = 20;
 
-/** Children and active jobs block the deletion, and are named. */
+/** Children and active jobs block the deletion; the message names them. */
 async function blockade(context: Context, project: Project): Promise<Outcome | undefined> {
   try {
     await deleteProject(context.db, project.uid);
@@ -148,7 +148,7 @@ async function removeNamespace(
   tellKept(context, project, isDelete ? [] : claims);
 }
 
-/** Undefined when the project is gone; otherwise what its deletion waits for. */
+/** Undefined if the project is gone; otherwise what its deletion waits for. */
 export async function removeProject(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** A project's namespace: made, taken over, kept labelled. */
+/** A project's namespace: created or adopted, and kept labelled. */
 import { annotations } from "../../api/names.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import type { KubeObject } from "../../kube/resource.ts";
@@ -16,6 +16,7 @@ import { notify } from "../report.ts";
 import { outcome, rejectionOfCluster } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 
+/** Name of the project's namespace: spec.namespace, by default the project's name. */
 export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
 
 /**
@@ -32,7 +33,7 @@ export function isOfProject(project: Project, namespace: ProjectNamespace): bool
 
 type Verdict = "ours" | "adopt" | Outcome;
 
-/** Pure: whether an existing namespace is, or may become, the project's. */
+/** Whether an existing namespace belongs to the project, can be adopted, or neither. Pure. */
 export function verdictOn(project: Project, namespace: ProjectNamespace): Verdict {
   const { name } = namespace;
   if (namespace.deleting) {
@@ -56,7 +57,7 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
   );
 }
 
-/** Undefined when there is none. A namespace that lost its label is not in the cache. */
+/** Undefined if it does not exist. A namespace that lost its label is not in the cache. */
 async function find(
   { kube, owned }: Context,
   name: string,
@@ -122,7 +123,7 @@ async function converge(
   return isAdoption;
 }
 
-/** Undefined when the namespace is there and as it should be. */
+/** Undefined if the namespace is as specified. */
 export async function reconcileNamespace(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** What came of one part of a project, when it is not as specified. */
+/** The result for one part of a project that is not as specified. */
 import type { projectTable } from "../../api/conditions.ts";
 import { KubeError } from "../../kube/errors.ts";
 
@@ -7,7 +7,7 @@ export interface Outcome {
   readonly message: string;
 }
 
-/** A part that is refused, or that waits for another object: the table of conditions knows which by the reason. */
+/** The part is refused or waits for another object; the table of conditions has the health for each reason. */
 export const outcome = (reason: Outcome["reason"], message: string): Outcome => ({
   reason,
   message,
@@ -22,7 +22,7 @@ export function asSpecified(missingClasses: readonly string[]): Outcome {
   return { reason: "Ready", message: `${message}; ${hint}` };
 }
 
-/** Refusals that another try does not change: bad request, forbidden (a quota, an admission policy), invalid. */
+/** Errors that a retry does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
 /**

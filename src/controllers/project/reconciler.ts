@@ -1,4 +1,4 @@
-/** Keeps projects: rows and place in the tree, namespace, role bindings, storages, status; many at once. */
+/** Reconciles projects: rows, place in the tree, namespace, role bindings, storages, status; in batches. */
 import { observed } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
 import { readProjectViews } from "../../db/tenants/project-views.ts";
@@ -25,11 +25,11 @@ import { factsOf, writeOutcome } from "./status.ts";
 import { reconcileStorages } from "./storages.ts";
 import { lineOf } from "./tree.ts";
 
-/** What a refused project waits for tells by itself; this is for what no change tells of. */
+/** Obstacles usually disappear with an event; this covers those without one. */
 const recheckSeconds = 5;
-/** Projects of a batch that are written at once. */
+/** Maximum of projects written at once. */
 const writesAtOnce = 48;
-/** Rows written at once: parents come before their children all the same. */
+/** Maximum of rows written at once; parents still come before their children. */
 const rowsAtOnce = 4;
 
 interface Kept {
@@ -39,7 +39,7 @@ interface Kept {
 
 type Results = Map<string, ReconcileResult>;
 
-/** Works on every project; what fails is noted for it and does not hold up the others. */
+/** Works on every project; records failures without stopping the others. */
 async function forEach(
   projects: readonly Project[],
   atOnce: number,
@@ -59,7 +59,7 @@ async function forEach(
   });
 }
 
-/** Of two projects that name one namespace the one that has it keeps it, though the database lost its content. */
+/** If two projects name one namespace, the one that has it keeps it, even after a loss of the database. */
 const hasNamespace = ({ status }: Project): boolean => status.namespace !== undefined;
 
 class Batch {
@@ -78,7 +78,7 @@ class Batch {
     const { store } = this.#context.informers.projects;
     const projects = names.flatMap((name) => store.get(name) ?? []);
     const blocked = await this.#remove(projects.filter(({ deleting }) => deleting));
-    // While its deletion is blocked a project is kept: who loses a role above must lose it here, too.
+    // A project whose deletion is blocked is still reconciled: roles removed from ancestors must disappear here, too.
     const living = [...projects.filter(({ deleting }) => !deleting), ...blocked];
     if (living.length === 0) return this.#results;
     await this.#claim(living);
@@ -88,7 +88,7 @@ class Batch {
     return this.#results;
   }
 
-  /** Returns those whose deletion is blocked. */
+  /** Returns the projects whose deletion is blocked. */
   async #remove(projects: readonly Project[]): Promise<Project[]> {
     const blocked: Project[] = [];
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
@@ -104,13 +104,13 @@ class Batch {
     return blocked;
   }
 
-  /** The finalizers of others keep the object: its status goes on. */
+  /** Other finalizers keep the object, so its status is still updated. */
   async #reportRemoval(project: Project): Promise<void> {
     if (!hasOtherFinalizers(project)) return;
     await writeStatus(this.#context, projectType, project, observed(project));
   }
 
-  /** Nothing is made for a project that could vanish before it is taken down again. */
+  /** Adds the finalizer before anything is created, so that the deletion can clean up. */
   async #claim(projects: readonly Project[]): Promise<void> {
     const unclaimed = projects.filter((project) => !hasFinalizer(project));
     await forEach(unclaimed, writesAtOnce, this.#results, async (project) => {
@@ -132,7 +132,7 @@ class Batch {
     return view?.generation === generation && (view.parent ?? undefined) === spec.parent;
   }
 
-  /** Writes the rows of those that changed, parents first. */
+  /** Writes the rows of changed projects, parents first. */
   async #store(projects: readonly Project[]): Promise<void> {
     const { store } = this.#context.informers.projects;
     const stale = projects
@@ -163,7 +163,7 @@ class Batch {
     await forEach(projects, writesAtOnce, this.#results, async (project) => {
       const view = this.#views.get(project.uid);
       const rejection = this.#rejections.get(project.name);
-      // A refused change leaves the project as it was, and that is kept.
+      // After a refused change the project stays as it was, and that state is maintained.
       const kept = view && (await this.#keep(project, view));
       const obstacle = rejection ?? kept?.obstacle;
       if (!view && !obstacle) throw new Error(`project ${project.name} was deleted meanwhile`);
@@ -188,6 +188,7 @@ class Batch {
   }
 }
 
+/** Reconciles projects by name, many at once; a project's failure does not affect the others. */
 export const reconcileProjects =
   (context: Context): ReconcileBatch =>
   (names, signal) =>

@@ -1,4 +1,4 @@
-/** A project's RoleBindings: one for each role that somebody has, here or above. */
+/** A project's RoleBindings: one per role that a member has, including members of ancestors. */
 import type { ProjectView } from "../../db/tenants/project-views.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
@@ -51,6 +51,7 @@ export function roleWrites(
   };
 }
 
+/** Deletes a RoleBinding, by namespace/name; succeeds if it does not exist. */
 export async function removeRoleBinding(
   { kube, owned }: Context,
   key: string,
@@ -71,7 +72,7 @@ async function applyRoleBinding(
   owned.roleBindings.wrote(await kube.apply(projectRoleBindings, manifest, { signal }));
 }
 
-/** Undefined when the bindings are those of the members. */
+/** Undefined if the bindings match the members. */
 export async function reconcileRoles(
   context: Context,
   project: Project,
@@ -82,7 +83,7 @@ export async function reconcileRoles(
     context.owned.roleBindings.get(key),
   );
   try {
-    // What takes rights away goes first.
+    // Revoke rights first.
     for (const key of remove) await removeRoleBinding(context, key, signal);
     for (const manifest of apply) await applyRoleBinding(context, manifest, signal);
     return undefined;

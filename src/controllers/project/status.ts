@@ -1,4 +1,4 @@
-/** What a Project's status says. */
+/** The status of a Project. */
 import { conditionsOf, projectTable } from "../../api/conditions.ts";
 import type { ProjectStatus } from "../../api/generated.ts";
 import type { ProjectView } from "../../db/tenants/project-views.ts";
@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import { writeStatus } from "../report.ts";
 import type { Outcome } from "./outcome.ts";
 
-/** Pure: the facts a view shows. */
+/** The status fields that come from the view. Pure. */
 export const factsOf = (view: ProjectView): Partial<ProjectStatus> => ({
   path: view.path,
   children: view.children,
@@ -18,6 +18,7 @@ export const factsOf = (view: ProjectView): Partial<ProjectStatus> => ({
   gpusPlanned: view.gpusPlanned,
 });
 
+/** Writes the conditions of the outcome, the facts and observedGeneration. */
 export async function writeOutcome(
   context: Context,
   project: Project,

@@ -1,4 +1,4 @@
-/** A project's storages: a claim each, which may grow and nothing else. */
+/** A project's storages: one claim each, which may only grow. */
 import type { ProjectSpec } from "../../api/generated.ts";
 import { labels } from "../../api/names.ts";
 import type { ProjectStorage } from "../../db/tenants/projects.ts";
@@ -18,7 +18,7 @@ type Storage = NonNullable<ProjectSpec["storages"]>[number];
 
 const claimKey = (project: Project, name: string): string => `${namespaceOf(project)}/${name}`;
 
-/** Pure: why the claim that is there cannot become what the project asks for; undefined when it can. */
+/** Why the existing claim cannot satisfy the spec; undefined if it can. Pure. */
 export function storageRejection(storage: Storage, claim: ProjectClaim): string | undefined {
   const { name, size, storageClassName } = storage;
   const accessMode = accessModeOf(storage);
@@ -35,7 +35,7 @@ export function storageRejection(storage: Storage, claim: ProjectClaim): string 
   return undefined;
 }
 
-/** The storages as rows: what the cluster refuses stays as the claim is. */
+/** The storages as rows; where the claim cannot follow the spec, the row shows the claim. */
 export function storagesOf({ owned }: Context, project: Project): ProjectStorage[] {
   return (project.spec.storages ?? []).map((storage) => {
     const claim = owned.claims.get(claimKey(project, storage.name));
@@ -77,7 +77,7 @@ const terminating = (name: string): Outcome =>
     `claim "${name}" is being deleted; it is created again when it is gone`,
   );
 
-/** The cluster's refusal to grow a claim is about the storage class: its words say so. */
+/** If the cluster refuses to grow a claim, the reason is its storage class; the message says so. */
 async function reconcileClaim(
   context: Context,
   project: Project,
@@ -102,7 +102,7 @@ async function reconcileClaim(
   }
 }
 
-/** Claims of storages that the project no longer names go only where it says Delete: they hold data. */
+/** Removes claims of storages that the spec no longer names, only with reclaimPolicy Delete: they hold data. */
 async function removeFormerClaims(
   { kube, owned }: Context,
   project: Project,
@@ -124,7 +124,7 @@ async function removeFormerClaims(
   }
 }
 
-/** Undefined when every storage has its claim; the first refusal otherwise, when all have been looked at. */
+/** Reconciles all storages. Undefined if every storage has its claim; otherwise the first rejection. */
 export async function reconcileStorages(
   context: Context,
   project: Project,

@@ -48,7 +48,7 @@ function rejectionOf(context: Context, project: Project, error: unknown): Outcom
   }
 }
 
-/** Names the other project that has the namespace. */
+/** The message names the other project that has the namespace. */
 function takenText(context: Context, project: Project): string {
   const namespace = namespaceOf(project);
   const others = context.informers.projects.store
@@ -59,7 +59,7 @@ function takenText(context: Context, project: Project): string {
   return `namespace "${namespace}" belongs to ${whose}; create this project with another spec.namespace, or delete that one`;
 }
 
-/** Undefined when the row is what the custom resource says; a refused change leaves the row as it was. */
+/** Undefined if the row matches the spec; a refused change leaves the row unchanged. */
 export async function storeProject(
   context: Context,
   project: Project,

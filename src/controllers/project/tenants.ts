@@ -1,17 +1,17 @@
-/** What others tell projects and plans: as keys, whose totals or whose children follow. */
+/** Translates changes into keys of projects and plans to reconcile. */
 import type { Owner } from "../../db/tenants/owners.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { indices, ownerKey } from "../context.ts";
 import type { Informers, OwnedInformers, Queues, TenantsPort } from "../context.ts";
 import { descendantsOf, lineOf } from "./tree.ts";
 
-/** Totals are not news to the second. */
+/** Delay of updates to totals, which need not be current to the second. */
 export const totalsSeconds = 2;
 
 const isRejected = ({ status }: ResourcePlan): boolean =>
   status.conditions?.some(({ type, status: is }) => type === "Ready" && is === "False") ?? false;
 
-/** What others tell projects and plans, as keys to look at. */
+/** The port that enqueues the affected projects, plans, commits and ConfigMaps. */
 export function tenantsOf(
   { projects, plans, commits }: Informers,
   { configMaps }: OwnedInformers,
@@ -31,7 +31,7 @@ export function tenantsOf(
       for (const parent of parents) if (parent !== undefined) queues.projects.add(parent);
       for (const below of descendantsOf(store, name)) queues.projects.add(below);
       plansOf(project?.spec.owner);
-      // Where the database lost the project, it lost its commits as well.
+      // If the database lost the project, it lost its commits as well.
       const namespace = project?.status.namespace ?? "";
       for (const commit of commits.store.byIndex(indices.commitsByNamespace, namespace)) {
         queues.commits.add(`${namespace}/${commit.name}`);
@@ -43,7 +43,7 @@ export function tenantsOf(
         queues.configMaps.addAfter(`${namespace}/${name}`, totalsSeconds);
       }
       for (const project of store.byIndex(indices.projectsByNamespace, namespace)) {
-        // Jobs that end are what its deletion waits for.
+        // A deletion may wait for the job that ended.
         if (project.deleting) queues.projects.add(project.name);
         for (const { name, spec } of lineOf(store, project)) {
           queues.projects.addAfter(name, totalsSeconds);

@@ -1,11 +1,11 @@
-/** The tree as the cache has it: who has to be looked at when a project changes. */
+/** The project tree in the cache: which projects a change affects. */
 import type { Project } from "../../resources/types.ts";
 import type { Store } from "../../runtime/store.ts";
 import { indices } from "../context.ts";
 
 type Projects = Store<Project>;
 
-/** The project's descendants, whose roles and paths follow it. */
+/** Names of the descendants; their roles and paths depend on the project. */
 export function descendantsOf(projects: Projects, name: string): string[] {
   const found = new Set<string>();
   const walk = (parent: string): void => {

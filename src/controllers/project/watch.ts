@@ -1,4 +1,4 @@
-/** Which changes make projects be reconciled. */
+/** Which changes enqueue projects. */
 import { pruneProjects } from "../../db/history/prune.ts";
 import { deleteProject } from "../../db/tenants/projects.ts";
 import type { Project } from "../../resources/types.ts";
@@ -10,14 +10,14 @@ import { hasFinalizer } from "./finalizer.ts";
 import { namespaceOf } from "./namespace.ts";
 import { totalsSeconds } from "./tenants.ts";
 
-/** A change that others made: what we write into the status, and our finalizer, is no news. */
+/** Changes by others. Rota's own status and finalizer writes need no reconcile. */
 const isNews = ({ before, after }: Change<Project>): boolean =>
   before?.uid !== after?.uid ||
   before?.generation !== after?.generation ||
   before?.deleting !== after?.deleting ||
   (before !== undefined && after !== undefined && hasFinalizer(before) && !hasFinalizer(after));
 
-/** Others that wait for the name or the namespace of a project that left. */
+/** Enqueues projects that may wait for the name, namespace or deletion of a deleted project. */
 function onProjectGone(context: Context, gone: Project): void {
   const { store } = context.informers.projects;
   const waiting = [
@@ -25,7 +25,7 @@ function onProjectGone(context: Context, gone: Project): void {
     ...store.byIndex(indices.projectsByParent, gone.name).map(({ name }) => name),
     ...(gone.spec.parent === undefined ? [] : [gone.spec.parent]),
   ];
-  // Its row is gone already, unless somebody took its finalizer away.
+  // The row is deleted already, unless a user removed the finalizer.
   deleteProject(context.db, gone.uid)
     .catch((error: unknown) =>
       context.logger.warn("a project was deleted but its row was not; retried at the next start", {
@@ -43,13 +43,13 @@ function onProjectChange(context: Context, change: Change<Project>): void {
   const name = (after ?? before)?.name ?? change.key;
   if (isNews(change)) context.queues.projects.add(name);
   if (before !== undefined && after?.uid !== before.uid) onProjectGone(context, before);
-  // Its row was stored: borrowing, storages, its place in the tree are what decisions are made of.
+  // The row was stored; decisions use its borrowing, storages and place in the tree.
   if (before?.status.observedGeneration !== after?.status.observedGeneration) {
     context.scheduler.wake(undefined);
   }
 }
 
-/** Call it once. */
+/** Registers the handlers; call it once. */
 export function watchProjects(context: Context): void {
   const { informers, owned, queues, tenants } = context;
   informers.projects.onChange((change) => onProjectChange(context, change));
@@ -62,7 +62,7 @@ export function watchProjects(context: Context): void {
       queues.projects.add(name);
     }
   });
-  // Their status names the classes of their list that do not exist.
+  // A project's status names the classes of its list that do not exist.
   informers.priorityClasses.onChange(({ key, before, after }) => {
     if (before !== undefined && after !== undefined) return;
     for (const { name, spec } of informers.projects.store.values())
@@ -76,7 +76,7 @@ export function watchProjects(context: Context): void {
   });
 }
 
-/** Every project; those that left while nobody watched are forgotten. */
+/** Enqueues every project; removes those deleted while no operator watched. */
 export async function enqueueProjects({ informers, queues, db }: Context): Promise<void> {
   const { store } = informers.projects;
   await pruneProjects(

@@ -1,4 +1,4 @@
-/** The connection pool: limits on everything that can wait, transactions with bounded retries. */
+/** The connection pool: bounds every wait and retries transactions a limited number of times. */
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from "pg";
 import { mapDatabaseError } from "./constraint-errors.ts";
 import { measuredClient, type OnStatement } from "./measured-client.ts";
@@ -8,33 +8,33 @@ import { TypeRegistry, type Queryable } from "./types.ts";
 export interface PoolOptions {
   /** Shown in pg_stat_activity. */
   readonly applicationName?: string;
-  /** Most connections at once; default 10. */
+  /** Maximum of open connections; default 10. */
   readonly maxConnections?: number;
-  /** Longest wait for a connection; default 5. */
+  /** Maximum wait for a connection; default 5. */
   readonly connectTimeoutSeconds?: number;
-  /** Longest statement; default 30. */
+  /** Maximum duration of a statement; default 30. */
   readonly statementTimeoutSeconds?: number;
-  /** Longest wait for a lock; default 10. */
+  /** Maximum wait for a lock; default 10. */
   readonly lockTimeoutSeconds?: number;
-  /** Longest pause inside a transaction; default 30. */
+  /** Maximum idle time inside a transaction; default 30. */
   readonly idleInTransactionTimeoutSeconds?: number;
-  /** Told of errors on idle connections, which the pool replaces by itself. */
+  /** Called for errors on idle connections, which the pool replaces by itself. */
   readonly onError?: (error: Error) => void;
-  /** Told of every statement when it has ended, well or not. */
+  /** Called at the end of every statement, whether it succeeded or failed. */
   readonly onStatement?: OnStatement;
 }
 
 export interface DatabasePool extends Pool {
-  /** Registers the types of this database; call it once the schema is there. */
+  /** Registers the types of this database; call it after the migrations. */
   learnTypes(): Promise<void>;
 }
 
 const milliseconds = (seconds: number): number => Math.round(seconds * 1000);
 
 /**
- * Settings of every session. jit off: it made the scheduler's statements a hundred times slower than
- * they run (700 ms against 6). The client's own timeout is a little longer than the server's, for a
- * server that is gone without closing the connection.
+ * Settings of every session. jit is off because compilation made the scheduler's statements a hundred times slower
+ * (700 ms instead of 6). The client's timeout is slightly longer than the server's; it covers a server that disappears
+ * without closing the connection.
  */
 function poolConfig(url: string, options: PoolOptions, types: TypeRegistry): PoolConfig {
   const statementSeconds = options.statementTimeoutSeconds ?? 30;
@@ -59,7 +59,7 @@ function poolConfig(url: string, options: PoolOptions, types: TypeRegistry): Poo
   };
 }
 
-/** Opens a pool; connections are made when they are needed. */
+/** Opens a pool; it connects on first use. */
 export function createPool(url: string, options: PoolOptions = {}): DatabasePool {
   const types = new TypeRegistry();
   const { onStatement } = options;
@@ -67,18 +67,18 @@ export function createPool(url: string, options: PoolOptions = {}): DatabasePool
     ...poolConfig(url, options, types),
     Client: preparingClient(onStatement ? measuredClient(onStatement) : Client),
   });
-  // Without a listener an idle connection that the server ends would end the process.
+  // Without a listener, an idle connection that the server closes would crash the process.
   pool.on("error", (error) => options.onError?.(error));
   return Object.assign(pool, { learnTypes: () => types.learn(pool) });
 }
 
 export interface TransactionOptions {
   readonly isolation?: "READ COMMITTED" | "REPEATABLE READ" | "SERIALIZABLE";
-  /** Refuses to write. */
+  /** Runs the transaction READ ONLY. */
   readonly readOnly?: boolean;
-  /** Turns in all, when others are in the way (40001, 40P01); default 5. */
+  /** Maximum of attempts after conflicts with other transactions (40001, 40P01); default 5. */
   readonly attempts?: number;
-  /** 0 inclusive to 1 exclusive; default Math.random. */
+  /** Returns 0 inclusive to 1 exclusive; default Math.random. */
   readonly random?: () => number;
 }
 
@@ -91,15 +91,15 @@ const isRetried = (error: unknown): boolean =>
   typeof error.code === "string" &&
   retriedStates.has(error.code);
 
-/** Full jitter: a pause between 0 and 10 ms x 2^turn, at most half a second. */
+/** Full jitter: a pause between 0 and 10 ms x 2^turn, capped at half a second. */
 function pause(turn: number, random: () => number): Promise<void> {
-  const quota = Math.min(maxPauseMilliseconds, 10 * 2 ** turn);
+  const longest = Math.min(maxPauseMilliseconds, 10 * 2 ** turn);
   return new Promise((resolve) => {
-    setTimeout(resolve, random() * quota);
+    setTimeout(resolve, random() * longest);
   });
 }
 
-/** One turn. A connection that failed to roll back is not given to anyone else. */
+/** One attempt. Discards the connection if the rollback fails. */
 async function runOnce<Result>(
   pool: Pool,
   begin: string,
@@ -126,9 +126,9 @@ async function runOnce<Result>(
 }
 
 /**
- * Runs `work` in a transaction and commits it. Serialisation failures and deadlocks run it again, with
- * jittered pauses; so `work` must do nothing but talk to the database.
- * Throws RotaError: SerializationFailed after the last turn, otherwise what the constraint says.
+ * Runs `work` in a transaction and commits it. Retries serialisation failures and deadlocks with jittered pauses, so
+ * `work` must have no side effects outside the database.
+ * Throws RotaError: SerializationFailed after the last attempt, otherwise the one that the error maps to.
  */
 export async function withTransaction<Result>(
   pool: Pool,
@@ -148,7 +148,7 @@ export async function withTransaction<Result>(
   }
 }
 
-/** Runs one statement; throws RotaError for whatever the database refuses. */
+/** Runs one statement. Throws RotaError if the database refuses it. */
 export async function run<Row extends QueryResultRow>(
   db: Queryable,
   text: string,
@@ -157,7 +157,7 @@ export async function run<Row extends QueryResultRow>(
   try {
     return (await db.query<Row>(text, values)).rows;
   } catch (error) {
-    if (isRetried(error)) throw error; // withTransaction decides about these
+    if (isRetried(error)) throw error; // withTransaction handles these
     throw mapDatabaseError(error);
   }
 }

@@ -1,20 +1,20 @@
 /**
- * The error catalogue: one row per code, with what raises it in the database and how the HTTP API answers it. A test
+ * The error catalogue: one row per code, with the SQLSTATEs and constraints that raise it and the HTTP status. A test
  * compares the constraints with pg_constraint.
  */
 import type { Reason } from "../../api/reasons.ts";
 import { type ErrorCode, RotaError } from "../../errors.ts";
 
-/** Messages, each with the SQLSTATEs or constraints that it describes. */
+/** Each message, with the SQLSTATEs or constraints that it describes. */
 type Messages = Readonly<Record<string, readonly string[]>>;
 
 interface Row {
-  /** Status of the HTTP API; 500 if absent. */
+  /** HTTP status of the answer; 500 if absent. */
   readonly httpStatus?: 400 | 404 | 503 | 504;
   /** SQLSTATEs of errors without a constraint. */
   readonly sqlStates?: Messages;
   readonly constraints?: Messages;
-  /** Foreign keys, when the statement deleted the referenced row. */
+  /** Foreign keys that fail because the statement deletes the referenced row. */
   readonly deletions?: Messages;
 }
 
@@ -22,7 +22,7 @@ interface DescribedRow extends Row {
   readonly meaning: string;
 }
 
-/** Codes that are also reasons of conditions have their meaning in src/api/reasons.ts. */
+/** The meaning of codes that are also reasons of conditions is in src/api/reasons.ts. */
 type Catalogue = Readonly<
   Record<Exclude<ErrorCode, Reason>, DescribedRow> & Record<ErrorCode & Reason, Row>
 >;
@@ -288,7 +288,7 @@ export const errorCatalogue: Catalogue = {
   },
 };
 
-/** The row of a code. */
+/** The catalogue's row for a code. */
 export const errorRow = (code: ErrorCode): Row & Partial<DescribedRow> => errorCatalogue[code];
 
 interface Meaning {
@@ -309,10 +309,10 @@ const bySqlState = index("sqlStates");
 const byConstraint = index("constraints");
 const byDeletion = index("deletions");
 
-/** Names of all constraints in the catalogue. */
+/** The names of all constraints in the catalogue. */
 export const knownConstraints: readonly string[] = [...byConstraint.keys()];
 
-/** Fields that node-postgres sets on errors of the server, and Node on errors of the connection. */
+/** Fields that node-postgres sets on server errors, and Node.js on connection errors. */
 interface DatabaseErrorFields {
   readonly code?: string | undefined;
   readonly constraint?: string | undefined;
@@ -343,9 +343,9 @@ function meaningOf(error: DatabaseError, deleting: boolean): Meaning {
 }
 
 /**
- * The RotaError for an error of the database, with the original as its cause. A RotaError is returned unchanged;
- * unknown errors become InternalError. The same foreign key means something else if the statement deleted the referenced
- * row, which only the caller knows: `deleting`.
+ * Maps a database error to a RotaError, with the original as its cause. Returns a RotaError unchanged; unknown errors
+ * become InternalError. `deleting` is true if the statement deletes the referenced row: a violated foreign key then has
+ * another meaning, and only the caller knows which applies.
  */
 export function mapDatabaseError(error: unknown, deleting = false): RotaError {
   if (error instanceof RotaError) return error;

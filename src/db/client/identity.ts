@@ -1,9 +1,11 @@
-/** Which database this is: told apart from another one, from one that was restored, and from itself before a restart. */
+/** The identity of a database: detects a different or restored database, and a restart of the server. */
 import { RotaError } from "../../errors.ts";
 import { run } from "./connection-pool.ts";
 import type { Queryable } from "./types.ts";
 
-/** The server as it was started, the database and its history in it; a failover changes the first, a restore the others. */
+/**
+ * The server's start time, which a failover changes, with the oids of database and history, which a restore changes.
+ */
 export async function readDatabaseIdentity(db: Queryable): Promise<string> {
   const [row] = await run<{ identity: string }>(
     db,
@@ -17,7 +19,7 @@ export async function readDatabaseIdentity(db: Queryable): Promise<string> {
   return row?.identity ?? "";
 }
 
-/** Throws RotaError DatabaseReplaced. */
+/** Throws RotaError DatabaseReplaced if the database has another identity. */
 export async function expectSameDatabase(db: Queryable, identity: string): Promise<void> {
   if ((await readDatabaseIdentity(db)) === identity) return;
   throw new RotaError(

@@ -1,9 +1,9 @@
-/** A client that tells how long each statement took, from its sending to its answer. */
+/** A client that measures each statement, from sending it to receiving its result. */
 import { Client } from "pg";
 
 /**
- * `statement` is the name of a prepared statement, else the word it begins with; `error` is the constraint that refused
- * it, else the SQLSTATE, else "connection". Few values each, fit for labels.
+ * `statement` is the name of a prepared statement, otherwise the statement's first word; `error` is the violated
+ * constraint, otherwise the SQLSTATE, otherwise "connection". Both have few values, so they can be metric labels.
  */
 export type OnStatement = (statement: string, seconds: number, error: string | undefined) => void;
 
@@ -18,7 +18,7 @@ const words = new Set([
   "rollback",
 ]);
 
-/** The label of what `Client.query` was given first. */
+/** The label for the first argument of `Client.query`. */
 export function statementLabel(given: unknown): string {
   if (typeof given === "object" && given !== null) {
     if ("name" in given && typeof given.name === "string" && given.name !== "") return given.name;
@@ -33,7 +33,7 @@ const textOf = (error: object, field: string): string => {
   return typeof value === "string" ? value : "";
 };
 
-/** The label of an error; undefined when there is none. */
+/** The label of an error; undefined without one. */
 export function errorLabel(error: unknown): string | undefined {
   if (error === undefined || error === null) return undefined;
   if (typeof error !== "object") return "connection";
@@ -43,10 +43,10 @@ export function errorLabel(error: unknown): string | undefined {
 
 type Callback = (error: unknown, ...results: unknown[]) => void;
 
-/** A class for the pool's option `Client`. */
+/** A class for the connection pool's option `Client`. */
 export function measuredClient(onStatement: OnStatement): typeof Client {
   class MeasuredClient extends Client {
-    // The overloads of Client.query cannot be told apart by their types: whatever it is given is passed on.
+    // The types of Client.query's overloads do not distinguish them, so all arguments are passed on unchanged.
     override query(...given: unknown[]): never {
       const started = performance.now();
       const note = (error?: unknown): void => {

@@ -1,4 +1,4 @@
-/** Brings a database to the schema in migrations/, forward only. */
+/** Migrates a database to the schema in migrations/, forward only. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Client } from "pg";
@@ -6,15 +6,19 @@ import { loadMigrationFiles, migrate as runMigrations } from "postgres-migration
 import { RotaError } from "../../errors.ts";
 import { mapDatabaseError } from "./constraint-errors.ts";
 
-/** Beside the program where it is bundled, else in the project's root. */
+/** Beside the program if it is bundled, otherwise in the project's root. */
 const besideProgram = join(import.meta.dirname, "migrations");
 export const migrationsDirectory = existsSync(besideProgram)
   ? besideProgram
   : join(import.meta.dirname, "..", "..", "..", "migrations");
 
 const connectTimeoutMilliseconds = 10_000;
-/** A migration may rewrite large tables; this bounds one that hangs. */
+/** Long enough to rewrite large tables, but bounds a migration that hangs. */
 const statementTimeoutMilliseconds = 600_000;
+/** All other statements queue behind one that waits for a lock: the operator that leads must not stand still. */
+const lockTimeoutMilliseconds = 1_500;
+/** How often a migration that waits is looked at. */
+const watchMilliseconds = 250;
 
 interface Migration {
   readonly id: number;
@@ -33,8 +37,8 @@ async function appliedMigrations(client: Client): Promise<Migration[]> {
 }
 
 /**
- * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, and old code
- * would write into a schema that it does not know; of changed files it reports the names only.
+ * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, so old code would
+ * write to a schema that it does not know; for changed files it reports only the names.
  */
 async function refuseOtherSchema(client: Client, directory: string): Promise<void> {
   const files = await loadMigrationFiles(directory);
@@ -57,7 +61,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
 
 const extensionTrouble = /extension "?(ltree|btree_gist)|(ltree|btree_gist)\.control/;
 
-/** The server's own words do not say what to install. */
+/** Adds what to install; the server's message does not say it. */
 function explained(error: unknown): unknown {
   const text = error instanceof Error ? error.message : String(error);
   if (!extensionTrouble.test(text)) return error;
@@ -74,6 +78,7 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
     application_name: "rota-migrate",
     connectionTimeoutMillis: connectTimeoutMilliseconds,
     statement_timeout: statementTimeoutMilliseconds,
+    lock_timeout: lockTimeoutMilliseconds,
   });
   let lost: Error | undefined;
   client.on("error", (error) => {
@@ -85,22 +90,82 @@ async function withClient(url: string, work: (client: Client) => Promise<void>):
   } catch (error) {
     throw mapDatabaseError(lost ?? explained(error));
   } finally {
-    await client.end().catch(() => undefined); // the connection is of no use any more, whatever its state
+    await client.end().catch(() => undefined); // the connection is no longer needed, whatever its state
   }
 }
 
+interface Blocker {
+  readonly pid: number;
+  readonly application: string;
+  readonly seconds: number;
+  readonly query: string;
+}
+
+/** The sessions that hold a lock for which session `pid` waits; the oldest transaction first. */
+async function blockersOf(client: Client, pid: number): Promise<Blocker[]> {
+  const { rows } = await client.query<Blocker>(
+    `
+    SELECT pid, application_name AS application,
+      extract(epoch FROM now() - coalesce(xact_start, state_change, now()))::int AS seconds,
+      left(regexp_replace(query, '\\s+', ' ', 'g'), 60) AS query
+    FROM pg_stat_activity
+    WHERE pid = ANY (pg_blocking_pids($1))
+    ORDER BY seconds DESC
+    LIMIT 3
+    `,
+    [pid],
+  );
+  return rows;
+}
+
+const blockerText = ({ pid, application, seconds, query }: Blocker): string =>
+  `session ${pid} (${application || "unnamed"}, in its transaction for ${seconds} s: ${query})`;
+
+/** Runs `work` on the client; if it waits for a lock in vain, throws RotaError TimedOut, which names the holders. */
+async function whileWatched(
+  url: string,
+  client: Client,
+  work: () => Promise<unknown>,
+): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+  const pid = rows[0]?.pid ?? 0;
+  let blockers: readonly Blocker[] = [];
+  await withClient(url, async (watcher) => {
+    let looking = Promise.resolve();
+    const look = async (): Promise<void> => {
+      const found = await blockersOf(watcher, pid);
+      if (found.length > 0) blockers = found;
+    };
+    const timer = setInterval(() => {
+      looking = look().catch(() => undefined); // only the message is poorer
+    }, watchMilliseconds);
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Error && /lock timeout/.test(error.message))) throw error;
+      const holders = blockers.map(blockerText).join("; ") || "another session";
+      const message = `a migration waits for a lock that is held by ${holders}`;
+      throw new RotaError("TimedOut", message, { cause: error });
+    } finally {
+      clearInterval(timer);
+      await looking;
+    }
+  });
+}
+
 /**
- * Runs the migrations that are missing; any number of operators may do so at once (one runs, the others
- * wait). Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, or what a migration failed with.
+ * Runs the missing migrations. Safe to call from several operators at once: one migrates, the others wait.
+ * Throws RotaError: SchemaChanged, DatabaseTooNew, DatabaseUnavailable, TimedOut while another session holds a lock that
+ * a migration needs (call it again), or the error of the failed migration.
  */
 export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
   return withClient(url, async (client) => {
     await refuseOtherSchema(client, directory);
-    await runMigrations({ client }, directory);
+    await whileWatched(url, client, () => runMigrations({ client }, directory));
   });
 }
 
-/** Throws RotaError SchemaChanged or DatabaseTooNew where `migrate` would; migrates nothing. */
+/** Throws RotaError SchemaChanged or DatabaseTooNew if `migrate` would; changes nothing. */
 export function checkSchema(url: string): Promise<void> {
   return withClient(url, (client) => refuseOtherSchema(client, migrationsDirectory));
 }

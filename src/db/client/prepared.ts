@@ -1,11 +1,11 @@
-/** Statements that each connection prepares once: to parse and plan them costs more than to change one row. */
+/** Statements that each connection prepares once: parsing and planning cost more than changing one row. */
 import type { Client } from "pg";
 
 const names = new Map<string, string>();
 
 /**
- * Marks a statement that runs often, under a name of its own that metrics show. PostgreSQL plans it for its
- * parameters five times and then keeps one plan for all, unless that seems worse; it plans again after
+ * Marks a frequent statement with a unique name, which also appears in metrics. PostgreSQL plans the first five
+ * executions for their parameters, then keeps one generic plan unless it looks more expensive. It plans again after
  * ANALYZE, which autovacuum runs about a minute after a table has grown.
  */
 export const prepared =
@@ -21,10 +21,10 @@ const named = (given: unknown): unknown => {
   return name === undefined ? given : { name, text: given };
 };
 
-/** A class for the pool's option `Client` that sends marked statements under their names. */
+/** A class for the connection pool's option `Client` that sends marked statements under their names. */
 export function preparingClient(Base: typeof Client): typeof Client {
   return class PreparingClient extends Base {
-    // The overloads of Client.query cannot be told apart by their types: whatever it is given is passed on.
+    // The types of Client.query's overloads do not distinguish them, so all arguments are passed on unchanged.
     override query(...[text, ...rest]: unknown[]): never {
       return Reflect.apply(super.query.bind(this), undefined, [named(text), ...rest]) as never;
     }

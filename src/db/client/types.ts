@@ -1,8 +1,8 @@
-/** How PostgreSQL's types arrive and leave: parsers registered once per pool, never globally. */
+/** Conversion of PostgreSQL types: parsers are registered once per connection pool, never globally. */
 import { types as pgTypes, type QueryResult, type QueryResultRow } from "pg";
 import { RotaError } from "../../errors.ts";
 
-/** A pool, or one client of it inside a transaction. */
+/** A connection pool, or one of its clients inside a transaction. */
 export interface Queryable {
   query<Row extends QueryResultRow>(
     text: string,
@@ -10,7 +10,7 @@ export interface Queryable {
   ): Promise<QueryResult<Row>>;
 }
 
-/** An int4range; null is infinity. PostgreSQL brings every finite range to the form [lower, upper). */
+/** An int4range; null is infinity. PostgreSQL normalises every finite range to [lower, upper). */
 export type IntegerRange =
   | { readonly empty: true }
   | {
@@ -24,7 +24,7 @@ export type IntegerRange =
 const rangePattern = /^([[(])(-?\d*),(-?\d*)([\])])$/;
 const bound = (text: string): number | null => (text === "" ? null : Number(text));
 
-/** Reads an int4range as PostgreSQL writes it. Throws RotaError InvalidValue. */
+/** Parses PostgreSQL's text form of an int4range. Throws RotaError InvalidValue. */
 export function parseIntegerRange(text: string): IntegerRange {
   if (text === "empty") return { empty: true };
   const [, open, lower, upper, close] = rangePattern.exec(text) ?? [];
@@ -40,7 +40,7 @@ export function parseIntegerRange(text: string): IntegerRange {
   };
 }
 
-/** bigint as a number: all of Rota's (bytes, millicores, generations) are far below 2^53; others are refused. */
+/** bigint as a number: all of Rota's (bytes, millicores, generations) are far below 2^53; larger ones are refused. */
 export function parseSafeInteger(text: string): number {
   const value = Number(text);
   if (!Number.isSafeInteger(value))
@@ -48,12 +48,13 @@ export function parseSafeInteger(text: string): number {
   return value;
 }
 
-/** timestamptz, as PostgreSQL writes it with DateStyle ISO. */
+/** timestamptz in PostgreSQL's text form with DateStyle ISO. */
 export const parseInstant = (text: string): Temporal.Instant =>
   Temporal.Instant.from(text.replace(" ", "T"));
 
-/** An ltree path, as its labels from the root down. */
+/** An ltree path as its labels, from the root down. */
 export const parsePath = (text: string): readonly string[] => (text === "" ? [] : text.split("."));
+/** The inverse of parsePath: an ltree path from its labels, from the root down. */
 export const formatPath = (labels: readonly string[]): string => labels.join(".");
 
 type Parser = (text: string) => unknown;
@@ -78,17 +79,17 @@ const fixedParsers: ReadonlyMap<number, Parser> = new Map<number, Parser>([
   [1185, arrayOf(parseInstant)],
 ]);
 
-/** The parsers of one pool. Types of extensions and our enums have other object ids in every database. */
+/** The parsers of one connection pool. Extension types and Rota's enums have different oids in every database. */
 export class TypeRegistry {
   readonly #parsers = new Map(fixedParsers);
 
-  /** What node-postgres asks for each column. */
+  /** node-postgres calls this for each column. */
   getTypeParser(oid: number, format?: "text" | "binary"): Parser {
     const own = format === "binary" ? undefined : this.#parsers.get(oid);
     return own ?? (pgTypes.getTypeParser as LookUp)(oid, format ?? "text");
   }
 
-  /** Learns ltree, and arrays of ltree and of our enums (which arrive as text otherwise). */
+  /** Learns ltree, and arrays of ltree and of Rota's enums, which would otherwise arrive as text. */
   async learn(db: Queryable): Promise<void> {
     const { rows } = await db.query<{ oid: number; name: string; element: string }>(`
       SELECT list.oid::int AS oid, item.typname AS name, item.typtype AS element

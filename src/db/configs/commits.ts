@@ -1,4 +1,4 @@
-/** Versioned configuration of projects: commits that point at contents stored once. */
+/** Versioned configuration of projects: commits that refer to content stored once. */
 import type { CanonicalJson } from "../../domain/canonical-json.ts";
 import { diffJson, type PatchOperation } from "../../domain/json-diff.ts";
 import { RotaError } from "../../errors.ts";
@@ -15,24 +15,23 @@ export interface CommitInput {
   /** User name. */
   readonly author: string;
   readonly message: string;
-  /** Name of the commit it follows. */
+  /** Name of the parent commit. */
   readonly parent?: string | undefined;
   readonly tag?: string | undefined;
 }
 
 export interface SavedCommit {
   readonly hash: string;
-  /** An earlier commit of the same project had stored the same content. */
+  /** True if an earlier commit of the same project has the same content. */
   readonly deduplicated: boolean;
 }
 
-/** Stands for a parent that was named and is not there: no commit has this id, so the foreign key refuses it. */
+/** Stands for a named parent that does not exist: no commit has this id, so the foreign key refuses it. */
 const nobody = "00000000-0000-0000-0000-000000000000";
 
 /**
- * Stores a commit, and its content when that is new, in one statement. Saving the same commit again
- * changes nothing. Throws RotaError: TagTaken, ParentCommitNotFound, ProjectNotFound,
- * AlreadyExists (the name), InvalidConfiguration.
+ * Stores a commit, and its content if it is new, in one statement. Idempotent. Throws RotaError: TagTaken,
+ * ParentCommitNotFound, ProjectNotFound, AlreadyExists (the name), InvalidConfiguration.
  */
 export async function saveCommit(db: Queryable, commit: CommitInput): Promise<SavedCommit> {
   const rows = await run<{ deduplicated: boolean }>(
@@ -73,7 +72,7 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
   return { hash: commit.content.hash, deduplicated: rows[0]?.deduplicated ?? true };
 }
 
-/** Of these commits, those that are not stored. */
+/** Returns the ids that are not stored. */
 export async function unknownCommits(db: Queryable, ids: readonly string[]): Promise<string[]> {
   const rows = await run<{ id: string }>(
     db,
@@ -88,8 +87,8 @@ export async function unknownCommits(db: Queryable, ids: readonly string[]): Pro
 }
 
 /**
- * Notes that commits of a name were deleted, but for the one that has it now: name and tag are free again, content and
- * history stay.
+ * Marks the commits of this name as deleted, except `presentId`, the one that has the name now. Their name and tag
+ * become free; content and history stay.
  */
 export async function removeCommits(
   db: Queryable,
@@ -110,7 +109,7 @@ export async function removeCommits(
   );
 }
 
-/** Whether this commit is stored. */
+/** Whether a commit with this uid is stored. */
 export async function hasCommit(db: Queryable, id: string): Promise<boolean> {
   return (await run(db, "SELECT FROM config_commits WHERE id = $1", [id])).length === 1;
 }
@@ -119,7 +118,7 @@ export interface Commit {
   readonly id: string;
   readonly name: string;
   readonly hash: string;
-  /** Name of the commit it follows. */
+  /** Name of the parent commit. */
   readonly parent: string | null;
   readonly author: string;
   readonly message: string;
@@ -136,7 +135,7 @@ const commitJoins = `
   LEFT JOIN config_commits AS parent ON parent.id = entry.parent_id
 `;
 
-/** A commit by its name or by its tag. */
+/** Refers to a commit by name or by tag. */
 export type CommitRef = { readonly commit: string } | { readonly tag: string };
 
 const refText = (ref: CommitRef): string =>
@@ -160,7 +159,7 @@ export function log(db: Queryable, projectId: string, limit: number): Promise<Co
   );
 }
 
-/** The place of a commit in its project's log. */
+/** The position of a commit in its project's log. */
 export type LogKey = readonly [createdAt: string, id: string];
 
 /** A page of a project's commits, newest first. */
@@ -187,7 +186,7 @@ export function logPage(
   });
 }
 
-/** A commit and those it follows, as git log shows them. */
+/** A commit and its ancestors, in the order of git log. */
 export function history(
   db: Queryable,
   projectId: string,
@@ -244,7 +243,10 @@ export async function show(
   return commit;
 }
 
-/** The canonical text with this hash, if the namespace's project has committed it. Throws RotaError ReferenceNotFound. */
+/**
+ * The canonical text with this hash. Throws RotaError ReferenceNotFound if the namespace's project has not committed
+ * it.
+ */
 export async function readCommitContent(
   db: Queryable,
   { namespace, hash }: { readonly namespace: string; readonly hash: string },
@@ -268,7 +270,7 @@ export async function readCommitContent(
   return blob.text;
 }
 
-/** What changed between two commits, as a JSON Patch (RFC 6902). Throws RotaError ReferenceNotFound. */
+/** The changes between two commits, as a JSON Patch (RFC 6902). Throws RotaError ReferenceNotFound. */
 export async function diff(
   db: Queryable,
   projectId: string,

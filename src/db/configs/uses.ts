@@ -1,15 +1,15 @@
-/** Which configurations jobs need in their namespaces. */
+/** The configurations that jobs need in their namespaces. */
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
 export interface ConfigUse {
   readonly namespace: string;
   readonly hash: string;
-  /** Pods of a job that refers to it exist or are being made; otherwise jobs only wait. */
+  /** True if a job that refers to it has pods or is starting; false if all such jobs are waiting. */
   readonly isLive: boolean;
 }
 
-/** Configurations that jobs of these namespaces refer to which have not ended. One statement. */
+/** Configurations referred to by unfinished jobs of these namespaces. One statement. */
 export function readConfigUses(db: Queryable, namespaces: readonly string[]): Promise<ConfigUse[]> {
   return run<ConfigUse>(
     db,

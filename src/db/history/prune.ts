@@ -1,13 +1,13 @@
-/** Forgets rows whose object left the cluster while nobody watched. */
+/** Deletes rows whose object was removed from the cluster while no operator watched. */
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** Withdraws the plans that are none of these. */
+/** Withdraws all plans except these. */
 export async function prunePlans(db: Queryable, presentUids: readonly string[]): Promise<void> {
   await run(db, "DELETE FROM resource_plans WHERE plan_uid <> ALL ($1::uuid[])", [presentUids]);
 }
 
-/** Forgets projects that are none of these, with all below them; not those with active jobs, or with one of these below. */
+/** Deletes all projects and subtrees except these, those with active jobs, and ancestors of either. */
 export async function pruneProjects(db: Queryable, presentUids: readonly string[]): Promise<void> {
   await run(
     db,
@@ -24,7 +24,7 @@ export async function pruneProjects(db: Queryable, presentUids: readonly string[
   );
 }
 
-/** Notes the commits that are none of these as deleted: their content and history stay. */
+/** Marks all commits except these as deleted; their content and history stay. */
 export async function pruneCommits(db: Queryable, presentUids: readonly string[]): Promise<void> {
   await run(
     db,
@@ -33,12 +33,13 @@ export async function pruneCommits(db: Queryable, presentUids: readonly string[]
   );
 }
 
-/** The nodes that the database takes for present: those that left meanwhile are to be looked at too. */
+/** Nodes that the database believes to be present. The caller reconciles those that have left meanwhile. */
 export async function presentNodeNames(db: Queryable): Promise<string[]> {
   const rows = await run<{ name: string }>(db, "SELECT name FROM nodes WHERE present");
   return rows.map((row) => row.name);
 }
 
+/** Deletes all classes except these; jobs keep the priority they were queued with. */
 export async function prunePriorityClasses(
   db: Queryable,
   presentNames: readonly string[],
@@ -47,9 +48,9 @@ export async function prunePriorityClasses(
 }
 
 /**
- * Deletes the history of jobs that ended before an instant, and settled preemptions decided before it, at most so
- * many of each; returns how many. Jobs whose rows are still there keep their history. What is younger than a week is
- * refused: RotaError HistoryImmutable.
+ * Deletes history: jobs that ended before an instant, and settled preemptions decided before it, at most `limit` of
+ * each. Returns how many. Jobs that still have a row keep their history. Throws RotaError HistoryImmutable for history
+ * younger than a week.
  */
 export async function pruneHistory(
   db: Queryable,

@@ -3,7 +3,7 @@ import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** A job, and the attempt it was read with: nothing happens when it has moved on since. */
+/** A job and the attempt it was read with. A transition does nothing if the job has changed its attempt since. */
 export interface Fence {
   readonly id: string;
   readonly attempt: number;
@@ -20,18 +20,18 @@ export interface Admission extends Fence {
 }
 
 /**
- * Placements of many jobs, one JSON value each, for jsonb_to_recordset: joined to their jobs by id they
- * would be a nested loop over all of them for each job.
+ * Placements of many jobs, one JSON value each, for jsonb_to_recordset. A join by job id would be a nested loop over
+ * all placements for each job.
  */
 export const placementColumn = (
   jobs: readonly { readonly placements: readonly Placed[] }[],
 ): string[] => jobs.map(({ placements }) => JSON.stringify(placements));
 
 /**
- * Starts waiting jobs on their nodes, in this order: a microsecond apart, since entitlement goes by it, and by the
- * clock rather than the transaction's start, before which another operator may have admitted others. Returns those really admitted, with the number of the attempt that
- * starts; others have moved on. Throws RotaError: NodeOvercommitted, NodeNotFound, AllocationInvalid; then
- * none is admitted.
+ * Starts waiting jobs on their nodes, in the given order. admitted_at defines the entitlement rank, so it uses
+ * clock_timestamp() plus 1 us per row: now() could precede an admission by another operator. Returns the jobs that were
+ * admitted, with their new attempt; jobs that have changed since are left out. Throws RotaError: NodeOvercommitted,
+ * NodeNotFound, AllocationInvalid; then none is admitted.
  */
 export function admitJobs(db: Queryable, admissions: readonly Admission[]): Promise<Fence[]> {
   return run<Fence>(

@@ -1,4 +1,4 @@
-/** What becomes of started jobs. An end frees the space: say it when no pod of the gang is left. */
+/** Transitions of started jobs. Ending a job frees its capacity, so do it only when no pod of the gang is left. */
 import type { JobReason } from "../../api/reasons.ts";
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
@@ -6,7 +6,7 @@ import { prepared } from "../client/prepared.ts";
 import { settleVictims } from "./settle-victims.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** All pods of the gang run. True when the job was starting in this attempt. */
+/** Call it when all pods of the gang run. True if the job was starting in this attempt. */
 export async function markRunning(db: Queryable, job: Fence): Promise<boolean> {
   const rows = await run(
     db,
@@ -28,8 +28,8 @@ export interface Ending extends Fence {
 }
 
 /**
- * Ends live jobs and frees their space; an evicting one that ended first is noted in the preemption log. Returns
- * those really ended. A job that failed counts the failure.
+ * Ends live jobs and frees their capacity. The preemption log records victims that ended before their eviction.
+ * Increments the failures of a job that failed. Returns the jobs that ended.
  */
 export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fence[]> {
   return run<Fence>(
@@ -42,7 +42,7 @@ export function endJobs(db: Queryable, endings: readonly Ending[]): Promise<Fenc
         reason = ending.reason, message = ending.message
       FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[])
         AS ending (id, attempt, outcome, reason, message)
-      -- IS TRUE: by the id. Without it the planner may read the whole index of live jobs, dead entries too.
+      -- IS TRUE: find rows by id. Otherwise the planner may read the whole index of live jobs, including dead entries.
       WHERE jobs.id = ending.id AND jobs.attempt = ending.attempt
         AND job_is_live(jobs.status) IS TRUE
       RETURNING jobs.id, jobs.attempt
@@ -65,19 +65,19 @@ export async function endJob(db: Queryable, ending: Ending): Promise<boolean> {
   return (await endJobs(db, [ending])).length === 1;
 }
 
-/** Why an attempt is ended, and what follows from it. */
+/** Why an attempt ends, and the consequences. */
 export interface AttemptEnd {
   readonly reason: JobReason;
   readonly message: string;
-  /** Whether it is the job's own failure. */
+  /** True if it counts as a failure of the job. */
   readonly counts: boolean;
-  /** Seconds before the next attempt, where it does not count. */
+  /** Seconds before the next attempt, if it does not count. */
   readonly delaySeconds?: number;
 }
 
 /**
- * Records why an attempt is stopped, before its pods are; the first reason stays. For `leavesWithinSeconds` the
- * scheduler counts on the capacity and preempts nobody else for it.
+ * Records why an attempt is stopped, before its pods are stopped; the first reason stays. For `leavesWithinSeconds` the
+ * scheduler expects the capacity to become free and preempts no other job for it.
  */
 export async function beginEnding(
   db: Queryable,
@@ -96,17 +96,17 @@ export async function beginEnding(
 }
 
 export interface Retry extends Fence {
-  /** Whether the attempt failed, or was ended for a reason that is not the job's. */
+  /** True if the attempt failed; false if it ended for a reason outside the job. */
   readonly countsAsFailure: boolean;
   readonly reason: string;
   readonly message: string;
-  /** Back-off: it is not claimed earlier. 0: at once. */
+  /** Back-off before the job can be claimed again; 0: none. */
   readonly notBeforeSeconds: number;
 }
 
 /**
- * Puts a live job back into the queue and frees its space; one that was being evicted becomes evicted.
- * True when it was live in this attempt.
+ * Puts a live job back into the queue and frees its capacity; an evicting job becomes evicted. True if the job was live
+ * in this attempt.
  */
 export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
   const rows = await run(
@@ -135,7 +135,7 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
   return rows.length === 1;
 }
 
-/** Remembers pods that ended well: they count even when they are deleted before their gang has ended. */
+/** Records pods that succeeded: they count even if they are deleted before their gang has ended. */
 export async function recordCompletions(
   db: Queryable,
   job: Fence,
@@ -160,7 +160,7 @@ export interface Cancellation {
   readonly message: string;
 }
 
-/** Ends a job for its user, whatever it does, and frees what it has. True when it had not ended yet. */
+/** Ends a job at its user's request, in any state, and frees its capacity. True if it had not ended yet. */
 export async function cancelJob(db: Queryable, cancellation: Cancellation): Promise<boolean> {
   const rows = await run(
     db,
@@ -186,7 +186,7 @@ export async function cancelJob(db: Queryable, cancellation: Cancellation): Prom
   return rows.length === 1;
 }
 
-/** Deletes jobs that ended before an instant, at most so many at once; their events stay. Returns how many. */
+/** Deletes at most `limit` jobs that ended before an instant; their events stay. Returns how many. */
 export async function forgetJobs(
   db: Queryable,
   endedBefore: Temporal.Instant,

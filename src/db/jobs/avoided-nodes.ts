@@ -1,7 +1,7 @@
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** Keeps a job away from nodes for some seconds, counted from now. */
+/** Keeps a job off nodes for some seconds from now. */
 export async function avoidNodes(
   db: Queryable,
   jobId: string,

@@ -14,7 +14,7 @@ export interface PreemptionInput {
   /** A new uuid. */
   readonly id: string;
   readonly pool: string;
-  /** Whom capacity is made for; absent when a window closed. */
+  /** The job that capacity is freed for; absent when a window closed. */
   readonly preemptor?:
     | (Fence & {
         readonly borrowing: boolean;
@@ -23,16 +23,16 @@ export interface PreemptionInput {
       })
     | undefined;
   readonly rule: PreemptionRule;
-  /** For the preemption log: preemptor, rule and numbers in a sentence. */
+  /** For the preemption log: preemptor, rule and numbers in one sentence. */
   readonly reason: string;
-  /** Sets considered and not taken, as JSON. */
+  /** Rejected victim sets, as JSON. */
   readonly alternatives: readonly unknown[];
   readonly victims: readonly VictimInput[];
 }
 
 /**
  * Marks the victims as evicting, reserves their capacity for the preemptor, and writes the preemption log, in one
- * statement. It locks and checks all jobs first: if a victim or the preemptor has changed since, nothing happens and the
+ * statement. It first locks and checks all jobs: if a victim or the preemptor has changed, nothing happens and the
  * result is false. An eviction at the close of a window has no preemptor.
  */
 export async function preempt(db: Queryable, preemption: PreemptionInput): Promise<boolean> {
@@ -116,8 +116,8 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
 }
 
 /**
- * Victims whose pods are all gone go back to the queue with their old queue time, and their space is
- * free. True when the job was evicting in this attempt.
+ * Returns a victim to the queue with its old queue time and frees its capacity. Call it when all its pods are gone.
+ * True if the job was evicting in this attempt.
  */
 export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(
@@ -138,9 +138,10 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
 }
 
 /**
- * A victim none of whose pods has left runs on, in the same attempt, when nobody needs its room any more: its preemptor
- * has started elsewhere, has ended, or its reservation was released; or a window closed, and there was none. Nor may anybody
- * else keep capacity where it runs, who may count on its leaving. False when somebody needs it.
+ * Returns a victim that still has all its pods to running, in the same attempt, if its capacity is no longer needed:
+ * the preemptor has started elsewhere or ended, its reservation was released, or a window closed and there was no
+ * preemptor. No other job may have a reservation on its nodes either, since it may count on the same capacity. False if
+ * the capacity is still needed.
  */
 export async function cancelEviction(db: Queryable, victim: Fence): Promise<boolean> {
   const rows = await run(

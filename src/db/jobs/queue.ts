@@ -1,4 +1,4 @@
-/** Jobs waiting: how they get into the queue, are claimed from it, and what their users may change there. */
+/** Waiting jobs: enqueue, claim, and changes by their users. */
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
@@ -22,7 +22,7 @@ export interface NewJob {
   readonly priority: number;
   readonly priorityClass: string;
   readonly preempts: boolean;
-  /** Pods of the gang. */
+  /** Number of pods in the gang. */
   readonly parallelism: number;
   readonly perPod: PodDemand;
   readonly allowsBorrowing: boolean;
@@ -30,7 +30,7 @@ export interface NewJob {
   readonly backoffLimit: number;
   readonly suspended: boolean;
   readonly configHash?: string | undefined;
-  /** Its place among jobs of the same priority, kept through evictions. */
+  /** Rank among jobs of the same priority; evictions do not change it. */
   readonly queuedAt: Temporal.Instant;
   readonly nodeSelector: object;
   /** Required node affinity; absent or empty: no requirement. */
@@ -42,17 +42,17 @@ export interface NewJob {
 const fresh: ObservedState = { status: "pending", attempt: 0, failures: 0, placements: [] };
 
 /**
- * Queues a job; false when it is there already, whatever became of it. One statement, so that a job
- * never lacks its spec. Throws RotaError: ProjectNotFound, InvalidValue.
+ * Queues a job in one statement, so that a job never lacks its spec. False if the job exists already, in any state.
+ * Throws RotaError: ProjectNotFound, InvalidValue.
  */
 export function insertJob(db: Queryable, job: NewJob): Promise<boolean> {
   return adoptJob(db, job, fresh);
 }
 
 /**
- * Takes a job over as the cluster has it, after the database's content was lost: a running one with its
- * allocations, an ended one as history. False when it is there already. Throws RotaError: ProjectNotFound,
- * InvalidValue, NodeNotFound, NodeOvercommitted, AllocationInvalid.
+ * Adopts a job from the cluster after the database lost its content: a running job with its allocations, an ended one
+ * as history. False if the job exists already. Throws RotaError: ProjectNotFound, InvalidValue, NodeNotFound,
+ * NodeOvercommitted, AllocationInvalid.
  */
 export async function adoptJob(
   db: Queryable,
@@ -99,7 +99,7 @@ export async function adoptJob(
   return rows.length === 1;
 }
 
-/** Named as the statement's columns; what is absent is null. */
+/** Keys are the statement's columns; absent values are null. */
 const columnsOf = (job: NewJob) => ({
   id: job.id,
   project_id: job.projectId,
@@ -140,33 +140,33 @@ const specOf = (job: NewJob) => ({
 export interface ClaimedJob {
   readonly id: string;
   readonly projectId: string;
-  /** The fence of every transition. */
+  /** Fences every transition. */
   readonly attempt: number;
-  /** Whether it is the last one claimed of its signature, and more jobs of that signature wait behind it. */
+  /** True for the last claimed job of its signature if more jobs of that signature wait. */
   readonly hasMore: boolean;
 }
 
-/** Signatures of which a claim reads at least the first job. More exist only where almost every job differs from all others. */
+/** Maximum of signatures per claim. It is exceeded only if almost every job differs from all others. */
 const maxSignatures = 5000;
 
 export interface Claim {
   readonly pool: string;
-  /** Most jobs, at least 1. */
+  /** Maximum of jobs; at least 1. */
   readonly limit: number;
-  /** Jobs in back-off until later are passed over. */
+  /** Jobs whose back-off ends later are skipped. */
   readonly now: Temporal.Instant;
   /**
    * Maximum of jobs of one scheduling signature in one project, so that blocked jobs cannot hide others; absent: no
    * maximum. The first job of each signature is claimed even beyond the limit.
    */
   readonly perSignature?: number | undefined;
-  /** Only looks: nothing is locked or passed over. For questions, which run in a transaction that cannot write. */
+  /** Locks and skips nothing. For read-only transactions, which answer questions about the queue. */
   readonly readOnly?: boolean | undefined;
 }
 
 /**
- * Claims the next jobs of a pool in the order of the queue and locks them to the transaction's end; jobs
- * that others have locked are passed over, so that parallel workers never take the same one.
+ * Claims the next jobs of a pool in queue order and locks them until the transaction ends. Skips jobs locked by others,
+ * so that parallel workers never claim the same job.
  */
 export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return claim.perSignature === undefined
@@ -177,7 +177,9 @@ export function fetchNextJobs(db: Queryable, claim: Claim): Promise<ClaimedJob[]
 const lockClause = (claim: Claim, ofTable = ""): string =>
   claim.readOnly === true ? "" : `FOR UPDATE${ofTable} SKIP LOCKED`;
 
-/** FOR UPDATE beside LIMIT at the top: inside IN (...) it may run again for each row, and lock many more. */
+/**
+ * FOR UPDATE must be next to LIMIT at the top level: a subquery in IN (...) may run once per row and lock many more.
+ */
 function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
   return run<ClaimedJob>(
     db,
@@ -195,10 +197,10 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
 }
 
 /**
- * A skip scan of the index finds the signatures of waiting jobs: one probe each, however many jobs they have. 50,000
- * blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows the order of
- * the queue, so that many jobs can start at once; in the other half the first of every signature comes before the second
- * of any, up to mostKinds.
+ * A skip scan of the index finds the signatures of waiting jobs with one probe each, however many jobs they have.
+ * 50,000 blocked jobs of one signature cost nothing, because only the first few are read. Half of a claim follows queue
+ * order, so that many jobs can start at once. The other half takes the first job of every signature before the second
+ * of any, up to maxSignatures.
  */
 function claimPerSignature(
   db: Queryable,
@@ -241,8 +243,8 @@ function claimPerSignature(
         SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
       ) AS head
       WHERE place <= $3
-      -- Half of a claim in the order of the queue: starts end where a signature's next job was not claimed. The
-      -- other half in tiers: the first, then two more, then four more of each signature.
+      -- Half of a claim is in queue order: a run of starts stops where a signature's next job was not claimed. The
+      -- other half is in tiers: the first job, then two more, then four more of each signature.
       ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
       LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
     ), first AS MATERIALIZED (
@@ -266,7 +268,7 @@ function claimPerSignature(
   );
 }
 
-/** Keeps a job out of the queue, or lets it in. A live job's pods are the caller's to stop. */
+/** Takes a job out of the queue or puts it back. The caller stops the pods of a live job. */
 export async function setSuspended(
   db: Queryable,
   change: { readonly id: string; readonly suspended: boolean },
@@ -284,7 +286,7 @@ export interface PriorityChange {
   readonly preempts: boolean;
 }
 
-/** Gives a waiting job another class; false when it does not wait any more. */
+/** Changes the priority class of a waiting job; false if it no longer waits. */
 export async function setPriority(db: Queryable, change: PriorityChange): Promise<boolean> {
   const rows = await run(
     db,

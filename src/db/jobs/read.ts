@@ -1,4 +1,4 @@
-/** One job as its controller sees it: the row and where its pods are. */
+/** The controller's view of a job: its row and the nodes of its pods. */
 import { jobReasonOf } from "../../api/reasons.ts";
 import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
@@ -17,10 +17,10 @@ export interface JobView {
   readonly attempt: number;
   readonly priority: number;
   readonly priorityClass: string;
-  /** Whether its class may evict others. */
+  /** Whether its priority class may evict other jobs. */
   readonly preempts: boolean;
   readonly gpus: number;
-  /** Pods of the gang. */
+  /** Number of pods in the gang. */
   readonly parallelism: number;
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
@@ -36,30 +36,30 @@ export interface JobView {
   readonly notBefore: Temporal.Instant | undefined;
   readonly startedAt: Temporal.Instant | undefined;
   readonly finishedAt: Temporal.Instant | undefined;
-  /** Of the present attempt; while reserved, where it will be. */
+  /** Of the current attempt; for a reserved job, its reserved nodes. */
   readonly placements: readonly Placement[];
-  /** Indices of pods of the present attempt that ended well; they may be gone. */
+  /** Indices of the current attempt's pods that succeeded; the pods may be gone. */
   readonly completed: readonly number[];
-  /** Why the present attempt is being ended; undefined when it is not. */
+  /** Why the current attempt is being ended; undefined if it is not. */
   readonly ending: AttemptEnd | undefined;
-  /** The preemption log's entry; only while evicting or evicted. */
+  /** From the preemption log; only while evicting or evicted. */
   readonly eviction: EvictionEntry | undefined;
 }
 
 export interface EvictionEntry {
-  /** Who it makes way for and who else does, in words. */
+  /** The preemptor and the other victims, as a sentence. */
   readonly reason: string;
-  /** namespace/name of the job it makes way for; null when a window closed. */
+  /** namespace/name of the preemptor; null when a window closed. */
   readonly preemptor: string | null;
-  /** The rule that allowed to evict it. */
+  /** The rule that allowed the eviction. */
   readonly rule: string;
-  /** The jobs that the words name, as namespace/name. */
+  /** The jobs named in `reason`, as namespace/name. */
   readonly jobs: readonly string[];
-  /** Since the decision. */
+  /** Seconds since the decision. */
   readonly ageSeconds: number;
-  /** Nobody needs its room any more: who did has started elsewhere, has ended, or its reservation was released. */
+  /** The preemptor no longer needs the capacity: it started elsewhere or ended, or its reservation was released. */
   readonly isSettled: boolean;
-  /** Nobody ever did: a window closed. */
+  /** There is no preemptor: a window closed. */
   readonly isForWindow: boolean;
 }
 
@@ -164,12 +164,13 @@ const selection = `
     ) END AS eviction
   FROM jobs AS job`;
 
+/** The job with this uid, in any state; undefined if the database does not know it. */
 export async function readJobView(db: Queryable, jobId: string): Promise<JobView | undefined> {
   const [row] = await run<Row>(db, prepared("read_job")`${selection} WHERE job.id = $1`, [jobId]);
   return row && viewOf(row);
 }
 
-/** Jobs of this name that have not ended; more than one when a job was deleted and made again. */
+/** Unfinished jobs of this name. More than one if a job was deleted and created again. */
 export async function readActiveJobsNamed(
   db: Queryable,
   namespace: string,
@@ -184,7 +185,7 @@ export async function readActiveJobsNamed(
   return rows.map(viewOf);
 }
 
-/** namespace/name of all jobs that have not ended: what a start compares with the cluster. */
+/** namespace/name of all unfinished jobs, to compare with the cluster at startup. */
 export async function activeJobKeys(db: Queryable): Promise<string[]> {
   const rows = await run<{ key: string }>(
     db,

@@ -1,10 +1,10 @@
-/** Where jobs stood before the database forgot it, and how it is told. */
+/** Restores jobs to their state in the cluster after the database lost it. */
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** Where a job stood before the database forgot it. */
+/** The state of a job as the cluster shows it. */
 export interface ObservedState {
   readonly status:
     | "pending"
@@ -17,17 +17,18 @@ export interface ObservedState {
     | "cancelled";
   readonly attempt: number;
   readonly failures: number;
-  /** Where its pods are; for live jobs the whole gang, for others none. */
+  /** The nodes of its pods: the whole gang for a live job, none otherwise. */
   readonly placements: readonly { readonly node: string; readonly pods: number }[];
   readonly startedAt?: Temporal.Instant | undefined;
   readonly finishedAt?: Temporal.Instant | undefined;
 }
 
+/** JSON for jsonb_to_recordset; null without placements. */
 export const placementOf = ({ placements }: Pick<ObservedState, "placements">): string | null =>
   placements.length === 0 ? null : JSON.stringify(placements);
 
 export interface Restoration extends Omit<ObservedState, "failures"> {
-  /** Since when it stands so, for accounting. */
+  /** Start of this state, for accounting. */
   readonly since: Temporal.Instant;
   /** CamelCase */
   readonly reason?: string | undefined;
@@ -35,10 +36,10 @@ export interface Restoration extends Omit<ObservedState, "failures"> {
 }
 
 /**
- * Puts a job where the cluster has it, after the database was brought back to an earlier state: attempts count on from
- * there, and a live one gets its allocations. A live job is put back into the queue before it is live in a later attempt.
- * True when it was where the fence says. Throws RotaError: NodeNotFound, NodeOvercommitted, AllocationInvalid, and
- * JobTransitionRejected for a job that has ended or would go back.
+ * Moves a job to its state in the cluster, after the database was restored to an earlier state. Attempts continue from
+ * there, and a live job gets its allocations. A live job goes back to the queue before it is live in a later attempt.
+ * True if the job was in the state of the fence. Throws RotaError: NodeNotFound, NodeOvercommitted, AllocationInvalid,
+ * and JobTransitionRejected if the job has ended or the transition would go backwards.
  */
 export async function restoreJob(
   db: Queryable,
@@ -65,7 +66,7 @@ export async function restoreJob(
   return row?.is_restored ?? false;
 }
 
-/** Within an attempt a job goes from live to waiting or ended, and never back. */
+/** Within an attempt a job goes from live to waiting or ended, never back. */
 export type JobStage = "live" | "waiting" | "ended";
 
 export interface KnownJob {
@@ -74,7 +75,7 @@ export interface KnownJob {
   readonly stage: JobStage;
 }
 
-/** Which of these jobs the database does not know, or knows as they were before. */
+/** Ids of the jobs that the database does not know, or has in an earlier state. */
 export async function laggingJobs(db: Queryable, known: readonly KnownJob[]): Promise<string[]> {
   const rows = await run<{ id: string }>(
     db,

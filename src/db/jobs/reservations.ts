@@ -1,12 +1,14 @@
-/** Capacity reserved for jobs while their victims leave; `preempt` reserves it, together with the victims. */
+/**
+ * Capacity reserved for jobs while their victims terminate. `preempt` creates reservations together with their victims.
+ */
 import type { Fence } from "./admit.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
 /**
- * Starts reserved jobs on their reserved nodes, and settles their preemptions. They keep the rank of their reservation.
- * Returns the jobs that started, with the number of the attempt. Throws RotaError NodeOvercommitted while the capacity
- * is not free yet.
+ * Starts reserved jobs on their reserved nodes and settles their preemptions. They keep the rank of their reservation.
+ * Returns the jobs that started, with their new attempt. Throws RotaError NodeOvercommitted if the capacity is not free
+ * yet.
  */
 export function activateReservations(
   db: Queryable,
@@ -45,7 +47,7 @@ export interface Release extends Fence {
   /** CamelCase */
   readonly reason: string;
   readonly message: string;
-  /** Nodes not to be tried again for a while. */
+  /** Nodes to avoid for `avoidSeconds`. */
   readonly avoidNodes?: readonly string[] | undefined;
 }
 

@@ -1,6 +1,6 @@
-/** How victims leave the preemption log: part of whatever statement changes their jobs. */
+/** Records the outcome of victims in the preemption log, as part of the statement that changes their jobs. */
 
-/** The rows of `jobs`, a part that returns id and attempt, are victims no longer: their entry gets its outcome. */
+/** SQL that settles the log entries of victims. `jobs` is a CTE that returns id and attempt. */
 export const settleVictims = (
   jobs: string,
   outcome: "Evicted" | "Finished" | "Cancelled" | "EvictionCancelled",

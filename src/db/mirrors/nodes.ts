@@ -1,4 +1,4 @@
-/** Nodes of the cluster as the database knows them. What is committed on them follows from allocations. */
+/** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -14,12 +14,14 @@ export interface NodeInput {
   readonly labels: object;
   readonly taints: readonly object[];
   readonly allocatable: Resources;
-  /** What pods that are not Rota's request on it. A fact: it may leave the node over-committed. */
+  /** GPUs of its capacity that are not allocatable. */
+  readonly unhealthyGpus: number;
+  /** Requests of pods that are not Rota's. An observed fact, so it may overcommit the node. */
   readonly otherUsage: Resources;
 }
 
 export interface NodeChange {
-  /** The pool it was in before; undefined for a node that is new. */
+  /** Its previous pool; undefined for a new node. */
   readonly formerPool: string | undefined;
 }
 
@@ -31,8 +33,8 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
 ];
 
 /**
- * Stores a node as the cluster has it, in one statement with what others use of it, so that no decision sees it
- * empty; writes nothing, and returns undefined, when nothing changed.
+ * Stores a node together with the usage of other pods, in one statement, so that no decision sees the node empty.
+ * Writes nothing and returns undefined if nothing changed.
  */
 export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeChange | undefined> {
   const [changed] = await run<{ former_pool: string | null }>(
@@ -42,9 +44,9 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
     INSERT INTO nodes (
       name, uid, pool, schedulable, labels, taints,
       gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
-      gpus_other, cpu_millis_other, memory_bytes_other, pods_other
+      gpus_other, cpu_millis_other, memory_bytes_other, pods_other, gpus_unhealthy
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
     ON CONFLICT (name) DO UPDATE
     SET uid = excluded.uid, pool = excluded.pool, schedulable = excluded.schedulable, present = true,
       labels = excluded.labels, taints = excluded.taints,
@@ -53,16 +55,18 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       memory_bytes_allocatable = excluded.memory_bytes_allocatable,
       pods_allocatable = excluded.pods_allocatable,
       gpus_other = excluded.gpus_other, cpu_millis_other = excluded.cpu_millis_other,
-      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other
+      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other,
+      gpus_unhealthy = excluded.gpus_unhealthy
     WHERE (
       nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
       nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
-      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other
+      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other, nodes.gpus_unhealthy
     ) IS DISTINCT FROM (
       excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
       excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
       excluded.pods_allocatable,
-      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other
+      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other,
+      excluded.gpus_unhealthy
     )
     RETURNING (SELECT pool FROM former) AS former_pool
     `,
@@ -75,6 +79,7 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       JSON.stringify(node.taints),
       ...amountsOf(node.allocatable),
       ...amountsOf(node.otherUsage),
+      node.unhealthyGpus,
     ],
   );
   return changed && { formerPool: changed.former_pool ?? undefined };
@@ -117,8 +122,8 @@ async function removeNode(client: PoolClient, name: string): Promise<boolean> {
 }
 
 /**
- * Forgets a node that left the cluster, and releases the reservations on it. While jobs still have allocations
- * there it is only marked as gone, takes no more, and goes with the last of them. True when it is gone.
+ * Deletes a node that left the cluster and releases its reservations. A node with allocations is marked as gone, takes
+ * no more jobs, and is deleted with the last allocation. True if it is deleted.
  */
 export function deleteNode(pool: Pool, name: string): Promise<boolean> {
   return withTransaction(pool, (client) => removeNode(client, name));

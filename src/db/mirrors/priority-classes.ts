@@ -8,7 +8,7 @@ export interface PriorityClass {
   readonly preemptionPolicy: "PreemptLowerPriority" | "Never";
 }
 
-/** Stores a class as the cluster has it. */
+/** Creates or updates a class. */
 export async function upsertPriorityClass(
   db: Queryable,
   priorityClass: PriorityClass,
@@ -25,13 +25,13 @@ export async function upsertPriorityClass(
   );
 }
 
-/** Jobs changed by one statement: a class of a million waiting jobs is followed in steps. */
+/** Maximum of jobs changed by one statement, so that a class with a million waiting jobs is updated in steps. */
 const followedAtOnce = 5000;
 
 /**
- * Gives the jobs that wait with this class its value and policy, as far as theirs differ; a class is changed by making
- * it anew. Jobs that run keep what they started with until they wait again. Returns the keys,
- * namespace/name, of those changed; call it again until there are none.
+ * Copies the value and policy of a class to the waiting jobs that differ; users change a class by deleting and creating
+ * it. Running jobs keep theirs until they wait again. Returns the keys, namespace/name, of the changed jobs; repeat
+ * until none is left.
  */
 export async function followPriorityClass(
   db: Queryable,
@@ -59,7 +59,7 @@ export async function followPriorityClass(
   return rows.map(({ key }) => key);
 }
 
-/** Forgets a class; jobs keep the priority they were queued with. */
+/** Deletes a class; jobs keep the priority they were queued with. */
 export async function deletePriorityClass(db: Queryable, name: string): Promise<void> {
   await run(db, "DELETE FROM priority_classes WHERE name = $1", [name]);
 }

@@ -1,34 +1,34 @@
-/** What the questions of the HTTP API have in common: keyset pages over the rows that a caller may see. */
+/** Common parts of the HTTP API's queries: keyset pages of the rows that a caller may see. */
 import type { QueryResultRow } from "pg";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** Namespaces whose jobs a caller may see; null: all of them. */
+/** Namespaces whose jobs the caller may see; null: all. */
 export type VisibleNamespaces = readonly string[] | null;
 
 export interface PageRequest<Key> {
   readonly limit: number;
-  /** The key of the former page's last row; absent for the first page. */
+  /** The key of the previous page's last row; absent for the first page. */
   readonly after?: Key | undefined;
 }
 
 export interface Page<Row, Key> {
   readonly rows: readonly Row[];
-  /** Key of the last row; null when there are no more. */
+  /** Key of the last row; null on the last page. */
   readonly next: Key | null;
 }
 
 export interface PageStatement<Row, Shown, Key> {
-  /** Its last parameter is its LIMIT. */
+  /** The last parameter is LIMIT. */
   readonly text: string;
-  /** Of all parameters but the last. */
+  /** All parameters except LIMIT. */
   readonly values: readonly unknown[];
   readonly limit: number;
   readonly keyOf: (row: Row) => Key;
   readonly show: (row: Row) => Shown;
 }
 
-/** One row more than the page has is asked for, which tells whether there is a next one. */
+/** Reads one row more than the page holds, to know whether there is a next page. */
 export async function readPage<Row extends QueryResultRow, Shown, Key>(
   db: Queryable,
   { text, values, limit, keyOf, show }: PageStatement<Row, Shown, Key>,
@@ -40,5 +40,5 @@ export async function readPage<Row extends QueryResultRow, Shown, Key>(
   return { rows: shown.map(show), next };
 }
 
-/** For rows that are shown as they are. */
+/** For rows that need no conversion. */
 export const asItIs = <Row>(row: Row): Row => row;

@@ -22,11 +22,11 @@ export interface PlanRow extends Omit<Row, "ownerId" | "kind" | "name" | "range"
   readonly end: number;
 }
 
-/** Owners' plans of one type and pool do not overlap, so these name one window. */
+/** Plans of one owner, type and pool do not overlap, so this identifies one window. */
 export type PlanKey = readonly [ownerId: number, resourceType: string, pool: string, start: number];
 
 export interface PlanFilter extends PageRequest<PlanKey> {
-  /** Null: everybody's. */
+  /** Null: all owners. */
   readonly owners: readonly Owner[] | null;
 }
 
@@ -43,6 +43,7 @@ const planRow = ({ ownerId: _id, kind, name, range, ...row }: Row): PlanRow => (
   ...boundsOf(row.plan, range),
 });
 
+/** A page of windows, by owner, type, pool and start. Throws RotaError InternalError for a window outside the week. */
 export function planPage(
   db: Queryable,
   { owners, limit, after }: PlanFilter,

@@ -1,4 +1,4 @@
-/** The preemption log of evictions as people ask for it. */
+/** The preemption log, for the HTTP API. */
 import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
@@ -35,7 +35,7 @@ export interface PreemptionFilter extends PageRequest<PreemptionKey> {
   readonly since?: string | undefined;
 }
 
-/** A page of decisions, the newest first, in which a job of these namespaces evicts or is evicted. */
+/** A page of decisions, newest first, with a preemptor or victim in these namespaces. */
 export function preemptionPage(
   db: Queryable,
   { namespaces, since, limit, after }: PreemptionFilter,

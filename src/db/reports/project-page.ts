@@ -1,4 +1,4 @@
-/** The tree of projects as people ask for it: what each subtree has, uses and waits for. */
+/** The project tree, for the HTTP API: quota, usage and waiting jobs of each subtree. */
 import { run } from "../client/connection-pool.ts";
 import type { Owner } from "../tenants/owners.ts";
 import { formatPath, type Queryable } from "../client/types.ts";
@@ -25,12 +25,12 @@ export interface ProjectRow extends Omit<Row, "path"> {
 
 export interface ProjectFilter extends PageRequest<string> {
   readonly namespaces: VisibleNamespaces;
-  /** Name of the project to begin with. */
+  /** Name of the project to start from. */
   readonly root?: string | undefined;
   readonly secondOfWeek: number;
 }
 
-/** A page of the tree, in the order of the paths. Jobs are summed per project once, whatever the depth. */
+/** A page of the tree, in path order. Jobs are summed once per project, whatever the depth. */
 export function projectPage(
   db: Queryable,
   { namespaces, root, limit, after, secondOfWeek }: ProjectFilter,
@@ -89,7 +89,7 @@ export function projectPage(
   });
 }
 
-/** Namespaces of projects, in order; at most so many. */
+/** Namespaces of at most `limit` projects, in order. */
 export async function projectNamespaces(db: Queryable, limit: number): Promise<string[]> {
   const rows = await run<{ namespace: string }>(
     db,
@@ -99,7 +99,7 @@ export async function projectNamespaces(db: Queryable, limit: number): Promise<s
   return rows.map(({ namespace }) => namespace);
 }
 
-/** Owners whose plans count for jobs in these namespaces: those of the projects and of all above them. */
+/** Owners whose plans apply to jobs in these namespaces: those of the projects and of all their ancestors. */
 export async function ownersAbove(db: Queryable, namespaces: readonly string[]): Promise<Owner[]> {
   return run<Owner>(
     db,

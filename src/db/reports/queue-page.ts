@@ -1,11 +1,11 @@
-/** The queue as people ask for it: jobs that wait, with their places. */
+/** The queue, for the HTTP API: waiting jobs and their positions. */
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 import { asItIs, readPage, type Page, type PageRequest, type VisibleNamespaces } from "./page.ts";
 
 export interface QueueRow {
   readonly pool: string;
-  /** Among all jobs of the pool that wait, whoever may see them. */
+  /** Among all waiting jobs of the pool, visible to the caller or not. */
   readonly position: number;
   readonly id: string;
   readonly namespace: string;
@@ -30,8 +30,8 @@ export interface QueueFilter extends PageRequest<QueueKey> {
 }
 
 /**
- * A page of the waiting jobs. The places come from the queue's index in its order, so that a page costs what lies
- * before its end in the queue; what the scheduler last said of a job is in its custom resource.
+ * A page of the waiting jobs. Positions come from an ordered scan of the queue's index, so a page costs as much as the
+ * queue before its end. The scheduler's last reason for a job is in its custom resource.
  */
 export function queuePage(
   db: Queryable,
@@ -61,7 +61,7 @@ export function queuePage(
   });
 }
 
-/** A waiting job's place in its pool's queue; undefined when it does not wait. One count over the queue's index. */
+/** A job's position in its pool's queue; undefined if it does not wait. One count over the queue's index. */
 export async function queuePosition(db: Queryable, jobId: string): Promise<number | undefined> {
   const [row] = await run<{ position: number }>(
     db,

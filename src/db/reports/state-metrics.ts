@@ -1,4 +1,4 @@
-/** What the metrics show of the database's state: sums over few labels, one statement each, whatever the number of rows. */
+/** Metrics of the database's state: sums over few labels, one statement each, whatever the number of rows. */
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -12,7 +12,7 @@ export interface JobCount {
   readonly oldestQueuedAtSeconds: number;
 }
 
-/** Jobs that have not ended, by pool, status and priority class. */
+/** Unfinished jobs, by pool, status and priority class. */
 export function countActiveJobs(db: Queryable): Promise<JobCount[]> {
   return run<JobCount>(
     db,
@@ -37,7 +37,7 @@ export interface PoolCapacity {
   readonly reserved: readonly number[];
 }
 
-/** What each pool's nodes have and carry. */
+/** Capacity and usage of the nodes, by pool. */
 export function readPoolCapacities(db: Queryable): Promise<PoolCapacity[]> {
   return run<PoolCapacity>(
     db,
@@ -73,11 +73,11 @@ export function readPoolCapacities(db: Queryable): Promise<PoolCapacity[]> {
 export interface ReservationAge {
   readonly pool: string;
   readonly reservations: number;
-  /** Since the oldest was decided. */
+  /** Age of the oldest reservation. */
   readonly oldestAgeSeconds: number;
 }
 
-/** Jobs that capacity is kept for, and how long the first of them has waited. */
+/** Reserved jobs by pool, and the age of the oldest reservation. */
 export function readReservationAges(db: Queryable): Promise<ReservationAge[]> {
   return run<ReservationAge>(
     db,
@@ -98,14 +98,14 @@ export function readReservationAges(db: Queryable): Promise<ReservationAge[]> {
 
 export interface ProjectUsage {
   readonly pool: string;
-  /** Label of the tree's root, as in projects.path; "_other" for all beyond the largest. */
+  /** Label of the root project, as in projects.path; "_other" for all beyond the largest. */
   readonly project: string;
   readonly borrowing: boolean;
   readonly gpus: number;
   readonly cpuCores: number;
 }
 
-/** What live jobs use, by pool and top-level project: the `largest` of them by name, the rest together. */
+/** Usage of live jobs, by pool and root project: the `largest` by name, the rest together. */
 export function readProjectUsage(db: Queryable, largest: number): Promise<ProjectUsage[]> {
   return run<ProjectUsage>(
     db,
@@ -136,15 +136,15 @@ export function readProjectUsage(db: Queryable, largest: number): Promise<Projec
 export interface PlanState {
   readonly pool: string;
   readonly resourceType: "GPU" | "CPU";
-  /** GPUs or cores that open windows grant together. */
+  /** Total GPUs or cores that open windows grant. */
   readonly granted: number;
   readonly openWindows: number;
   readonly closedWindows: number;
-  /** Until the first open window with onWindowClose Evict closes; null when none is open. */
+  /** Seconds until the first open window with onWindowClose Evict closes; null if none is open. */
   readonly evictCloseSeconds: number | null;
 }
 
-/** Plans in effect at a second of the week. What goes on over Sunday midnight does not close there. */
+/** Plans in effect at a second of the week. A window that continues over Sunday midnight does not close there. */
 export function readPlanState(db: Queryable, secondOfWeek: number): Promise<PlanState[]> {
   return run<PlanState>(
     db,
@@ -171,7 +171,7 @@ export interface DatabaseState {
   readonly deadRows: readonly { readonly table: string; readonly rows: number }[];
 }
 
-/** What an operator of PostgreSQL watches: transactions that keep dead rows alive, and the dead rows of hot tables. */
+/** Database health: transactions that keep dead rows alive, and the dead rows of busy tables. */
 export async function readDatabaseState(db: Queryable): Promise<DatabaseState> {
   const [row] = await run<DatabaseState>(
     db,

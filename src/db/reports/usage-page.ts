@@ -1,9 +1,9 @@
-/** What pools and nodes have, and how much of it is used. */
+/** Capacity and usage of pools and nodes. */
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import type { Queryable } from "../client/types.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
 
-/** Amounts travel as arrays of numeric, in the order GPUs, millicores, bytes, pods. */
+/** Arrays of numeric, in the order GPUs, millicores, bytes, pods. */
 type Amounts = readonly (string | number)[];
 
 interface UsageColumns {
@@ -41,6 +41,7 @@ export interface PoolRow extends PoolCounts {
   readonly usage: Usage;
 }
 
+/** A page of pools, by name: those with nodes or unfinished jobs. */
 export function poolPage(
   db: Queryable,
   { limit, after }: PageRequest<string>,
@@ -109,6 +110,7 @@ export interface NodeRow extends NodeCounts {
   readonly usage: Usage;
 }
 
+/** A page of present nodes, by name; of one pool if it is given. */
 export function nodePage(
   db: Queryable,
   { pool, limit, after }: PageRequest<string> & { readonly pool?: string | undefined },

@@ -1,13 +1,13 @@
 /**
  * Accounting: GPU-seconds and CPU-seconds of job attempts, from the history of jobs and projects.
  *
- * An attempt uses its whole demand from its admission (starting) until its space is free again, so running and being
- * evicted count, waiting and reservations do not. Every change of status and of the borrowing mark is an event: a segment
- * lasts from one event of a job to its next, and seconds inside and outside the plans are told apart. What is still
- * running counts up to now.
+ * An attempt uses its whole demand from its admission (starting) until its capacity is free again: running and evicting
+ * count, waiting and reservations do not. Every change of status and of the borrowing mark is an event. A segment lasts
+ * from one event of a job to the next; time within quota and time borrowing are reported separately. Running jobs count
+ * up to now.
  *
- * A segment belongs to the project's path and owner at that time (project_periods), so that a move changes no bill
- * of the past. A subtree is named by its top project, wherever that stood.
+ * A segment belongs to the path and owner that the project had at that time (project_periods), so a move does not
+ * change past usage. A subtree is identified by its top project, wherever that was in the tree.
  */
 import { RotaError } from "../../errors.ts";
 import { labelOf, nameOf } from "../../domain/project-path.ts";
@@ -15,28 +15,28 @@ import type { Owner } from "../tenants/owners.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** What sums are made by. `subtree`: each project with all below it, so that a second of use counts at every level. */
+/** Dimensions of the sums. `subtree`: each project with its descendants, so a second of use counts at every level. */
 export type UsageDimension = "project" | "subtree" | "owner" | "pool" | "day" | "attempt";
 
 export interface UsageQuery {
-  /** Half-open: from is in it, to is not. */
+  /** Half-open: includes from, excludes to. */
   readonly from: Temporal.Instant;
   readonly to: Temporal.Instant;
-  /** IANA name; days are this zone's calendar days, so one has 23 or 25 hours now and then. */
+  /** IANA name; days are calendar days of this zone, so some have 23 or 25 hours. */
   readonly timeZone: string;
-  /** None: one row with the total. */
+  /** Empty: one row with the total. */
   readonly by: readonly UsageDimension[];
-  /** Only what stood at or below the project of this name. */
+  /** Only usage at or below the project of this name. */
   readonly within?: string | undefined;
   readonly owner?: Owner | undefined;
   readonly pool?: string | undefined;
 }
 
-/** A sum; of the keys those that were asked for are there. */
+/** A sum; has the keys that the query asked for. */
 export interface Usage {
   readonly project?: string;
   readonly subtree?: string;
-  /** Null: no project on the way up had an owner. */
+  /** Null: neither the project nor any ancestor had an owner. */
   readonly owner?: Owner | null;
   readonly pool?: string;
   /** YYYY-MM-DD */
@@ -47,16 +47,16 @@ export interface Usage {
     readonly job: string;
     readonly attempt: number;
   };
-  /** Attempts that used anything. */
+  /** Attempts with any usage. */
   readonly attempts: number;
   readonly gpuSeconds: number;
-  /** Of these, outside the plans. */
+  /** The part over quota. */
   readonly borrowedGpuSeconds: number;
   readonly cpuSeconds: number;
   readonly borrowedCpuSeconds: number;
 }
 
-/** The calendar is walked day by day for every segment. */
+/** Every segment is split by calendar day, so a range must have a limit. */
 const maxRangeDays = 3700;
 
 const namePattern = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -68,6 +68,27 @@ function checkRange({ from, to }: UsageQuery): void {
   if (days > maxRangeDays) {
     throw new RotaError("InvalidValue", `${range}: ask for at most ${maxRangeDays} days`);
   }
+}
+
+interface Calendar {
+  /** YYYY-MM-DD */
+  readonly firstDay: string;
+  /** The first instant of each day, and of the one after the last. */
+  readonly bounds: readonly string[];
+}
+
+/** The days of the range. They come from the program: PostgreSQL reads names of time zones otherwise than Temporal. */
+function calendarOf({ from, to, timeZone, by }: UsageQuery): Calendar {
+  const first = from.toZonedDateTimeISO(timeZone).toPlainDate();
+  const firstDay = first.toString();
+  if (!by.includes("day")) return { firstDay, bounds: [] };
+  const bounds: Temporal.Instant[] = [];
+  for (let day = first; ; day = day.add({ days: 1 })) {
+    const start = day.toZonedDateTime(timeZone).toInstant();
+    bounds.push(start);
+    if (Temporal.Instant.compare(start, to) > 0) break;
+  }
+  return { firstDay, bounds: bounds.map(String) };
 }
 
 function checkName(within: string | undefined): void {
@@ -86,7 +107,7 @@ const keyColumns: Readonly<Record<UsageDimension, string>> = {
 
 const order = ["day", "owner", "subtree", "project", "pool", "attempt"] as const;
 
-/** The values of a row's keys, in the order of the answer; an owner is two of them, null where there was none. */
+/** The values of a row's keys, in the order of the response; an owner is two values, null without an owner. */
 export type UsageKey = readonly unknown[];
 
 interface Row extends Omit<Usage, "owner"> {
@@ -113,9 +134,9 @@ function usage(row: Row): Usage {
 }
 
 /**
- * A page of sums over a range of time, in one statement whatever is asked: ordered by day, owner (none first), subtree,
- * project, pool and attempt as far as they are keys. What used nothing has no row. Every page sums anew: the pages fit
- * together where the range has ended. Throws RotaError InvalidValue.
+ * A page of sums over a range of time, in one statement: ordered by day, owner (none first), subtree, project, pool and
+ * attempt, as far as they are dimensions. There are no rows without usage. Every page is computed anew, so pages are
+ * consistent only if the range has ended. Throws RotaError InvalidValue.
  */
 export async function usagePage(
   db: Queryable,
@@ -123,17 +144,19 @@ export async function usagePage(
 ): Promise<Page<Usage, UsageKey>> {
   checkRange(query);
   checkName(query.within);
+  const { firstDay, bounds } = calendarOf(query);
   return readPage<Row, Usage, UsageKey>(db, {
     text: statement(new Set(query.by)),
     values: [
       query.from.toString(),
       query.to.toString(),
-      query.timeZone,
+      bounds,
       query.within === undefined ? null : labelOf(query.within),
       query.owner?.kind ?? null,
       query.owner?.name ?? null,
       query.pool ?? null,
       after === undefined ? null : JSON.stringify(after),
+      firstDay,
     ],
     limit,
     keyOf: ({ key }) => key,
@@ -141,39 +164,32 @@ export async function usagePage(
   });
 }
 
-/** The levels of a path, from the asked one down: names of projects are unique in a path. */
+/** The labels of a path, from the requested project down: names are unique within a path. */
 const levels = `
     CROSS JOIN LATERAL unnest(string_to_array(
       subpath(path, CASE WHEN $4::text IS NULL THEN 0 ELSE index(path, $4::text::ltree) END)::text, '.'
     )) AS top`;
 
-/**
- * The day's first instant is that of the first second with its date: where the clock goes back over midnight, midnight
- * comes twice, and PostgreSQL takes the second.
- */
-const dayStart = (date: string): string => `(
-      CASE WHEN ((${date}::timestamp AT TIME ZONE $3 - interval '1 hour') AT TIME ZONE $3)::date = ${date}
-        THEN ${date}::timestamp AT TIME ZONE $3 - interval '1 hour'
-        ELSE ${date}::timestamp AT TIME ZONE $3
-      END)`;
-
+/** The days that a piece touches: $3 has their boundaries in order, $9 is the first day. */
 const days = `
     CROSS JOIN LATERAL (
-      SELECT date::date AS day
+      SELECT $9::date + (place - 1) AS day, ($3::timestamptz[])[place] AS day_since,
+        ($3::timestamptz[])[place + 1] AS day_until
       FROM generate_series(
-        (piece.since AT TIME ZONE $3)::date::timestamp, (piece.until AT TIME ZONE $3)::date::timestamp, '1 day'
-      ) AS date
+        width_bucket(piece.since, $3::timestamptz[]), width_bucket(piece.until, $3::timestamptz[])
+      ) AS place
     ) AS calendar`;
 
-/** Only fixed texts are put together: what is asked for comes as parameters. */
+/** Combines only constant SQL fragments; all values are parameters. */
 function statement(by: ReadonlySet<UsageDimension>): string {
   const keys = order.filter((one) => by.has(one));
   const columns = keys.map((one) => keyColumns[one]);
-  const since = by.has("day") ? `greatest(piece.since, ${dayStart("day")})` : "piece.since";
-  const until = by.has("day") ? `least(piece.until, ${dayStart("(day + 1)")})` : "piece.until";
+  const since = by.has("day") ? "greatest(piece.since, day_since)" : "piece.since";
+  const until = by.has("day") ? "least(piece.until, day_until)" : "piece.until";
   return `
   WITH asked AS (
-    SELECT $1::timestamptz AS since, least($2::timestamptz, now()) AS until, $3::text AS time_zone
+    SELECT $1::timestamptz AS since, least($2::timestamptz, now()) AS until, $3::timestamptz[] AS days,
+      $9::date AS first_day
   ),
   period AS MATERIALIZED (
     SELECT project_id, path, owner_id, period.since, period.until
@@ -182,7 +198,7 @@ function statement(by: ReadonlySet<UsageDimension>): string {
       AND ($5::owner_kind IS NULL OR owner_id = (SELECT id FROM owners WHERE kind = $5 AND name = $6))
       AND period.since < asked.until AND period.until > asked.since
   ),
-  -- Whatever ran in the range has changed since, or runs still.
+  -- Jobs that ran in the range have an event after its start or still run.
   involved AS MATERIALIZED (
     SELECT job_id
     FROM job_events
@@ -191,7 +207,7 @@ function statement(by: ReadonlySet<UsageDimension>): string {
     SELECT id FROM jobs
     WHERE active_project_id IN (SELECT project_id FROM period) AND job_is_live(status)
   ),
-  -- An event bears the time its transaction began, which may be earlier than that of the event before it.
+  -- An event has the start time of its transaction, which may be earlier than that of the previous event.
   ordered AS (
     SELECT event.*, max(at) OVER (PARTITION BY job_id ORDER BY id ROWS UNBOUNDED PRECEDING) AS since
     FROM job_events AS event
@@ -237,6 +253,6 @@ function statement(by: ReadonlySet<UsageDimension>): string {
   ) AS keyed
   WHERE $8::jsonb IS NULL OR key > $8
   ORDER BY key
-  LIMIT $9
+  LIMIT $10
 `;
 }

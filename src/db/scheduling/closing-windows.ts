@@ -17,7 +17,7 @@ const windowOf = ({ plan, on_window_close, time_window: range }: Row): ClosingWi
   end: range.empty ? 0 : (range.upper ?? weekSeconds),
 });
 
-/** All windows of the pool's quotas that have one which evicts when it closes, by the quota's id. */
+/** All windows of each of the pool's quotas that has a window with onWindowClose Evict, by quota id. */
 export async function readEvictWindows(
   db: Queryable,
   pool: string,

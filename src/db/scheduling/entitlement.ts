@@ -32,9 +32,9 @@ const isUnplanned = `(
       )`;
 
 /**
- * All jobs under quotas that are exceeded, in rank order, and jobs elsewhere whose mark is wrong. Most owners use less
- * than their quota: their jobs are within it whatever the order, so they are not read. Reserved jobs count from their
- * reservation; evicted ones no longer count.
+ * All jobs under exceeded quotas, in rank order, and all other jobs with a wrong mark. Most owners use less than their
+ * quota; their jobs are within it in any order, so they are not read. Reserved jobs count from their reservation;
+ * evicted jobs do not count.
  */
 const readRanked = (
   db: Queryable,
@@ -172,8 +172,8 @@ export interface Refreshed {
 }
 
 /**
- * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or no plan
- * grants a metered type that it requests. At most two statements.
+ * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or because
+ * no plan grants a metered type that it requests. At most two statements.
  */
 export async function refreshBorrowing(
   db: Queryable,

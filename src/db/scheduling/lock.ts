@@ -1,12 +1,12 @@
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** Scheduling of one pool is one at a time, over all operators; the lock goes with the transaction. */
+/** Serialises the scheduling of a pool across all operators; the lock ends with the transaction. */
 export async function lockPool(db: Queryable, pool: string): Promise<void> {
   await run(db, "SELECT pg_advisory_xact_lock(7100, hashtext($1))", [pool]);
 }
 
-/** The pools that jobs or nodes name. */
+/** The pools named by jobs or nodes. */
 export async function readPools(db: Queryable): Promise<string[]> {
   const rows = await run<{ pool: string }>(
     db,

@@ -7,11 +7,11 @@ export interface QueuePlace {
   readonly key: string;
   /** In the pool's whole queue, from 1. */
   readonly position: number;
-  /** In back-off after a failure, which it says itself. */
+  /** In back-off after a failure; its status reports that itself. */
   readonly isBackingOff: boolean;
 }
 
-/** The first jobs of a pool's queue in order, whether a claim sees them or not. */
+/** The first `limit` jobs of a pool's queue in order, including those that no claim reads. */
 export function readPositions(db: Queryable, pool: string, limit: number): Promise<QueuePlace[]> {
   return run<QueuePlace>(
     db,

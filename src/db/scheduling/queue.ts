@@ -1,4 +1,4 @@
-/** What the scheduler reads of claimed and of reserved jobs: one statement each. */
+/** The scheduler's view of claimed and of reserved jobs: one statement each. */
 import type {
   ReservedJob,
   NodeSelectorTerm,
@@ -9,7 +9,7 @@ import type {
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** A claimed job, and the owners on its project's way to the root; their plans make its quotas. */
+/** A claimed job, with the owners of its project and of all ancestors; their plans are its quotas. */
 export interface ClaimedJob {
   readonly job: Omit<QueuedJob, "quotas" | "unplanned">;
   readonly ownerIds: readonly number[];
@@ -37,7 +37,7 @@ interface QueueRow {
   readonly owner_ids: readonly number[];
 }
 
-/** An affinity without terms cannot be stored: the API server refuses it. So none stands for no requirement. */
+/** The API server refuses an affinity without terms, so an empty list means no requirement. */
 function claimedJob(row: QueueRow): ClaimedJob {
   return {
     ownerIds: row.owner_ids,
@@ -93,7 +93,7 @@ export async function readClaimedJobs(
       job.preempts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
-      -- As the project has them now: they may have changed while the job waited.
+      -- The current settings of the project: they may have changed while the job waited.
       coalesce((
         SELECT json_agg(storage.affinity_config -> 'nodeSelectorTerms' ORDER BY storage.name)
         FROM jsonb_array_elements(spec.storages) AS mounted
@@ -130,15 +130,15 @@ interface ReservedRow {
   readonly owner_ids: readonly number[];
 }
 
-/** A reserved job, and the owners on its project's way to the root. */
+/** A reserved job, with the owners of its project and of all ancestors. */
 export interface ReservedRead {
   readonly job: Omit<ReservedJob, "quotas">;
   readonly ownerIds: readonly number[];
 }
 
 /**
- * The pool's reserved jobs with their reservations, in queue order; locked, so that nobody else activates them meanwhile, unless
- * the caller only looks.
+ * The pool's reserved jobs with their reservations, in queue order. Locked, so that no other operator activates them
+ * meanwhile, unless the caller only reads.
  */
 export async function readReservedJobs(
   db: Queryable,

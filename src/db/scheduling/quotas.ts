@@ -1,8 +1,8 @@
-/** What the plans grant to owners in a pool, and what is used under them: two statements, whatever the tree. */
+/** What plans grant to owners in a pool, and the usage under them: two statements, whatever the tree. */
 import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/snapshot.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
-import { comingText, quantityAt, weekSeconds } from "../../domain/windows.ts";
+import { comingText, quantityAt, secondOfWeekAt, weekSeconds } from "../../domain/windows.ts";
 import { run } from "../client/connection-pool.ts";
 import type { IntegerRange, Queryable } from "../client/types.ts";
 
@@ -30,6 +30,7 @@ interface UsageRow {
   readonly cpu_millis_borrowed: number;
 }
 
+/** "ownerId/type"; the SQL in victims.ts builds and splits the same form. */
 export const quotaId = (ownerId: number, type: ResourceType): string => `${ownerId}/${type}`;
 
 const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
@@ -88,7 +89,7 @@ const isOpen = ({ start, end }: PlanWindow, second: number): boolean =>
 const secondsUntil = (second: number, from: number): number =>
   (second - from + weekSeconds) % weekSeconds;
 
-/** What goes on over Sunday midnight is two ranges, of which the second does not open. */
+/** A window that continues over Sunday midnight is stored as two ranges; the second is not an opening. */
 const goesOn = (window: PlanWindow, windows: readonly PlanWindow[]): boolean =>
   windows.some(({ plan, end }) => plan === window.plan && end % weekSeconds === window.start);
 
@@ -105,19 +106,19 @@ function opensAtText(windows: readonly PlanWindow[], second: number): string | u
 function quota(
   windows: readonly PlanWindow[],
   usage: UsageRow | undefined,
-  second: number,
+  now: Temporal.ZonedDateTime,
 ): Quota[] {
   const [first] = windows;
+  const second = secondOfWeekAt(now);
   if (!first) return [];
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
   const isGpu = resource_type === "GPU";
   const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
   const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
   const opens = opensAtText(windows, second);
-  const closes = nextEvictClose(windows, second);
+  const closes = nextEvictClose(windows, now);
   const isShut =
-    !windows.some((window) => isOpen(window, second)) &&
-    lastEvictClose(windows, second) !== undefined;
+    !windows.some((window) => isOpen(window, second)) && lastEvictClose(windows, now) !== undefined;
   return [
     {
       id: quotaId(owner_id, resource_type),
@@ -139,12 +140,12 @@ function quota(
   ];
 }
 
-/** The quotas of these owners in the pool at a second of the week; owners without plans have none. */
+/** The quotas of these owners in the pool now, on the wall clock of the installation; owners without plans have none. */
 export async function readQuotas(
   db: Queryable,
   pool: string,
   ownerIds: readonly number[],
-  secondOfWeek: number,
+  now: Temporal.ZonedDateTime,
 ): Promise<Quota[]> {
   if (ownerIds.length === 0) return [];
   const windows = (await readWindows(db, pool, ownerIds)).map(planWindow);
@@ -154,6 +155,6 @@ export async function readQuotas(
   );
   const grouped = Map.groupBy(windows, ({ row }) => quotaId(row.owner_id, row.resource_type));
   return [...grouped.values()].flatMap((group) =>
-    quota(group, usage.get(group[0]?.row.owner_id ?? -1), secondOfWeek),
+    quota(group, usage.get(group[0]?.row.owner_id ?? -1), now),
   );
 }

@@ -1,16 +1,15 @@
 /**
- * Who could be evicted for blocked jobs: one statement that proposes a small superset, of which the decision picks.
+ * Possible victims for blocked jobs: one statement that proposes a small superset, from which the decision chooses.
  *
- * For each blocked job, per node: what is missing for one more of its pods, and what all jobs it may evict would
- * leave behind. Nodes where that is not enough drop out here, which makes a negative answer exact: when nothing is
- * proposed, evicting everybody would not help. Of the others the best are kept, by a lower bound of the pods to be
- * evicted there and by the set that taking jobs in order of preference would give; always so many that the whole
- * gang fits. Jobs under an exceeded quota are proposed in order of preference until the quota holds.
+ * For each blocked job and node it computes what one more pod lacks, and what would be free if all evictable jobs left.
+ * It drops the nodes where that is not enough, so a negative answer is exact: if nothing is proposed, evicting every
+ * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the set
+ * that results from taking jobs in order of preference; always enough nodes for the whole gang. Jobs under an exceeded
+ * quota are proposed in order of preference until the quota holds.
  *
- * The jobs of few nodes are looked at: of those with the largest pods, and of those where the fewest pods must go when
- * none is larger than the largest elsewhere. Any other node is no better than that, by its GPUs alone, without a look at
- * its jobs. Only when too few of the nodes looked at are as good as this bound, or lack more than GPUs, the jobs of all
- * are.
+ * It first reads the jobs of few nodes: those with the largest pods, and those with the lowest bound of pods to evict,
+ * assuming that their pods are no larger than the largest elsewhere. By its GPUs alone, no other node can have a lower
+ * bound. It reads the jobs of all nodes only if too few of these nodes reach the bound, or if they lack more than GPUs.
  */
 import type { VictimRequest } from "../../domain/scheduling/decision.ts";
 import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
@@ -19,11 +18,14 @@ import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
 export interface FinderLimits {
-  /** Nodes looked at closely per blocked job, after the rough bound: one half as the nearest, one for the largest pods. */
+  /**
+   * Nodes examined closely per blocked job after the rough bound: half with the lowest bound, half with the largest
+   * pods.
+   */
   readonly closeNodes: number;
-  /** Nodes proposed per blocked job, besides those its gang cannot do without. */
+  /** Nodes proposed per blocked job, in addition to those that its gang needs. */
   readonly nodes: number;
-  /** Jobs proposed per exceeded quota, besides those it takes to relieve it. */
+  /** Jobs proposed per exceeded quota, in addition to those that relieve it. */
   readonly siblings: number;
 }
 
@@ -44,7 +46,10 @@ interface Row {
   readonly quotas: readonly string[];
 }
 
-/** Proposed victims for all requests together. `budgets` names, by job id, the PodDisruptionBudget (namespace/name) that protects it. */
+/**
+ * Proposed victims for all requests together. `budgets` maps job ids to the PodDisruptionBudget (namespace/name) that
+ * protects them.
+ */
 export async function findVictims(
   db: Queryable,
   pool: string,
@@ -69,15 +74,15 @@ export async function findVictims(
     ]);
   const anyone = await propose(FIND, []);
   if (budgets.size === 0) return anyone.map((row) => liveJob(row, undefined));
-  // Whoever may go, and those who could without the budgets: where these are in the way, the decision says so.
+  // Victims without regard to budgets, and victims that no budget protects: the decision reports budgets that block it.
   const rows = [...anyone, ...(await propose(FIND_SPARING, [...budgets.keys()]))];
   const byId = new Map(rows.map((row) => [row.id, row]));
   return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
 
 /**
- * A job past its quota may come to run inside it or as a borrower, and evicts others for the one than for the other:
- * nodes that are good for the first must not hide those that are for the second.
+ * A job over its quota can start either within quota (after evicting siblings) or as a borrower. The two have different
+ * candidate victims, so each is searched separately: the best nodes for one must not hide those for the other.
  */
 const eachWay = (request: VictimRequest): VictimRequest[] =>
   request.over.length > 0 && request.borrows
@@ -87,7 +92,7 @@ const eachWay = (request: VictimRequest): VictimRequest[] =>
       ]
     : [request];
 
-/** Requests of one power may evict the same jobs: these are looked up once for all of them. */
+/** Requests with the same power may evict the same jobs, which are read once for all of them. */
 const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
   JSON.stringify([priority, inside, over.length > 0, borrows]);
 
@@ -137,8 +142,8 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
 });
 
 /**
- * Parameters as the statement uses them. In a sub-select, where the planner does not see their values: it then plans once
- * instead of anew for each set of them, which took 5 ms, and none of them is worth another plan.
+ * Parameters as the statement uses them. The sub-select hides their values from the planner, so it keeps one generic
+ * plan. Planning for each set of values took 5 ms, and the plan was never better.
  */
 const POOL = "(SELECT $1::text)";
 const SPARED = "(SELECT $3::uuid[])::uuid[]";
@@ -146,7 +151,7 @@ const CLOSE_NODES = "(SELECT $4::integer)";
 const NODES = "(SELECT $5::integer)";
 const SIBLINGS = "(SELECT $6::integer)";
 
-/** Whether a power reaches a job; both are tables in scope. */
+/** Whether a power may evict a job; both are tables in scope. */
 const reaches = (job: string, power = "power"): string => `(
         ${job}.priority < ${power}.priority AND (${power}.inside OR ${power}.claims OR ${job}.borrowing)
         OR (${power}.inside OR ${power}.claims) AND ${job}.borrowing
@@ -154,15 +159,15 @@ const reaches = (job: string, power = "power"): string => `(
 
 interface Reading {
   readonly columns: string;
-  /** On a power in scope: when pods without GPUs free something that is short, too. */
+  /** A condition on `power`: true if pods without GPUs also free something that is short. */
   readonly takesOthers: string;
-  /** On the allocation, as `own`. */
+  /** A condition on the allocation `own`. */
   readonly where: string;
 }
 
 /**
- * Allocations of jobs that a power reaches. In two parts, so that the first is read from the index of GPU pods alone,
- * and the second not at all when GPUs alone are short.
+ * Allocations of jobs that a power may evict. Two parts: the first reads only the index of GPU pods; the second is
+ * skipped if only GPUs are short.
  */
 const reached = ({ columns, takesOthers, where }: Reading): string => `
         SELECT ${columns}
@@ -191,10 +196,10 @@ const onNode = (room: (one: string) => string, from: string, where: string): str
               AND (request.is_anywhere OR (request.preemptor, node.name) IN (SELECT preemptor, name FROM accepting)) ${where}`;
 
 /**
- * For a `request` in scope: nodes that could take one of its pods if everybody left, their room as its decision sees it,
- * once evicting pods have left and reservations are used, and how many of its pods fit. In two parts, because on most nodes
- * nothing is leaving, reserved or changed. OFFSET 0 keeps stages apart: pulled into one, expressions are computed over and
- * over, and what the planner guesses of the conditions makes it nest loops.
+ * For a `request` in scope: the nodes that could hold one of its pods if they were empty, the room that the decision
+ * sees there once evicting pods have left and reservations are used, and how many of its pods fit. Two parts, because
+ * most nodes have no evicting pods, reservations or changes. OFFSET 0 keeps the stages separate: inlined, expressions
+ * would be computed repeatedly, and wrong estimates would make the planner nest loops.
  */
 const rooms = (where = ""): string => `
         SELECT *,
@@ -224,8 +229,8 @@ const rooms = (where = ""): string => `
         OFFSET 0`;
 
 /**
- * What is missing on a node for one more pod of a `request` in scope. Of what it has enough for the whole gang, or
- * nobody asks for, nothing is, and null from here on: it drops out of every least and greatest.
+ * What one more pod of a `request` in scope lacks on a node. Null for resources that are not requested or suffice for
+ * the whole gang, so that they drop out of every least() and greatest().
  */
 const missing = (node: string): string =>
   ["gpus", "cpu_millis", "memory_bytes"]
@@ -236,7 +241,7 @@ const missing = (node: string): string =>
     .join(", ").concat(`,
           CASE WHEN ${node}.pods < request.parallelism THEN ${node}.fits + 1 - ${node}.pods END AS missing_pods`);
 
-/** What all the jobs that a power reaches hold of a node, of allocations in scope; and the most that one pod of them frees. */
+/** Totals over allocations in scope that a power may evict, and the maximum that one of their pods frees. */
 const FREED = `sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
           sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
           max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang_size) AS cpu_millis_per_pod,
@@ -245,8 +250,8 @@ const FREEING =
   "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang_size, own.gpus_per_pod";
 
 /**
- * At least so many pods must go from a `node` in scope for one more to fit, as if gangs could be evicted in part; and how
- * many more fit when all go. Tables in scope: request, node with what is missing, freed.
+ * A lower bound of the pods to evict from a `node` in scope so that one more fits, as if gangs could be evicted in
+ * part; and how many more fit if all leave. Tables in scope: request, node with its missing amounts, freed.
  */
 const BOUND = `
       CROSS JOIN LATERAL (
@@ -267,10 +272,10 @@ const BOUND = `
         OFFSET 0
       ) AS bound`;
 
-/** How many nodes are listed by each of the orders; `one` is a request or a power. */
+/** How many nodes each of the two orders lists; `one` is a request or a power. */
 const listed = (one: string): string => `greatest((${CLOSE_NODES} + 1) / 2, ${one}.parallelism)`;
 
-/** `spared` is a condition on allocations, as `own`, that leaves out the jobs that budgets protect. */
+/** `spared` is a condition on the allocation `own` that excludes the jobs that budgets protect. */
 const statement = (spared: string): string => `
   WITH RECURSIVE request AS MATERIALIZED (
     SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
@@ -292,7 +297,7 @@ const statement = (spared: string): string => `
       node text, gpus float8, cpu_millis float8, memory_bytes float8, pods float8
     )
   ),
-  -- Nodes whose room is not what is free, and how much of it is kept for others; less than none where pods are leaving.
+  -- Net reservations of nodes whose room differs from what is free: positive = reserved, negative = being released.
   unsettled AS MATERIALIZED (
     SELECT node_name AS name, sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
       sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods
@@ -312,7 +317,7 @@ const statement = (spared: string): string => `
     FROM request, jsonb_array_elements_text(request.nodes) AS name
     WHERE NOT request.is_anywhere
   ),
-  -- Every pair of borrowing and priority among those with GPUs that could be evicted, one look at the index for each.
+  -- Every pair of borrowing and priority among evictable jobs with GPUs, one index probe for each.
   class AS (
     (
       SELECT borrowing, priority
@@ -351,7 +356,7 @@ const statement = (spared: string): string => `
       LIMIT ${listed("power")}
     ) AS pod
   ),
-  -- No pod elsewhere frees more: so many pods at least must go for each GPU that is missing.
+  -- No pod elsewhere frees more, so each missing GPU needs at least this many evicted pods.
   smaller AS MATERIALIZED (
     SELECT power.power, least.pods_per_gpu
     FROM power
@@ -361,7 +366,7 @@ const statement = (spared: string): string => `
       WHERE largest.power = power.power
     ) AS least
   ),
-  -- The nodes where the fewest must go as far as that is known, and those with the largest pods.
+  -- The nodes with the lowest bound of pods to evict; the part "largest" has those with the largest pods.
   nearest AS MATERIALIZED (
     SELECT request.preemptor, request.power, node.*
     FROM request
@@ -415,7 +420,7 @@ const statement = (spared: string): string => `
     ${BOUND}
     WHERE gain > 0
   ),
-  -- Of the nodes not looked at none is better than the last that was. Where enough are as good, the others need no look.
+  -- No other node is better than the last in "nearest". If enough nodes reach its bound, the others need not be read.
   proven AS MATERIALIZED (
     SELECT request.preemptor
     FROM request
@@ -486,7 +491,7 @@ const statement = (spared: string): string => `
     FROM near
     WHERE preemptor IN (SELECT preemptor FROM proven)
   ),
-  -- Each gains one pod at least: as many nodes as the gang has pods are enough, or all are there.
+  -- Each node gains at least one pod, so as many nodes as the gang has pods are enough, or all are listed.
   roughly AS MATERIALIZED (
     SELECT best.*, request.parallelism
     FROM request
@@ -517,7 +522,7 @@ const statement = (spared: string): string => `
     })}
     ) AS reached
   ),
-  -- Taking jobs in order of preference: how far must one go on each of these nodes?
+  -- Takes jobs in order of preference and finds how many each of these nodes needs.
   running AS MATERIALIZED (
     SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_pods,
       placed.id, placed.priority, placed.started_at,
@@ -631,13 +636,13 @@ const statement = (spared: string): string => `
         AND CASE planned.resource_type WHEN 'GPU' THEN job.required_gpu > 0 ELSE job.cpu_millis > 0 END
     ), '[]') AS quotas
   FROM jobs AS job
-  -- As an array, because the planner cannot know that few are proposed and would read all jobs.
+  -- An array, because the planner does not know that few jobs are proposed and would read all.
   WHERE job.id = ANY (ARRAY(SELECT id FROM proposed))
   ORDER BY job.id
 `;
 
 const FIND = prepared("find_victims")`${statement("")}`;
-/** A condition on job_id, even one that is always true, keeps the planner from reading the indexes alone. */
+/** A condition on job_id, even if always true, prevents index-only scans; hence a second statement. */
 const FIND_SPARING = prepared(
   "find_victims_sparing",
 )`${statement(`AND own.job_id <> ALL (${SPARED})`)}`;

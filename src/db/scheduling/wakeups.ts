@@ -1,14 +1,14 @@
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** A little later rather than a moment too early: the clocks of database and operator differ. */
+/** The clocks of database and operator differ; slightly late is better than slightly early. */
 const marginSeconds = 0.05;
 
 /**
- * When a cycle of the pool may decide otherwise though nothing has changed: a waiting job's back-off ends, a node that
- * it avoids may be tried again, or a window opens or closes.
+ * When a cycle of the pool may decide differently although nothing has changed: a waiting job's back-off ends, a node
+ * that it avoids becomes available to it, or a window opens or closes.
  * @param secondOfWeek now, in the installation's time zone
- * @returns seconds until then; undefined when that is never
+ * @returns seconds until then; undefined if never
  */
 export async function secondsToNextWakeUp(
   db: Queryable,

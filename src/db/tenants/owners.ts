@@ -7,9 +7,9 @@ export interface Owner {
   readonly name: string;
 }
 
-/** Ids of the owners, in the order given; new ones are made, race-free. One statement. */
+/** Ids of the owners, in the given order; creates missing ones without races. One statement. */
 export async function ensureOwners(db: Queryable, owners: readonly Owner[]): Promise<number[]> {
-  // By name, so that two callers meeting the same new owners insert them in one order.
+  // In order of name, so that concurrent callers insert the same new owners in the same order.
   const rows = await run<{ place: number; id: number }>(
     db,
     `
@@ -25,7 +25,7 @@ export async function ensureOwners(db: Queryable, owners: readonly Owner[]): Pro
   return rows.sort((left, right) => left.place - right.place).map((row) => row.id);
 }
 
-/** The owner's id; made when it is new. */
+/** The owner's id; creates the owner if it is new. */
 export async function ensureOwner(
   db: Queryable,
   kind: Owner["kind"],

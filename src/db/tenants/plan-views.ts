@@ -1,20 +1,20 @@
-/** Plans as their controller sees them: what of each is in force, and what is used of it. */
+/** The controller's view of plans: the windows in force and their usage. */
 import { run } from "../client/connection-pool.ts";
 import type { WeekRange } from "../../domain/windows.ts";
 import type { IntegerRange, Queryable } from "../client/types.ts";
 
 export interface PlanView {
   readonly uid: string;
-  /** Of the custom resource, when its windows were accepted. */
+  /** Generation of the custom resource whose windows were accepted. */
   readonly generation: number;
   readonly quantity: number;
   readonly resourceType: "GPU" | "CPU";
   readonly pool: string;
   /** In force, in order. */
   readonly windows: readonly WeekRange[];
-  /** GPUs or cores of the jobs under the plan's owner in its pool that have pods. */
+  /** GPUs or cores of jobs with pods, under the plan's owner in its pool. */
   readonly used: number;
-  /** Projects that name the owner. */
+  /** Number of projects with this owner. */
   readonly projects: number;
 }
 
@@ -28,8 +28,8 @@ const rangeOf = (range: IntegerRange): WeekRange[] =>
     : [{ start: range.lower, end: range.upper }];
 
 /**
- * The plans among these that have windows in force, by uid. One statement, whatever their number; a job counts once
- * under an owner, however many projects above it name the owner.
+ * The given plans that have windows in force, by uid. One statement, whatever their number. A job counts once under an
+ * owner, however many of its ancestors have that owner.
  */
 export async function readPlanViews(
   db: Queryable,
@@ -80,7 +80,10 @@ export interface Withdrawn {
   readonly owner: { readonly kind: "User" | "Group"; readonly name: string };
 }
 
-/** Withdraws what plans of these names have in force, but for these uids; returns where that makes a difference. */
+/**
+ * Withdraws the windows of plans with these names, except those of `presentUids`. Returns the affected pools and
+ * owners.
+ */
 export function withdrawPlans(
   db: Queryable,
   names: readonly string[],

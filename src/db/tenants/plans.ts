@@ -1,4 +1,4 @@
-/** Resource plans: windows as rows. PostgreSQL merges the windows of one plan and refuses overlaps of two. */
+/** Resource plans: windows as rows. PostgreSQL merges the windows of one plan and refuses overlapping plans. */
 import type { Pool, PoolClient } from "pg";
 import { PlanOverlapError, RotaError } from "../../errors.ts";
 import {
@@ -36,12 +36,12 @@ export interface PlanWindow extends WeekRange {
 
 const rangeLiteral = ({ start, end }: WeekRange): string => `[${start},${end})`;
 
-/** Two writers of one plan follow each other: the second must see the rows that the first left. */
+/** Serialises writers of one plan: the second must see the rows of the first. */
 async function lockPlan(client: PoolClient, name: string): Promise<void> {
   await run(client, "SELECT pg_advisory_xact_lock(7002, hashtext($1))", [name]);
 }
 
-/** A plan that was deleted and made again has another uid: rows of the old one go as well. */
+/** A plan that was deleted and created again has another uid; the rows of the old one are removed as well. */
 async function removeWindows(client: PoolClient, plan: PlanInput): Promise<boolean> {
   const rows = await run<{ newer: boolean }>(
     client,
@@ -93,8 +93,8 @@ async function writePlan(client: PoolClient, plan: PlanInput): Promise<boolean> 
 }
 
 /**
- * Makes a plan's rows what the custom resource says, in one transaction: a refused change leaves the
- * accepted version in force. False when a newer generation is stored already.
+ * Replaces a plan's rows with the windows of its custom resource, in one transaction: a refused change leaves the
+ * accepted version in force. False if a newer generation is stored already.
  * Throws RotaError: PlanOverlapError, InvalidWindow, InvalidValue.
  */
 export async function replacePlan(pool: Pool, plan: PlanInput): Promise<boolean> {
@@ -106,14 +106,14 @@ export async function replacePlan(pool: Pool, plan: PlanInput): Promise<boolean>
   }
 }
 
-/** The range of the row that is there already: the last one in what PostgreSQL says, in any language. */
+/** The range of the existing row: the last one in PostgreSQL's message, in any language. */
 function existingRange(error: RotaError): string | undefined {
   const { cause } = error;
   const detail = cause instanceof Error && "detail" in cause ? String(cause.detail) : "";
   return detail.match(/\[\d+,\d+\)/g)?.at(-1);
 }
 
-/** Names the plan that PostgreSQL's refusal is about, as it is now. */
+/** Adds the name of the conflicting plan to PostgreSQL's error; the plan is read as it is now. */
 async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Promise<RotaError> {
   const range = existingRange(error);
   const [start, end] = range?.match(/\d+/g)?.map(Number) ?? [];

@@ -4,7 +4,7 @@ import { projectColumns, type Project, type ProjectRole } from "./projects.ts";
 import type { Owner } from "./owners.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** The ancestors of a project, the root first. */
+/** The ancestors of a project, root first. */
 export function ancestors(db: Queryable, id: string): Promise<Project[]> {
   return run<Project>(
     db,
@@ -39,7 +39,7 @@ export interface Subject {
   readonly groups: readonly string[];
 }
 
-/** The subject's role in a project, own or through groups, direct or inherited; undefined if it has none. */
+/** The subject's role in a project, own or through groups, direct or inherited; undefined without one. */
 export async function roleOf(
   db: Queryable,
   id: string,
@@ -63,10 +63,10 @@ export async function roleOf(
 }
 
 export interface ProjectSettings {
-  /** Own or of the nearest ancestor that sets one. */
+  /** Its own, or that of the nearest ancestor that sets one. */
   readonly owner: Owner | null;
   readonly borrowing: "Allow" | "Deny";
-  /** Null: all. */
+  /** Null: all classes. */
   readonly priorityClasses: readonly string[] | null;
 }
 
@@ -90,9 +90,9 @@ export async function settingsInEffect(
 }
 
 export interface Blockers {
-  /** Names of child projects; the first twenty. */
+  /** Names of the first twenty child projects. */
   readonly children: readonly string[];
-  /** namespace/name of unfinished jobs; the first twenty. */
+  /** namespace/name of the first twenty unfinished jobs. */
   readonly jobs: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-/** Projects as their controller sees them: where they stand, who may do what in them, what they use. */
+/** The controller's view of projects: their place in the tree, members and usage. */
 import { secondOfWeek } from "../../domain/windows.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Member } from "./projects.ts";
@@ -7,18 +7,18 @@ import type { Queryable } from "../client/types.ts";
 
 export interface ProjectView {
   readonly id: string;
-  /** Of the custom resource, when the row was written. */
+  /** Generation of the custom resource that the row was written from. */
   readonly generation: number;
   readonly path: string;
-  /** Name of the project above; null for a root. */
+  /** Name of the parent; null for a root. */
   readonly parent: string | null;
   readonly children: number;
-  /** Of the project and all its ancestors, each with the greatest role; sorted. */
+  /** Of the project and all its ancestors, each with the highest role; sorted. */
   readonly members: readonly Member[];
   /** Of the whole subtree. */
   readonly gpusRunning: number;
   readonly gpusPending: number;
-  /** What plans of the nearest owner grant now, over all pools. */
+  /** Granted now by the plans of the nearest owner, over all pools. */
   readonly gpusPlanned: number;
 }
 
@@ -27,8 +27,8 @@ interface Row extends Omit<ProjectView, "path"> {
 }
 
 /**
- * The projects among these that are stored, by id. One statement, whatever their number: usage is summed once per
- * project that has active jobs and then handed up, members are handed down.
+ * The given projects that are stored, by id. One statement, whatever their number: usage is summed once per project
+ * with active jobs and added to its ancestors; members are passed to descendants.
  */
 export async function readProjectViews(
   db: Queryable,

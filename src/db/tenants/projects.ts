@@ -1,4 +1,4 @@
-/** Projects as rows: create, update, move, delete. The tree below and above them is in project-tree.ts. */
+/** Projects as rows: create, update, move, delete. project-tree.ts reads ancestors and descendants. */
 import type { Pool, PoolClient } from "pg";
 import { RotaError } from "../../errors.ts";
 import { mapDatabaseError } from "../client/constraint-errors.ts";
@@ -38,7 +38,7 @@ export interface ProjectInput {
   readonly generation?: number | undefined;
 }
 
-/** Stands for a parent that was named and does not exist: no uid is all zeros, so the foreign key refuses it. */
+/** Stands for a named parent that does not exist: no uid is all zeros, so the foreign key refuses it. */
 const nobody = "00000000-0000-0000-0000-000000000000";
 
 interface ProjectState {
@@ -46,7 +46,7 @@ interface ProjectState {
   readonly moved: boolean;
 }
 
-/** Whether the project is stored, and has another parent than it should. */
+/** Whether the project is stored, and whether its parent differs. */
 async function stateOf(db: Queryable, project: ProjectInput): Promise<ProjectState> {
   const rows = await run<{ moved: boolean }>(
     db,
@@ -66,9 +66,9 @@ const parentExpression = `
 `;
 
 /**
- * Moves a project with its subtree; the database keeps every path. Throws RotaError: ProjectCycle,
- * ParentNotFound. Under READ COMMITTED only, and best as the transaction's first write: it takes the
- * tree's lock before any row's.
+ * Moves a project with its subtree; the database keeps every path. Throws RotaError: ProjectCycle, ParentNotFound. Use
+ * it only under READ COMMITTED and preferably as the transaction's first write: it takes the tree's lock before any row
+ * lock.
  */
 export async function moveSubtree(
   db: Queryable,
@@ -188,17 +188,17 @@ async function writeProject(client: PoolClient, project: ProjectInput): Promise<
 }
 
 /**
- * Creates or updates a project with its members and storages, and moves its subtree when the parent
- * changed, all in one transaction. Throws RotaError: ParentNotFound, ProjectCycle, AlreadyExists (name
- * or namespace of another project), InvalidValue.
+ * Creates or updates a project with its members and storages, and moves its subtree if the parent changed, in one
+ * transaction. Throws RotaError: ParentNotFound, ProjectCycle, AlreadyExists (name or namespace of another project),
+ * InvalidValue.
  */
 export function upsertProject(pool: Pool, project: ProjectInput): Promise<void> {
   return withTransaction(pool, (client) => writeProject(client, project));
 }
 
 /**
- * Deletes a project with its members, storages and commits; jobs that have ended stay. False when there
- * is none. Throws RotaError: ProjectHasChildren, ProjectHasJobs.
+ * Deletes a project with its members, storages and commits; ended jobs stay. False if there is none. Throws RotaError:
+ * ProjectHasChildren, ProjectHasJobs.
  */
 export async function deleteProject(db: Queryable, id: string): Promise<boolean> {
   try {
@@ -271,7 +271,7 @@ export async function readProject(db: Queryable, name: string): Promise<Project>
   return project;
 }
 
-/** The project a namespace belongs to; undefined when it is not a project's. */
+/** The project that a namespace belongs to; undefined if it belongs to none. */
 export async function projectOfNamespace(
   db: Queryable,
   namespace: string,

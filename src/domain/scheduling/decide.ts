@@ -27,6 +27,7 @@ import {
   shutText,
   spaceText,
   tooLargeText,
+  unavailableText,
 } from "./messages.ts";
 import { HeadReservation } from "./head-reservation.ts";
 import { settleReservations } from "./reservations.ts";
@@ -203,15 +204,18 @@ class Deciding {
     return undefined;
   }
 
-  /** No node matches, or the matching nodes would be too small even when empty. */
+  /** No eviction helps: no node matches, the pool is too small even when empty, or what it needs is not available. */
   #unplaceable(job: QueuedJob): Waiting | undefined {
     return this.#cache.unplaceable(job, () => {
-      const nodes = this.#nodes.accepting(job);
-      if (nodes.length === 0) {
+      if (placeGang(this.#nodes.accepting(job), job, (node) => node.capacity)) return undefined;
+      const matching = this.#nodes.acceptingWhenAvailable(job);
+      if (matching.length === 0) {
         return waiting("NoMatchingNode", noNodeText(this.#snapshot.pool, job, this.#nodes.all));
       }
-      if (placeGang(nodes, job, (node) => node.capacity)) return undefined;
-      return waiting("TooLargeForPool", tooLargeText(job, nodes));
+      if (placeGang(matching, job, (node) => node.healthyCapacity)) {
+        return waiting("AwaitingNodes", unavailableText(job, matching));
+      }
+      return waiting("TooLargeForPool", tooLargeText(job, matching));
     });
   }
 

@@ -24,6 +24,7 @@ export type WaitReason =
   | "CapacityReserved"
   | "NoMatchingNode"
   | "TooLargeForPool"
+  | "AwaitingNodes"
   | "QuotaExceeded"
   | "WindowClosed"
   | "NoQuota"

@@ -1,4 +1,4 @@
-/** One waiting job against a snapshot, in detail: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
+/** Details of one waiting job: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
 import { coresNumber, coresText, gpusText, memoryText } from "../text.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";

@@ -33,12 +33,11 @@ export function spaceText(job: QueuedJob, nodes: readonly NodeState[], view: Vie
   if (!closest) return "no node matches";
   const { node, room, fitting } = closest;
   const shown = relevantDimensions(room, job.perPod);
-  const need = listed(shown.map((one) => amountText(one, job.perPod[one])));
   const free = freeText(room, shown);
   if (job.parallelism === 1) {
-    return `needs ${need} on one node; the closest fit, ${node.name}, has ${free} free`;
+    return `${needText(job, shown)}; the closest fit, ${node.name}, has ${free} free`;
   }
-  return `needs ${job.parallelism} pods with ${need} each; ${fitting} can be placed, and the closest fit for another, ${node.name}, has ${free} free`;
+  return `${needText(job, shown)}; ${fitting} can be placed, and the closest fit for another, ${node.name}, has ${free} free`;
 }
 
 function freeText(room: Resources, shown: readonly Dimension[]): string {
@@ -49,14 +48,21 @@ function freeText(room: Resources, shown: readonly Dimension[]): string {
 
 /** "needs 16 GPUs on one node; the largest matching node, node-7, has 8" */
 export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): string {
-  const closest = closestNode(nodes, job.perPod, (node) => node.capacity);
+  const closest = closestNode(nodes, job.perPod, (node) => node.healthyCapacity);
   if (!closest) return "no node matches";
   const shown = relevantDimensions(closest.room, job.perPod);
-  const need = listed(shown.map((one) => amountText(one, job.perPod[one])));
   if (job.parallelism === 1) {
-    return `needs ${need} on one node; the largest matching node, ${closest.node.name}, has ${freeText(closest.room, shown)}`;
+    return `${needText(job, shown)}; the largest matching node, ${closest.node.name}, has ${freeText(closest.room, shown)}`;
   }
-  return `needs ${job.parallelism} pods with ${need} each; the matching nodes fit ${closest.fitting} even when empty`;
+  return `${needText(job, shown)}; the matching nodes fit ${closest.fitting} even when empty`;
+}
+
+/** "needs 8 GPUs on one node", "needs 2 pods with 8 GPUs each" */
+function needText(job: QueuedJob, shown: readonly Dimension[]): string {
+  const need = listed(shown.map((one) => amountText(one, job.perPod[one])));
+  return job.parallelism === 1
+    ? `needs ${need} on one node`
+    : `needs ${job.parallelism} pods with ${need} each`;
 }
 
 const maxNamedNodes = 3;
@@ -64,34 +70,67 @@ const maxNamedNodes = 3;
 const taintText = ({ key, value, effect }: Taint): string =>
   value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;
 
-/**
- * "0/3 nodes in pool default match the job's node selector, affinity and tolerations (1 cordoned or not ready)". If nodes
- * match but are avoided, the message names them, since the template is not at fault.
- */
+/** "1 with untolerated taint gpu=only:NoSchedule"; of several taints, three are named. */
+function taintedText(nodes: readonly NodeState[], job: QueuedJob): readonly string[] {
+  const tainted = nodes.filter(({ snapshot }) => rejectionOf(snapshot, job) === "Taint");
+  if (tainted.length === 0) return [];
+  const taints = tainted.flatMap(({ snapshot }) => untolerated(snapshot, job).map(taintText));
+  const names = listedUpTo(maxNamedNodes, [...new Set(taints)].toSorted());
+  return [`${tainted.length} with untolerated taint ${names}`];
+}
+
+function downText(nodes: readonly NodeState[]): readonly string[] {
+  const down = nodes.filter(({ snapshot }) => !snapshot.schedulable).length;
+  return down > 0 ? [`${down} cordoned or not ready`] : [];
+}
+
+/** "0/3 nodes in pool default match the job's node selector, affinity and tolerations (1 cordoned or not ready)" */
 export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeState[]): string {
-  const rejections = nodes.map(({ name, snapshot }) => ({
-    name,
-    rejection: rejectionOf(snapshot, { ...job, avoidNodes: [] }),
-    taints: untolerated(snapshot, job).map(taintText),
-  }));
-  const avoided = rejections.flatMap(({ name, rejection }) => (rejection ? [] : [name]));
-  const down = rejections.filter(({ rejection }) => rejection === "Unschedulable").length;
-  const tainted = rejections.filter(({ rejection }) => rejection === "Taint");
-  const taints = [...new Set(tainted.flatMap((one) => one.taints))].toSorted();
-  const details = [
-    ...(down > 0 ? [`${down} cordoned or not ready`] : []),
-    ...(tainted.length > 0
-      ? [`${tainted.length} with untolerated taint ${listedUpTo(maxNamedNodes, taints)}`]
-      : []),
-  ];
+  const details = [...downText(nodes), ...taintedText(nodes, job)];
   const others = details.length > 0 ? ` (${details.join(", ")})` : "";
-  if (avoided.length > 0) {
-    return `${avoided.length}/${nodes.length} nodes in pool ${pool} match but recently failed to start the job's pods and are avoided for now: ${listedUpTo(maxNamedNodes, avoided)}${others}`;
-  }
   const storages = (job.storageTerms ?? []).length > 0 ? ["storages"] : [];
   const filters = listed(["node selector", "affinity", "tolerations", ...storages]);
   return `0/${nodes.length} nodes in pool ${pool} match the job's ${filters}${others}`;
 }
+
+function unhealthyText(nodes: readonly NodeState[]): readonly string[] {
+  const texts = nodes
+    .map(({ name, snapshot }) => ({
+      name,
+      unhealthy: snapshot.unhealthyGpus,
+      healthy: snapshot.allocatable.gpus,
+    }))
+    .filter(({ unhealthy }) => unhealthy > 0)
+    .map(
+      ({ name, unhealthy, healthy }) =>
+        `${name} with ${healthy} of ${healthy + unhealthy} GPUs healthy`,
+    );
+  return texts.length === 0 ? [] : [listedUpTo(maxNamedNodes, texts)];
+}
+
+function avoidedText(nodes: readonly NodeState[], job: QueuedJob): readonly string[] {
+  const names = nodes
+    .filter(({ snapshot }) => rejectionOf(snapshot, job) === "Avoided")
+    .map(({ name }) => name);
+  if (names.length === 0) return [];
+  return [`avoided for now after a failed start: ${listedUpTo(maxNamedNodes, names)}`];
+}
+
+/**
+ * "needs 4 GPUs on one node; nodes that match are unavailable: 1 cordoned or not ready; node-2 with 0 of 4 GPUs healthy".
+ * The template is not at fault, and the pool is large enough.
+ */
+export function unavailableText(job: QueuedJob, matching: readonly NodeState[]): string {
+  const shown: readonly Dimension[] = job.perPod.gpus > 0 ? ["gpus"] : ["cpuMillis", "memoryBytes"];
+  const details = [
+    ...downText(matching),
+    ...taintedText(matching, job),
+    ...unhealthyText(matching),
+    ...avoidedText(matching, job),
+  ];
+  return `${needText(job, shown)}; nodes that match are unavailable: ${details.join("; ")}`;
+}
+
 const planNames = ({ quota }: QuotaState): string =>
   quota.plans.length === 0
     ? `the plans of ${quota.owner.kind} ${quota.owner.name}`

@@ -19,7 +19,7 @@ const share = (room: number, need: number): number =>
 
 export interface Closest {
   readonly node: NodeState;
-  /** Left on the node after the pods that do fit. */
+  /** Remains on the node after the pods that fit. */
   readonly room: Resources;
   /** Pods that fit on all nodes together. */
   readonly fitting: number;

@@ -4,7 +4,7 @@
  */
 import type { NodeSelectorRequirement, NodeSelectorTerm } from "./snapshot.ts";
 
-/** Most terms of a product: alternatives multiply quickly, and every pod of a gang carries all of them. */
+/** Maximum of terms in a product: alternatives multiply quickly, and every pod of a gang carries all of them. */
 export const maxTerms = 64;
 
 const matchesNothing = ({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm): boolean =>

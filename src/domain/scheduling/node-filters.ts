@@ -37,6 +37,16 @@ export function rejectionOf(
   return reaches ? undefined : "Storage";
 }
 
+/** Taints that the node controller sets for a condition or a cordon, and removes with it. */
+const showsCondition = ({ key }: Taint): boolean => key.startsWith("node.kubernetes.io/");
+
+/** Whether the node would pass all filters if it were ready, not cordoned, without pressure and not avoided. */
+export function acceptsWhenAvailable(node: NodeSnapshot, constraints: NodeConstraints): boolean {
+  const taints = node.taints.filter((taint) => !showsCondition(taint));
+  const available = { ...node, schedulable: true, taints };
+  return acceptsPods(available, { ...constraints, avoidNodes: [] });
+}
+
 /** The labels of the node selector that the node lacks, as key=value. */
 export const missingLabels = (
   node: NodeSnapshot,

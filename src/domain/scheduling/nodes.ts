@@ -9,7 +9,7 @@
  * | future    | free + leaving - reserved   | does it fit once pods terminated, reservations used? |
  * | startable | the less of free and future | may a job start now, without reserved capacity?      |
  */
-import { acceptsPods } from "./node-filters.ts";
+import { acceptsPods, acceptsWhenAvailable } from "./node-filters.ts";
 import { add, smaller, subtract, times } from "./resources.ts";
 import type { NodeRoom } from "./decision.ts";
 import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./snapshot.ts";
@@ -36,6 +36,11 @@ export class NodeState {
 
   get capacity(): Resources {
     return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
+  }
+
+  /** The capacity once its unhealthy GPUs work again. */
+  get healthyCapacity(): Resources {
+    return { ...this.capacity, gpus: this.capacity.gpus + this.snapshot.unhealthyGpus };
   }
 
   start(amount: Resources): void {
@@ -97,6 +102,11 @@ export class Nodes {
     const accepting = this.all.filter((node) => acceptsPods(node.snapshot, constraints));
     this.#accepting.set(key, accepting);
     return accepting;
+  }
+
+  /** Nodes that match the constraints or would if they were available, by name. */
+  acceptingWhenAvailable(constraints: NodeConstraints): readonly NodeState[] {
+    return this.all.filter((node) => acceptsWhenAvailable(node.snapshot, constraints));
   }
 
   /** Future room on the nodes that this decision changed. */

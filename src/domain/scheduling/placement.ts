@@ -7,7 +7,7 @@ import type { NodeState } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
 import type { Placement, Resources } from "./snapshot.ts";
 
-/** Selects the room of a node that counts, such as free now or in future. */
+/** Selects which room of a node to use, such as free now or in future. */
 export type View = (node: NodeState) => Resources;
 /** Free now, without reservations. */
 export const startableRoom: View = (node) => node.startable;

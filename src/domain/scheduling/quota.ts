@@ -78,6 +78,7 @@ export class QuotaState {
 /** A job that counts under quotas: running or reserved. */
 export type Occupant = Pick<LiveJob, "borrowing" | "quotas" | "perPod" | "allocations">;
 
+/** Pods of the job on all nodes. */
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, one) => sum + one.pods, 0);
 

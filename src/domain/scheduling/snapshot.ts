@@ -43,6 +43,8 @@ export interface NodeSnapshot {
   /** Ready and not cordoned. */
   readonly schedulable: boolean;
   readonly allocatable: Resources;
+  /** GPUs of the node that its device plugin reports as unhealthy; not in `allocatable`. */
+  readonly unhealthyGpus: number;
   /** All live allocations, those of terminating pods included. */
   readonly committed: Resources;
   /** Used by pods that are not Rota's. */

@@ -14,7 +14,7 @@ export interface QuotaCloses {
   readonly next?:
     | { readonly close: WindowClose; readonly overQuota: readonly OverQuotaJob[] }
     | undefined;
-  readonly last?: { readonly close: WindowClose; readonly atSeconds: number } | undefined;
+  readonly last?: WindowClose | undefined;
 }
 
 export interface ClosesInput {
@@ -68,7 +68,7 @@ class Judging {
   }
 
   judge({ quotaId, next, last }: QuotaCloses): void {
-    if (last) this.#closed(quotaId, last.close, last.atSeconds);
+    if (last) this.#closed(quotaId, last);
     if (next) this.#closesSoon(quotaId, next.close, next.overQuota);
   }
 
@@ -92,7 +92,8 @@ class Judging {
     }
   }
 
-  #closed(quotaId: string, close: WindowClose, closedAtSeconds: number): void {
+  #closed(quotaId: string, close: WindowClose): void {
+    const closedAtSeconds = close.at.epochMilliseconds / 1000;
     const { graceSeconds, overQuota } = this.#input;
     const closed = `plan ${close.plan} closed ${secondText(close.atSecond)}`;
     const leaving: OverQuotaJob[] = [];

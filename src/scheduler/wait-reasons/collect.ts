@@ -1,4 +1,4 @@
-/** What a cycle says of every waiting job, of those too that it did not look at. */
+/** The wait reasons of all jobs of a pool after a cycle, including jobs that the claim omitted. */
 import type { Queryable } from "../../db/client/types.ts";
 import { readPositions } from "../../db/scheduling/positions.ts";
 import type { QueuePlace } from "../../db/scheduling/positions.ts";
@@ -12,8 +12,9 @@ import type { ExplainedJob, Round } from "./publisher.ts";
 const unseen = "waits behind jobs of its project with the same request; see their reasons";
 
 /**
- * `places` are the jobs of the whole queue, where the claim left some of them out and they were asked for; undefined
- * where nothing was left out. With `isStale` the claim left some out and their places were not asked for this time.
+ * Combines verdicts and queue positions into one round.
+ * @param places the whole queue, if the claim omitted jobs and their positions were read; otherwise undefined
+ * @param isStale the claim omitted jobs, but their positions were not read this time
  */
 export function collectRound(
   snapshot: Snapshot,
@@ -41,10 +42,10 @@ export function collectRound(
   return { explained: [...seen, ...others], settled, isComplete: !isStale };
 }
 
-/** Waiting jobs that are told their position. */
+/** Maximum of waiting jobs with a position. */
 const maxPositions = 10_000;
 
-/** Reads the places of jobs that the claim left out, now and then: that is a look at the whole queue. */
+/** Reads the positions of omitted jobs only at intervals, because that scans the whole queue. */
 export async function readRound(
   db: Queryable,
   snapshot: Snapshot,

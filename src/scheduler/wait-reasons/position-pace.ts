@@ -1,4 +1,4 @@
-/** How often the whole queue of a pool is looked at for positions. */
+/** Limits how often the whole queue of a pool is scanned for positions. */
 import type { Clock } from "../../runtime/clock.ts";
 
 const paceSeconds = 10;
@@ -11,7 +11,7 @@ export class PositionPace {
     this.#clock = clock;
   }
 
-  /** True when it is time; the next time counts from then. */
+  /** True if a scan is due; it then counts as done. */
   isDue(pool: string): boolean {
     const now = this.#clock.monotonicSeconds();
     const last = this.#lastSeconds.get(pool);

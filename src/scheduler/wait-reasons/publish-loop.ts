@@ -1,11 +1,11 @@
-/** Passes on what is worth a write, as fast as explanations allow and not before. */
+/** Passes on jobs whose status needs a write, at the rates of the publisher. */
 import { sleepUnlessAborted } from "../../runtime/clock.ts";
 import type { Clock } from "../../runtime/clock.ts";
 import type { WaitReasonPublisher } from "./publisher.ts";
 
-/** Several are passed on together. */
+/** Combines several jobs into one call. */
 const minPauseSeconds = 0.05;
-/** New ones wake the loop. */
+/** New explanations wake the loop earlier. */
 const maxPauseSeconds = 3600;
 
 export class PublishLoop {

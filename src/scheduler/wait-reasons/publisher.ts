@@ -1,10 +1,11 @@
 /**
- * Why each waiting job waits, as the last cycle of its pool saw it, and which of that is worth a write of its status.
+ * Why each waiting job waits, according to the last cycle of its pool, and which jobs need a status write for it.
  *
- * Every cycle moves positions and numbers of the whole queue; written each time, ten thousand waiting jobs would be a
- * storm. So a first answer and another reason go out at once, up to a rate; other words and positions when they
- * differ enough, not oftener than every few seconds for a job, and at a lower rate for all together, first come first
- * served. What is shown is therefore old by at most the number of waiting jobs divided by that rate.
+ * Every cycle changes positions and numbers in the whole queue. Writing each change would flood the API server when ten
+ * thousand jobs wait. First explanations and new reasons are therefore published at once, up to a rate. Changed
+ * messages and positions are published if they differ enough, at most every few seconds per job, and at a lower total
+ * rate, first come first served. The age of a shown explanation is at most the number of waiting jobs divided by that
+ * rate.
  */
 import type { WaitReason } from "../../domain/scheduling/decision.ts";
 
@@ -22,9 +23,9 @@ export interface ExplainedJob extends Explanation {
 
 export interface Round {
   readonly explained: readonly ExplainedJob[];
-  /** Jobs that wait no more. */
+  /** Ids of jobs that no longer wait. */
   readonly settled: readonly string[];
-  /** Whether every waiting job of the pool is among them; others are forgotten then. */
+  /** True if the round has every waiting job of the pool; others are then forgotten. */
   readonly isComplete: boolean;
 }
 
@@ -35,13 +36,13 @@ interface Entry {
   shownAtSeconds: number;
 }
 
-/** First answers and other reasons a second. */
+/** Rate of first explanations and new reasons. */
 const urgentPerSecond = 100;
-/** Other words and positions a second. */
+/** Rate of changed messages and positions. */
 const refreshedPerSecond = 20;
-/** A job's words and position are written at most so often. */
+/** Minimum interval between writes of a job's message and position. */
 const refreshSeconds = 10;
-/** Positions up to this one are exact; behind it they are within a tenth. */
+/** Positions up to this one are exact; later ones are within 10 %. */
 const exactPositions = 10;
 
 const positionMoved = (from: number, to: number): boolean =>
@@ -49,7 +50,7 @@ const positionMoved = (from: number, to: number): boolean =>
     ? from !== to
     : Math.abs(to - from) * 10 > Math.min(from, to);
 
-/** Fills with time, up to what a second holds. */
+/** A token bucket that holds at most one second's tokens. */
 class Budget {
   readonly #perSecond: number;
   #left: number;
@@ -71,7 +72,7 @@ class Budget {
     this.#left -= 1;
   }
 
-  /** Seconds until there is one again. */
+  /** Seconds until the next token. */
   secondsToNext(nowSeconds: number): number {
     return Math.max(0, (1 - this.at(nowSeconds)) / this.#perSecond);
   }
@@ -80,23 +81,23 @@ class Budget {
 export class WaitReasonPublisher {
   readonly #entries = new Map<string, Entry>();
   readonly #jobsOfPool = new Map<string, Set<string>>();
-  /** In the order in which they became due. */
+  /** In order of becoming due. */
   readonly #urgent = new Set<string>();
   readonly #refreshed = new Set<string>();
   readonly #urgentBudget = new Budget(urgentPerSecond);
   readonly #refreshBudget = new Budget(refreshedPerSecond);
 
-  /** What the job's status shows. */
+  /** The explanation in the job's status. */
   get(jobId: string): Explanation | undefined {
     return this.#entries.get(jobId)?.shown;
   }
 
-  /** What was said of the job last, shown or not. */
+  /** The latest explanation, published or not. */
   latest(jobId: string): Explanation | undefined {
     return this.#entries.get(jobId)?.latest;
   }
 
-  /** Forgets everything: another leads, and says more by the time this process leads again. */
+  /** Forgets everything when the term ends: another leader continues. */
   clear(): void {
     this.#entries.clear();
     this.#jobsOfPool.clear();
@@ -104,7 +105,7 @@ export class WaitReasonPublisher {
     this.#refreshed.clear();
   }
 
-  /** Takes in what a cycle of the pool said. */
+  /** Records the round of a cycle. */
   record(pool: string, { explained, settled, isComplete }: Round): void {
     const known = this.#jobsOfPool.get(pool) ?? new Set();
     const present = isComplete ? new Set<string>() : known;
@@ -120,7 +121,7 @@ export class WaitReasonPublisher {
     this.#jobsOfPool.set(pool, present);
   }
 
-  /** The jobs (namespace/name) whose status is to be written now; it shows what was said last. */
+  /** The jobs (namespace/name) whose status is to be written now, with the latest explanation. */
   take(nowSeconds: number): string[] {
     const keys: string[] = [];
     for (const id of this.#urgent) {
@@ -136,7 +137,7 @@ export class WaitReasonPublisher {
     return keys;
   }
 
-  /** Seconds until something can be taken; undefined when nothing waits. */
+  /** Seconds until `take` may return a job; undefined if none is due. */
   secondsToNext(nowSeconds: number): number | undefined {
     if (this.#urgent.size > 0) return this.#urgentBudget.secondsToNext(nowSeconds);
     const [first] = this.#refreshed;

@@ -14,7 +14,6 @@ import type {
 } from "../../domain/scheduling/window-close.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
-import { instantBefore, secondOfWeek } from "../../domain/windows.ts";
 import { rejectedForSeconds } from "../eviction-probe.ts";
 import type { Candidate, EvictionProbe } from "../eviction-probe.ts";
 import type { WindowNotices } from "./notices.ts";
@@ -59,6 +58,9 @@ interface Scene {
   readonly options: WindowOptions;
 }
 
+const wallClock = ({ now, options }: Scene): Temporal.ZonedDateTime =>
+  now.toZonedDateTimeISO(options.timeZone);
+
 /** The jobs that would be over quota at each of these seconds of the week. */
 async function lookAhead(
   { db, pool }: Scene,
@@ -75,12 +77,12 @@ async function quotaCloses(
   scene: Scene,
   windows: ReadonlyMap<string, readonly ClosingWindow[]>,
 ): Promise<QuotaCloses[]> {
-  const { now, options } = scene;
-  const second = secondOfWeek(now, options.timeZone);
+  const { options } = scene;
+  const now = wallClock(scene);
   const closes = [...windows].map(([quotaId, own]) => ({
     quotaId,
-    next: nextEvictClose(own, second),
-    last: lastEvictClose(own, second),
+    next: nextEvictClose(own, now),
+    last: lastEvictClose(own, now),
   }));
   const soon = closes
     .flatMap(({ next }) => next ?? [])
@@ -95,23 +97,20 @@ async function quotaCloses(
     return {
       quotaId,
       next: next && overQuota && { close: next, overQuota },
-      last: last && {
-        close: last,
-        atSeconds: instantBefore(now, options.timeZone, last.seconds).epochMilliseconds / 1000,
-      },
+      last,
     };
   });
 }
 
 /** Seconds until the next warning is due; undefined without one. */
 function secondsToWarning(
-  { now, options }: Scene,
+  scene: Scene,
   windows: ReadonlyMap<string, readonly ClosingWindow[]>,
 ): number | undefined {
-  const second = secondOfWeek(now, options.timeZone);
+  const now = wallClock(scene);
   const waits = [...windows.values()]
-    .flatMap((own) => nextEvictClose(own, second) ?? [])
-    .map(({ seconds }) => seconds - options.windowWarningSeconds)
+    .flatMap((own) => nextEvictClose(own, now) ?? [])
+    .map(({ seconds }) => seconds - scene.options.windowWarningSeconds)
     .filter((seconds) => seconds > 0);
   return waits.length === 0 ? undefined : Math.min(...waits);
 }
@@ -123,8 +122,8 @@ const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
 });
 
 /**
- * Those the API server has agreed to let go are evicted, those nobody asked about are named, the others wait. Where a
- * budget does not let all of them go together, the first in rank stay.
+ * Evicts the jobs whose eviction the API server allows, and returns those that need a dry run; the others wait. If a
+ * budget does not allow all evictions, the first jobs in rank stay.
  */
 async function evict(
   { db, pool, options: { probe } }: Scene,

@@ -1,4 +1,4 @@
-/** Which jobs have been told that their plan's window closes, since when, and in which words. */
+/** Which jobs have been notified that their plan's window closes, when, and with which message. */
 import type { OverQuotaJob } from "../../domain/scheduling/entitlement.ts";
 import type { WindowNotice } from "../../domain/scheduling/window-close.ts";
 
@@ -26,12 +26,12 @@ export class WindowNotices {
     return kept?.attempt === attempt ? kept.sinceSeconds : undefined;
   }
 
-  /** Forgets everything: whoever was told by an earlier leader is told again, and has the whole grace period. */
+  /** Forgets everything: the next leader notifies all jobs again, and they have the whole grace period. */
   clear(): void {
     this.#byPool.clear();
   }
 
-  /** Replaces the pool's notices; returns the jobs (namespace/name) that have another one, a first, or none any more. */
+  /** Replaces the pool's notices; returns the jobs (namespace/name) whose notice is new, changed or gone. */
   replace(pool: string, notices: readonly WindowNotice[], nowSeconds: number): string[] {
     const before = this.#byPool.get(pool);
     const kept = notices.map(({ job, reason, message }): [string, Kept] => {

@@ -70,10 +70,13 @@ export class Capacity {
   }
 
   accepting(job: WorldJob): Room[] {
+    return this.matching(job).filter(({ node }) => node.usable && !job.avoids.includes(node.name));
+  }
+
+  /** Those that would accept it if they were available. */
+  matching(job: WorldJob): Room[] {
     return this.rooms.filter(
       ({ node }) =>
-        node.usable &&
-        !job.avoids.includes(node.name) &&
         (node.taints.length === 0 || job.toleratesAll) &&
         Object.entries(job.nodeSelector).every(([key, value]) => node.labels[key] === value),
     );

@@ -116,14 +116,14 @@ export function borrowers(
 
 const minutesOfWeek = 7 * 24 * 60;
 
-/** Seconds on the wall since the last window of these plans closed, if it evicts and none is open now. */
+/** Seconds since the last window of these plans closed, if it evicts and none is open now. */
 export function secondsShut(
   plans: readonly NaivePlan[],
   local: Temporal.ZonedDateTime,
 ): number | undefined {
-  const wall = local.toPlainDateTime().with({ second: 0, millisecond: 0 });
+  const minute = local.with({ second: 0, millisecond: 0 });
   for (let minutes = 0; minutes <= minutesOfWeek; minutes += 1) {
-    const then = wall.subtract({ minutes });
+    const then = minute.subtract({ minutes });
     const open = plans.find((plan) => isInEffect(plan, then));
     if (open && (minutes === 0 || open.onWindowClose !== "Evict")) return undefined;
     if (open) return (minutes - 1) * 60 + local.second;
@@ -131,17 +131,17 @@ export function secondsShut(
   return undefined;
 }
 
-/** Whether a plan that is open now and evicts at its close does so before so many seconds have passed on the wall. */
+/** Whether a plan that is open now and evicts at its close does so before so many seconds have passed. */
 export function evictsWithin(
   plan: NaivePlan,
   seconds: number,
   local: Temporal.ZonedDateTime,
 ): boolean {
   if (plan.onWindowClose !== "Evict" || !isInEffect(plan, local)) return false;
-  const wall = local.toPlainDateTime().with({ second: 0, millisecond: 0 });
+  const minute = local.with({ second: 0, millisecond: 0 });
   for (let minutes = 1; minutes * 60 - local.second < seconds; minutes += 1) {
     if (minutes > minutesOfWeek) return false;
-    if (!isInEffect(plan, wall.add({ minutes }))) return true;
+    if (!isInEffect(plan, minute.add({ minutes }))) return true;
   }
   return false;
 }

@@ -182,12 +182,18 @@ class Replay {
       throw new Error(`${job.key} is held, and could start: its room is free`);
   }
 
+  #unplaceable(job: WorldJob): string {
+    const matching = this.#scene.capacity.matching(job);
+    if (matching.length === 0) return "NoMatchingNode";
+    return fitting(job, matching, empty) < job.parallelism ? "TooLargeForPool" : "AwaitingNodes";
+  }
+
   /** False when the job is left for the second pass. */
   #consider(job: WorldJob, pass: Pass): boolean {
     if (this.#isUncertain) return this.#expectNothing(job);
     const rooms = this.#scene.capacity.accepting(job);
-    if (rooms.length === 0) return this.#waits(job, "NoMatchingNode");
-    if (fitting(job, rooms, empty) < job.parallelism) return this.#waits(job, "TooLargeForPool");
+    if (fitting(job, rooms, empty) < job.parallelism)
+      return this.#waits(job, this.#unplaceable(job));
     if (this.#closesTooSoon(job)) return this.#waits(job, "WindowTooShort");
     if (this.#scene.quotas.isBehind(job, this.#placeOf(job), pass === "inside"))
       return pass === "borrowing" && this.#waits(job, "BehindHeadOfQueue");

@@ -63,7 +63,7 @@ describe("the plugin's package", () => {
       return { status, stdout, stderr };
     }
 
-    it("names the Node that it needs, before it reads the bundle", () => {
+    it("names the Node that it needs before reading the bundle", () => {
       const min = own.engines.node.replace(">=", "");
       for (const version of ["16.20.2", "20.20.2", "22.18.9"]) {
         expect(runOn(version, "this is no JavaScript")).to.deep.equal({

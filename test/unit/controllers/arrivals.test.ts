@@ -3,7 +3,7 @@ import { Arrivals, arrivalSeconds } from "../../../src/controllers/job/arrivals.
 import { createManualClock } from "../../support/manual-clock.ts";
 
 describe("a job that refers to an object which may be on its way", () => {
-  it("is left alone for a few seconds from the first look, other refusals are not", async () => {
+  it("is left alone for seconds; other refusals are not", async () => {
     const clock = createManualClock();
     const arrivals = new Arrivals(clock);
     expect(arrivals.secondsLeft("a", "TemplateRejected")).to.equal(0);

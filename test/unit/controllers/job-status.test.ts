@@ -43,7 +43,7 @@ describe("the status of a job", () => {
     statusOf(job, viewOf(view), [], { ...noRemarks, ...remarks }, now);
   const messageOf = (...of: Parameters<typeof status>) => status(...of).message;
 
-  it("of an evicted job tells what it waits for, then who evicted it", () => {
+  it("tells what an evicted job waits for, then its preemptor", () => {
     const evicted = status({ status: "evicted", eviction }, { explanation });
     expect(evicted.reason).to.equal("InsufficientCapacity");
     expect(evicted.message).to.equal(
@@ -59,7 +59,7 @@ describe("the status of a job", () => {
     );
   });
 
-  it("of a job that leaves tells what blocks its eviction first", () => {
+  it("tells first what blocks a leaving job's eviction", () => {
     expect(messageOf({ status: "evicting", eviction }, { blockedBy: "team/guard" })).to.equal(
       "PodDisruptionBudget team/guard blocks the eviction, which is retried. Evicted by team/high (LowerPriority)",
     );
@@ -68,7 +68,7 @@ describe("the status of a job", () => {
     );
   });
 
-  it("claims a plan only for a job that requests what plans grant", () => {
+  it("claims a plan only for what plans grant", () => {
     expect(messageOf({ status: "running" })).to.equal("runs inside its plans");
     const none = { gpus: 0, perPod: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 1 } };
     expect(messageOf({ status: "running", ...none })).to.equal(
@@ -87,7 +87,7 @@ describe("the status of a job", () => {
     );
   });
 
-  it("keeps times, order and conditions of others while a condition keeps its status", () => {
+  it("keeps times, order and others' conditions", () => {
     const foreign = {
       type: "example.com/Seen",
       status: "True",

@@ -56,7 +56,7 @@ describe("the message of a starting gang", () => {
     ];
     expect(saidOf(viewOf(), [podOf(0)]).message).to.include("train-2-0 on n1 (not scheduled yet)");
     expect(saidOf(viewOf({ completed: [5] }), pods).message).to.equal(
-      "2 of 6 pods running, pending: train-2-1, train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (not started by the kubelet yet); train-2-4 on n2 (yet to be created); the gang is placed again at 2026-06-01T08:05:00Z unless all are running",
+      "2 of 6 pods running, pending: train-2-1 and train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (not started by the kubelet yet); train-2-4 on n2 (yet to be created); the gang is placed again at 2026-06-01T08:05:00Z unless all are running",
     );
   });
 

@@ -53,7 +53,7 @@ describe("quantities", () => {
   it("rounds what is tiny up, as Kubernetes does", () => {
     expect(parseBytes("1e-999999")).to.equal(1);
   });
-  it("has the sizes of storages exactly, up to Kubernetes' own cap", () => {
+  it("has exact sizes of storages up to Kubernetes' cap", () => {
     expect(exactBytes("10Pi") - exactBytes("11258999068426239")).to.equal(1n);
     expect(exactBytes("100E")).to.equal(2n ** 63n - 1n);
   });
@@ -65,7 +65,7 @@ describe("quantities", () => {
 });
 
 describe("a pod's demand", () => {
-  it("saturates where containers together ask for more than any node has", () => {
+  it("saturates the sum of containers", () => {
     const containers = Array.from({ length: 2_000 }, () => ({
       resources: { requests: { memory: "8Ei", cpu: "400G", [gpu]: "9E" } },
     }));

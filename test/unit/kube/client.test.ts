@@ -208,7 +208,7 @@ describe("the API client", () => {
     expect(error).to.deep.include({ status: 0, reason: "Timeout" });
   });
 
-  it("times out a call that waits for a connection, and one that is cancelled there", async () => {
+  it("times out or cancels a call that waits for a connection", async () => {
     server.answer(never);
     const client = server.client({ connections: 1 });
     const first = client.get(widgets, "ns/first", { timeoutSeconds: 60 }).catch(() => undefined);
@@ -225,7 +225,7 @@ describe("the API client", () => {
     await first;
   });
 
-  it("counts a call that timed out as waiting until its place in the queue is free", async () => {
+  it("counts a timed-out call until its place is free", async () => {
     server.answer(never);
     const client = server.client({ connections: 1, maxCalls: 2 });
     const first = client.get(widgets, "ns/first", { timeoutSeconds: 60 }).catch(() => undefined);
@@ -237,7 +237,7 @@ describe("the API client", () => {
     await first;
   });
 
-  it("renews a lease while every connection of another client waits for slow answers", async () => {
+  it("renews a lease while another client's connections wait", async () => {
     server.answer((request, response) => {
       if (request.path.includes("/leases/"))
         json(200, { metadata: {}, spec: {} })(request, response);

@@ -258,7 +258,7 @@ describe("reflector", () => {
     ["another bookmark", [event("ADDED", "a", 1), bookmark(5)]],
     ["silence", [event("ADDED", "a", 1)]],
   ] as const) {
-    it(`lists in pages for good when ${how} comes instead of the end mark`, async () => {
+    it(`lists in pages for good after ${how}, not the end mark`, async () => {
       const warnings: string[] = [];
       const logger = {
         ...silentLogger,
@@ -284,7 +284,7 @@ describe("reflector", () => {
       expect(limits.slice(0, 5)).to.deep.equal([undefined, "500", undefined, undefined, "500"]);
     });
 
-    it(`lists in pages after a 410 when ${how} comes instead of the end mark`, async () => {
+    it(`lists in pages after a 410 and ${how}`, async () => {
       server.answer(
         stream([event("ADDED", "a", 1), event("ADDED", "b", 2), initialEnd(5)], true),
         expired,
@@ -309,7 +309,7 @@ describe("reflector", () => {
       metadata.name === "odd-kept" ? { version: "substitute" } : undefined,
   };
 
-  it("skips what it does not understand, names and counts it, and goes on after it", async () => {
+  it("skips, names and counts what it does not understand", async () => {
     const named: unknown[] = [];
     const logger = {
       ...silentLogger,
@@ -344,7 +344,7 @@ describe("reflector", () => {
     expect(named[0]).to.include({ key: "ns/odd", resource: "widgets", error: "not understood" });
   });
 
-  it("takes an object for absent once it is no longer understood", async () => {
+  it("drops an object that is no longer understood", async () => {
     let understood = true;
     const fickle: ResourceType<Kept> = {
       ...widgets,
@@ -373,7 +373,7 @@ describe("reflector", () => {
     expect(informer.lastEventSeconds()).to.equal(Number.POSITIVE_INFINITY);
   });
 
-  it("reads everything anew when asked to, also what has the version it knows", async () => {
+  it("reads everything anew when asked, known versions too", async () => {
     server.answer(
       stream([event("ADDED", "a", 4), event("ADDED", "b", 5), initialEnd(9)], false),
       stream([event("ADDED", "a", 4), initialEnd(20), event("MODIFIED", "a", 21)], false),

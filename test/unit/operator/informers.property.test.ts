@@ -69,7 +69,7 @@ function expectAmounts(what: string, amounts: object): void {
 }
 
 describe("what Rota keeps of odd objects", function () {
-  it("is within bounds, and no object of any watched kind is left out", async function () {
+  it("is within bounds, and leaves no object out", async function () {
     this.timeout(600_000);
     const { numRuns = 0, seed = 0 } = propertyRuns<[]>(10_000);
     const sent = new Map<string, number>();
@@ -111,7 +111,7 @@ describe("what Rota keeps of odd objects", function () {
     expect(pods).to.be.above(0);
   });
 
-  it("is a pod that fills its node where the pod itself is not understood", () => {
+  it("fills its node where a pod is not understood", () => {
     const { project, substitute } = podsOf(gpuResource);
     const raw = (nodeName?: string): KubeObject => ({
       metadata: { name: "odd", namespace: "default", resourceVersion: "1" },

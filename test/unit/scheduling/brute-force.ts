@@ -35,10 +35,10 @@ export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
   }
   for (const terms of [job.affinityTerms, ...(job.storageTerms ?? [])]) {
     if (terms === undefined) continue;
-    const reservations = terms.some(({ matchExpressions = [] }) =>
+    const isMet = terms.some(({ matchExpressions = [] }) =>
       matchExpressions.every((one) => meets(node, one)),
     );
-    if (!reservations) return false;
+    if (!isMet) return false;
   }
   return true;
 }
@@ -94,6 +94,18 @@ const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {
   return podsFitting({ ...snapshot, nodes }, job, []);
 };
 
+/** Every node ready, uncordoned, without pressure, with all its GPUs. */
+const atItsBest = (snapshot: Snapshot): Snapshot => ({
+  ...snapshot,
+  nodes: snapshot.nodes.map((node) =>
+    Object.assign({}, node, {
+      schedulable: true,
+      taints: node.taints.filter(({ key }) => !key.startsWith("node.kubernetes.io/")),
+      allocatable: { ...node.allocatable, gpus: node.allocatable.gpus + node.unhealthyGpus },
+    }),
+  ),
+});
+
 /** In GPUs or cores. */
 const amountOf = (perPod: Resources, pods: number, { resourceType }: Quota): number =>
   pods * (resourceType === "GPU" ? perPod.gpus : perPod.cpuMillis / 1000);
@@ -129,8 +141,12 @@ export const isInside = (snapshot: Snapshot, job: QueuedJob): boolean =>
 
 /** Why no eviction would help, and none is looked for. */
 export function rejectionOf(snapshot: Snapshot, job: QueuedJob): string | undefined {
-  if (!snapshot.nodes.some((node) => accepts(node, job))) return "NoMatchingNode";
-  if (podsFittingEmpty(snapshot, job) < job.parallelism) return "TooLargeForPool";
+  if (podsFittingEmpty(snapshot, job) < job.parallelism) {
+    const [healthy, willing] = [atItsBest(snapshot), { ...job, avoidNodes: [] }];
+    if (!healthy.nodes.some((node) => accepts(node, willing))) return "NoMatchingNode";
+    const fits = podsFittingEmpty(healthy, willing) >= job.parallelism;
+    return fits ? "AwaitingNodes" : "TooLargeForPool";
+  }
   const closing = snapshot.quotas.some(
     (one) =>
       job.quotas.includes(one.id) &&

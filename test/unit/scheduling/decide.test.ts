@@ -421,9 +421,22 @@ describe("the reason why a job waits", () => {
     const unlucky = aJob("j", { avoidNodes: ["n1"] });
     const pressed = { key: "node.kubernetes.io/memory-pressure", effect: "NoSchedule" };
     const nodes = [aNode("n1"), aNode("n2", { taints: [pressed] })];
-    expect(only({ nodes, queue: [unlucky] }).message).to.equal(
-      "1/2 nodes in pool default match but recently failed to start the job's pods and are avoided for now: n1 (1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule)",
-    );
+    expect(only({ nodes, queue: [unlucky] })).to.include({
+      reason: "AwaitingNodes",
+      message:
+        "needs 1 GPU on one node; nodes that match are unavailable: 1 with untolerated taint node.kubernetes.io/memory-pressure:NoSchedule; avoided for now after a failed start: n1",
+    });
+    const [down, broken] = [
+      { schedulable: false },
+      { unhealthyGpus: 8, allocatable: resources(0, 64, 110, 512) },
+    ];
+    expect(
+      only({ nodes: [aNode("n1", down), aNode("n2", broken)], queue: [aJob("j", gpus(8))] }),
+    ).to.include({
+      reason: "AwaitingNodes",
+      message:
+        "needs 8 GPUs on one node; nodes that match are unavailable: 1 cordoned or not ready; n2 with 0 of 8 GPUs healthy",
+    });
   });
 
   it("gives the position among those that wait", () => {

@@ -39,6 +39,7 @@ const accepts = (
       schedulable: true,
       allocatable: nothing,
       committed: nothing,
+      unhealthyGpus: 0,
       otherUsage: nothing,
       leaving: nothing,
       reserved: nothing,

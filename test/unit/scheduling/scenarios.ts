@@ -79,6 +79,7 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
       cores: fc.integer({ min: 8, max: 16 }),
       gib: fc.integer({ min: 8, max: 20 }),
       slots: fc.integer({ min: 3, max: 9 }),
+      unhealthyGpus: fc.constantFrom(0, 0, 0, 4),
       otherUsage: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
       reserved: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
       leaving: orNothing(2, { gpus: 3, cores: 3, gib: 4 }),

@@ -31,6 +31,7 @@ const nodes: fc.Arbitrary<readonly WorldNode[]> = fc
       cores: fc.constantFrom(4, 8, 8, 16),
       gib: fc.constantFrom(4, 8, 8, 16),
       slots: fc.constantFrom(3, 4, 8, 16),
+      unhealthyGpus: fc.constant(0),
       otherUsage: sometimes(4),
       isFast: fc.boolean(),
       isTainted: sometimes(8),

@@ -355,6 +355,7 @@ function nodeSnapshot(node: WorldNode, jobs: readonly WorldJob[]): NodeSnapshot 
     taints: taints.map(() => ({ key: "dedicated", effect: "NoSchedule" })),
     schedulable: usable,
     allocatable: toResources(allocatable),
+    unhealthyGpus: 0,
     otherUsage: toResources(allocatable.map((amount, index) => amount - (whole[index] ?? 0))),
     committed: podsOn(name, jobs, "allocated"),
     leaving: podsOn(name, leaving, "allocated"),

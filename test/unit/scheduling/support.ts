@@ -24,6 +24,7 @@ export function aNode(name: string, changes: Partial<NodeSnapshot> = {}): NodeSn
     labels: {},
     taints: [],
     schedulable: true,
+    unhealthyGpus: 0,
     allocatable: resources(8, 64, 110, 512),
     committed: resources(0),
     otherUsage: resources(0),

@@ -3,6 +3,7 @@ import type { OverQuotaJob } from "../../../src/domain/scheduling/entitlement.ts
 import { judgeCloses } from "../../../src/domain/scheduling/window-close.ts";
 import type { QuotaCloses, ClosesInput } from "../../../src/domain/scheduling/window-close.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
+import type { WindowClose } from "../../../src/domain/window-schedule.ts";
 import { WindowNotices } from "../../../src/scheduler/windows/notices.ts";
 import { aQuota, aJob, aNode, aSnapshot } from "./support.ts";
 
@@ -19,12 +20,16 @@ const overQuota = (id: string, changes: Partial<OverQuotaJob> = {}): OverQuotaJo
   ...changes,
 });
 
+const office = (seconds: number): WindowClose => ({
+  plan: "office",
+  at: Temporal.Instant.fromEpochMilliseconds(closedAt * 1000).toZonedDateTimeISO("UTC"),
+  atSecond: 64_800,
+  seconds,
+});
+
 const closed = (nowSeconds: number): QuotaCloses => ({
   quotaId: "c",
-  last: {
-    close: { plan: "office", atSecond: 64_800, seconds: nowSeconds - closedAt },
-    atSeconds: closedAt,
-  },
+  last: office(nowSeconds - closedAt),
 });
 
 function judge(
@@ -47,7 +52,7 @@ const evicted = (decision: ReturnType<typeof judgeCloses>): string[] =>
 
 describe("evictions when a window closes", () => {
   it("warn before, naming plan, time and grace", () => {
-    const close = { plan: "office", atSecond: 64_800, seconds: 600 };
+    const close = office(600);
     const decision = judge(closedAt - 600, [], {
       quotas: [
         {
@@ -120,7 +125,7 @@ describe("the notices of window closes", () => {
     expect(notices.get("p", "a")).to.equal(undefined);
   });
 
-  it("begin anew with another term: its grace period is a whole one", () => {
+  it("begin anew with another term", () => {
     const notices = new WindowNotices();
     const notice = { job: overQuota("a"), reason: "WindowClosesSoon" as const, message: "soon" };
     notices.replace("p", [notice], 10);

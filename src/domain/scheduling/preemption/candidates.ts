@@ -4,7 +4,7 @@ import type { Nodes } from "../nodes.ts";
 import type { VictimRequest } from "../decision.ts";
 import type { QueuedJob } from "../snapshot.ts";
 
-/** The request for a blocked job at the present point of the decision. */
+/** The request for a blocked job at the current point of the decision. */
 export function victimRequest(job: QueuedJob, nodes: Nodes, quotas: Quotas): VictimRequest {
   const over = job.unplanned ? [] : quotas.over(job);
   const inside = !job.unplanned && over.length === 0;

@@ -41,7 +41,7 @@ export interface Found extends ConsideredSet {
 
 /** Alternatives in the preemption log. */
 const maxOthers = 3;
-/** Most additional pods that are tried on one node when a gang is spread. */
+/** Maximum of additional pods tried on one node when a gang is spread. */
 const maxStride = 8;
 
 /** Whether evicting all candidates would be enough. */
