@@ -45,7 +45,7 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       scheduler.wake(undefined);
       return done();
     }
-    const { uid, pool, schedulable, labels, taints, allocatable } = node;
+    const { uid, pool, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
     const pods = informers.pods.store.byIndex(indices.podsByNode, name);
     const strays = await straysOf(db, pods);
     const otherUsage = usageOf([...pods.filter(({ jobKey }) => jobKey === ""), ...strays]);
