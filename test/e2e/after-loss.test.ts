@@ -80,6 +80,22 @@ describe("after a loss", function () {
     await untilGpusAre("stray", { committed: 5, other: 0 });
   });
 
+  it("a node replaced under its name loses its pods", async () => {
+    await team.pool("swap");
+    await team.run("moves", { pool: "swap", gpus: 2 });
+    const before = await team.uids("moves");
+    await team.operator.stop();
+    const { view } = team;
+    const former = await view.client.get(nodeType, "swap-1");
+    await view.client.delete(nodeType, "swap-1");
+    const { labels = {}, annotations = {} } = former.metadata;
+    const node = { metadata: { name: "swap-1", labels, annotations }, spec: {} };
+    await view.client.create(nodeType, { ...node, status: former["status"] });
+    await team.operate();
+    await team.runs("moves", 2);
+    expect(await team.uids("moves")).to.not.include.members(before);
+  });
+
   /** As GitOps with force, or a restore: made again at once, with another uid. */
   async function makeAgain(name: string, spec: Record<string, unknown> = {}): Promise<void> {
     const { client } = team.view;
