@@ -121,7 +121,7 @@ describe("after a loss", function () {
       const { rows } = await team.database.pool.query<{ path: string }>(
         "SELECT path::text FROM projects WHERE name IN ('above', 'below') ORDER BY name",
       );
-      return rows.map(({ path }) => String(path)).join(" ") === "above above.below";
+      return rows.map(({ path }) => path).join(" ") === "above above.below";
     });
     await team.stateOf("above/job", "Running");
   });

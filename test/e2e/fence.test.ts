@@ -133,7 +133,7 @@ describe("the fence on the operator's account", function () {
         metadata: { name: "rota-operator-may-everything" },
         roleRef: { apiGroup: rbac, kind: "ClusterRole", name: "cluster-admin" },
         subjects: [{ kind: "ServiceAccount", name: "rota-operator", namespace: "rota-system" }],
-      } as KubeObject,
+      },
     );
     const kubeconfig = join(cluster.directory, "operator.kubeconfig");
     await writeOperatorKubeconfig(cluster.kubeconfig, kubeconfig);
