@@ -6,9 +6,10 @@
 -- although every row has a match, because it is never a nested loop over all pairs; and avoid sequential scans,
 -- which would read all rows of a table that has grown since.
 --
--- Two settings lift restrictions. Each is set by one function, only while it runs:
+-- Three settings open doors that are closed otherwise. Each is set by one function, and only while it runs:
 --
 --   rota.restored_at  restore_job(): allows transitions outside job_transitions, and dates their events
+--   rota.are_facts    jobs_follow_change(): pods that exist already are committed whatever room their node has
 --   rota.pruning      prune_history(): allows history to be deleted
 
 CREATE FUNCTION job_restored_at() RETURNS timestamptz
@@ -132,6 +133,8 @@ BEGIN
   END IF;
 
   IF started IS NOT NULL THEN
+    -- A job that arrives live, or is restored, has its pods: a fact, as a node that shrinks is.
+    PERFORM set_config('rota.are_facts', CASE WHEN TG_OP = 'INSERT' OR restored_at IS NOT NULL THEN 'on' ELSE '' END, true);
     WITH placed AS (
       INSERT INTO allocations (
         job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
@@ -150,6 +153,7 @@ BEGIN
     FROM (SELECT id, name, parallelism FROM jobs WHERE id = ANY (started)) AS job
     FULL JOIN (SELECT job_id, sum(pods) AS pods FROM placed GROUP BY job_id) AS gang ON gang.job_id = job.id
     WHERE job.parallelism IS DISTINCT FROM gang.pods;
+    PERFORM set_config('rota.are_facts', '', true);
     IF unplaced IS NOT NULL THEN
       RAISE EXCEPTION 'job %', unplaced
         USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';
@@ -191,13 +195,14 @@ CREATE TRIGGER allocations_not_changed BEFORE UPDATE OR TRUNCATE ON allocations
 FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
 EXECUTE FUNCTION refuse_change('allocations_not_changed', 'allocations follow from their jobs');
 
--- A foreign key to nodes would mix shared and exclusive locks on the rows of nodes, at several times the cost of the
--- statement itself, so this trigger checks that the node exists. A node that shrinks and the pods of others are facts
--- and are accepted. Commitments grow only here, so here the database refuses to commit more than a node has. Nodes
--- are locked in order of name, so that two statements cannot deadlock.
+-- A foreign key to nodes would mix shared and exclusive locks on the rows of nodes, at several times the cost of
+-- the statement itself, so this trigger checks that the node exists. A node that shrinks, a pod of somebody else,
+-- and a job that is taken over with its pods are facts and pass; a commitment grows here and nowhere else, so the
+-- database refuses here to decide to commit more than a node has. Nodes are locked in the order of their names, so two statements cannot deadlock over them.
 CREATE FUNCTION allocations_commit() RETURNS trigger
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
+  are_facts CONSTANT boolean := coalesce(current_setting('rota.are_facts', true) = 'on', false);
   refused record;
 BEGIN
   WITH change AS MATERIALIZED (
@@ -216,12 +221,12 @@ BEGIN
     FROM locked
     JOIN change ON change.node_name = locked.name
     WHERE nodes.name = locked.name
-    RETURNING nodes.*,
+    RETURNING nodes.*, NOT are_facts AND (
       change.gpus > 0 AND gpus_committed + gpus_other > gpus_allocatable
         OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
         OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
         OR pods_committed + pods_other > pods_allocatable
-        AS is_too_much
+      ) AS is_too_much
   )
   SELECT change.node_name, committed.* INTO refused
   FROM change

@@ -1,4 +1,23 @@
--- The two functions that lift the restrictions of 0007: restoring jobs after a loss of data, and pruning history.
+-- Whose the database is, and the two functions that open the doors of 0007: restoring jobs after the loss of data, and
+-- pruning history.
+
+-- One row, made by the first operator. A copy is told from its original by where it is: the server's identifier and the
+-- numbers of database and table do not survive a dump or a clone. They survive a failover, and a copy of the server's files.
+CREATE TABLE installation (
+  is_only boolean NOT NULL DEFAULT true CONSTRAINT installation_pkey PRIMARY KEY
+    CONSTRAINT installation_is_one CHECK (is_only),
+  database_id uuid NOT NULL DEFAULT gen_random_uuid(),
+  former_id uuid,
+  cluster_uid uuid,
+  place text,
+  CONSTRAINT installation_place_of_cluster CHECK ((cluster_uid IS NULL) = (place IS NULL))
+);
+COMMENT ON TABLE installation IS 'Which database this is, and which cluster it belongs to; one row';
+COMMENT ON COLUMN installation.is_only IS 'Always true: there is one row';
+COMMENT ON COLUMN installation.database_id IS 'Identity of the database; the marker in its cluster names it. A new one when an administrator gives it to a cluster';
+COMMENT ON COLUMN installation.former_id IS 'Identity before that; null: none';
+COMMENT ON COLUMN installation.cluster_uid IS 'uid of the namespace kube-system of its cluster; null: none yet, the database is empty';
+COMMENT ON COLUMN installation.place IS 'Server, database and table when it was given to the cluster; null: none yet';
 
 -- A database restored from a backup is behind the cluster: jobs have started, been evicted and ended since, as the
 -- statuses and pods of the Jobs show. This function applies that state, including attempts that the database never

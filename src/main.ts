@@ -26,10 +26,12 @@ import {
   databaseComponent,
   httpComponent,
   informersComponent,
+  leaseName,
 } from "./operator/components.ts";
 import { createControllers, createQueues } from "./operator/controllers.ts";
 import { createInformers } from "./operator/informers.ts";
 import { runTerm } from "./operator/leader-term.ts";
+import { Ownership } from "./operator/ownership/ownership.ts";
 import { systemClock } from "./runtime/clock.ts";
 import { createLifecycle } from "./runtime/lifecycle.ts";
 import type { Lifecycle } from "./runtime/lifecycle.ts";
@@ -68,13 +70,16 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
     graceSeconds: settings.drainSeconds + shutdownSeconds,
     process: loggedProcess,
   });
+  const lease = { namespace: settings.leaseNamespace, name: leaseName };
+  const ownership = new Ownership({ kube, db, clock, logger, metrics, settings, lease });
   const leader = new Leader({
     settings,
     logger,
     kube: leaseKube,
     metrics,
     events,
-    runTerm: (signals) => runTerm({ context, controllers, scheduler }, signals),
+    ownership,
+    runTerm: (signals) => runTerm({ context, controllers, scheduler, ownership }, signals),
     onTimeTravel: () => informers.reread("the Lease"),
     onEnd: (reason) => lifecycle.stop(reason),
   });
@@ -87,6 +92,7 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
   lifecycle.add(httpComponent({ settings, logger, registry, unready }));
   lifecycle.add(databaseComponent(settings, db, logger));
   lifecycle.add(clusterComponent([kube, apiKube, leaseKube], credentials.server, logger));
+  lifecycle.add(ownership);
   lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics }));
   lifecycle.add(informersComponent(informers));
   lifecycle.add(admissionPoliciesComponent(policies));

@@ -14,6 +14,8 @@ export interface OperatorOptions {
   readonly program?: string;
   /** Further ROTA_ variables. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether to wait until it is ready; default true. False: until it serves its metrics. */
+  readonly untilReady?: boolean;
 }
 
 export interface Operator {
@@ -58,13 +60,15 @@ function launch(options: OperatorOptions, port: number, apiPort: number): Daemon
   });
 }
 
-/** Resolves when the operator is ready. Throws with the end of its log if it ends first. */
+/** Resolves when the operator is ready, or runs. Throws with the end of its log if it ends first. */
 export async function startOperator(options: OperatorOptions): Promise<Operator> {
   const [port = 0, apiPort = 0] = await freePorts(2);
   const daemon = launch(options, port, apiPort);
   const url = `http://127.0.0.1:${port}`;
-  const ready = waitFor(async () => (await fetch(`${url}/readyz`)).ok, {
-    what: "the operator to be ready",
+  const { untilReady = true } = options;
+  const page = untilReady ? "readyz" : "metrics";
+  const ready = waitFor(async () => (await fetch(`${url}/${page}`)).ok, {
+    what: untilReady ? "the operator to be ready" : "the operator to run",
     timeoutMs: readyTimeoutMs,
   });
   await unlessItDies(daemon, options.logFile, ready);

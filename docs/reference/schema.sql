@@ -140,6 +140,18 @@ CREATE TABLE groups (
   CONSTRAINT groups_name_length CHECK (length(name) >= 1 AND length(name) <= 253)
 );
 
+-- Which database this is, and which cluster it belongs to; one row.
+CREATE TABLE installation (
+  is_only boolean NOT NULL DEFAULT true,               -- Always true: there is one row
+  database_id uuid NOT NULL DEFAULT gen_random_uuid(), -- Identity of the database; the marker in its cluster names it. A new one when an administrator gives it to a cluster
+  former_id uuid,                                      -- Identity before that; null: none
+  cluster_uid uuid,                                    -- uid of the namespace kube-system of its cluster; null: none yet, the database is empty
+  place text,                                          -- Server, database and table when it was given to the cluster; null: none yet
+  CONSTRAINT installation_pkey PRIMARY KEY (is_only),
+  CONSTRAINT installation_is_one CHECK (is_only),
+  CONSTRAINT installation_place_of_cluster CHECK ((cluster_uid IS NULL) = (place IS NULL))
+);
+
 -- Every change of status or borrowing of every job, append-only; the source of accounting.
 CREATE TABLE job_events (
   id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,    -- Order of the events
@@ -880,6 +892,7 @@ CREATE FUNCTION allocations_commit()
  SET enable_seqscan TO 'off'
 AS $function$
 DECLARE
+  are_facts CONSTANT boolean := coalesce(current_setting('rota.are_facts', true) = 'on', false);
   refused record;
 BEGIN
   WITH change AS MATERIALIZED (
@@ -898,12 +911,12 @@ BEGIN
     FROM locked
     JOIN change ON change.node_name = locked.name
     WHERE nodes.name = locked.name
-    RETURNING nodes.*,
+    RETURNING nodes.*, NOT are_facts AND (
       change.gpus > 0 AND gpus_committed + gpus_other > gpus_allocatable
         OR change.cpu_millis > 0 AND cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
         OR change.memory_bytes > 0 AND memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
         OR pods_committed + pods_other > pods_allocatable
-        AS is_too_much
+      ) AS is_too_much
   )
   SELECT change.node_name, committed.* INTO refused
   FROM change
@@ -1062,6 +1075,8 @@ BEGIN
   END IF;
 
   IF started IS NOT NULL THEN
+    -- A job that arrives live, or is restored, has its pods: a fact, as a node that shrinks is.
+    PERFORM set_config('rota.are_facts', CASE WHEN TG_OP = 'INSERT' OR restored_at IS NOT NULL THEN 'on' ELSE '' END, true);
     WITH placed AS (
       INSERT INTO allocations (
         job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
@@ -1080,6 +1095,7 @@ BEGIN
     FROM (SELECT id, name, parallelism FROM jobs WHERE id = ANY (started)) AS job
     FULL JOIN (SELECT job_id, sum(pods) AS pods FROM placed GROUP BY job_id) AS gang ON gang.job_id = job.id
     WHERE job.parallelism IS DISTINCT FROM gang.pods;
+    PERFORM set_config('rota.are_facts', '', true);
     IF unplaced IS NOT NULL THEN
       RAISE EXCEPTION 'job %', unplaced
         USING ERRCODE = 'check_violation', CONSTRAINT = 'jobs_agree_with_allocations', TABLE = 'jobs';

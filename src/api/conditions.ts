@@ -72,6 +72,7 @@ export const projectTable = {
   AwaitingResponse: "Reconciling",
   ReconcileFailed: "Reconciling",
   Terminating: "Reconciling",
+  FormerProjectHasJobs: "Reconciling",
   AlreadyExists: "Stalled",
   ClusterRejected: "Stalled",
   NamespaceNotOwned: "Stalled",

@@ -26,8 +26,23 @@ export const annotations = {
   adopt: "rota.dev/adopt",
   /** On namespaces: the uid of the Project that owns it; identifies the owner even if a user removes the labels. */
   projectUid: "rota.dev/project-uid",
-  /** On namespaces: "true" if Rota created it, so that it may be deleted with its project. */
+  /** On namespaces: "true" when Rota made it, so that it may go with its project. Written at its creation or never. */
   made: "rota.dev/made",
+  /** On adopted namespaces: the labels that adoption replaced, as JSON; they are given back with the namespace. */
+  formerLabels: "rota.dev/former-labels",
+} as const;
+
+/** The marker: the ClusterRole without rules that says which installation is the cluster's. */
+export const markerName = "rota-installation";
+
+/** On the marker. */
+export const markerAnnotations = {
+  /** The id of the database. */
+  database: "rota.dev/database",
+  /** NAMESPACE/NAME of the Lease that its operators hold. */
+  lease: "rota.dev/lease",
+  /** Written by an administrator: the id of the database that this cluster is to have. */
+  accept: "rota.dev/accept-database",
 } as const;
 
 export const managedBy = "rota";

@@ -112,6 +112,12 @@ export const reasons = {
     meaning: "The job failed more often than spec.backoffLimit allows.",
     cure: "Read the logs of the pods, fix the job and submit it again.",
   },
+  FormerProjectHasJobs: {
+    kinds: ["Project"],
+    meaning:
+      "The project was made again under its name, and jobs of the former one have not ended yet.",
+    cure: "Nothing, or delete the jobs named in the message.",
+  },
   GangServiceConflict: {
     kinds: ["Job"],
     meaning:

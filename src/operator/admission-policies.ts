@@ -21,6 +21,16 @@ interface AdmissionPolicy {
   readonly otherwise: string;
 }
 
+/** What binds the operator's own account, by what it must not do without. */
+const fence: readonly (readonly [string, string])[] = [
+  ["rota-fence-pods", "pods outside of projects, or of others"],
+  ["rota-fence-namespaces", "namespaces that Rota did not make"],
+  ["rota-fence-namespaces-of-projects", "objects outside of projects"],
+  ["rota-fence-role-bindings", "RoleBindings to other roles than Rota's"],
+  ["rota-fence-workloads", "workloads of others"],
+  ["rota-fence-cluster-roles", "ClusterRoles"],
+];
+
 const policies: readonly AdmissionPolicy[] = [
   {
     kind: "ValidatingAdmissionPolicy",
@@ -42,6 +52,11 @@ const policies: readonly AdmissionPolicy[] = [
     policy: "rota-config-maps",
     otherwise: "users who may create ConfigMaps can replace the configuration of a commit",
   },
+  ...fence.map(([policy, what]) => ({
+    kind: "ValidatingAdmissionPolicy" as const,
+    policy,
+    otherwise: `whoever has the operator's credentials can change ${what}`,
+  })),
   {
     kind: "MutatingAdmissionPolicy",
     policy: "rota-commit-author",

@@ -2,7 +2,8 @@
 import { hostname } from "node:os";
 import type { Registry } from "prom-client";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
-import { migrate } from "../db/client/migrate.ts";
+import { readOwnership } from "../db/client/identity.ts";
+import { checkSchema, migrate } from "../db/client/migrate.ts";
 import { RotaError } from "../errors.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
@@ -20,10 +21,11 @@ import { watchAdmissionPolicies } from "./admission-policies.ts";
 import type { AdmissionPolicyOptions } from "./admission-policies.ts";
 import type { RunningInformers } from "./informers.ts";
 import type { TermSignals } from "./leader-term.ts";
+import type { Ownership } from "./ownership/ownership.ts";
 
 const lastEventsSeconds = 2;
-const leaseName = "rota-operator";
-/** How often a new operator tries to reach the database and the cluster before it fails with a message. */
+export const leaseName = "rota-operator";
+/** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
 const startTries = 5;
 
 /** Errors that waiting does not fix: schema, extension, password. */
@@ -120,12 +122,19 @@ function databaseAddress(url: string): string {
   return `${host}${pathname}`;
 }
 
+/** One that belongs to a cluster is migrated when it is known to be this one: nothing is written into another's. */
+async function prepare(url: string, db: DatabasePool): Promise<void> {
+  const owner = await readOwnership(db);
+  if (owner?.clusterUid === undefined) await migrate(url);
+  else await checkSchema(url);
+}
+
 /** Interval of the queries behind readiness, which requests for readiness do not cause. */
 const databaseProbeSeconds = 2;
 const databaseAnswersWithinSeconds = 5;
 
 /**
- * At start, connects to the database and migrates it. Ready while the database answers and accepts writes: after a
+ * At start, connects to the database and gives an empty one its schema. Ready while the database answers and accepts writes: after a
  * failover a name may still lead to the former primary.
  */
 class Database implements Component {
@@ -145,10 +154,10 @@ class Database implements Component {
   async start(stopping: AbortSignal): Promise<void> {
     const address = databaseAddress(this.#url);
     await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, this.#logger, () =>
-      migrate(this.#url),
+      prepare(this.#url, this.#db),
     );
     await this.#db.learnTypes();
-    this.#logger.info("the database is at the newest schema", { database: address });
+    this.#logger.info("connected to the database", { database: address });
     this.#isWritable = true;
     this.#probing = this.#probe(stopping);
   }
@@ -192,7 +201,7 @@ async function tooLate(stopping: AbortSignal): Promise<string> {
   return `no answer within ${databaseAnswersWithinSeconds} s`;
 }
 
-/** At start, connects to the database and migrates it. Reports readiness from memory. */
+/** At start, connects to the database; an empty one gets the schema. Reports readiness from memory. */
 export const databaseComponent = (
   settings: Settings,
   db: DatabasePool,
@@ -242,6 +251,7 @@ export interface LeaderOptions {
   readonly kube: KubeClient;
   readonly metrics: Metrics;
   readonly events: EventRecorder;
+  readonly ownership: Pick<Ownership, "whenOurs">;
   readonly runTerm: (signals: TermSignals) => Promise<void>;
   /** The API server's data went back in time, as the Lease's version shows. */
   readonly onTimeTravel: () => void;
@@ -256,6 +266,8 @@ const endless = new AbortController().signal;
 export class Leader extends Background {
   readonly #options: LeaderOptions;
   #isLeading = false;
+  /** Aborted when the database that this term works on is not the cluster's any more. */
+  #lost = endless;
 
   constructor(options: LeaderOptions) {
     super("leader", (stopping) => this.#lead(stopping));
@@ -274,8 +286,8 @@ export class Leader extends Background {
   async #lead(stopping: AbortSignal): Promise<void> {
     const { settings, logger, onEnd } = this.#options;
     try {
-      if (settings.leaderElection) await this.#election().run(stopping);
-      else await this.#work({ stopping, signal: endless });
+      const election = settings.leaderElection ? this.#election() : undefined;
+      while (!stopping.aborted) await this.#leadWhileOurs(election, stopping);
     } catch (error) {
       logger.error("the work ended", { error: errorText(error) });
       onEnd("the work ended");
@@ -283,10 +295,19 @@ export class Leader extends Background {
     }
   }
 
-  async #work(signals: TermSignals): Promise<void> {
+  /** Nobody works, or holds the Lease, with a database that is not the cluster's. */
+  async #leadWhileOurs(election: LeaderElection | undefined, stopping: AbortSignal): Promise<void> {
+    this.#lost = await this.#options.ownership.whenOurs(stopping);
+    const until = AbortSignal.any([stopping, this.#lost]);
+    if (until.aborted) return;
+    if (election) await election.run(until);
+    else await this.#work({ stopping, signal: endless });
+  }
+
+  async #work({ stopping, signal }: TermSignals): Promise<void> {
     this.#isLeading = true;
     try {
-      await this.#options.runTerm(signals);
+      await this.#options.runTerm({ stopping, signal: AbortSignal.any([signal, this.#lost]) });
     } finally {
       this.#isLeading = false;
     }

@@ -13,6 +13,7 @@ import { RotaError } from "../errors.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
 import type { CycleReport } from "../scheduler/pool-loop.ts";
 import { enqueueAll } from "./controllers.ts";
+import type { Ownership } from "./ownership/ownership.ts";
 
 const maxAdoptionSeconds = 60;
 /** In the log message about jobs that could not be adopted. */
@@ -22,15 +23,17 @@ const maxNamedJobs = 20;
 export class DatabaseRecovery {
   readonly #context: Context;
   readonly #signal: AbortSignal;
-  /** The identity of the database that was compared with the cluster. */
+  readonly #ownership: Pick<Ownership, "check">;
+  /** The database that was compared with the cluster. */
   #identity = "";
   /** Set during a comparison; cycles wait for it. */
   #comparing: Promise<void> | undefined;
 
-  /** @param signal aborts the wait for jobs to be adopted */
-  constructor(context: Context, signal: AbortSignal) {
+  /** @param signal ends the wait for jobs to be adopted */
+  constructor(context: Context, signal: AbortSignal, ownership: Pick<Ownership, "check">) {
     this.#context = context;
     this.#signal = signal;
+    this.#ownership = ownership;
   }
 
   /** Call it at the start of a term: remembers the database and enqueues everything. */
@@ -65,6 +68,8 @@ export class DatabaseRecovery {
     logger.warn(
       "the database was restarted, restored or replaced: all is compared with the cluster",
     );
+    // One that is not the cluster's any more ends the term.
+    if (!(await this.#ownership.check(this.#signal))) return;
     await migrate(settings.databaseUrl);
     await db.learnTypes();
     const identity = await readDatabaseIdentity(db);

@@ -7,12 +7,14 @@ import { resync } from "../runtime/resync.ts";
 import type { Scheduler } from "../scheduler/scheduler.ts";
 import { DatabaseRecovery } from "./database-recovery.ts";
 import { pruneNowAndThen } from "./history-cleaner.ts";
+import type { Ownership } from "./ownership/ownership.ts";
 
 /** What a term uses; outlives the term. */
 export interface TermParts {
   readonly context: Context;
   readonly controllers: readonly Controller[];
   readonly scheduler: Scheduler;
+  readonly ownership: Pick<Ownership, "check">;
 }
 
 /** When the work of a term must end. */
@@ -27,7 +29,7 @@ const resyncSeconds = 600;
 
 /** Runs until `stopping`, then drains running work; stops at once when the term ends. */
 export async function runTerm(parts: TermParts, { signal, stopping }: TermSignals): Promise<void> {
-  const { context, controllers, scheduler } = parts;
+  const { context, controllers, scheduler, ownership } = parts;
   const until = AbortSignal.any([signal, stopping]);
   /** Aborts reconciles and cycles when the term ends or the drain times out. */
   const end = new AbortController();
@@ -35,7 +37,7 @@ export async function runTerm(parts: TermParts, { signal, stopping }: TermSignal
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) stop();
   try {
-    const recovery = new DatabaseRecovery(context, until);
+    const recovery = new DatabaseRecovery(context, until, ownership);
     for (const { queue } of controllers) queue.open();
     await recovery.begin();
     for (const controller of controllers) controller.start(end.signal);

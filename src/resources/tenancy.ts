@@ -18,29 +18,72 @@ const marks = (project: string) => ({
   [labels.managedBy]: managedBy,
 });
 
-/** @param made true if Rota creates the namespace, and may therefore delete it with the project */
-export const namespaceManifest = (
-  name: string,
-  project: {
-    readonly name: string;
-    readonly uid: string;
-    readonly spec: Pick<ProjectSpec, "podSecurity">;
-  },
-  made: boolean,
-): KubeObject => ({
+export interface NamespaceOwner {
+  readonly name: string;
+  readonly uid: string;
+  readonly spec: Pick<ProjectSpec, "podSecurity">;
+}
+
+/** Labels that a project enforces on its namespace though others may have set them before. */
+const podSecurityLabels = [
+  "pod-security.kubernetes.io/enforce",
+  "pod-security.kubernetes.io/warn",
+] as const;
+
+/** What every namespace of a project bears. */
+export const namespaceManifest = (name: string, project: NamespaceOwner): KubeObject => ({
   metadata: {
     name,
     labels: {
-      ...marks(project.name),
-      "pod-security.kubernetes.io/enforce": project.spec.podSecurity,
-      "pod-security.kubernetes.io/warn": project.spec.podSecurity,
+      [labels.project]: project.name,
+      ...Object.fromEntries(podSecurityLabels.map((label) => [label, project.spec.podSecurity])),
     },
-    annotations: {
-      [annotations.projectUid]: project.uid,
-      ...(made ? { [annotations.made]: "true" } : {}),
-    },
+    annotations: { [annotations.projectUid]: project.uid },
   },
 });
+
+/** A namespace that does not exist yet: the mark says that it may be deleted with its project. */
+export function newNamespaceManifest(name: string, project: NamespaceOwner): KubeObject {
+  const { metadata } = namespaceManifest(name, project);
+  return {
+    metadata: {
+      ...metadata,
+      labels: { ...metadata.labels, [labels.managedBy]: managedBy },
+      annotations: { ...metadata.annotations, [annotations.made]: "true" },
+    },
+  };
+}
+
+/** Those of the labels of an adopted namespace that the project will replace, as JSON. */
+export const formerLabelsOf = (has: Readonly<Record<string, string>>): string =>
+  JSON.stringify(
+    Object.fromEntries(
+      podSecurityLabels.flatMap((label) => (label in has ? [[label, has[label]]] : [])),
+    ),
+  );
+
+/**
+ * The labels to be written when an adopted namespace is given back, null for those it did not have. None where the
+ * record is missing or was changed into something else.
+ */
+export function labelsGivenBack(record: string | undefined): Record<string, string | null> {
+  const former = parsedLabels(record);
+  if (former === undefined) return {};
+  return Object.fromEntries(podSecurityLabels.map((label) => [label, former[label] ?? null]));
+}
+
+function parsedLabels(record: string | undefined): Record<string, string> | undefined {
+  if (record === undefined) return undefined;
+  try {
+    const parsed: unknown = JSON.parse(record);
+    if (typeof parsed !== "object" || parsed === null) return undefined;
+    const isText = (entry: [string, unknown]): entry is [string, string] =>
+      typeof entry[1] === "string";
+    return Object.fromEntries(Object.entries(parsed).filter(isText));
+  } catch {
+    return undefined;
+  }
+}
 
 export const roles = ["viewer", "submitter", "admin"] as const;
 

@@ -12,6 +12,7 @@ export interface ProjectNamespace extends Owned {
 }
 
 export interface ProjectRoleBinding extends Owned {
+  /** As "ClusterRole name". */
   readonly role: string;
   /** As "User name" or "Group name", in the object's order. */
   readonly subjects: readonly string[];
@@ -35,9 +36,10 @@ const labelSelector = `${labels.managedBy}=${managedBy},${labels.project}`;
 const watched = <T extends Owned>(
   name: ResourceName,
   project: (raw: KubeObject) => Omit<T, keyof Owned>,
+  selector = labelSelector,
 ): ResourceType<T> => ({
   ...name,
-  labelSelector,
+  labelSelector: selector,
   project: (raw) =>
     ({
       ...metaOf(raw),
@@ -57,10 +59,15 @@ const relevant = (entries: Readonly<Record<string, string>> | undefined) =>
     ),
   );
 
-export const projectNamespaces = watched<ProjectNamespace>(namespaces, (raw) => ({
-  labels: relevant(raw.metadata.labels),
-  annotations: relevant(raw.metadata.annotations),
-}));
+/** By the project's label alone: who manages an adopted namespace is for its owner to say. */
+export const projectNamespaces = watched<ProjectNamespace>(
+  namespaces,
+  (raw) => ({
+    labels: relevant(raw.metadata.labels),
+    annotations: relevant(raw.metadata.annotations),
+  }),
+  labels.project,
+);
 
 interface Subject {
   readonly kind?: string;
@@ -71,7 +78,7 @@ interface Subject {
 export const subjectText = ({ kind, name }: Subject): string => `${kind ?? ""} ${name ?? ""}`;
 
 export const projectRoleBindings = watched<ProjectRoleBinding>(roleBindings, (raw) => ({
-  role: textOf(fieldsOf(raw["roleRef"])["name"]),
+  role: subjectText(fieldsOf(raw["roleRef"])),
   subjects: ((raw["subjects"] ?? []) as Subject[]).map(subjectText),
 }));
 

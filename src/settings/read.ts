@@ -53,6 +53,8 @@ export interface Settings {
   readonly leaderElection: boolean;
   readonly leaseNamespace: string;
   readonly leaseSeconds: number;
+  /** How long the cluster's Lease must have been free before an empty database takes over by itself. */
+  readonly takeoverSeconds: number;
   readonly drainSeconds: number;
   /** Named point at which the process kills itself, for crash tests. */
   readonly crashPoint: string | undefined;
@@ -197,6 +199,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     leaderElection: read.oneOf(variables.leaderElection) === "true",
     leaseNamespace: read.text(variables.leaseNamespace),
     leaseSeconds: read.whole(variables.leaseSeconds),
+    takeoverSeconds: read.whole(variables.takeoverSeconds),
     drainSeconds: read.whole(variables.drainSeconds),
     crashPoint: environment["ROTA_CRASH_POINT"],
   };

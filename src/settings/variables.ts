@@ -255,6 +255,13 @@ export const variables = {
     "Namespace of the leader election Lease",
   ),
   leaseSeconds: whole("ROTA_LEASE_SECONDS", 15, 3, 600, "Duration of the leader election Lease"),
+  takeoverSeconds: whole(
+    "ROTA_TAKEOVER_SECONDS",
+    600,
+    0,
+    86_400,
+    "How long this cluster's Lease must have been free before an operator with an empty database leads in place of the one that the cluster knows",
+  ),
   drainSeconds: whole(
     "ROTA_DRAIN_SECONDS",
     20,

@@ -25,7 +25,7 @@ describe("recovery of the database", function () {
     await database.pool.query("CREATE SCHEMA public");
     await migrate(database.url);
 
-    await team.operate();
+    await team.operate({ ROTA_TAKEOVER_SECONDS: "1" });
     const adopted = await view.until("the running job to be known again", async () => {
       const { rows } = await database.pool.query<{ name: string; status: string; attempt: number }>(
         "SELECT name, status, attempt FROM jobs ORDER BY name",

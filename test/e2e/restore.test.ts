@@ -4,6 +4,7 @@ import { Client } from "pg";
 import { nodesOf } from "../../src/resources/types.ts";
 import { databaseUrl } from "../support/database.ts";
 import { commit, type JobOptions } from "../support/installation.ts";
+import { acceptPresentDatabase } from "../support/ownership.ts";
 import { podType, useTeam } from "../support/team.ts";
 
 const nodeType = nodesOf("nvidia.com/gpu");
@@ -64,7 +65,8 @@ describe("the restore of an old backup", () => {
       `DROP DATABASE ${name} WITH (FORCE)`,
       `CREATE DATABASE ${name} TEMPLATE ${backup()}`,
     );
-    await team.operate();
+    await team.operate({}, { untilReady: false });
+    await acceptPresentDatabase(team);
   }
 
   const podsThere = async (): Promise<string[]> =>
@@ -207,6 +209,7 @@ describe("the restore of an old backup", () => {
       `DROP DATABASE ${name} WITH (FORCE)`,
       `CREATE DATABASE ${name} TEMPLATE ${backup()}`,
     );
+    await acceptPresentDatabase(team);
     await rowsBecome({ "under-first": "running 1", "under-late": "running 1" });
     expect(await podsThere(), "the same pods").to.deep.equal(before);
     await submit("under-next", 8, { pool: "under" });

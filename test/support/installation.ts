@@ -19,8 +19,11 @@ export interface Installation {
   readonly cluster: Cluster;
   readonly view: ClusterView;
   readonly database: TestDatabase;
-  /** Starts the operator, or another one in addition; `stop` stops them all. */
-  operate(env?: Readonly<Record<string, string>>): Promise<Operator>;
+  /** Starts the operator, or another one beside it; all are stopped with the installation. */
+  operate(
+    env?: Readonly<Record<string, string>>,
+    options?: { readonly untilReady?: boolean },
+  ): Promise<Operator>;
   stopOperators(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -52,12 +55,13 @@ export async function startInstallation({
     cluster,
     database,
     view: new ClusterView(client),
-    operate: async (env = {}) => {
+    operate: async (env = {}, { untilReady = true } = {}) => {
       const operator = await startOperator({
         kubeconfig: operatorKubeconfig,
         databaseUrl: database.url,
         logFile: join(directory, `operator-${operators.length + 1}.log`),
         env: { ROTA_LEASE_SECONDS: "3", ROTA_PLAN_DELETION_SECONDS: "0", ...env },
+        untilReady,
       });
       operators.push(operator);
       return operator;

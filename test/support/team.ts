@@ -46,7 +46,9 @@ export interface JobRow {
 export interface Team extends Omit<Installation, "stop"> {
   /** The operator that was started last. */
   readonly operator: Operator;
-  /** Resolves when project "team", or another one, is ready. */
+  /** The installation, for operators beside the team's own. */
+  readonly installed: () => Installation;
+  /** Fulfils when project "team", or another one, is ready. */
   readonly ready: (name?: string) => Promise<unknown>;
   /** Adds a pool of one node with eight GPUs, named POOL-1, and plan all-of-POOL, which grants it to the team. */
   readonly pool: (name: string, options?: PoolOptions) => Promise<void>;
@@ -115,7 +117,8 @@ export function useTeam(options: TeamOptions = {}): Team {
     await operate(options.operator);
     await ready();
   }
-  const operate: Team["operate"] = async (env) => (operator = await installation().operate(env));
+  const operate: Team["operate"] = async (env, asked) =>
+    (operator = await installation().operate(env, asked));
   const ready = (name = "team"): Promise<unknown> =>
     installation().view.until(`project ${name} to be ready`, async () => {
       const found = (await installation().view.projects()).find((entry) => entry.name === name);
@@ -154,6 +157,7 @@ export function useTeam(options: TeamOptions = {}): Team {
       if (operator === undefined) throw new Error("no operator was started");
       return operator;
     },
+    installed: installation,
     operate,
     stopOperators: () => installation().stopOperators(),
     ready,

@@ -45,6 +45,7 @@ function definitions(): GeneratedFile[] {
 /** What of manifests/base a value switches off. */
 const conditions: Readonly<Record<string, string>> = {
   "admission-policies.yaml": ".Values.admissionPolicies.enabled",
+  "operator-fence.yaml": ".Values.admissionPolicies.enabled",
   "keep-custom-resources.yaml": ".Values.admissionPolicies.enabled",
 };
 const writtenByHand = new Set(["kustomization.yaml", "namespace.yaml"]);

@@ -22,6 +22,7 @@ import { evict, type Progress } from "./eviction.ts";
 import {
   createMissingPods,
   podsOccupyingNow,
+  isOfFormerNode,
   isOnLostNode,
   nodesByIndex,
   stopPods,
@@ -134,7 +135,7 @@ function failedPod(gang: JobReconcile): Pod | undefined {
 
 /** The pod exists, but its node has left the cluster. */
 const isStranded = ({ context }: JobReconcile, pod: Pod): boolean =>
-  !hasEnded(pod) && isOnLostNode(context, pod);
+  !hasEnded(pod) && (isOnLostNode(context, pod) || isOfFormerNode(context, pod));
 
 /** Ends an attempt whose gang lost pods through no fault of its own. */
 function endLost(gang: JobReconcile): Promise<Settled> {

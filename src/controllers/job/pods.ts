@@ -61,6 +61,15 @@ export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 export const isOnLostNode = ({ informers }: Pick<Context, "informers">, pod: Pod): boolean =>
   pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
+/**
+ * Whether the pod was bound to a former node of that name: it is older than the Node. Both times are the API server's, and
+ * a pod is bound to a node that is there.
+ */
+export function isOfFormerNode({ informers }: Pick<Context, "informers">, pod: Pod): boolean {
+  const node = pod.nodeName === "" ? undefined : informers.nodes.store.get(pod.nodeName);
+  return node !== undefined && Date.parse(pod.createdAt) < Date.parse(node.createdAt);
+}
+
 /** The nodes of unended pods that are not ready, or whose kubelet does not respond; sorted. */
 export const unreadyNodesOf = ({ informers }: Context, pods: readonly Pod[]): string[] => {
   const names = new Set(pods.flatMap((pod) => (hasEnded(pod) ? [] : [pod.nodeName])));

@@ -6,6 +6,7 @@ import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { descendantsOf } from "../tree.ts";
 import type { JobContext } from "./context.ts";
+import { stageOf } from "./observed-state.ts";
 
 /** Enqueues jobs that are rejected or not judged yet: an object that they refer to may exist now. */
 function enqueueRejected({ informers, queues }: Context, namespace?: string): void {
@@ -83,6 +84,13 @@ export function watchJobs(context: JobContext): void {
 
 /** Enqueues all Jobs in the cluster and all unfinished jobs in the database. */
 export async function enqueueJobs({ informers, queues, db }: Context): Promise<void> {
-  const keys = new Set([...informers.jobs.store.keys(), ...(await activeJobKeys(db))]);
+  const { store } = informers.jobs;
+  // A database that lost them gets those first whose pods are there.
+  const live = [...store.values()].filter((job) => stageOf(job) === "live");
+  const keys = new Set([
+    ...live.map(({ namespace, name }) => `${namespace}/${name}`),
+    ...store.keys(),
+    ...(await activeJobKeys(db)),
+  ]);
   for (const key of keys) queues.jobs.add(key);
 }

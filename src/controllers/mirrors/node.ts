@@ -1,27 +1,42 @@
-/** Mirrors nodes into the database, with the usage of pods that are not Rota's. */
+/** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
+import type { Queryable } from "../../db/client/types.ts";
+import { liveJobsOf } from "../../db/jobs/read.ts";
 import { deleteNode, upsertNode } from "../../db/mirrors/nodes.ts";
 import { saturate } from "../../domain/quantity.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { NodeCapacity, Pod } from "../../resources/types.ts";
-import { done } from "../../runtime/result.ts";
+import { done, requeueAfter } from "../../runtime/result.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 
-/** Total requests of pods that are not Rota's; Rota's count by their allocations. Sums saturate (`maxAmount`). */
-export function otherUsageOf(pods: readonly Pod[]): NodeCapacity {
-  const otherUsage = pods.filter((pod) => pod.jobKey === "" && !hasEnded(pod));
+/** What these pods ask for, those that have ended left out. Sums saturate (`maxAmount`). */
+export function usageOf(pods: readonly Pod[]): NodeCapacity {
+  const using = pods.filter((pod) => !hasEnded(pod));
   const sum = (amount: (pod: Pod) => number) =>
-    saturate(otherUsage.reduce((total, pod) => total + amount(pod), 0));
+    saturate(using.reduce((total, pod) => total + amount(pod), 0));
   return {
     gpus: sum((pod) => pod.demand.gpus),
     cpuMillis: sum((pod) => pod.demand.cpuMillis),
     memoryBytes: sum((pod) => pod.demand.memoryBytes),
-    pods: otherUsage.length,
+    pods: using.length,
   };
 }
 
-/** Mirrors one node by name and wakes its pool, and its former pool if it changed. */
+const uidPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Until a pod that no row knows is adopted, or leaves. */
+const straySeconds = 2;
+
+/** Pods of Rota whose job has no allocations: the database lost it, or it cannot be adopted. They use their node all the same. */
+async function straysOf(db: Queryable, pods: readonly Pod[]): Promise<Pod[]> {
+  const ours = pods.filter((pod) => pod.jobKey !== "" && !hasEnded(pod));
+  // Anybody can write an owner reference: what is no uid is nobody's.
+  const uids = new Set(ours.map(({ jobUid }) => jobUid).filter((uid) => uidPattern.test(uid)));
+  const live = await liveJobsOf(db, [...uids]);
+  return ours.filter(({ jobUid }) => !live.has(jobUid));
+}
+
 export function reconcileNode({ db, informers, scheduler }: Context): Reconcile {
   return async (name) => {
     const node = informers.nodes.store.get(name);
@@ -31,7 +46,10 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       return done();
     }
     const { uid, pool, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
-    const otherUsage = otherUsageOf(informers.pods.store.byIndex(indices.podsByNode, name));
+    const pods = informers.pods.store.byIndex(indices.podsByNode, name);
+    const strays = await straysOf(db, pods);
+    const otherUsage = usageOf([...pods.filter(({ jobKey }) => jobKey === ""), ...strays]);
+    const next = strays.length > 0 ? requeueAfter(straySeconds) : done();
     const change = await upsertNode(db, {
       name,
       uid,
@@ -43,11 +61,11 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       unhealthyGpus,
       otherUsage,
     });
-    if (change === undefined) return done();
+    if (change === undefined) return next;
     scheduler.wake(pool);
     // Jobs of the former pool may need a new explanation.
     if (change.formerPool !== undefined && change.formerPool !== pool)
       scheduler.wake(change.formerPool);
-    return done();
+    return next;
   };
 }

@@ -6,7 +6,7 @@ import { RotaError } from "../../errors.ts";
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
-import { roleBindingName, roles } from "../../resources/tenancy.ts";
+import { labelsGivenBack, roleBindingName, roles } from "../../resources/tenancy.ts";
 import { projectNamespaces } from "../../resources/tenant-types.ts";
 import type { ProjectNamespace } from "../../resources/tenant-types.ts";
 import { configMaps, persistentVolumeClaims, projects } from "../../resources/types.ts";
@@ -14,10 +14,10 @@ import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
 import { notify } from "../report.ts";
 import { hasFinalizer, removeFinalizer } from "./finalizer.ts";
-import { namespaceOf } from "./namespace.ts";
+import { isOfProject, namespaceOf } from "./namespace.ts";
 import { outcome } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
-import { removeRoleBinding } from "./roles.ts";
+import { isOurBinding, removeRoleBinding } from "./roles.ts";
 
 /** Maximum of names in a message. */
 const maxNames = 20;
@@ -43,9 +43,9 @@ const ignoreGone = (error: unknown): void => {
   if (!isNotFound(error) && !isConflict(error)) throw error;
 };
 
-/** Whether Rota created the namespace; an adopted one is kept for its owner. */
-const isMade = ({ annotations: notes }: ProjectNamespace): boolean =>
-  notes[annotations.made] === "true" || notes[annotations.adopt] === undefined;
+/** Whether Rota made it for this very project. Whatever else there is belongs to whoever handed it over. */
+const isMadeFor = (project: Project, { annotations: notes }: ProjectNamespace): boolean =>
+  notes[annotations.made] === "true" && notes[annotations.projectUid] === project.uid;
 
 const isOfRota = (object: KubeObject, project: Project): boolean =>
   object.metadata.labels?.[labels.project] === project.name &&
@@ -62,7 +62,31 @@ async function removeConfigMaps(
   }
 }
 
-/** Removes Rota's labels and objects but keeps the namespace, which a new project may adopt. */
+/** What made the namespace the project's goes. One that Rota made may be taken over by a new project of this name. */
+function releasePatch(
+  project: Project,
+  { uid, labels: has, annotations: notes }: ProjectNamespace,
+) {
+  const isMade = notes[annotations.made] === "true";
+  const isMarked = has[labels.managedBy] === managedBy;
+  return {
+    metadata: {
+      uid,
+      labels: {
+        ...labelsGivenBack(notes[annotations.formerLabels]),
+        ...(isMade && isMarked ? { [labels.managedBy]: null } : {}),
+        [labels.project]: null,
+      },
+      annotations: {
+        ...(isMade ? { [annotations.adopt]: project.name } : {}),
+        [annotations.projectUid]: null,
+        [annotations.formerLabels]: null,
+      },
+    },
+  };
+}
+
+/** The namespace stays as a person's own. */
 async function release(
   context: Context,
   project: Project,
@@ -71,21 +95,12 @@ async function release(
 ): Promise<void> {
   const { kube } = context;
   for (const role of roles) {
-    await removeRoleBinding(context, `${namespace.name}/${roleBindingName(role)}`, signal);
+    const key = `${namespace.name}/${roleBindingName(role)}`;
+    if (isOurBinding(context.owned.roleBindings.get(key)))
+      await removeRoleBinding(context, key, signal);
   }
   await removeConfigMaps(context, namespace.name, signal);
-  await kube.patch(
-    projectNamespaces,
-    namespace.name,
-    {
-      metadata: {
-        uid: namespace.uid,
-        labels: { [labels.project]: null, [labels.managedBy]: null },
-        annotations: { [annotations.adopt]: project.name, [annotations.projectUid]: null },
-      },
-    },
-    { signal },
-  );
+  await kube.patch(projectNamespaces, namespace.name, releasePatch(project, namespace), { signal });
   context.owned.namespaces.removed(namespace.name);
 }
 
@@ -119,10 +134,10 @@ async function removeNamespace(
   const name = namespaceOf(project);
   const raw = await kube.get(projectNamespaces, name, { signal });
   const namespace = projectNamespaces.project(raw);
-  if (namespace.project !== project.name || namespace.deleting) return;
+  if (!isOfProject(project, namespace) || namespace.deleting) return;
   const claims = await kube.list(persistentVolumeClaims, { namespace: name, signal });
   const isDelete = project.spec.reclaimPolicy === "Delete";
-  if (isMade(namespace) && (isDelete || claims.length === 0)) {
+  if (isMadeFor(project, namespace) && (isDelete || claims.length === 0)) {
     await kube.delete(projectNamespaces, name, { uid: namespace.uid, signal });
     owned.namespaces.removed(name);
     return;

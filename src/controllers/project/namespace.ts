@@ -1,9 +1,14 @@
 /** A project's namespace: created or adopted, and kept labelled. */
 import { annotations } from "../../api/names.ts";
 import { isNotFound } from "../../kube/errors.ts";
+import type { KubeObject } from "../../kube/resource.ts";
 import { projectNamespaces } from "../../resources/tenant-types.ts";
 import type { ProjectNamespace } from "../../resources/tenant-types.ts";
-import { namespaceManifest } from "../../resources/tenancy.ts";
+import {
+  formerLabelsOf,
+  namespaceManifest,
+  newNamespaceManifest,
+} from "../../resources/tenancy.ts";
 import { projects } from "../../resources/types.ts";
 import type { Project } from "../../resources/types.ts";
 import type { Context } from "../context.ts";
@@ -14,10 +19,17 @@ import type { Outcome } from "./outcome.ts";
 /** Name of the project's namespace: spec.namespace, by default the project's name. */
 export const namespaceOf = (project: Project): string => project.spec.namespace ?? project.name;
 
-/** By its annotation for adoption, or by the project's uid if a user removed the label. */
-const isHandedOver = (project: Project, namespace: ProjectNamespace): boolean =>
-  namespace.annotations[annotations.adopt] === project.name ||
-  namespace.annotations[annotations.projectUid] === project.uid;
+/**
+ * Whether the namespace is the project's already: by our note of its uid, where somebody changed the label; by the label
+ * with the uid of a former project of this name, made again by GitOps or a restore; or, where the note was removed, by
+ * the label and the project's own status. The label alone is no proof: anybody's manifest may bear it.
+ */
+export function isOfProject(project: Project, namespace: ProjectNamespace): boolean {
+  const { [annotations.projectUid]: uid = "" } = namespace.annotations;
+  if (uid === project.uid) return true;
+  const isRecorded = uid !== "" || project.status.namespace === namespace.name;
+  return namespace.project === project.name && isRecorded;
+}
 
 type Verdict = "ours" | "adopt" | Outcome;
 
@@ -30,9 +42,10 @@ export function verdictOn(project: Project, namespace: ProjectNamespace): Verdic
       `namespace "${name}" is being deleted; it is created again afterwards`,
     );
   }
-  if (namespace.project === project.name) return "ours";
-  if (isHandedOver(project, namespace)) return "adopt";
-  if (namespace.project !== "") {
+  if (isOfProject(project, namespace)) return "ours";
+  if (namespace.annotations[annotations.adopt] === project.name) return "adopt";
+  const isOfAnother = namespace.project !== "" && namespace.project !== project.name;
+  if (isOfAnother) {
     return outcome(
       "NamespaceNotOwned",
       `namespace "${name}" belongs to project ${namespace.project}; create the project with another spec.namespace`,
@@ -64,20 +77,50 @@ const includes = (
   wanted: Readonly<Record<string, string>>,
 ): boolean => Object.entries(wanted).every(([name, value]) => has[name] === value);
 
-async function write(
-  context: Context,
+/** What the namespace must bear. The record of former labels is made once, at the adoption. */
+function wantedOf(
   project: Project,
-  existing: ProjectNamespace | undefined,
+  existing: ProjectNamespace,
+  isAdoption: boolean,
+): KubeObject["metadata"] {
+  const { metadata } = namespaceManifest(existing.name, project);
+  const { [annotations.made]: made, [annotations.formerLabels]: recorded } = existing.annotations;
+  const isOthers = isAdoption && made !== "true";
+  const former = recorded ?? (isOthers ? formerLabelsOf(existing.labels) : undefined);
+  if (former === undefined) return metadata;
+  return {
+    ...metadata,
+    annotations: { ...metadata.annotations, [annotations.formerLabels]: former },
+  };
+}
+
+async function create(
+  { kube, owned }: Context,
+  project: Project,
   signal: AbortSignal,
 ): Promise<void> {
-  const { kube, owned } = context;
-  const made = existing === undefined;
-  const manifest = namespaceManifest(namespaceOf(project), project, made);
-  // `create` does not overwrite a namespace that appeared meanwhile; the next reconcile decides about it.
-  const raw = made
-    ? await kube.create(projectNamespaces, manifest, { signal })
-    : await kube.apply(projectNamespaces, manifest, { signal });
-  owned.namespaces.wrote(raw);
+  // One of that name that appeared a moment ago is judged at the next turn: create does not take it over.
+  const manifest = newNamespaceManifest(namespaceOf(project), project);
+  owned.namespaces.wrote(await kube.create(projectNamespaces, manifest, { signal }));
+}
+
+/** @returns whether the namespace was adopted just now */
+async function converge(
+  { kube, owned }: Context,
+  project: Project,
+  existing: ProjectNamespace,
+  isAdoption: boolean,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const metadata = wantedOf(project, existing, isAdoption);
+  const isCurrent =
+    includes(existing.labels, metadata.labels ?? {}) &&
+    includes(existing.annotations, metadata.annotations ?? {});
+  if (isCurrent) return false;
+  // With its uid: applied without, one that was deleted meanwhile would be created, and without our mark.
+  const manifest = { metadata: { ...metadata, uid: existing.uid } };
+  owned.namespaces.wrote(await kube.apply(projectNamespaces, manifest, { signal }));
+  return isAdoption;
 }
 
 /** Undefined if the namespace is as specified. */
@@ -90,22 +133,18 @@ export async function reconcileNamespace(
   const existing = await find(context, name, signal);
   const verdict = existing === undefined ? "ours" : verdictOn(project, existing);
   if (typeof verdict === "object") return verdict;
-  const { metadata } = namespaceManifest(name, project, false);
-  const isCurrent =
-    existing !== undefined &&
-    includes(existing.labels, metadata.labels ?? {}) &&
-    includes(existing.annotations, metadata.annotations ?? {});
-  if (isCurrent) return undefined;
   try {
-    await write(context, project, existing, signal);
+    if (existing === undefined) await create(context, project, signal);
+    else if (await converge(context, project, existing, verdict === "adopt", signal))
+      tellAdopted(context, project);
+    return undefined;
   } catch (error) {
     return rejectionOfCluster(error, `namespace "${name}"`);
   }
-  const isTakenOver = verdict === "adopt" && existing?.annotations[annotations.adopt] !== undefined;
-  if (isTakenOver) {
-    const note = `adopted existing namespace "${name}" (annotation ${annotations.adopt})`;
-    const notice = { type: "Normal", reason: "NamespaceAdopted", action: "Adopt", note } as const;
-    notify(context, projects, project, notice);
-  }
-  return undefined;
+}
+
+function tellAdopted(context: Context, project: Project): void {
+  const note = `adopted existing namespace "${namespaceOf(project)}" (annotation ${annotations.adopt})`;
+  const notice = { type: "Normal", reason: "NamespaceAdopted", action: "Adopt", note } as const;
+  notify(context, projects, project, notice);
 }

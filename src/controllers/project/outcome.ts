@@ -26,8 +26,16 @@ export function asSpecified(missingClasses: readonly string[]): Outcome {
 /** Errors that a retry does not change: bad request, forbidden (a quota, an admission policy), invalid. */
 const finalStatuses: ReadonlySet<number> = new Set([400, 403, 422]);
 
-/** Gone, or changed since: its event is on the way, or has come already. */
-export const isStale = (error: unknown): boolean => isNotFound(error) || isConflict(error);
+/**
+ * Whether the fence on our own account refused: what we write is within it, so the API server has not seen the label of a
+ * namespace that was adopted a moment ago.
+ */
+const isFenced = (error: unknown): boolean =>
+  error instanceof KubeError && error.explanation.includes("'rota-fence-");
+
+/** Of the moment: the object is gone or has changed, and its event is on the way, or the fence is a moment behind. */
+export const isStale = (error: unknown): boolean =>
+  isNotFound(error) || isConflict(error) || isFenced(error);
 
 /** The outcome for a refusal, with the API server's message. Throws all other errors, to be retried. */
 export function rejectionOfCluster(error: unknown, what: string): Outcome {

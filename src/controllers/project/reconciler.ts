@@ -127,8 +127,10 @@ class Batch {
     for (const [id, view] of await readProjectViews(db, ids, at)) this.#views.set(id, view);
   }
 
-  #isStored({ uid, generation }: Project): boolean {
-    return this.#views.get(uid)?.generation === generation;
+  /** A child of a project that was made again is a root until it is stored below the new one. */
+  #isStored({ uid, generation, spec }: Project): boolean {
+    const view = this.#views.get(uid);
+    return view?.generation === generation && (view.parent ?? undefined) === spec.parent;
   }
 
   /** Writes the rows of changed projects, parents first. */

@@ -1,6 +1,6 @@
 /** A project's RoleBindings: one per role that a member has, including members of ancestors. */
 import type { ProjectView } from "../../db/tenants/project-views.ts";
-import { isInvalid, isNotFound } from "../../kube/errors.ts";
+import { isNotFound } from "../../kube/errors.ts";
 import { keyOf } from "../../kube/resource.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { roleBindingManifests, roleBindingName, roles } from "../../resources/tenancy.ts";
@@ -23,7 +23,15 @@ const isSame = (wanted: ProjectRoleBinding, has: ProjectRoleBinding): boolean =>
   has.role === wanted.role &&
   has.subjects.join("\n") === wanted.subjects.join("\n");
 
-/** The writes that bring the bindings in line with the members. Pure. */
+const ourRoles: ReadonlySet<string> = new Set(
+  roles.map((role) => `ClusterRole ${roleBindingName(role)}`),
+);
+
+/** Whether the binding is to one of our roles: whatever its name and labels say, another one is somebody else's. */
+export const isOurBinding = (binding: ProjectRoleBinding | undefined): boolean =>
+  binding !== undefined && ourRoles.has(binding.role);
+
+/** Pure: what has to be written so that the bindings are those of the members. */
 export function roleWrites(
   project: Project,
   members: ProjectView["members"],
@@ -39,7 +47,7 @@ export function roleWrites(
     }),
     remove: roles
       .map((role) => `${namespace}/${roleBindingName(role)}`)
-      .filter((key) => !keys.has(key) && existing(key) !== undefined),
+      .filter((key) => !keys.has(key) && isOurBinding(existing(key))),
   };
 }
 
@@ -55,20 +63,13 @@ export async function removeRoleBinding(
   });
 }
 
-/** roleRef is immutable: a binding of this name to another role is replaced. */
+/** A binding of our name to another role is somebody else's: the API server's refusal to change its roleRef says so. */
 async function applyRoleBinding(
-  context: Context,
+  { kube, owned }: Context,
   manifest: KubeObject,
   signal: AbortSignal,
 ): Promise<void> {
-  const { kube, owned } = context;
-  const apply = () => kube.apply(projectRoleBindings, manifest, { signal });
-  const raw = await apply().catch(async (error: unknown) => {
-    if (!isInvalid(error)) throw error;
-    await removeRoleBinding(context, keyOf(manifest), signal);
-    return apply();
-  });
-  owned.roleBindings.wrote(raw);
+  owned.roleBindings.wrote(await kube.apply(projectRoleBindings, manifest, { signal }));
 }
 
 /** Undefined if the bindings match the members. */

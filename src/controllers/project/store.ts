@@ -1,5 +1,6 @@
-/** Stores a project's row: place in the tree, members and storages. */
-import { upsertProject } from "../../db/tenants/projects.ts";
+/** A project's row, with its place in the tree, its members and storages. */
+import { blockersOfDeletion } from "../../db/tenants/project-tree.ts";
+import { forgetFormerProjects, upsertProject } from "../../db/tenants/projects.ts";
 import { RotaError } from "../../errors.ts";
 import type { Project } from "../../resources/types.ts";
 import { indices } from "../context.ts";
@@ -71,6 +72,35 @@ export async function storeProject(
     return outcome(
       "ParentNotFound",
       `spec.parent "${parent}" does not exist; create that project or name another`,
+    );
+  }
+  try {
+    await upsert(context, project);
+    return undefined;
+  } catch (error) {
+    if (!isTaken(error)) return rejectionOf(context, project, error);
+  }
+  return succeedFormer(context, project);
+}
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof RotaError && error.code === "AlreadyExists";
+
+/**
+ * The name or namespace is another row's. One whose Project is gone, as after GitOps or a restore made it again with a new
+ * uid, gives way when its jobs have ended.
+ */
+async function succeedFormer(context: Context, project: Project): Promise<Outcome | undefined> {
+  const { db, informers } = context;
+  const present = [...informers.projects.store.values()].map(({ uid }) => uid);
+  const wanted = { id: project.uid, name: project.name, namespace: namespaceOf(project) };
+  const [busy] = await forgetFormerProjects(db, wanted, present);
+  if (busy !== undefined) {
+    const { jobs } = await blockersOfDeletion(db, busy.id);
+    const names = jobs.map((name) => `job ${name}`).join(", ");
+    return outcome(
+      "FormerProjectHasJobs",
+      `the former project of this name or namespace, uid ${busy.id}, still has ${names}; this one takes its place when they have ended`,
     );
   }
   try {

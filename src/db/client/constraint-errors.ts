@@ -52,6 +52,7 @@ export const errorCatalogue: Catalogue = {
       "the group already exists": ["groups_name_key", "groups_pkey"],
       "the job is already queued": ["job_specs_pkey", "jobs_pkey"],
       "the transition is already allowed": ["job_transitions_pkey"],
+      "the database is already named": ["installation_pkey"],
       "the node already exists": ["nodes_pkey"],
       "the pod is already counted": ["pod_completions_pkey"],
       "the priority class already exists": ["priority_classes_pkey"],
@@ -145,6 +146,10 @@ export const errorCatalogue: Catalogue = {
       "a tag must have 1 to 128 characters": ["config_commits_tag_length"],
       "the owner is not a group": ["groups_kind_is_group"],
       "the name of a group must have 1 to 253 characters": ["groups_name_length"],
+      "a database that belongs to a cluster has its place recorded, once": [
+        "installation_is_one",
+        "installation_place_of_cluster",
+      ],
       "a field has the wrong JSON type": [
         "job_specs_node_affinity_is_array",
         "job_specs_node_selector_is_object",

@@ -27,3 +27,101 @@ export async function expectSameDatabase(db: Queryable, identity: string): Promi
     "the database was restarted, restored or replaced since it was last compared with the cluster",
   );
 }
+
+/** Whose a database is. */
+export interface DatabaseOwnership {
+  readonly id: string;
+  /** Its id before an administrator gave it to its cluster. */
+  readonly formerId: string | undefined;
+  /** Undefined: the database is empty. */
+  readonly clusterUid: string | undefined;
+  /** Restored from a dump, or cloned, since it was given to its cluster. */
+  readonly isCopy: boolean;
+}
+
+/** Where the table is; `installation` is its name in the statement. */
+const place = `
+  SELECT concat_ws(' ', control.system_identifier::text, database.oid, to_regclass('public.installation')::oid)
+  FROM pg_control_system() AS control, pg_database AS database
+  WHERE database.datname = current_database()
+`;
+
+/** Whether the schema is there, or an earlier one that has this much. */
+export async function hasInstallation(db: Queryable): Promise<boolean> {
+  const [row] = await run<{ known: boolean }>(
+    db,
+    "SELECT to_regclass('public.installation') IS NOT NULL AS known",
+  );
+  return row?.known ?? false;
+}
+
+/** Undefined where the schema, or the row of a database that was never led, is missing. */
+export async function readOwnership(db: Queryable): Promise<DatabaseOwnership | undefined> {
+  if (!(await hasInstallation(db))) return undefined;
+  const [row] = await run<{
+    id: string;
+    former: string | null;
+    cluster: string | null;
+    is_copy: boolean;
+  }>(
+    db,
+    `
+    SELECT database_id AS id, former_id AS former, cluster_uid AS cluster,
+      coalesce(place <> (${place}), false) AS is_copy
+    FROM public.installation
+    `,
+  );
+  return (
+    row && {
+      id: row.id,
+      formerId: row.former ?? undefined,
+      clusterUid: row.cluster ?? undefined,
+      isCopy: row.is_copy,
+    }
+  );
+}
+
+/** Gives a new database its id; one that has an id keeps it. */
+export async function nameDatabase(db: Queryable): Promise<void> {
+  await run(db, "INSERT INTO public.installation DEFAULT VALUES ON CONFLICT DO NOTHING");
+}
+
+/** Gives an empty database to a cluster; false when it is not empty any more, or has another id. */
+export async function claimDatabase(
+  db: Queryable,
+  id: string,
+  clusterUid: string,
+): Promise<boolean> {
+  const rows = await run(
+    db,
+    `
+    UPDATE public.installation SET cluster_uid = $2, place = (${place})
+    WHERE database_id = $1 AND cluster_uid IS NULL
+    RETURNING database_id
+    `,
+    [id, clusterUid],
+  );
+  return rows.length === 1;
+}
+
+/**
+ * Gives a database to a cluster whosever it was. Its id changes, so that nobody who knew it, or a copy of it, takes it for
+ * theirs. Undefined when it has another id than the given one.
+ */
+export async function takeDatabase(
+  db: Queryable,
+  id: string,
+  clusterUid: string,
+): Promise<string | undefined> {
+  const [row] = await run<{ id: string }>(
+    db,
+    `
+    UPDATE public.installation
+    SET database_id = gen_random_uuid(), former_id = database_id, cluster_uid = $2, place = (${place})
+    WHERE database_id = $1
+    RETURNING database_id AS id
+    `,
+    [id, clusterUid],
+  );
+  return row?.id;
+}

@@ -193,3 +193,14 @@ export async function activeJobKeys(db: Queryable): Promise<string[]> {
   );
   return rows.map((row) => row.key);
 }
+
+/** Those of the jobs that have allocations: their pods are counted by these. */
+export async function liveJobsOf(db: Queryable, ids: readonly string[]): Promise<Set<string>> {
+  if (ids.length === 0) return new Set();
+  const rows = await run<{ id: string }>(
+    db,
+    "SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND job_is_live(status)",
+    [ids],
+  );
+  return new Set(rows.map(({ id }) => id));
+}

@@ -210,6 +210,42 @@ export async function deleteProject(db: Queryable, id: string): Promise<boolean>
   }
 }
 
+/** A row whose Project is gone, and that has the name or namespace of one that was made again. */
+export interface FormerProject {
+  readonly id: string;
+}
+
+/**
+ * Forgets projects that have the name or namespace of this one and are none of the present ones: their Project was made
+ * again with another uid. Their children become roots until they are stored again. Returns those that are kept, because
+ * jobs of theirs have not ended.
+ */
+export function forgetFormerProjects(
+  pool: Pool,
+  { id, name, namespace }: Pick<ProjectInput, "id" | "name" | "namespace">,
+  presentIds: readonly string[],
+): Promise<FormerProject[]> {
+  return withTransaction(pool, async (client) => {
+    const former = await run<FormerProject & { readonly busy: boolean }>(
+      client,
+      `
+      SELECT id, EXISTS (SELECT FROM jobs WHERE active_project_id = project.id) AS busy
+      FROM projects AS project
+      WHERE (name = $2 OR namespace = $3) AND id <> $1 AND id <> ALL ($4::uuid[])
+      `,
+      [id, name, namespace, presentIds],
+    );
+    const free = former.filter(({ busy }) => !busy).map((project) => project.id);
+    if (free.length > 0) {
+      await run(client, "UPDATE projects SET parent_id = NULL WHERE parent_id = ANY ($1::uuid[])", [
+        free,
+      ]);
+      await run(client, "DELETE FROM projects WHERE id = ANY ($1::uuid[])", [free]);
+    }
+    return former.filter(({ busy }) => busy);
+  });
+}
+
 export interface Project {
   readonly id: string;
   readonly name: string;

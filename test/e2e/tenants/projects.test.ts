@@ -213,16 +213,6 @@ describe("Projects", () => {
       });
       await untilRolesAre(view(), "drift", wanted);
       await view().client.delete(roleBindings, "drift/rota-viewer");
-      const other = {
-        metadata: {
-          name: "rota-submitter",
-          namespace: "drift",
-          labels: { "rota.dev/project": "drift", "app.kubernetes.io/managed-by": "rota" },
-        },
-        roleRef: { apiGroup, kind: "ClusterRole", name: "cluster-admin" },
-        subjects: intruder,
-      };
-      await view().client.create(roleBindings, other);
       await untilRolesAre(view(), "drift", wanted);
     });
   });
