@@ -5,6 +5,7 @@ export type ErrorCode =
   | "AllocationInvalid"
   | "AlreadyExists"
   | "ConfigurationImmutable"
+  | "DatabaseRefusesLogin"
   | "DatabaseReplaced"
   | "DatabaseTooNew"
   | "DatabaseUnavailable"

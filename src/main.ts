@@ -23,11 +23,11 @@ import {
   Leader,
   admissionPoliciesComponent,
   clusterComponent,
-  databaseComponent,
   httpComponent,
   informersComponent,
   leaseName,
 } from "./operator/components.ts";
+import { databaseComponent } from "./operator/database.ts";
 import { createControllers, createQueues } from "./operator/controllers.ts";
 import { createInformers } from "./operator/informers.ts";
 import { runTerm } from "./operator/leader-term.ts";
@@ -90,7 +90,9 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
   const policies = { kube, clock, logger, gauge: admissionPolicyGauge(metrics) };
 
   lifecycle.add(httpComponent({ settings, logger, registry, unready }));
-  lifecycle.add(databaseComponent(settings, db, logger));
+  lifecycle.add(
+    databaseComponent({ settings, db, logger, onRefused: (reason) => lifecycle.stop(reason) }),
+  );
   lifecycle.add(clusterComponent([kube, apiKube, leaseKube], credentials.server, logger));
   lifecycle.add(ownership);
   lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics }));

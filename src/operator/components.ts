@@ -1,16 +1,12 @@
 /** Components of the process that are started and stopped, in the order in which main.ts adds them. */
 import { hostname } from "node:os";
 import type { Registry } from "prom-client";
-import type { DatabasePool } from "../db/client/connection-pool.ts";
-import { readOwnership } from "../db/client/identity.ts";
-import { checkSchema, migrate } from "../db/client/migrate.ts";
-import { RotaError } from "../errors.ts";
 import type { KubeClient } from "../kube/client.ts";
 import type { EventRecorder } from "../kube/events.ts";
 import { KubeLeaseLock } from "../kube/lease-lock.ts";
 import { startHttpServer } from "../observability/http-server.ts";
 import type { HttpServer } from "../observability/http-server.ts";
-import { aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
+import { systemClock } from "../runtime/clock.ts";
 import { LeaderElection } from "../runtime/lease.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import { errorText } from "../runtime/logger.ts";
@@ -22,38 +18,10 @@ import type { AdmissionPolicyOptions } from "./admission-policies.ts";
 import type { RunningInformers } from "./informers.ts";
 import type { TermSignals } from "./leader-term.ts";
 import type { Ownership } from "./ownership/ownership.ts";
+import { retryUntilReady } from "./start-tries.ts";
 
 const lastEventsSeconds = 2;
 export const leaseName = "rota-operator";
-/** How long a new operator tries to reach the database and the cluster before it gives up with a message. */
-const startTries = 5;
-
-/** Errors that waiting does not fix: schema, extension, password. */
-const isFinal = (error: unknown): boolean =>
-  error instanceof RotaError && error.code !== "DatabaseUnavailable" && error.code !== "TimedOut";
-
-/** Another session is in the way: its end is waited for, however long it takes. */
-const isBlocked = (error: unknown): boolean =>
-  error instanceof RotaError && error.code === "TimedOut";
-
-const maxStartPauseSeconds = 10;
-
-async function retryUntilReady<T>(
-  what: string,
-  logger: Logger,
-  action: () => Promise<T>,
-): Promise<T> {
-  for (let turn = 1; ; turn += 1) {
-    try {
-      return await action();
-    } catch (error) {
-      if ((turn >= startTries && !isBlocked(error)) || isFinal(error))
-        throw new Error(`${what}: ${errorText(error)}`, { cause: error });
-      logger.warn(`${what} failed; trying again`, { error: errorText(error), turn });
-      await systemClock.sleep(Math.min(turn, maxStartPauseSeconds));
-    }
-  }
-}
 
 /** Runs from the start to the end of the process. */
 class Background implements Component {
@@ -115,98 +83,6 @@ class Http implements Component {
 
 /** Serves health, readiness and metrics. Its start throws an Error that names the setting to change. */
 export const httpComponent = (options: HttpOptions): Component => new Http(options);
-
-/** Host and database name, without the password. */
-function databaseAddress(url: string): string {
-  const { host, pathname } = new URL(url);
-  return `${host}${pathname}`;
-}
-
-/** One that belongs to a cluster is migrated when it is known to be this one: nothing is written into another's. */
-async function prepare(url: string, db: DatabasePool): Promise<void> {
-  const owner = await readOwnership(db);
-  if (owner?.clusterUid === undefined) await migrate(url);
-  else await checkSchema(url);
-}
-
-/** Interval of the queries behind readiness, which requests for readiness do not cause. */
-const databaseProbeSeconds = 2;
-const databaseAnswersWithinSeconds = 5;
-
-/**
- * At start, connects to the database and gives an empty one its schema. Ready while the database answers and accepts writes: after a
- * failover a name may still lead to the former primary.
- */
-class Database implements Component {
-  readonly name = "database";
-  readonly #url: string;
-  readonly #db: DatabasePool;
-  readonly #logger: Logger;
-  #isWritable = false;
-  #probing: Promise<void> | undefined;
-
-  constructor({ databaseUrl }: Settings, db: DatabasePool, logger: Logger) {
-    this.#url = databaseUrl;
-    this.#db = db;
-    this.#logger = logger;
-  }
-
-  async start(stopping: AbortSignal): Promise<void> {
-    const address = databaseAddress(this.#url);
-    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, this.#logger, () =>
-      prepare(this.#url, this.#db),
-    );
-    await this.#db.learnTypes();
-    this.#logger.info("connected to the database", { database: address });
-    this.#isWritable = true;
-    this.#probing = this.#probe(stopping);
-  }
-
-  async stop(): Promise<void> {
-    await this.#probing;
-    await this.#db.end();
-  }
-
-  ready(): boolean {
-    return this.#isWritable;
-  }
-
-  async #probe(stopping: AbortSignal): Promise<void> {
-    while (await sleepUnlessAborted(systemClock, databaseProbeSeconds, stopping)) {
-      const asked = this.#problem();
-      const problem = await Promise.race([asked, tooLate(stopping)]);
-      if (this.#isWritable && problem !== undefined && !stopping.aborted) {
-        this.#logger.warn("the database is not ready", { error: problem });
-      }
-      this.#isWritable = problem === undefined;
-      // One connection at most: the pool is the scheduler's.
-      await Promise.race([asked, aborted(stopping)]);
-    }
-  }
-
-  async #problem(): Promise<string | undefined> {
-    try {
-      const { rows } = await this.#db.query<{ readOnly: boolean }>(
-        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
-      );
-      return rows[0]?.readOnly === false ? undefined : "it is read-only";
-    } catch (error) {
-      return errorText(error);
-    }
-  }
-}
-
-async function tooLate(stopping: AbortSignal): Promise<string> {
-  await sleepUnlessAborted(systemClock, databaseAnswersWithinSeconds, stopping);
-  return `no answer within ${databaseAnswersWithinSeconds} s`;
-}
-
-/** At start, connects to the database; an empty one gets the schema. Reports readiness from memory. */
-export const databaseComponent = (
-  settings: Settings,
-  db: DatabasePool,
-  logger: Logger,
-): Component => new Database(settings, db, logger);
 
 /** At start, waits for the API server and Rota's CRDs. At stop, closes every client's connections. */
 export const clusterComponent = (

@@ -38,6 +38,8 @@ export interface Settings {
   readonly avoidNodeSeconds: number;
   /** Maximum grace period of the pods of jobs, in seconds. */
   readonly maxGraceSeconds: number;
+  /** How long the database may refuse the login before the operator ends. */
+  readonly databaseLoginSeconds: number;
   /** How long a deleted plan stays in force. */
   readonly planDeletionSeconds: number;
   /** How long after its grace period a pod that has not terminated is reported. */
@@ -189,6 +191,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     windowGraceSeconds: read.whole(variables.windowGraceSeconds),
     startDeadlineSeconds: read.whole(variables.startDeadlineSeconds),
     avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
+    databaseLoginSeconds: read.whole(variables.databaseLoginSeconds),
     planDeletionSeconds: read.whole(variables.planDeletionSeconds),
     maxGraceSeconds: read.whole(variables.maxGraceSeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),

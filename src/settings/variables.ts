@@ -194,6 +194,13 @@ export const variables = {
     604_800,
     "How long a job avoids a node on which it did not start in time",
   ),
+  databaseLoginSeconds: whole(
+    "ROTA_DATABASE_LOGIN_SECONDS",
+    120,
+    1,
+    86_400,
+    "How long the database may refuse the login before the operator ends, so that a new start reads DATABASE_URL again",
+  ),
   planDeletionSeconds: whole(
     "ROTA_PLAN_DELETION_SECONDS",
     30,

@@ -5,7 +5,7 @@ import {
   type DatabasePool,
   withTransaction,
 } from "../../src/db/client/connection-pool.ts";
-import { databaseComponent } from "../../src/operator/components.ts";
+import { databaseComponent } from "../../src/operator/database.ts";
 import type { Component } from "../../src/runtime/lifecycle.ts";
 import { readSettings } from "../../src/settings/read.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -17,6 +17,7 @@ describe("readiness of the database", () => {
   let pool: DatabasePool;
   let component: Component;
   let statements = 0;
+  const refusals: string[] = [];
   const stopping = new AbortController();
 
   before(async () => {
@@ -26,7 +27,12 @@ describe("readiness of the database", () => {
     };
     pool = createPool(database.url, { onStatement, onError: () => undefined });
     const settings = readSettings({ DATABASE_URL: database.url }, false);
-    component = databaseComponent(settings, pool, silentLogger);
+    component = databaseComponent({
+      settings,
+      db: pool,
+      logger: silentLogger,
+      onRefused: (reason) => refusals.push(reason),
+    });
     await component.start?.(stopping.signal);
   });
   after(async () => {
@@ -78,5 +84,38 @@ describe("readiness of the database", () => {
     await writable("off");
     await reconnect();
     await becomes(true);
+  });
+
+  it("ends the operator when its password has changed", async () => {
+    const url = new URL(database.url);
+    url.username = `reader_${url.pathname.slice(-12)}`;
+    url.password = "one";
+    const role = `"${url.username}"`;
+    await database.pool.query(`CREATE ROLE ${role} LOGIN SUPERUSER PASSWORD 'one'`);
+    const other = createPool(url.href, { onError: () => undefined });
+    const told: string[] = [];
+    const rotated = databaseComponent({
+      settings: { databaseUrl: url.href, databaseLoginSeconds: 1 },
+      db: other,
+      logger: silentLogger,
+      onRefused: (reason) => told.push(reason),
+    });
+    const end = new AbortController();
+    try {
+      await rotated.start?.(end.signal);
+      await database.pool.query(`ALTER ROLE ${role} PASSWORD 'two'`);
+      await database.pool.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1",
+        [url.username],
+      );
+      await waitFor(async () => told.length > 0, { what: "the refusal", timeoutMs: 30_000 });
+      expect(told[0]).to.include("DATABASE_URL");
+      expect(await rotated.ready?.()).to.equal(false);
+      expect(refusals).to.deep.equal([]);
+    } finally {
+      end.abort(new Error("the test has ended"));
+      await rotated.stop?.(5);
+      await database.pool.query(`DROP ROLE ${role}`);
+    }
   });
 });

@@ -74,6 +74,12 @@ export const errorCatalogue: Catalogue = {
       "a commit cannot be changed": ["config_commits_immutable"],
     },
   },
+  DatabaseRefusesLogin: {
+    meaning:
+      "The database refuses the user or the password of DATABASE_URL. If this lasts, the operator ends, so that a new start reads it again.",
+    httpStatus: 503,
+    sqlStates: { "the database refuses the login of DATABASE_URL": ["28"] },
+  },
   DatabaseReplaced: {
     meaning:
       "The database was restarted, restored or replaced. Rota compares it with the cluster before it starts anything.",

@@ -1,0 +1,124 @@
+/** The database as a component of the process: schema at the start, then readiness, and the end where a new start would help. */
+import type { DatabasePool } from "../db/client/connection-pool.ts";
+import { readOwnership } from "../db/client/identity.ts";
+import { checkSchema, migrate } from "../db/client/migrate.ts";
+import { mapDatabaseError } from "../db/client/constraint-errors.ts";
+import { aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
+import type { Component } from "../runtime/lifecycle.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Settings } from "../settings/read.ts";
+import { retryUntilReady } from "./start-tries.ts";
+
+/** Interval of the queries behind readiness, which requests for readiness do not cause. */
+const probeSeconds = 2;
+const answersWithinSeconds = 5;
+
+export interface DatabaseOptions {
+  readonly settings: Pick<Settings, "databaseUrl" | "databaseLoginSeconds">;
+  readonly db: DatabasePool;
+  readonly logger: Logger;
+  /** Told once that the database has refused the login for `databaseLoginSeconds`. */
+  readonly onRefused: (reason: string) => void;
+}
+
+/** Host and database name, without the password. */
+function addressOf(url: string): string {
+  const { host, pathname } = new URL(url);
+  return `${host}${pathname}`;
+}
+
+/** One that belongs to a cluster is migrated when it is known to be this one: nothing is written into another's. */
+async function prepare(url: string, db: DatabasePool): Promise<void> {
+  const owner = await readOwnership(db);
+  if (owner?.clusterUid === undefined) await migrate(url);
+  else await checkSchema(url);
+}
+
+interface Problem {
+  readonly message: string;
+  readonly isRefusal: boolean;
+}
+
+class Database implements Component {
+  readonly name = "database";
+  readonly #options: DatabaseOptions;
+  #isWritable = false;
+  #refusedSince: number | undefined;
+  #probing: Promise<void> | undefined;
+
+  constructor(options: DatabaseOptions) {
+    this.#options = options;
+  }
+
+  async start(stopping: AbortSignal): Promise<void> {
+    const { settings, db, logger } = this.#options;
+    const { databaseUrl } = settings;
+    const address = addressOf(databaseUrl);
+    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
+      prepare(databaseUrl, db),
+    );
+    await db.learnTypes();
+    logger.info("connected to the database", { database: address });
+    this.#isWritable = true;
+    this.#probing = this.#probe(stopping);
+  }
+
+  async stop(): Promise<void> {
+    await this.#probing;
+    await this.#options.db.end();
+  }
+
+  ready(): boolean {
+    return this.#isWritable;
+  }
+
+  async #probe(stopping: AbortSignal): Promise<void> {
+    while (await sleepUnlessAborted(systemClock, probeSeconds, stopping)) {
+      const asked = this.#problem();
+      const problem = await Promise.race([asked, tooLate(stopping)]);
+      if (stopping.aborted) return;
+      this.#note(problem);
+      // One connection at most: the pool is the scheduler's.
+      await Promise.race([asked, aborted(stopping)]);
+    }
+  }
+
+  #note(problem: Problem | undefined): void {
+    const { logger, settings, onRefused } = this.#options;
+    if (this.#isWritable && problem !== undefined)
+      logger.warn("the database is not ready", { error: problem.message });
+    this.#isWritable = problem === undefined;
+    if (problem?.isRefusal !== true) {
+      this.#refusedSince = undefined;
+      return;
+    }
+    const now = systemClock.monotonicSeconds();
+    this.#refusedSince ??= now;
+    if (now - this.#refusedSince < settings.databaseLoginSeconds) return;
+    onRefused("the database refuses the login; a new start reads DATABASE_URL again");
+  }
+
+  async #problem(): Promise<Problem | undefined> {
+    try {
+      const { rows } = await this.#options.db.query<{ readOnly: boolean }>(
+        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
+      );
+      const isWritable = rows[0]?.readOnly === false;
+      return isWritable ? undefined : { message: "it is read-only", isRefusal: false };
+    } catch (error) {
+      const { code, message } = mapDatabaseError(error);
+      return { message, isRefusal: code === "DatabaseRefusesLogin" };
+    }
+  }
+}
+
+async function tooLate(stopping: AbortSignal): Promise<Problem> {
+  await sleepUnlessAborted(systemClock, answersWithinSeconds, stopping);
+  return { message: `no answer within ${answersWithinSeconds} s`, isRefusal: false };
+}
+
+/**
+ * At start, connects to the database; an empty one gets the schema. Ready, from memory, while the database answers and
+ * accepts writes: after a failover a name may still lead to the former primary.
+ */
+export const databaseComponent = (options: DatabaseOptions): Component => new Database(options);
