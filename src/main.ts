@@ -32,7 +32,7 @@ import { createControllers, createQueues } from "./operator/controllers.ts";
 import { createInformers } from "./operator/informers.ts";
 import { runTerm } from "./operator/leader-term.ts";
 import { Ownership } from "./operator/ownership/ownership.ts";
-import { systemClock } from "./runtime/clock.ts";
+import { AnchoredClock, systemClock } from "./runtime/clock.ts";
 import { createLifecycle } from "./runtime/lifecycle.ts";
 import type { Lifecycle } from "./runtime/lifecycle.ts";
 import { errorText } from "./runtime/logger.ts";
@@ -91,7 +91,13 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
 
   lifecycle.add(httpComponent({ settings, logger, registry, unready }));
   lifecycle.add(
-    databaseComponent({ settings, db, logger, onRefused: (reason) => lifecycle.stop(reason) }),
+    databaseComponent({
+      settings,
+      db,
+      logger,
+      clock,
+      onRefused: (reason) => lifecycle.stop(reason),
+    }),
   );
   lifecycle.add(clusterComponent([kube, apiKube, leaseKube], credentials.server, logger));
   lifecycle.add(ownership);
@@ -104,8 +110,16 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
 
 /** The clients and caches of the process; nothing is contacted before the start. */
 function connect(settings: Settings, logger: Logger, credentials: CredentialSource) {
-  const clock = systemClock;
+  const clock = new AnchoredClock(systemClock);
   const metrics = new PrometheusMetrics();
+  metrics.gaugeFunction(
+    {
+      name: "database_clock_ahead_seconds",
+      help: "How far the database's clock, which counts, is ahead of the operator's machine",
+      labelNames: [],
+    },
+    () => [{ labels: {}, value: clock.aheadSeconds }],
+  );
   buildInfo(metrics, packageFile.version);
   const client = { credentials, clock, name: "rota", metrics };
   const kube = new KubeClient(client);

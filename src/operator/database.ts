@@ -3,7 +3,7 @@ import type { DatabasePool } from "../db/client/connection-pool.ts";
 import { readOwnership } from "../db/client/identity.ts";
 import { checkSchema, migrate } from "../db/client/migrate.ts";
 import { mapDatabaseError } from "../db/client/constraint-errors.ts";
-import { aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
+import { type AnchoredClock, aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Settings } from "../settings/read.ts";
@@ -12,11 +12,17 @@ import { retryUntilReady } from "./start-tries.ts";
 /** Interval of the queries behind readiness, which requests for readiness do not cause. */
 const probeSeconds = 2;
 const answersWithinSeconds = 5;
+/** A reading of the database's clock is no better than half the time it takes. */
+const maxReadingSeconds = 1;
+/** The machine's clock is reported when it differs by more. */
+const maxSkewSeconds = 5;
 
 export interface DatabaseOptions {
   readonly settings: Pick<Settings, "databaseUrl" | "databaseLoginSeconds">;
   readonly db: DatabasePool;
   readonly logger: Logger;
+  /** Follows the database's clock from the start on. */
+  readonly clock: AnchoredClock;
   /** Told once that the database has refused the login for `databaseLoginSeconds`. */
   readonly onRefused: (reason: string) => void;
 }
@@ -43,6 +49,7 @@ class Database implements Component {
   readonly name = "database";
   readonly #options: DatabaseOptions;
   #isWritable = false;
+  #isSkewed = false;
   #refusedSince: number | undefined;
   #probing: Promise<void> | undefined;
 
@@ -58,6 +65,7 @@ class Database implements Component {
       prepare(databaseUrl, db),
     );
     await db.learnTypes();
+    await this.#ask();
     logger.info("connected to the database", { database: address });
     this.#isWritable = true;
     this.#probing = this.#probe(stopping);
@@ -88,6 +96,7 @@ class Database implements Component {
     if (this.#isWritable && problem !== undefined)
       logger.warn("the database is not ready", { error: problem.message });
     this.#isWritable = problem === undefined;
+    this.#noteSkew();
     if (problem?.isRefusal !== true) {
       this.#refusedSince = undefined;
       return;
@@ -98,13 +107,42 @@ class Database implements Component {
     onRefused("the database refuses the login; a new start reads DATABASE_URL again");
   }
 
+  #noteSkew(): void {
+    const { clock, logger } = this.#options;
+    const isSkewed = Math.abs(clock.aheadSeconds) > maxSkewSeconds;
+    if (isSkewed && !this.#isSkewed)
+      logger.warn("the machine's clock differs from the database's; the database's counts", {
+        databaseAheadSeconds: Math.round(clock.aheadSeconds),
+      });
+    this.#isSkewed = isSkewed;
+  }
+
+  /** Whether the database is read-only; sets the clock. */
+  async #ask(): Promise<boolean> {
+    const { db, clock } = this.#options;
+    const begun = clock.monotonicSeconds();
+    const { rows } = await db.query<{ readOnly: boolean; milliseconds: number }>(
+      `
+      SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly",
+        (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS milliseconds
+      `,
+    );
+    const ended = clock.monotonicSeconds();
+    const [row] = rows;
+    if (row === undefined) return true;
+    // After a slow answer an earlier reading is the better one.
+    if (ended - begun < maxReadingSeconds)
+      clock.set(
+        Temporal.Instant.fromEpochMilliseconds(Math.round(row.milliseconds)),
+        (begun + ended) / 2,
+      );
+    return row.readOnly;
+  }
+
   async #problem(): Promise<Problem | undefined> {
     try {
-      const { rows } = await this.#options.db.query<{ readOnly: boolean }>(
-        `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "readOnly"`,
-      );
-      const isWritable = rows[0]?.readOnly === false;
-      return isWritable ? undefined : { message: "it is read-only", isRefusal: false };
+      const isReadOnly = await this.#ask();
+      return isReadOnly ? { message: "it is read-only", isRefusal: false } : undefined;
     } catch (error) {
       const { code, message } = mapDatabaseError(error);
       return { message, isRefusal: code === "DatabaseRefusesLogin" };

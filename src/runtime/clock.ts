@@ -34,6 +34,45 @@ export const systemClock: Clock = {
     }),
 };
 
+/**
+ * A clock that follows another time source, such as the database's: times are compared with those that it has written.
+ * Between two readings it runs on the monotonic clock, so a step of the machine's own clock changes nothing. Until the
+ * first reading it is the machine's clock.
+ */
+export class AnchoredClock implements Clock {
+  readonly #local: Clock;
+  #anchor: { readonly time: Temporal.Instant; readonly atSeconds: number } | undefined;
+
+  constructor(local: Clock) {
+    this.#local = local;
+  }
+
+  /** The source showed `time` when the monotonic clock showed `atSeconds`. */
+  set(time: Temporal.Instant, atSeconds: number): void {
+    this.#anchor = { time, atSeconds };
+  }
+
+  /** Seconds by which the source is ahead of the machine's clock; 0 before the first reading. */
+  get aheadSeconds(): number {
+    return this.now().since(this.#local.now()).total("seconds");
+  }
+
+  now(): Temporal.Instant {
+    if (this.#anchor === undefined) return this.#local.now();
+    const { time, atSeconds } = this.#anchor;
+    const passedSeconds = this.#local.monotonicSeconds() - atSeconds;
+    return time.add({ nanoseconds: Math.round(passedSeconds * 1e9) });
+  }
+
+  monotonicSeconds(): number {
+    return this.#local.monotonicSeconds();
+  }
+
+  sleep(seconds: number, signal?: AbortSignal): Promise<void> {
+    return this.#local.sleep(seconds, signal);
+  }
+}
+
 /** Created once: the default reason is a DOMException with a stack for every cancelled timer. */
 const cancelled = new Error("cancelled");
 

@@ -6,6 +6,7 @@ import {
   withTransaction,
 } from "../../src/db/client/connection-pool.ts";
 import { databaseComponent } from "../../src/operator/database.ts";
+import { AnchoredClock, systemClock } from "../../src/runtime/clock.ts";
 import type { Component } from "../../src/runtime/lifecycle.ts";
 import { readSettings } from "../../src/settings/read.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -31,6 +32,7 @@ describe("readiness of the database", () => {
       settings,
       db: pool,
       logger: silentLogger,
+      clock: new AnchoredClock(systemClock),
       onRefused: (reason) => refusals.push(reason),
     });
     await component.start?.(stopping.signal);
@@ -98,6 +100,7 @@ describe("readiness of the database", () => {
       settings: { databaseUrl: url.href, databaseLoginSeconds: 1 },
       db: other,
       logger: silentLogger,
+      clock: new AnchoredClock(systemClock),
       onRefused: (reason) => told.push(reason),
     });
     const end = new AbortController();

@@ -66,7 +66,8 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
   const isNew = view.status === "pending" && !view.suspended && !wasQueued(job);
   if (!isNew || context.scheduler.explanation(job.uid) !== undefined) return 0;
   const age = context.clock.now().since(Temporal.Instant.from(job.createdAt)).total("seconds");
-  return Math.max(0, initialStatusDelaySeconds - age);
+  // The API server's clock may be ahead of the database's.
+  return age < 0 ? 0 : Math.max(0, initialStatusDelaySeconds - age);
 }
 
 /** Writes the status of a job with a row. Returns when the status changes without an event. */
