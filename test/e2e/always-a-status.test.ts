@@ -165,8 +165,10 @@ describe("every accepted object has a status", () => {
     );
     expect(status.reason).to.equal("PodsRejected");
     expect((await team.row("down/later"))?.failures).to.equal(0);
-    const told = await eventsOf(team.view, "later");
-    expect(told.some(({ reason }) => reason === "PodsRejected")).to.equal(true);
+    await team.view.until("the event", async () => {
+      const told = await eventsOf(team.view, "later");
+      return told.some(({ reason }) => reason === "PodsRejected");
+    });
     await remove("down");
   });
 
