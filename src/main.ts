@@ -17,6 +17,7 @@ import { poolMetrics, statementMetrics } from "./observability/database-metrics.
 import { exitWhenLogged, loggedProcess } from "./observability/flush-on-exit.ts";
 import { createLogger } from "./observability/logs.ts";
 import { PrometheusMetrics } from "./observability/metrics.ts";
+import { clockMetrics, eventLoopMetrics } from "./observability/process-metrics.ts";
 import { stateMetrics } from "./observability/state-metrics.ts";
 import { admissionPolicyGauge } from "./operator/admission-policies.ts";
 import {
@@ -112,14 +113,8 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
 function connect(settings: Settings, logger: Logger, credentials: CredentialSource) {
   const clock = new AnchoredClock(systemClock);
   const metrics = new PrometheusMetrics();
-  metrics.gaugeFunction(
-    {
-      name: "database_clock_ahead_seconds",
-      help: "How far the database's clock, which counts, is ahead of the operator's machine",
-      labelNames: [],
-    },
-    () => [{ labels: {}, value: clock.aheadSeconds }],
-  );
+  eventLoopMetrics(metrics);
+  clockMetrics(metrics, clock);
   buildInfo(metrics, packageFile.version);
   const client = { credentials, clock, name: "rota", metrics };
   const kube = new KubeClient(client);

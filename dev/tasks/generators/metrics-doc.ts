@@ -1,5 +1,6 @@
 /** Makes docs/reference/metrics.md: every metric of the operator, as its parts register them. Nothing is connected to. */
 import { admissionPolicyGauge } from "../../../src/operator/admission-policies.ts";
+import { ownershipGauge } from "../../../src/operator/ownership/ownership.ts";
 import { createInformers } from "../../../src/operator/informers.ts";
 import { createJobCounters } from "../../../src/controllers/job/metrics.ts";
 import { createApiMetrics } from "../../../src/http/metrics.ts";
@@ -10,6 +11,7 @@ import type { CredentialSource } from "../../../src/kube/credentials.ts";
 import { createEventRecorder } from "../../../src/kube/events.ts";
 import { createReflectorMetrics } from "../../../src/kube/reflector-metrics.ts";
 import { buildInfo } from "../../../src/observability/build-info.ts";
+import { clockMetrics, eventLoopMetrics } from "../../../src/observability/process-metrics.ts";
 import { poolMetrics, statementMetrics } from "../../../src/observability/database-metrics.ts";
 import { metricPrefix, PrometheusMetrics } from "../../../src/observability/metrics.ts";
 import { stateMetrics } from "../../../src/observability/state-metrics.ts";
@@ -48,6 +50,8 @@ async function registered(): Promise<Described[]> {
     metrics,
   });
   buildInfo(metrics, "");
+  eventLoopMetrics(metrics);
+  clockMetrics(metrics, { aheadSeconds: 0 });
   createApiMetrics(metrics, unused);
   statementMetrics(metrics);
   poolMetrics(metrics, db);
@@ -56,6 +60,7 @@ async function registered(): Promise<Described[]> {
   cycleObserver(metrics);
   createJobCounters(metrics);
   admissionPolicyGauge(metrics);
+  ownershipGauge(metrics);
   const settings = readSettings({ DATABASE_URL: nowhere }, false);
   const { gpuResource } = settings;
   const informers = createInformers({

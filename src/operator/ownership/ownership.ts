@@ -63,6 +63,14 @@ export interface OwnershipOptions {
 export const leaseKey = ({ namespace, name }: OwnershipOptions["lease"]): string =>
   `${namespace}/${name}`;
 
+/** Registers the reasons why the operator may not lead. */
+export const ownershipGauge = (metrics: Metrics): Gauge =>
+  metrics.gauge({
+    name: "database_ownership_obstacle",
+    help: "1 for the reason why this operator may not lead with its database; 0 for all if it may",
+    labelNames: ["reason"],
+  });
+
 export class Ownership implements Component {
   readonly name = "ownership of the database";
   readonly #options: OwnershipOptions;
@@ -79,11 +87,7 @@ export class Ownership implements Component {
 
   constructor(options: OwnershipOptions) {
     this.#options = options;
-    this.#gauge = options.metrics.gauge({
-      name: "database_ownership_obstacle",
-      help: "1 for the reason why this operator may not lead with its database; 0 for all if it may",
-      labelNames: ["reason"],
-    });
+    this.#gauge = ownershipGauge(options.metrics);
     this.#report();
   }
 
