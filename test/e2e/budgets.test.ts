@@ -30,7 +30,7 @@ describe("a PodDisruptionBudget on a cluster", function () {
     const { rows } = await team.database.pool.query(
       `SELECT preemption.outcome, victim.outcome AS of_victim
        FROM preemptions AS preemption JOIN preemption_victims AS victim ON preemption_id = id
-       WHERE victim = $1 ORDER BY decided_at`,
+       WHERE victim = $1 ORDER BY preemption.decided_at`,
       [`team/${name}`],
     );
     return rows;
