@@ -114,6 +114,7 @@ export const informersComponent = (informers: RunningInformers): Component => ({
   start: () => informers.start(),
   stop: () => informers.stop(),
   ready: () => informers.synced(),
+  waitingFor: () => `the first list of ${informers.unsynced().join(", ")}`,
 });
 
 /** Reports admission policies that are not in force, from start to stop. */

@@ -40,6 +40,8 @@ export interface RunningInformers extends Informers {
   start(): Promise<void>;
   stop(): Promise<void>;
   synced(): boolean;
+  /** The collections that have not been read yet, by their plural names. */
+  unsynced(): readonly string[];
   /** Relists every collection because the API server's data went back in time; `witness` names what showed it. */
   reread(witness: string): void;
 }
@@ -48,6 +50,7 @@ export interface RunningInformers extends Informers {
 export function createInformers(options: InformersOptions): RunningInformers {
   const { kube: client, clock, logger, metrics, gpuResource } = options;
   const all: Informer<unknown>[] = [];
+  const names = new Map<Informer<unknown>, string>();
   const rereadAll = (): void => {
     for (const informer of all) informer.reread();
   };
@@ -61,6 +64,7 @@ export function createInformers(options: InformersOptions): RunningInformers {
       onTimeTravel: rereadAll,
     });
     all.push(informer);
+    names.set(informer, type.plural);
     return informer;
   };
   const informers: Informers = {
@@ -98,6 +102,7 @@ export function createInformers(options: InformersOptions): RunningInformers {
       following.abort(new Error("the operator is stopping"));
       await Promise.all(all.map((informer) => informer.stopped()));
     },
+    unsynced: () => [...names].filter(([informer]) => !informer.synced()).map(([, name]) => name),
     synced: () => all.every((informer) => informer.synced()),
     reread: (witness) => {
       logger.warn("the API server's data went back in time: everything is read anew", { witness });

@@ -1,4 +1,4 @@
-import { aborted, startTimer } from "./clock.ts";
+import { aborted, sleepUnlessAborted, startTimer } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
@@ -12,6 +12,8 @@ export interface Component {
   stop?(graceSeconds: number): Promise<void> | void;
   /** Whether it is able to work now. */
   ready?(): Promise<boolean> | boolean;
+  /** For a start that takes long: what it waits for. */
+  waitingFor?(): string;
 }
 
 /** The parts of `process` that the lifecycle uses; replaced in tests. */
@@ -51,6 +53,8 @@ const defaultGraceSeconds = 25;
 /** A terminal and npm may both deliver one Ctrl-C: a second signal within this time is ignored. */
 const secondSignalAfterSeconds = 0.3;
 const readyTimeoutSeconds = 5;
+/** A start that takes longer is reported, and again after each such time. */
+const slowStartSeconds = 60;
 const signals = { SIGINT: 2, SIGTERM: 15 } as const;
 
 /** Installs no signal handlers until `run`. */
@@ -135,7 +139,24 @@ class ProcessLifecycle implements Lifecycle {
   /** A component that is slow to start, for example without its database, does not delay the shutdown. */
   async #startOne(component: Component): Promise<void> {
     const { signal } = this.#stopping;
-    await Promise.race([component.start?.(signal), aborted(signal)]);
+    const started = new AbortController();
+    void this.#reportSlowStart(component, AbortSignal.any([signal, started.signal]));
+    try {
+      await Promise.race([component.start?.(signal), aborted(signal)]);
+    } finally {
+      started.abort(new Error("it has started"));
+    }
+  }
+
+  async #reportSlowStart(component: Component, ended: AbortSignal): Promise<void> {
+    for (let seconds = slowStartSeconds; ; seconds += slowStartSeconds) {
+      if (!(await sleepUnlessAborted(this.#clock, slowStartSeconds, ended))) return;
+      this.#logger.warn("the start takes long", {
+        component: component.name,
+        seconds,
+        waitingFor: component.waitingFor?.(),
+      });
+    }
   }
 
   /** Stops every component even if another failed; all share one grace period. */

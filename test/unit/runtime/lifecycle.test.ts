@@ -117,6 +117,36 @@ describe("lifecycle", () => {
     expect(log).to.deep.equal(["start first", "stop slow", "stop first"]);
   });
 
+  it("reports what a slow start waits for", async () => {
+    const warnings: object[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (message: string, fields?: object) => warnings.push({ message, ...fields }),
+    };
+    const clock = createManualClock();
+    const process = new FakeProcess();
+    const lifecycle = createLifecycle({ clock, logger, process });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    lifecycle.add({ name: "informers", start: () => promise, waitingFor: () => "pods" });
+    const running = lifecycle.run();
+    await clock.settle();
+    for (const seconds of [60, 120]) {
+      await clock.advance(60);
+      expect(warnings.at(-1)).to.deep.equal({
+        message: "the start takes long",
+        component: "informers",
+        seconds,
+        waitingFor: "pods",
+      });
+    }
+    resolve();
+    await clock.settle();
+    await clock.advance(60);
+    expect(warnings).to.have.length(2);
+    process.emit("SIGTERM");
+    expect(await running).to.equal(0);
+  });
+
   it("stops what it started when a component fails to start", async () => {
     const { add, lifecycle, log } = setUp();
     add("first");
