@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { startTimer } from "./clock.ts";
+import { backoffSeconds } from "./backoff.ts";
 import { errorText } from "./logger.ts";
 import type { Logger } from "./logger.ts";
 import { noMetrics } from "./metrics.ts";
@@ -73,6 +74,8 @@ interface Timing {
 }
 
 const releaseRetrySeconds = 0.2;
+/** Longest pause after terms whose work failed. */
+const maxPauseSeconds = 10;
 
 /**
  * Leader election on a lease with versioned writes, like client-go's, with two differences. Candidates take over
@@ -120,11 +123,25 @@ export class LeaderElection {
 
   /** Waits and leads in turn until the signal is aborted and the work has settled; then releases a held lease. */
   async run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
     while (!signal.aborted) {
       const term = await this.#tryAcquire(signal);
-      if (term) await this.#leadTerm(term, signal);
-      else await this.#pause(this.#waitSeconds(), signal);
+      if (term === undefined) {
+        await this.#pause(this.#waitSeconds(), signal);
+        continue;
+      }
+      const begunSeconds = this.#clock.monotonicSeconds();
+      const isFailed = await this.#leadTerm(term, signal);
+      const isShort = this.#clock.monotonicSeconds() - begunSeconds < this.#timing.leaseSeconds;
+      failures = isFailed ? (isShort ? failures + 1 : 1) : 0;
+      if (isFailed) await this.#pause(this.#pauseAfter(failures), signal);
     }
+  }
+
+  /** Work that fails at once, as without its database, is not begun again at once; another process may try meanwhile. */
+  #pauseAfter(failures: number): number {
+    const baseSeconds = this.#timing.retrySeconds;
+    return backoffSeconds(failures, { baseSeconds, maxSeconds: maxPauseSeconds });
   }
 
   async #tryAcquire(signal: AbortSignal): Promise<Term | undefined> {
@@ -146,7 +163,8 @@ export class LeaderElection {
     }
   }
 
-  async #leadTerm(term: Term, signal: AbortSignal): Promise<void> {
+  /** True if the work has failed. */
+  async #leadTerm(term: Term, signal: AbortSignal): Promise<boolean> {
     const { identity, logger } = this.#options;
     logger.info("leading", { identity, fence: String(term.fence) });
     this.#leadership = term;
@@ -156,21 +174,25 @@ export class LeaderElection {
     if (signal.aborted) stop();
     const work = this.#work(term);
     await this.#renewUntilEnd(term);
-    await work;
+    const isFailed = await work;
     signal.removeEventListener("abort", stop);
     this.#leadership = undefined;
     this.#setLeading(false);
     await this.#release(term);
     logger.info("no longer leading", { identity, reason: errorText(term.signal.reason) });
+    return isFailed;
   }
 
-  async #work(term: Term): Promise<void> {
+  /** True if the work has failed. */
+  async #work(term: Term): Promise<boolean> {
     try {
       await this.#options.lead(term);
       term.end(term.stopping.aborted ? "the process is stopping" : "the work has ended");
+      return false;
     } catch (error) {
       if (!term.signal.aborted) this.#warn("the leader's work failed", error);
       term.end("the work has failed");
+      return true;
     }
   }
 

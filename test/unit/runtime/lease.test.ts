@@ -58,6 +58,8 @@ class Candidate {
   working = false;
   /** How long the work goes on after it was told to stop. */
   drainSeconds = 0;
+  /** Its work fails at once. */
+  isBroken = false;
 
   constructor(name: string, clock: ManualClock, lease: SharedLease) {
     this.election = new LeaderElection({
@@ -66,8 +68,9 @@ class Candidate {
       clock,
       logger: silentLogger,
       lead: async ({ fence, signal, stopping }) => {
-        this.working = true;
         this.fences.push(fence);
+        if (this.isBroken) throw new Error("the work cannot begin");
+        this.working = true;
         await aborted(stopping);
         if (this.drainSeconds > 0) await sleepUnlessAborted(clock, this.drainSeconds, signal);
         this.working = false;
@@ -135,6 +138,20 @@ describe("the leader's lease", () => {
       await stopAll();
     });
   }
+
+  it("pauses longer and longer while the work fails at once", async () => {
+    const { candidates, clock, leaders, stopAll } = setUp(1);
+    const [only] = candidates;
+    if (!only) throw new Error("there is no candidate");
+    only.isBroken = true;
+    await clock.advance(120);
+    // 2, 4, 8 and then 10 s, of which half is random.
+    expect(only.fences.length).to.be.within(10, 26);
+    only.isBroken = false;
+    await clock.advance(10);
+    expect(leaders()).to.deep.equal([only]);
+    await stopAll();
+  });
 
   it("ends its term by its own clock", async () => {
     const { clock, leaders, stopAll } = setUp(1);
