@@ -63,7 +63,7 @@ describe("an operator that cannot start", function () {
     expect(status).to.equal(1);
     expect(output).to.match(/DATABASE_URL must be set to postgres:/);
     expect(output).to.match(
-      /ROTA_TIME_ZONE must be an IANA time zone such as Europe\/Berlin, not "Mars"/,
+      /ROTA_TIME_ZONE must be the name of an IANA time zone such as Europe\/Berlin, not "Mars"/,
     );
     expect(output).to.match(/ROTA_LOG_LEVEL must be one of error, warn, info, debug, not "loud"/);
   });

@@ -153,7 +153,7 @@ describe("ConfigCommits", () => {
     await team.database.pool.query("DROP SCHEMA public CASCADE");
     await team.database.pool.query("CREATE SCHEMA public");
     await remove("base");
-    await team.operate();
+    await team.operate({ ROTA_TAKEOVER_SECONDS: "1" });
     await team.view.until("the commit to be stored again", async () => {
       const { rows } = await team.database.pool.query(
         "SELECT FROM config_commits WHERE version_tag = 'next' AND blob_hash = $1",
