@@ -7,6 +7,7 @@ import type { CertificateVerifier } from "./client-certificate.ts";
 import { ExpiringCache } from "../runtime/expiring-cache.ts";
 import type { Caller, Proof, SignedRequest } from "./identity.ts";
 import { HttpProblem } from "./problem.ts";
+import { remember } from "../runtime/bounded-map.ts";
 import { TokenBuckets } from "../runtime/token-buckets.ts";
 
 const cacheCapacity = 10_000;
@@ -117,6 +118,10 @@ export class Authenticator {
     }
   }
 
+  #provedUntil(): number {
+    return this.#options.clock.monotonicSeconds() + provedForSeconds;
+  }
+
   #isProved(key: string): boolean {
     return (this.#proved.get(key) ?? 0) > this.#options.clock.monotonicSeconds();
   }
@@ -126,20 +131,12 @@ export class Authenticator {
     try {
       const result = await work();
       if (result === undefined) this.#proved.delete(key);
-      else this.#remember(key);
+      else remember(this.#proved, key, this.#provedUntil(), cacheCapacity);
       return result;
     } catch (error) {
       if (error instanceof HttpProblem) this.#proved.delete(key);
       throw error;
     }
-  }
-
-  #remember(key: string): void {
-    this.#proved.delete(key);
-    this.#proved.set(key, this.#options.clock.monotonicSeconds() + provedForSeconds);
-    if (this.#proved.size <= cacheCapacity) return;
-    const [oldest] = this.#proved.keys();
-    if (oldest !== undefined) this.#proved.delete(oldest);
   }
 
   /** A token with Rota's audience is reviewed for that audience, any other as a token for the API server. */

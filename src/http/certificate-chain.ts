@@ -7,6 +7,7 @@
  */
 import type { KeyObject, X509Certificate } from "node:crypto";
 import type { Extension, X509Certificate as ParsedCertificate } from "@peculiar/x509";
+import { remember } from "../runtime/bounded-map.ts";
 
 /** More than real chains have; bounds the work that a caller can cause. */
 export const maxIntermediates = 4;
@@ -88,12 +89,7 @@ export class ChainJudge {
   #factsOf(certificate: X509Certificate, read: Reader): Facts {
     const key = certificate.fingerprint256;
     const facts = this.#facts.get(key) ?? read(certificate);
-    this.#facts.delete(key);
-    this.#facts.set(key, facts);
-    if (this.#facts.size > maxFacts) {
-      const [oldest] = this.#facts.keys();
-      if (oldest !== undefined) this.#facts.delete(oldest);
-    }
+    remember(this.#facts, key, facts, maxFacts);
     return facts;
   }
 }

@@ -11,6 +11,7 @@ import { z } from "zod";
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import { proofType } from "../api/http/identity.ts";
 import type { KubeClient } from "../kube/client.ts";
+import { Counts } from "../runtime/bounded-map.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { certificatesOf } from "../runtime/pem.ts";
 import { ChainJudge, maxIntermediates, type Presented, type Verdict } from "./certificate-chain.ts";
@@ -201,7 +202,7 @@ const hashOf = (...parts: readonly string[]): string =>
 class SeenOnce {
   readonly #clock: Clock;
   readonly #seen = new Map<string, Seen>();
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new Counts();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -213,15 +214,14 @@ class SeenOnce {
     this.#forgetOld(now);
     const key = hashOf(user, jti);
     if (this.#seen.has(key)) return false;
-    const count = this.#counts.get(user) ?? 0;
-    if (this.#seen.size >= maxSeen || count >= maxSeenOfCaller) {
+    if (this.#seen.size >= maxSeen || this.#counts.of(user) >= maxSeenOfCaller) {
       throw new HttpProblem("Overloaded", "server busy, retry later", {
         retryAfterSeconds: toleratedSkewSeconds,
       });
     }
     const untilSeconds = now + maxLifeSeconds + 2 * toleratedSkewSeconds;
     this.#seen.set(key, { user, untilSeconds });
-    this.#counts.set(user, count + 1);
+    this.#counts.add(user);
     return true;
   }
 
@@ -230,9 +230,7 @@ class SeenOnce {
     for (const [key, { user, untilSeconds }] of this.#seen) {
       if (untilSeconds > now) return;
       this.#seen.delete(key);
-      const left = (this.#counts.get(user) ?? 1) - 1;
-      if (left > 0) this.#counts.set(user, left);
-      else this.#counts.delete(user);
+      this.#counts.remove(user);
     }
   }
 }

@@ -8,6 +8,7 @@ import type { Handler, Handlers, ApiRequest } from "./endpoints/types.ts";
 import type { Caller } from "./identity.ts";
 import { openApiDocument } from "./openapi.ts";
 import { HttpProblem } from "./problem.ts";
+import { Counts } from "../runtime/bounded-map.ts";
 import type { TokenBuckets } from "../runtime/token-buckets.ts";
 
 export interface RequestParts {
@@ -94,7 +95,7 @@ function queryOf(search: URLSearchParams): Record<string, string | string[]> {
 export class Router {
   readonly #options: RouterOptions;
   /** Requests being answered, by user. */
-  readonly #inFlight = new Map<string, number>();
+  readonly #inFlight = new Counts();
   #document: Answer | undefined;
 
   constructor(options: RouterOptions) {
@@ -138,7 +139,7 @@ export class Router {
 
   /** One caller must not take every place: what it asks may wait long for the database or the API server. */
   async #inTurn(user: string, ask: () => Promise<Answer>): Promise<Answer> {
-    const under = this.#inFlight.get(user) ?? 0;
+    const under = this.#inFlight.of(user);
     if (under >= maxInFlightOfCaller) {
       throw new HttpProblem(
         "TooManyRequests",
@@ -146,13 +147,11 @@ export class Router {
         { retryAfterSeconds: 1 },
       );
     }
-    this.#inFlight.set(user, under + 1);
+    this.#inFlight.add(user);
     try {
       return await ask();
     } finally {
-      const left = (this.#inFlight.get(user) ?? 1) - 1;
-      if (left > 0) this.#inFlight.set(user, left);
-      else this.#inFlight.delete(user);
+      this.#inFlight.remove(user);
     }
   }
 

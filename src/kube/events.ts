@@ -5,6 +5,7 @@ import { errorText } from "../runtime/logger.ts";
 import type { Logger } from "../runtime/logger.ts";
 import { noMetrics } from "../runtime/metrics.ts";
 import type { Counter, Metrics } from "../runtime/metrics.ts";
+import { TokenBuckets } from "../runtime/token-buckets.ts";
 import type { KubeClient } from "./client.ts";
 import { isNotFound } from "./errors.ts";
 import { microTime } from "./lease-lock.ts";
@@ -89,7 +90,7 @@ class AggregatingRecorder implements EventRecorder {
   readonly #clock: Clock;
   readonly #series = new Map<string, Series>();
   readonly #dirty = new Set<string>();
-  readonly #budgets = new Map<string, { tokens: number; atSeconds: number }>();
+  readonly #budgets: TokenBuckets;
   readonly #dropped: Counter;
   #isArmed = false;
   #sending: Promise<void> = Promise.resolve();
@@ -97,6 +98,12 @@ class AggregatingRecorder implements EventRecorder {
   constructor(options: EventRecorderOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#budgets = new TokenBuckets({
+      clock: options.clock,
+      perSecond: 1 / refillSeconds,
+      burst: burstPerObject,
+      capacity: maxSeries,
+    });
     this.#dropped = (options.metrics ?? noMetrics).counter({
       name: "events_dropped_total",
       help: "Kubernetes Events that were not written, by cause",
@@ -112,7 +119,7 @@ class AggregatingRecorder implements EventRecorder {
       known.count += 1;
       known.lastAt = this.#clock.now();
       known.lastSeconds = nowSeconds;
-    } else if (!this.#admit(input.regarding.uid, nowSeconds)) {
+    } else if (!this.#admit(input.regarding.uid)) {
       return;
     } else {
       this.#begin(key, input, nowSeconds);
@@ -149,21 +156,10 @@ class AggregatingRecorder implements EventRecorder {
     if (this.#dirty.delete(oldest)) this.#dropped.add({ cause: "TooManySeries" });
   }
 
-  /** Token bucket per object; full buckets are dropped. */
-  #admit(uid: string, nowSeconds: number): boolean {
-    const budget = this.#budgets.get(uid) ?? { tokens: burstPerObject, atSeconds: nowSeconds };
-    const refilled = budget.tokens + (nowSeconds - budget.atSeconds) / refillSeconds;
-    const tokens = Math.min(burstPerObject, refilled);
-    this.#budgets.delete(uid);
-    if (tokens < 1) {
-      this.#budgets.set(uid, { tokens, atSeconds: nowSeconds });
-      this.#dropped.add({ cause: "ObjectTooChatty" });
-      return false;
-    }
-    this.#budgets.set(uid, { tokens: tokens - 1, atSeconds: nowSeconds });
-    const [oldest] = this.#budgets.keys();
-    if (this.#budgets.size > maxSeries && oldest !== undefined) this.#budgets.delete(oldest);
-    return true;
+  #admit(uid: string): boolean {
+    if (this.#budgets.take(uid) === 0) return true;
+    this.#dropped.add({ cause: "ObjectTooChatty" });
+    return false;
   }
 
   #arm(): void {

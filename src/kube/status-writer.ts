@@ -1,3 +1,4 @@
+import { remember } from "../runtime/bounded-map.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { KubeClient } from "./client.ts";
 import { isConflict, isNotFound, refusesField } from "./errors.ts";
@@ -122,11 +123,8 @@ export class StatusWriter {
   }
 
   #remember(id: string, status: JsonObject, object: KubeObject): void {
-    this.#written.delete(id);
-    this.#written.set(id, { status, version: Number(object.metadata.resourceVersion) });
-    if (this.#written.size <= this.#remembered) return;
-    const [oldest] = this.#written.keys();
-    if (oldest !== undefined) this.#written.delete(oldest);
+    const version = Number(object.metadata.resourceVersion);
+    remember(this.#written, id, { status, version }, this.#remembered);
   }
 }
 

@@ -3,6 +3,7 @@
  * costs about a millisecond of the event loop.
  */
 import type { Server, Socket } from "node:net";
+import { Counts } from "./bounded-map.ts";
 import type { Clock } from "./clock.ts";
 import { TokenBuckets } from "./token-buckets.ts";
 
@@ -21,19 +22,13 @@ const rememberedAddresses = 4096;
 export function limitConnections(server: Server, limits: ConnectionLimits, clock: Clock): void {
   const { connections, perSecond, burst } = limits;
   const rates = new TokenBuckets({ clock, perSecond, burst, capacity: rememberedAddresses });
-  const open = new Map<string, number>();
-  const leave = (address: string): void => {
-    const left = (open.get(address) ?? 1) - 1;
-    if (left > 0) open.set(address, left);
-    else open.delete(address);
-  };
+  const open = new Counts();
   const enter = (socket: Socket): boolean => {
     const address = socket.remoteAddress;
     if (address === undefined) return false; // it has gone
-    const others = open.get(address) ?? 0;
-    if (others >= connections || rates.take(address) > 0) return false;
-    open.set(address, others + 1);
-    socket.once("close", () => leave(address));
+    if (open.of(address) >= connections || rates.take(address) > 0) return false;
+    open.add(address);
+    socket.once("close", () => open.remove(address));
     return true;
   };
   const listeners = server.listeners("connection");

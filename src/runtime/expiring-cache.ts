@@ -1,4 +1,5 @@
 /** A bounded cache with expiry; concurrent callers with the same key share one load. */
+import { remember } from "./bounded-map.ts";
 import type { Clock } from "./clock.ts";
 
 export interface ExpiringCacheOptions<Value> {
@@ -30,7 +31,7 @@ export class ExpiringCache<Value> {
     const known = this.#entries.get(key);
     if (known && known.untilSeconds > clock.monotonicSeconds()) return known.answer;
     const entry: Entry<Value> = { answer: load(), untilSeconds: Number.POSITIVE_INFINITY };
-    this.#remember(key, entry);
+    remember(this.#entries, key, entry, this.#options.capacity);
     try {
       const value = await entry.answer;
       entry.untilSeconds = clock.monotonicSeconds() + seconds(value);
@@ -39,13 +40,5 @@ export class ExpiringCache<Value> {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
       throw error;
     }
-  }
-
-  #remember(key: string, entry: Entry<Value>): void {
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    if (this.#entries.size <= this.#options.capacity) return;
-    const [oldest] = this.#entries.keys();
-    if (oldest !== undefined) this.#entries.delete(oldest);
   }
 }

@@ -1,4 +1,5 @@
 /** A token bucket for each caller; idle callers are forgotten. */
+import { remember } from "./bounded-map.ts";
 import type { Clock } from "./clock.ts";
 
 export interface TokenBucketOptions {
@@ -33,7 +34,7 @@ export class TokenBuckets {
   take(key: string, cost = 1): number {
     const tokens = Math.min(cost, this.#options.burst);
     const bucket = this.#refilled(key);
-    this.#remember(key, bucket);
+    remember(this.#buckets, key, bucket, this.#options.capacity);
     if (bucket.tokens < tokens) return (tokens - bucket.tokens) / this.#options.perSecond;
     bucket.tokens -= tokens;
     return 0;
@@ -43,7 +44,7 @@ export class TokenBuckets {
   giveBack(key: string): void {
     const bucket = this.#refilled(key);
     bucket.tokens = Math.min(this.#options.burst, bucket.tokens + 1);
-    this.#remember(key, bucket);
+    remember(this.#buckets, key, bucket, this.#options.capacity);
   }
 
   #refilled(key: string): Bucket {
@@ -53,14 +54,5 @@ export class TokenBuckets {
     bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.atSeconds) * perSecond);
     bucket.atSeconds = now;
     return bucket;
-  }
-
-  /** A Map keeps insertion order: the most recent caller is last. */
-  #remember(key: string, bucket: Bucket): void {
-    this.#buckets.delete(key);
-    this.#buckets.set(key, bucket);
-    if (this.#buckets.size <= this.#options.capacity) return;
-    const [oldest] = this.#buckets.keys();
-    if (oldest !== undefined) this.#buckets.delete(oldest);
   }
 }

@@ -1,5 +1,6 @@
 /** How often in a row the API server has refused a job's pods for a reason that may pass: the pauses grow. */
 import { backoffSeconds } from "../../runtime/backoff.ts";
+import { remember } from "../../runtime/bounded-map.ts";
 
 const backoff = { baseSeconds: 20, maxSeconds: 1800 };
 /** The oldest are forgotten: their next pause is the first again. */
@@ -12,10 +13,7 @@ export class StartRefusals {
   /** Counts another refusal; returns the seconds until the next start. */
   pauseSeconds(uid: string): number {
     const count = (this.#counts.get(uid) ?? 0) + 1;
-    this.#counts.delete(uid);
-    this.#counts.set(uid, count);
-    const [oldest] = this.#counts.keys();
-    if (this.#counts.size > maxJobs && oldest !== undefined) this.#counts.delete(oldest);
+    remember(this.#counts, uid, count, maxJobs);
     return backoffSeconds(count, backoff);
   }
 

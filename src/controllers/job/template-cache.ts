@@ -3,6 +3,7 @@
  * a template that was read for validation is not read again to create its pods.
  */
 import { createHash } from "node:crypto";
+import { remember } from "../../runtime/bounded-map.ts";
 import type { Clock } from "../../runtime/clock.ts";
 
 /** Policies, quotas and service accounts can change the answer for a template. */
@@ -34,8 +35,7 @@ export class TemplateCache<Checked> {
     if (this.#templates.has(jobUid)) return this.#templates.get(jobUid);
     const template = await read();
     if (JSON.stringify(template).length <= maxTemplate) {
-      this.#templates.set(jobUid, template);
-      forgetBeyond(this.#templates, maxTemplates);
+      remember(this.#templates, jobUid, template, maxTemplates);
     }
     return template;
   }
@@ -47,19 +47,12 @@ export class TemplateCache<Checked> {
     const known = this.#answers.get(key);
     if (known && known.untilSeconds > nowSeconds) return known.promise;
     const promise = ask();
-    this.#answers.delete(key);
-    this.#answers.set(key, { promise, untilSeconds: nowSeconds + answerSeconds });
-    forgetBeyond(this.#answers, maxAnswers);
+    const untilSeconds = nowSeconds + answerSeconds;
+    remember(this.#answers, key, { promise, untilSeconds }, maxAnswers);
     const forget = (): void => {
       if (this.#answers.get(key)?.promise === promise) this.#answers.delete(key);
     };
     promise.then((answer) => this.#isKept(answer) || forget(), forget);
     return promise;
   }
-}
-
-/** Removes the oldest entry: maps keep insertion order. */
-function forgetBeyond(map: Map<string, unknown>, most: number): void {
-  const [oldest] = map.keys();
-  if (map.size > most && oldest !== undefined) map.delete(oldest);
 }
