@@ -15,6 +15,7 @@ import {
   resourcePlans,
   roleBindings,
 } from "../../src/resources/types.ts";
+import { core } from "../support/core-resource.ts";
 import { commit, job, owner, plan, project } from "../support/installation.ts";
 import { eventsOf } from "../support/tenants.ts";
 import { useTeam } from "../support/team.ts";
@@ -37,13 +38,6 @@ interface Seen extends KubeObject {
   };
 }
 
-const core = (plural: string, kind: string): ResourceName => ({
-  group: "",
-  version: "v1",
-  plural,
-  kind,
-  namespaced: true,
-});
 const podsOfCore = core("pods", "Pod");
 const specs: Readonly<Record<string, object>> = {
   Pod: { spec: { containers: [{ name: "a", image: "a" }] } },

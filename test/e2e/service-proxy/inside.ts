@@ -9,7 +9,8 @@ import { waitFor } from "../../../dev/local/wait.ts";
 import type { WhoAmI } from "../../../src/api/http/schemas.ts";
 import { tokenHeader } from "../../../src/api/http/identity.ts";
 import type { KubeClient } from "../../../src/kube/client.ts";
-import type { KubeObject, ResourceName } from "../../../src/kube/resource.ts";
+import type { KubeObject } from "../../../src/kube/resource.ts";
+import { core } from "../../support/core-resource.ts";
 import { tokenOf } from "../../support/api-client.ts";
 import {
   owner,
@@ -21,13 +22,6 @@ import {
 import { addLocalAddress } from "../../support/network-namespace.ts";
 import { buildPlugin, writeUserKubeconfig, type Plugin } from "../../support/plugin.ts";
 
-const core = (plural: string, kind: string): ResourceName => ({
-  group: "",
-  version: "v1",
-  plural,
-  kind,
-  namespaced: true,
-});
 const services = core("services", "Service");
 const pods = core("pods", "Pod");
 
