@@ -2,7 +2,13 @@
 import { coresNumber, coresText, gpusText, memoryText } from "../text.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";
-import { missingLabels, type NodeRejection, rejectionOf, untolerated } from "./node-filters.ts";
+import {
+  missingLabels,
+  type NodeRejection,
+  rejectionOf,
+  taintText,
+  untolerated,
+} from "./node-filters.ts";
 import { type NodeState, Nodes } from "./nodes.ts";
 import { evictableBy } from "./preemption/policy.ts";
 import { podsThatFit } from "./resources.ts";
@@ -116,9 +122,7 @@ function rejectionText(node: NodeState, job: QueuedJob, rejection: NodeRejection
     return `lacks label ${missingLabels(node.snapshot, job).join(", ")}`;
   if (rejection === "Affinity") return "matches no term of the required node affinity";
   if (rejection === "Storage") return "cannot reach a storage that the job mounts";
-  const taints = untolerated(node.snapshot, job).map(({ key, value, effect }) =>
-    value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`,
-  );
+  const taints = untolerated(node.snapshot, job).map(taintText);
   return `has untolerated taints: ${taints.join(", ")}`;
 }
 

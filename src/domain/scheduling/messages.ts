@@ -3,11 +3,11 @@ import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "
 import { memoryText, meteredNumber, meteredText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
-import { rejectionOf, untolerated } from "./node-filters.ts";
+import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import type { QueuedJob, Resources, Taint } from "./snapshot.ts";
+import type { QueuedJob, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 type Dimension = keyof Resources;
@@ -66,9 +66,6 @@ function needText(job: QueuedJob, shown: readonly Dimension[]): string {
 }
 
 const maxNamedNodes = 3;
-
-const taintText = ({ key, value, effect }: Taint): string =>
-  value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;
 
 /** "1 with untolerated taint gpu=only:NoSchedule"; of several taints, three are named. */
 function taintedText(nodes: readonly NodeState[], job: QueuedJob): readonly string[] {

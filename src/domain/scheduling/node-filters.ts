@@ -37,6 +37,10 @@ export function rejectionOf(
   return reaches ? undefined : "Storage";
 }
 
+/** A taint as kubectl shows it: "key=value:effect", or "key:effect" without a value. */
+export const taintText = ({ key, value, effect }: Taint): string =>
+  value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;
+
 /** Taints that the node controller sets for a condition or a cordon, and removes with it. */
 const showsCondition = ({ key }: Taint): boolean => key.startsWith("node.kubernetes.io/");
 
