@@ -3,7 +3,7 @@ import type { DatabasePool } from "../db/client/connection-pool.ts";
 import { readOwnership } from "../db/client/identity.ts";
 import { checkSchema, migrate } from "../db/client/migrate.ts";
 import { mapDatabaseError } from "../db/client/constraint-errors.ts";
-import { type AnchoredClock, aborted, sleepUnlessAborted, systemClock } from "../runtime/clock.ts";
+import { type AnchoredClock, aborted, type Clock, sleepUnlessAborted } from "../runtime/clock.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Settings } from "../settings/read.ts";
@@ -81,9 +81,10 @@ class Database implements Component {
   }
 
   async #probe(stopping: AbortSignal): Promise<void> {
-    while (await sleepUnlessAborted(systemClock, probeSeconds, stopping)) {
+    const { clock } = this.#options;
+    while (await sleepUnlessAborted(clock, probeSeconds, stopping)) {
       const asked = this.#problem();
-      const problem = await Promise.race([asked, tooLate(stopping)]);
+      const problem = await Promise.race([asked, tooLate(clock, stopping)]);
       if (stopping.aborted) return;
       this.#note(problem);
       // One connection at most: the pool is the scheduler's.
@@ -92,7 +93,7 @@ class Database implements Component {
   }
 
   #note(problem: Problem | undefined): void {
-    const { logger, settings, onRefused } = this.#options;
+    const { clock, logger, settings, onRefused } = this.#options;
     if (this.#isWritable && problem !== undefined)
       logger.warn("the database is not ready", { error: problem.message });
     this.#isWritable = problem === undefined;
@@ -101,7 +102,7 @@ class Database implements Component {
       this.#refusedSince = undefined;
       return;
     }
-    const now = systemClock.monotonicSeconds();
+    const now = clock.monotonicSeconds();
     this.#refusedSince ??= now;
     if (now - this.#refusedSince < settings.databaseLoginSeconds) return;
     onRefused("the database refuses the login; a new start reads DATABASE_URL again");
@@ -150,8 +151,8 @@ class Database implements Component {
   }
 }
 
-async function tooLate(stopping: AbortSignal): Promise<Problem> {
-  await sleepUnlessAborted(systemClock, answersWithinSeconds, stopping);
+async function tooLate(clock: Clock, stopping: AbortSignal): Promise<Problem> {
+  await sleepUnlessAborted(clock, answersWithinSeconds, stopping);
   return { message: `no answer within ${answersWithinSeconds} s`, isRefusal: false };
 }
 

@@ -47,7 +47,7 @@ const place = `
 `;
 
 /** Whether the schema is there, or an earlier one that has this much. */
-export async function hasInstallation(db: Queryable): Promise<boolean> {
+async function hasInstallation(db: Queryable): Promise<boolean> {
   const [row] = await run<{ known: boolean }>(
     db,
     "SELECT to_regclass('public.installation') IS NOT NULL AS known",
@@ -86,22 +86,16 @@ export async function nameDatabase(db: Queryable): Promise<void> {
   await run(db, "INSERT INTO public.installation DEFAULT VALUES ON CONFLICT DO NOTHING");
 }
 
-/** Gives an empty database to a cluster; false when it is not empty any more, or has another id. */
-export async function claimDatabase(
-  db: Queryable,
-  id: string,
-  clusterUid: string,
-): Promise<boolean> {
-  const rows = await run(
+/** Gives an empty database to a cluster, unless it is not empty any more, or has another id. */
+export async function claimDatabase(db: Queryable, id: string, clusterUid: string): Promise<void> {
+  await run(
     db,
     `
     UPDATE public.installation SET cluster_uid = $2, place = (${place})
     WHERE database_id = $1 AND cluster_uid IS NULL
-    RETURNING database_id
     `,
     [id, clusterUid],
   );
-  return rows.length === 1;
 }
 
 /**

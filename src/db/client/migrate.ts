@@ -38,9 +38,10 @@ async function appliedMigrations(client: Client): Promise<Migration[]> {
 
 /**
  * Refuses a database that this program cannot migrate. postgres-migrations accepts a newer database, so old code would
- * write to a schema that it does not know; for changed files it reports only the names.
+ * write to a schema that it does not know; for changed files it reports only the names. Otherwise returns whether
+ * migrations are missing.
  */
-async function refuseOtherSchema(client: Client, directory: string): Promise<void> {
+async function refuseOtherSchema(client: Client, directory: string): Promise<boolean> {
   const files = await loadMigrationFiles(directory);
   const hashes = new Map(files.map(({ id, hash }) => [id, hash]));
   const applied = await appliedMigrations(client);
@@ -52,7 +53,7 @@ async function refuseOtherSchema(client: Client, directory: string): Promise<voi
   }
   const newest = applied.at(-1)?.id ?? 0;
   const known = files.at(-1)?.id ?? 0;
-  if (newest <= known) return;
+  if (newest <= known) return newest < known;
   throw new RotaError(
     "DatabaseTooNew",
     `the database has schema version ${newest}, this operator supports ${known}: upgrade the operator`,
@@ -160,12 +161,14 @@ async function whileWatched(
  */
 export function migrate(url: string, directory: string = migrationsDirectory): Promise<void> {
   return withClient(url, async (client) => {
-    await refuseOtherSchema(client, directory);
-    await whileWatched(url, client, () => runMigrations({ client }, directory));
+    const isBehind = await refuseOtherSchema(client, directory);
+    if (isBehind) await whileWatched(url, client, () => runMigrations({ client }, directory));
   });
 }
 
 /** Throws RotaError SchemaChanged or DatabaseTooNew if `migrate` would; changes nothing. */
 export function checkSchema(url: string): Promise<void> {
-  return withClient(url, (client) => refuseOtherSchema(client, migrationsDirectory));
+  return withClient(url, async (client) => {
+    await refuseOtherSchema(client, migrationsDirectory);
+  });
 }

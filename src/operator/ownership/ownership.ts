@@ -213,10 +213,7 @@ export class Ownership implements Component {
     const { lease } = this.#self();
     if (step === "mark")
       return writeMarker(kube, marker, { databaseId: database.id, lease }, signal);
-    if (step === "claim") {
-      await claimDatabase(db, database.id, this.#clusterUid);
-      return;
-    }
+    if (step === "claim") return claimDatabase(db, database.id, this.#clusterUid);
     this.#refuse({
       obstacle: "AnotherDatabase",
       message: "an administrator accepted the database",

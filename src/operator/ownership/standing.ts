@@ -44,12 +44,14 @@ export type Standing =
 export const acceptCommand = (databaseId: string): string =>
   `kubectl annotate clusterrole ${markerName} --overwrite ${markerAnnotations.accept}=${databaseId}`;
 
-const refused = (obstacle: Obstacle, what: string, { id }: DatabaseOwnership): Standing => ({
+const refusalOf = (obstacle: Obstacle, what: string, { id }: DatabaseOwnership): Refusal => ({
+  obstacle,
+  message: `${what}; to use it all the same, stop every other operator that uses it, then run: ${acceptCommand(id)}`,
+});
+
+const refused = (...given: Parameters<typeof refusalOf>): Standing => ({
   is: "refused",
-  refusal: {
-    obstacle,
-    message: `${what}; to use it all the same, stop every other operator that uses it, then run: ${acceptCommand(id)}`,
-  },
+  refusal: refusalOf(...given),
 });
 
 /**
@@ -88,11 +90,11 @@ export function standingOf(database: DatabaseOwnership, marker: Marker, self: Se
       `the cluster's database is ${databaseId}, and this one is ${id}`,
       database,
     );
-  const { refusal } = refused(
+  const refusal = refusalOf(
     "DatabaseEmpty",
     `the database is empty, and the cluster's database is ${databaseId}`,
     database,
-  ) as { readonly refusal: Refusal };
+  );
   return lease === "" ? { is: "refused", refusal } : { is: "awaits", lease, refusal };
 }
 
