@@ -24,12 +24,12 @@ export class DatabaseRecovery {
   readonly #context: Context;
   readonly #signal: AbortSignal;
   readonly #ownership: Pick<Ownership, "check">;
-  /** The database that was compared with the cluster. */
+  /** The identity of the database that was compared with the cluster. */
   #identity = "";
   /** Set during a comparison; cycles wait for it. */
   #comparing: Promise<void> | undefined;
 
-  /** @param signal ends the wait for jobs to be adopted */
+  /** @param signal aborts the wait for jobs to be adopted */
   constructor(context: Context, signal: AbortSignal, ownership: Pick<Ownership, "check">) {
     this.#context = context;
     this.#signal = signal;

@@ -19,7 +19,7 @@ export interface Installation {
   readonly cluster: Cluster;
   readonly view: ClusterView;
   readonly database: TestDatabase;
-  /** Starts the operator, or another one beside it; all are stopped with the installation. */
+  /** Starts the operator, or another one in addition; `stop` stops them all. */
   operate(
     env?: Readonly<Record<string, string>>,
     options?: { readonly untilReady?: boolean },

@@ -48,7 +48,7 @@ export interface Team extends Omit<Installation, "stop"> {
   readonly operator: Operator;
   /** The installation, for operators beside the team's own. */
   readonly installed: () => Installation;
-  /** Fulfils when project "team", or another one, is ready. */
+  /** Resolves when project "team", or another one, is ready. */
   readonly ready: (name?: string) => Promise<unknown>;
   /** Adds a pool of one node with eight GPUs, named POOL-1, and plan all-of-POOL, which grants it to the team. */
   readonly pool: (name: string, options?: PoolOptions) => Promise<void>;

@@ -1,4 +1,4 @@
-/** Mirrors nodes, with what pods that are not Rota's use of them, into nodes. */
+/** Mirrors nodes into the database, with the usage of pods that have no allocations. */
 import type { Queryable } from "../../db/client/types.ts";
 import { liveJobsOf } from "../../db/jobs/read.ts";
 import { deleteNode, upsertNode } from "../../db/mirrors/nodes.ts";
@@ -37,6 +37,7 @@ async function straysOf(db: Queryable, pods: readonly Pod[]): Promise<Pod[]> {
   return ours.filter(({ jobUid }) => !live.has(jobUid));
 }
 
+/** Mirrors one node by name and wakes its pool, and its former pool if it changed. */
 export function reconcileNode({ db, informers, scheduler }: Context): Reconcile {
   return async (name) => {
     const node = informers.nodes.store.get(name);

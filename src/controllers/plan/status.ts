@@ -8,7 +8,7 @@ import type { RotaError } from "../../errors.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
 import { inForceText, rejectedText } from "./messages.ts";
 
-/** What the database refuses of a plan: a person has to change it. */
+/** A plan that the database refuses until a user changes it. */
 export type Rejected = RotaError & {
   readonly code: Extract<keyof typeof planTable, RotaError["code"]>;
 };

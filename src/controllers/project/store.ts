@@ -1,4 +1,4 @@
-/** A project's row, with its place in the tree, its members and storages. */
+/** Stores a project's row: place in the tree, members and storages. */
 import { blockersOfDeletion } from "../../db/tenants/project-tree.ts";
 import { forgetFormerProjects, upsertProject } from "../../db/tenants/projects.ts";
 import { RotaError } from "../../errors.ts";
