@@ -42,11 +42,19 @@ export function excessiveGrace(
   );
 }
 
-/** The grace period to ask for, where that of the pod is longer than allowed; undefined where it is not. */
-export function loweredGrace(
-  context: Pick<Context, "informers" | "settings">,
-  { namespace, graceSeconds }: Pick<Pod, "namespace" | "graceSeconds">,
-): number | undefined {
-  const max = maxGraceSeconds(context, projectOfNamespace(context, namespace));
-  return graceSeconds > max ? max : undefined;
-}
+type Bounds = Pick<Context, "informers" | "settings">;
+type GracefulPod = Pick<Pod, "namespace" | "graceSeconds">;
+
+const maxGraceOf = (context: Bounds, { namespace }: GracefulPod): number =>
+  maxGraceSeconds(context, projectOfNamespace(context, namespace));
+
+/** Whether the pod's grace period is longer than allowed. */
+export const isGraceTooLong = (context: Bounds, pod: GracefulPod): boolean =>
+  pod.graceSeconds > maxGraceOf(context, pod);
+
+/** Options of a deletion or an eviction that lower a grace period that is too long. */
+export const loweredGrace = (
+  context: Bounds,
+  pod: GracefulPod,
+): { readonly gracePeriodSeconds?: number } =>
+  isGraceTooLong(context, pod) ? { gracePeriodSeconds: maxGraceOf(context, pod) } : {};

@@ -22,7 +22,7 @@ import { each } from "../../runtime/parallel.ts";
 import type { BudgetUse, GangAnswer, ProbeGang } from "../../scheduler/eviction-probe.ts";
 import type { JobCall, JobReconcile } from "./context.ts";
 import { ofAttempt } from "./gang.ts";
-import { loweredGrace } from "./grace.ts";
+import { isGraceTooLong, loweredGrace } from "./grace.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { templateOf } from "./template-of.ts";
 import { rejectionOfPod } from "./template-errors.ts";
@@ -164,11 +164,11 @@ export async function stopPods(call: PodCall, pods: readonly Pod[]): Promise<num
   const { context, signal } = call;
   const holding = pods.filter((pod) => !hasEnded(pod));
   await forEachPod(
-    holding.filter((pod) => !pod.deleting || loweredGrace(context, pod) !== undefined),
+    holding.filter((pod) => !pod.deleting || isGraceTooLong(context, pod)),
     (pod) => {
       // On a lost node, no kubelet ends the pod after its grace period.
-      const seconds = isOnLostNode(context, pod) ? 0 : loweredGrace(context, pod);
-      const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+      const isLost = isOnLostNode(context, pod);
+      const grace = isLost ? { gracePeriodSeconds: 0 } : loweredGrace(context, pod);
       return context.kube.delete(podType(call), podKey(pod), { uid: pod.uid, signal, ...grace });
     },
   );
@@ -209,7 +209,7 @@ export interface EvictionProgress {
 
 /** Pods that others asked to leave, or Rota under a longer maximum. */
 function shortenGrace(call: PodCall, pods: readonly Pod[]): Promise<void> {
-  const isTooLong = (pod: Pod) => pod.deleting && loweredGrace(call.context, pod) !== undefined;
+  const isTooLong = (pod: Pod) => pod.deleting && isGraceTooLong(call.context, pod);
   return stopPods(call, pods.filter(isTooLong)).then(() => undefined);
 }
 
@@ -225,8 +225,7 @@ export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<Ev
     holding.filter((pod) => !pod.deleting),
     async (pod) => {
       try {
-        const seconds = loweredGrace(context, pod);
-        const grace = seconds === undefined ? {} : { gracePeriodSeconds: seconds };
+        const grace = loweredGrace(context, pod);
         await kube.evict(podKey(pod), { uid: pod.uid, signal, ...grace });
         counters.evictionAsked("accepted");
         left += 1;

@@ -217,11 +217,9 @@ function tellSuspended(turn: Turn): void {
 }
 
 /**
- * The two fields that may change: suspend at any time, the priority class while the job does not run. The class itself
- * may have been made anew, another may be the default, or the project's list is another: a job whose class is not
- * allowed keeps its priority, and stays out of the queue.
  * Follows the two mutable fields: suspend at any time, the priority class while the job has no pods. The class itself
- * may have been created anew, or the default class may have changed.
+ * may have been created anew, and the default class or the project's list may have changed: a job whose class is not
+ * allowed keeps its priority, and stays out of the queue.
  */
 async function followSpec(turn: Turn): Promise<Settled | undefined> {
   const { context, job, view, project } = turn;

@@ -165,13 +165,11 @@ export async function validate(
     );
   }
   const priorityClass = classOf(submitted, project, isLive);
-  const obstacle =
-    checkPool(context, job) ??
-    ("reason" in priorityClass ? priorityClass : undefined) ??
-    checkConfig(context, job) ??
-    checkStorages(job, project);
-  if (obstacle) return obstacle;
+  const wrongPool = checkPool(context, job);
+  if (wrongPool) return wrongPool;
   if ("reason" in priorityClass) return priorityClass;
+  const obstacle = checkConfig(context, job) ?? checkStorages(job, project);
+  if (obstacle) return obstacle;
   const configHash = pinnedHash(context, job);
   const pod = await checkedPod(submitted, project, configHash);
   if (!("metadata" in pod)) return pod;

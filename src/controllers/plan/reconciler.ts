@@ -161,7 +161,6 @@ class Batch {
         return;
       }
       this.#rejections.delete(plan.name);
-      this.#gone.delete(plan.name);
       this.#accepted.add(plan.name);
       const former = this.#views.get(plan.uid)?.pool;
       for (const pool of new Set([former ?? plan.spec.pool, plan.spec.pool])) {

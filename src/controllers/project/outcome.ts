@@ -48,12 +48,10 @@ export function rejectionOfCluster(error: unknown, what: string): Outcome {
 }
 
 /** One part of a project: what goes wrong in it is its outcome, and keeps no other part from being made. */
-export async function part(
-  what: string,
-  work: () => Promise<Outcome | undefined>,
-): Promise<Outcome | undefined> {
+export async function part(what: string, work: () => Promise<void>): Promise<Outcome | undefined> {
   try {
-    return await work();
+    await work();
+    return undefined;
   } catch (error) {
     return rejectionOfCluster(error, what);
   }

@@ -31,7 +31,7 @@ const ourRoles: ReadonlySet<string> = new Set(
 export const isOurBinding = (binding: ProjectRoleBinding | undefined): boolean =>
   binding !== undefined && ourRoles.has(binding.role);
 
-/** Pure: what has to be written so that the bindings are those of the members. */
+/** The writes that bring the bindings in line with the members. Pure. */
 export function roleWrites(
   project: Project,
   members: ProjectView["members"],
@@ -83,11 +83,6 @@ export async function reconcileRoles(
     context.owned.roleBindings.get(key),
   );
   const what = `RoleBindings of namespace "${namespaceOf(project)}"`;
-  const write = (work: () => Promise<void>): Promise<Outcome | undefined> =>
-    part(what, async () => {
-      await work();
-      return undefined;
-    });
   let first: Outcome | undefined;
   // What takes rights away goes first; a binding that cannot be written keeps no other from it.
   const works = [
@@ -95,7 +90,7 @@ export async function reconcileRoles(
     ...apply.map((manifest) => () => applyRoleBinding(context, manifest, signal)),
   ];
   for (const work of works) {
-    const found = await write(work);
+    const found = await part(what, work);
     first ??= found;
   }
   return first;

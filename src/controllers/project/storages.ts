@@ -135,9 +135,8 @@ export async function reconcileStorages(
     const found = await reconcileClaim(context, project, storage, signal);
     first ??= found;
   }
-  const ofFormer = await part("claims of former storages", async () => {
-    await removeFormerClaims(context, project, signal);
-    return undefined;
-  });
+  const ofFormer = await part("claims of former storages", () =>
+    removeFormerClaims(context, project, signal),
+  );
   return first ?? ofFormer;
 }
