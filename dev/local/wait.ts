@@ -18,8 +18,10 @@ export async function waitFor<T>(
     const outcome = await attempt(probe);
     if (outcome.value !== undefined && outcome.value !== false) return outcome.value;
     if (performance.now() > deadline) {
-      throw new Error(`gave up waiting for ${what} after ${timeoutMs / 1000} s`, {
-        cause: outcome.error,
+      const { error } = outcome;
+      const last = error instanceof Error ? `: ${error.message}` : "";
+      throw new Error(`gave up waiting for ${what} after ${timeoutMs / 1000} s${last}`, {
+        cause: error,
       });
     }
     await delay(intervalMs);

@@ -112,6 +112,16 @@ export class ClusterView {
     return jobs.project(await this.client.get(jobs, key));
   }
 
+  /** Waits until the job is as asked; where it never is, the error gives its last state. */
+  untilJob(key: string, what: string, is: (found: Job) => boolean): Promise<Job> {
+    return this.until(`job ${key} to ${what}`, async () => {
+      const found = await this.job(key);
+      if (is(found)) return found;
+      const { state, reason, attempt, message } = found.status;
+      throw new Error(`it is ${[state, reason, attempt, message].join(", ")}`);
+    });
+  }
+
   /** Pods of Rota's jobs that have not ended. */
   async pods(): Promise<Pod[]> {
     const all = (await this.client.list(podType)).map(podType.project);

@@ -136,10 +136,9 @@ export function teamJobIs(
   name: string,
   ...states: string[]
 ): Promise<Job> {
-  return view.until(`job ${name} to be ${states.join(" or ")}`, async () => {
-    const found = await view.job(`team/${name}`);
-    return states.includes(found.status.state ?? "") && found;
-  });
+  return view.untilJob(`team/${name}`, `be ${states.join(" or ")}`, ({ status }) =>
+    states.includes(status.state ?? ""),
+  );
 }
 
 export const priorityClass = (

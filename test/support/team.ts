@@ -130,10 +130,7 @@ export function useTeam(options: TeamOptions = {}): Team {
 
   const jobNamed = (name: string): Promise<Job> => installation().view.job(keyOf(name));
   const until: Team["until"] = (name, what, is) =>
-    installation().view.until(`job ${keyOf(name)} to ${what}`, async () => {
-      const found = await jobNamed(name);
-      return is(found) && found;
-    });
+    installation().view.untilJob(keyOf(name), what, is);
   const stateOf: Team["stateOf"] = (name, ...states) =>
     until(name, `be ${states.join(" or ")}`, ({ status }) => states.includes(status.state ?? ""));
   const submit: Team["submit"] = (name, asked) => installation().view.apply(jobOf(name, asked));
