@@ -128,7 +128,9 @@ function connect(settings: Settings, logger: Logger, credentials: CredentialSour
   });
   poolMetrics(metrics, db);
   const { gpuResource } = settings;
-  const informers = createInformers({ kube, clock, logger, metrics, gpuResource });
+  const statuses = new StatusWriter({ client: kube, clock });
+  const onTimeTravel = () => statuses.forget();
+  const informers = createInformers({ kube, clock, logger, metrics, gpuResource, onTimeTravel });
   const events = createEventRecorder({
     client: kube,
     clock,
@@ -137,13 +139,13 @@ function connect(settings: Settings, logger: Logger, credentials: CredentialSour
     controller: "rota.dev/operator",
     instance: hostname(),
   });
-  return { clock, logger, metrics, kube, apiKube, leaseKube, db, informers, events };
+  return { clock, logger, metrics, kube, apiKube, leaseKube, db, informers, statuses, events };
 }
 
 /** The dependencies of controllers, including the scheduler. */
 function createContext(
   settings: Settings,
-  { clock, logger, metrics, kube, db, informers, events }: ReturnType<typeof connect>,
+  { clock, logger, metrics, kube, db, informers, statuses, events }: ReturnType<typeof connect>,
 ): { readonly context: Context; readonly scheduler: Scheduler } {
   const { owned } = informers;
   const checkpoint = crashPoints(settings, logger);
@@ -163,7 +165,7 @@ function createContext(
   const context = {
     db,
     kube,
-    statuses: new StatusWriter({ client: kube, clock }),
+    statuses,
     events,
     informers,
     owned,

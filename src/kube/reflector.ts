@@ -88,6 +88,8 @@ class Reflector<T> implements Informer<T> {
   #lastEventSeconds = Number.NEGATIVE_INFINITY;
   /** The collection's version when its position was last forgotten; undefined before. */
   #formerVersion: string | undefined;
+  /** A list, which is never older than what was read before, had an object in an older version. */
+  #hasOlderObject = false;
   /** Aborts the current list or watch. */
   #current = new AbortController();
 
@@ -317,16 +319,19 @@ class Reflector<T> implements Informer<T> {
   #replaced(unseen: ReadonlySet<string>, resourceVersion: string | undefined): void {
     for (const key of unseen) this.#delete(key);
     const former = this.#formerVersion;
+    const fell = former !== undefined && Number(resourceVersion) < Number(former);
+    const hasTravelled = fell || this.#hasOlderObject;
     this.#formerVersion = undefined;
+    this.#hasOlderObject = false;
     this.#position.resourceVersion = resourceVersion;
     this.#failures = 0;
-    if (former !== undefined && Number(resourceVersion) < Number(former)) this.#travelled();
+    if (hasTravelled) this.#travelled();
     if (this.#isSynced) return;
     this.#isSynced = true;
     this.#synced.resolve();
   }
 
-  /** The collection's version decreased. This informer is current again; the others must be told to relist. */
+  /** The version of the collection or of an object decreased. This informer is current again; the others must be told to relist. */
   #travelled(): void {
     this.#logger.warn("the API server's data went back in time: everything is read anew", {
       resource: this.#name,
@@ -372,7 +377,11 @@ class Reflector<T> implements Informer<T> {
   }
 
   #upsertListed(key: string, object: KubeObject): void {
-    if (this.#versions.get(key) !== versionOf(object)) this.#upsert(key, object);
+    const known = this.#versions.get(key);
+    const version = versionOf(object);
+    // A restore with `etcdutl --bump-revision` raises the collection's version, not the objects'.
+    if (known !== undefined && version < known) this.#hasOlderObject = true;
+    if (known !== version) this.#upsert(key, object);
   }
 
   #upsert(key: string, object: KubeObject): void {

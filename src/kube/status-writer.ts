@@ -83,6 +83,11 @@ export class StatusWriter {
     return pending.outcome.promise;
   }
 
+  /** Distrusts all last writes: a restored API server may have lost them, though their versions are higher. */
+  forget(): void {
+    this.#written.clear();
+  }
+
   async #flush(id: string): Promise<void> {
     this.#writing.add(id);
     do {

@@ -32,6 +32,8 @@ export interface InformersOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly gpuResource: string;
+  /** Called when everything is read anew because the API server's data went back in time. */
+  readonly onTimeTravel: () => void;
 }
 
 export interface RunningInformers extends Informers {
@@ -48,10 +50,11 @@ export interface RunningInformers extends Informers {
 
 /** Creates all informers with their indices; none runs before `start`. */
 export function createInformers(options: InformersOptions): RunningInformers {
-  const { kube: client, clock, logger, metrics, gpuResource } = options;
+  const { kube: client, clock, logger, metrics, gpuResource, onTimeTravel } = options;
   const all: Informer<unknown>[] = [];
   const names = new Map<Informer<unknown>, string>();
   const rereadAll = (): void => {
+    onTimeTravel();
     for (const informer of all) informer.reread();
   };
   const follow = <T>(type: ResourceType<T>): Informer<T> => {

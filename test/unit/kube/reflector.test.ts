@@ -387,20 +387,28 @@ describe("reflector", () => {
     expect(metrics.total("reflector_failures_total")).to.equal(0);
   });
 
-  it("notices that the collection's version fell", async () => {
-    let fell = 0;
-    server.answer(
-      stream([event("ADDED", "a", 100), initialEnd(105)], true),
-      expired,
-      stream([event("ADDED", "a", 50), initialEnd(60), event("MODIFIED", "a", 61)], false),
-    );
-    const onTimeTravel = () => {
-      fell += 1;
-    };
-    const { until } = start({ onTimeTravel });
-    await until(3);
-    expect(fell).to.equal(1);
-  });
+  for (const { what, version, listed, changed } of [
+    { what: "the collection's version fell", version: 60, listed: 50, changed: 61 },
+    { what: "an object's version fell, not the collection's", version: 500, listed: 50, changed: 501 },
+  ]) {
+    it(`notices that ${what}`, async () => {
+      let fell = 0;
+      server.answer(
+        stream([event("ADDED", "a", 100), initialEnd(105)], true),
+        expired,
+        stream(
+          [event("ADDED", "a", listed), initialEnd(version), event("MODIFIED", "a", changed)],
+          false,
+        ),
+      );
+      const onTimeTravel = () => {
+        fell += 1;
+      };
+      const { until } = start({ onTimeTravel });
+      await until(3);
+      expect(fell).to.equal(1);
+    });
+  }
 
   it("stops at once, in the middle of anything", async () => {
     server.answer(never);

@@ -106,6 +106,13 @@ describe("status writer", () => {
     expect(server.requests).to.have.length(3);
   });
 
+  it("forgets its last write when the server lost it", async () => {
+    server.answer(written(6), written(6));
+    await writer.write(target({ n: 1 }), { n: 2 });
+    writer.forget();
+    expect(await writer.write(target({ n: 1 }), { n: 2 })).to.equal("written");
+  });
+
   it("tells that an object is gone, also by its uid", async () => {
     server.answer(failure(404, "NotFound"));
     expect(await writer.write(target(), { a: 1 })).to.equal("gone");

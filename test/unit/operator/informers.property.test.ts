@@ -88,6 +88,7 @@ describe("what Rota keeps of odd objects", function () {
       },
       metrics,
       gpuResource,
+      onTimeTravel: () => undefined,
     });
     let pods = 0;
     informers.pods.onChange(({ after: pod }) => {
