@@ -30,6 +30,6 @@ COPY --from=builder /rota /rota
 ENV NODE_ENV=production
 # The account nonroot of the base; a number, so that the kubelet can tell that it is not root.
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 8443
 # A small young generation: what a reflector decodes is garbage at once, and Node would keep 48 MB for it.
 ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=2", "--enable-source-maps", "/rota/rota.mjs"]

@@ -91,15 +91,16 @@ export const clusterComponent = (
   logger: Logger,
 ): Component => ({
   name: "cluster",
-  start: async () => {
+  start: async (stopping) => {
     const [kube] = clients;
+    const tries = { clock: systemClock, logger, stopping };
     const ask = (path: string) => kube.raw("GET", path, undefined, { timeoutSeconds: 10 });
-    await retryUntilReady(`cannot reach the API server ${server.href} (KUBECONFIG)`, logger, () =>
+    await retryUntilReady(`cannot reach the API server ${server.href} (KUBECONFIG)`, tries, () =>
       ask("/version"),
     );
     await retryUntilReady(
       "the cluster does not serve rota.dev/v1alpha1: apply manifests/ first",
-      logger,
+      tries,
       () => ask("/apis/rota.dev/v1alpha1"),
     );
   },

@@ -58,10 +58,11 @@ class Database implements Component {
   }
 
   async start(stopping: AbortSignal): Promise<void> {
-    const { settings, db, logger } = this.#options;
+    const { settings, db, logger, clock } = this.#options;
     const { databaseUrl } = settings;
     const address = addressOf(databaseUrl);
-    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, logger, () =>
+    const tries = { clock, logger, stopping };
+    await retryUntilReady(`cannot use the database ${address} (DATABASE_URL)`, tries, () =>
       prepare(databaseUrl, db),
     );
     await db.learnTypes();

@@ -145,6 +145,50 @@ describe("admission policies", function () {
     expect(await change(real, { metadata: { labels: { mine: "x" } } })).to.equal("");
   });
 
+  it("reserve them in statuses and bindings, too", async () => {
+    const rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/team";
+    const { client } = team.view;
+    const metadata = { name: "eve-binds" };
+    await client.raw("POST", `${rbac}/roles`, {
+      metadata,
+      rules: [
+        { apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] },
+        { apiGroups: [""], resources: ["pods/binding"], verbs: ["create"] },
+      ],
+    });
+    await client.raw("POST", `${rbac}/rolebindings`, {
+      metadata,
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: metadata.name },
+      subjects: [{ apiGroup: "rbac.authorization.k8s.io", kind: "User", name: "eve" }],
+    });
+    const labels = { "rota.dev/job": "real" };
+    // No scheduler knows the name: the pod waits for eve's binding.
+    const plain = pod("unbound", { app: "web" });
+    await eve.client.raw("POST", pods, {
+      ...plain,
+      spec: { ...(plain["spec"] as object), schedulerName: "nobody" },
+    });
+    const merge = { contentType: "application/merge-patch+json", attempts: 1 };
+    const status = (body: object) =>
+      eve.client.raw("PATCH", `${pods}/unbound/status`, body, merge).then(
+        () => "",
+        (error: unknown) => String(error),
+      );
+    await team.view.until("eve's role to be known", async () => {
+      const refusal = await status({ metadata: { labels: { app: "db" } } });
+      return refusal === "";
+    });
+    expect(await status({ metadata: { labels } })).to.match(/cannot be changed/);
+    const { items } = (await client.raw("GET", "/api/v1/nodes")) as {
+      readonly items: readonly { readonly metadata: { readonly name: string } }[];
+    };
+    const target = { apiVersion: "v1", kind: "Node", name: items[0]?.metadata.name };
+    const bind = (marks: object) => ({ metadata: { name: "unbound", labels: marks }, target });
+    const refused = await eve.rejection("POST", `${pods}/unbound/binding`, bind(labels));
+    expect(refused.explanation).to.match(/mark the pods that Rota makes/);
+    expect(await eve.status("POST", `${pods}/unbound/binding`, bind({}))).to.equal(200);
+  });
+
   it("reserve the ConfigMaps of commits for the operator", async () => {
     const forged = {
       apiVersion: "v1",

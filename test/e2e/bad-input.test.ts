@@ -62,6 +62,11 @@ describe("bad input", function () {
       project("bad", { parent: "bad" }),
       [/spec\.parent/, /another project/],
     ],
+    [
+      "a project named as the cluster's own namespaces",
+      project("kube-new"),
+      [/kube-new belongs to the cluster/, /metadata\.name/],
+    ],
     ["a project's name with a dot", project("a.b"), [/metadata\.name/]],
     [
       "a job of no pods",

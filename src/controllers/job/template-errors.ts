@@ -7,13 +7,19 @@ import type { Project } from "../../resources/types.ts";
 const inTemplate = (field: string): string =>
   /^(spec|metadata)\b/.test(field) ? `spec.template.${field}` : `spec.template: ${field}`;
 
+/** Invalid fields that are named; more are counted. A template may have thousands, each with a message. */
+const maxFields = 5;
+
 /** "spec.containers[0].image: Required value" -> the same under spec.template. */
 function invalidFields({ causes }: KubeError): string {
-  return causes
+  const named = causes
+    .slice(0, maxFields)
     .map(
       ({ field, message }) => `${field === "" ? "spec.template" : inTemplate(field)}: ${message}`,
     )
     .join("; ");
+  const more = causes.length - maxFields;
+  return more > 0 ? `${named} and ${more} more` : named;
 }
 
 const strictError = /strict decoding error: (.*)$/;
@@ -92,8 +98,6 @@ const isRefusal = (error: KubeError): boolean =>
  * Pods, or what they need (Service, ConfigMap), that the API server refuses though the template passed when the job was
  * queued: the namespace's level was raised, a quota is used up, a policy is new, a webhook is down. Undefined when the
  * error says nothing about them.
- * The rejection of a pod whose template passed when the job was queued: the namespace's level was raised, a quota is
- * exhausted, a policy is new. Undefined if the error is not about the pod.
  */
 export function rejectionOfPod(error: unknown): PodRejection | undefined {
   if (!(error instanceof KubeError) || missingRight.test(error.explanation)) return undefined;

@@ -22,6 +22,7 @@ import {
   closesTooSoonText,
   noNodeText,
   overQuotaText,
+  ownQuotaText,
   preemptionText,
   setText,
   shutText,
@@ -245,8 +246,10 @@ class Deciding {
   /** Stage 5, of a job that may not borrow: evictions under its own quotas. */
   #preemptWithinQuota(job: QueuedJob, over: readonly QuotaState[]): Outcome {
     const why = outsideText(job, over);
+    const [first] = over;
     // Preemption cannot help a job that requests a type no plan grants.
-    const preempted = job.unplanned ? undefined : this.#preempt(job, why.message);
+    const preempted =
+      job.unplanned || !first ? undefined : this.#preempt(job, ownQuotaText(first, job));
     if (preempted?.kind === "preempt") return preempted;
     const message = `${why.message}; borrowing is not allowed${preempted?.message ?? ""}`;
     return waiting(why.reason, message, preempted?.redactables);

@@ -134,11 +134,18 @@ const planNames = ({ quota }: QuotaState): string =>
     : `${quota.plans.length === 1 ? "plan" : "plans"} ${listed(quota.plans)}`;
 
 /** "plan vision: 6 of 8 GPUs in use, 2 more borrowed; the job needs 4 GPUs" */
-export function overQuotaText(state: QuotaState, job: QueuedJob): string {
+export const overQuotaText = (state: QuotaState, job: QueuedJob): string =>
+  quotaUseText(planNames(state), state, job);
+
+/** "its quota: 6 of 8 GPUs in use; the job needs 4 GPUs": for readers of its victims, whom its plans do not concern. */
+export const ownQuotaText = (state: QuotaState, job: QueuedJob): string =>
+  quotaUseText("its quota", state, job);
+
+function quotaUseText(name: string, state: QuotaState, job: QueuedJob): string {
   const { quota, limit, used, borrowed } = state;
   const type = quota.resourceType;
   const more = borrowed > 0 ? `, ${meteredNumber(type, borrowed)} more borrowed` : "";
-  return `${planNames(state)}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
+  return `${name}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
 }
 
 /** "plan vision opens Mon 08:00" */

@@ -35,4 +35,16 @@ describe("a rejected template", () => {
       "spec.template.spec.containers[0].image: Required value; spec.template: something else",
     );
   });
+
+  it("names some of many invalid fields, and counts the rest", () => {
+    const causes = Array.from({ length: 40 }, (_, index) => ({
+      field: `spec.containers[${index}].image`,
+      message: "Required value",
+    }));
+    const message = rejected({ causes });
+    expect(message).to.match(
+      /^spec\.template\.spec\.containers\[0\]\.image: Required value; .* and 35 more$/,
+    );
+    expect(message).not.to.contain("containers[5]");
+  });
 });

@@ -223,6 +223,8 @@ describe("a scheduling decision", () => {
     ]);
     expect(verdict.borrowing).to.equal(false);
     expect(verdict.reason).to.match(/team\/j \(priority 100, within quota\).*1 pod of 1 job/);
+    expect(verdict.reason).to.contain("its quota: 4 of 4 GPUs in use; the job needs 2 GPUs");
+    expect(verdict.reason, "victims may belong to others").not.to.contain("plan-c");
   });
 
   describe("a decision where siblings share their parent's plan", () => {
