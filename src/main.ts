@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
 import type { Context } from "./controllers/context.ts";
 import { probeGang } from "./controllers/job/pods.ts";
+import { NodePools } from "./controllers/mirrors/node-pools.ts";
 import { tenantsOf } from "./controllers/project/tenants.ts";
 import { createPool } from "./db/client/connection-pool.ts";
 import { createApi } from "./http/api.ts";
@@ -162,6 +163,8 @@ function createContext(
       for (const key of keys) queues.jobs.add(key);
     },
   });
+  const nodePools = new NodePools(clock, settings.poolChangeSeconds);
+  informers.nodes.onChange((change) => nodePools.note(change));
   const context = {
     db,
     kube,
@@ -175,6 +178,7 @@ function createContext(
     queues,
     scheduler,
     tenants: tenantsOf(informers, owned, queues),
+    nodePools,
     checkpoint,
   };
   return { context, scheduler };

@@ -15,6 +15,7 @@ import type {
   ClusterNode,
   ConfigCommit,
   Job,
+  NamespaceQuota,
   Pod,
   PriorityClass,
   Project,
@@ -27,6 +28,7 @@ import type { WorkQueue } from "../runtime/work-queue.ts";
 import type { Explanation } from "../scheduler/wait-reasons/publisher.ts";
 import type { Notice as WindowNotice } from "../scheduler/windows/notices.ts";
 import type { Settings } from "../settings/read.ts";
+import type { NodePools } from "./mirrors/node-pools.ts";
 
 export interface Informers {
   readonly projects: Informer<Project>;
@@ -36,6 +38,7 @@ export interface Informers {
   readonly priorityClasses: Informer<PriorityClass>;
   readonly nodes: Informer<ClusterNode>;
   readonly pods: Informer<Pod>;
+  readonly resourceQuotas: Informer<NamespaceQuota>;
 }
 
 /** The work queues of the controllers. They accept keys while this process leads; a term starts with all keys. */
@@ -47,6 +50,8 @@ export interface Queues {
   readonly priorityClasses: WorkQueue;
   readonly nodes: WorkQueue;
   readonly configMaps: WorkQueue;
+  /** By namespace. */
+  readonly resourceQuotas: WorkQueue;
 }
 
 /** The scheduler's interface for controllers. */
@@ -91,6 +96,7 @@ export interface Context {
   readonly queues: Queues;
   readonly scheduler: SchedulerPort;
   readonly tenants: TenantsPort;
+  readonly nodePools: NodePools;
   /** Crash tests end the process at a named point. */
   readonly checkpoint: (name: string) => void;
 }

@@ -82,9 +82,12 @@ export function commitOf(context: Context, job: Job): ConfigCommit | undefined {
   );
 }
 
-/** Names of all pools with nodes, sorted. */
-export const poolNames = (context: Context): string[] =>
-  [...new Set([...context.informers.nodes.store.values()].map((node) => node.pool))].toSorted();
+/** Names of all pools with nodes, sorted; of a node that is about to change its pool, both. */
+export function poolNames({ informers, nodePools }: Context): string[] {
+  const nodes = [...informers.nodes.store.values()];
+  const names = nodes.flatMap((node) => [node.pool, nodePools.of(node).pool]);
+  return [...new Set(names)].toSorted();
+}
 
 /** Total GPUs and whole cores of each pool's nodes, including nodes that are not ready. */
 export function poolCapacities({

@@ -63,5 +63,7 @@ export const parseCpuMillis = (text: string): number => saturated(text, 1000n);
 export const parseBytes = (text: string): number => saturated(text, 1n);
 /** Devices or pods, saturating. */
 export const parseCount = (text: string): number => saturated(text, 1n);
+/** Any amount in thousandths, exact up to Kubernetes' cap. Throws RangeError on a malformed quantity. */
+export const exactMillis = (text: string): bigint => scaled(text, 1000n);
 /** The size of a storage in bytes, exact up to Kubernetes' cap, 2^63-1. Throws RangeError on a malformed quantity. */
 export const exactBytes = (text: string): bigint => scaled(text, 1n);

@@ -5,6 +5,7 @@ import { enqueueConfigs, watchConfigs } from "../controllers/config/watch.ts";
 import type { Context, Queues } from "../controllers/context.ts";
 import { tellingFailures, tellingFailuresOfMany } from "../controllers/failure.ts";
 import { createJobContext } from "../controllers/job/context.ts";
+import { relieveQuotaPauses, watchQuotas } from "../controllers/job/quota-relief.ts";
 import { reconcileJob } from "../controllers/job/reconciler.ts";
 import { showStuckPods } from "../controllers/job/stuck-pods.ts";
 import { enqueueJobs, watchJobs } from "../controllers/job/watch.ts";
@@ -41,6 +42,7 @@ const names: Readonly<Record<keyof Queues, string>> = {
   priorityClasses: "priorityclass",
   nodes: "node",
   configMaps: "configmap",
+  resourceQuotas: "resourcequota",
 };
 
 /** Creates the queues; they are closed until a term starts. */
@@ -58,6 +60,7 @@ export function createQueues(clock: Clock, metrics: Metrics): Queues {
     priorityClasses: make("priorityClasses"),
     nodes: make("nodes"),
     configMaps: make("configMaps"),
+    resourceQuotas: make("resourceQuotas"),
   };
 }
 
@@ -94,6 +97,7 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
   watchConfigs(context);
   watchMirrored(context);
   watchJobs(jobContext);
+  watchQuotas(context);
   showStuckPods(context, metrics);
   return [
     many("projects", {
@@ -114,6 +118,7 @@ export function createControllers(context: Context, metrics: Metrics): readonly 
     ),
     one("priorityClasses", concurrency.mirrors, reconcilePriorityClass(context)),
     one("nodes", concurrency.mirrors, reconcileNode(context)),
+    one("resourceQuotas", concurrency.mirrors, relieveQuotaPauses(context)),
     many("configMaps", { reconcile: reconcileConfigMaps(context) }),
   ];
 }

@@ -20,6 +20,7 @@ import {
   priorityClasses,
   projects,
   resourcePlans,
+  resourceQuotas,
 } from "../resources/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
@@ -78,6 +79,7 @@ export function createInformers(options: InformersOptions): RunningInformers {
     priorityClasses: follow(priorityClasses),
     nodes: follow(nodesOf(gpuResource)),
     pods: follow(podsOf(gpuResource)),
+    resourceQuotas: follow(resourceQuotas),
   };
   const own = <T extends Owned>(type: ResourceType<T>) =>
     new OwnedObjects(type, follow(type), clock);

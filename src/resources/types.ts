@@ -12,7 +12,7 @@ import type {
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
-import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
+import { exactMillis, maxAmount, parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
@@ -42,6 +42,12 @@ export interface PriorityClass extends Meta {
   readonly preemptionPolicy: "PreemptLowerPriority" | "Never";
   readonly globalDefault: boolean;
 }
+/** A ResourceQuota, as admission sees it: its status. */
+export interface NamespaceQuota extends Meta {
+  readonly hard: Readonly<Record<string, bigint>>;
+  readonly used: Readonly<Record<string, bigint>>;
+}
+
 export interface NodeCapacity extends PodDemand {
   readonly pods: number;
 }
@@ -308,6 +314,19 @@ const core = (plural: string, kind: string, namespaced: boolean): ResourceName =
   namespaced,
 });
 export const namespaces = core("namespaces", "Namespace", false);
+/** Amounts by name, in thousandths. */
+const amountsOf = (raw: unknown): NamespaceQuota["used"] =>
+  Object.fromEntries(
+    Object.entries(fieldsOf(raw)).map(([name, amount]) => [name, exactMillis(String(amount))]),
+  );
+
+export const resourceQuotas: ResourceType<NamespaceQuota> = {
+  ...core("resourcequotas", "ResourceQuota", true),
+  project: (raw) => {
+    const { hard, used } = fieldsOf(raw["status"]);
+    return { ...metaOf(raw), hard: amountsOf(hard), used: amountsOf(used) };
+  },
+};
 export const configMaps = core("configmaps", "ConfigMap", true);
 export const services = core("services", "Service", true);
 export const persistentVolumeClaims = core("persistentvolumeclaims", "PersistentVolumeClaim", true);

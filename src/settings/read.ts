@@ -42,6 +42,8 @@ export interface Settings {
   readonly databaseLoginSeconds: number;
   /** How long a deleted plan stays in force. */
   readonly planDeletionSeconds: number;
+  /** How long a node's changed pool label must stay before it counts. */
+  readonly poolChangeSeconds: number;
   /** How long after its grace period a pod that has not terminated is reported. */
   readonly stuckPodSeconds: number;
   /** How long finished Jobs without ttlSecondsAfterFinished are kept; undefined: forever. */
@@ -193,6 +195,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
     databaseLoginSeconds: read.whole(variables.databaseLoginSeconds),
     planDeletionSeconds: read.whole(variables.planDeletionSeconds),
+    poolChangeSeconds: read.whole(variables.poolChangeSeconds),
     maxGraceSeconds: read.whole(variables.maxGraceSeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),
     finishedJobSeconds: read.wholeIfGiven(variables.finishedJobSeconds),

@@ -208,6 +208,13 @@ export const variables = {
     86_400,
     "How long a deleted ResourcePlan stays in force, unless another plan takes its place: tools replace plans by deleting and creating them",
   ),
+  poolChangeSeconds: whole(
+    "ROTA_POOL_CHANGE_SECONDS",
+    30,
+    0,
+    86_400,
+    "How long a node's changed pool label must stay before the node changes its pool: until then jobs of the former pool keep what is promised to them",
+  ),
   maxGraceSeconds: whole(
     "ROTA_MAX_GRACE_SECONDS",
     3600,

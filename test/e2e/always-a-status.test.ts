@@ -55,7 +55,7 @@ describe("every accepted object has a status", () => {
   const team = useTeam({
     mayBeRejected: true,
     operator: { ROTA_START_DEADLINE_SECONDS: "60" },
-    objects: [project("down", { owner }), project("hang", { owner })],
+    objects: ["down", "hang", "full"].map((name) => project(name, { owner })),
   });
   const { submit, stateOf, until } = team;
   let silence: Server;
@@ -63,7 +63,7 @@ describe("every accepted object has a status", () => {
   before(async () => {
     silence = createServer(() => undefined).listen(0, "127.0.0.1");
     await team.pool("default");
-    for (const name of ["down", "hang"]) await team.ready(name);
+    for (const name of ["down", "hang", "full"]) await team.ready(name);
   });
   after(() => silence.close());
 
@@ -191,6 +191,39 @@ describe("every accepted object has a status", () => {
       expect(status.reason).to.equal("PodsRejected");
       await remove(resource);
     });
+
+  it("names an exhausted ResourceQuota, until it has room", async () => {
+    const { view, database } = team;
+    const quotas = core("resourcequotas", "ResourceQuota");
+    const limit = (pods: number) => ({ spec: { hard: { pods: String(pods) } } });
+    const metadata = { name: "few", namespace: "full" };
+    await view.client.create(quotas, {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata,
+      ...limit(1),
+    });
+    await view.until("the quota to count", async () => {
+      const { status } = await get(quotas, "full/few");
+      return JSON.stringify(status ?? {}).includes('"hard"');
+    });
+    await submit("full/one", { pool: "default", gpus: 0 });
+    await stateOf("full/one", "Running");
+    const names = ["a", "b", "c", "d", "e"];
+    for (const name of names) await submit(`full/${name}`, { pool: "default", gpus: 0 });
+    for (const name of names) {
+      const { status } = await until(`full/${name}`, "be refused", (found) => {
+        return found.status.state === "Pending" && found.status.reason === "PodsRejected";
+      });
+      expect(status.message).to.match(/exceeded quota: few/);
+    }
+    // As after many refusals.
+    await database.pool.query(
+      "UPDATE jobs SET not_before = now() + interval '1 hour' WHERE namespace = 'full' AND not_before IS NOT NULL",
+    );
+    await view.client.patch(quotas, "full/few", limit(10));
+    for (const name of names) await stateOf(`full/${name}`, "Running");
+  });
 
   it("makes the rest of a project where one part fails", async () => {
     await team.view.client.create(

@@ -269,6 +269,51 @@ describe("the mirror of the cluster", function () {
     });
   });
 
+  describe("a pool label that flaps", () => {
+    const operateWith = async (settings: Readonly<Record<string, string>>) => {
+      await team.operator.stop();
+      await team.operate(settings);
+    };
+    before(() => operateWith({ ROTA_POOL_CHANGE_SECONDS: "600" }));
+    after(() => operateWith({}));
+
+    it("loses nobody's promise", async () => {
+      const { view, database } = team;
+      await team.pool("flap");
+      const high = { pool: "flap", gpus: 4, priorityClassName: "high" };
+      await run("on-flap", high);
+      await run("off-flap", {
+        ...high,
+        priorityClassName: "low",
+        annotations: { "rota.dev/simulate-termination-seconds": "600" },
+      });
+      await submit("promised", high);
+      await stateOf("promised", "Reserved");
+      const relabel = async (pool: string | null) => {
+        await patchNode("flap-1", { metadata: { labels: { "rota.dev/pool": pool } } });
+        await view.until(`label ${pool} to be mirrored`, async () => {
+          const { rows } = await database.pool.query<{ label: string | null }>(
+            "SELECT labels ->> 'rota.dev/pool' AS label FROM nodes WHERE name = 'flap-1'",
+          );
+          return rows[0]?.label === pool;
+        });
+      };
+      await relabel(null);
+      // Its pool decides while the label is away.
+      await submit("behind-flap", { pool: "flap", gpus: 1 });
+      await team.waits("behind-flap");
+      await team.letGo("off-flap");
+      await stateOf("promised", "Running");
+      await relabel("flap");
+      for (const name of ["promised", "on-flap"])
+        expect((await team.job(name)).status).to.include({ state: "Running", attempt: 1 });
+      const { rows } = await database.pool.query(
+        "SELECT outcome FROM preemptions WHERE preemptor = 'team/promised'",
+      );
+      expect(rows).to.deep.equal([{ outcome: "Started" }]);
+    });
+  });
+
   describe("a priority class", () => {
     const priorityOf = (name: string, priority: number): Promise<Job> =>
       team.until(name, `have priority ${priority}`, ({ status }) => status.priority === priority);

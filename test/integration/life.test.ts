@@ -7,6 +7,7 @@ import { readJobView } from "../../src/db/jobs/read.ts";
 import {
   beginEnding,
   endJob,
+  endQuotaPauses,
   forgetJobs,
   recordCompletions,
   retryJob,
@@ -55,6 +56,32 @@ describe("a job's record", () => {
     };
     await releaseReservations(db(), [released], 60);
     expect(await avoidedBy(id)).to.deep.equal(["n1"]);
+  });
+
+  it("ends pauses that a ResourceQuota caused, soonest first", async () => {
+    const words = 'pods "j" is forbidden: exceeded quota: q, requested: pods=1';
+    const paused = async (seconds: number, message: string, inProject = project) => {
+      const id = await addJob(db(), inProject);
+      await start(id);
+      await retryJob(db(), {
+        id,
+        attempt: 1,
+        countsAsFailure: false,
+        reason: "PodsRejected",
+        message,
+        notBeforeSeconds: seconds,
+      });
+      return id;
+    };
+    const isPaused = async (id: string) => (await readJobView(db(), id))?.notBefore !== undefined;
+    const later = await paused(900, words);
+    const soon = await paused(300, words);
+    const next = await paused(600, words);
+    const byWebhook = await paused(300, "failed calling webhook");
+    const elsewhere = await paused(300, words, await addProject(db(), "other"));
+    expect(await endQuotaPauses(db(), "team", 2)).to.deep.equal(["default", "default"]);
+    const still = await Promise.all([soon, next, later, byWebhook, elsewhere].map(isPaused));
+    expect(still).to.deep.equal([false, false, true, true, true]);
   });
 
   it("keeps the first cause of an attempt's end", async () => {

@@ -60,7 +60,12 @@ export async function startInstallation({
         kubeconfig: operatorKubeconfig,
         databaseUrl: database.url,
         logFile: join(directory, `operator-${operators.length + 1}.log`),
-        env: { ROTA_LEASE_SECONDS: "3", ROTA_PLAN_DELETION_SECONDS: "0", ...env },
+        env: {
+          ROTA_LEASE_SECONDS: "3",
+          ROTA_PLAN_DELETION_SECONDS: "0",
+          ROTA_POOL_CHANGE_SECONDS: "0",
+          ...env,
+        },
         untilReady,
       });
       operators.push(operator);

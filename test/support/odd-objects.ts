@@ -286,6 +286,12 @@ export class OddObjects {
     });
   }
 
+  resourceQuota(name: string, version: number): KubeObject {
+    const amounts = () => ({ pods: this.quantity(), "requests.cpu": this.quantity() });
+    const status = { hard: this.maybe(amounts), used: this.maybe(amounts) };
+    return this.object(name, true, version, { status: this.maybe(() => status) });
+  }
+
   configMap(name: string, version: number): KubeObject {
     return this.object(name, true, version, {
       data: this.maybe(() => ({ "config.json": this.text(), [`k${this.count(9)}`]: this.text() })),

@@ -69,6 +69,7 @@ async function registered(): Promise<Described[]> {
     logger,
     metrics: noMetrics,
     gpuResource,
+    onTimeTravel: () => undefined,
   });
   showStuckPods({ informers, clock, settings }, metrics);
   createEventRecorder({ client, clock, logger, metrics, controller: "", instance: "" });

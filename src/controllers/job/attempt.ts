@@ -231,7 +231,7 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   await announce(gang);
   try {
     const checkAfterSeconds = await makePods(gang, gang.project);
-    context.startRefusals.forget(gang.uid);
+    if (context.startRefusals.forget(gang.uid)) context.queues.resourceQuotas.add(gang.job.namespace);
     return requeueAfter(Math.min(left, checkAfterSeconds));
   } catch (error) {
     const rejection = rejectionOfPod(error);

@@ -17,8 +17,8 @@ export class StartRefusals {
     return backoffSeconds(count, backoff);
   }
 
-  /** Its pods were made. */
-  forget(uid: string): void {
-    this.#counts.delete(uid);
+  /** Its pods were made. True if they had been refused before. */
+  forget(uid: string): boolean {
+    return this.#counts.delete(uid);
   }
 }

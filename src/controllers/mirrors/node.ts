@@ -6,6 +6,7 @@ import { saturate } from "../../domain/quantity.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { NodeCapacity, Pod } from "../../resources/types.ts";
 import { done, requeueAfter } from "../../runtime/result.ts";
+import type { Settled } from "../../runtime/result.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
@@ -37,8 +38,14 @@ async function straysOf(db: Queryable, pods: readonly Pod[]): Promise<Pod[]> {
   return ours.filter(({ jobUid }) => !live.has(jobUid));
 }
 
+/** The earlier of two times to look again; undefined: none. */
+function nextLook(one: number | undefined, other: number | undefined): Settled {
+  const seconds = Math.min(one ?? Number.POSITIVE_INFINITY, other ?? Number.POSITIVE_INFINITY);
+  return Number.isFinite(seconds) ? requeueAfter(seconds) : done();
+}
+
 /** Mirrors one node by name and wakes its pool, and its former pool if it changed. */
-export function reconcileNode({ db, informers, scheduler }: Context): Reconcile {
+export function reconcileNode({ db, informers, nodePools, scheduler }: Context): Reconcile {
   return async (name) => {
     const node = informers.nodes.store.get(name);
     if (node === undefined) {
@@ -46,11 +53,12 @@ export function reconcileNode({ db, informers, scheduler }: Context): Reconcile 
       scheduler.wake(undefined);
       return done();
     }
-    const { uid, pool, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
+    const { uid, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
+    const { pool, secondsLeft } = nodePools.of(node);
     const pods = informers.pods.store.byIndex(indices.podsByNode, name);
     const strays = await straysOf(db, pods);
     const otherUsage = usageOf([...pods.filter(({ jobKey }) => jobKey === ""), ...strays]);
-    const next = strays.length > 0 ? requeueAfter(straySeconds) : done();
+    const next = nextLook(strays.length > 0 ? straySeconds : undefined, secondsLeft);
     const change = await upsertNode(db, {
       name,
       uid,

@@ -136,6 +136,39 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
   return rows.length === 1;
 }
 
+/** What the API server says of a pod that a ResourceQuota has no room for. */
+const quotaWords = "exceeded quota";
+
+/**
+ * Ends the back-off of jobs of the namespace whose pods a ResourceQuota refused, of at most `limit`: those whose back-off
+ * ends first. One that is refused again goes to the end of this line. Returns their pools.
+ */
+export async function endQuotaPauses(
+  db: Queryable,
+  namespace: string,
+  limit: number,
+): Promise<string[]> {
+  const rows = await run<{ pool: string }>(
+    db,
+    `
+    WITH paused AS MATERIALIZED (
+      SELECT job.id
+      FROM jobs AS job
+      JOIN projects AS project ON project.id = job.active_project_id
+      WHERE project.namespace = $1 AND job.not_before > now() AND job_is_waiting(job.status) AND NOT job.suspended
+        AND job.reason = 'PodsRejected' AND strpos(job.message, $2) > 0
+      ORDER BY job.not_before, job.id
+      LIMIT $3
+      FOR UPDATE OF job SKIP LOCKED
+    )
+    UPDATE jobs SET not_before = NULL FROM paused WHERE jobs.id = paused.id
+    RETURNING jobs.pool
+    `,
+    [namespace, quotaWords, limit],
+  );
+  return rows.map(({ pool }) => pool);
+}
+
 /** Records pods that succeeded: they count even if they are deleted before their gang has ended. */
 export async function recordCompletions(
   db: Queryable,

@@ -166,7 +166,7 @@ describe("tenants of one pool", function () {
 
   it("are told of each other's jobs without names", async () => {
     const { view } = installation;
-    await run("quokka", "within");
+    await run("quokka", "within", { priorityClassName: "high" });
     await run("walrus", "small");
     await run("quokka", "borrower", { gpus: 8 });
     await view.client.raw("POST", "/apis/policy/v1/namespaces/quokka/poddisruptionbudgets", {
@@ -179,7 +179,7 @@ describe("tenants of one pool", function () {
     await submit("walrus", "urgent", {
       gpus: 8,
       priorityClassName: "high",
-      spec: { borrowing: "Deny" },
+      spec: { borrowing: "Never" },
     });
     await submit("quokka", "behind", {});
     await reason("walrus", "urgent", /protected by PodDisruptionBudget \(of another project\)/);

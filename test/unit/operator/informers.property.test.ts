@@ -25,6 +25,7 @@ const makers: Readonly<Record<string, Make>> = {
   priorityclasses: (odd, name, version) => odd.priorityClass(name, version),
   nodes: (odd, name, version) => odd.node(name, version),
   pods: (odd, name, version) => odd.pod(name, version),
+  resourcequotas: (odd, name, version) => odd.resourceQuota(name, version),
   namespaces: (odd, name, version) => odd.namespace(name, version),
   rolebindings: (odd, name, version) => odd.roleBinding(name, version),
   persistentvolumeclaims: (odd, name, version) => odd.claim(name, version),
