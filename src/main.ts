@@ -150,7 +150,7 @@ function createContext(
 ): { readonly context: Context; readonly scheduler: Scheduler } {
   const { owned } = informers;
   const checkpoint = crashPoints(settings, logger);
-  const queues = createQueues(clock, metrics);
+  const queues = createQueues(clock, metrics, informers);
   const scheduler = new Scheduler({
     ...settings,
     db,
@@ -160,6 +160,9 @@ function createContext(
     checkpoint,
     probeGang: probeGang({ kube, informers, settings }),
     onChanged: (keys) => {
+      for (const key of keys) queues.jobs.add(key, { priority: "urgent" });
+    },
+    onExplained: (keys) => {
       for (const key of keys) queues.jobs.add(key);
     },
   });

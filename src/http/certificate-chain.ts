@@ -5,8 +5,15 @@
  * Nothing is proved yet when a chain is judged, so its cost is bounded: for each certificate sent, one verification per
  * authority of its issuer's name and one with the next certificate.
  */
+// Before the library that requires it.
+import "reflect-metadata";
+import {
+  BasicConstraintsExtension,
+  type Extension,
+  ExtendedKeyUsageExtension,
+  X509Certificate as ParsedCertificate,
+} from "@peculiar/x509";
 import type { KeyObject, X509Certificate } from "node:crypto";
-import type { Extension, X509Certificate as ParsedCertificate } from "@peculiar/x509";
 import { remember } from "../runtime/bounded-map.ts";
 
 /** More than real chains have; bounds the work that a caller can cause. */
@@ -56,15 +63,14 @@ export class ChainJudge {
   /** By fingerprint, the latest used last. */
   readonly #facts = new Map<string, Facts>();
 
-  async judge(
+  judge(
     { leaf, intermediates }: Presented,
     authorities: readonly X509Certificate[],
     now: Date,
-  ): Promise<Verdict> {
+  ): Verdict {
     const isValid = ({ validFromDate, validToDate }: X509Certificate): boolean =>
       now >= validFromDate && now <= validToDate;
-    const read = await reader();
-    const factsOf = (certificate: X509Certificate): Facts => this.#factsOf(certificate, read);
+    const factsOf = (certificate: X509Certificate): Facts => this.#factsOf(certificate);
     const chain = [leaf, ...intermediates];
     if (!chain.every(hasAffordableKey)) return "unknown";
     let areValid = true;
@@ -86,9 +92,9 @@ export class ChainJudge {
     return "unknown";
   }
 
-  #factsOf(certificate: X509Certificate, read: Reader): Facts {
+  #factsOf(certificate: X509Certificate): Facts {
     const key = certificate.fingerprint256;
-    const facts = this.#facts.get(key) ?? read(certificate);
+    const facts = this.#facts.get(key) ?? readFacts(certificate);
     remember(this.#facts, key, facts, maxFacts);
     return facts;
   }
@@ -114,31 +120,22 @@ interface Facts {
   readonly maxBelow: number;
 }
 
-type Reader = (certificate: X509Certificate) => Facts;
-
 /** OpenSSL can parse it, the library cannot: it is not followed. */
 const nothing: Facts = { mayBeLeaf: false, maxBelow: -1 };
 
-/** The library requires the polyfill first. */
-async function reader(): Promise<Reader> {
-  await import("reflect-metadata");
-  const x509 = await import("@peculiar/x509");
-  const factsOf = (parsed: ParsedCertificate): Facts => {
-    const usages = parsed.getExtension(x509.ExtendedKeyUsageExtension)?.usages.map(String);
+function readFacts(certificate: X509Certificate): Facts {
+  try {
+    const parsed = new ParsedCertificate(certificate.raw);
+    const usages = parsed.getExtension(ExtendedKeyUsageExtension)?.usages.map(String);
     const mayIssue = parsed.extensions.every(isUnderstood) && isForClients(usages);
-    const limits = parsed.getExtension(x509.BasicConstraintsExtension);
+    const limits = parsed.getExtension(BasicConstraintsExtension);
     return {
       mayBeLeaf: parsed.extensions.every(isUnderstoodInLeaf),
       maxBelow: mayIssue ? (limits?.pathLength ?? Number.POSITIVE_INFINITY) : -1,
     };
-  };
-  return (certificate) => {
-    try {
-      return factsOf(new x509.X509Certificate(certificate.raw));
-    } catch {
-      return nothing;
-    }
-  };
+  } catch {
+    return nothing;
+  }
 }
 
 const isUnderstood = ({ type, critical }: Pick<Extension, "type" | "critical">): boolean =>

@@ -80,7 +80,7 @@ export function createCertificateVerifier(
       const now = new Date(clock.now().epochMilliseconds);
       const presented = presentedIn(token);
       const { leaf } = presented;
-      const verdict = await chains.judge(presented, await knownAuthorities(), now);
+      const verdict = chains.judge(presented, await knownAuthorities(), now);
       checkIssued(verdict, leaf);
       const caller = subjectOf(leaf);
       const claims = await signedClaims(token, leaf, options.audience, now);

@@ -2,6 +2,9 @@
  * The certificate of the API's port: from files, or self-signed for this process. The API server's proxy does not
  * verify it, so a self-signed one protects tokens on the wire as well as any other.
  */
+// Before the library that requires it.
+import "reflect-metadata";
+import { SubjectAlternativeNameExtension, X509CertificateGenerator } from "@peculiar/x509";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
@@ -72,11 +75,8 @@ async function renewed(inUse: KeyPair, { files, use, logger }: FollowOptions): P
 const validDays = 3650;
 const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 
-/** A self-signed certificate for this host. The library is loaded on demand, after the polyfill that it requires. */
+/** A self-signed certificate for this host. */
 export async function makeKeyPair(now: Temporal.Instant): Promise<KeyPair> {
-  await import("reflect-metadata");
-  const { SubjectAlternativeNameExtension, X509CertificateGenerator } =
-    await import("@peculiar/x509");
   const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     name: "CN=rota",

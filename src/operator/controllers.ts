@@ -2,10 +2,11 @@
 import { reconcileConfigCommit } from "../controllers/config/commit.ts";
 import { reconcileConfigMaps } from "../controllers/config/config-maps.ts";
 import { enqueueConfigs, watchConfigs } from "../controllers/config/watch.ts";
-import type { Context, Queues } from "../controllers/context.ts";
+import type { Context, Informers, Queues } from "../controllers/context.ts";
 import { tellingFailures, tellingFailuresOfMany } from "../controllers/failure.ts";
 import { createJobContext } from "../controllers/job/context.ts";
 import { relieveQuotaPauses, watchQuotas } from "../controllers/job/quota-relief.ts";
+import { isUnderWay } from "../controllers/job/observed-state.ts";
 import { reconcileJob } from "../controllers/job/reconciler.ts";
 import { showStuckPods } from "../controllers/job/stuck-pods.ts";
 import { enqueueJobs, watchJobs } from "../controllers/job/watch.ts";
@@ -26,6 +27,7 @@ import { limitedLogger } from "../runtime/limited-logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
 import type { Controller } from "../runtime/queue-worker.ts";
 import { WorkQueue } from "../runtime/work-queue.ts";
+import type { WorkQueueOptions } from "../runtime/work-queue.ts";
 
 const concurrency = { jobs: 64, commits: 4, mirrors: 4 } as const;
 
@@ -46,16 +48,24 @@ const names: Readonly<Record<keyof Queues, string>> = {
 };
 
 /** Creates the queues; they are closed until a term starts. */
-export function createQueues(clock: Clock, metrics: Metrics): Queues {
-  const make = (kind: keyof Queues): WorkQueue => {
-    const queue = new WorkQueue({ name: names[kind], clock, metrics });
+export function createQueues(
+  clock: Clock,
+  metrics: Metrics,
+  { jobs }: Pick<Informers, "jobs">,
+): Queues {
+  const make = (
+    kind: keyof Queues,
+    options: Pick<WorkQueueOptions, "isUrgent"> = {},
+  ): WorkQueue => {
+    const queue = new WorkQueue({ name: names[kind], clock, metrics, ...options });
     queue.close();
     return queue;
   };
   return {
     projects: make("projects"),
     plans: make("plans"),
-    jobs: make("jobs"),
+    // Starts, evictions and deletions come before new jobs, however many these are: others wait for their room.
+    jobs: make("jobs", { isUrgent: (key) => isUnderWay(jobs.store.get(key)) }),
     commits: make("commits"),
     priorityClasses: make("priorityClasses"),
     nodes: make("nodes"),

@@ -62,10 +62,15 @@ export async function runTerm(parts: TermParts, { signal, stopping }: TermSignal
 
 /** Reconciles everything periodically, spread over the period, to find drift that no event reported. */
 function startResyncs({ informers, queues, clock, logger }: Context, signal: AbortSignal): void {
+  /** Jobs that have ended are over: nothing drifts. */
+  const unfinishedJobs = () =>
+    [...informers.jobs.store.values()]
+      .filter(({ status }) => status.finishedAt === undefined)
+      .map(({ namespace, name }) => `${namespace}/${name}`);
   for (const kind of ["jobs", "projects", "plans", "nodes"] as const) {
     const { store } = informers[kind];
     resync({
-      keys: () => store.keys(),
+      keys: kind === "jobs" ? unfinishedJobs : () => store.keys(),
       enqueue: (key, options) => queues[kind].add(key, options),
       periodSeconds: resyncSeconds,
       clock,

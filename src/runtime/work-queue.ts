@@ -9,8 +9,11 @@ import type { Metrics } from "./metrics.ts";
 import { createQueueMetrics } from "./queue-metrics.ts";
 import type { QueueMetrics } from "./queue-metrics.ts";
 
-/** `interactive` keys (something changed) come before `resync` keys (a periodic check). */
-export type Priority = "interactive" | "resync";
+/**
+ * `urgent` keys (something is under way that others wait for) come before `interactive` keys (something changed), and these
+ * before `resync` keys (a periodic check).
+ */
+export type Priority = "urgent" | "interactive" | "resync";
 
 export interface AddOptions {
   readonly priority?: Priority;
@@ -20,6 +23,8 @@ export interface WorkQueueOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly metrics?: Metrics;
+  /** Whether a key that is not added as a resync is urgent by what it stands for; default: none is. */
+  readonly isUrgent?: (key: string) => boolean;
   /** Per-key back-off of retries; default 0.1 s doubling to 30 s. */
   readonly backoff?: BackoffOptions;
   /** Total rate of retries, except those of keys that failed only a few times; default 50. */
@@ -37,7 +42,9 @@ interface Picked {
   readonly sinceMilliseconds: number;
 }
 
-const priorities: readonly Priority[] = ["interactive", "resync"];
+/** Highest first. */
+const priorities: readonly Priority[] = ["urgent", "interactive", "resync"];
+const rankOf: Readonly<Record<Priority, number>> = { urgent: 0, interactive: 1, resync: 2 };
 
 /** The maximum pause of a few failing keys is also the delay after the end of a long outage. */
 const defaultBackoff: BackoffOptions = { baseSeconds: 0.1, maxSeconds: 30 };
@@ -51,8 +58,8 @@ const freeRetries = 2;
 /** How many delayed retries start at once after a success, so that recovery from an outage takes only seconds. */
 const pulledBySuccess = 2;
 
-/** One resync key after this many interactive ones, so that a busy cluster cannot starve the resync. */
-const interactiveInARow = 16;
+/** A key comes after this many of higher priorities, so that a busy cluster starves none. */
+const maxPassedOver = 16;
 
 /**
  * Keys waiting for work. A key waits at most once, however often it is added. A key that is being worked on is not
@@ -63,10 +70,12 @@ export class WorkQueue {
   readonly #backoff: BackoffOptions;
   readonly #metrics: QueueMetrics;
   readonly #waiting: Readonly<Record<Priority, WaitingSince>> = {
+    urgent: new Map(),
     interactive: new Map(),
     resync: new Map(),
   };
   readonly #order: Readonly<Record<Priority, Fifo<string>>> = {
+    urgent: new Fifo(),
     interactive: new Fifo(),
     resync: new Fifo(),
   };
@@ -79,13 +88,16 @@ export class WorkQueue {
   readonly #delayed = new DelayHeap();
   #cancelTimer: (() => void) | undefined;
   #timerDueSeconds = Number.POSITIVE_INFINITY;
-  #interactiveRun = 0;
+  /** How many keys of higher priorities were taken since the last one of this. */
+  readonly #passedOver: Record<Priority, number> = { urgent: 0, interactive: 0, resync: 0 };
+  readonly #isUrgent: (key: string) => boolean;
   #closed = false;
   #onReady: () => void = () => {};
 
   constructor(options: WorkQueueOptions) {
     this.#clock = options.clock;
     this.#backoff = options.backoff ?? defaultBackoff;
+    this.#isUrgent = options.isUrgent ?? (() => false);
     this.#retriesPerSecond = options.retriesPerSecond ?? defaultRetriesPerSecond;
     this.#metrics = createQueueMetrics(options.metrics ?? noMetrics, options.name, {
       depth: () => this.depth,
@@ -96,7 +108,7 @@ export class WorkQueue {
 
   /** Number of waiting keys that could be taken now. */
   get depth(): number {
-    return this.#waiting.interactive.size + this.#waiting.resync.size;
+    return priorities.reduce((sum, priority) => sum + this.#waiting[priority].size, 0);
   }
 
   /** Number of keys waiting for their due time. */
@@ -116,7 +128,8 @@ export class WorkQueue {
 
   add(key: string, options: AddOptions = {}): void {
     if (this.#closed) return;
-    const priority = options.priority ?? "interactive";
+    const asked = options.priority ?? "interactive";
+    const priority = asked === "interactive" && this.#isUrgent(key) ? "urgent" : asked;
     this.#metrics.added();
     if (this.#working.has(key)) {
       this.#addLater(key, priority);
@@ -226,16 +239,16 @@ export class WorkQueue {
   }
 
   #addLater(key: string, priority: Priority): void {
-    if (this.#addedWhileWorking.get(key) === "interactive") return;
+    const former = this.#addedWhileWorking.get(key);
+    if (former !== undefined && rankOf[former] <= rankOf[priority]) return;
     this.#addedWhileWorking.set(key, priority);
   }
 
   #enqueue(key: string, priority: Priority): void {
-    const { interactive, resync } = this.#waiting;
-    if (interactive.has(key)) return;
-    const sinceMilliseconds = resync.get(key);
-    if (sinceMilliseconds !== undefined && priority === "resync") return;
-    resync.delete(key);
+    const former = priorities.find((one) => this.#waiting[one].has(key));
+    if (former !== undefined && rankOf[former] <= rankOf[priority]) return;
+    const sinceMilliseconds = former && this.#waiting[former].get(key);
+    if (former !== undefined) this.#waiting[former].delete(key);
     this.#waiting[priority].set(key, sinceMilliseconds ?? this.#nowMilliseconds());
     this.#order[priority].push(key);
   }
@@ -245,14 +258,24 @@ export class WorkQueue {
   }
 
   #pick(): Picked | undefined {
-    if (this.#interactiveRun >= interactiveInARow) {
-      this.#interactiveRun = 0;
-      const picked = this.#shift("resync");
+    for (const priority of priorities) {
+      if (this.#passedOver[priority] < maxPassedOver) continue;
+      const picked = this.#pickFrom(priority);
       if (picked !== undefined) return picked;
     }
-    const picked = this.#shift("interactive");
-    if (picked === undefined) return this.#shift("resync");
-    this.#interactiveRun += 1;
+    for (const priority of priorities) {
+      const picked = this.#pickFrom(priority);
+      if (picked !== undefined) return picked;
+    }
+    return undefined;
+  }
+
+  #pickFrom(priority: Priority): Picked | undefined {
+    const picked = this.#shift(priority);
+    this.#passedOver[priority] = 0;
+    if (picked === undefined) return undefined;
+    for (const lower of priorities)
+      if (rankOf[lower] > rankOf[priority]) this.#passedOver[lower] += 1;
     return picked;
   }
 

@@ -28,6 +28,8 @@ export interface SchedulerOptions extends Omit<
 > {
   readonly probeGang: ProbeGang;
   readonly metrics: Metrics;
+  /** Waiting jobs (namespace/name) whose status needs a write for their explanation. */
+  readonly onExplained: (keys: readonly string[]) => void;
 }
 
 /** One term of scheduling. */
@@ -56,9 +58,9 @@ export class Scheduler {
   #term: SchedulingTerm | undefined;
 
   constructor(options: SchedulerOptions) {
-    const { clock, metrics, probeGang, onChanged } = options;
+    const { clock, metrics, probeGang, onExplained } = options;
     this.#options = options;
-    this.#publishing = new PublishLoop(this.#explanations, clock, onChanged);
+    this.#publishing = new PublishLoop(this.#explanations, clock, onExplained);
     this.#cycle = {
       ...options,
       notices: this.#notices,

@@ -6,7 +6,7 @@ import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
 import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
 import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
 import { findVictims } from "../db/scheduling/victims.ts";
-import { decide } from "../domain/scheduling/decide.ts";
+import { decide as decideNow } from "../domain/scheduling/decide.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
 import type {
   LiveJob,
@@ -16,6 +16,7 @@ import type {
   ResourceType,
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
+import { setAside } from "../runtime/main-thread.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
@@ -89,18 +90,24 @@ export async function readSnapshot(
   const queue = claimed
     .map((entry) => queuedJob(entry, known, meteredTypes))
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
+  const reserved = (await readReservedJobs(client, pool, readOnly)).map(reservedJob);
+  const isIdle = queue.length + reserved.length === 0;
   return {
     pool,
     nowSeconds: now.epochMilliseconds / 1000,
-    nodes: await readNodes(client, pool),
+    // Of many nodes, megabytes of labels.
+    nodes: isIdle ? [] : await readNodes(client, pool),
     quotas,
     queue,
-    reserved: (await readReservedJobs(client, pool, readOnly)).map(reservedJob),
+    reserved,
   };
 }
 
 /** Whether the snapshot omits waiting jobs. */
 export const isCut = ({ queue }: Snapshot): boolean => queue.some(({ hasMore }) => hasMore);
+
+/** The cycle's metrics have its duration. */
+const decide = (snapshot: Snapshot): Decision => setAside(() => decideNow(snapshot));
 
 /** Maximum of calls to the finder in one cycle, each for several jobs; bounds the cycle's statements. */
 const maxFinderRounds = 4;

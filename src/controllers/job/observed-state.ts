@@ -17,6 +17,10 @@ export function stageOf({ status }: Job): JobStage {
   return liveStates.has(status.state) ? "live" : "waiting";
 }
 
+/** Whether the job has pods, or had some when it was deleted: as far as its status tells. */
+export const isUnderWay = (job: Job | undefined): boolean =>
+  job === undefined || job.deleting || stageOf(job) === "live";
+
 /** Whether a job with this status of its row has or gets pods: starting, running or evicting. */
 export const isLiveStatus = (status: string): boolean =>
   ["starting", "running", "evicting"].includes(status);

@@ -85,12 +85,11 @@ export function watchJobs(context: JobContext): void {
 /** Enqueues all Jobs in the cluster and all unfinished jobs in the database. */
 export async function enqueueJobs({ informers, queues, db }: Context): Promise<void> {
   const { store } = informers.jobs;
-  // A database that lost them gets those first whose pods are there.
-  const live = [...store.values()].filter((job) => stageOf(job) === "live");
-  const keys = new Set([
-    ...live.map(({ namespace, name }) => `${namespace}/${name}`),
-    ...store.keys(),
-    ...(await activeJobKeys(db)),
-  ]);
-  for (const key of keys) queues.jobs.add(key);
+  const active = await activeJobKeys(db);
+  // What has ended can wait; a live job is urgent, so that a database that lost all gets those first whose pods are there.
+  for (const job of store.values()) {
+    const priority = stageOf(job) === "ended" ? "resync" : "interactive";
+    queues.jobs.add(`${job.namespace}/${job.name}`, { priority });
+  }
+  for (const key of active) queues.jobs.add(key);
 }

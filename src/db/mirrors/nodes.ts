@@ -4,6 +4,7 @@ import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
+import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
 export interface NodeInput {
@@ -40,7 +41,7 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
 export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeChange | undefined> {
   const [changed] = await run<{ former_pool: string | null }>(
     db,
-    `
+    prepared("upsert_node")`
     WITH former AS (SELECT pool FROM nodes WHERE name = $1)
     INSERT INTO nodes (
       name, uid, pool, schedulable, labels, taints,

@@ -317,7 +317,7 @@ describe("authentication by client certificate", () => {
     };
     try {
       const presented = { leaf: own, intermediates };
-      expect(await new ChainJudge().judge(presented, authorities, new Date())).to.equal("unknown");
+      expect(new ChainJudge().judge(presented, authorities, new Date())).to.equal("unknown");
     } finally {
       prototype.verify = verify;
     }

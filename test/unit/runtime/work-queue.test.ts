@@ -7,10 +7,10 @@ import { propertyRuns } from "../../support/property.ts";
 
 const noJitter = { baseSeconds: 1, maxSeconds: 60, random: () => 1 };
 
-function createQueue() {
+function createQueue(isUrgent: (key: string) => boolean = () => false) {
   const clock = createManualClock();
   const metrics = createCountingMetrics();
-  const queue = new WorkQueue({ name: "test", clock, metrics, backoff: noJitter });
+  const queue = new WorkQueue({ name: "test", clock, metrics, backoff: noJitter, isUrgent });
   return { clock, metrics, queue };
 }
 
@@ -57,6 +57,26 @@ describe("work queue", () => {
     queue.add("i1");
     queue.add("r3");
     expect(drainNow(queue)).to.deep.equal(["i1", "r3", "r1", "r2"]);
+  });
+
+  it("puts urgent keys first, however they were added", async () => {
+    const { clock, queue } = createQueue((key) => key.startsWith("live"));
+    for (let index = 0; index < 5; index += 1) queue.add(`new${index}`);
+    queue.add("live1");
+    queue.add("new4", { priority: "urgent" });
+    queue.addAfter("live2", 1);
+    await clock.advance(1);
+    expect(drainNow(queue)).to.deep.equal(["live1", "new4", "live2", "new0", "new1", "new2", "new3"]);
+  });
+
+  it("starves no lower priority", () => {
+    const { queue } = createQueue();
+    queue.add("resync", { priority: "resync" });
+    queue.add("new");
+    for (let index = 0; index < 100; index += 1) queue.add(`live${index}`, { priority: "urgent" });
+    const taken = drainNow(queue);
+    expect(taken.indexOf("resync")).to.be.within(16, 17);
+    expect(taken.indexOf("new")).to.be.within(16, 17);
   });
 
   it("does not starve resyncs", () => {
