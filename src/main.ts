@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import packageFile from "../package.json" with { type: "json" };
 import type { Context } from "./controllers/context.ts";
 import { probeGang } from "./controllers/job/pods.ts";
-import { NodePools } from "./controllers/mirrors/node-pools.ts";
+import { NodePools } from "./controllers/node-pools.ts";
 import { tenantsOf } from "./controllers/project/tenants.ts";
 import { createPool } from "./db/client/connection-pool.ts";
 import { createApi } from "./http/api.ts";

@@ -122,6 +122,7 @@ const faults = (): Step[] => [
   longer("elections under faults, 12 minutes", "runtime/election.test.ts", {
     ROTA_ELECTION_MINUTES: "12",
   }),
+  longer("turns of the event loop with 3,000 jobs", "turns.test.ts", { ROTA_TURN_JOBS: "3000" }),
   longer("4,000 objects of our own kinds", "own-kinds.test.ts", { FC_RUNS: "4000" }),
   longer("tenants' model, 10 runs of 100 steps", "tenants/model.test.ts", {
     ROTA_MODEL_RUNS: "10",

@@ -28,7 +28,7 @@ import type { WorkQueue } from "../runtime/work-queue.ts";
 import type { Explanation } from "../scheduler/wait-reasons/publisher.ts";
 import type { Notice as WindowNotice } from "../scheduler/windows/notices.ts";
 import type { Settings } from "../settings/read.ts";
-import type { NodePools } from "./mirrors/node-pools.ts";
+import type { NodePools } from "./node-pools.ts";
 
 export interface Informers {
   readonly projects: Informer<Project>;

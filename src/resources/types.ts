@@ -12,7 +12,13 @@ import type {
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
-import { exactMillis, maxAmount, parseBytes, parseCount, parseCpuMillis } from "../domain/quantity.ts";
+import {
+  exactMillis,
+  maxAmount,
+  parseBytes,
+  parseCount,
+  parseCpuMillis,
+} from "../domain/quantity.ts";
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";

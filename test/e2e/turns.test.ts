@@ -12,7 +12,7 @@ import { job, owner, plan, project } from "../support/installation.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
 import { useTeam } from "../support/team.ts";
 
-const count = Number(process.env["ROTA_TURN_JOBS"] ?? "300");
+const count = Number(process.env["ROTA_TURN_JOBS"] ?? "100");
 const namespaces = ["one", "two", "three"];
 const maxTurnSeconds = 0.2;
 /** More often than the operator forgets its longest turn. */
@@ -43,7 +43,9 @@ describe("the operator's event loop", function () {
   async function sampleUntilStopped(): Promise<void> {
     while (!sampling.signal.aborted) {
       await sample().catch(() => undefined); // while it restarts
-      await delay(sampleMilliseconds, undefined, { signal: sampling.signal }).catch(() => undefined);
+      await delay(sampleMilliseconds, undefined, { signal: sampling.signal }).catch(
+        () => undefined,
+      );
     }
   }
   /** Restarts the operator, so that its longest turn is of this scene. */

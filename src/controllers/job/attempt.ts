@@ -231,7 +231,8 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   await announce(gang);
   try {
     const checkAfterSeconds = await makePods(gang, gang.project);
-    if (context.startRefusals.forget(gang.uid)) context.queues.resourceQuotas.add(gang.job.namespace);
+    if (context.startRefusals.forget(gang.uid))
+      context.queues.resourceQuotas.add(gang.job.namespace);
     return requeueAfter(Math.min(left, checkAfterSeconds));
   } catch (error) {
     const rejection = rejectionOfPod(error);

@@ -199,7 +199,9 @@ export async function liveJobsOf(db: Queryable, ids: readonly string[]): Promise
   if (ids.length === 0) return new Set();
   const rows = await run<{ id: string }>(
     db,
-    prepared("live_jobs_of")`SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND job_is_live(status)`,
+    prepared(
+      "live_jobs_of",
+    )`SELECT id FROM jobs WHERE id = ANY ($1::uuid[]) AND job_is_live(status)`,
     [ids],
   );
   return new Set(rows.map(({ id }) => id));

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { NodePools } from "../../../src/controllers/mirrors/node-pools.ts";
+import { NodePools } from "../../../src/controllers/node-pools.ts";
 import type { ClusterNode } from "../../../src/resources/types.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 

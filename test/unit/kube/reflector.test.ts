@@ -389,7 +389,12 @@ describe("reflector", () => {
 
   for (const { what, version, listed, changed } of [
     { what: "the collection's version fell", version: 60, listed: 50, changed: 61 },
-    { what: "an object's version fell, not the collection's", version: 500, listed: 50, changed: 501 },
+    {
+      what: "an object's version fell, not the collection's",
+      version: 500,
+      listed: 50,
+      changed: 501,
+    },
   ]) {
     it(`notices that ${what}`, async () => {
       let fell = 0;

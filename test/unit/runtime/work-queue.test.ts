@@ -66,7 +66,15 @@ describe("work queue", () => {
     queue.add("new4", { priority: "urgent" });
     queue.addAfter("live2", 1);
     await clock.advance(1);
-    expect(drainNow(queue)).to.deep.equal(["live1", "new4", "live2", "new0", "new1", "new2", "new3"]);
+    expect(drainNow(queue)).to.deep.equal([
+      "live1",
+      "new4",
+      "live2",
+      "new0",
+      "new1",
+      "new2",
+      "new3",
+    ]);
   });
 
   it("starves no lower priority", () => {

@@ -2,9 +2,9 @@
  * Which pool a node counts for. A changed label counts only when it has stayed for a while: labels vanish for seconds when
  * tools replace them, and jobs of another pool would take what is promised to those of this one.
  */
-import type { ClusterNode } from "../../resources/types.ts";
-import type { Clock } from "../../runtime/clock.ts";
-import type { Change } from "../../runtime/informer.ts";
+import type { ClusterNode } from "../resources/types.ts";
+import type { Clock } from "../runtime/clock.ts";
+import type { Change } from "../runtime/informer.ts";
 
 interface Move {
   /** The pool that still counts. */
