@@ -8,10 +8,10 @@ import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import {
   EvictionProbe,
-  mayAllGo,
   type ProbeGang,
   rejectedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
+import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
