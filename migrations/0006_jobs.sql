@@ -170,7 +170,12 @@ CREATE TABLE job_specs (
   tolerations jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
   storages jsonb NOT NULL DEFAULT '[]'
-    CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array')
+    CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'),
+  -- Every cycle reads the constraints of all claimed jobs and compares them with all nodes.
+  CONSTRAINT job_specs_constraints_bounded CHECK (
+    octet_length(node_selector::text) + coalesce(octet_length(node_affinity::text), 0)
+      + octet_length(tolerations::text) + octet_length(storages::text) <= 16384
+  )
 );
 COMMENT ON TABLE job_specs IS 'Placement constraints of jobs, apart from jobs to keep its updates small';
 COMMENT ON COLUMN job_specs.job_id IS 'The job';

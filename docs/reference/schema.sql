@@ -190,6 +190,7 @@ CREATE TABLE job_specs (
   storages jsonb NOT NULL DEFAULT '[]'::jsonb,      -- Storages to mount, as in the custom resource
   CONSTRAINT job_specs_pkey PRIMARY KEY (job_id),
   CONSTRAINT job_specs_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
+  CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
   CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'::text),
   CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'::text),
   CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'::text),

@@ -364,6 +364,11 @@ export const reasons = {
     meaning: "The API server rejects a pod created from spec.template.",
     cure: "Fix the field named in the message and resubmit.",
   },
+  TemplateTooLarge: {
+    kinds: ["Job"],
+    meaning: "spec.template is larger than Rota keeps for a job.",
+    cure: "Move scripts and data out of the template and create a new job.",
+  },
   Terminating: {
     kinds: ["Project", "ResourcePlan", "ConfigCommit"],
     meaning: "The object is being deleted; a finalizer keeps it.",
