@@ -119,6 +119,8 @@ CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
 CREATE INDEX jobs_active_project_idx ON jobs (active_project_id, name) WHERE active_project_id IS NOT NULL;
 -- Each cycle reads the end of the next back-off; few jobs are in back-off.
 CREATE INDEX jobs_back_off_idx ON jobs (pool, not_before) WHERE not_before IS NOT NULL;
+-- Finds the jobs that need a content.
+CREATE INDEX jobs_config_idx ON jobs (config_hash) WHERE config_hash IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, updated at every step of the job''s life';
 COMMENT ON COLUMN jobs.id IS 'uid of the custom resource';
