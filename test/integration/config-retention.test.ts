@@ -171,7 +171,7 @@ describe("retention of configurations", () => {
     const { id } = await newProject();
     const text = (index: number) => `"saved while pruned ${index}"`;
     const count = 40;
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 3; round += 1) {
       for (let index = 0; index < count; index += 1)
         await pool().query(
           "INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2) ON CONFLICT DO NOTHING",

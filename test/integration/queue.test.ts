@@ -77,7 +77,7 @@ describe("the queue", () => {
 
   it("refuses constraints of more than 16 KiB", async () => {
     const nodeSelector = (bytes: number) => ({ label: "x".repeat(bytes) });
-    await addJob(pool(), project, { nodeSelector: nodeSelector(16_000) });
+    await addJob(pool(), project, { pool: "bounded", nodeSelector: nodeSelector(16_000) });
     const refused = addJob(pool(), project, { nodeSelector: nodeSelector(16_384) });
     expect(await rejection(refused)).to.include({ code: "InvalidValue" });
   });
