@@ -17,11 +17,7 @@ const pauseSeconds = 0.2;
 type PruneContext = Pick<Context, "db" | "clock" | "logger" | "settings">;
 
 /** Prunes at most a number of rows that are older than an instant; returns how many it found. */
-type Prune = (
-  db: PruneContext["db"],
-  before: Temporal.Instant,
-  maxRows: number,
-) => Promise<number>;
+type Prune = (db: PruneContext["db"], before: Temporal.Instant, maxRows: number) => Promise<number>;
 
 async function inSteps(
   { clock, db }: PruneContext,
@@ -47,13 +43,7 @@ export async function pruneOnce(context: PruneContext, signal: AbortSignal): Pro
   const rows = await inSteps(context, signal, forgetJobs, finishedRowDays);
   const history = await inSteps(context, signal, pruneHistory, historyDays);
   const commits = await inSteps(context, signal, pruneRemovedCommits, deletedCommitDays);
-  const contents = await inSteps(
-    context,
-    signal,
-    pruneContents,
-    deletedCommitDays,
-    contentsAtOnce,
-  );
+  const contents = await inSteps(context, signal, pruneContents, deletedCommitDays, contentsAtOnce);
   if (rows + history + commits + contents > 0)
     context.logger.info("old rows were pruned", { rows, history, commits, contents });
 }

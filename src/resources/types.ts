@@ -118,7 +118,11 @@ export const jobs: ResourceType<Job> = {
 };
 export const configCommits: ResourceType<ConfigCommit> = {
   ...ofRota("configcommits", "ConfigCommit", true),
-  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, "content", "message"), status: statusOf(raw) }),
+  project: (raw) => ({
+    ...metaOf(raw),
+    spec: specOf(raw, "content", "message"),
+    status: statusOf(raw),
+  }),
 };
 export const priorityClasses: ResourceType<PriorityClass> = {
   group: "scheduling.k8s.io",

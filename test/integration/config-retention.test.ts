@@ -164,7 +164,10 @@ describe("retention of configurations", () => {
     expect(await pruneContents(pool(), monthAgo(), 1000)).to.be.at.least(3);
     const now = Temporal.Now.instant();
     for (const early of [pruneRemovedCommits, pruneContents])
-      expect(await rejection(early(pool(), now, 1))).to.have.property("code", "ConfigurationImmutable");
+      expect(await rejection(early(pool(), now, 1))).to.have.property(
+        "code",
+        "ConfigurationImmutable",
+      );
   });
 
   it("never loses a content that is saved while it is pruned", async () => {

@@ -157,9 +157,8 @@ export const errorCatalogue: Catalogue = {
         "preemption_victims_pods_positive",
         "storages_size_positive",
       ],
-      "node selector, node affinity, tolerations and storages must have at most 16,384 bytes together": [
-        "job_specs_constraints_bounded",
-      ],
+      "node selector, node affinity, tolerations and storages must have at most 16,384 bytes together":
+        ["job_specs_constraints_bounded"],
       "a tag must have 1 to 128 characters": ["config_commits_tag_length"],
       "the owner is not a group": ["groups_kind_is_group"],
       "the name of a group must have 1 to 253 characters": ["groups_name_length"],

@@ -190,7 +190,9 @@ describe("ConfigCommits", () => {
     await remove("secret");
     await team.view.client.delete(configMaps, `team/${configMapName(hash)}`);
     for (const name of ["exposed", "waiting"])
-      await change(team.view, jobs, `team/${name}`, { metadata: { annotations: { read: "anew" } } });
+      await change(team.view, jobs, `team/${name}`, {
+        metadata: { annotations: { read: "anew" } },
+      });
     const cancelled = await team.reasonOf("waiting", "ContentExpunged");
     expect(cancelled.status.state).to.equal("Cancelled");
     expect(cancelled.status.message).to.match(/ was expunged on .* by sue .*: a password$/);
