@@ -16,6 +16,10 @@ import { cancelJob, forgetJobs } from "../../src/db/jobs/attempts.ts";
 import { readJobView } from "../../src/db/jobs/read.ts";
 import { canonicalizeText } from "../../src/domain/canonical-json.ts";
 import { waitFor } from "../../dev/local/wait.ts";
+import { pruneOnce } from "../../src/operator/history-cleaner.ts";
+import { systemClock } from "../../src/runtime/clock.ts";
+import { silentLogger } from "../../src/runtime/logger.ts";
+import { readSettings } from "../../src/settings/read.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addProject, rejection } from "../support/fixtures.ts";
 
@@ -149,6 +153,21 @@ describe("retention of configurations", () => {
     await forgetJobs(pool(), Temporal.Now.instant().add({ hours: 1 }), 1000);
     await prune();
     expect(await left()).not.to.include("pinned");
+  });
+
+  it("is what the leader does by default", async () => {
+    const project = await newProject();
+    await save(project.id, "old", '"old"');
+    await remove(project, "old");
+    await age();
+    const settings = readSettings({ DATABASE_URL: database.url }, false);
+    const context = { db: pool(), clock: systemClock, logger: silentLogger, settings };
+    await pruneOnce(context, new AbortController().signal);
+    expect(await isStored('"old"')).to.equal(false);
+    const { rowCount } = await pool().query("SELECT FROM config_commits WHERE project_id = $1", [
+      project.id,
+    ]);
+    expect(rowCount).to.equal(0);
   });
 
   it("prunes in batches, and never what is young", async () => {

@@ -24,6 +24,7 @@ import { isBehind, wasQueued } from "./observed-state.ts";
 import { judgeQueuedClass } from "./priority-class.ts";
 import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
+import { recheckSeconds } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 import { expire as expireEnded } from "./ttl.ts";
 import {
@@ -34,18 +35,6 @@ import {
   writeJobStatus,
   writeRejection,
 } from "./write-status.ts";
-
-const rejectedRecheckSeconds = { first: 30, max: 600 };
-
-/** As long again as the job has been rejected: what nobody mends costs less and less. */
-function recheckSeconds({ context, job }: Turn): number {
-  const stalled = job.status.conditions?.find(({ type }) => type === "Stalled");
-  const { first, max } = rejectedRecheckSeconds;
-  if (stalled === undefined) return first;
-  const since = Temporal.Instant.from(stalled.lastTransitionTime);
-  const age = context.clock.now().since(since).total("seconds");
-  return Math.min(max, Math.max(first, age));
-}
 
 /** One reconcile with the results of its phases so far. */
 interface Turn extends Submitted {
@@ -201,7 +190,7 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
     if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
     turn.rejection = rejection;
-    return requeueAfter(recheckSeconds(turn));
+    return requeueAfter(recheckSeconds(job, context.clock.now()));
   }
   if (!isKnown)
     tell(turn, "Normal", "Queued", "Queue", `waits in the queue of pool ${job.spec.pool}`);
