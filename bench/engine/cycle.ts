@@ -3,7 +3,8 @@ import { createPool, type DatabasePool } from "../../src/db/client/connection-po
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
-import { EvictionProbe, mayAllGo } from "../../src/scheduler/eviction-probe.ts";
+import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { mayAllGo } from "../../test/support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { type ClusterSize, fillCluster } from "./cluster.ts";

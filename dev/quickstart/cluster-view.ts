@@ -34,7 +34,7 @@ const types: Readonly<Record<string, ResourceName>> = {
   ResourcePlan: resourcePlans,
 };
 
-const waitMs = 60_000;
+const waitMs = 120_000;
 
 const typeOf = (object: KubeObject): ResourceName => {
   const type = types[object.kind ?? ""];

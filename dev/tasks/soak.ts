@@ -113,6 +113,7 @@ function longer(name: string, file: string, env: Readonly<Record<string, string>
 }
 
 const faults = (): Step[] => [
+  longer("kills at every crash point", "crash.test.ts", { ROTA_CRASH_POINTS: "all" }),
   longer("200 kills", "crash-loop.test.ts", { ROTA_KILLS: "200" }),
   longer("outages of 5 minutes", "outage.test.ts", { ROTA_OUTAGE_SECONDS: "300" }),
   longer("watches under faults, 12 minutes", "runtime/reflector.test.ts", {

@@ -30,6 +30,8 @@ export const annotations = {
   made: "rota.dev/made",
   /** On adopted namespaces: the labels that adoption replaced, as JSON; they are given back with the namespace. */
   formerLabels: "rota.dev/former-labels",
+  /** On pods: the uid of the Node that they were made for. */
+  nodeUid: "rota.dev/node-uid",
 } as const;
 
 /** The marker: the ClusterRole without rules that says which installation is the cluster's. */

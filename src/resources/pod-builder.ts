@@ -1,5 +1,6 @@
 /** Builds the pods of a job from its template: named, labelled, owned, completed, pinned to their node. Pure. */
 import {
+  annotations,
   apiVersion,
   configFileName,
   configMapName,
@@ -37,6 +38,7 @@ export interface PodOrder {
   readonly parallelism: number;
   /** Absent in the dry run of a template. */
   readonly node?: string;
+  readonly nodeUid?: string;
   readonly configHash?: string;
   readonly storages: readonly StorageMount[];
 }
@@ -160,6 +162,11 @@ function labelsOf(given: Fields, order: PodOrder): Record<string, string> {
   };
 }
 
+function annotationsOf(given: Fields, { nodeUid }: PodOrder): Record<string, string> {
+  const own = fieldsOf(given["annotations"]) as Record<string, string>;
+  return nodeUid === undefined ? own : { ...own, [annotations.nodeUid]: nodeUid };
+}
+
 function specOf(podSpec: Fields, order: PodOrder): Fields {
   const mounts = mountsOf(order);
   const equip = (container: Fields) => equipped(container, order, mounts);
@@ -188,7 +195,7 @@ export function buildPod(template: unknown, order: PodOrder): KubeObject {
     metadata: {
       name: podName(name, order.attempt, order.index),
       namespace,
-      annotations: fieldsOf(metadata["annotations"]) as Record<string, string>,
+      annotations: annotationsOf(metadata, order),
       labels: labelsOf(metadata, order),
       ownerReferences: [
         { apiVersion, kind: "Job", name, uid, controller: true, blockOwnerDeletion: false },

@@ -1,5 +1,13 @@
 /** The resources Rota watches, each projected to the fields it needs. */
-import { apiVersion, group, labels, podName, version, defaultPool } from "../api/names.ts";
+import {
+  annotations,
+  apiVersion,
+  defaultPool,
+  group,
+  labels,
+  podName,
+  version,
+} from "../api/names.ts";
 import type {
   ConfigCommitSpec,
   ConfigCommitStatus,
@@ -69,6 +77,8 @@ export interface Pod extends Meta {
   /** In the gang, from 0. */
   readonly index: number;
   readonly nodeName: string;
+  /** Of the Node that it was made for; empty where that is not known. */
+  readonly nodeUid: string;
   /** Seconds that it has to end, once it is asked to leave. */
   readonly graceSeconds: number;
   /** End of its grace period once its deletion was requested; empty before. */
@@ -211,20 +221,20 @@ const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): Pod
     gpuResource,
   );
 
-type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index">;
+type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index" | "nodeUid">;
 
-const noMembership: Membership = { jobKey: "", jobUid: "", attempt: 0, index: 0 };
+const noMembership: Membership = { jobKey: "", jobUid: "", attempt: 0, index: 0, nodeUid: "" };
 
 /** The number in a label of Rota's; undefined if an integer column could not hold it. */
 const ordinalOf = (label: string | undefined): number | undefined =>
   label !== undefined && /^\d{1,9}$/.test(label) ? Number(label) : undefined;
 
 /**
- * The job that a pod belongs to. Labels, controller and name must agree, so that a label alone cannot hide a pod's
+ * The job that a pod belongs to, and its place in it. Labels, controller and name must agree, so that a label alone cannot hide a pod's
  * usage of its node.
  */
 function membershipOf(raw: KubeObject): Membership {
-  const { name, namespace = "", labels: marks = {} } = raw.metadata;
+  const { name, namespace = "", labels: marks = {}, annotations: notes = {} } = raw.metadata;
   const job = marks[labels.job];
   const controller = controllerOf(raw);
   if (job === undefined || controller?.kind !== "Job") return noMembership;
@@ -235,7 +245,9 @@ function membershipOf(raw: KubeObject): Membership {
   const index = ordinalOf(marks[labels.index]);
   if (attempt === undefined || index === undefined) return noMembership;
   if (name !== podName(job, attempt, index)) return noMembership;
-  return { jobKey: `${namespace}/${job}`, jobUid: controller.uid, attempt, index };
+  const jobKey = `${namespace}/${job}`;
+  const nodeUid = notes[annotations.nodeUid] ?? "";
+  return { jobKey, jobUid: controller.uid, attempt, index, nodeUid };
 }
 
 const defaultGraceSeconds = 30;

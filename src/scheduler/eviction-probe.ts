@@ -22,8 +22,6 @@ export interface GangAnswer {
   readonly uses: readonly BudgetUse[];
 }
 
-export const mayAllGo: GangAnswer = { rejectedBy: undefined, uses: [] };
-
 /** Dry run; evicts nothing. */
 export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Promise<GangAnswer>;
 

@@ -31,7 +31,8 @@ describe("after a loss", function () {
         [pool],
       );
       const [found] = rows;
-      return found?.committed === wanted.committed && found.other === wanted.other;
+      if (found?.committed === wanted.committed && found.other === wanted.other) return true;
+      throw new Error(`they are ${JSON.stringify(found)}`);
     });
   async function shrink(node: string, gpus: number): Promise<void> {
     const { allocatable = {} } = (await team.view.client.get(nodeType, node))["status"] as {

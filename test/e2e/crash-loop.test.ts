@@ -13,7 +13,7 @@ import { crashPoints } from "../support/crash-points.ts";
 import { watchInvariants } from "../support/sampler.ts";
 import { podType, useTeam } from "../support/team.ts";
 
-const kills = Number(process.env["ROTA_KILLS"] ?? "15");
+const kills = Number(process.env["ROTA_KILLS"] ?? "6");
 const seed = Number(process.env["ROTA_TEST_SEED"] ?? "20261124");
 const pools = ["left", "right", "closing"] as const;
 /** Until then the load has begun. */

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { endJobs, forgetJobs } from "../../src/db/jobs/attempts.ts";
-import { weekOf } from "../../src/db/tenants/plans.ts";
 import { readProjectViews } from "../../src/db/tenants/project-views.ts";
 import {
   ancestors,
@@ -152,12 +151,6 @@ describe("authorisation", () => {
       await pool().query("VACUUM ANALYZE");
     });
 
-    const scope = {
-      owner: { kind: "Group" as const, name: "g7" },
-      resourceType: "GPU" as const,
-      pool: "default",
-    };
-
     it("claims by the queue's index, without sorting", async () => {
       const plan = await plansOf(pool(), (db) => fetchNextJobs(db, claim));
       expect(plan).to.include("jobs_queue_idx").and.not.include("Sort").and.not.include("Seq Scan");
@@ -271,13 +264,6 @@ describe("authorisation", () => {
       expect(await plansOf(pool(), (db) => descendants(db, leaf.rows[0].id))).to.include(
         "projects_path_idx",
       );
-    });
-
-    it("finds an owner's windows by the exclusion constraint's index", async () => {
-      const plan = await plansOf(pool(), (db) => weekOf(db, scope.owner));
-      expect(plan)
-        .to.include("resource_plans_no_overlap")
-        .and.not.include("Seq Scan on resource_plans");
     });
   });
 });

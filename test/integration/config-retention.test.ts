@@ -14,7 +14,7 @@ import { readConfigUses } from "../../src/db/configs/uses.ts";
 import { pruneContents, pruneRemovedCommits } from "../../src/db/history/prune.ts";
 import { cancelJob, forgetJobs } from "../../src/db/jobs/attempts.ts";
 import { readJobView } from "../../src/db/jobs/read.ts";
-import { canonicalizeText } from "../../src/domain/canonical-json.ts";
+import { canonicalizeValue, type JsonValue } from "../../src/domain/canonical-json.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import { pruneOnce } from "../../src/operator/history-cleaner.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
@@ -22,6 +22,8 @@ import { silentLogger } from "../../src/runtime/logger.ts";
 import { readSettings } from "../../src/settings/read.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addProject, rejection } from "../support/fixtures.ts";
+
+const contentOf = (text: string) => canonicalizeValue(JSON.parse(text) as JsonValue);
 
 const limits = { commits: 10_000, bytes: 2 ** 30 };
 
@@ -56,7 +58,7 @@ describe("retention of configurations", () => {
         id: more.id ?? randomUUID(),
         projectId,
         name,
-        content: canonicalizeText(text),
+        content: contentOf(text),
         author: "ann",
         message: "",
         parent: more.parent,
@@ -85,7 +87,7 @@ describe("retention of configurations", () => {
   }
 
   async function isStored(text: string): Promise<boolean> {
-    const { hash } = canonicalizeText(text);
+    const { hash } = contentOf(text);
     return (await pool().query("SELECT FROM config_blobs WHERE hash = $1", [hash])).rowCount === 1;
   }
 
@@ -131,7 +133,7 @@ describe("retention of configurations", () => {
     for (const name of ["present", "tagged", "gone", "pinned", "parent"])
       await save(id, name, text(name), name === "tagged" ? { tag: "v1" } : {});
     await save(id, "child", text("child"), { parent: "parent" });
-    const pinned = canonicalizeText(text("pinned")).hash;
+    const pinned = contentOf(text("pinned")).hash;
     const job = await addJob(pool(), id, { configHash: pinned, namespace: project.name });
     for (const name of ["gone", "pinned", "parent"]) await remove(project, name);
     await age();
@@ -197,7 +199,7 @@ describe("retention of configurations", () => {
       for (let index = 0; index < count; index += 1)
         await pool().query(
           "INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-          [canonicalizeText(text(index)).hash, text(index)],
+          [contentOf(text(index)).hash, text(index)],
         );
       await age();
       const pruning = Promise.all(
@@ -216,7 +218,7 @@ describe("retention of configurations", () => {
 
   it("waits with a save for a deletion under way, and the other way round", async () => {
     const { id } = await newProject();
-    const content = canonicalizeText('"under way"');
+    const content = contentOf('"under way"');
     await pool().query("INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2)", [
       content.hash,
       content.canonical,
@@ -250,7 +252,7 @@ describe("retention of configurations", () => {
     const { id, name: namespace } = project;
     await save(id, "secret", '"hunter2"', { tag: "leak" });
     await save(id, "harmless", "1");
-    const { hash } = canonicalizeText('"hunter2"');
+    const { hash } = contentOf('"hunter2"');
     const job = await addJob(pool(), id, { configHash: hash, namespace });
     expect(await readConfigUses(pool(), [namespace])).to.have.length(1);
     await pool().query("SELECT expunge_content($1, $2, $3)", [hash, "sue", "a password"]);

@@ -11,11 +11,7 @@ import {
   saveCommit,
   show,
 } from "../../src/db/configs/commits.ts";
-import {
-  canonicalizeText,
-  canonicalizeValue,
-  type JsonValue,
-} from "../../src/domain/canonical-json.ts";
+import { canonicalizeValue, type JsonValue } from "../../src/domain/canonical-json.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";
@@ -46,7 +42,7 @@ describe("configurations", () => {
         id: randomUUID(),
         projectId: project,
         name,
-        content: canonicalizeText(text),
+        content: canonicalizeValue(JSON.parse(text) as JsonValue),
         author: "ann",
         message: `says ${name}`,
         ...more,
@@ -83,7 +79,7 @@ describe("configurations", () => {
       id: randomUUID(),
       projectId: project,
       name: "once",
-      content: canonicalizeText('"new"'),
+      content: canonicalizeValue("new"),
       author: "ann",
       message: "",
     };

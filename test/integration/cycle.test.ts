@@ -8,10 +8,10 @@ import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import {
   EvictionProbe,
-  mayAllGo,
   type ProbeGang,
   rejectedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
+import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -299,15 +299,16 @@ describe("a scheduling cycle", () => {
     );
   });
 
-  it("starts jobs whose evictions the API server allows", async () => {
+  it("evicts where the API server allows, and waits for the pods", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    // The runner's pods use up the plan until they are gone.
     expect(await statuses()).to.deep.equal({
       runner: "evicting",
       first: "reserved",
-      behind: "starting",
+      behind: "pending",
     });
   });
 });

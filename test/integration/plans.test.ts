@@ -4,7 +4,8 @@ import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { secondsToNextWakeUp } from "../../src/db/scheduling/wakeups.ts";
 import { readPlanViews, withdrawPlans } from "../../src/db/tenants/plan-views.ts";
-import { replacePlan, weekOf, type PlanInput } from "../../src/db/tenants/plans.ts";
+import { replacePlan, type PlanInput } from "../../src/db/tenants/plans.ts";
+import { weekOf } from "../support/week-of.ts";
 import {
   changesAfter,
   days,

@@ -22,7 +22,7 @@ import {
   readProject,
   upsertProject,
 } from "../../src/db/tenants/projects.ts";
-import { canonicalizeText } from "../../src/domain/canonical-json.ts";
+import { canonicalizeValue } from "../../src/domain/canonical-json.ts";
 import { labelOf } from "../../src/domain/project-path.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addProject, monday, rejection } from "../support/fixtures.ts";
@@ -317,7 +317,7 @@ describe("the project tree", () => {
       id: randomUUID(),
       projectId: id,
       name: "c",
-      content: canonicalizeText("{}"),
+      content: canonicalizeValue({}),
       author: "ann",
       message: "",
     };

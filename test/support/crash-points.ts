@@ -18,3 +18,17 @@ export const crashPoints = [
   "before-evicted",
   "before-cancel",
 ] as const;
+
+/** The points after which the database and the cluster differ most; `npm run soak` tries all of them. */
+const worstCrashPoints: ReadonlySet<string> = new Set([
+  "cycle-committed",
+  "preemption-committed",
+  "pod-created",
+  "after-eviction",
+  "before-cancel",
+]);
+
+/** Those to try: the worst, or all with ROTA_CRASH_POINTS=all. */
+export const crashPointsToTry = crashPoints.filter(
+  (point) => process.env["ROTA_CRASH_POINTS"] === "all" || worstCrashPoints.has(point),
+);

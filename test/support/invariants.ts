@@ -51,7 +51,7 @@ const wrongRows: Readonly<Record<string, string>> = {
     LEFT JOIN preemption_victims AS victim
       ON victim.victim_job_id = event.job_id AND victim.victim_attempt = event.attempt
     WHERE event.to_status = 'evicting' AND event.from_status IS DISTINCT FROM 'evicting' AND victim.victim IS NULL`,
-  "6: preemptions without an outcome have a preemptor that is held, or a window": `
+  "6: preemptions without an outcome have a preemptor that is reserved, or a window": `
     SELECT preemption.preemptor FROM preemptions AS preemption
     JOIN jobs AS job ON job.id = preemption.preemptor_job_id
     WHERE preemption.outcome IS NULL AND job.status <> 'reserved'`,

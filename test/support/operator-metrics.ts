@@ -27,12 +27,13 @@ const total = (samples: readonly Sample[]): number =>
 export const statementsOf = async (operator: Operator): Promise<number> =>
   total(await samplesOf(operator, "rota_db_statement_duration_seconds_count"));
 
-/** Writes to the API server so far, by "verb resource"; excludes reads and watches. */
+/** Writes that the API server took so far, by "verb resource"; one that met a conflict and was tried again counts once. */
 export async function writesOf(operator: Operator): Promise<Map<string, number>> {
   const samples = await samplesOf(operator, "rota_rest_client_requests_total");
   const writes = new Map<string, number>();
   for (const { labels, value } of samples) {
-    const { verb = "", resource = "" } = labels;
+    const { code = "", verb = "", resource = "" } = labels;
+    if (!code.startsWith("2")) continue;
     if (!["create", "update", "apply", "patch", "delete", "evict"].includes(verb)) continue;
     const kind = `${verb} ${resource}`;
     writes.set(kind, (writes.get(kind) ?? 0) + value);

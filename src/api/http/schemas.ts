@@ -141,6 +141,7 @@ const quota = named(
       quantity: z.number().describe("GPUs or cores that the plans grant now"),
       usage: z.number().describe("GPUs or cores of running jobs within quota"),
       borrowed: z.number().describe("GPUs or cores of borrowing jobs"),
+      leaving: z.number().describe("GPUs or cores of evicted jobs whose pods are not gone yet"),
       demand: z.number().describe("GPUs or cores that this job requests"),
       exceeded: z.boolean().describe("Whether the job would exceed it"),
       plans: z.array(z.string()),

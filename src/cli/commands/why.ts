@@ -26,6 +26,7 @@ const quotaColumns: readonly Column<Quota>[] = [
   { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
   { title: "USED", value: ({ usage }) => usage, right: true },
   { title: "BORROWED", value: ({ borrowed }) => borrowed, right: true },
+  { title: "LEAVING", value: ({ leaving }) => leaving, right: true },
   { title: "REQUESTED", value: ({ demand }) => demand, right: true },
   {
     title: "STATUS",

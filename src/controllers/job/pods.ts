@@ -61,13 +61,11 @@ export const podKey = (pod: Pod): string => `${pod.namespace}/${pod.name}`;
 export const isOnLostNode = ({ informers }: Pick<Context, "informers">, pod: Pod): boolean =>
   pod.nodeName !== "" && informers.nodes.store.get(pod.nodeName) === undefined;
 
-/**
- * Whether the pod was bound to a former node of that name: it is older than the Node. Both times are the API server's, and
- * a pod is bound to a node that is there.
- */
+/** Whether the pod was made for a former node of that name. */
 export function isOfFormerNode({ informers }: Pick<Context, "informers">, pod: Pod): boolean {
-  const node = pod.nodeName === "" ? undefined : informers.nodes.store.get(pod.nodeName);
-  return node !== undefined && Date.parse(pod.createdAt) < Date.parse(node.createdAt);
+  if (pod.nodeName === "" || pod.nodeUid === "") return false;
+  const node = informers.nodes.store.get(pod.nodeName);
+  return node !== undefined && node.uid !== pod.nodeUid;
 }
 
 /** The nodes of unended pods that are not ready, or whose kubelet does not respond; sorted. */
@@ -107,7 +105,14 @@ export async function createMissingPods(
   const timeoutSeconds = admissionTimeoutSeconds;
   try {
     await each(missing, callsAtOnce, async ({ node, index, name }) => {
-      const pod = buildPod(template, { ...podEnvironment, attempt: view.attempt, index, node });
+      const nodeUid = context.informers.nodes.store.get(node)?.uid;
+      const pod = buildPod(template, {
+        ...podEnvironment,
+        attempt: view.attempt,
+        index,
+        node,
+        ...(nodeUid !== undefined && { nodeUid }),
+      });
       podExpectations.asked(job.uid, name);
       try {
         made.push(await context.kube.create(podType(reconcile), pod, { signal, timeoutSeconds }));

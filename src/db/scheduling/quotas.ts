@@ -28,6 +28,8 @@ interface UsageRow {
   readonly cpu_millis: number;
   readonly gpus_borrowed: number;
   readonly cpu_millis_borrowed: number;
+  readonly gpus_leaving: number;
+  readonly cpu_millis_leaving: number;
 }
 
 /** "ownerId/type"; the SQL in victims.ts builds and splits the same form. */
@@ -53,17 +55,20 @@ const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
     `
     WITH per_project AS (
       SELECT project_id,
-        coalesce(sum(required_gpu) FILTER (WHERE NOT borrowing), 0) AS gpus,
-        coalesce(sum(cpu_millis) FILTER (WHERE NOT borrowing), 0) AS cpu_millis,
-        coalesce(sum(required_gpu) FILTER (WHERE borrowing), 0) AS gpus_borrowed,
-        coalesce(sum(cpu_millis) FILTER (WHERE borrowing), 0) AS cpu_millis_borrowed
+        coalesce(sum(required_gpu) FILTER (WHERE job_uses_quota(status) AND NOT borrowing), 0) AS gpus,
+        coalesce(sum(cpu_millis) FILTER (WHERE job_uses_quota(status) AND NOT borrowing), 0) AS cpu_millis,
+        coalesce(sum(required_gpu) FILTER (WHERE job_uses_quota(status) AND borrowing), 0) AS gpus_borrowed,
+        coalesce(sum(cpu_millis) FILTER (WHERE job_uses_quota(status) AND borrowing), 0) AS cpu_millis_borrowed,
+        coalesce(sum(required_gpu) FILTER (WHERE status = 'evicting' AND NOT borrowing), 0) AS gpus_leaving,
+        coalesce(sum(cpu_millis) FILTER (WHERE status = 'evicting' AND NOT borrowing), 0) AS cpu_millis_leaving
       FROM jobs
-      WHERE pool = $1 AND job_uses_quota(status)
+      WHERE pool = $1 AND (job_uses_quota(status) OR status = 'evicting')
       GROUP BY project_id
     )
     SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis,
       sum(used.gpus_borrowed)::bigint AS gpus_borrowed,
-      sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed
+      sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed,
+      sum(used.gpus_leaving)::bigint AS gpus_leaving, sum(used.cpu_millis_leaving)::bigint AS cpu_millis_leaving
     FROM per_project AS used
     CROSS JOIN LATERAL (
       SELECT DISTINCT owner_id
@@ -115,6 +120,7 @@ function quota(
   const isGpu = resource_type === "GPU";
   const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
   const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
+  const leaving = isGpu ? usage?.gpus_leaving : (usage?.cpu_millis_leaving ?? 0) / 1000;
   const opens = opensAtText(windows, second);
   const closes = nextEvictClose(windows, now);
   const isShut =
@@ -127,6 +133,7 @@ function quota(
       quantity: quantityAt(windows, second),
       usage: used ?? 0,
       borrowed: borrowed ?? 0,
+      leaving: leaving ?? 0,
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
       ...(closes === undefined

@@ -9,7 +9,6 @@ import {
 } from "../../domain/windows.ts";
 import { ensureOwner, type Owner } from "./owners.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
-import type { IntegerRange, Queryable } from "../client/types.ts";
 
 export interface PlanInput {
   /** uid of the custom resource */
@@ -26,14 +25,6 @@ export interface PlanInput {
   readonly generation: number;
   /** Names of deleted plans that are still in force, whose place it takes. */
   readonly supersedes?: readonly string[];
-}
-
-export interface PlanWindow extends WeekRange {
-  readonly plan: string;
-  readonly resourceType: "GPU" | "CPU";
-  readonly pool: string;
-  readonly quantity: number;
-  readonly onWindowClose: "Finish" | "Evict";
 }
 
 const rangeLiteral = ({ start, end }: WeekRange): string => `[${start},${end})`;
@@ -138,31 +129,4 @@ async function overlapError(pool: Pool, plan: PlanInput, error: RotaError): Prom
     [plan.owner.kind, plan.owner.name, plan.resourceType, plan.pool, range],
   );
   return new PlanOverlapError(rows[0]?.plan, rangeText({ start, end }), { cause: error });
-}
-
-interface WindowRow extends Omit<PlanWindow, "start" | "end"> {
-  readonly range: IntegerRange;
-}
-
-function planWindow({ range, ...rest }: WindowRow): PlanWindow {
-  if (range.empty || range.lower === null || range.upper === null) {
-    throw new RotaError("InternalError", `plan ${rest.plan} has a window outside the week`);
-  }
-  return { ...rest, start: range.lower, end: range.upper };
-}
-
-/** All windows of an owner, as a calendar of the week. */
-export async function weekOf(db: Queryable, owner: Owner): Promise<PlanWindow[]> {
-  const rows = await run<WindowRow>(
-    db,
-    `
-    SELECT plan.plan_name AS plan, plan.resource_type AS "resourceType", plan.pool, plan.quantity,
-      plan.on_window_close AS "onWindowClose", plan.time_window AS range
-    FROM resource_plans AS plan
-    WHERE plan.resource_owner_id = (SELECT id FROM owners WHERE kind = $1 AND name = $2)
-    ORDER BY plan.time_window, plan.resource_type, plan.pool
-    `,
-    [owner.kind, owner.name],
-  );
-  return rows.map(planWindow);
 }

@@ -20,6 +20,7 @@ import { totalPods } from "./preemption/ordering.ts";
 import {
   closedText,
   closesTooSoonText,
+  leavingText,
   noNodeText,
   overQuotaText,
   preemptionText,
@@ -55,6 +56,8 @@ type Standing =
   | { readonly kind: "may start"; readonly borrowing: boolean }
   /** Over quota and not allowed to borrow: it starts only if evictions bring it within quota. */
   | { readonly kind: "over quota"; readonly over: readonly QuotaState[] }
+  /** Within quota once the pods of leaving jobs are gone. */
+  | { readonly kind: "quota is leaving"; readonly state: QuotaState }
   | { readonly kind: "next pass" };
 
 /** A job that may start but does not fit now. */
@@ -152,6 +155,7 @@ class Deciding {
     const standing = this.#underQuotas(job, pass);
     if (standing.kind === "wait") return standing;
     if (standing.kind === "next pass") return undefined;
+    if (standing.kind === "quota is leaving") return this.#awaitQuota(job, standing.state);
     if (standing.kind === "over quota") return this.#preemptWithinQuota(job, standing.over);
     return this.#place(job, standing.borrowing) ?? this.#blocked(job, standing.borrowing);
   }
@@ -166,13 +170,26 @@ class Deciding {
     const behind = this.#behindAnother(job, pass === "entitled");
     if (behind) return pass === "entitled" ? { kind: "next pass" } : behind;
     const over = this.#quotas.over(job);
-    if (!job.unplanned && over.length === 0)
-      return this.#contested(job) ?? { kind: "may start", borrowing: false };
+    if (!job.unplanned && over.length === 0) return this.#withinQuota(job, pass);
     const shut = over.find(({ quota }) => quota.isShut);
     if (shut) return waiting("WindowClosed", shutText(shut));
     this.#quotas.reserve(job, this.#turn(job, false));
     if (!job.allowsBorrowing) return { kind: "over quota", over };
     return pass === "entitled" ? { kind: "next pass" } : { kind: "may start", borrowing: true };
+  }
+
+  #withinQuota(job: QueuedJob, pass: Pass): Standing | Waiting {
+    const state = this.#quotas.awaited(job);
+    if (state === undefined) return this.#contested(job) ?? { kind: "may start", borrowing: false };
+    this.#quotas.reserve(job, this.#turn(job, true));
+    if (job.allowsBorrowing && pass === "entitled") return { kind: "next pass" };
+    return { kind: "quota is leaving", state };
+  }
+
+  /** It may borrow meanwhile, but evicts nobody: its quota is about to be free. */
+  #awaitQuota(job: QueuedJob, state: QuotaState): Outcome {
+    const placed = job.allowsBorrowing ? this.#place(job, true) : undefined;
+    return placed ?? waiting("AwaitingRelease", leavingText(state, job));
   }
 
   /** Stages 4 to 6. */
@@ -341,7 +358,7 @@ class Deciding {
     const evicted = new Set(plan.set.map(({ job: victim }) => victim.id));
     for (const { job: victim } of plan.set) {
       this.#nodes.vacate(victim);
-      this.#quotas.relieve(victim);
+      this.#quotas.evict(victim);
     }
     this.#live = this.#live.filter(({ id }) => !evicted.has(id));
     this.#cache.forget();

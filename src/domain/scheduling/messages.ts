@@ -141,6 +141,13 @@ export function overQuotaText(state: QuotaState, job: QueuedJob): string {
   return `${planNames(state)}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
 }
 
+/** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are being evicted; the job needs 2 GPUs" */
+export function leavingText(state: QuotaState, job: QueuedJob): string {
+  const { quota, limit, used, leaving } = state;
+  const type = quota.resourceType;
+  return `${planNames(state)}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use, ${meteredNumber(type, leaving)} more by jobs that are being evicted; the job needs ${meteredText(type, state.demandOf(job))}`;
+}
+
 /** "plan vision opens Mon 08:00" */
 export const closedText = (state: QuotaState): string =>
   state.quota.opensAtText ?? `no upcoming window in ${planNames(state)}`;

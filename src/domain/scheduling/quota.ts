@@ -35,6 +35,8 @@ export class QuotaState {
   used: number;
   /** By borrowing jobs. */
   borrowed: number;
+  /** By jobs that were within quota and whose pods are not gone yet. */
+  leaving: number;
   /** Of waiting jobs earlier in the queue, by key. */
   readonly reservations = new Map<string, Reservation>();
 
@@ -43,6 +45,7 @@ export class QuotaState {
     this.limit = exact(quota.quantity, quota.resourceType);
     this.used = exact(quota.usage, quota.resourceType);
     this.borrowed = exact(quota.borrowed, quota.resourceType);
+    this.leaving = exact(quota.leaving, quota.resourceType);
   }
 
   demandOf(job: QueuedJob): number {
@@ -104,6 +107,13 @@ export class Quotas {
     return this.of(job).filter((state) => state.demandOf(job) > 0 && state.excess(job) > 0);
   }
 
+  /** A quota that the job would exceed only until the pods of leaving jobs are gone. */
+  awaited(job: QueuedJob): QuotaState | undefined {
+    return this.of(job).find(
+      (state) => state.demandOf(job) > 0 && state.excess(job) + state.leaving > 0,
+    );
+  }
+
   /** The job starts: its reservation becomes usage. */
   charge(job: QueuedJob, borrowing: boolean): void {
     for (const state of this.of(job)) {
@@ -126,6 +136,13 @@ export class Quotas {
     if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
     for (const state of states)
       state.reservations.set(job.key, { amount: state.demandOf(job), turn });
+  }
+
+  /** A victim is asked to leave. */
+  evict(victim: LiveJob): void {
+    this.relieve(victim);
+    if (victim.borrowing) return;
+    for (const state of this.of(victim)) state.leaving += state.usageOf(victim);
   }
 
   /** A victim leaves, or a reservation is released. */

@@ -75,6 +75,8 @@ export interface Quota {
   readonly usage: number;
   /** The same of borrowing jobs, which use up none of the quantity. */
   readonly borrowed: number;
+  /** The same of jobs within quota that are being evicted: nothing starts in their place until their pods are gone. */
+  readonly leaving: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];
   /** The next opening, e.g. "plan vision-weekdays opens Mon 08:00". */

@@ -35,6 +35,7 @@ const quotaAnswer = ({ quota, demand, exceeded }: QuotaView): Answer["quotas"][n
   quantity: quota.quantity,
   usage: quota.usage,
   borrowed: quota.borrowed,
+  leaving: quota.leaving,
   demand,
   exceeded,
   plans: [...quota.plans],

@@ -14,6 +14,8 @@ interface Kept {
 
 export class Quotas {
   readonly #used = new Map<string, number>();
+  /** By jobs that were inside, and whose pods are not gone yet. */
+  readonly #leaving = new Map<string, number>();
   /** By quota: what waiting jobs ask for, by their id. */
   readonly #kept = new Map<string, Map<string, Kept>>();
 
@@ -21,7 +23,10 @@ export class Quotas {
 
   constructor(world: World, borrows: (job: WorldJob) => boolean) {
     this.#borrows = borrows;
-    for (const job of world.jobs.values()) if (occupies(job) && !borrows(job)) this.#add(job, 1);
+    for (const job of world.jobs.values()) {
+      if (occupies(job) && !borrows(job)) this.#add(job, 1);
+      if (job.status === "evicting" && !job.borrowing) this.#leave(job);
+    }
   }
 
   /** The quotas it would break when others have gone. */
@@ -34,6 +39,13 @@ export class Quotas {
         .reduce((sum, quota) => sum + quota.demand, 0);
       return this.#of(id) - relieved + demand > limit;
     });
+  }
+
+  /** Whether only jobs on their way out keep it from being inside. */
+  isAwaited(job: WorldJob): boolean {
+    return job.quotas.some(
+      ({ id, demand, limit }) => this.#of(id) + (this.#leaving.get(id) ?? 0) + demand > limit,
+    );
   }
 
   /** Whether it would take what is kept for a job before it; those inside their plans come before borrowers. */
@@ -61,6 +73,16 @@ export class Quotas {
 
   relieve(job: WorldJob): void {
     if (!this.#borrows(job)) this.#add(job, -1);
+  }
+
+  /** A victim that was inside. */
+  evict(job: WorldJob): void {
+    if (!this.#borrows(job)) this.#leave(job);
+  }
+
+  #leave({ quotas }: WorldJob): void {
+    for (const { id, demand } of quotas)
+      this.#leaving.set(id, (this.#leaving.get(id) ?? 0) + demand);
   }
 
   #of(id: string): number {

@@ -199,7 +199,9 @@ class Replay {
       return pass === "borrowing" && this.#waits(job, "BehindHeadOfQueue");
     const over = this.#scene.quotas.over(job);
     if (!job.unplanned && over.length === 0)
-      return this.#givesWay(job) || this.#start(job, rooms, false);
+      return this.#scene.quotas.isAwaited(job)
+        ? this.#awaitsQuota(job, rooms, pass)
+        : this.#givesWay(job) || this.#start(job, rooms, false);
     if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
       return this.#waits(job, "WindowClosed");
     this.#reserve(job, false);
@@ -214,6 +216,14 @@ class Replay {
 
   #reserve(job: WorldJob, inside: boolean): void {
     this.#scene.quotas.reserve(job, this.#placeOf(job), inside);
+  }
+
+  /** It may borrow while others leave its plans, and evicts nobody. */
+  #awaitsQuota(job: WorldJob, rooms: readonly Room[], pass: Pass): boolean {
+    this.#reserve(job, true);
+    if (job.mayBorrow && pass === "inside") return false;
+    const fits = job.mayBorrow && fitting(job, rooms, now) >= job.parallelism;
+    return fits ? this.#starts(job, true) : this.#waits(job, "AwaitingRelease");
   }
 
   /** One that may not borrow need not start where borrowers do; that none starts wrongly is seen by the marks. */

@@ -84,6 +84,7 @@ export class Scene {
 
   evict(job: WorldJob): void {
     this.close(job);
+    this.quotas.evict(job);
     this.#move(job);
   }
 

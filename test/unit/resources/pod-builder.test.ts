@@ -51,6 +51,12 @@ describe("the manifests of a job's pods", () => {
     });
   });
 
+  it("name the Node that they were made for", () => {
+    const given = template({}, { annotations: { mine: "1" } });
+    const { annotations } = buildPod(given, order({ nodeUid: "of-n7" })).metadata;
+    expect(annotations).to.deep.equal({ mine: "1", "rota.dev/node-uid": "of-n7" });
+  });
+
   it("keep the 63-character limit of host names", () => {
     const { hostname } = specOf(template(), {
       job: { name: "j".repeat(52), namespace: "team", uid: "u" },

@@ -225,6 +225,32 @@ describe("a scheduling decision", () => {
     expect(verdict.reason).to.match(/team\/j \(priority 100, within quota\).*1 pod of 1 job/);
   });
 
+  describe("a decision while a job leaves its quota", () => {
+    const quotas = [aQuota("a", 8, 4, { leaving: 2 })];
+    const decided = (job: Parameters<typeof aJob>[1]) => {
+      const queue = [aJob("j", { ...gpus(3), quotas: ["a"], priority: 9, ...job })];
+      const live = [aLiveJob("low", [{ node: "n1", pods: 1 }], { ...gpus(4), quotas: ["a"] })];
+      return verdicts(withVictims(aSnapshot({ nodes: [aNode("n1")], quotas, queue }), live))["j"];
+    };
+
+    it("starts what fits beside it", () => {
+      expect(decided(gpus(2))).to.include({ kind: "admit", borrowing: false });
+    });
+
+    it("lets a job borrow meanwhile", () => {
+      expect(decided({ allowsBorrowing: true })).to.include({ kind: "admit", borrowing: true });
+    });
+
+    it("makes one that may not borrow wait, evicting nobody", () => {
+      expect(decided({ allowsBorrowing: false })).to.deep.include({
+        kind: "wait",
+        reason: "AwaitingRelease",
+        message:
+          "plan plan-a: 4 of 8 GPUs in use, 2 more by jobs that are being evicted; the job needs 3 GPUs",
+      });
+    });
+  });
+
   describe("a decision where siblings share their parent's plan", () => {
     const under = (team: string) => ({ ...gpus(2), quotas: ["both", team] });
     const borrowers = [1, 2, 3, 4].map((index) =>

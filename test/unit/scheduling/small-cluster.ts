@@ -366,8 +366,8 @@ function nodeSnapshot(node: WorldNode, jobs: readonly WorldJob[]): NodeSnapshot 
 function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
   const { owner, resourceType, isShut, closesInSeconds } = plan;
   const id = `${owner}/${resourceType}`;
-  const usedBy = (borrowing: boolean): number => {
-    const counted = jobs.filter((job) => occupies(job) && job.borrowing === borrowing);
+  const usedBy = (borrowing: boolean, counts: (job: WorldJob) => boolean = occupies): number => {
+    const counted = jobs.filter((job) => counts(job) && job.borrowing === borrowing);
     const demands = counted.flatMap(({ quotas }) =>
       quotas.filter((one) => one.id === id).map(({ demand }) => demand),
     );
@@ -377,6 +377,7 @@ function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
   return aQuota(id, quantityNow(plan, noon), usedBy(false), {
     resourceType,
     borrowed: usedBy(true),
+    leaving: usedBy(false, ({ status }) => status === "evicting"),
     ...(isShut ? { isShut } : {}),
     ...(closesInSeconds === undefined ? {} : { evictClosesInSeconds: closesInSeconds }),
   });

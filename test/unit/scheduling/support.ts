@@ -88,6 +88,7 @@ export function aQuota(
     quantity,
     usage,
     borrowed: 0,
+    leaving: 0,
     plans: [`plan-${id}`],
     ...changes,
   };
