@@ -144,7 +144,13 @@ const shown: readonly (readonly [string, keyof CalmSample])[] = [
 
 function print(phases: readonly Phase[]): void {
   const table = new Table({
-    head: ["phase", ...shown.map(([title]) => `${title}, ms p50/p99`), "RSS MiB", "cores", "loop ms"],
+    head: [
+      "phase",
+      ...shown.map(([title]) => `${title}, ms p50/p99`),
+      "RSS MiB",
+      "cores",
+      "loop ms",
+    ],
   });
   for (const { name, samples, failures, operator } of phases) {
     const delays = shown.map(([, field]) => {

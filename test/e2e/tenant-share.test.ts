@@ -12,7 +12,7 @@ import {
   usualLease,
 } from "../support/tenant-load/scene.ts";
 
-const jobs = Number(process.env["ROTA_TENANT_JOBS"] ?? 500);
+const jobs = Number(process.env["ROTA_TENANT_JOBS"] ?? 300);
 const signatures = Math.ceil(jobs / 5);
 const requestsPerSecond = 1000;
 const patienceSeconds = 600;

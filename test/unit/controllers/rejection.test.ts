@@ -6,8 +6,7 @@ describe("a rejected job", () => {
   const rejectedAt = Temporal.Instant.from("2026-06-01T00:00:00Z");
   const stalled = { type: "Stalled", lastTransitionTime: rejectedAt.toString() };
   const job = (conditions: readonly object[]) => ({ status: { conditions } }) as unknown as Job;
-  const after = (seconds: number) =>
-    recheckSeconds(job([stalled]), rejectedAt.add({ seconds }));
+  const after = (seconds: number) => recheckSeconds(job([stalled]), rejectedAt.add({ seconds }));
 
   it("is judged again at growing intervals, up to a maximum", () => {
     expect([0, 29, 30, 60, 120, 599, 100_000].map(after)).to.deep.equal([
