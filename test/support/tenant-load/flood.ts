@@ -56,11 +56,13 @@ function tick(): void {
 }
 
 const timer = setInterval(tick, tickMillis);
-parentPort?.once("message", () => {
+
+/** Once all that were sent are answered. */
+async function finish(): Promise<void> {
   clearInterval(timer);
   const seconds = (performance.now() - started) / 1000;
-  void pool.close().then(() => {
-    const report: FloodReport = { seconds, statuses, skipped };
-    parentPort?.postMessage(report);
-  });
-});
+  await pool.close();
+  parentPort?.postMessage({ seconds, statuses, skipped } satisfies FloodReport, []);
+}
+
+parentPort?.once("message", () => void finish());

@@ -222,7 +222,7 @@ export async function flood(
   };
   const worker = new Worker(new URL("flood.ts", import.meta.url), { workerData: order });
   return async () => {
-    worker.postMessage("stop");
+    worker.postMessage("stop", []);
     const [report] = (await once(worker, "message")) as [FloodReport];
     await worker.terminate();
     return report;
