@@ -131,6 +131,13 @@ const interrupted = new Promise<void>((resolve) => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
 });
 
+async function stayUp(): Promise<void> {
+  // Handlers of signals alone do not keep a process running.
+  const running = setInterval(() => undefined, 60_000);
+  await interrupted;
+  clearInterval(running);
+}
+
 const usage = `npm run quickstart -- [--exit]
 Starts a control plane with simulated nodes, PostgreSQL and the operator, and runs a demo on them.
 Everything runs until Ctrl-C, or ends after the demo with --exit. KUBECONFIG and DATABASE_URL name a
@@ -149,7 +156,7 @@ await runCommand(usage, async () => {
     console.log(`\nDone: ${checks} checks passed.`);
     if (values.exit) return console.log(afterwards);
     printNextSteps(backdrop);
-    await interrupted;
+    await stayUp();
   } finally {
     await closeAll();
   }

@@ -48,8 +48,7 @@ describe("the documentation's commands", () => {
   const concepts = globSync("docs/concepts/*.md", { cwd: projectRoot })
     .toSorted()
     .flatMap((file) => commandsOf(read(file)));
-  let operator: ChildProcess | undefined;
-  let operatorEnded: Promise<unknown> = Promise.resolve();
+  let stopOperator = (): Promise<void> => Promise.resolve();
 
   before(() => {
     const files = execFileSync("git", ["ls-files", "-z"], { cwd: projectRoot, encoding: "utf8" });
@@ -62,7 +61,7 @@ describe("the documentation's commands", () => {
   });
 
   after(async () => {
-    await stopOperator();
+    await stopOperator().catch(() => undefined);
     if (existsSync(join(copy, ".local"))) run("npm run local:down");
     rmSync(directory, { recursive: true, force: true });
   });
@@ -77,10 +76,11 @@ describe("the documentation's commands", () => {
     });
   }
 
-  async function startOperator(): Promise<void> {
-    const logFile = join(directory, "operator.log");
+  /** Starts what runs until a signal; the command's log tells when it is up. Returns how to stop it. */
+  async function start(command: string, isUp: string): Promise<() => Promise<void>> {
+    const logFile = join(directory, "command.log");
     const log = openSync(logFile, "w");
-    const child = spawn("bash", ["-c", "source .local/env; exec npm start"], {
+    const child = spawn("bash", ["-c", command], {
       cwd: copy,
       // A process group of its own tells whether anything of it is left.
       detached: true,
@@ -88,26 +88,26 @@ describe("the documentation's commands", () => {
       env: { ...process.env, ROTA_HTTP_PORT: "0", ROTA_API_PORT: "0" },
     });
     closeSync(log);
-    operator = child;
-    operatorEnded = new Promise((resolve) => {
+    const ended = new Promise((resolve) => {
       child.once("exit", resolve);
     });
-    await waitFor(() => Promise.resolve(readFileSync(logFile, "utf8").includes("leads")), {
-      what: "the operator to lead",
-      timeoutMs: 60_000,
+    const output = (): string => readFileSync(logFile, "utf8");
+    await waitFor(() => Promise.resolve(output().includes(isUp)), {
+      what: `${command} to be up`,
+      timeoutMs: 180_000,
     });
+    return () => stop(child, ended);
   }
 
-  /** Whoever watches over `npm start` signals npm alone: the operator must hear of it. */
-  async function stopOperator(): Promise<void> {
-    const pid = operator?.pid;
-    if (pid === undefined) return;
-    operator?.kill("SIGTERM");
-    operator = undefined;
-    await operatorEnded;
+  /** Whoever watches over npm signals npm alone: what it runs must hear of it. */
+  async function stop(child: ChildProcess, ended: Promise<unknown>): Promise<void> {
+    const { pid = 0 } = child;
+    expect(child.exitCode, "it runs until it is told to stop").to.equal(null);
+    child.kill("SIGTERM");
+    await ended;
     try {
       await waitFor(() => Promise.resolve(!signalGroup(pid, 0)), {
-        what: "all processes of npm start to end",
+        what: "all of its processes to end",
         timeoutMs: 30_000,
       });
     } finally {
@@ -115,9 +115,23 @@ describe("the documentation's commands", () => {
     }
   }
 
+  /** Without `--exit`, which ends it at once: it stays up for the commands that it prints. */
+  async function tryQuickstart(): Promise<void> {
+    const stopAll = await start("exec npm run quickstart", "The cluster runs until Ctrl-C");
+    const printed = readFileSync(join(directory, "command.log"), "utf8").split("until Ctrl-C")[1];
+    const commands = (printed ?? "").split("\n").filter((line) => line.startsWith("  "));
+    expect(commands).to.have.length.at.least(5);
+    run(`set -e\n${commands.join("\n")}`);
+    await stopAll();
+  }
+
   async function follow(command: string): Promise<void> {
     if (command === "source .local/env") return run('test -n "$KUBECONFIG"');
-    if (command === "npm start") return startOperator();
+    if (command.startsWith("npm run quickstart")) return tryQuickstart();
+    if (command === "npm start") {
+      stopOperator = await start("source .local/env; exec npm start", "leads");
+      return;
+    }
     if (command !== "npm run local:down") return run(command);
     for (const inConcepts of concepts) if (!elsewhere(inConcepts)) run(inConcepts);
     await stopOperator();
