@@ -119,6 +119,8 @@ CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
 CREATE INDEX jobs_active_project_idx ON jobs (active_project_id, name) WHERE active_project_id IS NOT NULL;
 -- Each cycle reads the end of the next back-off; few jobs are in back-off.
 CREATE INDEX jobs_back_off_idx ON jobs (pool, not_before) WHERE not_before IS NOT NULL;
+-- Finds the jobs that need a content.
+CREATE INDEX jobs_config_idx ON jobs (config_hash) WHERE config_hash IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 COMMENT ON TABLE jobs IS 'Jobs: one narrow row each, updated at every step of the job''s life';
 COMMENT ON COLUMN jobs.id IS 'uid of the custom resource';
@@ -170,7 +172,12 @@ CREATE TABLE job_specs (
   tolerations jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
   storages jsonb NOT NULL DEFAULT '[]'
-    CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array')
+    CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'),
+  -- Every cycle reads the constraints of all claimed jobs and compares them with all nodes.
+  CONSTRAINT job_specs_constraints_bounded CHECK (
+    octet_length(node_selector::text) + coalesce(octet_length(node_affinity::text), 0)
+      + octet_length(tolerations::text) + octet_length(storages::text) <= 16384
+  )
 );
 COMMENT ON TABLE job_specs IS 'Placement constraints of jobs, apart from jobs to keep its updates small';
 COMMENT ON COLUMN job_specs.job_id IS 'The job';

@@ -10,17 +10,12 @@
 --
 --   rota.restored_at  restore_job(): allows transitions outside job_transitions, and dates their events
 --   rota.are_facts    jobs_follow_change(): pods that exist already are committed whatever room their node has
---   rota.pruning      prune_history(): allows history to be deleted
+--   rota.pruning      prune_history(), prune_commits(): allow history to be deleted
 
 CREATE FUNCTION job_restored_at() RETURNS timestamptz
 LANGUAGE sql STABLE
 RETURN nullif(current_setting('rota.restored_at', true), '')::timestamptz;
 COMMENT ON FUNCTION job_restored_at IS 'Within restore_job: since when the job has been in its state. Null otherwise';
-
-CREATE FUNCTION history_is_pruned() RETURNS boolean
-LANGUAGE sql STABLE
-RETURN coalesce(current_setting('rota.pruning', true) = 'on', false);
-COMMENT ON FUNCTION history_is_pruned IS 'Whether prune_history runs';
 
 CREATE FUNCTION jobs_check_reservations(job_ids uuid[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$

@@ -1,5 +1,5 @@
--- Whose the database is, and the two functions that open the doors of 0007: restoring jobs after the loss of data, and
--- pruning history.
+-- Whose the database is, the functions that open the doors of 0007 (restoring jobs after the loss of data, and pruning
+-- history), and the pruning of contents.
 
 -- One row, made by the first operator. A copy is told from its original by where it is: the server's identifier and the
 -- numbers of database and table do not survive a dump or a clone. They survive a failover, and a copy of the server's files.
@@ -86,3 +86,53 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prune_history IS 'Deletes all events of ended jobs whose rows are gone, and settled preemptions, before an instant at least a week ago; at most max_rows jobs and preemptions. Returns their number';
+
+CREATE FUNCTION prune_commits(before timestamptz, max_rows integer) RETURNS integer
+LANGUAGE plpgsql SET rota.pruning = 'on' AS $$
+DECLARE
+  pruned uuid[];
+BEGIN
+  IF before > now() - interval '12 hours' THEN
+    RAISE EXCEPTION 'commits are kept for 12 hours after their deletion'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'config_commits_immutable', TABLE = 'config_commits';
+  END IF;
+  SELECT array_agg(id) INTO pruned FROM (
+    SELECT id FROM config_commits WHERE removed_at < before ORDER BY removed_at LIMIT max_rows
+  ) AS removed;
+  UPDATE config_commits AS child SET parent_id = NULL
+  FROM config_commits AS parent
+  WHERE parent.id = ANY (pruned) AND child.project_id = parent.project_id AND child.parent_id = parent.id;
+  DELETE FROM config_commits WHERE id = ANY (pruned);
+  RETURN coalesce(cardinality(pruned), 0);
+END
+$$;
+COMMENT ON FUNCTION prune_commits IS 'Deletes commits whose objects were deleted before an instant at least 12 hours ago, at most max_rows. Commits that follow them lose their parent. Returns their number';
+
+-- A content is needed by commits, also deleted ones, and by jobs as long as they have a row. Two statements: once the
+-- rows are locked, nobody can begin to need them, and the second statement sees who began before that.
+CREATE FUNCTION prune_contents(before timestamptz, max_rows integer) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  unneeded text[];
+BEGIN
+  IF before > now() - interval '12 hours' THEN
+    RAISE EXCEPTION 'contents are kept for 12 hours'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'config_blobs_immutable', TABLE = 'config_blobs';
+  END IF;
+  SELECT array_agg(hash) INTO unneeded FROM (
+    SELECT blob.hash
+    FROM config_blobs AS blob
+    WHERE blob.created_at < before AND blob.expunged_at IS NULL
+      AND NOT EXISTS (SELECT FROM config_commits WHERE blob_hash = blob.hash)
+      AND NOT EXISTS (SELECT FROM jobs WHERE config_hash = blob.hash)
+    LIMIT max_rows
+    FOR UPDATE SKIP LOCKED
+  ) AS candidate;
+  DELETE FROM config_blobs AS blob
+  WHERE blob.hash = ANY (unneeded)
+    AND NOT EXISTS (SELECT FROM config_commits WHERE blob_hash = blob.hash)
+    AND NOT EXISTS (SELECT FROM jobs WHERE config_hash = blob.hash);
+  RETURN coalesce(cardinality(unneeded), 0);
+END
+$$;
+COMMENT ON FUNCTION prune_contents IS 'Deletes contents older than an instant at least 12 hours ago that no commit and no job needs, at most max_rows. Returns how many it considered';

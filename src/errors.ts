@@ -4,7 +4,9 @@
 export type ErrorCode =
   | "AllocationInvalid"
   | "AlreadyExists"
+  | "CommitLimitExceeded"
   | "ConfigurationImmutable"
+  | "ContentExpunged"
   | "DatabaseRefusesLogin"
   | "DatabaseReplaced"
   | "DatabaseTooNew"

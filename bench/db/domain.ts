@@ -95,14 +95,18 @@ export async function measureConfigs(pool: Pool, projectId: string): Promise<Mea
     activation: "relu",
   }));
   const commit = (content: object) =>
-    saveCommit(pool, {
-      id: randomUUID(),
-      projectId,
-      name: randomUUID(),
-      content: canonicalizeValue({ layers, ...content }),
-      author: "ann",
-      message: "",
-    });
+    saveCommit(
+      pool,
+      {
+        id: randomUUID(),
+        projectId,
+        name: randomUUID(),
+        content: canonicalizeValue({ layers, ...content }),
+        author: "ann",
+        message: "",
+      },
+      { commits: 100_000, bytes: 2 ** 32 },
+    );
   let run = 0;
   return [
     await measure("config save, new content of 10 KB", rounds, () => commit({ run: (run += 1) })),

@@ -7,7 +7,7 @@ export interface Measurement {
   readonly worstMilliseconds: number;
 }
 
-const percentile = (sorted: readonly number[], share: number): number =>
+export const percentile = (sorted: readonly number[], share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
 const rounded = (milliseconds: number): number => Math.round(milliseconds * 10) / 10;

@@ -79,18 +79,27 @@ CREATE TABLE avoided_nodes (
 
 -- Contents of configurations, one row per distinct content.
 CREATE TABLE config_blobs (
-  hash text NOT NULL,      -- SHA-256 of the canonical text in UTF-8, 64 hexadecimal digits
-  canonical text NOT NULL, -- Canonical JSON text (RFC 8785)
+  hash text NOT NULL,                   -- SHA-256 of the canonical text in UTF-8, 64 hexadecimal digits
+  canonical text,                       -- Canonical JSON text (RFC 8785); null: expunged
   -- The same content as jsonb, for queries
-  content jsonb NOT NULL GENERATED ALWAYS AS (canonical::jsonb) STORED,
+  content jsonb GENERATED ALWAYS AS (canonical::jsonb) STORED,
   -- Time of the first commit with this content
   created_at timestamp with time zone NOT NULL DEFAULT now(),
+  expunged_at timestamp with time zone, -- When expunge_content() removed the content; null: it is there
+  expunged_by text,                     -- Who did it, and the role of the database
+  expunge_reason text,                  -- Why
   CONSTRAINT config_blobs_pkey PRIMARY KEY (hash),
+  CONSTRAINT config_blobs_content_or_expunged CHECK (
+CASE
+    WHEN expunged_at IS NULL THEN num_nonnulls(expunged_by, expunge_reason) = 0 AND canonical IS NOT NULL
+    ELSE canonical IS NULL AND expunged_by <> ''::text AND expunge_reason <> ''::text
+END IS TRUE),
   CONSTRAINT config_blobs_hash_is_of_content CHECK (hash = encode(sha256(convert_to(canonical, 'UTF8'::name)), 'hex'::text))
 );
 CREATE TRIGGER config_blobs_immutable BEFORE UPDATE ON config_blobs
-  FOR EACH STATEMENT
-  EXECUTE FUNCTION refuse_change('config_blobs_immutable', 'stored content is immutable');
+  FOR EACH ROW
+  WHEN (old.hash <> new.hash OR old.expunged_at IS NOT NULL OR new.expunged_at IS NULL)
+  EXECUTE FUNCTION refuse_change('config_blobs_immutable', 'stored content is immutable, except that it can be expunged');
 
 -- Versions of the configurations of a project.
 CREATE TABLE config_commits (
@@ -98,7 +107,8 @@ CREATE TABLE config_commits (
   project_id uuid NOT NULL,            -- Project of the commit
   name text NOT NULL,                  -- Name of the custom resource
   blob_hash text NOT NULL,             -- Content of the commit
-  parent_id uuid,                      -- Previous commit in the same project; null for the first
+  bytes integer NOT NULL,              -- Size of the content
+  parent_id uuid,                      -- Previous commit in the same project; null for the first, and where the previous one was pruned
   author_id bigint NOT NULL,           -- Author
   message text NOT NULL,               -- The author's description of the change
   version_tag text,                    -- Name of the version, unique within the project
@@ -112,6 +122,7 @@ CREATE TABLE config_commits (
   CONSTRAINT config_commits_blob_fkey FOREIGN KEY (blob_hash) REFERENCES config_blobs(hash),
   CONSTRAINT config_commits_parent_in_project_fkey FOREIGN KEY (project_id, parent_id) REFERENCES config_commits(project_id, id),
   CONSTRAINT config_commits_project_fkey FOREIGN KEY (project_id) REFERENCES projects(id) ON DELETE CASCADE,
+  CONSTRAINT config_commits_bytes_positive CHECK (bytes > 0),
   CONSTRAINT config_commits_not_own_parent CHECK (parent_id <> id),
   CONSTRAINT config_commits_tag_length CHECK (length(version_tag) >= 1 AND length(version_tag) <= 128)
 );
@@ -123,9 +134,13 @@ CREATE UNIQUE INDEX config_commits_project_name_key ON config_commits USING btre
   WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX config_commits_project_tag_key ON config_commits USING btree (project_id, version_tag)
   WHERE removed_at IS NULL;
+CREATE INDEX config_commits_removed_idx ON config_commits USING btree (removed_at)
+  WHERE removed_at IS NOT NULL;
+CREATE INDEX config_commits_usage_idx ON config_commits USING btree (project_id, blob_hash)
+  INCLUDE (bytes);
 CREATE TRIGGER config_commits_immutable BEFORE UPDATE ON config_commits
   FOR EACH ROW
-  WHEN (old.removed_at IS NOT NULL OR (to_jsonb(old.*) - 'removed_at'::text) IS DISTINCT FROM (to_jsonb(new.*) - 'removed_at'::text))
+  WHEN ((old.removed_at IS NOT NULL OR (to_jsonb(old.*) - 'removed_at'::text) IS DISTINCT FROM (to_jsonb(new.*) - 'removed_at'::text)) AND NOT (history_is_pruned() AND new.parent_id IS NULL AND (to_jsonb(old.*) - 'parent_id'::text) = (to_jsonb(new.*) - 'parent_id'::text)))
   EXECUTE FUNCTION refuse_change('config_commits_immutable', 'commits are immutable, except for their removal');
 
 -- Owners of kind Group, as Kubernetes authentication names them.
@@ -190,6 +205,7 @@ CREATE TABLE job_specs (
   storages jsonb NOT NULL DEFAULT '[]'::jsonb,      -- Storages to mount, as in the custom resource
   CONSTRAINT job_specs_pkey PRIMARY KEY (job_id),
   CONSTRAINT job_specs_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
+  CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
   CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'::text),
   CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'::text),
   CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'::text),
@@ -269,6 +285,8 @@ CREATE INDEX jobs_active_project_idx ON jobs USING btree (active_project_id, nam
   WHERE active_project_id IS NOT NULL;
 CREATE INDEX jobs_back_off_idx ON jobs USING btree (pool, not_before)
   WHERE not_before IS NOT NULL;
+CREATE INDEX jobs_config_idx ON jobs USING btree (config_hash)
+  WHERE config_hash IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs USING btree (finished_at)
   WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_occupying_idx ON jobs USING btree (pool, status)
@@ -731,7 +749,24 @@ BEGIN
 END
 $function$;
 
--- Whether prune_history runs.
+-- Removes a content for good, such as a secret committed by mistake. Its commits stay, the same content is refused from now on, and who, when and why are kept.
+CREATE FUNCTION expunge_content(content_hash text, who text, why text)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  UPDATE config_blobs
+  SET canonical = NULL, expunged_at = now(), expunged_by = who || ' (database role ' || session_user || ')',
+    expunge_reason = why
+  WHERE hash = content_hash AND expunged_at IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'no content with the hash % is stored, or it was expunged before', content_hash
+      USING ERRCODE = 'no_data_found', HINT = 'The hash has 64 digits and is in status.hash of the ConfigCommit.';
+  END IF;
+END
+$function$;
+
+-- Whether prune_history or prune_commits runs.
 CREATE FUNCTION history_is_pruned()
  RETURNS boolean
  LANGUAGE sql
@@ -814,6 +849,59 @@ CREATE FUNCTION project_owner_in_effect(project_path ltree)
  LANGUAGE sql
  STABLE
 RETURN (SELECT above.owner_id FROM projects above WHERE ((above.path @> project_owner_in_effect.project_path) AND (above.owner_id IS NOT NULL)) ORDER BY (nlevel(above.path)) DESC LIMIT 1);
+
+-- Deletes commits whose objects were deleted before an instant at least 12 hours ago, at most max_rows. Commits that follow them lose their parent. Returns their number.
+CREATE FUNCTION prune_commits(before timestamp with time zone, max_rows integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET "rota.pruning" TO 'on'
+AS $function$
+DECLARE
+  pruned uuid[];
+BEGIN
+  IF before > now() - interval '12 hours' THEN
+    RAISE EXCEPTION 'commits are kept for 12 hours after their deletion'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'config_commits_immutable', TABLE = 'config_commits';
+  END IF;
+  SELECT array_agg(id) INTO pruned FROM (
+    SELECT id FROM config_commits WHERE removed_at < before ORDER BY removed_at LIMIT max_rows
+  ) AS removed;
+  UPDATE config_commits AS child SET parent_id = NULL
+  FROM config_commits AS parent
+  WHERE parent.id = ANY (pruned) AND child.project_id = parent.project_id AND child.parent_id = parent.id;
+  DELETE FROM config_commits WHERE id = ANY (pruned);
+  RETURN coalesce(cardinality(pruned), 0);
+END
+$function$;
+
+-- Deletes contents older than an instant at least 12 hours ago that no commit and no job needs, at most max_rows. Returns how many it considered.
+CREATE FUNCTION prune_contents(before timestamp with time zone, max_rows integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+  unneeded text[];
+BEGIN
+  IF before > now() - interval '12 hours' THEN
+    RAISE EXCEPTION 'contents are kept for 12 hours'
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'config_blobs_immutable', TABLE = 'config_blobs';
+  END IF;
+  SELECT array_agg(hash) INTO unneeded FROM (
+    SELECT blob.hash
+    FROM config_blobs AS blob
+    WHERE blob.created_at < before AND blob.expunged_at IS NULL
+      AND NOT EXISTS (SELECT FROM config_commits WHERE blob_hash = blob.hash)
+      AND NOT EXISTS (SELECT FROM jobs WHERE config_hash = blob.hash)
+    LIMIT max_rows
+    FOR UPDATE SKIP LOCKED
+  ) AS candidate;
+  DELETE FROM config_blobs AS blob
+  WHERE blob.hash = ANY (unneeded)
+    AND NOT EXISTS (SELECT FROM config_commits WHERE blob_hash = blob.hash)
+    AND NOT EXISTS (SELECT FROM jobs WHERE config_hash = blob.hash);
+  RETURN coalesce(cardinality(unneeded), 0);
+END
+$function$;
 
 -- Deletes all events of ended jobs whose rows are gone, and settled preemptions, before an instant at least a week ago; at most max_rows jobs and preemptions. Returns their number.
 CREATE FUNCTION prune_history(before timestamp with time zone, max_rows integer)

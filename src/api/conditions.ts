@@ -32,6 +32,7 @@ const conditionTypes = [
   "Failed",
   "WindowClosing",
   "PodsStuck",
+  "ConfigExpunged",
 ] as const;
 
 export type ConditionType = (typeof conditionTypes)[number];
@@ -99,6 +100,8 @@ export const commitTable = {
   ParentCommitNotFound: "Reconciling",
   ProjectNotFound: "Reconciling",
   AlreadyExists: "Stalled",
+  CommitLimitExceeded: "Stalled",
+  ContentExpunged: "Stalled",
   InvalidConfiguration: "Stalled",
   InvalidValue: "Stalled",
   TagTaken: "Stalled",

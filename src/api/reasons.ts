@@ -73,11 +73,22 @@ export const reasons = {
     meaning: "The API server rejects the namespace or a RoleBinding of the project.",
     cure: "Fix the quota, admission policy or field named in the message.",
   },
+  CommitLimitExceeded: {
+    kinds: ["ConfigCommit"],
+    meaning: "The project has as many commits, or as large contents, as it may have.",
+    cure: "Delete commits that nobody needs; they count until they are pruned. Or ask the administrator for a higher limit.",
+  },
   Completed: { kinds: ["Job"], meaning: "All pods exited with status 0.", cure: nothing },
   ConfigNotFound: {
     kinds: ["Job"],
     meaning: "spec.configRef does not name a stored ConfigCommit of the namespace.",
     cure: "Create the commit, or submit the job with the name or tag of a commit that is Stored.",
+  },
+  ContentExpunged: {
+    kinds: ["Job", "ConfigCommit"],
+    meaning:
+      "An administrator expunged the content of the configuration; the message says who, when and why. It is refused from then on, and jobs that need it cannot start.",
+    cure: "Create a commit without the content in question, and a new job with it.",
   },
   Deleted: { kinds: ["Job"], meaning: "The Job was deleted and its pods are gone.", cure: nothing },
   DeletionBlocked: {
@@ -363,6 +374,11 @@ export const reasons = {
     kinds: ["Job"],
     meaning: "The API server rejects a pod created from spec.template.",
     cure: "Fix the field named in the message and resubmit.",
+  },
+  TemplateTooLarge: {
+    kinds: ["Job"],
+    meaning: "spec.template is larger than Rota keeps for a job.",
+    cure: "Move scripts and data out of the template and create a new job.",
   },
   Terminating: {
     kinds: ["Project", "ResourcePlan", "ConfigCommit"],

@@ -46,9 +46,9 @@ export interface Job extends Meta {
   readonly spec: Omit<JobSpec, "template">;
   readonly status: JobStatus;
 }
-/** Without its content, which is read once. */
+/** Without its content and its message, which are read once. */
 export interface ConfigCommit extends Meta {
-  readonly spec: Omit<ConfigCommitSpec, "content">;
+  readonly spec: Omit<ConfigCommitSpec, "content" | "message">;
   readonly status: ConfigCommitStatus;
 }
 export interface PriorityClass extends Meta {
@@ -114,8 +114,9 @@ const ofRota = (plural: string, kind: string, namespaced: boolean): ResourceName
   namespaced,
 });
 
-const specOf = <Spec>(raw: KubeObject, without: string): Spec => {
-  const { [without]: _left, ...spec } = fieldsOf(raw["spec"]);
+const specOf = <Spec>(raw: KubeObject, ...without: readonly string[]): Spec => {
+  const spec = { ...fieldsOf(raw["spec"]) };
+  for (const field of without) delete spec[field];
   return spec as Spec;
 };
 const statusOf = <Status>(raw: KubeObject): Status => fieldsOf(raw["status"]) as Status;
@@ -125,13 +126,13 @@ export const projects: ResourceType<Project> = {
   project: (raw) => ({
     ...metaOf(raw),
     finalizers: raw.metadata.finalizers ?? [],
-    spec: specOf(raw, ""),
+    spec: specOf(raw),
     status: statusOf(raw),
   }),
 };
 export const resourcePlans: ResourceType<ResourcePlan> = {
   ...ofRota("resourceplans", "ResourcePlan", false),
-  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, ""), status: statusOf(raw) }),
+  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw), status: statusOf(raw) }),
 };
 export const jobs: ResourceType<Job> = {
   ...ofRota("jobs", "Job", true),
@@ -139,7 +140,11 @@ export const jobs: ResourceType<Job> = {
 };
 export const configCommits: ResourceType<ConfigCommit> = {
   ...ofRota("configcommits", "ConfigCommit", true),
-  project: (raw) => ({ ...metaOf(raw), spec: specOf(raw, "content"), status: statusOf(raw) }),
+  project: (raw) => ({
+    ...metaOf(raw),
+    spec: specOf(raw, "content", "message"),
+    status: statusOf(raw),
+  }),
 };
 export const priorityClasses: ResourceType<PriorityClass> = {
   group: "scheduling.k8s.io",

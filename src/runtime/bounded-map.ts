@@ -14,6 +14,38 @@ export function remember<Key, Value>(
   if (oldest !== undefined) map.delete(oldest);
 }
 
+/** A map whose values have at most a total weight, such as bytes: beyond it the oldest are forgotten. */
+export class WeighedMap<Key, Value> {
+  readonly #entries = new Map<Key, { readonly value: Value; readonly weight: number }>();
+  readonly #maxWeight: number;
+  #weight = 0;
+
+  constructor(maxWeight: number) {
+    this.#maxWeight = maxWeight;
+  }
+
+  get(key: Key): Value | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
+  /** Stores the value as the newest, unless it alone is too heavy. */
+  set(key: Key, value: Value, weight: number): void {
+    this.delete(key);
+    if (weight > this.#maxWeight) return;
+    this.#entries.set(key, { value, weight });
+    this.#weight += weight;
+    for (const [oldest] of this.#entries) {
+      if (this.#weight <= this.#maxWeight) return;
+      this.delete(oldest);
+    }
+  }
+
+  delete(key: Key): void {
+    this.#weight -= this.#entries.get(key)?.weight ?? 0;
+    this.#entries.delete(key);
+  }
+}
+
 /** How many there are of each key. Keys of which there are none take no memory. */
 export class Counts {
   readonly #counts = new Map<string, number>();

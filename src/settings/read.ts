@@ -46,14 +46,20 @@ export interface Settings {
   readonly poolChangeSeconds: number;
   /** How long after its grace period a pod that has not terminated is reported. */
   readonly stuckPodSeconds: number;
-  /** How long finished Jobs without ttlSecondsAfterFinished are kept; undefined: forever. */
-  readonly finishedJobSeconds: number | undefined;
+  /** Maximum number of commits of a project. */
+  readonly projectCommits: number;
+  /** Maximum size of their distinct contents. */
+  readonly projectContentMib: number;
+  /** How long the rows of deleted commits are kept, and contents that nothing needs. */
+  readonly deletedCommitDays: number;
+  /** How long finished Jobs without ttlSecondsAfterFinished are kept. */
+  readonly finishedJobSeconds: number;
   /** How long the pods of finished jobs are kept; undefined: as long as their Job. */
   readonly finishedPodSeconds: number | undefined;
   /** How long the rows of finished jobs are kept. */
   readonly finishedRowDays: number;
-  /** How long history and preemption log are kept; undefined: forever. */
-  readonly historyDays: number | undefined;
+  /** How long history and preemption log are kept. */
+  readonly historyDays: number;
   readonly leaderElection: boolean;
   readonly leaseNamespace: string;
   readonly leaseSeconds: number;
@@ -198,10 +204,13 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     poolChangeSeconds: read.whole(variables.poolChangeSeconds),
     maxGraceSeconds: read.whole(variables.maxGraceSeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),
-    finishedJobSeconds: read.wholeIfGiven(variables.finishedJobSeconds),
+    projectCommits: read.whole(variables.projectCommits),
+    projectContentMib: read.whole(variables.projectContentMib),
+    deletedCommitDays: read.whole(variables.deletedCommitDays),
+    finishedJobSeconds: read.whole(variables.finishedJobSeconds),
     finishedPodSeconds: read.wholeIfGiven(variables.finishedPodSeconds),
     finishedRowDays: read.whole(variables.finishedRowDays),
-    historyDays: read.wholeIfGiven(variables.historyDays),
+    historyDays: read.whole(variables.historyDays),
     leaderElection: read.oneOf(variables.leaderElection) === "true",
     leaseNamespace: read.text(variables.leaseNamespace),
     leaseSeconds: read.whole(variables.leaseSeconds),

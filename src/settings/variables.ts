@@ -229,9 +229,30 @@ export const variables = {
     86_400,
     "How long after its grace period a pod that has not terminated is reported",
   ),
-  finishedJobSeconds: wholeIfGiven(
+  projectCommits: whole(
+    "ROTA_PROJECT_COMMITS",
+    10_000,
+    1,
+    1_000_000,
+    "Maximum number of ConfigCommits of a project; deleted ones count for ROTA_DELETED_COMMIT_DAYS",
+  ),
+  projectContentMib: whole(
+    "ROTA_PROJECT_CONTENT_MIB",
+    1024,
+    1,
+    1_048_576,
+    "Maximum size of all distinct contents of the ConfigCommits of a project, in MiB; deleted ones count for ROTA_DELETED_COMMIT_DAYS",
+  ),
+  deletedCommitDays: whole(
+    "ROTA_DELETED_COMMIT_DAYS",
+    30,
+    1,
+    36_500,
+    "Days after which the rows of deleted ConfigCommits are deleted, and contents that no commit and no job needs",
+  ),
+  finishedJobSeconds: whole(
     "ROTA_FINISHED_JOB_SECONDS",
-    "(never)",
+    30 * 86_400,
     0,
     366 * 86_400,
     "Time after which finished Jobs without ttlSecondsAfterFinished are deleted",
@@ -250,9 +271,9 @@ export const variables = {
     36_500,
     "Days after which the rows of finished jobs are deleted; their history is kept",
   ),
-  historyDays: wholeIfGiven(
+  historyDays: whole(
     "ROTA_HISTORY_DAYS",
-    "(never)",
+    400,
     7,
     36_500,
     "Days after which history and preemption log are deleted; usage reports do not reach further back",

@@ -88,6 +88,20 @@ describe("bad input", function () {
       [/spec\.configRef/, /exactly one of commit and tag/],
     ],
     [
+      "mount paths that are too long together",
+      job("team", "bad", {
+        pool: "default",
+        gpus: 1,
+        spec: {
+          storages: Array.from({ length: 50 }, (_, index) => ({
+            name: `s${index}`,
+            mountPath: `/${"m".repeat(50)}`,
+          })),
+        },
+      }),
+      [/spec\.storages/, /at most 2048 characters together/],
+    ],
+    [
       "a storage's size that is none",
       project("bad", { storages: [{ name: "data", size: "big" }] }),
       [/spec\.storages\[0\]\.size/, /100Gi, not big/],
@@ -171,6 +185,41 @@ describe("bad input", function () {
       }),
       "TemplateRejected",
       /spec\.template.*containers/,
+    ],
+    [
+      "a template that is too large",
+      job("team", "large", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: {
+          template: {
+            spec: { containers: [{ name: "a", image: "a", args: ["x".repeat(200_000)] }] },
+          },
+        },
+      }),
+      "TemplateTooLarge",
+      /spec\.template has 200\d\d\d characters of JSON; must be at most 65536/,
+    ],
+    [
+      "constraints that are too large",
+      job("team", "constraints", {
+        pool: "default",
+        gpus: 1,
+        priorityClassName: "low",
+        spec: {
+          template: {
+            spec: {
+              containers: [{ name: "a", image: "a" }],
+              nodeSelector: Object.fromEntries(
+                Array.from({ length: 400 }, (_, index) => [`label-${index}`, "v".repeat(40)]),
+              ),
+            },
+          },
+        },
+      }),
+      "InvalidValue",
+      /node selector, .* at most 16,384 bytes together/,
     ],
     [
       "a quantity that is none",

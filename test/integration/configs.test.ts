@@ -18,6 +18,8 @@ import { propertyRuns } from "../support/property.ts";
 
 const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
 
+const limits = { commits: 10_000, bytes: 2 ** 30 };
+
 describe("configurations", () => {
   let database: TestDatabase;
   let project: string;
@@ -34,15 +36,19 @@ describe("configurations", () => {
     text: string,
     more: { parent?: string; tag?: string; projectId?: string } = {},
   ) =>
-    saveCommit(pool(), {
-      id: randomUUID(),
-      projectId: project,
-      name,
-      content: canonicalizeValue(JSON.parse(text) as JsonValue),
-      author: "ann",
-      message: `says ${name}`,
-      ...more,
-    });
+    saveCommit(
+      pool(),
+      {
+        id: randomUUID(),
+        projectId: project,
+        name,
+        content: canonicalizeValue(JSON.parse(text) as JsonValue),
+        author: "ann",
+        message: `says ${name}`,
+        ...more,
+      },
+      limits,
+    );
 
   it("stores one blob for a hundred concurrent commits", async () => {
     const saved = await Promise.all(
@@ -77,9 +83,9 @@ describe("configurations", () => {
       author: "ann",
       message: "",
     };
-    const first = await saveCommit(pool(), commit);
+    const first = await saveCommit(pool(), commit, limits);
     expect(first.deduplicated).to.equal(false);
-    expect(await saveCommit(pool(), commit)).to.deep.equal(first);
+    expect(await saveCommit(pool(), commit, limits)).to.deep.equal(first);
   });
 
   it("lets the database refuse a wrong hash, and any change", async () => {
@@ -177,14 +183,15 @@ describe("configurations", () => {
     await fc.assert(
       fc.asyncProperty(storable, async (value) => {
         const canonical = canonicalizeValue(value as JsonValue);
-        await saveCommit(pool(), {
+        const commit = {
           id: randomUUID(),
           projectId: project,
           name: randomUUID(),
           content: canonical,
           author: "ann",
           message: "",
-        });
+        };
+        await saveCommit(pool(), commit, limits);
         const { rows } = await pool().query(
           "SELECT canonical, content FROM config_blobs WHERE hash = $1",
           [canonical.hash],

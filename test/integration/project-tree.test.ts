@@ -321,7 +321,7 @@ describe("the project tree", () => {
       author: "ann",
       message: "",
     };
-    await saveCommit(pool(), commit);
+    await saveCommit(pool(), commit, { commits: 10, bytes: 1000 });
     expect(await deleteProject(pool(), id)).to.equal(true);
     expect(await deleteProject(pool(), id)).to.equal(false);
     const { rows } = await pool().query(

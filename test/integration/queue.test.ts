@@ -75,6 +75,13 @@ describe("the queue", () => {
     return rows.map((event) => `${event.from_status ?? ""}>${event.to_status}#${event.attempt}`);
   }
 
+  it("refuses constraints of more than 16 KiB", async () => {
+    const nodeSelector = (bytes: number) => ({ label: "x".repeat(bytes) });
+    await addJob(pool(), project, { pool: "bounded", nodeSelector: nodeSelector(16_000) });
+    const refused = addJob(pool(), project, { nodeSelector: nodeSelector(16_384) });
+    expect(await rejection(refused)).to.include({ code: "InvalidValue" });
+  });
+
   it("takes a job from the queue to its end", async () => {
     await addNode(pool(), "life", 8);
     const id = await addJob(pool(), project, {

@@ -7,7 +7,8 @@ import type { CanonicalJson, JsonValue } from "../../domain/canonical-json.ts";
 import { RotaError } from "../../errors.ts";
 import { isNotFound } from "../../kube/errors.ts";
 import { splitKey } from "../../kube/resource.ts";
-import { fieldsOf } from "../../resources/meta.ts";
+import type { KubeObject } from "../../kube/resource.ts";
+import { fieldsOf, textOf } from "../../resources/meta.ts";
 import { configCommits } from "../../resources/types.ts";
 import type { ConfigCommit } from "../../resources/types.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
@@ -17,6 +18,9 @@ import { projectOfNamespace } from "../references.ts";
 import { writeStatus } from "../report.ts";
 
 const recheckSeconds = 5;
+/** Room comes back as deleted commits are pruned, every hour. */
+const recheckLimitSeconds = 3600;
+const bytesPerMib = 1_048_576;
 
 interface Stored {
   readonly hash: string;
@@ -26,8 +30,8 @@ interface Stored {
 interface Obstacle {
   readonly reason: Exclude<CommitReason, "Stored">;
   readonly message: string;
-  /** Whether the obstacle may disappear without an event for this commit. */
-  readonly recheck: boolean;
+  /** If the obstacle may disappear without an event for this commit. */
+  readonly recheckSeconds?: number;
 }
 
 type Outcome = { readonly stored: Stored } | Obstacle;
@@ -52,60 +56,71 @@ function parentOf({ informers }: Context, commit: ConfigCommit): string | null |
   return commit.status.hash === undefined ? null : undefined;
 }
 
-async function store(context: Context, commit: ConfigCommit, content: unknown): Promise<Outcome> {
+async function store(context: Context, commit: ConfigCommit, raw: KubeObject): Promise<Outcome> {
+  const { content, message } = fieldsOf(raw["spec"]);
   const project = projectOfNamespace(context, commit.namespace);
   if (project === undefined) {
     return {
       reason: "NoProject",
       message: `namespace "${commit.namespace}" does not belong to a Project`,
-      recheck: false,
     };
   }
   const json = canonical(commit.name, content);
-  if (typeof json === "string")
-    return { reason: "InvalidConfiguration", message: json, recheck: false };
+  if (typeof json === "string") return { reason: "InvalidConfiguration", message: json };
   const { spec } = commit;
   const parent = parentOf(context, commit);
   if (parent === null) {
     return {
       reason: "ParentCommitNotFound",
       message: `spec.parent "${spec.parent}" is not a ConfigCommit of this namespace`,
-      recheck: true,
+      recheckSeconds,
     };
   }
+  const { projectCommits, projectContentMib } = context.settings;
   try {
-    const stored = await saveCommit(context.db, {
-      id: commit.uid,
-      projectId: project.uid,
-      name: commit.name,
-      content: json,
-      parent,
-      author: spec.author ?? "unknown",
-      message: spec.message ?? "",
-      tag: spec.tag,
-    });
+    const stored = await saveCommit(
+      context.db,
+      {
+        id: commit.uid,
+        projectId: project.uid,
+        name: commit.name,
+        content: json,
+        parent,
+        author: spec.author ?? "unknown",
+        message: textOf(message),
+        tag: spec.tag,
+      },
+      { commits: projectCommits, bytes: projectContentMib * bytesPerMib },
+    );
     return { stored };
   } catch (error) {
-    return rejection(error, commit);
+    return rejection(context, error, commit);
   }
 }
 
-function rejection(error: unknown, commit: ConfigCommit): Outcome {
+function rejection({ settings }: Context, error: unknown, commit: ConfigCommit): Outcome {
   if (!(error instanceof RotaError)) throw error;
   switch (error.code) {
     case "TagTaken":
       return {
         reason: error.code,
         message: `spec.tag "${commit.spec.tag ?? ""}": ${error.message}`,
-        recheck: true,
+        recheckSeconds,
+      };
+    case "CommitLimitExceeded":
+      return {
+        reason: error.code,
+        message: `${error.message}. Delete commits that nobody needs; they count for ${settings.deletedCommitDays} days after that`,
+        recheckSeconds: recheckLimitSeconds,
       };
     case "ParentCommitNotFound":
     case "ProjectNotFound":
     case "AlreadyExists":
-      return { reason: error.code, message: error.message, recheck: true };
+      return { reason: error.code, message: error.message, recheckSeconds };
+    case "ContentExpunged":
     case "InvalidConfiguration":
     case "InvalidValue":
-      return { reason: error.code, message: error.message, recheck: false };
+      return { reason: error.code, message: error.message };
     default:
       throw error;
   }
@@ -174,8 +189,9 @@ export function reconcileConfigCommit(context: Context): Reconcile {
       throw error;
     });
     if (raw === undefined) return done();
-    const outcome = await store(context, commit, fieldsOf(raw["spec"])["content"]);
+    const outcome = await store(context, commit, raw);
     await report(context, commit, explanationOf(outcome), storedFields(outcome));
-    return "stored" in outcome || !outcome.recheck ? done() : requeueAfter(recheckSeconds);
+    if ("stored" in outcome || outcome.recheckSeconds === undefined) return done();
+    return requeueAfter(outcome.recheckSeconds);
   };
 }

@@ -10,6 +10,7 @@ import {
 import type { AttemptEnd } from "../../db/jobs/attempts.ts";
 import { releaseReservations } from "../../db/jobs/reservations.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
+import { RotaError } from "../../errors.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
 import { hasEnded, hasFinished, jobs } from "../../resources/types.ts";
@@ -190,6 +191,9 @@ async function avoidSlowNodes({ context, view, ...gang }: JobReconcile): Promise
   await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
 }
 
+const isExpunged = (error: unknown): error is RotaError =>
+  error instanceof RotaError && error.code === "ContentExpunged";
+
 /** Returns the seconds until the next check, in case the cache never shows the created pods. */
 async function makePods(gang: JobReconcile, project: Project): Promise<number> {
   const { context, job, signal } = gang;
@@ -235,6 +239,10 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
       context.queues.resourceQuotas.add(gang.job.namespace);
     return requeueAfter(Math.min(left, checkAfterSeconds));
   } catch (error) {
+    if (isExpunged(error)) {
+      const { message } = error;
+      return endGang(gang, { reason: "ContentExpunged", message, counts: false });
+    }
     const rejection = rejectionOfPod(error);
     if (rejection === undefined) throw error;
     const { message, passes } = rejection;

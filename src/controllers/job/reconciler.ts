@@ -1,7 +1,8 @@
 /**
- * Reconciles a Job from submission to end, in phases: recover, enqueue, follow the spec, advance, write the status,
+ * Reconciles a Job from submission to end, in phases: recover, enqueue, cancel what lost its configuration, follow the spec, advance, write the status,
  * expire. In between, the scheduler decides.
  */
+import { cancelJob } from "../../db/jobs/attempts.ts";
 import { setPriority, setSuspended } from "../../db/jobs/queue.ts";
 import { readJobView } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -23,6 +24,7 @@ import { isBehind, wasQueued } from "./observed-state.ts";
 import { judgeQueuedClass } from "./priority-class.ts";
 import { expectationSeconds, podsOfJob } from "./pods.ts";
 import { catchUp, observedNow } from "./recovery.ts";
+import { recheckSeconds } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 import { expire as expireEnded } from "./ttl.ts";
 import {
@@ -33,8 +35,6 @@ import {
   writeJobStatus,
   writeRejection,
 } from "./write-status.ts";
-
-const rejectedRecheckSeconds = 30;
 
 /** One reconcile with the results of its phases so far. */
 interface Turn extends Submitted {
@@ -55,7 +55,7 @@ interface Turn extends Submitted {
 type Phase = (turn: Turn) => Promise<Settled | undefined>;
 
 /** Each phase may advance the row. The status is written afterwards, whatever their result. */
-const phases: readonly Phase[] = [recover, enqueue, followSpec, advance];
+const phases: readonly Phase[] = [recover, enqueue, cancelExpunged, followSpec, advance];
 
 /** Reconciles keys namespace/name, also those of deleted Jobs. Throws errors to be retried. */
 export function reconcileJob(context: JobContext): Reconcile {
@@ -190,11 +190,23 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
     if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
     turn.rejection = rejection;
-    return requeueAfter(rejectedRecheckSeconds);
+    return requeueAfter(recheckSeconds(job, context.clock.now()));
   }
   if (!isKnown)
     tell(turn, "Normal", "Queued", "Queue", `waits in the queue of pool ${job.spec.pool}`);
   context.scheduler.wake(job.spec.pool);
+  return rowChanged;
+}
+
+/** A job whose configuration is gone can never start. */
+async function cancelExpunged(turn: Turn): Promise<Settled | undefined> {
+  const { context, view } = turn;
+  if (view?.expunged === undefined || !["pending", "evicted", "reserved"].includes(view.status))
+    return undefined;
+  const reason = "ContentExpunged";
+  await cancelJob(context.db, { id: view.id, reason, message: view.expunged });
+  tell(turn, "Warning", reason, "Cancel", view.expunged);
+  context.scheduler.wake(view.pool);
   return rowChanged;
 }
 

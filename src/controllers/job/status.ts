@@ -242,6 +242,9 @@ export const windowClosing = "WindowClosing";
 /** Condition of a job with pods that do not terminate; absent otherwise. */
 export const podsStuck = "PodsStuck";
 
+/** Condition of a job whose configuration was expunged; absent otherwise. */
+const configExpunged = "ConfigExpunged";
+
 /** Reason and message of the state's own condition; they change only with the state, which saves writes. */
 function stateWords(state: JobState, view: JobView, words: StatusText): StatusText {
   if (state === "Evicted")
@@ -264,6 +267,9 @@ function jobConditions(
     ...(also === undefined ? {} : { [also]: stateWords(state, view, words) }),
     ...(notice === undefined ? {} : { [windowClosing]: notice }),
     ...(stuck === undefined ? {} : { [podsStuck]: { reason: "PodsStuck", message: stuck } }),
+    ...(view.expunged === undefined
+      ? {}
+      : { [configExpunged]: { reason: "ContentExpunged", message: view.expunged } }),
   };
   return conditionsOf(job, health, words, now, more);
 }

@@ -1,4 +1,4 @@
-/** Deletes ended jobs and their pods after their TTL, if one is set. */
+/** Deletes ended jobs after their TTL, and their pods with them or before. */
 import { isConflict, isNotFound } from "../../kube/errors.ts";
 import { jobs as jobType } from "../../resources/types.ts";
 import { requeueAfter, done } from "../../runtime/result.ts";
@@ -22,15 +22,14 @@ export async function expire(ended: Submitted, finishedAt: Temporal.Instant): Pr
   const { finishedJobSeconds, finishedPodSeconds } = context.settings;
   const ageSeconds = context.clock.now().since(finishedAt).total("seconds");
   const ttlSeconds = job.spec.ttlSecondsAfterFinished ?? finishedJobSeconds;
-  if (ttlSeconds !== undefined && ageSeconds >= ttlSeconds) {
+  if (ageSeconds >= ttlSeconds) {
     await deleteJob(ended);
     return done();
   }
-  const waits = [ttlSeconds].flatMap((seconds) => (seconds === undefined ? [] : [seconds]));
+  const waits = [ttlSeconds];
   if (finishedPodSeconds !== undefined && pods.length > 0) {
     if (ageSeconds >= finishedPodSeconds) await deleteEnded(ended, pods);
     else waits.push(finishedPodSeconds);
   }
-  if (waits.length === 0) return done();
   return requeueAfter(Math.min(Math.min(...waits) - ageSeconds + 0.05, maxPauseSeconds));
 }

@@ -18,8 +18,11 @@ import { excessiveGrace } from "./grace.ts";
 import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
+import { maxTemplateLength } from "./template-cache.ts";
 import { templateRejection } from "./template-errors.ts";
 import { templateOf } from "./template-of.ts";
+
+const templateTooLarge = "TemplateTooLarge";
 
 /** Maximum of problems in one message; with more, the template needs more than a fix of fields. */
 const maxProblems = 5;
@@ -94,6 +97,21 @@ async function dryRun(
 /** The API server validated shorter names with the Job's own name. */
 const longNameLength = 40;
 
+/** The template is immutable, so the verdict stands, and the Job need not be read again for it. */
+function formerlyTooLarge({ status }: Job): Rejection | undefined {
+  if (status.reason !== templateTooLarge) return undefined;
+  return refuse(templateTooLarge, status.message ?? "");
+}
+
+function excessiveTemplate(template: unknown): Rejection | undefined {
+  const { length } = JSON.stringify(template);
+  if (length <= maxTemplateLength) return undefined;
+  return refuse(
+    templateTooLarge,
+    `spec.template has ${length} characters of JSON; must be at most ${maxTemplateLength}. Move scripts and data to a ConfigCommit, a ConfigMap or the image`,
+  );
+}
+
 /** Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. */
 async function checkedPod(
   submitted: Submitted,
@@ -102,6 +120,8 @@ async function checkedPod(
 ): Promise<KubeObject | Rejection> {
   const { context, job, signal } = submitted;
   const template = await templateOf(submitted);
+  const tooLarge = excessiveTemplate(template);
+  if (tooLarge) return tooLarge;
   const problems = templateProblems(template, {
     parallelism: job.spec.parallelism,
     storages: job.spec.storages ?? [],
@@ -164,6 +184,8 @@ export async function validate(
       `namespace "${job.namespace}" does not belong to a Project; create one with this namespace, or submit the job in the namespace of a project`,
     );
   }
+  const tooLargeBefore = formerlyTooLarge(job);
+  if (tooLargeBefore) return tooLargeBefore;
   const priorityClass = classOf(submitted, project, isLive);
   const wrongPool = checkPool(context, job);
   if (wrongPool) return wrongPool;

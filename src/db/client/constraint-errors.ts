@@ -67,6 +67,7 @@ export const errorCatalogue: Catalogue = {
       "the user already exists": ["users_name_key", "users_pkey"],
     },
   },
+  CommitLimitExceeded: { httpStatus: 400 },
   ConfigurationImmutable: {
     meaning: "Stored configuration cannot be changed.",
     constraints: {
@@ -74,6 +75,7 @@ export const errorCatalogue: Catalogue = {
       "a commit cannot be changed": ["config_commits_immutable"],
     },
   },
+  ContentExpunged: { httpStatus: 404 },
   DatabaseRefusesLogin: {
     meaning:
       "The database refuses the user or the password of DATABASE_URL. If this lasts, the operator ends, so that a new start reads it again.",
@@ -115,7 +117,12 @@ export const errorCatalogue: Catalogue = {
     },
   },
   InvalidConfiguration: {
-    constraints: { "the hash does not match the content": ["config_blobs_hash_is_of_content"] },
+    constraints: {
+      "the hash does not match the content": ["config_blobs_hash_is_of_content"],
+      "a content is either there, or expunged by somebody for a reason": [
+        "config_blobs_content_or_expunged",
+      ],
+    },
   },
   InvalidValue: {
     httpStatus: 400,
@@ -143,12 +150,15 @@ export const errorCatalogue: Catalogue = {
       ],
       "a value must be a positive integer": [
         "allocations_pods_positive",
+        "config_commits_bytes_positive",
         "reservations_pods_positive",
         "jobs_max_runtime_positive",
         "jobs_parallelism_positive",
         "preemption_victims_pods_positive",
         "storages_size_positive",
       ],
+      "node selector, node affinity, tolerations and storages must have at most 16,384 bytes together":
+        ["job_specs_constraints_bounded"],
       "a tag must have 1 to 128 characters": ["config_commits_tag_length"],
       "the owner is not a group": ["groups_kind_is_group"],
       "the name of a group must have 1 to 253 characters": ["groups_name_length"],

@@ -26,36 +26,93 @@ export interface SavedCommit {
   readonly deduplicated: boolean;
 }
 
+/** SQL: who expunged the content of row `blob`, when and why, as the end of a sentence. */
+export const expungedText = `
+  'the content ' || blob.hash || ' was expunged on ' || to_char(blob.expunged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    || ' by ' || blob.expunged_by || ': ' || blob.expunge_reason
+`;
+
 /** Stands for a named parent that does not exist: no commit has this id, so the foreign key refuses it. */
 const nobody = "00000000-0000-0000-0000-000000000000";
 
+/** What a project may store. Commits count until they are pruned. */
+export interface CommitLimits {
+  readonly commits: number;
+  /** Of all distinct contents. */
+  readonly bytes: number;
+}
+
+interface Saving {
+  readonly refused: boolean;
+  /** Null: refused, or saved by another one at the same moment. */
+  readonly deduplicated: boolean | null;
+  readonly expunged: string | null;
+  readonly commits: number;
+  readonly bytes: number;
+}
+
+/** Since saves at the same moment do not see each other, a project may exceed a limit by a few commits. */
+function refusal(saving: Saving, limits: CommitLimits, contentBytes: number): RotaError {
+  if (saving.expunged !== null) return new RotaError("ContentExpunged", saving.expunged);
+  return new RotaError(
+    "CommitLimitExceeded",
+    saving.commits >= limits.commits
+      ? `the project has ${saving.commits} commits, of at most ${limits.commits}`
+      : `the contents of the project's commits have ${saving.bytes} bytes; with ${contentBytes} more they would exceed the maximum of ${limits.bytes}`,
+  );
+}
+
 /**
  * Stores a commit, and its content if it is new, in one statement. Idempotent. Throws RotaError: TagTaken,
- * ParentCommitNotFound, ProjectNotFound, AlreadyExists (the name), InvalidConfiguration.
+ * ParentCommitNotFound, ProjectNotFound, AlreadyExists (the name), InvalidConfiguration, CommitLimitExceeded,
+ * ContentExpunged.
+ *
+ * The update that changes nothing locks a content that is there, so that it is not pruned before the commit refers to it.
  */
-export async function saveCommit(db: Queryable, commit: CommitInput): Promise<SavedCommit> {
-  const rows = await run<{ deduplicated: boolean }>(
+export async function saveCommit(
+  db: Queryable,
+  commit: CommitInput,
+  limits: CommitLimits,
+): Promise<SavedCommit> {
+  const contentBytes = Buffer.byteLength(commit.content.canonical);
+  const [saving] = await run<Saving>(
     db,
     `
-    WITH blob AS (
-      INSERT INTO config_blobs (hash, canonical) VALUES ($1, $2)
-      ON CONFLICT (hash) DO NOTHING
+    WITH usage AS (
+      SELECT coalesce(sum(commits), 0)::float8 AS commits, coalesce(sum(bytes), 0)::float8 AS bytes,
+        coalesce(bool_or(blob_hash = $1), false) AS has_content
+      FROM (
+        SELECT blob_hash, count(*) AS commits, max(bytes) AS bytes
+        FROM config_commits WHERE project_id = $4 GROUP BY blob_hash
+      ) AS stored
+    ), known AS (
+      SELECT deduplicated FROM config_commits WHERE id = $3
+    ), expunged AS (
+      SELECT ${expungedText} AS text FROM config_blobs AS blob WHERE blob.hash = $1 AND blob.expunged_at IS NOT NULL
+    ), accepted AS (
+      SELECT has_content FROM usage
+      WHERE commits < $10 AND (has_content OR bytes + $12 <= $11)
+        AND NOT EXISTS (SELECT FROM known) AND NOT EXISTS (SELECT FROM expunged)
+    ), blob AS (
+      INSERT INTO config_blobs (hash, canonical) SELECT $1, $2 FROM accepted
+      ON CONFLICT (hash) DO UPDATE SET created_at = config_blobs.created_at WHERE false
     ), saved AS (
       INSERT INTO config_commits (
-        id, project_id, name, blob_hash, parent_id, author_id, message, version_tag, deduplicated
+        id, project_id, name, blob_hash, bytes, parent_id, author_id, message, version_tag, deduplicated
       )
-      SELECT $3, $4, $5, $1,
+      SELECT $3, $4, $5, $1, $12,
         CASE WHEN $6::text IS NOT NULL THEN coalesce(
           (SELECT id FROM config_commits WHERE project_id = $4 AND name = $6 AND removed_at IS NULL), '${nobody}'
         ) END,
-        ensure_owner('User', $7), $8, $9,
-        EXISTS (SELECT FROM config_commits WHERE project_id = $4 AND blob_hash = $1)
+        ensure_owner('User', $7), $8, $9, has_content
+      FROM accepted
       ON CONFLICT (id) DO NOTHING
       RETURNING deduplicated
     )
-    SELECT deduplicated FROM saved
-    UNION ALL
-    SELECT deduplicated FROM config_commits WHERE id = $3
+    SELECT NOT EXISTS (SELECT FROM accepted) AND NOT EXISTS (SELECT FROM known) AS refused,
+      coalesce((SELECT deduplicated FROM saved), (SELECT deduplicated FROM known)) AS deduplicated,
+      (SELECT text FROM expunged) AS expunged, commits, bytes
+    FROM usage
     `,
     [
       commit.content.hash,
@@ -67,9 +124,13 @@ export async function saveCommit(db: Queryable, commit: CommitInput): Promise<Sa
       commit.author,
       commit.message,
       commit.tag ?? null,
+      limits.commits,
+      limits.bytes,
+      contentBytes,
     ],
   );
-  return { hash: commit.content.hash, deduplicated: rows[0]?.deduplicated ?? true };
+  if (saving?.refused === true) throw refusal(saving, limits, contentBytes);
+  return { hash: commit.content.hash, deduplicated: saving?.deduplicated ?? true };
 }
 
 /** Returns the ids that are not stored. */
@@ -221,16 +282,29 @@ export interface CommitContent extends Commit {
   readonly text: string;
 }
 
-/** A commit with its content. Throws RotaError ReferenceNotFound. */
+interface StoredText {
+  readonly text: string | null;
+  readonly expunged: string | null;
+}
+
+/** SQL: the columns of StoredText, of row `blob`. */
+const storedText = `blob.canonical AS text, CASE WHEN blob.canonical IS NULL THEN ${expungedText} END AS expunged`;
+
+function textOf({ text, expunged }: StoredText): string {
+  if (text !== null) return text;
+  throw new RotaError("ContentExpunged", expunged ?? "the content was expunged");
+}
+
+/** A commit with its content. Throws RotaError ReferenceNotFound, ContentExpunged. */
 export async function show(
   db: Queryable,
   projectId: string,
   ref: CommitRef,
 ): Promise<CommitContent> {
-  const rows = await run<CommitContent>(
+  const rows = await run<Commit & StoredText>(
     db,
     `
-    SELECT ${commitColumns}, blob.canonical AS text
+    SELECT ${commitColumns}, ${storedText}
     FROM config_commits AS entry
     ${commitJoins}
     JOIN config_blobs AS blob ON blob.hash = entry.blob_hash
@@ -238,23 +312,24 @@ export async function show(
     `,
     [projectId, refValue(ref)],
   );
-  const [commit] = rows;
-  if (!commit) throw new RotaError("ReferenceNotFound", `the project has no ${refText(ref)}`);
-  return commit;
+  const [row] = rows;
+  if (!row) throw new RotaError("ReferenceNotFound", `the project has no ${refText(ref)}`);
+  const { expunged: _expunged, ...commit } = row;
+  return { ...commit, text: textOf(row) };
 }
 
 /**
  * The canonical text with this hash. Throws RotaError ReferenceNotFound if the namespace's project has not committed
- * it.
+ * it, and ContentExpunged.
  */
 export async function readCommitContent(
   db: Queryable,
   { namespace, hash }: { readonly namespace: string; readonly hash: string },
 ): Promise<string> {
-  const rows = await run<{ text: string }>(
+  const rows = await run<StoredText>(
     db,
     `
-    SELECT blob.canonical AS text
+    SELECT ${storedText}
     FROM config_blobs AS blob
     WHERE blob.hash = $1 AND EXISTS (
       SELECT FROM config_commits AS entry
@@ -267,10 +342,10 @@ export async function readCommitContent(
   const [blob] = rows;
   if (!blob)
     throw new RotaError("ReferenceNotFound", `the project has no content of the hash ${hash}`);
-  return blob.text;
+  return textOf(blob);
 }
 
-/** The changes between two commits, as a JSON Patch (RFC 6902). Throws RotaError ReferenceNotFound. */
+/** The changes between two commits, as a JSON Patch (RFC 6902). Throws RotaError ReferenceNotFound, ContentExpunged. */
 export async function diff(
   db: Queryable,
   projectId: string,

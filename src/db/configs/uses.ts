@@ -9,7 +9,7 @@ export interface ConfigUse {
   readonly isLive: boolean;
 }
 
-/** Configurations referred to by unfinished jobs of these namespaces. One statement. */
+/** Configurations referred to by unfinished jobs of these namespaces, and not expunged. One statement. */
 export function readConfigUses(db: Queryable, namespaces: readonly string[]): Promise<ConfigUse[]> {
   return run<ConfigUse>(
     db,
@@ -18,6 +18,7 @@ export function readConfigUses(db: Queryable, namespaces: readonly string[]): Pr
     FROM projects AS project
     JOIN jobs AS job ON job.active_project_id = project.id
     WHERE project.namespace = ANY ($1::text[]) AND job.config_hash IS NOT NULL
+      AND NOT EXISTS (SELECT FROM config_blobs WHERE hash = job.config_hash AND expunged_at IS NOT NULL)
     GROUP BY job.namespace, job.config_hash
     `,
     [namespaces],

@@ -63,3 +63,32 @@ export async function pruneHistory(
   ]);
   return row?.pruned ?? 0;
 }
+
+/**
+ * Deletes at most `limit` commits whose objects were deleted before an instant. Commits that follow them lose their
+ * parent. Returns how many.
+ */
+export async function pruneRemovedCommits(
+  db: Queryable,
+  before: Temporal.Instant,
+  limit: number,
+): Promise<number> {
+  const [row] = await run<{ pruned: number }>(db, "SELECT prune_commits($1, $2) AS pruned", [
+    before.toString(),
+    limit,
+  ]);
+  return row?.pruned ?? 0;
+}
+
+/** Deletes at most `limit` contents that were there before an instant and that no commit and no job needs. Returns how many. */
+export async function pruneContents(
+  db: Queryable,
+  before: Temporal.Instant,
+  limit: number,
+): Promise<number> {
+  const [row] = await run<{ pruned: number }>(db, "SELECT prune_contents($1, $2) AS pruned", [
+    before.toString(),
+    limit,
+  ]);
+  return row?.pruned ?? 0;
+}

@@ -4,6 +4,7 @@ import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { Placement, Resources } from "../../domain/scheduling/snapshot.ts";
 import type { AttemptEnd } from "./attempts.ts";
+import { expungedText } from "../configs/commits.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
@@ -29,6 +30,8 @@ export interface JobView {
   readonly failures: number;
   readonly backoffLimit: number;
   readonly configHash: string | undefined;
+  /** Who expunged the content of its configuration, when and why; undefined if nobody did. */
+  readonly expunged: string | undefined;
   readonly maxRuntimeSeconds: number | undefined;
   readonly reason: JobReason | undefined;
   readonly message: string | undefined;
@@ -83,6 +86,7 @@ interface Row {
   readonly failures: number;
   readonly backoff_limit: number;
   readonly config_hash: string | null;
+  readonly expunged: string | null;
   readonly max_runtime_seconds: number | null;
   readonly reason: string | null;
   readonly message: string | null;
@@ -119,6 +123,7 @@ const viewOf = (row: Row): JobView => ({
   failures: row.failures,
   backoffLimit: row.backoff_limit,
   configHash: row.config_hash ?? undefined,
+  expunged: row.expunged ?? undefined,
   maxRuntimeSeconds: row.max_runtime_seconds ?? undefined,
   reason: jobReasonOf(row.reason),
   message: row.message ?? undefined,
@@ -136,7 +141,11 @@ const selection = `
   SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
     job.required_gpu AS gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
-    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash, job.max_runtime_seconds,
+    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash,
+    (
+      SELECT ${expungedText} FROM config_blobs AS blob WHERE blob.hash = job.config_hash AND blob.expunged_at IS NOT NULL
+    ) AS expunged,
+    job.max_runtime_seconds,
     job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
     coalesce(
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)

@@ -5,7 +5,7 @@ import { readyOf } from "../../../dev/quickstart/cluster-view.ts";
 import { configMapName } from "../../../src/api/names.ts";
 import { KubeError } from "../../../src/kube/errors.ts";
 import type { KubeObject } from "../../../src/kube/resource.ts";
-import { configCommits, configMaps } from "../../../src/resources/types.ts";
+import { configCommits, configMaps, jobs } from "../../../src/resources/types.ts";
 import type { ConfigCommit } from "../../../src/resources/types.ts";
 import { commit } from "../../support/installation.ts";
 import { useTeam } from "../../support/team.ts";
@@ -175,5 +175,51 @@ describe("ConfigCommits", () => {
       spec: { content: 2 },
     }).catch((error: unknown) => error);
     expect(String(changed)).to.include("a ConfigCommit is immutable");
+  });
+
+  it("are expunged for good, and their jobs say so", async () => {
+    const content = { password: "hunter2" };
+    await team.view.apply(commitOf("secret", content));
+    const { hash = "" } = (await untilSays("secret", "Stored")).status;
+    await run("exposed", { commit: "secret" });
+    await untilRuns("exposed");
+    await team.submit("waiting", { gpus: 8, spec: { configRef: { commit: "secret" } } });
+    await team.waits("waiting");
+
+    await team.database.pool.query("SELECT expunge_content($1, 'sue', 'a password')", [hash]);
+    await remove("secret");
+    await team.view.client.delete(configMaps, `team/${configMapName(hash)}`);
+    for (const name of ["exposed", "waiting"])
+      await change(team.view, jobs, `team/${name}`, {
+        metadata: { annotations: { read: "anew" } },
+      });
+    const cancelled = await team.reasonOf("waiting", "ContentExpunged");
+    expect(cancelled.status.state).to.equal("Cancelled");
+    expect(cancelled.status.message).to.match(/ was expunged on .* by sue .*: a password$/);
+    const exposed = await team.until("exposed", "say so", ({ status }) =>
+      (status.conditions ?? []).some(({ type }) => type === "ConfigExpunged"),
+    );
+    expect(exposed.status.state).to.equal("Running");
+
+    await team.view.apply(commitOf("secret", content));
+    const refused = await untilSays("secret", "ContentExpunged");
+    expect(readyOf(refused)?.message).to.match(/ was expunged on .* by sue .*: a password$/);
+    expect(await find(team.view, configMaps, `team/${configMapName(hash)}`)).to.equal(undefined);
+    await team.suspend("exposed", true);
+    await team.reasonOf("exposed", "ContentExpunged");
+    for (const name of ["exposed", "waiting"]) await stop(name);
+  });
+
+  it("are refused beyond the project's limit", async () => {
+    await team.view.apply(commitOf("within", 1));
+    await untilSays("within", "Stored");
+    await team.operator.stop();
+    await team.operate({ ROTA_PROJECT_COMMITS: "1" });
+    await team.view.apply(commitOf("beyond-limit", 2));
+    const refused = await untilSays("beyond-limit", "CommitLimitExceeded");
+    expect(readyOf(refused)?.message).to.match(
+      /the project has \d+ commits, of at most 1\. Delete commits .* count for 30 days/,
+    );
+    expect((await untilSays("within", "Stored")).status.hash).to.equal(sha256("1"));
   });
 });

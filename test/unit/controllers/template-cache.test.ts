@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { TemplateCache } from "../../../src/controllers/job/template-cache.ts";
+import { maxTemplateLength, TemplateCache } from "../../../src/controllers/job/template-cache.ts";
 import { createManualClock } from "../../support/manual-clock.ts";
 
 describe("the template cache", () => {
@@ -46,19 +46,42 @@ describe("the template cache", () => {
     };
     for (const _turn of [1, 2]) await templates.of("small", read("x"));
     expect(reads).to.equal(1);
-    for (const _turn of [1, 2]) await templates.of("large", read("x".repeat(40_000)));
+    for (const _turn of [1, 2]) await templates.of("large", read("x".repeat(maxTemplateLength)));
     expect(reads).to.equal(3);
   });
 
-  it("has a maximum size", async () => {
+  it("forgets the oldest templates and answers beyond its size", async () => {
     const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
-    const read = () => Promise.resolve({});
-    for (let index = 0; index <= 2000; index += 1) await templates.of(`job-${index}`, read);
-    let requeueAfter = 0;
-    await templates.of("job-0", () => {
-      requeueAfter += 1;
-      return Promise.resolve({});
-    });
-    expect(requeueAfter).to.equal(1);
+    const large = { text: "x".repeat(maxTemplateLength - 20) };
+    const fill = 130;
+    let reads = 0;
+    const read = () => Promise.resolve(((reads += 1), large));
+    for (let index = 0; index < fill; index += 1) {
+      await templates.of(`job-${index}`, read);
+      await templates.check({ ...large, index }, ask);
+    }
+    await templates.of(`job-${fill - 1}`, read);
+    await templates.check({ ...large, index: fill - 1 }, ask);
+    expect({ reads, asked }).to.deep.equal({ reads: fill, asked: fill });
+    await templates.of("job-0", read);
+    await templates.check({ ...large, index: 0 }, ask);
+    expect({ reads, asked }).to.deep.equal({ reads: fill + 1, asked: fill + 1 });
+  });
+
+  it("reads few templates at a time", async () => {
+    const templates = new TemplateCache<string>(clock, (answer) => answer !== "no");
+    const running: (() => void)[] = [];
+    const all = Array.from({ length: 20 }, (_, index) =>
+      templates.of(
+        `job-${index}`,
+        () => new Promise((resolve) => running.push(() => resolve({ index }))),
+      ),
+    );
+    expect(running).to.have.length(8);
+    for (let done = 0; done < 20; done += 1) {
+      running[done]?.();
+      await all[done];
+      expect(running).to.have.length(Math.min(20, done + 9));
+    }
   });
 });
