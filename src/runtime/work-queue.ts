@@ -3,7 +3,7 @@ import type { BackoffOptions } from "./backoff.ts";
 import { startTimer } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { DelayHeap } from "./delay-heap.ts";
-import { Fifo } from "./fifo.ts";
+import { FairLines } from "./fair-lines.ts";
 import { noMetrics } from "./metrics.ts";
 import type { Metrics } from "./metrics.ts";
 import { createQueueMetrics } from "./queue-metrics.ts";
@@ -63,7 +63,8 @@ const maxPassedOver = 16;
 
 /**
  * Keys waiting for work. A key waits at most once, however often it is added. A key that is being worked on is not
- * handed out again; if it is added meanwhile, it waits again when it is done. Memory is bounded by the number of keys.
+ * handed out again; if it is added meanwhile, it waits again when it is done. Of keys of one priority the namespaces take
+ * turns. Memory is bounded by the number of keys.
  */
 export class WorkQueue {
   readonly #clock: Clock;
@@ -74,10 +75,10 @@ export class WorkQueue {
     interactive: new Map(),
     resync: new Map(),
   };
-  readonly #order: Readonly<Record<Priority, Fifo<string>>> = {
-    urgent: new Fifo(),
-    interactive: new Fifo(),
-    resync: new Fifo(),
+  readonly #order: Readonly<Record<Priority, FairLines>> = {
+    urgent: new FairLines(),
+    interactive: new FairLines(),
+    resync: new FairLines(),
   };
   readonly #working = new Map<string, number>();
   readonly #addedWhileWorking = new Map<string, Priority>();

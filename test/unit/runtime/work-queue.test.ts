@@ -51,6 +51,29 @@ describe("work queue", () => {
     expect(queue.take()).to.equal(undefined);
   });
 
+  it("takes namespaces in turn, however long the line of one", () => {
+    const added = fc.array(fc.tuple(fc.constantFrom("a", "b", "c", "d"), fc.nat({ max: 200 })), {
+      maxLength: 200,
+    });
+    fc.assert(
+      fc.property(added, (pairs) => {
+        const { queue } = createQueue();
+        const keys = [...new Set(pairs.map(([namespace, at]) => `${namespace}/${at}`))];
+        for (const key of keys) queue.add(key);
+        const taken = drainNow(queue);
+        expect([...taken].toSorted()).to.deep.equal([...keys].toSorted());
+        const lines = Object.groupBy(keys, (key) => key.charAt(0));
+        const turns = Object.keys(lines).length;
+        for (const line of Object.values(lines)) {
+          expect(taken.filter((key) => line?.includes(key))).to.deep.equal(line);
+          for (const [place, key] of (line ?? []).entries())
+            expect(taken.indexOf(key)).to.be.below((place + 1) * turns);
+        }
+      }),
+      propertyRuns(500),
+    );
+  });
+
   it("puts interactive keys before resyncs, and promotes these", () => {
     const { queue } = createQueue();
     for (const key of ["r1", "r2", "r3"]) queue.add(key, { priority: "resync" });
