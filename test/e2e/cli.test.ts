@@ -127,7 +127,7 @@ describe("kubectl rota", function () {
     const text = await ok("val", "why", "c", "-n", "team");
     expect(text).to.contain("team/c  Pending  pool blue, position 1");
     expect(text).to.contain("Next decision: it waits");
-    expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +0 +4 +(fits|exceeded)/);
+    expect(text).to.match(/User pat +pat-nights, pat-days +\d+ GPUs +12 +0 +0 +4 +(fits|exceeded)/);
     expect(text).to.contain("match the job (details need permission to list nodes)");
     const whole = await ok("admin", "why", "c", "-n", "team");
     expect(whole).to.match(/blue-\d +0 +2 +/);
