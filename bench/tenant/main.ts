@@ -13,7 +13,11 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import Table from "cli-table3";
 import type { Operator } from "../../dev/local/operator.ts";
-import { startInstallation, type Installation } from "../../test/support/installation.ts";
+import {
+  startInstallation,
+  type Installation,
+  usualLease,
+} from "../../test/support/installation.ts";
 import {
   CalmTenant,
   flood,
@@ -21,7 +25,6 @@ import {
   greedyJobsWait,
   setUpTenancy,
   submitGreedyJobs,
-  usualLease,
   type CalmSample,
 } from "../../test/support/tenant-load/scene.ts";
 import type { FloodReport } from "../../test/support/tenant-load/flood.ts";

@@ -30,6 +30,7 @@ import {
   startInstallation,
   teamIsReady,
   teamJobIs,
+  usualLease,
 } from "../support/installation.ts";
 import { drawsOf, OddObjects } from "../support/odd-objects.ts";
 import { samplesOf } from "../support/operator-metrics.ts";
@@ -83,7 +84,7 @@ describe("odd objects", function () {
     await cluster.addNodes({ count: 2, gpus: 8, pool: "odd", namePrefix: "odd-" });
     await applyTeam(installation);
     for (const pool of ["sane", "odd"]) await view.apply(plan(`all-of-${pool}`, { owner, pool }));
-    operator = await installation.operate();
+    operator = await installation.operate(usualLease);
     await teamIsReady(installation);
   });
 
@@ -216,7 +217,7 @@ describe("odd objects", function () {
     await runsAtFirstAttempt("beside-odd");
     expect(await skipped()).to.equal(0);
     await operator.stop();
-    operator = await installation.operate();
+    operator = await installation.operate(usualLease);
     await installation.view.until("the restarted operator to be ready", async () => {
       return (await fetch(`${operator.url}/readyz`)).ok;
     });

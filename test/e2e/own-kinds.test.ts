@@ -8,7 +8,7 @@ import { isNotFound, KubeError } from "../../src/kube/errors.ts";
 import { keyOf } from "../../src/kube/resource.ts";
 import type { KubeObject, ResourceName } from "../../src/kube/resource.ts";
 import { configCommits, jobs, projects, resourcePlans } from "../../src/resources/types.ts";
-import { commit, job, owner, plan, project } from "../support/installation.ts";
+import { commit, job, owner, plan, project, usualLease } from "../support/installation.ts";
 import { drawsOf } from "../support/odd-objects.ts";
 import { propertyRuns } from "../support/property.ts";
 import { SchemaMutations } from "../support/schema-mutations.ts";
@@ -68,7 +68,7 @@ function lackOf({ metadata, status }: Seen): string | undefined {
 
 describe("objects of our own kinds", function () {
   this.timeout(0);
-  const team = useTeam({ mayBeRejected: true });
+  const team = useTeam({ mayBeRejected: true, operator: usualLease });
 
   before(async () => {
     for (const pool of ["sane", "odd"]) await team.pool(pool);

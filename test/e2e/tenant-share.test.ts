@@ -1,7 +1,7 @@
 /** A tenant's share is bounded: one at its worst, and the jobs of another one. `npm run bench -- tenant` measures it. */
 import { expect } from "chai";
 import type { Operator } from "../../dev/local/operator.ts";
-import { type Installation, startInstallation } from "../support/installation.ts";
+import { type Installation, startInstallation, usualLease } from "../support/installation.ts";
 import {
   CalmTenant,
   flood,
@@ -9,7 +9,6 @@ import {
   greedyJobsWait,
   setUpTenancy,
   submitGreedyJobs,
-  usualLease,
 } from "../support/tenant-load/scene.ts";
 
 const jobs = Number(process.env["ROTA_TENANT_JOBS"] ?? 300);

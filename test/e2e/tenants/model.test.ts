@@ -15,6 +15,7 @@ import {
   project,
   startInstallation,
   type Installation,
+  usualLease,
 } from "../../support/installation.ts";
 import {
   find,
@@ -365,7 +366,7 @@ class Start implements Command {
   }
 
   async run(model: Model, real: Real): Promise<void> {
-    real.operator = await real.installation.operate();
+    real.operator = await real.installation.operate(usualLease);
     model.isUp = true;
   }
 
@@ -547,7 +548,7 @@ describe("the tenants' cluster state", function () {
   before(async () => {
     const installation = await startInstallation();
     await installation.cluster.addNodes({ count: 1, gpus: 8, pool: "default" });
-    real = { installation, operator: await installation.operate() };
+    real = { installation, operator: await installation.operate(usualLease) };
     console.log(
       `      seed ${seed}: set ROTA_MODEL_SEED, ROTA_MODEL_STEPS, ROTA_MODEL_RUNS for others`,
     );

@@ -3,7 +3,12 @@ import { expect } from "chai";
 import type { Operator } from "../../../dev/local/operator.ts";
 import { waitFor } from "../../../dev/local/wait.ts";
 import { each } from "../../../src/runtime/parallel.ts";
-import { project, startInstallation, type Installation } from "../../support/installation.ts";
+import {
+  project,
+  startInstallation,
+  type Installation,
+  usualLease,
+} from "../../support/installation.ts";
 import { statementsOf, writesOf } from "../../support/operator-metrics.ts";
 import { change, projects, untilProjectSays, untilRolesAre } from "../../support/tenants.ts";
 
@@ -33,7 +38,7 @@ describe(`moving a subtree of ${count} projects`, function () {
 
   before(async () => {
     installation = await startInstallation();
-    operator = await installation.operate();
+    operator = await installation.operate(usualLease);
     const member = (role: string, name: string) => ({ kind: "User", role, name });
     await view().apply(project("old-home", { members: [member("admin", "ann")] }));
     await view().apply(project("new-home", { members: [member("admin", "bob")] }));

@@ -24,9 +24,6 @@ const submittersAtOnce = 16;
 const pollMillis = 20;
 const patienceMs = 120_000;
 
-/** Of the operator: other end-to-end tests want quick elections, this one wants none. */
-export const usualLease = { ROTA_LEASE_SECONDS: "15" } as const;
-
 const account = (namespace: string): string => `system:serviceaccount:${namespace}:default`;
 
 /** Nodes, classes, projects and plans; resolves when the tenants' projects are ready and the greedy one's job runs. */
