@@ -48,7 +48,8 @@ describe("the documentation's commands", () => {
   const concepts = globSync("docs/concepts/*.md", { cwd: projectRoot })
     .toSorted()
     .flatMap((file) => commandsOf(read(file)));
-  let stopOperator = (): Promise<void> => Promise.resolve();
+  const nothing = (): Promise<void> => Promise.resolve();
+  let stopRunning = nothing;
 
   before(() => {
     const files = execFileSync("git", ["ls-files", "-z"], { cwd: projectRoot, encoding: "utf8" });
@@ -61,7 +62,7 @@ describe("the documentation's commands", () => {
   });
 
   after(async () => {
-    await stopOperator().catch(() => undefined);
+    await stopOperator();
     if (existsSync(join(copy, ".local"))) run("npm run local:down");
     rmSync(directory, { recursive: true, force: true });
   });
@@ -115,6 +116,12 @@ describe("the documentation's commands", () => {
     }
   }
 
+  async function stopOperator(): Promise<void> {
+    const stopIt = stopRunning;
+    stopRunning = nothing;
+    await stopIt();
+  }
+
   /** Without `--exit`, which ends it at once: it stays up for the commands that it prints. */
   async function tryQuickstart(): Promise<void> {
     const stopAll = await start("exec npm run quickstart", "The cluster runs until Ctrl-C");
@@ -129,7 +136,7 @@ describe("the documentation's commands", () => {
     if (command === "source .local/env") return run('test -n "$KUBECONFIG"');
     if (command.startsWith("npm run quickstart")) return tryQuickstart();
     if (command === "npm start") {
-      stopOperator = await start("source .local/env; exec npm start", "leads");
+      stopRunning = await start("source .local/env; exec npm start", "leads");
       return;
     }
     if (command !== "npm run local:down") return run(command);

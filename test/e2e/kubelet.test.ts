@@ -40,10 +40,7 @@ describe("a pod on the way to its containers", function () {
   }
 
   const until = (name: string, is: (job: Job) => boolean): Promise<Job> =>
-    installation.view.until(`what ${name} comes to`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return is(found) && found;
-    });
+    installation.view.untilJob(`team/${name}`, "come to what is expected", is);
 
   it("fails in an init container: the job names it", async () => {
     await submit("fetches-not", {

@@ -185,9 +185,8 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     await makePool(pool);
     await runVictim("by-hand", { pool, annotations: savesAndExitsWell });
     await installation.view.client.delete(podType, "team/by-hand-1-0");
-    const again = await installation.view.until("the second attempt", async () => {
-      const found = await installation.view.job("team/by-hand");
-      return (found.status.attempt === 2 || found.status.finishedAt !== undefined) && found;
+    const again = await installation.view.untilJob("team/by-hand", "run again", ({ status }) => {
+      return status.attempt === 2 || status.finishedAt !== undefined;
     });
     expect(again.status.finishedAt).to.equal(undefined);
   });
@@ -198,8 +197,7 @@ describe("a pod that exits with 0 after it was asked to leave", function () {
     const annotations = leavesLate;
     await runVictim("finished", { pool, parallelism: 2, annotations });
     await endPod("finished-1-0", 0);
-    await installation.view.until("the end of the first pod to be noted", async () => {
-      const { status } = await installation.view.job("team/finished");
+    await installation.view.untilJob("team/finished", "count its first pod", ({ status }) => {
       return status.pods?.succeeded === 1;
     });
     await endPod("finished-1-1", 0, -300);

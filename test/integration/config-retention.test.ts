@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import {
+  type CommitLimits,
   diff,
   history,
   log,
@@ -14,18 +15,14 @@ import { readConfigUses } from "../../src/db/configs/uses.ts";
 import { pruneContents, pruneRemovedCommits } from "../../src/db/history/prune.ts";
 import { cancelJob, forgetJobs } from "../../src/db/jobs/attempts.ts";
 import { readJobView } from "../../src/db/jobs/read.ts";
-import { canonicalizeValue, type JsonValue } from "../../src/domain/canonical-json.ts";
 import { waitFor } from "../../dev/local/wait.ts";
 import { pruneOnce } from "../../src/operator/history-cleaner.ts";
 import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { readSettings } from "../../src/settings/read.ts";
+import { ampleLimits, contentOf } from "../support/contents.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addProject, rejection } from "../support/fixtures.ts";
-
-const contentOf = (text: string) => canonicalizeValue(JSON.parse(text) as JsonValue);
-
-const limits = { commits: 10_000, bytes: 2 ** 30 };
 
 describe("retention of configurations", () => {
   let database: TestDatabase;
@@ -50,7 +47,7 @@ describe("retention of configurations", () => {
     projectId: string,
     name: string,
     text: string,
-    more: { parent?: string; tag?: string; limits?: typeof limits; id?: string } = {},
+    more: { parent?: string; tag?: string; limits?: CommitLimits; id?: string } = {},
   ) =>
     saveCommit(
       pool(),
@@ -64,7 +61,7 @@ describe("retention of configurations", () => {
         parent: more.parent,
         tag: more.tag,
       },
-      more.limits ?? limits,
+      more.limits ?? ampleLimits,
     );
 
   const remove = ({ name: namespace }: Project, name: string) =>
@@ -238,7 +235,7 @@ describe("retention of configurations", () => {
       await age();
       await client.query("BEGIN");
       const commit = { id: randomUUID(), projectId: id, name: "first", content };
-      await saveCommit(client, { ...commit, author: "ann", message: "" }, limits);
+      await saveCommit(client, { ...commit, author: "ann", message: "" }, ampleLimits);
       await pruneContents(pool(), monthAgo(), 1000);
       await client.query("COMMIT");
       expect((await show(pool(), id, { commit: "first" })).text).to.equal(content.canonical);

@@ -12,13 +12,12 @@ import {
   show,
 } from "../../src/db/configs/commits.ts";
 import { canonicalizeValue, type JsonValue } from "../../src/domain/canonical-json.ts";
+import { ampleLimits, contentOf } from "../support/contents.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addProject, rejection } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";
 
 const codeOf = async (promise: Promise<unknown>) => (await rejection(promise)).code;
-
-const limits = { commits: 10_000, bytes: 2 ** 30 };
 
 describe("configurations", () => {
   let database: TestDatabase;
@@ -42,12 +41,12 @@ describe("configurations", () => {
         id: randomUUID(),
         projectId: project,
         name,
-        content: canonicalizeValue(JSON.parse(text) as JsonValue),
+        content: contentOf(text),
         author: "ann",
         message: `says ${name}`,
         ...more,
       },
-      limits,
+      ampleLimits,
     );
 
   it("stores one blob for a hundred concurrent commits", async () => {
@@ -83,9 +82,9 @@ describe("configurations", () => {
       author: "ann",
       message: "",
     };
-    const first = await saveCommit(pool(), commit, limits);
+    const first = await saveCommit(pool(), commit, ampleLimits);
     expect(first.deduplicated).to.equal(false);
-    expect(await saveCommit(pool(), commit, limits)).to.deep.equal(first);
+    expect(await saveCommit(pool(), commit, ampleLimits)).to.deep.equal(first);
   });
 
   it("lets the database refuse a wrong hash, and any change", async () => {
@@ -191,7 +190,7 @@ describe("configurations", () => {
           author: "ann",
           message: "",
         };
-        await saveCommit(pool(), commit, limits);
+        await saveCommit(pool(), commit, ampleLimits);
         const { rows } = await pool().query(
           "SELECT canonical, content FROM config_blobs WHERE hash = $1",
           [canonical.hash],

@@ -159,9 +159,8 @@ describeOnRealNodes("a pod that is asked to leave a real node", () => {
     await installation.view.apply(plan("night", spec));
     await runSaving("night");
     await closes(soon);
-    const { status } = await installation.view.until("the job to have left", async () => {
-      const found = await installation.view.job("team/night");
-      return found.status.state !== "Running" && found.status.state !== "Evicting" && found;
+    const { status } = await installation.view.untilJob("team/night", "leave", (found) => {
+      return found.status.state !== "Running" && found.status.state !== "Evicting";
     });
     expect(status).to.include({ state: "Evicted", attempt: 1 });
   });

@@ -28,10 +28,9 @@ describeOnRealNodes("a job on a real node that fails it", () => {
   });
 
   const jobSays = (name: string, what: RegExp): Promise<Job> =>
-    installation.view.until(`${name} to say ${what}`, async () => {
-      const found = await installation.view.job(`team/${name}`);
-      return what.test(`${found.status.reason}: ${found.status.message}`) && found;
-    });
+    installation.view.untilJob(`team/${name}`, `say ${what}`, ({ status }) =>
+      what.test(`${status.reason}: ${status.message}`),
+    );
 
   const remove = (name: string): Promise<void> => installation.view.remove(workJob(name));
 
@@ -112,8 +111,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
       await first.signal("kubelet", "SIGCONT");
     }
     await first.untilReady();
-    await installation.view.until("the second attempt to run", async () => {
-      const { status } = await installation.view.job("team/silent");
+    await installation.view.untilJob("team/silent", "run in attempt 2", ({ status }) => {
       return status.state === "Running" && status.attempt === 2;
     });
     await remove("silent");

@@ -22,10 +22,7 @@ describeOnRealNodes("a job whose node saves itself", () => {
   });
 
   const untilJob = (name: string, what: string, is: (job: Job) => boolean): Promise<Job> =>
-    installation.view.until(`${name} to ${what}`, async () => {
-      const job = await installation.view.job(`team/${name}`);
-      return is(job) && job;
-    });
+    installation.view.untilJob(`team/${name}`, what, is);
 
   /** The pod ended through no fault of the job's: the job runs again once the node is itself again. */
   async function runsAgain(name: string): Promise<void> {

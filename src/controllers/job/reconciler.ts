@@ -1,6 +1,6 @@
 /**
- * Reconciles a Job from submission to end, in phases: recover, enqueue, cancel what lost its configuration, follow the spec, advance, write the status,
- * expire. In between, the scheduler decides.
+ * Reconciles a Job from submission to end, in phases: recover, enqueue, cancel what lost its configuration, follow the
+ * spec, advance, write the status, expire. In between, the scheduler decides.
  */
 import { cancelJob } from "../../db/jobs/attempts.ts";
 import { setPriority, setSuspended } from "../../db/jobs/queue.ts";

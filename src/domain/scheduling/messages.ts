@@ -135,24 +135,26 @@ const planNames = ({ quota }: QuotaState): string =>
 
 /** "plan vision: 6 of 8 GPUs in use, 2 more borrowed; the job needs 4 GPUs" */
 export const overQuotaText = (state: QuotaState, job: QueuedJob): string =>
-  quotaUseText(planNames(state), state, job);
+  quotaUseText(planNames(state), state, job, borrowedText(state));
 
 /** "its quota: 6 of 8 GPUs in use; the job needs 4 GPUs": for readers of its victims, whom its plans do not concern. */
 export const ownQuotaText = (state: QuotaState, job: QueuedJob): string =>
-  quotaUseText("its quota", state, job);
-
-function quotaUseText(name: string, state: QuotaState, job: QueuedJob): string {
-  const { quota, limit, used, borrowed } = state;
-  const type = quota.resourceType;
-  const more = borrowed > 0 ? `, ${meteredNumber(type, borrowed)} more borrowed` : "";
-  return `${name}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
-}
+  quotaUseText("its quota", state, job, borrowedText(state));
 
 /** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are being evicted; the job needs 2 GPUs" */
 export function leavingText(state: QuotaState, job: QueuedJob): string {
-  const { quota, limit, used, leaving } = state;
+  const leaving = meteredNumber(state.quota.resourceType, state.leaving);
+  const more = `, ${leaving} more by jobs that are being evicted`;
+  return quotaUseText(planNames(state), state, job, more);
+}
+
+const borrowedText = ({ quota, borrowed }: QuotaState): string =>
+  borrowed > 0 ? `, ${meteredNumber(quota.resourceType, borrowed)} more borrowed` : "";
+
+function quotaUseText(name: string, state: QuotaState, job: QueuedJob, more: string): string {
+  const { quota, limit, used } = state;
   const type = quota.resourceType;
-  return `${planNames(state)}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use, ${meteredNumber(type, leaving)} more by jobs that are being evicted; the job needs ${meteredText(type, state.demandOf(job))}`;
+  return `${name}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
 }
 
 /** "plan vision opens Mon 08:00" */
