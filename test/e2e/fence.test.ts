@@ -7,7 +7,7 @@ import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
 import type { KubeClient } from "../../src/kube/client.ts";
 import { isForbidden, KubeError } from "../../src/kube/errors.ts";
 import type { KubeObject, OwnerReference, ResourceName } from "../../src/kube/resource.ts";
-import { jobs, namespaces } from "../../src/resources/types.ts";
+import { namespaces } from "../../src/resources/types.ts";
 import { job } from "../support/installation.ts";
 import { podType, useTeam } from "../support/team.ts";
 
@@ -172,9 +172,8 @@ describe("the fence on the operator's account", function () {
       );
     }
     // The label of a pod of Rota's: only its account sets it, with a Job of rota.dev as controller.
-    const held = await view.client.create(jobs, {
-      ...job("ours", "held", { pool: "default", gpus: 1, spec: { suspend: true } }),
-    });
+    const suspended = job("ours", "held", { pool: "default", gpus: 1, spec: { suspend: true } });
+    const held = await untilMade(suspended);
     const [reference] = controlledBy("rota.dev/v1alpha1").ownerReferences;
     const ownerReferences = [{ ...reference, uid: held.metadata.uid ?? "" }] as OwnerReference[];
     const labelled = { labels: mine, ownerReferences };
@@ -190,11 +189,10 @@ describe("the fence on the operator's account", function () {
     types.set(key, found);
     return found;
   };
-  const untilMade = (object: KubeObject): Promise<unknown> =>
-    team.view.until(`${object.kind} ${object.metadata.name} to be made`, async () => {
-      await team.view.client.create(await typeOf(object), object);
-      return true;
-    });
+  const untilMade = (object: KubeObject): Promise<KubeObject> =>
+    team.view.until(`${object.kind} ${object.metadata.name} to be made`, async () =>
+      team.view.client.create(await typeOf(object), object),
+    );
   const keyOf = ({ metadata: { namespace, name = "" } }: KubeObject): string =>
     namespace === undefined ? name : `${namespace}/${name}`;
 

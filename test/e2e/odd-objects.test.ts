@@ -57,6 +57,8 @@ const kinds: readonly (readonly [ResourceName, Make])[] = [
 ];
 const atOnce = 20;
 const leastAccepted = 0.3;
+const taints = [{ key: "example.com/sane", effect: "NoSchedule" }] as const;
+const tolerations = taints.map(({ key, effect }) => ({ key, effect, operator: "Exists" }));
 
 /** As a client sends it: without what the server writes. */
 function submitted(made: KubeObject, { namespaced }: ResourceName): KubeObject {
@@ -80,7 +82,8 @@ describe("odd objects", function () {
   before(async () => {
     installation = await startInstallation({ mayBeRejected: true });
     const { cluster, view } = installation;
-    await cluster.addNodes({ count: 1, gpus: 8, pool: "sane", namePrefix: "sane-" });
+    // Tainted, since kube-scheduler would place odd pods here, which may ask for all GPUs.
+    await cluster.addNodes({ count: 1, gpus: 8, pool: "sane", namePrefix: "sane-", taints });
     await cluster.addNodes({ count: 2, gpus: 8, pool: "odd", namePrefix: "odd-" });
     await applyTeam(installation);
     for (const pool of ["sane", "odd"]) await view.apply(plan(`all-of-${pool}`, { owner, pool }));
@@ -99,7 +102,7 @@ describe("odd objects", function () {
     );
   async function runsAtFirstAttempt(name: string): Promise<void> {
     await installation.view.apply(
-      job("team", name, { pool: "sane", gpus: 1, priorityClassName: "low" }),
+      job("team", name, { pool: "sane", gpus: 1, priorityClassName: "low", tolerations }),
     );
     const { status } = await teamJobIs(installation, name, "Running");
     expect(status.attempt).to.equal(1);

@@ -37,7 +37,7 @@ describe("two operators at once", function () {
     const { view, database } = team;
     const [first] = await Promise.all([team.operate(alone), team.operate(alone)]);
     await team.ready();
-    const sampler = watchInvariants(view, database.pool);
+    const sampler = watchInvariants(view, database.pool, { strayPods: true });
     // They hold all GPUs of a pool until somebody of high priority comes.
     for (const pool of pools)
       await team.submit(`${pool}-filler`, { pool, gpus: 4, parallelism: 4 });

@@ -197,6 +197,7 @@ export interface JobOptions {
   readonly pool: string;
   readonly priorityClassName?: string;
   readonly parallelism?: number;
+  readonly tolerations?: readonly object[];
   readonly annotations?: Readonly<Record<string, string>>;
   readonly spec?: Readonly<Record<string, unknown>>;
 }
@@ -214,6 +215,7 @@ export const job = (namespace: string, name: string, options: JobOptions): KubeO
     template: {
       metadata: { annotations: { ...options.annotations } },
       spec: {
+        ...(options.tolerations && { tolerations: options.tolerations }),
         containers: [
           {
             name: "main",

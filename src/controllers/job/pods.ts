@@ -2,6 +2,7 @@
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
+import { isStarting } from "../../db/jobs/read.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import {
   disruptionBudgetOf,
@@ -101,6 +102,8 @@ export async function createMissingPods(
   const template = await templateOf(reconcile);
   const podEnvironment = podEnvironmentOf(job, project, view.configHash);
   await context.gangServices.ensure(job, project, signal);
+  // The view may be seconds old by now. No lock is held while the API server is asked, so this narrows the gap only.
+  if (!(await isStarting(context.db, view))) return { asked: 0, unseen: absent.length };
   const made: KubeObject[] = [];
   const timeoutSeconds = admissionTimeoutSeconds;
   try {

@@ -179,6 +179,20 @@ export async function readJobView(db: Queryable, jobId: string): Promise<JobView
   return row && viewOf(row);
 }
 
+/** Whether pods of the attempt may still be created. Ask right before: another operator may have ended the attempt since. */
+export async function isStarting(
+  db: Queryable,
+  { id, attempt }: { readonly id: string; readonly attempt: number },
+): Promise<boolean> {
+  const rows = await run(
+    db,
+    prepared("is_starting")`
+    SELECT FROM jobs WHERE id = $1 AND attempt = $2 AND status = 'starting' AND ending IS NULL`,
+    [id, attempt],
+  );
+  return rows.length > 0;
+}
+
 /** Unfinished jobs of this name. More than one if a job was deleted and created again. */
 export async function readActiveJobsNamed(
   db: Queryable,
