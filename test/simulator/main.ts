@@ -23,6 +23,7 @@ try {
     jobsPerDay: Number(values["jobs-per-day"]),
     timeZone: values["time-zone"],
     spares: true,
+    onDay: (day, steps) => console.log(`day ${day} is over after ${steps} steps`),
   }).run();
   console.log(JSON.stringify(report, undefined, 2));
 } finally {

@@ -38,6 +38,8 @@ export interface SimulationOptions {
   readonly spares: boolean;
   /** IANA name; the days begin on the Saturday before its clocks go back in 2026. */
   readonly timeZone: string;
+  /** After each day, with the steps so far. */
+  readonly onDay?: (day: number, steps: number) => void;
 }
 
 export interface SimulationReport extends Totals {
@@ -67,6 +69,7 @@ export class Simulation {
   readonly #faults: Faults;
   readonly #overcommitment = new Overcommitment();
   #steps = 0;
+  #day = 0;
   #gpuSeconds = 0;
 
   constructor(options: SimulationOptions) {
@@ -105,6 +108,7 @@ export class Simulation {
         if (next.atSeconds > days * daySeconds) break;
         ({ what } = next);
         await this.#step(next);
+        this.#tellDay();
       }
       what = "the end";
       await this.#checkUsage();
@@ -115,6 +119,13 @@ export class Simulation {
         cause: error,
       });
     }
+  }
+
+  #tellDay(): void {
+    const day = Math.floor(this.#timeline.nowSeconds / daySeconds);
+    if (day === this.#day) return;
+    this.#day = day;
+    this.#options.onDay?.(day, this.#steps);
   }
 
   async #begin(): Promise<void> {
