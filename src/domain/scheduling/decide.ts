@@ -36,6 +36,7 @@ import { settleReservations } from "./reservations.ts";
 import { EquivalenceCache } from "./equivalence-cache.ts";
 import { Nodes } from "./nodes.ts";
 import { futureRoom, placeGang, startableRoom } from "./placement.ts";
+import { StepBudget } from "./preemption/set-cover.ts";
 import { planPreemption, type PreemptionPlan } from "./preemption/policy.ts";
 import type {
   Decision,
@@ -97,6 +98,7 @@ class Deciding {
   #evicts = false;
   /** Valid until a preemption frees capacity: placing jobs only shrinks it. */
   readonly #cache = new EquivalenceCache();
+  readonly #steps = new StepBudget();
 
   constructor(snapshot: Snapshot) {
     this.#snapshot = snapshot;
@@ -348,6 +350,7 @@ class Deciding {
       nodes: this.#nodes.accepting(job),
       quotas: this.#quotas,
       live: this.#live,
+      steps: this.#steps,
     });
     if (plan.kind === "possible") return this.#carryOut(job, plan, obstacle);
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.

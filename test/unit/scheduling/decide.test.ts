@@ -481,3 +481,25 @@ describe("the reason why a job waits", () => {
     expect(positions).to.deep.equal(["a 1", "b 2", "d 3"]);
   });
 });
+
+describe("the search for the victims of gangs", () => {
+  /** The search for the cheapest victims is exponential in the number of different jobs on a node. */
+  it("takes bounded CPU time for gangs among many different jobs", () => {
+    const nodes = Array.from({ length: 32 }, (_, index) => aNode(`n${index}`));
+    const live = Array.from({ length: 1_280 }, (_, index) => {
+      const perPod = {
+        ...resources(0, 0, 1, 4 + ((index * 7) % 13)),
+        cpuMillis: 500 + ((index * 611) % 2_003),
+      };
+      return aLiveJob(`v${index}`, [{ node: `n${index % 32}`, pods: 1 }], { perPod });
+    });
+    const queue = [4, 5, 6].map((parallelism) =>
+      aJob(`g${parallelism}`, { parallelism, perPod: resources(1, 24, 1, 160) }),
+    );
+    const before = process.threadCpuUsage();
+    const { verdicts: found } = decide(withVictims(aSnapshot({ nodes, queue }), live));
+    const { user, system } = process.threadCpuUsage(before);
+    expect(found.map(({ kind }) => kind)).to.deep.equal(["preempt", "preempt", "preempt"]);
+    expect((user + system) / 1e6, "seconds of CPU; 13 without a bound").to.be.below(3);
+  });
+});

@@ -9,6 +9,7 @@ import {
 } from "../../../src/domain/scheduling/preemption/ordering.ts";
 import {
   cheapestCover,
+  StepBudget,
   type SetCoverItem,
 } from "../../../src/domain/scheduling/preemption/set-cover.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
@@ -138,7 +139,7 @@ describe("the cheapest set of victims", () => {
           .filter((set) => isCovered(set, deficits))
           .map((set) => naiveCost(set.map(({ candidate }) => candidate)));
         const [best] = costs.toSorted(compareCosts);
-        const found = cheapestCover(items, deficits, toBeat);
+        const found = cheapestCover(items, deficits, new StepBudget(), toBeat);
         const isBeaten =
           best !== undefined && (!toBeat || compareCosts(best, naiveCost(toBeat)) < 0);
         expect(found !== undefined, "found").to.equal(isBeaten);
@@ -175,7 +176,7 @@ describe("the cheapest set of victims", () => {
       fc.property(covers, fc.nat({ max: 12 }), ({ items, deficits, toBeat }, most) => {
         if (!isCovered(items, deficits)) return;
         const greed = naiveCost(naiveGreed(items, deficits).map(({ candidate }) => candidate));
-        const found = cheapestCover(items, deficits, toBeat, most);
+        const found = cheapestCover(items, deficits, new StepBudget(32 * most), toBeat);
         const isKnown = toBeat !== undefined && compareCosts(naiveCost(toBeat), greed) <= 0;
         if (most === 0) expect(found === undefined, "nothing beats it").to.equal(isKnown);
         expect(found !== undefined || isKnown, "found").to.equal(true);
@@ -190,7 +191,7 @@ describe("the cheapest set of victims", () => {
         if (most === 0) expect(comparison, "greed itself").to.equal(0);
         expect(comparison, "dearer than greed").to.be.at.most(0);
         if (toBeat) expect(compareCosts(naiveCost(found), naiveCost(toBeat))).to.be.below(0);
-        const best = cheapestCover(items, deficits) ?? [];
+        const best = cheapestCover(items, deficits, new StepBudget()) ?? [];
         reached.note({ "gave up": compareCosts(naiveCost(found), naiveCost(best)) > 0 });
       }),
       propertyRuns(2000),
@@ -229,7 +230,7 @@ describe("the cheapest set of victims", () => {
           left -= 1;
           if (left === 0) break;
         }
-        const found = cheapestCover(items, [need]) ?? [];
+        const found = cheapestCover(items, [need], new StepBudget()) ?? [];
         const priorities = found.map(({ job }) => job.priority).toSorted((a, b) => b - a);
         expect(priorities).to.deep.equal(expected);
       }),

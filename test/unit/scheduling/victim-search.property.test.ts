@@ -10,6 +10,7 @@ import {
   isPossible,
   type SearchInput,
 } from "../../../src/domain/scheduling/preemption/search.ts";
+import { StepBudget } from "../../../src/domain/scheduling/preemption/set-cover.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import { exceeded, podsFitting, podsOf } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
@@ -23,6 +24,7 @@ function searchIn(snapshot: Snapshot, job: QueuedJob, live: readonly LiveJob[]):
     demand: job,
     candidates: live.map((one) => ({ job: one, pods: podsOf(one), rule: "LowerPriority" })),
     over: over.map((quota) => ({ quota, amount: quota.excess(job) })),
+    steps: new StepBudget(),
   };
 }
 

@@ -17,6 +17,7 @@ import type { Excess } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
 import type { VictimRule } from "../decision.ts";
 import type { LiveJob, QueuedJob } from "../snapshot.ts";
+import type { StepBudget } from "./set-cover.ts";
 import { type Found, findCheapest, isPossible, type SearchInput } from "./search.ts";
 
 export interface PreemptionInput {
@@ -25,6 +26,10 @@ export interface PreemptionInput {
   readonly quotas: Quotas;
   /** Running jobs that are not yet victims of this decision. */
   readonly live: readonly LiveJob[];
+}
+
+export interface PreemptionSearch extends PreemptionInput {
+  readonly steps: StepBudget;
 }
 
 export interface PreemptionPlan extends Found {
@@ -46,7 +51,7 @@ interface Way {
 }
 
 /** The cheapest set of victims found that lets the job start, or why there is none. */
-export function planPreemption(input: PreemptionInput): PreemptionPlan | ImpossiblePreemption {
+export function planPreemption(input: PreemptionSearch): PreemptionPlan | ImpossiblePreemption {
   const ways = waysFor(input);
   const plans = ways.flatMap((one) => planOn(input, one) ?? []);
   const [best] = plans.sort((a, b) => compareCost(a.set, b.set));
@@ -112,13 +117,13 @@ function displace(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule |
   return borrows(victim, quotas) ? "LowerPriority" : undefined;
 }
 
-function planOn(input: PreemptionInput, way: Way): PreemptionPlan | undefined {
+function planOn(input: PreemptionSearch, way: Way): PreemptionPlan | undefined {
   const found = findCheapest(searchInput(input, way, (victim) => !victim.protected));
   return found && { kind: "possible", borrowing: way.borrowing, ...found };
 }
 
 function searchInput(
-  { job, nodes, live }: PreemptionInput,
+  { job, nodes, live, steps }: PreemptionSearch,
   way: Way,
   allowed: (victim: LiveJob) => boolean,
 ): SearchInput {
@@ -127,10 +132,10 @@ function searchInput(
     const rule = way.rule(victim);
     return rule ? [{ job: victim, pods: podsOf(victim), rule }] : [];
   });
-  return { nodes, demand: job, candidates, over };
+  return { nodes, demand: job, candidates, over, steps };
 }
 
-function budgetsInTheWay(input: PreemptionInput, ways: readonly Way[]): readonly string[] {
+function budgetsInTheWay(input: PreemptionSearch, ways: readonly Way[]): readonly string[] {
   const stopped = ways.some((one) => isPossible(searchInput(input, one, () => true)));
   if (!stopped) return [];
   const names = ways.flatMap((one) =>

@@ -13,7 +13,7 @@ import {
   comparePreference,
   totalPods,
 } from "./ordering.ts";
-import { cheapestCover, type SetCoverItem } from "./set-cover.ts";
+import { cheapestCover, type SetCoverItem, type StepBudget } from "./set-cover.ts";
 import { type Excess, GangFit } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
 import type { Demand } from "../placement.ts";
@@ -27,6 +27,7 @@ export interface SearchInput {
   readonly candidates: readonly Candidate[];
   /** Quotas that must be relieved too. */
   readonly over: readonly Excess[];
+  readonly steps: StepBudget;
 }
 
 export interface ConsideredSet {
@@ -122,7 +123,12 @@ function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
     const local = onNode.get(node.name) ?? [];
     if (local.length === 0) continue;
     const target = { node: node.name, missing: subtract(need, node.future) };
-    const set = cheapestCover(itemsFor(input, local, target), deficitsOf(input, target), best);
+    const set = cheapestCover(
+      itemsFor(input, local, target),
+      deficitsOf(input, target),
+      input.steps,
+      best,
+    );
     if (!set) continue;
     best = set;
     sets.push({ how: `on ${node.name}`, set });
@@ -131,7 +137,11 @@ function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
 }
 
 function quotasAlone(input: SearchInput): ConsideredSet[] {
-  const set = cheapestCover(itemsFor(input, [], undefined), deficitsOf(input, undefined));
+  const set = cheapestCover(
+    itemsFor(input, [], undefined),
+    deficitsOf(input, undefined),
+    input.steps,
+  );
   return set ? [{ how: "under its own quota", set }] : [];
 }
 
@@ -230,7 +240,9 @@ function relief(
 ): readonly Candidate[] {
   const over = input.over.map(({ quota }) => ({ quota, amount: room.excessOf(quota) }));
   const rest = { ...input, candidates: [...left], over };
-  return cheapestCover(itemsFor(rest, [], undefined), deficitsOf(rest, undefined)) ?? [];
+  return (
+    cheapestCover(itemsFor(rest, [], undefined), deficitsOf(rest, undefined), input.steps) ?? []
+  );
 }
 
 function bestOffer(
@@ -266,7 +278,11 @@ function offerOf(
     const need = times(input.demand.perPod, room.fitsOn(node) + extraPods);
     const target = { node, missing: subtract(need, room.roomOn(node) ?? NOTHING) };
     const alone = { ...input, over: [] };
-    const set = cheapestCover(itemsFor(alone, local, target), deficitsOf(alone, target));
+    const set = cheapestCover(
+      itemsFor(alone, local, target),
+      deficitsOf(alone, target),
+      input.steps,
+    );
     if (!set) break;
     if (!best || compareOffers({ extraPods, set }, best) < 0) best = { extraPods, set };
   }

@@ -31,11 +31,33 @@ interface Outlook {
   readonly maxPerPod: readonly number[];
 }
 
+/** Steps of one search. Twenty different jobs on a node need a few hundred. */
+const maxSteps = 50_000;
+
+/** Steps of all searches of a decision; a few tenths of a second of CPU. */
+const maxStepsInAll = 100_000;
+
 /**
- * Steps after which the search returns the best set found. It is sufficient and inclusion-minimal, but not proven to be
- * the cheapest. Twenty different jobs on a node need a few hundred steps.
+ * What the searches of one decision may still spend, over all its jobs and nodes. Each may take a part of what is left,
+ * so that the first ones, where they are hard, leave something to the others. A search that runs out returns the best set
+ * found: sufficient and inclusion-minimal, but not proven to be the cheapest.
  */
-const defaultMaxSteps = 50_000;
+export class StepBudget {
+  #left: number;
+
+  constructor(steps = maxStepsInAll) {
+    this.#left = steps;
+  }
+
+  /** How many steps the next search may take. */
+  get share(): number {
+    return Math.min(maxSteps, Math.ceil(this.#left / 32));
+  }
+
+  spend(steps: number): void {
+    this.#left = Math.max(0, this.#left - steps);
+  }
+}
 
 /**
  * The cheapest sufficient set, its most expensive member first. Undefined if all items together are not enough, or if
@@ -44,8 +66,8 @@ const defaultMaxSteps = 50_000;
 export function cheapestCover(
   items: readonly SetCoverItem[],
   deficits: readonly number[],
+  budget: StepBudget,
   toBeat?: readonly Candidate[],
-  maxSteps = defaultMaxSteps,
 ): readonly Candidate[] | undefined {
   const missing = deficits.map((deficit) => Math.max(0, deficit));
   const useful = clip(items, missing);
@@ -53,7 +75,9 @@ export function cheapestCover(
   const groups = groupAlike(useful);
   const first = greedyCover(useful, missing);
   const best = toBeat && compareCost(toBeat, first) <= 0 ? toBeat : first;
-  const found = new Search(groups, best, maxSteps).run(missing);
+  const search = new Search(groups, best, budget.share);
+  const found = search.run(missing);
+  budget.spend(search.steps);
   if (found === toBeat) return undefined;
   // A search that ran out of steps may not have noticed yet that fewer victims are enough.
   return needed(
@@ -131,14 +155,18 @@ class Search {
     this.#best = best;
   }
 
+  get steps(): number {
+    return this.#steps;
+  }
+
   run(missing: readonly number[]): readonly Candidate[] {
     this.#branch(0, missing, []);
     return this.#best;
   }
 
   #branch(index: number, missing: readonly number[], chosen: readonly Candidate[]): void {
+    if (this.#steps >= this.#maxSteps) return;
     this.#steps += 1;
-    if (this.#steps > this.#maxSteps) return;
     if (missing.every((need) => need <= 0)) {
       if (compareCost(chosen, this.#best) < 0) this.#best = chosen;
       return;
