@@ -123,6 +123,7 @@ const faults = (): Step[] => [
     ROTA_ELECTION_MINUTES: "12",
   }),
   longer("turns of the event loop with 3,000 jobs", "turns.test.ts", { ROTA_TURN_JOBS: "3000" }),
+  longer("the Lease beside 1,280 different jobs", "lease.test.ts", { ROTA_LEASE_NODES: "32" }),
   longer("4,000 objects of our own kinds", "own-kinds.test.ts", { FC_RUNS: "4000" }),
   longer("tenants' model, 10 runs of 100 steps", "tenants/model.test.ts", {
     ROTA_MODEL_RUNS: "10",
