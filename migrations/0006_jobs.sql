@@ -51,6 +51,12 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN status IN ('succeeded', 'failed', 'cancelled');
 COMMENT ON FUNCTION job_has_ended IS 'Whether the job has ended for good: succeeded, failed or cancelled';
 
+-- A job whose starts fail again and again may not go on to cost others theirs.
+CREATE FUNCTION job_may_preempt(preempts boolean, failed_starts integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN preempts AND failed_starts < 3;
+COMMENT ON FUNCTION job_may_preempt IS 'Whether the job may preempt others: its class allows it, and fewer than three starts in a row have failed';
+
 CREATE TABLE jobs (
   id uuid CONSTRAINT jobs_pkey PRIMARY KEY,
   project_id uuid NOT NULL,
@@ -76,13 +82,16 @@ CREATE TABLE jobs (
   max_runtime_seconds integer CONSTRAINT jobs_max_runtime_positive CHECK (max_runtime_seconds > 0),
   backoff_limit integer NOT NULL CONSTRAINT jobs_backoff_limit_not_negative CHECK (backoff_limit >= 0),
   failures integer NOT NULL DEFAULT 0 CONSTRAINT jobs_failures_not_negative CHECK (failures >= 0),
+  failed_starts integer NOT NULL DEFAULT 0 CONSTRAINT jobs_failed_starts_not_negative CHECK (failed_starts >= 0),
+  node_failures integer NOT NULL DEFAULT 0 CONSTRAINT jobs_node_failures_not_negative CHECK (node_failures >= 0),
   suspended boolean NOT NULL DEFAULT false,
   config_hash text,
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
   scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (
     md5(
       parallelism::text || ' ' || pod_gpus::text || ' ' || pod_cpu_millis::text || ' ' || pod_memory_bytes::text
-      || ' ' || allows_borrowing::text || ' ' || preempts::text || ' ' || coalesce(max_runtime_seconds, 0)::text
+      || ' ' || allows_borrowing::text || ' ' || job_may_preempt(preempts, failed_starts)::text
+      || ' ' || coalesce(max_runtime_seconds, 0)::text
       || ' ' || constraints_hash::text
     )::uuid
   ) STORED,
@@ -147,6 +156,8 @@ COMMENT ON COLUMN jobs.preempts IS 'Whether the priority class may preempt other
 COMMENT ON COLUMN jobs.max_runtime_seconds IS 'Longest runtime of an attempt in seconds; null: no limit';
 COMMENT ON COLUMN jobs.backoff_limit IS 'Number of failures after which the job fails for good';
 COMMENT ON COLUMN jobs.failures IS 'Number of failed attempts';
+COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of the job itself: its image, its configuration';
+COMMENT ON COLUMN jobs.node_failures IS 'Starts in a row that failed because of a node; three count as one failed start';
 COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
 COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages';

@@ -248,12 +248,14 @@ CREATE TABLE jobs (
   max_runtime_seconds integer,                              -- Longest runtime of an attempt in seconds; null: no limit
   backoff_limit integer NOT NULL,                           -- Number of failures after which the job fails for good
   failures integer NOT NULL DEFAULT 0,                      -- Number of failed attempts
+  failed_starts integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of the job itself: its image, its configuration
+  node_failures integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of a node; three count as one failed start
   suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none
   -- MD5 of the placement constraints: node selector, affinity, tolerations, storages
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
   -- MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling
-  scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || preempts::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,
+  scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || job_may_preempt(preempts, failed_starts)::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,
   placement jsonb,                                          -- Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same
   admitted_at timestamp with time zone,                     -- Time of the latest admission or reservation: the rank among jobs of one priority; null before the first
   started_at timestamp with time zone,                      -- Time at which all pods of the latest attempt ran, or of its admission until then; null before the first
@@ -273,10 +275,12 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
   CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL)),
   CONSTRAINT jobs_ending_is_object CHECK (jsonb_typeof(ending) = 'object'::text),
+  CONSTRAINT jobs_failed_starts_not_negative CHECK (failed_starts >= 0),
   CONSTRAINT jobs_failures_not_negative CHECK (failures >= 0),
   CONSTRAINT jobs_finished_has_time CHECK ((finished_at IS NOT NULL) = job_has_ended(status)),
   CONSTRAINT jobs_live_has_attempt CHECK (attempt > 0 OR NOT job_is_live(status)),
   CONSTRAINT jobs_max_runtime_positive CHECK (max_runtime_seconds > 0),
+  CONSTRAINT jobs_node_failures_not_negative CHECK (node_failures >= 0),
   CONSTRAINT jobs_parallelism_positive CHECK (parallelism > 0),
   CONSTRAINT jobs_placement_is_array CHECK (jsonb_typeof(placement) = 'array'::text)
 )
@@ -800,6 +804,13 @@ CREATE FUNCTION job_may_be_evicted(status job_status)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN (status = ANY (ARRAY['starting'::job_status, 'running'::job_status]));
+
+-- Whether the job may preempt others: its class allows it, and fewer than three starts in a row have failed.
+CREATE FUNCTION job_may_preempt(preempts boolean, failed_starts integer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (preempts AND (failed_starts < 3));
 
 -- Within restore_job: since when the job has been in its state. Null otherwise.
 CREATE FUNCTION job_restored_at()

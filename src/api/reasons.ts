@@ -316,6 +316,12 @@ export const reasons = {
     meaning: "The victims did not terminate in time, so the reservation was released.",
     cure: "Nothing; check for pods that do not terminate if it happens again.",
   },
+  RejectedByKubelet: {
+    kinds: ["Job"],
+    meaning:
+      "A kubelet rejected a pod of the gang: it no longer has the devices, the CPU or the labels for it. The gang is placed again without that node.",
+    cure: nothing,
+  },
   Reserved: {
     kinds: ["Job"],
     meaning: "Capacity is reserved for the job while its victims terminate.",
@@ -336,8 +342,13 @@ export const reasons = {
   StartDeadlineExceeded: {
     kinds: ["Job"],
     meaning:
-      "Not all pods were running within ROTA_START_DEADLINE_SECONDS. The gang is placed again.",
-    cure: "Check the events of the pods. Common causes are images, volumes and admission policies.",
+      "Not all pods were running within ROTA_START_DEADLINE_SECONDS, init containers aside. The gang is placed again: on other nodes, or after a pause if its image or configuration is wrong.",
+    cure: "Fix what the message names, then suspend and resume the job: that ends the pause. Common causes are images, Secrets and ConfigMaps that are missing, and volumes.",
+  },
+  StartFailed: {
+    kinds: ["Job"],
+    meaning: "ROTA_MAX_FAILED_STARTS starts in a row have failed because of the job itself.",
+    cure: "Fix what the message names and submit the job again.",
   },
   Started: { kinds: ["Job"], meaning: "All pods of the gang are running.", cure: nothing },
   StorageNotFound: {

@@ -70,18 +70,46 @@ const mainContainersOf = (status: Fields): Named[] =>
  * run
  */
 export function obstacleOf(status: Fields, spec: Fields = {}): string {
-  if (status["phase"] !== undefined && status["phase"] !== "Pending") return "";
+  if (!isPending(status)) return "";
   const conditions = (status["conditions"] ?? []) as RawCondition[];
   const unscheduled = conditions.find(
     (entry) => entry.type === "PodScheduled" && entry.status === "False",
   );
   if (unscheduled) return told(unscheduled.reason, unscheduled.message);
-  // Init containers run in sequence: the first that is not done is the obstacle.
+  const next = nextContainer(status, spec);
+  return next === undefined ? "" : obstacleText(next);
+}
+
+const isPending = ({ phase }: Fields): boolean => phase === undefined || phase === "Pending";
+
+/** The container that the pod waits for. Init containers run in sequence: the first that is not done. */
+function nextContainer(status: Fields, spec: Fields): Named | undefined {
   const sidecars = sidecarsOf(spec);
   const next = initContainersOf(status).find(({ status: entry }) => !isDone(entry, sidecars));
-  if (next !== undefined && !isWaitingForOthers(next.status)) return obstacleText(next);
-  const waiting = mainContainersOf(status).find(({ status: entry }) => entry.state?.waiting);
-  return waiting === undefined ? "" : obstacleText(waiting);
+  if (next !== undefined && !isWaitingForOthers(next.status)) return next;
+  return mainContainersOf(status).find(({ status: entry }) => entry.state?.waiting);
+}
+
+/** What a pending pod waits for: its init containers, which run, or something that its template has wrong. */
+export type StartPhase = "Initializing" | "WrongTemplate" | "Other";
+
+/** Reasons of waiting containers that another node would not mend. */
+const templateReasons = new Set([
+  "CreateContainerConfigError",
+  "CreateContainerError",
+  "ErrImageNeverPull",
+  "ErrImagePull",
+  "ImageInspectError",
+  "ImagePullBackOff",
+  "InvalidImageName",
+  "SignatureValidationFailed",
+]);
+
+export function startPhaseOf(status: Fields, spec: Fields): StartPhase {
+  const next = isPending(status) ? nextContainer(status, spec) : undefined;
+  if (next?.status.state?.running) return "Initializing";
+  const reason = next?.status.state?.waiting?.reason ?? "";
+  return templateReasons.has(reason) ? "WrongTemplate" : "Other";
 }
 
 const sidecarsOf = (spec: Fields): ReadonlySet<unknown> =>
@@ -140,6 +168,35 @@ function terminatedText(called: string, { exitCode, reason, message }: Terminate
   const why = told(reason === "Error" ? "" : reason, message);
   const exited = `${called} exited with code ${exitCode ?? "?"}`;
   return why === "" ? exited : `${exited}: ${why}`;
+}
+
+/** Reasons that the kubelet gives where it admits a pod, beside those that begin with "OutOf". */
+const rejections = new Set([
+  "AppArmor",
+  "InvalidNodeInfo",
+  "NodeAffinity",
+  "NodeName",
+  "NodePorts",
+  "PodFeatureUnsupported",
+  "PodLevelResourcesNotSupported",
+  "PodOSNotSupported",
+  "PodOSSelectorNodeLabelDoesNotMatch",
+  "SysctlForbidden",
+  "TaintToleration",
+  "TopologyAffinityError",
+  "UnexpectedAdmissionError",
+  "UnknownReason",
+]);
+
+/**
+ * Whether the kubelet rejected the pod: before it ran, or when the kubelet started again. Its message begins so since
+ * Kubernetes 1.28 (pkg/kubelet, rejectPod).
+ */
+export function isRejected(status: Fields): boolean {
+  if (status["phase"] !== "Failed") return false;
+  const reason = textOf(status["reason"]);
+  const isKnown = rejections.has(reason) || reason.startsWith("OutOf");
+  return isKnown || textOf(status["message"]).startsWith("Pod was rejected");
 }
 
 /** Why the cluster ended the pod: taint, drain, node pressure, pod garbage collection. Empty if it did not. */

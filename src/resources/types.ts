@@ -30,7 +30,8 @@ import {
 import type { KubeObject, ResourceName, ResourceType } from "../kube/resource.ts";
 import { controllerOf, fieldsOf, metaOf, textOf } from "./meta.ts";
 import type { Meta } from "./meta.ts";
-import { disruptionOf, failureOf, obstacleOf } from "./pod-messages.ts";
+import { disruptionOf, failureOf, isRejected, obstacleOf, startPhaseOf } from "./pod-messages.ts";
+import type { StartPhase } from "./pod-messages.ts";
 
 export interface Project extends Meta {
   readonly finalizers: readonly string[];
@@ -99,8 +100,11 @@ export interface Pod extends Meta {
   readonly ready: boolean;
   /** Why it does not run yet, in the cluster's words; empty otherwise. */
   readonly obstacle: string;
+  readonly startPhase: StartPhase;
   /** Why it failed; empty otherwise. */
   readonly failure: string;
+  /** It failed because its kubelet rejected it. */
+  readonly rejected: boolean;
   /** Why the cluster ended it; empty if it did not. */
   readonly disruption: string;
   readonly demand: PodDemand;
@@ -292,7 +296,9 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       phase: textOf(status["phase"]) || "Pending",
       ready: isTrue(status["conditions"], "Ready"),
       obstacle: obstacleOf(status, spec),
+      startPhase: startPhaseOf(status, spec),
       failure: failureOf(status),
+      rejected: isRejected(status),
       disruption: disruptionOf(status),
       demand: effectiveDemand(spec, status, gpuResource),
     };
@@ -313,7 +319,9 @@ function substitutePod(raw: KubeObject): Pod | undefined {
     phase: textOf(fieldsOf(raw["status"])["phase"]) || "Pending",
     ready: false,
     obstacle: "",
+    startPhase: "Other",
     failure: "",
+    rejected: false,
     disruption: "",
     demand: { gpus: maxAmount, cpuMillis: maxAmount, memoryBytes: maxAmount },
   };

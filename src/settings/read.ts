@@ -34,6 +34,8 @@ export interface Settings {
   readonly windowGraceSeconds: number;
   /** A gang whose pods are not all running by then is stopped and placed again. */
   readonly startDeadlineSeconds: number;
+  readonly startPauseSeconds: number;
+  readonly maxFailedStarts: number;
   /** How long a job avoids a node on which it did not start or whose victims did not terminate. */
   readonly avoidNodeSeconds: number;
   /** Maximum grace period of the pods of jobs, in seconds. */
@@ -198,6 +200,8 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     windowWarningSeconds: read.whole(variables.windowWarningSeconds),
     windowGraceSeconds: read.whole(variables.windowGraceSeconds),
     startDeadlineSeconds: read.whole(variables.startDeadlineSeconds),
+    startPauseSeconds: read.whole(variables.startPauseSeconds),
+    maxFailedStarts: read.whole(variables.maxFailedStarts),
     avoidNodeSeconds: read.whole(variables.avoidNodeSeconds),
     databaseLoginSeconds: read.whole(variables.databaseLoginSeconds),
     planDeletionSeconds: read.whole(variables.planDeletionSeconds),

@@ -187,6 +187,20 @@ export const variables = {
     86_400,
     "How long all pods of a gang may take to be running",
   ),
+  startPauseSeconds: whole(
+    "ROTA_START_PAUSE_SECONDS",
+    60,
+    1,
+    86_400,
+    "Pause after a start that failed because of the job itself; after the second, third and further ones in a row it is 5, 30 and 120 times as long",
+  ),
+  maxFailedStarts: whole(
+    "ROTA_MAX_FAILED_STARTS",
+    10,
+    1,
+    1000,
+    "Starts in a row that may fail because of the job itself before the job is Failed",
+  ),
   avoidNodeSeconds: whole(
     "ROTA_AVOID_NODE_SECONDS",
     600,

@@ -9,9 +9,11 @@ import {
   endJob,
   endQuotaPauses,
   forgetJobs,
+  markRunning,
   recordCompletions,
   retryJob,
 } from "../../src/db/jobs/attempts.ts";
+import { setSuspended } from "../../src/db/jobs/queue.ts";
 import { pruneHistory } from "../../src/db/history/prune.ts";
 import { secondsToNextWakeUp } from "../../src/db/scheduling/wakeups.ts";
 import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
@@ -82,6 +84,44 @@ describe("a job's record", () => {
     expect(await endQuotaPauses(db(), "team", 2)).to.deep.equal(["default", "default"]);
     const still = await Promise.all([soon, next, later, byWebhook, elsewhere].map(isPaused));
     expect(still).to.deep.equal([false, false, true, true, true]);
+  });
+
+  it("forgets its failed starts when it runs, or is resumed", async () => {
+    const failedStarts = async (id: string) => (await readJobView(db(), id))?.failedStarts;
+    const fail = (id: string, attempt: number) =>
+      retryJob(db(), {
+        id,
+        attempt,
+        countsAsFailure: false,
+        reason: "StartDeadlineExceeded",
+        message: "late",
+        notBeforeSeconds: 600,
+        failedStarts: 2,
+        nodeFailures: 1,
+      });
+    const runs = await addJob(db(), project);
+    await start(runs);
+    await fail(runs, 1);
+    expect(await failedStarts(runs)).to.equal(2);
+    await db().query("UPDATE jobs SET not_before = NULL WHERE id = $1", [runs]);
+    await start(runs, 1);
+    expect(await failedStarts(runs)).to.equal(2);
+    await markRunning(db(), { id: runs, attempt: 2 });
+    expect(await failedStarts(runs)).to.equal(0);
+    const resumed = await addJob(db(), project);
+    await start(resumed);
+    await fail(resumed, 1);
+    for (const suspended of [true, false]) await setSuspended(db(), { id: resumed, suspended });
+    const view = await readJobView(db(), resumed);
+    expect(view).to.include({ failedStarts: 0, nodeFailures: 0, notBefore: undefined });
+  });
+
+  it("preempts nobody after three failed starts", async () => {
+    const id = await addJob(db(), project, { preempts: true });
+    const preempts = async () => (await readClaimedJobs(db(), [id]))[0]?.job;
+    expect(await preempts()).to.include({ preempts: true });
+    await db().query("UPDATE jobs SET failed_starts = 3 WHERE id = $1", [id]);
+    expect(await preempts()).to.include({ preempts: false, failedStarts: 3 });
   });
 
   it("keeps the first cause of an attempt's end", async () => {

@@ -60,7 +60,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("keeps");
   });
 
-  failsUntil("issue 17", "is placed elsewhere when the kubelet rejects its pod", async () => {
+  it("is placed elsewhere when the kubelet rejects its pod", async () => {
     const { first } = installation;
     first.refuseGpus("the driver does not answer");
     try {
@@ -83,7 +83,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     await remove("told");
   });
 
-  failsUntil("issue 17", "does not fail when its kubelet rejects its running pod", async () => {
+  it("does not fail when its kubelet rejects its running pod", async () => {
     const { cluster, first } = installation;
     await kubectl(cluster, "label", "node", "real-1", "disk=ssd");
     try {

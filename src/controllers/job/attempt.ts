@@ -15,6 +15,8 @@ import { requeueAfter, done } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
 import { hasEnded, hasFinished, jobs } from "../../resources/types.ts";
 import type { Pod, Project } from "../../resources/types.ts";
+import { failedStartOf } from "./failed-starts.ts";
+import type { FailedStart } from "./failed-starts.ts";
 import { ensureConfigMap } from "../config/config-maps.ts";
 import { writeStatus } from "../report.ts";
 import { rowChanged } from "./context.ts";
@@ -90,15 +92,18 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   context.checkpoint("before-end");
   const { reason, message, counts } = end;
   const failures = view.failures + (counts ? 1 : 0);
-  const isOver = counts && failures > view.backoffLimit;
+  const start = failedStartOf(view, end, context.settings);
+  const isOver = counts ? failures > view.backoffLimit : start?.isLast === true;
+  const delaySeconds = start?.pauseSeconds ?? end.delaySeconds ?? 0;
   const isWritten = isOver
-    ? await endJob(context.db, { ...fence, outcome: "failed", reason, message })
+    ? await endJob(context.db, { ...fence, outcome: "failed", ...lastWords(end, start) })
     : await retryJob(context.db, {
         ...fence,
         countsAsFailure: counts,
         reason,
         message,
-        notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : (end.delaySeconds ?? 0),
+        notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : delaySeconds,
+        ...start,
       });
   if (isWritten) {
     // The suspension was reported when it was stored.
@@ -107,6 +112,18 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   }
   context.scheduler.wake(view.pool);
   return rowChanged;
+}
+
+/** Of a job that is Failed: after its last start, how many there were. */
+function lastWords(
+  { reason, message }: AttemptEnd,
+  start: FailedStart | undefined,
+): Pick<AttemptEnd, "reason" | "message"> {
+  if (start === undefined) return { reason, message };
+  return {
+    reason: "StartFailed",
+    message: `${start.failedStarts} starts failed; the last: ${message}`,
+  };
 }
 
 async function succeed(gang: JobReconcile): Promise<Settled> {
@@ -127,11 +144,32 @@ async function succeed(gang: JobReconcile): Promise<Settled> {
   return rowChanged;
 }
 
-/** A pod that failed by itself. Pods that are deleted or disrupted may also fail; they count as lost. */
+/** A pod that failed by itself. Pods that are deleted, disrupted or rejected may also fail; they count as lost. */
 function failedPod(gang: JobReconcile): Pod | undefined {
   return ofAttempt(gang).find(
-    (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "",
+    (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "" && !pod.rejected,
   );
+}
+
+/** Pods that the kubelet of their node rejected. */
+const rejectedPods = (gang: JobReconcile): Pod[] =>
+  ofAttempt(gang).filter((pod) => pod.rejected && pod.disruption === "");
+
+/** Ends an attempt whose pods a kubelet rejected: the node may lack what it seemed to have, so it is avoided. */
+async function endRejected(gang: JobReconcile, pods: readonly Pod[]): Promise<Settled> {
+  const { context, view } = gang;
+  const nodes = [...new Set(pods.map(({ nodeName }) => nodeName))];
+  await avoidNodes(context.db, view.id, nodes, context.settings.avoidNodeSeconds);
+  const words = pods
+    .slice(0, 1)
+    .map(({ name, nodeName, failure }) => `pod ${name} on ${nodeName}: ${failure}`);
+  const message = words.join("");
+  return endGang(gang, {
+    reason: "RejectedByKubelet",
+    message,
+    counts: false,
+    failedStart: "node",
+  });
 }
 
 /** The pod exists, but its node has left the cluster. */
@@ -143,10 +181,11 @@ function endLost(gang: JobReconcile): Promise<Settled> {
   const size = gang.job.spec.parallelism;
   const pods = ofAttempt(gang);
   const counts = false;
+  const failedStart = gang.view.status === "starting" ? { failedStart: "node" as const } : {};
   const stranded = pods.find((pod) => isStranded(gang, pod));
   if (stranded !== undefined) {
     const message = `node ${stranded.nodeName} with pods of the gang left the cluster`;
-    return endGang(gang, { reason: "NodeLost", message, counts });
+    return endGang(gang, { reason: "NodeLost", message, counts, ...failedStart });
   }
   const count = size - sizeOf(gang, (pod) => !isLost(pod));
   const disrupted = pods.find((pod) => pod.disruption !== "");
@@ -155,7 +194,7 @@ function endLost(gang: JobReconcile): Promise<Settled> {
     return endGang(gang, { reason: "PodsLost", message, counts });
   }
   const message = `${count} of ${size} pods were terminated by the cluster: ${disrupted.disruption}`;
-  return endGang(gang, { reason: "PodDisrupted", message, counts });
+  return endGang(gang, { reason: "PodDisrupted", message, counts, ...failedStart });
 }
 
 const suspended: AttemptEnd = {
@@ -181,14 +220,31 @@ async function noteCompletions(gang: JobReconcile): Promise<void> {
   await recordCompletions(context.db, { id: view.id, attempt: view.attempt }, fresh);
 }
 
-/** Avoids nodes whose pods exist but do not run. Call it before stopping the pods. */
-async function avoidSlowNodes({ context, view, ...gang }: JobReconcile): Promise<void> {
-  const slow = gang.pods.filter(
-    ({ attempt, phase }) => attempt === view.attempt && phase === "Pending",
-  );
+const isPending = ({ phase }: Pod): boolean => phase === "Pending";
+
+/** Seconds that are left until all pods must run; while init containers run, all of them. */
+function secondsToStart(gang: JobReconcile): number {
+  const { context, uid, view } = gang;
+  const { startDeadlineSeconds } = context.settings;
+  const now = context.clock.now();
+  const begun = context.startClock.beginsAt(uid, view.startedAt ?? now, ofAttempt(gang)) ?? now;
+  return startDeadlineSeconds - now.since(begun).total("seconds");
+}
+
+/** Ends a start that is late: because of the job, if a pod's template is wrong, or of the nodes, which are avoided then. */
+async function endLate(gang: JobReconcile): Promise<Settled> {
+  const { context, view } = gang;
+  const { startDeadlineSeconds, avoidNodeSeconds } = context.settings;
+  const slow = ofAttempt(gang).filter(isPending);
+  const wrong = slow.find(({ startPhase }) => startPhase === "WrongTemplate");
+  const named = wrong ?? slow.find(({ obstacle }) => obstacle !== "");
+  const why = named === undefined ? "" : `: ${named.obstacle} (pod ${named.name})`;
+  const message = `not all pods were running within ${startDeadlineSeconds} s${why}`;
+  const end = { reason: "StartDeadlineExceeded", message, counts: false } as const;
+  if (wrong !== undefined) return endGang(gang, { ...end, failedStart: "job" });
   const nodes = new Set(slow.flatMap(({ index }) => nodesByIndex(view)[index] ?? []));
-  if (nodes.size === 0) return;
-  await avoidNodes(context.db, view.id, [...nodes], context.settings.avoidNodeSeconds);
+  if (nodes.size > 0) await avoidNodes(context.db, view.id, [...nodes], avoidNodeSeconds);
+  return endGang(gang, { ...end, failedStart: "node" });
 }
 
 const isExpunged = (error: unknown): error is RotaError =>
@@ -214,6 +270,8 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
+  const rejected = rejectedPods(gang);
+  if (rejected.length > 0) return endRejected(gang, rejected);
   if (allAre(gang, hasFinished)) return succeed(gang);
   const isDisrupted = (pod: Pod): boolean =>
     (isLost(pod) && pod.disruption !== "") || isStranded(gang, pod);
@@ -225,12 +283,8 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
       tell(gang, "Normal", "Started", "Start", startedText(gang));
     return rowChanged;
   }
-  const left = context.settings.startDeadlineSeconds - elapsedSeconds(gang);
-  if (left <= 0) {
-    await avoidSlowNodes(gang);
-    const message = `not all pods were running within ${context.settings.startDeadlineSeconds} s; placing the gang again`;
-    return endGang(gang, { reason: "StartDeadlineExceeded", message, counts: false });
-  }
+  const left = secondsToStart(gang);
+  if (left <= 0) return endLate(gang);
   if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
   await announce(gang);
   try {
@@ -264,6 +318,8 @@ async function whileRunning(cached: JobReconcile): Promise<Settled> {
   if (view.suspended) return endGang(gang, suspended);
   const failed = failedPod(gang);
   if (failed) return endFailed(gang, failed);
+  const rejected = rejectedPods(gang);
+  if (rejected.length > 0) return endRejected(gang, rejected);
   if (allAre(gang, hasFinished)) return succeed(gang);
   if (isMissingPods(gang)) return endLost(gang);
   await noteCompletions(gang);

@@ -11,6 +11,7 @@ import { GangServices } from "./gang-service.ts";
 import { createJobCounters } from "./metrics.ts";
 import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
+import { StartClock } from "./start-clock.ts";
 import { StartRefusals } from "./start-refusals.ts";
 import { TemplateCache } from "./template-cache.ts";
 
@@ -22,6 +23,7 @@ export interface JobContext extends Context {
   readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
   readonly startRefusals: StartRefusals;
+  readonly startClock: StartClock;
 }
 
 /** Creates the caches and counters; call it once per process. */
@@ -33,6 +35,7 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
   startRefusals: new StartRefusals(),
+  startClock: new StartClock(context.clock),
 });
 
 /** One reconcile of one job. */

@@ -44,11 +44,15 @@ function pendingTexts(view: JobView, jobName: string, pods: readonly Pod[]): str
   });
 }
 
-/** The message for a slow start, and when to check next. `pods` are all pods of the job, of any attempt. */
+/**
+ * The message for a slow start, and when to check next. `pods` are all pods of the job, of any attempt. The deadline is
+ * undefined while init containers run.
+ */
 export function pendingPodsOf(
   view: JobView,
   pods: readonly Pod[],
   now: Temporal.Instant,
+  deadline: Temporal.Instant | undefined,
   startDeadlineSeconds: number,
 ): PendingPods {
   if (view.status !== "starting" || view.startedAt === undefined)
@@ -61,9 +65,12 @@ export function pendingPodsOf(
   const more =
     texts.length > maxNamedPods ? [`others on ${texts.length - maxNamedPods} nodes`] : [];
   const waiting = [...texts.slice(0, maxNamedPods), ...more].join("; ");
-  const deadline = view.startedAt.add({ seconds: startDeadlineSeconds }).round("second");
+  const next =
+    deadline === undefined
+      ? "while init containers run, no start deadline counts"
+      : `the gang is placed again at ${deadline.round("second").toString()} unless all are running`;
   return {
-    message: `${upCount} of ${view.parallelism} pods running, pending: ${waiting}; the gang is placed again at ${deadline.toString()} unless all are running`,
+    message: `${upCount} of ${view.parallelism} pods running, pending: ${waiting}; ${next}`,
     nextSeconds: undefined,
   };
 }

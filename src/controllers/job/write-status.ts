@@ -8,6 +8,7 @@ import type { Settled } from "../../runtime/result.ts";
 import type { Failure } from "../failure.ts";
 import { notify, writeStatus } from "../report.ts";
 import type { JobReconcile, Submitted } from "./context.ts";
+import { ofAttempt } from "./gang.ts";
 import { wasQueued } from "./observed-state.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import type { Rejection } from "./rejection.ts";
@@ -70,6 +71,14 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
   return age < 0 ? 0 : Math.max(0, initialStatusDelaySeconds - age);
 }
 
+/** Undefined while init containers run. */
+function startDeadlineOf(reconcile: JobReconcile): Temporal.Instant | undefined {
+  const { context, job, view } = reconcile;
+  if (view.status !== "starting" || view.startedAt === undefined) return undefined;
+  const begun = context.startClock.beginsAt(job.uid, view.startedAt, ofAttempt(reconcile));
+  return begun?.add({ seconds: context.settings.startDeadlineSeconds });
+}
+
 /** Writes the status of a job with a row. Returns when the status changes without an event. */
 export async function writeJobStatus(
   reconcile: JobReconcile,
@@ -87,7 +96,8 @@ export async function writeJobStatus(
   const { message } = stuck;
   warn(reconcile, podsStuck, message === undefined ? undefined : { reason: "PodsStuck", message });
   const explanation = context.scheduler.explanation(job.uid);
-  const start = pendingPodsOf(view, pods, now, context.settings.startDeadlineSeconds);
+  const { startDeadlineSeconds } = context.settings;
+  const start = pendingPodsOf(view, pods, now, startDeadlineOf(reconcile), startDeadlineSeconds);
   const remarks = {
     explanation,
     notice,

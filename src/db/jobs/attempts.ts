@@ -12,7 +12,8 @@ export async function markRunning(db: Queryable, job: Fence): Promise<boolean> {
   const rows = await run(
     db,
     prepared("mark_running")`
-    UPDATE jobs SET status = 'running', started_at = now(), reason = 'Running', message = NULL
+    UPDATE jobs
+    SET status = 'running', started_at = now(), reason = 'Running', message = NULL, failed_starts = 0, node_failures = 0
     WHERE id = $1 AND attempt = $2 AND status = 'starting'
     RETURNING id
     `,
@@ -72,6 +73,8 @@ export interface AttemptEnd {
   readonly message: string;
   /** True if it counts as a failure of the job. */
   readonly counts: boolean;
+  /** What kept a start from succeeding: the job itself, or a node. Undefined if neither did. */
+  readonly failedStart?: "job" | "node";
   /** Seconds before the next attempt, if it does not count. */
   readonly delaySeconds?: number;
 }
@@ -103,6 +106,9 @@ export interface Retry extends Fence {
   readonly message: string;
   /** Back-off before the job can be claimed again; 0: none. */
   readonly notBeforeSeconds: number;
+  /** Undefined: as before. */
+  readonly failedStarts?: number;
+  readonly nodeFailures?: number;
 }
 
 /**
@@ -117,6 +123,7 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
         borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL, leaves_by = NULL,
+        failed_starts = coalesce($7, failed_starts), node_failures = coalesce($8, node_failures),
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
       WHERE id = $1 AND attempt = $2 AND job_is_live(status)
       RETURNING id, attempt
@@ -131,6 +138,8 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
       retry.reason,
       retry.message,
       retry.notBeforeSeconds,
+      retry.failedStarts,
+      retry.nodeFailures,
     ],
   );
   return rows.length === 1;

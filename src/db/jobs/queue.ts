@@ -274,10 +274,18 @@ export async function setSuspended(
   db: Queryable,
   change: { readonly id: string; readonly suspended: boolean },
 ): Promise<void> {
-  await run(db, "UPDATE jobs SET suspended = $2 WHERE id = $1 AND suspended <> $2", [
-    change.id,
-    change.suspended,
-  ]);
+  await run(
+    db,
+    `
+    UPDATE jobs
+    SET suspended = $2,
+      not_before = CASE WHEN $2 THEN not_before END,
+      failed_starts = CASE WHEN $2 THEN failed_starts ELSE 0 END,
+      node_failures = CASE WHEN $2 THEN node_failures ELSE 0 END
+    WHERE id = $1 AND suspended <> $2
+    `,
+    [change.id, change.suspended],
+  );
 }
 
 export interface PriorityChange {

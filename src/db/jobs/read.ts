@@ -29,6 +29,10 @@ export interface JobView {
   readonly suspended: boolean;
   readonly failures: number;
   readonly backoffLimit: number;
+  /** Starts in a row that failed because of the job itself. */
+  readonly failedStarts: number;
+  /** Starts in a row that failed because of a node; three count as one failed start. */
+  readonly nodeFailures: number;
   readonly configHash: string | undefined;
   /** Who expunged the content of its configuration, when and why; undefined if nobody did. */
   readonly expunged: string | undefined;
@@ -85,6 +89,8 @@ interface Row {
   readonly suspended: boolean;
   readonly failures: number;
   readonly backoff_limit: number;
+  readonly failed_starts: number;
+  readonly node_failures: number;
   readonly config_hash: string | null;
   readonly expunged: string | null;
   readonly max_runtime_seconds: number | null;
@@ -122,6 +128,8 @@ const viewOf = (row: Row): JobView => ({
   suspended: row.suspended,
   failures: row.failures,
   backoffLimit: row.backoff_limit,
+  failedStarts: row.failed_starts,
+  nodeFailures: row.node_failures,
   configHash: row.config_hash ?? undefined,
   expunged: row.expunged ?? undefined,
   maxRuntimeSeconds: row.max_runtime_seconds ?? undefined,
@@ -141,7 +149,7 @@ const selection = `
   SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
     job.required_gpu AS gpus,
     job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
-    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.config_hash,
+    job.borrowing, job.suspended, job.failures, job.backoff_limit, job.failed_starts, job.node_failures, job.config_hash,
     (
       SELECT ${expungedText} FROM config_blobs AS blob WHERE blob.hash = job.config_hash AND blob.expunged_at IS NOT NULL
     ) AS expunged,

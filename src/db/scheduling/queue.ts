@@ -28,6 +28,7 @@ interface QueueRow {
   readonly pod_memory_bytes: number;
   readonly allows_borrowing: boolean;
   readonly preempts: boolean;
+  readonly failed_starts: number;
   readonly max_runtime_seconds: number | null;
   readonly node_selector: Readonly<Record<string, string>>;
   readonly node_affinity: readonly NodeSelectorTerm[];
@@ -57,6 +58,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       },
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
+      ...(row.failed_starts > 0 && { failedStarts: row.failed_starts }),
       ...(row.max_runtime_seconds === null ? {} : { maxRuntimeSeconds: row.max_runtime_seconds }),
       nodeSelector: row.node_selector,
       ...(row.node_affinity.length === 0 ? {} : { affinityTerms: row.node_affinity }),
@@ -90,7 +92,7 @@ export async function readClaimedJobs(
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
       job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
       job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
-      job.preempts, job.max_runtime_seconds,
+      job_may_preempt(job.preempts, job.failed_starts) AS preempts, job.failed_starts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
       -- The current settings of the project: they may have changed while the job waited.

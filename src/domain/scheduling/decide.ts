@@ -332,9 +332,7 @@ class Deciding {
 
   /** Stage 5. */
   #preempt(job: QueuedJob, obstacle: string): PreemptVerdict | NotPreempted {
-    if (!job.preempts) {
-      return notPreempted("; its priority class does not preempt (preemptionPolicy: Never)");
-    }
+    if (!job.preempts) return notPreempted(neverText(job));
     // The next snapshot may give what looks free under a stale quota to one of its borrowers.
     if (this.#quotas.staleOf(job).some(({ borrowed }) => borrowed > 0))
       return notPreempted(deferredText);
@@ -410,6 +408,11 @@ interface NotPreempted extends Explanation {
   readonly kind: "not preempted";
   readonly protected: boolean;
 }
+
+const neverText = ({ failedStarts = 0 }: QueuedJob): string =>
+  failedStarts > 0
+    ? `; it preempts no other job after ${failedStarts} failed starts`
+    : "; its priority class does not preempt (preemptionPolicy: Never)";
 
 const deferredText = "; preemption deferred to the next cycle";
 

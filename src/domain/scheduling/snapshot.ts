@@ -120,8 +120,10 @@ export interface QueuedJob extends NodeConstraints {
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
   readonly allowsBorrowing: boolean;
-  /** preemptionPolicy of its priority class is PreemptLowerPriority. */
+  /** preemptionPolicy of its priority class is PreemptLowerPriority, and not too many of its starts have failed. */
   readonly preempts: boolean;
+  /** Starts in a row that failed because of the job itself; absent: none. */
+  readonly failedStarts?: number;
   readonly maxRuntimeSeconds?: number;
   /** Ids of the quotas that apply to it. */
   readonly quotas: readonly string[];

@@ -34,11 +34,11 @@ const podOf = (index: number, changes: Partial<Pod> = {}): Pod =>
 
 describe("the message of a starting gang", () => {
   const saidOf = (view: JobView, pods: readonly Pod[], seconds = 30) =>
-    pendingPodsOf(view, pods, after(seconds), 300);
+    pendingPodsOf(view, pods, after(seconds), after(300), 300);
 
   it("is absent at first, with the time it is due", () => {
     expect(saidOf(viewOf(), [], 4)).to.deep.equal({ message: undefined, nextSeconds: 6.05 });
-    expect(pendingPodsOf(viewOf(), [], after(1), 6).nextSeconds).to.equal(2.05);
+    expect(pendingPodsOf(viewOf(), [], after(1), after(6), 6).nextSeconds).to.equal(2.05);
     expect(saidOf(viewOf({ status: "running" }), [])).to.deep.equal({
       message: undefined,
       nextSeconds: undefined,
@@ -58,6 +58,11 @@ describe("the message of a starting gang", () => {
     expect(saidOf(viewOf({ completed: [5] }), pods).message).to.equal(
       "2 of 6 pods running, pending: train-2-1 and train-2-2 on n1 (container main: ImagePullBackOff); train-2-3 on n1 (not started by the kubelet yet); train-2-4 on n2 (yet to be created); the gang is placed again at 2026-06-01T08:05:00Z unless all are running",
     );
+  });
+
+  it("has no deadline while init containers run", () => {
+    const found = pendingPodsOf(viewOf({ parallelism: 1 }), [podOf(0)], after(30), undefined, 300);
+    expect(found.message).to.match(/; while init containers run, no start deadline counts$/);
   });
 
   it("names only a few of many pods", () => {

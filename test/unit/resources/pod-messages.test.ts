@@ -1,6 +1,12 @@
 /** What pods say of themselves: statuses as a kubelet 1.36 writes them. */
 import { expect } from "chai";
-import { failureOf, obstacleOf, shortened } from "../../../src/resources/pod-messages.ts";
+import {
+  failureOf,
+  isRejected,
+  obstacleOf,
+  shortened,
+  startPhaseOf,
+} from "../../../src/resources/pod-messages.ts";
 
 const terminated = (
   name: string,
@@ -230,4 +236,49 @@ describe("a long message", () => {
       .and.have.length(200);
     expect(shortened(" a \n b ")).to.equal("a b");
   });
+});
+
+describe("a pod that the kubelet rejected", () => {
+  for (const [what, status, expected] of [
+    ["for its devices", { phase: "Failed", reason: "UnexpectedAdmissionError" }, true],
+    ["for want of GPUs", { phase: "Failed", reason: "OutOfnvidia.com/gpu" }, true],
+    ["in newer words", { phase: "Failed", reason: "New", message: "Pod was rejected: new" }, true],
+    ["no: past its deadline", { phase: "Failed", reason: "DeadlineExceeded" }, false],
+    ["no: its container failed", { phase: "Failed" }, false],
+    ["no: it waits", { phase: "Pending", reason: "OutOfcpu" }, false],
+  ] as const) {
+    it(what, () => expect(isRejected(status)).to.equal(expected));
+  }
+});
+
+describe("what a pending pod waits for", () => {
+  const waiting = (reason: string) => ({ name: "a", state: { waiting: { reason } } });
+  for (const [what, status, expected] of [
+    ["a wrong image", { containerStatuses: [waiting("ImagePullBackOff")] }, "WrongTemplate"],
+    [
+      "an absent Secret",
+      { containerStatuses: [waiting("CreateContainerConfigError")] },
+      "WrongTemplate",
+    ],
+    ["its creation", { containerStatuses: [waiting("ContainerCreating")] }, "Other"],
+    [
+      "an init container that runs",
+      {
+        initContainerStatuses: [{ name: "i", state: { running: {} } }],
+        containerStatuses: [waiting("PodInitializing")],
+      },
+      "Initializing",
+    ],
+    [
+      "an init container with a wrong image",
+      {
+        initContainerStatuses: [waiting("ErrImagePull")],
+        containerStatuses: [waiting("PodInitializing")],
+      },
+      "WrongTemplate",
+    ],
+    ["nothing", { phase: "Running", containerStatuses: [waiting("ErrImagePull")] }, "Other"],
+  ] as const) {
+    it(what, () => expect(startPhaseOf({ phase: "Pending", ...status }, {})).to.equal(expected));
+  }
 });
