@@ -61,13 +61,14 @@ describeOnRealNodes("a job on a real node that fails it", () => {
   });
 
   it("is placed elsewhere when the kubelet rejects its pod", async () => {
-    const { first } = installation;
+    const { first, view } = installation;
     first.refuseGpus("the driver does not answer");
     try {
-      const options = { gpus: gpusPerNode, WORK_STEPS: 1, ...on("real-1") };
-      const { status } = await runWork(installation, "rejected", options, "Failed", "Pending");
-      expect(status.message).to.include("the driver does not answer");
-      expect(status.state).to.equal("Pending");
+      await view.apply(workJob("rejected", { gpus: gpusPerNode, WORK_STEPS: 1 }));
+      const told = await jobSays("rejected", /RejectedByKubelet.*the driver does not answer/);
+      expect(told.status.state).to.equal("Pending");
+      const { status } = await teamJobIs(installation, "rejected", "Succeeded");
+      expect(status).to.deep.include({ attempt: 2, nodes: ["real-2"] });
     } finally {
       first.refuseGpus(undefined);
       await remove("rejected");
