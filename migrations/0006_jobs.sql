@@ -156,7 +156,7 @@ COMMENT ON COLUMN jobs.preempts IS 'Whether the priority class may preempt other
 COMMENT ON COLUMN jobs.max_runtime_seconds IS 'Longest runtime of an attempt in seconds; null: no limit';
 COMMENT ON COLUMN jobs.backoff_limit IS 'Number of failures after which the job fails for good';
 COMMENT ON COLUMN jobs.failures IS 'Number of failed attempts';
-COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of the job itself: its image, its configuration';
+COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of the job itself (its image, its configuration) or of what refuses its pods (a quota, a webhook)';
 COMMENT ON COLUMN jobs.node_failures IS 'Starts in a row that failed because of a node; three count as one failed start';
 COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';

@@ -248,7 +248,7 @@ CREATE TABLE jobs (
   max_runtime_seconds integer,                              -- Longest runtime of an attempt in seconds; null: no limit
   backoff_limit integer NOT NULL,                           -- Number of failures after which the job fails for good
   failures integer NOT NULL DEFAULT 0,                      -- Number of failed attempts
-  failed_starts integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of the job itself: its image, its configuration
+  failed_starts integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of the job itself (its image, its configuration) or of what refuses its pods (a quota, a webhook)
   node_failures integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of a node; three count as one failed start
   suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none

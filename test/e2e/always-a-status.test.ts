@@ -217,12 +217,18 @@ describe("every accepted object has a status", () => {
       });
       expect(status.message).to.match(/exceeded quota: few/);
     }
+    // Its template has not been checked yet.
+    await submit("full/fresh", { pool: "default", gpus: 0, cpu: "123m" });
+    const fresh = await until("full/fresh", "tell the quota", (found) => {
+      return /exceeded quota: few/.test(found.status.message ?? "");
+    });
+    expect(fresh.status.state).to.equal("Pending");
     // As after many refusals.
     await database.pool.query(
       "UPDATE jobs SET not_before = now() + interval '1 hour' WHERE namespace = 'full' AND not_before IS NOT NULL",
     );
     await view.client.patch(quotas, "full/few", limit(10));
-    for (const name of names) await stateOf(`full/${name}`, "Running");
+    for (const name of [...names, "fresh"]) await stateOf(`full/${name}`, "Running");
   });
 
   it("makes the rest of a project where one part fails", async () => {

@@ -1,9 +1,12 @@
 import { expect } from "chai";
-import { priorityClass } from "../support/installation.ts";
+import { core } from "../support/core-resource.ts";
+import { owner, priorityClass, project } from "../support/installation.ts";
 import { podType, uidsOf, useTeam } from "../support/team.ts";
 
 describe("preemption", function () {
-  const team = useTeam({ objects: [priorityClass("polite", 1000, "Never")] });
+  const team = useTeam({
+    objects: [priorityClass("polite", 1000, "Never"), project("no-room", { owner })],
+  });
   const { submit, run, stateOf } = team;
 
   it("evicts on one node, and touches no other", async () => {
@@ -173,5 +176,47 @@ describe("preemption", function () {
     await view.client.raw("DELETE", `${budgets}/keep-one`);
     await stateOf("gang-high", "Running");
     await stateOf("gang-kept", "Evicted");
+  });
+
+  it("ends for a job whose pods a ResourceQuota refuses three times", async () => {
+    const { view, database } = team;
+    const pool = "refused";
+    await team.pool(pool);
+    await team.ready("no-room");
+    const high = "no-room/refused-high";
+    const asked = { pool, gpus: 8, priorityClassName: "high" };
+    await submit(high, { ...asked, spec: { suspend: true } });
+    await stateOf(high, "Suspended");
+    const quotas = core("resourcequotas", "ResourceQuota");
+    await view.client.create(quotas, {
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name: "none", namespace: "no-room" },
+      spec: { hard: { pods: "0" } },
+    });
+    await view.until("the quota to count", async () => {
+      const { status } = await view.client.get(quotas, "no-room/none");
+      return JSON.stringify(status ?? {}).includes('"hard"');
+    });
+    await run("refused-low", { pool, gpus: 8 });
+    await submit(high, { ...asked, spec: { suspend: false } });
+    for (const attempt of [1, 2, 3]) {
+      await team.until(high, `be refused in attempt ${attempt}`, ({ status }) => {
+        const isRefused = status.reason === "PodsRejected" && status.state === "Pending";
+        return isRefused && status.attempt === attempt;
+      });
+      await team.runs("refused-low", attempt + 1);
+      // As if its pause were over; another job wakes the pool.
+      await database.pool.query(
+        "UPDATE jobs SET not_before = now() WHERE name = 'refused-high' AND not_before > now()",
+      );
+      await run(`wakes-${attempt}`, { pool, gpus: 0 });
+    }
+    const { status } = await team.until(high, "say that it evicts nobody", (found) =>
+      /it preempts no other job after 3 failed starts/.test(found.status.message ?? ""),
+    );
+    expect(status).to.include({ state: "Pending", attempt: 3 });
+    expect((await team.job("refused-low")).status).to.include({ state: "Running", attempt: 4 });
+    await team.cancel(high);
   });
 });

@@ -94,7 +94,6 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
   const failures = view.failures + (counts ? 1 : 0);
   const start = failedStartOf(view, end, context.settings);
   const isOver = counts ? failures > view.backoffLimit : start?.isLast === true;
-  const delaySeconds = start?.pauseSeconds ?? end.delaySeconds ?? 0;
   const isWritten = isOver
     ? await endJob(context.db, { ...fence, outcome: "failed", ...lastWords(end, start) })
     : await retryJob(context.db, {
@@ -102,7 +101,9 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
         countsAsFailure: counts,
         reason,
         message,
-        notBeforeSeconds: counts ? backoffSeconds(failures, retryBackoff) : delaySeconds,
+        notBeforeSeconds: counts
+          ? backoffSeconds(failures, retryBackoff)
+          : (start?.pauseSeconds ?? 0),
         ...start,
       });
   if (isWritten) {
@@ -250,7 +251,10 @@ async function endLate(gang: JobReconcile): Promise<Settled> {
 const isExpunged = (error: unknown): error is RotaError =>
   error instanceof RotaError && error.code === "ContentExpunged";
 
-/** Returns the seconds until the next check, in case the cache never shows the created pods. */
+/**
+ * Returns the seconds until the next check, in case the cache never shows the created pods. Where the API server refused
+ * them before, others that it refused may have room, too.
+ */
 async function makePods(gang: JobReconcile, project: Project): Promise<number> {
   const { context, job, signal } = gang;
   const { configHash: hash } = gang.view;
@@ -262,6 +266,8 @@ async function makePods(gang: JobReconcile, project: Project): Promise<number> {
   }
   const pods = await createMissingPods(gang, project);
   if (pods.asked > 0) context.checkpoint("pods-created");
+  if (pods.asked > 0 && gang.view.failedStarts > 0)
+    context.queues.resourceQuotas.add(gang.job.namespace);
   return pods.unseen > 0 ? maxLagSeconds : Number.POSITIVE_INFINITY;
 }
 
@@ -288,10 +294,7 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
   if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
   await announce(gang);
   try {
-    const checkAfterSeconds = await makePods(gang, gang.project);
-    if (context.startRefusals.forget(gang.uid))
-      context.queues.resourceQuotas.add(gang.job.namespace);
-    return requeueAfter(Math.min(left, checkAfterSeconds));
+    return requeueAfter(Math.min(left, await makePods(gang, gang.project)));
   } catch (error) {
     if (isExpunged(error)) {
       const { message } = error;
@@ -300,8 +303,8 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
     const rejection = rejectionOfPod(error);
     if (rejection === undefined) throw error;
     const { message, passes } = rejection;
-    const delaySeconds = passes ? context.startRefusals.pauseSeconds(gang.uid) : 0;
-    return endGang(gang, { reason: "PodsRejected", message, counts: !passes, delaySeconds });
+    const end = { reason: "PodsRejected", message, counts: !passes } as const;
+    return endGang(gang, passes ? { ...end, failedStart: "refused" } : end);
   }
 }
 

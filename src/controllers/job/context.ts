@@ -12,7 +12,6 @@ import { createJobCounters } from "./metrics.ts";
 import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
 import { StartClock } from "./start-clock.ts";
-import { StartRefusals } from "./start-refusals.ts";
 import { TemplateCache } from "./template-cache.ts";
 
 /** Shared by all reconciles. */
@@ -22,7 +21,6 @@ export interface JobContext extends Context {
   readonly podExpectations: PodExpectations;
   readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
-  readonly startRefusals: StartRefusals;
   readonly startClock: StartClock;
 }
 
@@ -34,7 +32,6 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   podExpectations: new PodExpectations(context.clock),
   arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
-  startRefusals: new StartRefusals(),
   startClock: new StartClock(context.clock),
 });
 

@@ -1,7 +1,8 @@
 /**
  * What follows from a start that failed (docs/concepts/life-of-a-job.md). One that failed because of the job itself is tried
  * again after pauses that grow, and at last the job is Failed. One that failed because of a node is tried again on others;
- * three of these in a row count as one of the job's, since then it is hardly the nodes.
+ * three of these in a row count as one of the job's, since then it is hardly the nodes. What the API server refuses for now (a
+ * quota, a webhook that is down) is tried again for ever. All of them limit whom the job may evict for its next start.
  */
 import type { AttemptEnd } from "../../db/jobs/attempts.ts";
 import type { JobView } from "../../db/jobs/read.ts";
@@ -19,6 +20,7 @@ export interface FailedStart {
 /** In a row. */
 const nodeFailuresPerStart = 3;
 const nodeBackoff = { baseSeconds: 2, maxSeconds: 60 };
+const refusalBackoff = { baseSeconds: 20, maxSeconds: 1800 };
 /** Multiples of the first pause. */
 const pauses = [1, 5, 30, 120];
 
@@ -35,6 +37,10 @@ export function failedStartOf(
     return { failedStarts, nodeFailures: onNodes, pauseSeconds, isLast: false };
   }
   const count = failedStarts + 1;
+  if (failedStart === "refused") {
+    const pauseSeconds = backoffSeconds(count, refusalBackoff);
+    return { failedStarts: count, nodeFailures, pauseSeconds, isLast: false };
+  }
   const isLast = count >= maxFailedStarts;
   const multiple = pauses[Math.min(count, pauses.length) - 1] ?? 1;
   const pauseSeconds = isLast ? 0 : multiple * startPauseSeconds;

@@ -88,8 +88,8 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
-    // A new namespace has no service account yet; the template is not at fault.
-    if (/service ?account .*not found/i.test(error.message)) throw error;
+    // A new namespace has no service account yet, or its ResourceQuota is used up; the template is not at fault.
+    if (/service ?account .*not found|exceeded quota/i.test(error.message)) throw error;
     return refuse("TemplateRejected", templateRejection(error, template, project));
   }
 }

@@ -73,10 +73,8 @@ export interface AttemptEnd {
   readonly message: string;
   /** True if it counts as a failure of the job. */
   readonly counts: boolean;
-  /** What kept a start from succeeding: the job itself, or a node. Undefined if neither did. */
-  readonly failedStart?: "job" | "node";
-  /** Seconds before the next attempt, if it does not count. */
-  readonly delaySeconds?: number;
+  /** What kept a start from succeeding: the job itself, a node, or the API server, which may relent. Undefined: none of them. */
+  readonly failedStart?: "job" | "node" | "refused";
 }
 
 /**

@@ -36,6 +36,16 @@ describe("a start that failed", () => {
     expect(found[2]?.pauseSeconds).to.equal(60);
   });
 
+  it("because the API server refused its pods is never the last one", () => {
+    const found = failedStartOf(
+      { failedStarts: 50, nodeFailures: 1 },
+      { failedStart: "refused" },
+      settings,
+    );
+    expect(found).to.deep.include({ failedStarts: 51, nodeFailures: 1, isLast: false });
+    expect(found?.pauseSeconds).to.be.within(900, 3600);
+  });
+
   it("for neither reason has no consequences", () => {
     expect(failedStartOf({ failedStarts: 1, nodeFailures: 1 }, {}, settings)).to.equal(undefined);
   });
