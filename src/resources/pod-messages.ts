@@ -107,7 +107,9 @@ const templateReasons = new Set([
 
 export function startPhaseOf(status: Fields, spec: Fields): StartPhase {
   const next = isPending(status) ? nextContainer(status, spec) : undefined;
-  if (next?.status.state?.running) return "Initializing";
+  // A sidecar that runs and is not ready keeps the others waiting: it does no work of its own.
+  const isSidecar = sidecarsOf(spec).has(next?.status.name);
+  if (next?.status.state?.running && !isSidecar) return "Initializing";
   const reason = next?.status.state?.waiting?.reason ?? "";
   return templateReasons.has(reason) ? "WrongTemplate" : "Other";
 }

@@ -27,7 +27,11 @@ describe("a pod on the way to its containers", function () {
     await installation?.stop();
   });
 
-  async function submit(name: string, annotations: Readonly<Record<string, string>>) {
+  async function submit(
+    name: string,
+    annotations: Readonly<Record<string, string>>,
+    more: Readonly<Record<string, string>> = {},
+  ) {
     const image = "none.example/none:1";
     const limits = { "nvidia.com/gpu": 1 };
     const spec = {
@@ -35,7 +39,12 @@ describe("a pod on the way to its containers", function () {
       containers: [{ name: "main", image, resources: { limits } }],
     };
     const template = { metadata: { annotations }, spec };
-    const options = { pool: "default", gpus: 1, priorityClassName: "low", spec: { template } };
+    const options = {
+      pool: "default",
+      gpus: 1,
+      priorityClassName: "low",
+      spec: { template, ...more },
+    };
     await installation.view.apply(job("team", name, options));
   }
 
@@ -58,6 +67,19 @@ describe("a pod on the way to its containers", function () {
       /init container fetch is running/.test(status.message ?? ""),
     );
     await until("fetches", ({ status }) => status.state === "Running" && status.attempt === 1);
+  });
+
+  it("counts a slow init container as run time", async () => {
+    await submit(
+      "fetches-long",
+      { "rota.dev/simulate-init-seconds": "3600" },
+      { maxRuntime: "8s" },
+    );
+    const { status } = await until(
+      "fetches-long",
+      (found) => found.status.finishedAt !== undefined,
+    );
+    expect(status).to.include({ state: "Failed", reason: "MaxRuntimeExceeded" });
   });
 
   it("is rejected: no failure of the job's", async () => {

@@ -45,6 +45,10 @@ const projectRecheckSeconds = 5;
 const elapsedSeconds = ({ context, view }: JobReconcile): number =>
   view.startedAt === undefined ? 0 : context.clock.now().since(view.startedAt).total("seconds");
 
+/** Infinity: wait for the next event. */
+const dueIn = (seconds: number): Settled =>
+  Number.isFinite(seconds) ? requeueAfter(seconds) : done();
+
 /** Stops pods of former attempts, or all pods if the job is not live. Returns how many still hold their node. */
 export async function stopStrays(gang: JobReconcile): Promise<number> {
   const isLive = isLiveStatus(gang.view.status);
@@ -223,14 +227,25 @@ async function noteCompletions(gang: JobReconcile): Promise<void> {
 
 const isPending = ({ phase }: Pod): boolean => phase === "Pending";
 
-/** Seconds that are left until all pods must run; while init containers run, all of them. */
+/** Seconds until the start is late; Infinity while init containers run. */
 function secondsToStart(gang: JobReconcile): number {
   const { context, uid, view } = gang;
-  const { startDeadlineSeconds } = context.settings;
   const now = context.clock.now();
-  const begun = context.startClock.beginsAt(uid, view.startedAt ?? now, ofAttempt(gang)) ?? now;
-  return startDeadlineSeconds - now.since(begun).total("seconds");
+  const begun = context.startClock.beginsAt(uid, view.startedAt ?? now, ofAttempt(gang));
+  if (begun === undefined) return Number.POSITIVE_INFINITY;
+  return context.settings.startDeadlineSeconds - now.since(begun).total("seconds");
 }
+
+/** Seconds until spec.maxRuntime is over; Infinity without one. */
+const secondsToRun = (gang: JobReconcile): number =>
+  (gang.view.maxRuntimeSeconds ?? Number.POSITIVE_INFINITY) - elapsedSeconds(gang);
+
+const endOverrun = (gang: JobReconcile): Promise<Settled> =>
+  endGang(gang, {
+    reason: "MaxRuntimeExceeded",
+    message: `exceeded spec.maxRuntime (${gang.view.maxRuntimeSeconds} s)`,
+    counts: true,
+  });
 
 /** Ends a start that is late: because of the job, if a pod's template is wrong, or of the nodes, which are avoided then. */
 async function endLate(gang: JobReconcile): Promise<Settled> {
@@ -289,12 +304,15 @@ async function whileStarting(gang: JobReconcile): Promise<Settled> {
       tell(gang, "Normal", "Started", "Start", startedText(gang));
     return rowChanged;
   }
-  const left = secondsToStart(gang);
-  if (left <= 0) return endLate(gang);
+  const toStart = secondsToStart(gang);
+  if (toStart <= 0) return endLate(gang);
+  // Init containers have no deadline of their own: their time counts as run time.
+  const left = Number.isFinite(toStart) ? toStart : secondsToRun(gang);
+  if (left <= 0) return endOverrun(gang);
   if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
   await announce(gang);
   try {
-    return requeueAfter(Math.min(left, await makePods(gang, gang.project)));
+    return dueIn(Math.min(left, await makePods(gang, gang.project)));
   } catch (error) {
     if (isExpunged(error)) {
       const { message } = error;
@@ -326,14 +344,9 @@ async function whileRunning(cached: JobReconcile): Promise<Settled> {
   if (allAre(gang, hasFinished)) return succeed(gang);
   if (isMissingPods(gang)) return endLost(gang);
   await noteCompletions(gang);
-  if (view.maxRuntimeSeconds === undefined) return done();
-  const left = view.maxRuntimeSeconds - elapsedSeconds(gang);
-  if (left > 0) return requeueAfter(left);
-  return endGang(gang, {
-    reason: "MaxRuntimeExceeded",
-    message: `exceeded spec.maxRuntime (${view.maxRuntimeSeconds} s)`,
-    counts: true,
-  });
+  const left = secondsToRun(gang);
+  if (left <= 0) return endOverrun(gang);
+  return dueIn(left);
 }
 
 /** Releases the reservation of a suspended job: it would not start when its victims have terminated. */

@@ -281,4 +281,10 @@ describe("what a pending pod waits for", () => {
   ] as const) {
     it(what, () => expect(startPhaseOf({ phase: "Pending", ...status }, {})).to.equal(expected));
   }
+
+  it("a sidecar that is not ready", () => {
+    const initContainerStatuses = [{ name: "proxy", state: { running: {} }, started: false }];
+    const spec = { initContainers: [{ name: "proxy", restartPolicy: "Always" }] };
+    expect(startPhaseOf({ phase: "Pending", initContainerStatuses }, spec)).to.equal("Other");
+  });
 });
