@@ -1,11 +1,12 @@
 /** How a new operator waits for what it needs. */
 import { RotaError } from "../errors.ts";
+import { backoffSeconds } from "../runtime/backoff.ts";
 import { sleepUnlessAborted } from "../runtime/clock.ts";
 import type { Clock } from "../runtime/clock.ts";
 import { errorText } from "../runtime/logger.ts";
 import type { Logger } from "../runtime/logger.ts";
 
-const maxPauseSeconds = 10;
+const backoff = { baseSeconds: 1, maxSeconds: 10 };
 
 /** Errors that waiting does not fix: schema, extension, password. */
 const isFinal = (error: unknown): boolean =>
@@ -34,8 +35,7 @@ export async function retryUntilReady<T>(
       const failed = new Error(`${what}: ${errorText(error)}`, { cause: error });
       if (isFinal(error)) throw failed;
       logger.warn(`${what}; trying again`, { error: errorText(error), turn });
-      if (!(await sleepUnlessAborted(clock, Math.min(turn, maxPauseSeconds), stopping)))
-        throw failed;
+      if (!(await sleepUnlessAborted(clock, backoffSeconds(turn, backoff), stopping))) throw failed;
     }
   }
 }
