@@ -162,7 +162,7 @@ COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: b
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
 COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages';
 COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';
-COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same';
+COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same: nodes that a leaving gang no longer uses are in neither';
 COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservation: the rank among jobs of one priority; null before the first';
 COMMENT ON COLUMN jobs.started_at IS 'Time at which all pods of the latest attempt ran, or of its admission until then; null before the first';
 COMMENT ON COLUMN jobs.finished_at IS 'Time at which the job ended for good';

@@ -45,9 +45,11 @@ DECLARE
   refused_transition text;
   moved text;
   unplaced text;
-  -- Ids of jobs that start or stop, whose allocations need new copies, or that have or had reservations.
+  -- Ids of jobs that start, stop, or have left some of their nodes, whose allocations need new copies, or that have or
+  -- had reservations.
   started uuid[];
   stopped uuid[];
+  vacating uuid[];
   updated uuid[];
   reserved uuid[];
 BEGIN
@@ -84,7 +86,10 @@ BEGIN
             OR job_is_live(before.status) AND job_is_live(after.status)
             OR job_is_live(after.status) AND after.attempt = before.attempt
         END AS is_refused,
-        before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
+        before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_placed_anew,
+        -- Pods of an attempt that is being stopped have left some nodes, not all.
+        job_is_live(before.status) AND job_is_live(after.status) AND (after.status = 'evicting' OR after.ending IS NOT NULL)
+          AND after.placement <> '[]' AND before.placement @> after.placement AS may_vacate,
         job_is_live(after.status) AND NOT job_is_live(before.status) AS starts,
         job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
         job_is_live(before.status) AND job_is_live(after.status)
@@ -107,10 +112,11 @@ BEGIN
     SELECT min(name) FILTER (WHERE changes_identity),
       min(format('%s cannot go from %s (attempt %s) to %s (attempt %s)', name, old_status, old_attempt, status, attempt))
         FILTER (WHERE is_refused),
-      min(name) FILTER (WHERE is_moved),
+      min(name) FILTER (WHERE is_placed_anew AND may_vacate IS NOT TRUE),
       array_agg(id) FILTER (WHERE starts), array_agg(id) FILTER (WHERE stops),
+      array_agg(id) FILTER (WHERE is_placed_anew AND may_vacate),
       array_agg(id) FILTER (WHERE updates_allocations), array_agg(id) FILTER (WHERE is_of_reservation)
-    INTO changed_identity, refused_transition, moved, started, stopped, updated, reserved
+    INTO changed_identity, refused_transition, moved, started, stopped, vacating, updated, reserved
     FROM change;
 
     IF changed_identity IS NOT NULL THEN
@@ -156,6 +162,12 @@ BEGIN
   END IF;
   IF stopped IS NOT NULL THEN
     DELETE FROM allocations WHERE job_id = ANY (stopped);
+  END IF;
+  IF vacating IS NOT NULL THEN
+    DELETE FROM allocations
+    USING jobs AS job
+    WHERE job.id = allocations.job_id AND allocations.job_id = ANY (vacating)
+      AND NOT job.placement @> jsonb_build_array(jsonb_build_object('node', allocations.node_name));
   END IF;
   IF updated IS NOT NULL THEN
     UPDATE allocations

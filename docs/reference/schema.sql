@@ -256,7 +256,7 @@ CREATE TABLE jobs (
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
   -- MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling
   scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || job_may_preempt(preempts, failed_starts)::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,
-  placement jsonb,                                          -- Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same
+  placement jsonb,                                          -- Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same: nodes that a leaving gang no longer uses are in neither
   admitted_at timestamp with time zone,                     -- Time of the latest admission or reservation: the rank among jobs of one priority; null before the first
   started_at timestamp with time zone,                      -- Time at which all pods of the latest attempt ran, or of its admission until then; null before the first
   finished_at timestamp with time zone,                     -- Time at which the job ended for good
@@ -1091,9 +1091,11 @@ DECLARE
   refused_transition text;
   moved text;
   unplaced text;
-  -- Ids of jobs that start or stop, whose allocations need new copies, or that have or had reservations.
+  -- Ids of jobs that start, stop, or have left some of their nodes, whose allocations need new copies, or that have or
+  -- had reservations.
   started uuid[];
   stopped uuid[];
+  vacating uuid[];
   updated uuid[];
   reserved uuid[];
 BEGIN
@@ -1130,7 +1132,10 @@ BEGIN
             OR job_is_live(before.status) AND job_is_live(after.status)
             OR job_is_live(after.status) AND after.attempt = before.attempt
         END AS is_refused,
-        before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_moved,
+        before.attempt = after.attempt AND before.placement IS DISTINCT FROM after.placement AS is_placed_anew,
+        -- Pods of an attempt that is being stopped have left some nodes, not all.
+        job_is_live(before.status) AND job_is_live(after.status) AND (after.status = 'evicting' OR after.ending IS NOT NULL)
+          AND after.placement <> '[]' AND before.placement @> after.placement AS may_vacate,
         job_is_live(after.status) AND NOT job_is_live(before.status) AS starts,
         job_is_live(before.status) AND NOT job_is_live(after.status) AS stops,
         job_is_live(before.status) AND job_is_live(after.status)
@@ -1153,10 +1158,11 @@ BEGIN
     SELECT min(name) FILTER (WHERE changes_identity),
       min(format('%s cannot go from %s (attempt %s) to %s (attempt %s)', name, old_status, old_attempt, status, attempt))
         FILTER (WHERE is_refused),
-      min(name) FILTER (WHERE is_moved),
+      min(name) FILTER (WHERE is_placed_anew AND may_vacate IS NOT TRUE),
       array_agg(id) FILTER (WHERE starts), array_agg(id) FILTER (WHERE stops),
+      array_agg(id) FILTER (WHERE is_placed_anew AND may_vacate),
       array_agg(id) FILTER (WHERE updates_allocations), array_agg(id) FILTER (WHERE is_of_reservation)
-    INTO changed_identity, refused_transition, moved, started, stopped, updated, reserved
+    INTO changed_identity, refused_transition, moved, started, stopped, vacating, updated, reserved
     FROM change;
 
     IF changed_identity IS NOT NULL THEN
@@ -1202,6 +1208,12 @@ BEGIN
   END IF;
   IF stopped IS NOT NULL THEN
     DELETE FROM allocations WHERE job_id = ANY (stopped);
+  END IF;
+  IF vacating IS NOT NULL THEN
+    DELETE FROM allocations
+    USING jobs AS job
+    WHERE job.id = allocations.job_id AND allocations.job_id = ANY (vacating)
+      AND NOT job.placement @> jsonb_build_array(jsonb_build_object('node', allocations.node_name));
   END IF;
   IF updated IS NOT NULL THEN
     UPDATE allocations

@@ -177,6 +177,24 @@ describe("a job", function () {
     expect(again.status.conditions?.map(({ type }) => type)).to.deep.equal(["Ready", "Admitted"]);
   });
 
+  it("gives back the nodes that its pods have left, while one stays", async () => {
+    await team.pool("partly", { count: 2 });
+    await submit("partly", { pool: "partly", gpus: 8, parallelism: 2 });
+    const { status } = await stateOf("partly", "Running");
+    await annotate("partly-1-1", { "rota.dev/simulate-termination-seconds": "3600" });
+    await team.suspend("partly", true);
+    await team.run("partly-next", { pool: "partly", gpus: 8 });
+    const left = await until(
+      "partly",
+      "hold one node",
+      (found) => found.status.nodes?.length === 1,
+    );
+    expect(status.nodes).to.include(left.status.nodes?.[0]);
+    expect((await team.job("partly-next")).status.nodes).to.not.deep.equal(left.status.nodes);
+    await team.letGo("partly");
+    await stateOf("partly", "Suspended");
+  });
+
   it("stops on suspend, and resumes with its queue position", async () => {
     await team.pool("pause");
     await submit("pause", { pool: "pause" });

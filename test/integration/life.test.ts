@@ -11,6 +11,7 @@ import {
   forgetJobs,
   markRunning,
   recordCompletions,
+  releaseNodes,
   retryJob,
 } from "../../src/db/jobs/attempts.ts";
 import { setSuspended } from "../../src/db/jobs/queue.ts";
@@ -137,6 +138,44 @@ describe("a job's record", () => {
     expect(view?.ending).to.equal(undefined);
     expect(view?.failures).to.equal(1);
     expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(25, 31);
+  });
+
+  it("gives back nodes that a leaving gang has left, and no others", async () => {
+    await addNode(db(), "n2", 8);
+    const id = await addJob(db(), project, {
+      parallelism: 3,
+      perPod: { gpus: 2, cpuMillis: 1000, memoryBytes: 2 ** 30 },
+    });
+    const placements = [
+      { node: "n1", pods: 2 },
+      { node: "n2", pods: 1 },
+    ];
+    await admitJobs(db(), [{ id, attempt: 0, borrowing: false, placements }]);
+    const fence = { id, attempt: 1 };
+    const committed = async () =>
+      (await db().query("SELECT gpus_committed::int AS gpus FROM nodes ORDER BY name")).rows.map(
+        ({ gpus: count }: { gpus: number }) => count,
+      );
+    expect(await releaseNodes(db(), fence, ["n1"]), "it is not leaving").to.equal(false);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false }, 300);
+    expect(await releaseNodes(db(), { id, attempt: 2 }, ["n1"])).to.equal(false);
+    expect(await releaseNodes(db(), fence, ["n1"])).to.equal(true);
+    expect(await committed()).to.deep.equal([0, 2]);
+    expect((await readJobView(db(), id))?.placements).to.deep.equal([{ node: "n2", pods: 1 }]);
+    for (const placement of ["[]", '[{"node": "n1", "pods": 2}]', '[{"node": "n2", "pods": 3}]'])
+      expect(
+        await rejection(
+          db().query("UPDATE jobs SET placement = $2 WHERE id = $1", [id, placement]),
+        ),
+      ).to.include({ constraint: "jobs_agree_with_allocations" });
+    const end = {
+      countsAsFailure: false,
+      reason: "PodsLost",
+      message: "gone",
+      notBeforeSeconds: 0,
+    };
+    await retryJob(db(), { ...fence, ...end });
+    expect(await committed()).to.deep.equal([0, 0]);
   });
 
   it("counts a succeeded pod once per attempt", async () => {

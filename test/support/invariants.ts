@@ -27,10 +27,14 @@ const wrongRows: Readonly<Record<string, string>> = {
     LEFT JOIN jobs AS job ON job.id = allocation.job_id AND job.attempt = allocation.attempt
       AND job.status IN ('starting', 'running', 'evicting')
     WHERE job.id IS NULL`,
-  "2: live jobs have allocations of their whole gang": `
-    SELECT job.name, job.status FROM jobs AS job
-    WHERE job.status IN ('starting', 'running', 'evicting') AND job.parallelism <> (
-      SELECT coalesce(sum(pods), 0) FROM allocations WHERE job_id = job.id AND attempt = job.attempt)`,
+  "2: live jobs have allocations of their whole gang, of part of it while it leaves": `
+    SELECT job.name, job.status
+    FROM jobs AS job
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(pods), 0) AS pods FROM allocations WHERE job_id = job.id AND attempt = job.attempt
+    ) AS own
+    WHERE job.status IN ('starting', 'running', 'evicting') AND own.pods <> job.parallelism AND NOT (
+      (job.status = 'evicting' OR job.ending IS NOT NULL) AND own.pods BETWEEN 1 AND job.parallelism)`,
   "4: no overlapping plans": `
     SELECT one.plan_name FROM resource_plans AS one JOIN resource_plans AS other
       ON one.id < other.id AND one.resource_owner_id = other.resource_owner_id

@@ -35,6 +35,7 @@ import {
 import { isLiveStatus } from "./observed-state.ts";
 import { nodesText, noRemarks, statusOf } from "./status.ts";
 import { allAre, isLost, ofAttempt, sizeOf } from "./gang.ts";
+import { releaseVacatedNodes } from "./vacated-nodes.ts";
 import { tell } from "./write-status.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { maxLagSeconds } from "./expectations.ts";
@@ -91,7 +92,7 @@ async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Settled> {
     // Write the status now: if a node does not respond, no pod event may follow.
     return rowChanged;
   }
-  if ((await stopPods(gang, pods)) > 0) return done();
+  if ((await stopPods(gang, pods)) > 0) return releaseVacatedNodes(gang, view);
   if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
   context.checkpoint("before-end");
   const { reason, message, counts } = end;

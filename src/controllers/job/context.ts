@@ -12,6 +12,7 @@ import { createJobCounters } from "./metrics.ts";
 import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
 import { StartClock } from "./start-clock.ts";
+import { VacatedNodes } from "./vacated-nodes.ts";
 import { TemplateCache } from "./template-cache.ts";
 
 /** Shared by all reconciles. */
@@ -22,6 +23,7 @@ export interface JobContext extends Context {
   readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
   readonly startClock: StartClock;
+  readonly vacatedNodes: VacatedNodes;
 }
 
 /** Creates the caches and counters; call it once per process. */
@@ -33,6 +35,7 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
   startClock: new StartClock(context.clock),
+  vacatedNodes: new VacatedNodes(context.clock),
 });
 
 /** One reconcile of one job. */

@@ -4,7 +4,7 @@
 import { markEvicted, cancelEviction } from "../../db/jobs/preempt.ts";
 import { jobs } from "../../resources/types.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
-import { requeueAfter, done } from "../../runtime/result.ts";
+import { requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
 import { notify } from "../report.ts";
 import { rowChanged } from "./context.ts";
@@ -19,6 +19,7 @@ import {
 } from "./pods.ts";
 import type { EvictionProgress } from "./pods.ts";
 import { evictionText } from "./status.ts";
+import { releaseVacatedNodes } from "./vacated-nodes.ts";
 import { allAre, isLost, ofAttempt } from "./gang.ts";
 
 /** The result of one step. */
@@ -122,5 +123,6 @@ export async function evict(gang: JobReconcile): Promise<Progress> {
     };
   }
   context.checkpoint("after-eviction");
-  return { result: holding > 0 ? done() : await endEviction(gang) };
+  const result = holding > 0 ? releaseVacatedNodes(gang, view) : endEviction(gang);
+  return { result: await result };
 }

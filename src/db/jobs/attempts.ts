@@ -97,6 +97,29 @@ export async function beginEnding(
   );
 }
 
+/** Gives back nodes that a leaving attempt no longer uses. False if the job is not leaving in this attempt. */
+export async function releaseNodes(
+  db: Queryable,
+  job: Fence,
+  nodes: readonly string[],
+): Promise<boolean> {
+  const rows = await run(
+    db,
+    prepared("release_nodes")`
+    UPDATE jobs
+    SET placement = (
+      SELECT jsonb_agg(place ORDER BY place ->> 'node')
+      FROM jsonb_array_elements(placement) AS place
+      WHERE place ->> 'node' <> ALL ($3::text[])
+    )
+    WHERE id = $1 AND attempt = $2 AND job_is_live(status) AND (status = 'evicting' OR ending IS NOT NULL)
+    RETURNING id
+    `,
+    [job.id, job.attempt, nodes],
+  );
+  return rows.length === 1;
+}
+
 export interface Retry extends Fence {
   /** True if the attempt failed; false if it ended for a reason outside the job. */
   readonly countsAsFailure: boolean;

@@ -156,6 +156,8 @@ export async function cancelEviction(db: Queryable, victim: Fence): Promise<bool
         JOIN preemptions AS preemption ON preemption.id = victim.preemption_id
         WHERE victim.victim_job_id = $1 AND victim.victim_attempt = $2 AND victim.outcome IS NULL
           AND (preemption.outcome IS NOT NULL OR preemption.preemptor_job_id IS NULL)
+      ) AND parallelism = (
+        SELECT sum(pods) FROM allocations WHERE allocations.job_id = $1
       ) AND NOT EXISTS (
         SELECT FROM allocations JOIN reservations USING (node_name) WHERE allocations.job_id = $1
       )
