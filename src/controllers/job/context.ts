@@ -12,7 +12,7 @@ import { createJobCounters } from "./metrics.ts";
 import type { JobCounters } from "./metrics.ts";
 import type { Rejection } from "./rejection.ts";
 import { StartClock } from "./start-clock.ts";
-import { VacatedNodes } from "./vacated-nodes.ts";
+import { VacatedClock } from "./vacated-clock.ts";
 import { TemplateCache } from "./template-cache.ts";
 
 /** Shared by all reconciles. */
@@ -23,7 +23,7 @@ export interface JobContext extends Context {
   readonly arrivals: Arrivals;
   readonly gangServices: GangServices;
   readonly startClock: StartClock;
-  readonly vacatedNodes: VacatedNodes;
+  readonly vacatedClock: VacatedClock;
 }
 
 /** Creates the caches and counters; call it once per process. */
@@ -35,7 +35,7 @@ export const createJobContext = (context: Context, metrics: Metrics): JobContext
   arrivals: new Arrivals(context.clock),
   gangServices: new GangServices(context),
   startClock: new StartClock(context.clock),
-  vacatedNodes: new VacatedNodes(context.clock),
+  vacatedClock: new VacatedClock(context.clock),
 });
 
 /** One reconcile of one job. */
