@@ -143,6 +143,8 @@ export const errorCatalogue: Catalogue = {
         "jobs_backoff_limit_not_negative",
         "jobs_demand_not_negative",
         "jobs_failures_not_negative",
+        "jobs_failed_starts_not_negative",
+        "jobs_node_failures_not_negative",
         "nodes_allocatable_not_negative",
         "nodes_other_not_negative",
         "pod_completions_index_not_negative",
