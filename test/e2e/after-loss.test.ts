@@ -1,9 +1,10 @@
 /** After a loss: what runs is a fact, whatever the database forgot and the node has room for; what is made again is taken over. */
 import { expect } from "chai";
+import { isForbidden } from "../../src/kube/errors.ts";
 import { nodesOf, projects } from "../../src/resources/types.ts";
 import { owner, plan, priorityClass, project } from "../support/installation.ts";
 import { change, messageOf, untilGone, untilProjectSays } from "../support/tenants.ts";
-import { useTeam } from "../support/team.ts";
+import { podType, useTeam } from "../support/team.ts";
 
 const nodeType = nodesOf("nvidia.com/gpu");
 const again = { ROTA_TAKEOVER_SECONDS: "1" };
@@ -34,6 +35,20 @@ describe("after a loss", function () {
       if (found?.committed === wanted.committed && found.other === wanted.other) return true;
       throw new Error(`they are ${JSON.stringify(found)}`);
     });
+  /** The API server learns of a deleted class a moment after it is gone; until then it takes pods of it. */
+  async function untilRefused(priorityClassName: string): Promise<void> {
+    const spec = {
+      priorityClassName,
+      containers: [{ name: "main", image: "none.example/none:1" }],
+    };
+    const pod = { metadata: { name: "probe", namespace: "default" }, spec };
+    await team.view.until(`pods of class ${priorityClassName} to be refused`, () =>
+      team.view.client.create(podType, pod, { dryRun: true, attempts: 1 }).then(
+        () => false,
+        (error: unknown) => isForbidden(error),
+      ),
+    );
+  }
   async function shrink(node: string, gpus: number): Promise<void> {
     const { allocatable = {} } = (await team.view.client.get(nodeType, node))["status"] as {
       readonly allocatable?: Record<string, string>;
@@ -74,6 +89,7 @@ describe("after a loss", function () {
     await team.run("stray", { pool: "stray", gpus: 5, priorityClassName: "passing" });
     await loseContent();
     await team.view.remove(priorityClass("passing", 20));
+    await untilRefused("passing");
     await team.operate(again);
     await untilGpusAre("stray", { committed: 0, other: 5 });
     await team.view.apply(priorityClass("passing", 20));
