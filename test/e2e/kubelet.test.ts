@@ -1,6 +1,6 @@
 /** What a kubelet may do to a pod before its containers run, as KWOK plays it. */
 import { expect } from "chai";
-import type { Job } from "../../src/resources/types.ts";
+import { podsOf, type Job } from "../../src/resources/types.ts";
 import {
   applyTeam,
   type Installation,
@@ -11,6 +11,8 @@ import {
   teamIsReady,
 } from "../support/installation.ts";
 
+const podType = podsOf("nvidia.com/gpu");
+
 describe("a pod on the way to its containers", function () {
   let installation: Installation;
 
@@ -19,7 +21,11 @@ describe("a pod on the way to its containers", function () {
     await applyTeam(installation);
     await installation.view.apply(plan("all", { owner }));
     // Shorter than the slow init container.
-    await installation.operate({ ROTA_START_DEADLINE_SECONDS: "5" });
+    await installation.operate({
+      ROTA_START_DEADLINE_SECONDS: "8",
+      ROTA_START_PAUSE_SECONDS: "2",
+      ROTA_MAX_FAILED_STARTS: "2",
+    });
     await teamIsReady(installation);
   });
 
@@ -80,6 +86,37 @@ describe("a pod on the way to its containers", function () {
       (found) => found.status.finishedAt !== undefined,
     );
     expect(status).to.include({ state: "Failed", reason: "MaxRuntimeExceeded" });
+  });
+
+  it("with a wrong image starts again after a pause, and fails at last", async () => {
+    const { view, database } = installation;
+    await submit("image", { "rota.dev/simulate-start-seconds": "3600" });
+    const state = { waiting: { reason: "ImagePullBackOff", message: "no such image" } };
+    const containerStatuses = [
+      { name: "main", image: "", imageID: "", ready: false, restartCount: 0, state },
+    ];
+    const pullsInVain = async (attempt: number): Promise<void> => {
+      const key = `team/image-${attempt}-0`;
+      await view.until(`pod ${key} to have a status`, async () => {
+        const status = { containerStatuses };
+        await view.client.patch(podType, key, { status }, { subresource: "status" });
+        return true;
+      });
+    };
+    await pullsInVain(1);
+    const paused = await until("image", ({ status }) => status.state === "Pending");
+    expect(paused.status.reason).to.equal("StartDeadlineExceeded");
+    expect(paused.status.message).to.match(
+      /^not all pods were running within 8 s: container main: ImagePullBackOff: no such image \(pod image-1-0\); the next attempt starts at /,
+    );
+    const { rows } = await database.pool.query(
+      "SELECT FROM avoided_nodes JOIN jobs ON jobs.id = job_id WHERE jobs.name = 'image'",
+    );
+    expect(rows, "no node is to blame").to.deep.equal([]);
+    await pullsInVain(2);
+    const { status } = await until("image", (found) => found.status.finishedAt !== undefined);
+    expect(status).to.include({ state: "Failed", reason: "StartFailed" });
+    expect(status.message).to.match(/^2 starts failed; the last: not all pods .*no such image/);
   });
 
   it("is rejected: no failure of the job's", async () => {

@@ -12,8 +12,6 @@ describe("a job", function () {
   const settings = {
     ROTA_START_DEADLINE_SECONDS: "3",
     ROTA_AVOID_NODE_SECONDS: "600",
-    ROTA_START_PAUSE_SECONDS: "5",
-    ROTA_MAX_FAILED_STARTS: "2",
     ROTA_STUCK_POD_SECONDS: "1",
   };
 
@@ -40,47 +38,6 @@ describe("a job", function () {
     );
     expect(waiting.status).to.include({ state: "Pending", reason: "AwaitingNodes", attempt: 2 });
     expect(await row("slow")).to.deep.equal({ status: "pending", attempt: 2, failures: 0 });
-  });
-
-  it("with a wrong image is tried again after a pause, and fails at last", async () => {
-    const { view } = team;
-    await team.pool("image", { count: 2 });
-    await submit("image", {
-      pool: "image",
-      annotations: { "rota.dev/simulate-start-seconds": "3600" },
-    });
-    const state = { waiting: { reason: "ImagePullBackOff", message: "no such image" } };
-    const containerStatuses = [
-      { name: "main", image: "", imageID: "", ready: false, restartCount: 0, state },
-    ];
-    const pullsInVain = async (attempt: number): Promise<void> => {
-      const key = `team/image-${attempt}-0`;
-      await view.until(`pod ${key} to have a status`, async () => {
-        await view.client.patch(
-          podType,
-          key,
-          { status: { containerStatuses } },
-          { subresource: "status" },
-        );
-        return true;
-      });
-    };
-    await pullsInVain(1);
-    const paused = await until("image", "pause", ({ status }) => status.state === "Pending");
-    expect(paused.status.reason).to.equal("StartDeadlineExceeded");
-    expect(paused.status.message).to.match(
-      /^not all pods were running within 3 s: container main: ImagePullBackOff: no such image \(pod image-1-0\); the next attempt starts at /,
-    );
-    const { rows } = await team.database.pool.query(
-      "SELECT FROM avoided_nodes JOIN jobs ON jobs.id = job_id WHERE jobs.name = 'image'",
-    );
-    expect(rows, "no node is to blame").to.deep.equal([]);
-    await pullsInVain(2);
-    const failed = await stateOf("image", "Failed");
-    expect(failed.status.reason).to.equal("StartFailed");
-    expect(failed.status.message).to.match(
-      /^2 starts failed; the last: not all pods .*no such image/,
-    );
   });
 
   it("does not count deleted pods and lost nodes as failures", async () => {
