@@ -123,6 +123,9 @@ describe("a job's record", () => {
     expect(await preempts()).to.include({ preempts: true });
     await db().query("UPDATE jobs SET failed_starts = 3 WHERE id = $1", [id]);
     expect(await preempts()).to.include({ preempts: false, failedStarts: 3 });
+    // They are not the reason where its class never preempts.
+    await db().query("UPDATE jobs SET preempts = false WHERE id = $1", [id]);
+    expect(await preempts()).to.not.have.property("failedStarts");
   });
 
   it("keeps the first cause of an attempt's end", async () => {

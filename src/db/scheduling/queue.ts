@@ -92,7 +92,8 @@ export async function readClaimedJobs(
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
       job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
       job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
-      job_may_preempt(job.preempts, job.failed_starts) AS preempts, job.failed_starts, job.max_runtime_seconds,
+      job_may_preempt(job.preempts, job.failed_starts) AS preempts,
+      CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
       -- The current settings of the project: they may have changed while the job waited.

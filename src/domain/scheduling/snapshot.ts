@@ -122,7 +122,7 @@ export interface QueuedJob extends NodeConstraints {
   readonly allowsBorrowing: boolean;
   /** preemptionPolicy of its priority class is PreemptLowerPriority, and not too many of its starts have failed. */
   readonly preempts: boolean;
-  /** Starts in a row that failed because of the job itself; absent: none. */
+  /** Failed starts in a row of a job whose class preempts: too many of them keep it from preempting. Absent: none. */
   readonly failedStarts?: number;
   readonly maxRuntimeSeconds?: number;
   /** Ids of the quotas that apply to it. */
