@@ -9,19 +9,21 @@ const maxJobs = 10_000;
 
 export class VacatedClock {
   readonly #clock: Clock;
+  /** By job and attempt. */
   readonly #lookAtSeconds = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Seconds until the next look; 0: now, and the following one is a pause later. */
-  secondsToLook(uid: string): number {
+  /** Seconds until the next look, the first a pause from now; 0: now, and the following one is a pause later. */
+  secondsToLook(uid: string, attempt: number): number {
+    const key = `${uid}/${attempt}`;
     const now = this.#clock.monotonicSeconds();
-    const known = this.#lookAtSeconds.get(uid);
-    if (known !== undefined && known > now) return known - now;
-    remember(this.#lookAtSeconds, uid, now + pauseSeconds, maxJobs);
-    // Long past: of an earlier attempt.
-    return known === undefined || now - known > pauseSeconds ? pauseSeconds : 0;
+    const known = this.#lookAtSeconds.get(key);
+    const left = known === undefined ? pauseSeconds : Math.max(0, known - now);
+    if (known === undefined || left === 0)
+      remember(this.#lookAtSeconds, key, now + pauseSeconds, maxJobs);
+    return left;
   }
 }

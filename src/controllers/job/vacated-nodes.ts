@@ -25,7 +25,7 @@ export async function releaseVacatedNodes(call: JobCall, view: JobView): Promise
   const { context, uid } = call;
   const cached = podsOfJob(call).filter((pod) => !hasEnded(pod));
   if (nodesWithout(view, cached).length === 0) return done();
-  const toLook = context.vacatedClock.secondsToLook(uid);
+  const toLook = context.vacatedClock.secondsToLook(uid, view.attempt);
   if (toLook > 0) return requeueAfter(toLook);
   const occupying = await podsOccupyingNow(call);
   const vacated = nodesWithout(view, occupying);
