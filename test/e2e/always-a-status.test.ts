@@ -16,6 +16,7 @@ import {
   roleBindings,
 } from "../../src/resources/types.ts";
 import { core } from "../support/core-resource.ts";
+import { changePodLimit, limitPods } from "../support/resource-quota.ts";
 import { commit, job, owner, plan, project } from "../support/installation.ts";
 import { eventsOf } from "../support/tenants.ts";
 import { useTeam } from "../support/team.ts";
@@ -194,19 +195,7 @@ describe("every accepted object has a status", () => {
 
   it("names an exhausted ResourceQuota, until it has room", async () => {
     const { view, database } = team;
-    const quotas = core("resourcequotas", "ResourceQuota");
-    const limit = (pods: number) => ({ spec: { hard: { pods: String(pods) } } });
-    const metadata = { name: "few", namespace: "full" };
-    await view.client.create(quotas, {
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata,
-      ...limit(1),
-    });
-    await view.until("the quota to count", async () => {
-      const { status } = await get(quotas, "full/few");
-      return JSON.stringify(status ?? {}).includes('"hard"');
-    });
+    await limitPods(view, { name: "few", namespace: "full" }, 1);
     await submit("full/one", { pool: "default", gpus: 0 });
     await stateOf("full/one", "Running");
     const names = ["a", "b", "c", "d", "e"];
@@ -227,7 +216,7 @@ describe("every accepted object has a status", () => {
     await database.pool.query(
       "UPDATE jobs SET not_before = now() + interval '1 hour' WHERE namespace = 'full' AND not_before IS NOT NULL",
     );
-    await view.client.patch(quotas, "full/few", limit(10));
+    await changePodLimit(view, "full/few", 10);
     for (const name of [...names, "fresh"]) await stateOf(`full/${name}`, "Running");
   });
 

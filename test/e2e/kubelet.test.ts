@@ -1,6 +1,6 @@
 /** What a kubelet may do to a pod before its containers run, as KWOK plays it. */
 import { expect } from "chai";
-import { podsOf, type Job } from "../../src/resources/types.ts";
+import type { Job } from "../../src/resources/types.ts";
 import {
   applyTeam,
   type Installation,
@@ -10,8 +10,7 @@ import {
   startInstallation,
   teamIsReady,
 } from "../support/installation.ts";
-
-const podType = podsOf("nvidia.com/gpu");
+import { podType } from "../support/team.ts";
 
 describe("a pod on the way to its containers", function () {
   let installation: Installation;

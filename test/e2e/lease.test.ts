@@ -13,14 +13,13 @@ const nodes = Number(process.env["ROTA_LEASE_NODES"] ?? "2");
 const jobsPerNode = 40;
 const count = nodes * jobsPerNode;
 
-const demands = (gpus: number, cpuMillis: number, memoryMebibytes: number) => ({
+const demands = (cpuMillis: number, memoryMebibytes: number) => ({
   containers: [
     {
       name: "main",
       image: "none.example/none:1",
       resources: {
         requests: { cpu: `${cpuMillis}m`, memory: `${memoryMebibytes}Mi` },
-        ...(gpus > 0 && { limits: { "nvidia.com/gpu": gpus } }),
       },
     },
   ],
@@ -47,8 +46,7 @@ describe("the operator's Lease", function () {
         const cpuMillis = 400 + ((index * 611) % 2_003);
         const memoryMebibytes = 4_000 + ((index * 733) % 13_001);
         await submit(`small-${index}`, {
-          gpus: 0,
-          spec: { template: { spec: demands(0, cpuMillis, memoryMebibytes) } },
+          spec: { template: { spec: demands(cpuMillis, memoryMebibytes) } },
         });
       },
     );
@@ -63,10 +61,9 @@ describe("the operator's Lease", function () {
     const gangs = [3, 4, 5];
     for (const parallelism of gangs)
       await submit(`gang-${parallelism}`, {
-        gpus: 0,
         parallelism,
         priorityClassName: "high",
-        spec: { parallelism, template: { spec: demands(0, 7_000 + parallelism, 70_000) } },
+        spec: { template: { spec: demands(7_000 + parallelism, 70_000) } },
       });
     for (const parallelism of gangs) await team.stateOf(`gang-${parallelism}`, "Running");
     expect(await term()).to.deep.equal(before);

@@ -1,6 +1,5 @@
 /** A pod that ends after it was asked to leave has not finished, whatever its exit code: its job runs again. */
 import { expect } from "chai";
-import { podsOf } from "../../src/resources/types.ts";
 import type { Job } from "../../src/resources/types.ts";
 import { closes, closingSoon } from "../support/closing-window.ts";
 import {
@@ -13,8 +12,7 @@ import {
   teamIsReady,
   teamJobIs,
 } from "../support/installation.ts";
-
-const podType = podsOf("nvidia.com/gpu");
+import { podType } from "../support/team.ts";
 
 /** The end of its pods is to be seen for a while before they are gone. */
 const isSeen = { "rota.dev/simulate-removal-seconds": "2" };

@@ -1,6 +1,6 @@
 import { expect } from "chai";
-import { core } from "../support/core-resource.ts";
 import { owner, priorityClass, project } from "../support/installation.ts";
+import { limitPods } from "../support/resource-quota.ts";
 import { podType, uidsOf, useTeam } from "../support/team.ts";
 
 describe("preemption", function () {
@@ -187,17 +187,7 @@ describe("preemption", function () {
     const asked = { pool, gpus: 8, priorityClassName: "high" };
     await submit(high, { ...asked, spec: { suspend: true } });
     await stateOf(high, "Suspended");
-    const quotas = core("resourcequotas", "ResourceQuota");
-    await view.client.create(quotas, {
-      apiVersion: "v1",
-      kind: "ResourceQuota",
-      metadata: { name: "none", namespace: "no-room" },
-      spec: { hard: { pods: "0" } },
-    });
-    await view.until("the quota to count", async () => {
-      const { status } = await view.client.get(quotas, "no-room/none");
-      return JSON.stringify(status ?? {}).includes('"hard"');
-    });
+    await limitPods(view, { name: "none", namespace: "no-room" }, 0);
     await run("refused-low", { pool, gpus: 8 });
     await submit(high, { ...asked, spec: { suspend: false } });
     for (const attempt of [1, 2, 3]) {

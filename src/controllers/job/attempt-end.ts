@@ -11,7 +11,7 @@ import { rowChanged } from "./context.ts";
 import type { JobReconcile } from "./context.ts";
 import { failedStartOf } from "./failed-starts.ts";
 import type { FailedStart } from "./failed-starts.ts";
-import { isLost, ofAttempt, sizeOf } from "./gang.ts";
+import { allAre, isLost, ofAttempt, sizeOf } from "./gang.ts";
 import {
   expectationSeconds,
   isOfFormerNode,
@@ -107,29 +107,34 @@ export async function succeed(gang: JobReconcile): Promise<Settled> {
 }
 
 /** A pod that failed by itself. Pods that are deleted, disrupted or rejected may also fail; they count as lost. */
-export function failedPod(gang: JobReconcile): Pod | undefined {
+function failedPod(gang: JobReconcile): Pod | undefined {
   return ofAttempt(gang).find(
     (pod) => pod.phase === "Failed" && !pod.deleting && pod.disruption === "" && !pod.rejected,
   );
 }
 
 /** Pods that the kubelet of their node rejected. */
-export const rejectedPods = (gang: JobReconcile): Pod[] =>
+const rejectedPods = (gang: JobReconcile): Pod[] =>
   ofAttempt(gang).filter((pod) => pod.rejected && pod.disruption === "");
 
-/** Ends an attempt whose pods a kubelet rejected: the node may lack what it seemed to have, so it is avoided. */
-export async function endRejected(gang: JobReconcile, pods: readonly Pod[]): Promise<Settled> {
+/** Ends an attempt because of nodes, which are avoided. */
+export async function endForNodes(
+  gang: JobReconcile,
+  nodes: readonly string[],
+  why: Pick<AttemptEnd, "reason" | "message">,
+): Promise<Settled> {
   const { context, view } = gang;
-  const nodes = [...new Set(pods.map(({ nodeName }) => nodeName))];
-  await avoidNodes(context.db, view.id, nodes, context.settings.avoidNodeSeconds);
-  const [first] = pods;
-  const message = first ? `pod ${first.name} on ${first.nodeName}: ${first.failure}` : "";
-  return endGang(gang, {
-    reason: "RejectedByKubelet",
-    message,
-    counts: false,
-    failedStart: "node",
-  });
+  const names = [...new Set(nodes)];
+  if (names.length > 0)
+    await avoidNodes(context.db, view.id, names, context.settings.avoidNodeSeconds);
+  return endGang(gang, { ...why, counts: false, failedStart: "node" });
+}
+
+/** Ends an attempt whose pods a kubelet rejected: the node may lack what it seemed to have. */
+function endRejected(gang: JobReconcile, [first, ...others]: [Pod, ...Pod[]]): Promise<Settled> {
+  const nodes = [first, ...others].map(({ nodeName }) => nodeName);
+  const message = `pod ${first.name} on ${first.nodeName}: ${first.failure}`;
+  return endForNodes(gang, nodes, { reason: "RejectedByKubelet", message });
 }
 
 /** The pod exists, but its node has left the cluster. */
@@ -163,12 +168,22 @@ export const suspended: AttemptEnd = {
   counts: false,
 };
 
-export const endFailed = (gang: JobReconcile, pod: Pod): Promise<Settled> =>
+const endFailed = (gang: JobReconcile, pod: Pod): Promise<Settled> =>
   endGang(gang, {
     reason: "PodFailed",
     message: `pod ${pod.name}: ${pod.failure}`,
     counts: true,
   });
+
+/** Ends an attempt that starts or runs where its suspension or its pods' ends say so; undefined: it goes on. */
+export async function endIfOver(gang: JobReconcile): Promise<Settled | undefined> {
+  if (gang.view.suspended) return endGang(gang, suspended);
+  const failed = failedPod(gang);
+  if (failed) return endFailed(gang, failed);
+  const [rejected, ...others] = rejectedPods(gang);
+  if (rejected) return endRejected(gang, [rejected, ...others]);
+  return allAre(gang, hasFinished) ? succeed(gang) : undefined;
+}
 
 /** Records finished pods while the gang still runs: they count even if the pod object is deleted. */
 export async function noteCompletions(gang: JobReconcile): Promise<void> {

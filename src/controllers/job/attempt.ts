@@ -5,15 +5,12 @@ import type { Settled } from "../../runtime/result.ts";
 import { hasFinished } from "../../resources/types.ts";
 import {
   dueIn,
-  endFailed,
   endGang,
+  endIfOver,
   endLost,
   endOverrun,
-  endRejected,
-  failedPod,
   isStranded,
   noteCompletions,
-  rejectedPods,
   secondsToRun,
   succeed,
   suspended,
@@ -42,13 +39,8 @@ const isMissingPods = (gang: JobReconcile): boolean =>
  */
 async function whileRunning(cached: JobReconcile): Promise<Settled> {
   const gang = isMissingPods(cached) ? await withFreshPods(cached) : cached;
-  const { view } = gang;
-  if (view.suspended) return endGang(gang, suspended);
-  const failed = failedPod(gang);
-  if (failed) return endFailed(gang, failed);
-  const rejected = rejectedPods(gang);
-  if (rejected.length > 0) return endRejected(gang, rejected);
-  if (allAre(gang, hasFinished)) return succeed(gang);
+  const ended = await endIfOver(gang);
+  if (ended) return ended;
   if (isMissingPods(gang)) return endLost(gang);
   await noteCompletions(gang);
   const left = secondsToRun(gang);

@@ -1,5 +1,4 @@
 /** An attempt from its admission until all pods run. */
-import { avoidNodes } from "../../db/jobs/avoided-nodes.ts";
 import { markRunning } from "../../db/jobs/attempts.ts";
 import { RotaError } from "../../errors.ts";
 import { requeueAfter } from "../../runtime/result.ts";
@@ -10,18 +9,14 @@ import { ensureConfigMap } from "../config/config-maps.ts";
 import { writeStatus } from "../report.ts";
 import {
   dueIn,
-  endFailed,
+  endForNodes,
   endGang,
+  endIfOver,
   endLost,
   endOverrun,
-  endRejected,
-  failedPod,
   isStranded,
   noteCompletions,
-  rejectedPods,
   secondsToRun,
-  succeed,
-  suspended,
 } from "./attempt-end.ts";
 import { rowChanged } from "./context.ts";
 import type { JobReconcile } from "./context.ts";
@@ -29,6 +24,7 @@ import { maxLagSeconds } from "./expectations.ts";
 import { allAre, isLost, ofAttempt } from "./gang.ts";
 import { createMissingPods, nodesByIndex } from "./pods.ts";
 import { nodesText, noRemarks, statusOf } from "./status.ts";
+import { startDeadlineOf } from "./start-deadline.ts";
 import { rejectionOfPod } from "./template-errors.ts";
 import { tell } from "./write-status.ts";
 
@@ -51,29 +47,20 @@ function startedText({ view }: JobReconcile): string {
 
 const isPending = ({ phase }: Pod): boolean => phase === "Pending";
 
-/** Seconds until the start is late; Infinity while init containers run. */
-function secondsToStart(gang: JobReconcile): number {
-  const { context, uid, view } = gang;
-  const now = context.clock.now();
-  const begun = context.startClock.beginsAt(uid, view.startedAt ?? now, ofAttempt(gang));
-  if (begun === undefined) return Number.POSITIVE_INFINITY;
-  return context.settings.startDeadlineSeconds - now.since(begun).total("seconds");
-}
-
-/** Ends a start that is late: because of the job, if a pod's template is wrong, or of the nodes, which are avoided then. */
-async function endLate(gang: JobReconcile): Promise<Settled> {
-  const { context, view } = gang;
-  const { startDeadlineSeconds, avoidNodeSeconds } = context.settings;
+/** Ends a start that is late: because of the job, if a pod's template is wrong, otherwise of the nodes. */
+function endLate(gang: JobReconcile): Promise<Settled> {
+  const { startDeadlineSeconds } = gang.context.settings;
   const slow = ofAttempt(gang).filter(isPending);
   const wrong = slow.find(({ startPhase }) => startPhase === "WrongTemplate");
   const named = wrong ?? slow.find(({ obstacle }) => obstacle !== "");
   const why = named === undefined ? "" : `: ${named.obstacle} (pod ${named.name})`;
   const message = `not all pods were running within ${startDeadlineSeconds} s${why}`;
-  const end = { reason: "StartDeadlineExceeded", message, counts: false } as const;
-  if (wrong !== undefined) return endGang(gang, { ...end, failedStart: "job" });
-  const nodes = new Set(slow.flatMap(({ index }) => nodesByIndex(view)[index] ?? []));
-  if (nodes.size > 0) await avoidNodes(context.db, view.id, [...nodes], avoidNodeSeconds);
-  return endGang(gang, { ...end, failedStart: "node" });
+  const reason = "StartDeadlineExceeded";
+  if (wrong !== undefined)
+    return endGang(gang, { reason, message, counts: false, failedStart: "job" });
+  const nodes = nodesByIndex(gang.view);
+  const slowNodes = slow.flatMap(({ index }) => nodes[index] ?? []);
+  return endForNodes(gang, slowNodes, { reason, message });
 }
 
 const isExpunged = (error: unknown): error is RotaError =>
@@ -101,12 +88,8 @@ async function makePods(gang: JobReconcile, project: Project): Promise<number> {
 
 export async function whileStarting(gang: JobReconcile): Promise<Settled> {
   const { context, view } = gang;
-  if (view.suspended) return endGang(gang, suspended);
-  const failed = failedPod(gang);
-  if (failed) return endFailed(gang, failed);
-  const rejected = rejectedPods(gang);
-  if (rejected.length > 0) return endRejected(gang, rejected);
-  if (allAre(gang, hasFinished)) return succeed(gang);
+  const ended = await endIfOver(gang);
+  if (ended) return ended;
   const isDisrupted = (pod: Pod): boolean =>
     (isLost(pod) && pod.disruption !== "") || isStranded(gang, pod);
   if (ofAttempt(gang).some(isDisrupted)) return endLost(gang);
@@ -117,11 +100,10 @@ export async function whileStarting(gang: JobReconcile): Promise<Settled> {
       tell(gang, "Normal", "Started", "Start", startedText(gang));
     return rowChanged;
   }
-  const toStart = secondsToStart(gang);
-  if (toStart <= 0) return endLate(gang);
+  const deadline = startDeadlineOf(gang);
   // Init containers have no deadline of their own: their time counts as run time.
-  const left = Number.isFinite(toStart) ? toStart : secondsToRun(gang);
-  if (left <= 0) return endOverrun(gang);
+  const left = deadline?.since(context.clock.now()).total("seconds") ?? secondsToRun(gang);
+  if (left <= 0) return deadline === undefined ? endOverrun(gang) : endLate(gang);
   if (gang.project === undefined) return requeueAfter(projectRecheckSeconds);
   await announce(gang);
   try {

@@ -8,7 +8,6 @@ import type { Settled } from "../../runtime/result.ts";
 import type { Failure } from "../failure.ts";
 import { notify, writeStatus } from "../report.ts";
 import type { JobReconcile, Submitted } from "./context.ts";
-import { ofAttempt } from "./gang.ts";
 import { wasQueued } from "./observed-state.ts";
 import { pendingPodsOf } from "./pending-pods.ts";
 import type { Rejection } from "./rejection.ts";
@@ -22,6 +21,7 @@ import {
   windowClosing,
 } from "./status.ts";
 import type { Remarks } from "./status.ts";
+import { startDeadlineOf } from "./start-deadline.ts";
 import { stuckPods } from "./stuck-pods.ts";
 
 /** Creation times have whole seconds, so this gives a new job at least one second. */
@@ -69,14 +69,6 @@ function secondsToInitialStatus({ context, job, view }: JobReconcile): number {
   const age = context.clock.now().since(Temporal.Instant.from(job.createdAt)).total("seconds");
   // The API server's clock may be ahead of the database's.
   return age < 0 ? 0 : Math.max(0, initialStatusDelaySeconds - age);
-}
-
-/** Undefined while init containers run. */
-function startDeadlineOf(reconcile: JobReconcile): Temporal.Instant | undefined {
-  const { context, job, view } = reconcile;
-  if (view.status !== "starting" || view.startedAt === undefined) return undefined;
-  const begun = context.startClock.beginsAt(job.uid, view.startedAt, ofAttempt(reconcile));
-  return begun?.add({ seconds: context.settings.startDeadlineSeconds });
 }
 
 /** Writes the status of a job with a row. Returns when the status changes without an event. */

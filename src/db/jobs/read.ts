@@ -3,6 +3,7 @@ import { jobReasonOf } from "../../api/reasons.ts";
 import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
 import type { Placement, Resources } from "../../domain/scheduling/snapshot.ts";
+import type { Fence } from "./admit.ts";
 import type { AttemptEnd } from "./attempts.ts";
 import { expungedText } from "../configs/commits.ts";
 import { run } from "../client/connection-pool.ts";
@@ -29,7 +30,7 @@ export interface JobView {
   readonly suspended: boolean;
   readonly failures: number;
   readonly backoffLimit: number;
-  /** Starts in a row that failed because of the job itself. */
+  /** Starts in a row that failed because of the job itself, or of what refuses its pods. */
   readonly failedStarts: number;
   /** Starts in a row that failed because of a node; three count as one failed start. */
   readonly nodeFailures: number;
@@ -188,10 +189,7 @@ export async function readJobView(db: Queryable, jobId: string): Promise<JobView
 }
 
 /** Whether pods of the attempt may still be created. Ask right before: another operator may have ended the attempt since. */
-export async function isStarting(
-  db: Queryable,
-  { id, attempt }: { readonly id: string; readonly attempt: number },
-): Promise<boolean> {
+export async function isStarting(db: Queryable, { id, attempt }: Fence): Promise<boolean> {
   const rows = await run(
     db,
     prepared("is_starting")`

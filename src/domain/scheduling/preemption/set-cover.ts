@@ -31,11 +31,11 @@ interface Outlook {
   readonly maxPerPod: readonly number[];
 }
 
-/** Steps of one search. Twenty different jobs on a node need a few hundred. */
-const maxSteps = 50_000;
-
 /** Steps of all searches of a decision; a few tenths of a second of CPU. */
-const maxStepsInAll = 100_000;
+const maxSteps = 100_000;
+
+/** The part of what is left that one search may take: at first 3,125. Twenty different jobs on a node need a few hundred. */
+const part = 32;
 
 /**
  * What the searches of one decision may still spend, over all its jobs and nodes. Each may take a part of what is left,
@@ -45,13 +45,13 @@ const maxStepsInAll = 100_000;
 export class StepBudget {
   #left: number;
 
-  constructor(steps = maxStepsInAll) {
+  constructor(steps = maxSteps) {
     this.#left = steps;
   }
 
   /** How many steps the next search may take. */
   get share(): number {
-    return Math.min(maxSteps, Math.ceil(this.#left / 32));
+    return Math.ceil(this.#left / part);
   }
 
   spend(steps: number): void {
