@@ -1,10 +1,9 @@
 /** After a loss: what runs is a fact, whatever the database forgot and the node has room for; what is made again is taken over. */
 import { expect } from "chai";
-import { isForbidden } from "../../src/kube/errors.ts";
 import { nodesOf, projects } from "../../src/resources/types.ts";
 import { owner, plan, priorityClass, project } from "../support/installation.ts";
 import { change, messageOf, untilGone, untilProjectSays } from "../support/tenants.ts";
-import { podType, useTeam } from "../support/team.ts";
+import { useTeam } from "../support/team.ts";
 
 const nodeType = nodesOf("nvidia.com/gpu");
 const again = { ROTA_TAKEOVER_SECONDS: "1" };
@@ -35,19 +34,10 @@ describe("after a loss", function () {
       if (found?.committed === wanted.committed && found.other === wanted.other) return true;
       throw new Error(`they are ${JSON.stringify(found)}`);
     });
-  /** The API server learns of a deleted class a moment after it is gone; until then it takes pods of it. */
-  async function untilRefused(priorityClassName: string): Promise<void> {
-    const spec = {
-      priorityClassName,
-      containers: [{ name: "main", image: "none.example/none:1" }],
-    };
-    const pod = { metadata: { name: "probe", namespace: "default" }, spec };
-    await team.view.until(`pods of class ${priorityClassName} to be refused`, () =>
-      team.view.client.create(podType, pod, { dryRun: true, attempts: 1 }).then(
-        () => false,
-        (error: unknown) => isForbidden(error),
-      ),
-    );
+  async function unmake(name: string): Promise<void> {
+    await team.view.client.delete(projects, name);
+    await change(team.view, projects, name, { metadata: { finalizers: null } });
+    await untilGone(team.view, projects, name);
   }
   async function shrink(node: string, gpus: number): Promise<void> {
     const { allocatable = {} } = (await team.view.client.get(nodeType, node))["status"] as {
@@ -86,15 +76,27 @@ describe("after a loss", function () {
   it("pods of a job that cannot be adopted count", async () => {
     await team.pool("stray");
     await team.view.apply(priorityClass("passing", 20));
-    await team.run("stray", { pool: "stray", gpus: 5, priorityClassName: "passing" });
+    await team.view.apply(project("strays", { owner }));
+    await team.ready("strays");
+    await team.run("strays/job", { pool: "stray", gpus: 5 });
     await loseContent();
-    await team.view.remove(priorityClass("passing", 20));
-    await untilRefused("passing");
+    await unmake("strays");
     await team.operate(again);
     await untilGpusAre("stray", { committed: 0, other: 5 });
-    await team.view.apply(priorityClass("passing", 20));
-    await untilRow("stray", "running");
+    await team.view.apply(project("strays", { owner }));
+    await untilRow("strays/job", "running");
     await untilGpusAre("stray", { committed: 5, other: 0 });
+  });
+
+  it("a running job is adopted though its priority class is gone", async () => {
+    await team.pool("classless");
+    await team.view.apply(priorityClass("passing", 20));
+    await team.run("classless", { pool: "classless", gpus: 5, priorityClassName: "passing" });
+    await loseContent();
+    await team.view.remove(priorityClass("passing", 20));
+    await team.operate(again);
+    await untilRow("classless", "running");
+    await untilGpusAre("classless", { committed: 5, other: 0 });
   });
 
   it("a node replaced under its name loses its pods", async () => {
@@ -115,10 +117,7 @@ describe("after a loss", function () {
 
   /** As GitOps with force, or a restore: made again at once, with another uid. */
   async function makeAgain(name: string, spec: Record<string, unknown> = {}): Promise<void> {
-    const { client } = team.view;
-    await client.delete(projects, name);
-    await change(team.view, projects, name, { metadata: { finalizers: null } });
-    await untilGone(team.view, projects, name);
+    await unmake(name);
     await team.view.apply(project(name, { owner, ...spec }));
   }
 

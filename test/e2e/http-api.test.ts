@@ -225,6 +225,17 @@ describe("the HTTP API", function () {
       expect([second.body.until, second.body.next]).to.deep.equal([first.body.until, null]);
     });
 
+    it("is usage up to now, on every page, though asked for times to come", async () => {
+      const until = new Date(Date.now() + 3_600_000).toISOString();
+      const query = `since=2026-01-01T00:00:00Z&until=${until}&by=subtree&limit=1`;
+      const first = await get<UsageReport>(`/api/v1/usage?${query}`, admin);
+      const rest = `/api/v1/usage?${query}&cursor=${first.body.next}`;
+      const second = await get<UsageReport>(rest, admin);
+      expect(first.body.until < until).to.equal(true);
+      expect(second.body.until).to.equal(first.body.until);
+      expect(second.body.items[0]?.gpuSeconds).to.equal(first.body.items[0]?.gpuSeconds);
+    });
+
     it("shows the tree with what each subtree uses", async () => {
       const { body } = await get<TreePage>("/api/v1/projects", admin);
       expect(

@@ -13,6 +13,7 @@ import { RotaError } from "../../errors.ts";
 import { labelOf, nameOf } from "../../domain/project-path.ts";
 import type { Owner } from "../tenants/owners.ts";
 import { readPage, type Page, type PageRequest } from "./page.ts";
+import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
 /** Dimensions of the sums. `subtree`: each project with its descendants, so a second of use counts at every level. */
@@ -131,6 +132,23 @@ function usage(row: Row): Usage {
     ...(subtree === undefined ? {} : { subtree: nameOf(subtree) }),
     ...ownerOf(row),
   };
+}
+
+/**
+ * Where a report ends that asks for usage up to `to`: now, if that is earlier. By the database's clock, which wrote the
+ * history: with another one, or with a time still to come, each page would count running jobs up to another instant.
+ */
+export async function usageEnd(
+  db: Queryable,
+  to: Temporal.Instant | undefined,
+): Promise<Temporal.Instant> {
+  const [row] = await run<{ readonly end: Temporal.Instant }>(
+    db,
+    'SELECT least($1::timestamptz, now()) AS "end"',
+    [to?.toString() ?? null],
+  );
+  if (row === undefined) throw new Error("a SELECT without FROM has one row");
+  return row.end;
 }
 
 /**

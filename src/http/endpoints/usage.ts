@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { requestedTime } from "../../api/http/schemas.ts";
 import { readProject } from "../../db/tenants/projects.ts";
-import { usagePage } from "../../db/reports/usage.ts";
+import { usageEnd, usagePage } from "../../db/reports/usage.ts";
 import { listJobs } from "../authorization.ts";
 import { decodeCursor, nextCursor } from "../cursor.ts";
 import type { Caller } from "../identity.ts";
@@ -32,11 +32,14 @@ async function requireSight(
 export const usage =
   (context: ApiContext): Handler<"usage"> =>
   async ({ caller, query: { since, until, by = ["subtree"], limit, cursor, ...filter } }) => {
-    const { db, clock, settings } = context;
+    const { db, settings } = context;
     await requireSight(context, caller, filter.within);
-    const [pinnedUntil, after] = decodeCursor(cursor, key) ?? [until];
+    const [pinnedUntil = until, after] = decodeCursor(cursor, key) ?? [];
     const from = Temporal.Instant.from(since);
-    const to = pinnedUntil === undefined ? clock.now() : Temporal.Instant.from(pinnedUntil);
+    const to = await usageEnd(
+      db,
+      pinnedUntil === undefined ? undefined : Temporal.Instant.from(pinnedUntil),
+    );
     const { timeZone } = settings;
     const { rows, next } = await usagePage(db, { ...filter, from, to, timeZone, by, limit, after });
     return {
