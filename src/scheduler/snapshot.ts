@@ -33,34 +33,36 @@ const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor
 const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
   type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
 
+const typesOf = (job: Pick<QueuedJob, "perPod">): readonly ResourceType[] =>
+  (["GPU", "CPU"] as const).filter((type) => asks(job, type));
+
 /**
- * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, for the types it requests.
+ * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, nearest first, for the types
+ * it requests.
  */
 const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
-  (["GPU", "CPU"] as const)
-    .filter((type) => asks(job, type))
-    .map((type) => ({ type, ids: ownerIds.map((ownerId) => quotaId(ownerId, type)) }));
+  ownerIds.flatMap((ownerId) => typesOf(job).map((type) => ({ type, id: quotaId(ownerId, type) })));
 
 function queuedJob(
   claimed: ClaimedJob,
   known: ReadonlySet<string>,
   meteredTypes: readonly ResourceType[],
 ): QueuedJob {
-  const planned = quotasOf(claimed).map(({ type, ids }) => ({
-    type,
-    ids: ids.filter((id) => known.has(id)),
-  }));
+  const planned = quotasOf(claimed).filter(({ id }) => known.has(id));
+  const grantedTypes = new Set(planned.map(({ type }) => type));
   return {
     ...claimed.job,
-    quotas: planned.flatMap(({ ids }) => ids),
-    unplanned: planned.some(({ type, ids }) => meteredTypes.includes(type) && ids.length === 0),
+    quotas: planned.map(({ id }) => id),
+    unplanned: typesOf(claimed.job).some(
+      (type) => meteredTypes.includes(type) && !grantedTypes.has(type),
+    ),
   };
 }
 
 /** Includes quotas without a plan; no job counts under them. */
 const reservedJob = (read: ReservedRead): ReservedJob => ({
   ...read.job,
-  quotas: quotasOf(read).flatMap(({ ids }) => ids),
+  quotas: quotasOf(read).map(({ id }) => id),
 });
 
 /** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */

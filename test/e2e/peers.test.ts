@@ -308,6 +308,9 @@ describe("other schedulers' bugs on a cluster", function () {
     for (let index = 0; index < 4; index += 1) {
       await run(`org-a/takes-${index}`, { pool: "siblings", gpus: 2 });
     }
+    // Its own plan is used up: it keeps nothing of the parent's for itself, or its team would never give back.
+    await submit("org-a/backlog", { pool: "siblings", gpus: 2 });
+    await judged("org-a/backlog");
     await run("org-b/wants", { pool: "siblings", gpus: 2 });
     expect(await victimsIn("siblings")).to.deep.equal(["org-a/takes-3"]);
   });

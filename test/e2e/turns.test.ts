@@ -37,10 +37,7 @@ describe("the operator's event loop", function () {
   let sampled: Promise<void>;
 
   async function sample(): Promise<void> {
-    const [turn] = await samplesOf(
-      team.operator,
-      "rota_event_loop_turn_cpu_max_seconds",
-    );
+    const [turn] = await samplesOf(team.operator, "rota_event_loop_turn_cpu_max_seconds");
     longest.set(scene, Math.max(longest.get(scene) ?? 0, turn?.value ?? 0));
   }
   async function sampleUntilStopped(): Promise<void> {
@@ -52,10 +49,7 @@ describe("the operator's event loop", function () {
     }
   }
   /** Restarts the operator, so that its longest turn is of this scene. */
-  async function begin(
-    name: string,
-    meanwhile = async (): Promise<void> => undefined,
-  ) {
+  async function begin(name: string, meanwhile = async (): Promise<void> => undefined) {
     await sample();
     await team.operator.stop();
     await meanwhile();
@@ -64,20 +58,13 @@ describe("the operator's event loop", function () {
   }
 
   const listed = async () =>
-    (
-      await Promise.all(
-        namespaces.map((namespace) =>
-          team.view.client.list(jobs, { namespace }),
-        ),
-      )
-    )
+    (await Promise.all(namespaces.map((namespace) => team.view.client.list(jobs, { namespace }))))
       .flat()
       .map(jobs.project);
   const until = (what: string, is: () => Promise<boolean>) =>
     waitFor(is, { what, timeoutMs, intervalMs: 500 });
   const countIn = async (...states: readonly string[]): Promise<number> =>
-    (await listed()).filter(({ status }) => states.includes(status.state ?? ""))
-      .length;
+    (await listed()).filter(({ status }) => states.includes(status.state ?? "")).length;
 
   before(async () => {
     for (const name of namespaces) await team.ready(name);
@@ -97,10 +84,7 @@ describe("the operator's event loop", function () {
         32,
         async (index) => {
           const namespace = namespaces[index % namespaces.length] ?? "";
-          await client.create(
-            jobs,
-            job(namespace, `job-${index}`, { pool: "default", gpus: 1 }),
-          );
+          await client.create(jobs, job(namespace, `job-${index}`, { pool: "default", gpus: 1 }));
         },
       ),
     );
@@ -111,22 +95,14 @@ describe("the operator's event loop", function () {
     });
     await begin("a start with known jobs");
     await until("a cycle to have judged them again", async () => {
-      const cycles = await samplesOf(
-        team.operator,
-        "rota_scheduling_verdicts_total",
-      );
-      return (
-        count === running ||
-        cycles.some(({ labels }) => labels["verdict"] === "wait")
-      );
+      const cycles = await samplesOf(team.operator, "rota_scheduling_verdicts_total");
+      return count === running || cycles.some(({ labels }) => labels["verdict"] === "wait");
     });
     await begin("a plan that changes");
     await team.view.apply(plan("all", { owner, quantity: 120 }));
     await until("the marks to follow", async () => {
       const found = await listed();
-      const inside = found.filter(
-        ({ status }) => status.reason === "WithinQuota",
-      );
+      const inside = found.filter(({ status }) => status.reason === "WithinQuota");
       return inside.length === Math.min(running, 120);
     });
     await begin("the end of all jobs");
@@ -147,7 +123,6 @@ describe("the operator's event loop", function () {
     });
     await sample();
     console.log("     ", Object.fromEntries(longest));
-    for (const [name, seconds] of longest)
-      expect(seconds, name).to.be.below(maxTurnSeconds);
+    for (const [name, seconds] of longest) expect(seconds, name).to.be.below(maxTurnSeconds);
   });
 });

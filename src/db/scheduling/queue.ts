@@ -83,7 +83,11 @@ export async function readClaimedJobs(
     inherited AS MATERIALIZED (
       SELECT project_id, borrowing,
         ARRAY(
-          SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = project_settings.project_id
+          SELECT owner_id
+          FROM project_owners
+          WHERE project_owners.project_id = project_settings.project_id
+          GROUP BY owner_id
+          ORDER BY min(distance)
         ) AS owner_ids
       FROM project_settings
       WHERE project_id IN (SELECT project_id FROM claimed)

@@ -78,6 +78,16 @@ export class QuotaState {
   }
 }
 
+/** All of them for a job within quota. */
+function upToFirstExceeded(states: readonly QuotaState[], job: QueuedJob): readonly QuotaState[] {
+  const owner = states.find((state) => state.excess(job) > 0)?.quota.owner;
+  if (owner === undefined) return states;
+  const last = states.findLastIndex(
+    ({ quota }) => quota.owner.kind === owner.kind && quota.owner.name === owner.name,
+  );
+  return states.slice(0, last + 1);
+}
+
 /** A job that counts under quotas: running or reserved. */
 export type Occupant = Pick<LiveJob, "borrowing" | "quotas" | "perPod" | "allocations">;
 
@@ -128,13 +138,15 @@ export class Quotas {
   }
 
   /**
-   * Reserves quota for a waiting job, so that smaller jobs behind it cannot starve it. A job larger than a whole quota
-   * gets none: it would block the others for nothing.
+   * Reserves quota for a waiting job, so that smaller jobs behind it cannot starve it: from its own owner's quotas up to
+   * those of the first owner that it exceeds, and nothing above, where siblings would wait for its own owner's jobs to
+   * end. A job larger than a whole quota gets none: it would block the others for nothing.
    */
   reserve(job: QueuedJob, turn: Turn): void {
     const states = this.of(job).filter((state) => state.demandOf(job) > 0);
+    for (const state of states) state.reservations.delete(job.key);
     if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
-    for (const state of states)
+    for (const state of upToFirstExceeded(states, job))
       state.reservations.set(job.key, { amount: state.demandOf(job), turn });
   }
 

@@ -125,7 +125,7 @@ export interface QueuedJob extends NodeConstraints {
   /** Failed starts in a row of a job whose class preempts: too many of them keep it from preempting. Absent: none. */
   readonly failedStarts?: number;
   readonly maxRuntimeSeconds?: number;
-  /** Ids of the quotas that apply to it. */
+  /** Ids of the quotas that apply to it: the nearest owner's first, up to the root's. */
   readonly quotas: readonly string[];
   /** Requests a metered type that no plan of the project or its ancestors grants: it can only borrow. */
   readonly unplanned: boolean;

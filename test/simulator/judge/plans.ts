@@ -55,21 +55,23 @@ const isInEffect = ({ windows }: NaivePlan, local: Wall): boolean =>
 export const quantityNow = (plan: NaivePlan, local: Wall): number =>
   isInEffect(plan, local) ? plan.quantity : 0;
 
-export function ownersAbove(id: string, projects: ReadonlyMap<string, NaiveProject>): Set<string> {
+/** The nearest first. */
+function ownersAbove(id: string, projects: ReadonlyMap<string, NaiveProject>): Set<string> {
   const project = projects.get(id);
   if (!project) return new Set();
   const above = project.parentId === null ? [] : ownersAbove(project.parentId, projects);
-  return new Set([...above, ...(project.owner === null ? [] : [project.owner])]);
+  return new Set([...(project.owner === null ? [] : [project.owner]), ...above]);
 }
 
 export interface NaiveQuota {
   readonly id: string;
+  readonly owner: string;
   /** GPUs or millicores. */
   readonly limit: number;
   readonly demand: number;
 }
 
-/** The quotas over a job, and whether it asks for GPUs that no plan grants. */
+/** The quotas over a job, the nearest owner's first, and whether it asks for GPUs that no plan grants. */
 export function quotasOver(
   job: Pick<NaiveJob, "projectId" | "pool" | "gpus" | "cpuMillis">,
   projects: ReadonlyMap<string, NaiveProject>,
@@ -84,10 +86,13 @@ export function quotasOver(
     if (demand === 0 || plan.pool !== job.pool || !owners.has(plan.owner)) continue;
     const id = `${plan.owner}/${plan.resourceType}`;
     const more = quantityNow(plan, local) * (isGpu ? 1 : 1000);
-    quotas.set(id, { id, demand, limit: (quotas.get(id)?.limit ?? 0) + more });
+    quotas.set(id, { id, owner: plan.owner, demand, limit: (quotas.get(id)?.limit ?? 0) + more });
   }
   const isPlanned = [...quotas.keys()].some((id) => id.endsWith("/GPU"));
-  return { quotas: [...quotas.values()], unplanned: job.gpus > 0 && !isPlanned };
+  const nearestFirst = [...owners].flatMap((owner) =>
+    [...quotas.values()].filter((quota) => quota.owner === owner),
+  );
+  return { quotas: nearestFirst, unplanned: job.gpus > 0 && !isPlanned };
 }
 
 /** Which jobs borrow: in order of priority and start, whoever does not fit takes nothing. */

@@ -59,10 +59,18 @@ export class Quotas {
     });
   }
 
-  /** Nothing is kept for a job that is larger than the plans themselves. */
+  /**
+   * Owner by owner from the nearest: what it would break is the last that is kept for it. Nothing is kept for a job that
+   * is larger than the plans themselves.
+   */
   reserve(job: WorldJob, place: number, inside: boolean): void {
+    for (const { id } of job.quotas) this.#kept.get(id)?.delete(job.id);
     if (job.unplanned || job.quotas.some(({ demand, limit }) => demand > limit)) return;
-    for (const { id, demand } of job.quotas)
+    const broken = new Set(this.over(job).map(({ owner }) => owner));
+    const owners = [...new Set(job.quotas.map(({ owner }) => owner))];
+    const until = owners.findIndex((owner) => broken.has(owner));
+    const asked = new Set(until === -1 ? owners : owners.slice(0, until + 1));
+    for (const { id, demand } of job.quotas.filter(({ owner }) => asked.has(owner)))
       this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, { demand, place, inside }));
   }
 

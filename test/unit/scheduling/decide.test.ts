@@ -132,6 +132,56 @@ describe("a scheduling decision", () => {
     }
   });
 
+  describe("of a job that its own owner's quota blocks", () => {
+    const team = (name: string) => ({ ...gpus(8), quotas: [name, "org"], priority: 1 });
+    const quotas = [aQuota("a", 8, 8), aQuota("c", 8, 0), aQuota("org", 16, 8)];
+    const blocked = aJob("blocked", { ...team("a"), priority: 900, preempts: false });
+
+    it("nothing is reserved under its parents: a sibling starts", () => {
+      const queue = [
+        { ...blocked, allowsBorrowing: false },
+        aJob("sibling", { ...team("c"), allowsBorrowing: false }),
+      ];
+      const nodes = [aNode("n1", used(8)), aNode("n2")];
+      const result = verdicts(aSnapshot({ nodes, quotas, queue }));
+      expect(result["blocked"]).to.include({ kind: "wait", reason: "QuotaExceeded" });
+      expect(result["sibling"]).to.include({ kind: "admit", borrowing: false });
+    });
+
+    it("a sibling comes first where it would borrow", () => {
+      const queue = [blocked, aJob("sibling", team("c"))];
+      const nodes = [aNode("n1", used(8)), aNode("n2")];
+      const result = verdicts(aSnapshot({ nodes, quotas, queue }));
+      expect(result["sibling"]).to.include({ kind: "admit", borrowing: false });
+      expect(result["blocked"]?.kind).to.equal("wait");
+    });
+
+    it("a sibling takes back what its owner's jobs have borrowed", () => {
+      const queue = [blocked, aJob("sibling", team("c"))];
+      const nodes = [aNode("n1"), aNode("n2")];
+      const own = aLiveJob("own", [{ node: "n1", pods: 1 }], { ...team("a"), priority: 900 });
+      const lent = aLiveJob("lent", [{ node: "n2", pods: 1 }], {
+        ...team("a"),
+        priority: 900,
+        borrowing: true,
+      });
+      const result = verdicts(withVictims(aSnapshot({ nodes, quotas, queue }), [own, lent]));
+      expect(result["sibling"]).to.have.nested.property("victims[0].jobId", "lent");
+    });
+
+    it("its own owner's jobs behind it still wait", () => {
+      const wider = quotas.map((one) => (one.id === "a" ? { ...one, usage: 4 } : one));
+      const queue = [
+        { ...blocked, allowsBorrowing: false },
+        aJob("smaller", { ...team("a"), ...gpus(2), allowsBorrowing: false }),
+      ];
+      const nodes = [aNode("n1", used(4)), aNode("n2")];
+      expect(waits("smaller", aSnapshot({ nodes, quotas: wider, queue })).reason).to.equal(
+        "BehindHeadOfQueue",
+      );
+    });
+  });
+
   it("reserves quota for a job that waits for capacity", () => {
     const queue = [
       aJob("borrower", { ...gpus(6), quotas: ["own", "above"], priority: 900 }),
