@@ -124,6 +124,7 @@ describeOnRealNodes("a job on a real node that fails it", () => {
       const text = "SELECT gpus_committed::int AS gpus FROM nodes WHERE name = 'real-1'";
       return (await database.pool.query<{ gpus: number }>(text)).rows[0]?.gpus ?? 0;
     };
+    await view.until("former jobs' room to be given back", async () => (await committed()) === 2);
     await first.signal("kubelet", "SIGSTOP");
     try {
       await kubectl(installation.cluster, "delete", "rj", "--namespace=team", "kept");
