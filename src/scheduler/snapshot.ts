@@ -8,6 +8,7 @@ import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
 import { findVictims } from "../db/scheduling/victims.ts";
 import { decide as decideNow } from "../domain/scheduling/decide.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
+import { amountOf } from "../domain/scheduling/quota.ts";
 import type {
   LiveJob,
   QueuedJob,
@@ -30,11 +31,8 @@ export interface SnapshotOptions {
 /** Leaves room in a claim for jobs of other scheduling signatures. */
 const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
-const asks = (job: Pick<QueuedJob, "perPod">, type: ResourceType): boolean =>
-  type === "GPU" ? job.perPod.gpus > 0 : job.perPod.cpuMillis > 0;
-
-const typesOf = (job: Pick<QueuedJob, "perPod">): readonly ResourceType[] =>
-  (["GPU", "CPU"] as const).filter((type) => asks(job, type));
+const typesOf = ({ perPod }: Pick<QueuedJob, "perPod">): readonly ResourceType[] =>
+  (["GPU", "CPU"] as const).filter((type) => amountOf(perPod, type) > 0);
 
 /**
  * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, nearest first, for the types

@@ -75,7 +75,6 @@ describe("after a loss", function () {
 
   it("pods of a job that cannot be adopted count", async () => {
     await team.pool("stray");
-    await team.view.apply(priorityClass("passing", 20));
     await team.view.apply(project("strays", { owner }));
     await team.ready("strays");
     await team.run("strays/job", { pool: "stray", gpus: 5 });

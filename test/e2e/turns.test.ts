@@ -43,9 +43,9 @@ describe("the operator's event loop", function () {
   async function sampleUntilStopped(): Promise<void> {
     while (!sampling.signal.aborted) {
       await sample().catch(() => undefined); // while it restarts
-      await delay(sampleMilliseconds, undefined, {
-        signal: sampling.signal,
-      }).catch(() => undefined);
+      await delay(sampleMilliseconds, undefined, { signal: sampling.signal }).catch(
+        () => undefined,
+      );
     }
   }
   /** Restarts the operator, so that its longest turn is of this scene. */
@@ -106,15 +106,10 @@ describe("the operator's event loop", function () {
       return inside.length === Math.min(running, 120);
     });
     await begin("the end of all jobs");
-    for (const namespace of namespaces)
-      await client.raw(
-        "DELETE",
-        `/apis/rota.dev/v1alpha1/namespaces/${namespace}/jobs`,
-        undefined,
-        {
-          timeoutSeconds: 300,
-        },
-      );
+    for (const namespace of namespaces) {
+      const path = `/apis/rota.dev/v1alpha1/namespaces/${namespace}/jobs`;
+      await client.raw("DELETE", path, undefined, { timeoutSeconds: 300 });
+    }
     await until("all jobs to end", async () => {
       const { rows } = await team.database.pool.query(
         "SELECT FROM jobs WHERE finished_at IS NULL LIMIT 1",

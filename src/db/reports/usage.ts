@@ -135,26 +135,23 @@ function usage(row: Row): Usage {
 }
 
 /**
- * Where a report ends that asks for usage up to `to`: now, if that is earlier. By the database's clock, which wrote the
+ * Where a report ends that asks for usage up to `to` (RFC 3339): now, if that is earlier. By the database's clock, which wrote the
  * history: with another one, or with a time still to come, each page would count running jobs up to another instant.
  */
-export async function usageEnd(
-  db: Queryable,
-  to: Temporal.Instant | undefined,
-): Promise<Temporal.Instant> {
+export async function usageEnd(db: Queryable, to: string | undefined): Promise<string> {
   const [row] = await run<{ readonly end: Temporal.Instant }>(
     db,
     'SELECT least($1::timestamptz, now()) AS "end"',
-    [to?.toString() ?? null],
+    [to === undefined ? null : Temporal.Instant.from(to).toString()],
   );
   if (row === undefined) throw new Error("a SELECT without FROM has one row");
-  return row.end;
+  return row.end.toString();
 }
 
 /**
  * A page of sums over a range of time, in one statement: ordered by day, owner (none first), subtree, project, pool and
  * attempt, as far as they are dimensions. There are no rows without usage. Every page is computed anew, so pages are
- * consistent only if the range has ended. Throws RotaError InvalidValue.
+ * consistent only if the range has ended (usageEnd). Throws RotaError InvalidValue.
  */
 export async function usagePage(
   db: Queryable,

@@ -9,7 +9,7 @@ import type {
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
-/** A claimed job, with the owners of its project and of all ancestors; their plans are its quotas. */
+/** A claimed job, with the owners of its project and of all ancestors, nearest first; their plans are its quotas. */
 export interface ClaimedJob {
   readonly job: Omit<QueuedJob, "quotas" | "unplanned">;
   readonly ownerIds: readonly number[];

@@ -34,12 +34,9 @@ export const usage =
   async ({ caller, query: { since, until, by = ["subtree"], limit, cursor, ...filter } }) => {
     const { db, settings } = context;
     await requireSight(context, caller, filter.within);
-    const [pinnedUntil = until, after] = decodeCursor(cursor, key) ?? [];
+    const [end, after] = decodeCursor(cursor, key) ?? [await usageEnd(db, until)];
     const from = Temporal.Instant.from(since);
-    const to = await usageEnd(
-      db,
-      pinnedUntil === undefined ? undefined : Temporal.Instant.from(pinnedUntil),
-    );
+    const to = Temporal.Instant.from(end);
     const { timeZone } = settings;
     const { rows, next } = await usagePage(db, { ...filter, from, to, timeZone, by, limit, after });
     return {
