@@ -204,6 +204,8 @@ describe("the cheapest set of victims", () => {
    * fewest pods are the largest, and from the highest priority down each job is left out if the others still do.
    */
   it("is found among many different jobs", () => {
+    // One in some thousand cases takes more than the part of the usual budget that one search may spend.
+    const ample = (): StepBudget => new StepBudget(10_000_000);
     const largest = (sizes: readonly number[], count: number): number =>
       sizes
         .toSorted((a, b) => b - a)
@@ -230,7 +232,7 @@ describe("the cheapest set of victims", () => {
           left -= 1;
           if (left === 0) break;
         }
-        const found = cheapestCover(items, [need], new StepBudget()) ?? [];
+        const found = cheapestCover(items, [need], ample()) ?? [];
         const priorities = found.map(({ job }) => job.priority).toSorted((a, b) => b - a);
         expect(priorities).to.deep.equal(expected);
       }),

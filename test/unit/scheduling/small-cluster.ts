@@ -375,6 +375,7 @@ function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
     return resourceType === "GPU" ? total : total / 1000;
   };
   return aQuota(id, quantityNow(plan, noon), usedBy(false), {
+    owner: { kind: "Group", name: owner },
     resourceType,
     borrowed: usedBy(true),
     leaving: usedBy(false, ({ status }) => status === "evicting"),
