@@ -1,6 +1,13 @@
 /** `npm test`: the checks and the named levels (unit, integration, e2e, node), one after the other; fails when any fails. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { levels, mochaArguments } from "./test-levels.ts";
 import { run } from "./shell.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "rota-test-"));
+const failedTests = join(scratch, "failed");
+writeFileSync(failedTests, "");
 
 type Outcome = "passed" | "FAILED" | "SKIPPED";
 
@@ -22,7 +29,12 @@ async function outcomeOf(name: string, passedOn: readonly string[]): Promise<Out
     return process.env["CI"] === "true" ? "FAILED" : "SKIPPED";
   }
   await level.prepare?.();
-  return run("mocha", mochaArguments(name, level, passedOn)) === 0 ? "passed" : "FAILED";
+  const env = { ROTA_FAILED_TESTS: failedTests };
+  const args = [
+    "--reporter=./dev/tasks/spec-reporter.ts",
+    ...mochaArguments(name, level, passedOn),
+  ];
+  return run("mocha", args, env) === 0 ? "passed" : "FAILED";
 }
 
 const isStage = (argument: string): boolean => argument === "check" || argument in levels;
@@ -34,7 +46,9 @@ for (const name of stages) outcomes.set(name, await runStage(name, passedOn));
 const having = (outcome: Outcome): string[] =>
   stages.filter((name) => outcomes.get(name) === outcome);
 const [passed, failed, skipped] = [having("passed"), having("FAILED"), having("SKIPPED")];
-if (failed.length > 0) console.error(`\nfailed: ${failed.join(", ")}`);
+if (failed.length > 0)
+  console.error(`\n${readFileSync(failedTests, "utf8")}failed: ${failed.join(", ")}`);
+rmSync(scratch, { recursive: true });
 if (skipped.length > 0) console.error(`\nSKIPPED, see above: ${skipped.join(", ")}`);
 console.log(`stages: ${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
 process.exitCode = failed.length > 0 ? 1 : 0;
