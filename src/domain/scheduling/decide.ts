@@ -178,7 +178,8 @@ class Deciding {
     if (shut) return waiting("WindowClosed", shutText(shut));
     this.#quotas.reserve(job, this.#turn(job, false));
     if (!job.allowsBorrowing) return { kind: "over quota", over };
-    return pass === "entitled" ? { kind: "next pass" } : { kind: "may start", borrowing: true };
+    if (pass === "entitled") return { kind: "next pass" };
+    return this.#outranks(job) ?? { kind: "may start", borrowing: true };
   }
 
   #withinQuota(job: QueuedJob, pass: Pass): Standing | Waiting {
@@ -189,9 +190,21 @@ class Deciding {
     return { kind: "quota is leaving", state };
   }
 
+  /**
+   * As a borrower it could take, by its rank, the quota of a job that may not borrow and that this decision has started.
+   * It waits for the next cycle, which sees that job running.
+   */
+  #outranks(job: QueuedJob): Waiting | undefined {
+    const state = this.#quotas.firm(job);
+    if (!state) return undefined;
+    const message = `${overQuotaText(state, job)}; a job that may not borrow has just started within it`;
+    return waiting("QuotaExceeded", message);
+  }
+
   /** It may borrow meanwhile, but evicts nobody: its quota is about to be free. */
   #awaitQuota(job: QueuedJob, state: QuotaState): Outcome {
-    const placed = job.allowsBorrowing ? this.#place(job, true) : undefined;
+    const mayBorrow = job.allowsBorrowing && !this.#quotas.firm(job);
+    const placed = mayBorrow ? this.#place(job, true) : undefined;
     return placed ?? waiting("AwaitingRelease", leavingText(state, job));
   }
 
@@ -217,9 +230,17 @@ class Deciding {
     const turn = this.#turn(job, withinQuota);
     for (const state of this.#quotas.of(job)) {
       const ahead = state.reservedAgainst(job, turn);
-      if (ahead === undefined) continue;
-      const message = `${ahead} is ahead in the queue under the same quota (${overQuotaText(state, job)})`;
-      return waiting("BehindHeadOfQueue", message, [redactableJob(ahead)]);
+      if (ahead !== undefined) return behind(job, state, ahead);
+    }
+    return undefined;
+  }
+
+  /** Under a quota that it exceeds it evicts nobody before a job ahead, which could then take the quota by its rank. */
+  #claimed(job: QueuedJob, over: readonly QuotaState[]): Waiting | undefined {
+    const turn = this.#turn(job, false);
+    for (const state of over) {
+      const ahead = state.claimedBefore(turn);
+      if (ahead !== undefined) return behind(job, state, ahead);
     }
     return undefined;
   }
@@ -264,6 +285,8 @@ class Deciding {
 
   /** Stage 5, of a job that may not borrow: evictions under its own quotas. */
   #preemptWithinQuota(job: QueuedJob, over: readonly QuotaState[]): Outcome {
+    const claimed = this.#claimed(job, over);
+    if (claimed) return claimed;
     const why = outsideText(job, over);
     const [first] = over;
     // Preemption cannot help a job that requests a type no plan grants.
@@ -445,6 +468,11 @@ const waiting = (
   message,
   ...(redactables.length === 0 ? {} : { redactables }),
 });
+
+function behind(job: QueuedJob, state: QuotaState, ahead: string): Waiting {
+  const message = `${ahead} is ahead in the queue under the same quota (${overQuotaText(state, job)})`;
+  return waiting("BehindHeadOfQueue", message, [redactableJob(ahead)]);
+}
 
 /** Why the job is not within quota, given the quotas that it would exceed. */
 function outsideText(job: QueuedJob, over: readonly QuotaState[]): Waiting {

@@ -39,6 +39,13 @@ export class QuotaState {
   leaving: number;
   /** Of waiting jobs earlier in the queue, by key. */
   readonly reservations = new Map<string, Reservation>();
+  /**
+   * Places of waiting jobs that may borrow and have reserved nothing here, because a nearer owner's quota blocks them, by
+   * key. Started as borrowers they rank by priority, so that they may still come within this quota.
+   */
+  readonly claims = new Map<string, number>();
+  /** The lowest priority of the jobs that this decision has started within the quota and that may not borrow. */
+  firmPriority = Number.POSITIVE_INFINITY;
 
   constructor(quota: Quota) {
     this.quota = quota;
@@ -66,6 +73,11 @@ export class QuotaState {
     );
     const reserved = others.reduce((sum, [, { amount }]) => sum + amount, 0);
     return this.used + reserved + demand > this.limit ? others[0]?.[0] : undefined;
+  }
+
+  /** Key of an earlier job that claims some of the quota. */
+  claimedBefore(turn: Turn): string | undefined {
+    return [...this.claims].find(([, place]) => place < turn.place)?.[0];
   }
 
   usageOf(job: Occupant): number {
@@ -128,9 +140,13 @@ export class Quotas {
   charge(job: QueuedJob, borrowing: boolean): void {
     for (const state of this.of(job)) {
       state.reservations.delete(job.key);
+      state.claims.delete(job.key);
       const demand = state.demandOf(job);
-      if (!borrowing) state.used += demand;
-      else if (demand > 0) {
+      if (!borrowing) {
+        state.used += demand;
+        if (demand > 0 && !job.allowsBorrowing)
+          state.firmPriority = Math.min(state.firmPriority, job.priority);
+      } else if (demand > 0) {
         state.borrowed += demand;
         this.#stale.add(state.quota.id);
       }
@@ -144,10 +160,23 @@ export class Quotas {
    */
   reserve(job: QueuedJob, turn: Turn): void {
     const states = this.of(job).filter((state) => state.demandOf(job) > 0);
-    for (const state of states) state.reservations.delete(job.key);
+    for (const state of states) {
+      state.reservations.delete(job.key);
+      state.claims.delete(job.key);
+    }
     if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
-    for (const state of upToFirstExceeded(states, job))
+    const reserved = upToFirstExceeded(states, job);
+    for (const state of reserved)
       state.reservations.set(job.key, { amount: state.demandOf(job), turn });
+    if (!job.allowsBorrowing) return;
+    for (const state of states.slice(reserved.length)) state.claims.set(job.key, turn.place);
+  }
+
+  /** A quota within which a job of lower priority that may not borrow has just started: this one would rank before it. */
+  firm(job: QueuedJob): QuotaState | undefined {
+    return this.of(job).find(
+      (state) => state.demandOf(job) > 0 && state.firmPriority < job.priority,
+    );
   }
 
   /** A victim is asked to leave. */

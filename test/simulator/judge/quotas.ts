@@ -19,6 +19,9 @@ export class Quotas {
   /** By quota: what waiting jobs ask for, by their id. */
   readonly #kept = new Map<string, Map<string, Kept>>();
 
+  /** By quota: places of waiting jobs that may borrow, and that a nearer owner's quota keeps from it, by their id. */
+  readonly #claims = new Map<string, Map<string, number>>();
+
   readonly #borrows: (job: WorldJob) => boolean;
 
   constructor(world: World, borrows: (job: WorldJob) => boolean) {
@@ -64,7 +67,7 @@ export class Quotas {
    * is larger than the plans themselves.
    */
   reserve(job: WorldJob, place: number, inside: boolean): void {
-    for (const { id } of job.quotas) this.#kept.get(id)?.delete(job.id);
+    this.#forget(job);
     if (job.unplanned || job.quotas.some(({ demand, limit }) => demand > limit)) return;
     const broken = new Set(this.over(job).map(({ owner }) => owner));
     const owners = [...new Set(job.quotas.map(({ owner }) => owner))];
@@ -72,11 +75,28 @@ export class Quotas {
     const asked = new Set(until === -1 ? owners : owners.slice(0, until + 1));
     for (const { id, demand } of job.quotas.filter(({ owner }) => asked.has(owner)))
       this.#kept.set(id, new Map(this.#kept.get(id)).set(job.id, { demand, place, inside }));
+    if (!job.mayBorrow) return;
+    for (const { id } of job.quotas.filter(({ owner }) => !asked.has(owner)))
+      this.#claims.set(id, new Map(this.#claims.get(id)).set(job.id, place));
+  }
+
+  /** Whether a job before it, which may borrow, would come before it inside a quota that it breaks. */
+  isClaimed(job: WorldJob, place: number): boolean {
+    return this.over(job).some(({ id }) =>
+      [...(this.#claims.get(id) ?? [])].some(([, claimed]) => claimed < place),
+    );
+  }
+
+  #forget({ id: job, quotas }: WorldJob): void {
+    for (const { id } of quotas) {
+      this.#kept.get(id)?.delete(job);
+      this.#claims.get(id)?.delete(job);
+    }
   }
 
   charge(job: WorldJob, borrowing: boolean): void {
     if (!borrowing) this.#add(job, 1);
-    for (const { id } of job.quotas) this.#kept.get(id)?.delete(job.id);
+    this.#forget(job);
   }
 
   relieve(job: WorldJob): void {

@@ -205,7 +205,10 @@ class Replay {
     if (over.some(({ id }) => this.#secondsShut(id) !== undefined))
       return this.#waits(job, "WindowClosed");
     this.#reserve(job, false);
-    if (job.mayBorrow) return pass === "borrowing" && this.#start(job, rooms, true);
+    if (job.mayBorrow && pass === "inside") return false;
+    if (job.mayBorrow) return this.#letsPass(job) || this.#start(job, rooms, true);
+    if (over.length > 0 && this.#scene.quotas.isClaimed(job, this.#placeOf(job)))
+      return this.#waits(job, "BehindHeadOfQueue");
     if (over.length > 0 && this.#preempts(job)) return true;
     return this.#waits(job, "WindowClosed", "QuotaExceeded", "NoQuota");
   }
@@ -223,6 +226,8 @@ class Replay {
     this.#reserve(job, true);
     if (job.mayBorrow && pass === "inside") return false;
     const fits = job.mayBorrow && fitting(job, rooms, now) >= job.parallelism;
+    if (fits && this.#scene.wouldOust(job) && !outcomeOf(this.#cycle.effects, job))
+      return this.#waits(job, "AwaitingRelease");
     return fits ? this.#starts(job, true) : this.#waits(job, "AwaitingRelease");
   }
 
@@ -232,6 +237,16 @@ class Replay {
     if (this.#cycle.recordActivity.explained.get(job.id)?.reason !== "QuotaExceeded") return false;
     this.#reserve(job, true);
     return this.#waits(job, "QuotaExceeded");
+  }
+
+  /** A borrower may wait for a cycle where one that may not borrow has just started under its plans. */
+  #letsPass(job: WorldJob): boolean {
+    const told = this.#cycle.recordActivity.explained.get(job.id);
+    return (
+      told?.reason === "QuotaExceeded" &&
+      this.#scene.wouldOust(job) &&
+      this.#waits(job, "QuotaExceeded")
+    );
   }
 
   #start(job: WorldJob, rooms: readonly Room[], borrowing: boolean): true {

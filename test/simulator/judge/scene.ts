@@ -15,6 +15,8 @@ export class Scene {
   readonly #occupying: Map<string, WorldJob>;
   /** Quotas that this cycle freed some of, or under which it started borrowers: others may be inside them now. */
   readonly #moved = new Set<string>();
+  /** Started inside their plans by this cycle, and may not borrow. */
+  readonly #firm: WorldJob[] = [];
   #starts = 0;
 
   constructor(world: World) {
@@ -44,6 +46,15 @@ export class Scene {
   /** Whether jobs that the cycle moved may take its place under a plan at the next look. */
   isContested({ quotas }: WorldJob): boolean {
     return quotas.some(({ id }) => this.#moved.has(id));
+  }
+
+  /** Whether, as a borrower, it could rank before one that this cycle started inside its plans and that may not borrow. */
+  wouldOust({ priority, quotas }: WorldJob): boolean {
+    return this.#firm.some(
+      (other) =>
+        other.priority < priority &&
+        other.quotas.some(({ id }) => quotas.some((quota) => quota.id === id)),
+    );
   }
 
   start(job: WorldJob, places: Places, borrowing: boolean): void {
@@ -95,6 +106,7 @@ export class Scene {
   #charge(job: WorldJob, borrowing: boolean): void {
     this.quotas.charge(job, borrowing);
     if (borrowing) for (const { id } of job.quotas) this.#moved.add(id);
+    else if (!job.mayBorrow) this.#firm.push(job);
   }
 
   #enter(job: WorldJob): void {

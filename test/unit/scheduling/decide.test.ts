@@ -169,6 +169,35 @@ describe("a scheduling decision", () => {
       expect(result["sibling"]).to.have.nested.property("victims[0].jobId", "lent");
     });
 
+    it("evicts nobody for a job that it would then outrank", () => {
+      const queue = [
+        { ...blocked, preempts: true },
+        aJob("never", { ...gpus(8), quotas: ["org"], priority: 500, allowsBorrowing: false }),
+      ];
+      const nodes = [aNode("n1"), aNode("n2"), aNode("n3")];
+      const full = [aQuota("a", 8, 8), aQuota("org", 8, 8)];
+      const own = aLiveJob("own", [{ node: "n1", pods: 1 }], { ...team("a"), priority: 1 });
+      const other = { ...blocked, priority: 1, preempts: false };
+      const both = verdicts(withVictims(aSnapshot({ nodes, quotas: full, queue }), [own]));
+      expect(both["blocked"]).to.include({ kind: "admit", borrowing: true });
+      expect(both["never"]).to.include({ kind: "wait", reason: "BehindHeadOfQueue" });
+      const alone = aSnapshot({ nodes, quotas: full, queue: [...queue.slice(1), other] });
+      expect(verdicts(withVictims(alone, [own]))["never"]?.kind).to.equal("preempt");
+    });
+
+    it("waits a cycle where it would outrank a job that may not borrow and starts", () => {
+      const queue = [
+        { ...blocked, preempts: false },
+        aJob("never", { ...gpus(8), quotas: ["org"], priority: 500, allowsBorrowing: false }),
+      ];
+      const nodes = [aNode("n1", used(8)), aNode("n2"), aNode("n3")];
+      const result = verdicts(aSnapshot({ nodes, quotas, queue }));
+      expect(result["never"]).to.include({ kind: "admit", borrowing: false });
+      expect(result["blocked"]).to.include({ kind: "wait", reason: "QuotaExceeded" });
+      const next = aSnapshot({ nodes, quotas, queue: queue.slice(0, 1) });
+      expect(verdicts(next)["blocked"]).to.include({ kind: "admit", borrowing: true });
+    });
+
     it("its own owner's jobs behind it still wait", () => {
       const wider = quotas.map((one) => (one.id === "a" ? { ...one, usage: 4 } : one));
       const queue = [
