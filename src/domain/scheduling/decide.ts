@@ -367,6 +367,7 @@ class Deciding {
       return notPreempted("");
     }
     const plan = planPreemption({
+      nowSeconds: this.#snapshot.nowSeconds,
       job,
       nodes: this.#nodes.accepting(job),
       quotas: this.#quotas,

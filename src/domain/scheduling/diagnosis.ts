@@ -54,7 +54,9 @@ export function candidatesFor(
 ): readonly Candidate[] {
   const nodes = new Nodes(snapshot.nodes).accepting(job);
   const quotas = new Quotas(snapshot.quotas);
-  return evictableBy({ job, nodes, quotas, live }).sort(comparePreference);
+  return evictableBy({ nowSeconds: snapshot.nowSeconds, job, nodes, quotas, live }).sort(
+    comparePreference,
+  );
 }
 
 /** The job's quotas, and how close the nodes are to fitting its pods: at most `maxNodes`, the closest first. */

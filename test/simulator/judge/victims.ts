@@ -168,8 +168,8 @@ export class Preempting {
 
   #cheaperOn(room: Room, useful: Victims, set: Victims, victims: Victims): Victims | undefined {
     this.#setsTried += 1;
-    if (this.#setsTried >= maxSets || podsOf(set) > podsOf(victims)) return undefined;
-    if (this.#isEnoughOn(room, set)) return this.#compare(set, victims) < 0 ? set : undefined;
+    if (this.#setsTried >= maxSets || this.#compare(set, victims) >= 0) return undefined;
+    if (this.#isEnoughOn(room, set)) return set;
     for (const [index, one] of useful.entries()) {
       const found = this.#cheaperOn(room, useful.slice(index + 1), [...set, one], victims);
       if (found) return found;
@@ -192,24 +192,34 @@ export class Preempting {
     return this.#scene.marked.has(id);
   }
 
-  /** Fewest pods, then fewest inside their plans, then the lowest priorities, then the youngest. */
+  /**
+   * The highest priority inside plans, the highest of all, pods inside plans, pods, and work lost: GPU-seconds, where the
+   * difference is more than the two clocks may explain.
+   */
   #compare(one: Victims, other: Victims): number {
-    const inside = (set: Victims) => set.filter((victim) => !this.#isMarked(victim)).length;
-    const cost = (set: Victims) => [[podsOf(set)], [inside(set)], priorities(set), ages(set)];
+    const inside = (set: Victims) => set.filter((victim) => !this.#isMarked(victim));
+    const cost = (set: Victims) => [
+      highest(inside(set)),
+      highest(set),
+      podsOf(inside(set)),
+      podsOf(set),
+    ];
     const others = cost(other);
-    const differences = cost(one).map((list, index) => compareLists(list, others[index] ?? []));
-    return differences.find((difference) => difference !== 0) ?? 0;
+    const at = cost(one).findIndex((number, index) => number !== others[index]);
+    if (at >= 0) return (cost(one)[at] ?? 0) < (others[at] ?? 0) ? -1 : 1;
+    const { nowSeconds } = this.#scene.world;
+    const difference = gpuSeconds(one, nowSeconds) - gpuSeconds(other, nowSeconds);
+    const unsure = clockSeconds * (gpusOf(one) + gpusOf(other));
+    return Math.abs(difference) > unsure ? difference : 0;
   }
 }
 
+/** The judge and the decision may read the time so far apart. */
+const clockSeconds = 2;
+
 const namesOf = (set: Victims): string => set.map(({ key }) => key).join(", ");
 const podsOf = (set: Victims): number => set.reduce((sum, { parallelism }) => sum + parallelism, 0);
-const descending = (numbers: readonly number[]) => numbers.toSorted((a, b) => b - a);
-const priorities = (set: Victims) => descending(set.map(({ priority }) => priority));
-const ages = (set: Victims) => descending(set.map(({ startedAtSeconds }) => -startedAtSeconds));
-
-/** The first that differ count; of two lists that begin alike the shorter is less. */
-function compareLists(one: readonly number[], other: readonly number[]): number {
-  const differences = one.map((left, index) => left - (other[index] ?? -Infinity));
-  return differences.find((difference) => difference !== 0) ?? one.length - other.length;
-}
+const highest = (set: Victims): number => Math.max(...set.map(({ priority }) => priority));
+const gpusOf = (set: Victims): number => set.reduce((sum, { gpus }) => sum + gpus, 0);
+const gpuSeconds = (set: Victims, nowSeconds: number): number =>
+  set.reduce((sum, { gpus, startedAtSeconds }) => sum + gpus * (nowSeconds - startedAtSeconds), 0);

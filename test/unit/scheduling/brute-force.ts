@@ -194,13 +194,30 @@ export function ruleOf(snapshot: Snapshot, job: QueuedJob, victim: LiveJob, borr
   return victim.borrowing ? "BorrowerReclaimed" : "LowerPriority";
 }
 
-/** Pods, jobs inside their plans, priorities from the highest, ages from the oldest. */
-export function costOf(victims: readonly LiveJob[]): number[][] {
+/**
+ * The highest priority inside plans, the highest of all, pods inside plans, pods, and the GPU-seconds and core-seconds (of
+ * jobs without GPUs) that are lost.
+ */
+export function costOf(victims: readonly LiveJob[], nowSeconds: number): number[][] {
+  const inside = victims.filter(({ borrowing }) => !borrowing);
+  const highest = (jobs: readonly LiveJob[]): number[] =>
+    jobs
+      .map(({ priority }) => priority)
+      .sort((a, b) => b - a)
+      .slice(0, 1);
+  const total = (jobs: readonly LiveJob[], of: (job: LiveJob) => number): number[] => [
+    jobs.reduce((sum, job) => sum + of(job), 0),
+  ];
+  const seconds = (job: LiveJob): number =>
+    podsOf(job) * Math.max(0, Math.round(nowSeconds - job.startedAtSeconds));
+  const withoutGpus = victims.filter(({ perPod }) => perPod.gpus === 0);
   return [
-    [victims.reduce((sum, victim) => sum + podsOf(victim), 0)],
-    [victims.filter((victim) => !victim.borrowing).length],
-    victims.map(({ priority }) => priority).sort((a, b) => b - a),
-    victims.map(({ startedAtSeconds }) => -startedAtSeconds).sort((a, b) => b - a),
+    highest(inside),
+    highest(victims),
+    total(inside, podsOf),
+    total(victims, podsOf),
+    total(victims, (job) => job.perPod.gpus * seconds(job)),
+    total(withoutGpus, (job) => job.perPod.cpuMillis * seconds(job)),
   ];
 }
 
@@ -228,7 +245,7 @@ export function bestCost(
 ): number[][] | undefined {
   const costs = subsets(live)
     .filter((set) => isSufficient(snapshot, job, set))
-    .map(costOf)
+    .map((set) => costOf(set, snapshot.nowSeconds))
     .sort(compareCosts);
   return costs[0];
 }

@@ -61,7 +61,7 @@ describe("the diagnosis of a waiting job", () => {
       propertyRuns(1000),
     );
     reached.expectPercent({
-      OwnQuota: 5,
+      OwnQuota: 3,
       BorrowerReclaimed: 20,
       LowerPriority: 20,
       spared: 30,

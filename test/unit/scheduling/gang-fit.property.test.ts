@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { Quotas } from "../../../src/domain/scheduling/quota.ts";
+import { candidate } from "../../../src/domain/scheduling/preemption/ordering.ts";
 import { GangFit } from "../../../src/domain/scheduling/preemption/gang-fit.ts";
 import { HeadReservation } from "../../../src/domain/scheduling/head-reservation.ts";
 import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
@@ -14,7 +15,7 @@ import type {
 import { bestFit, Capacity, later, nearest, now } from "../../simulator/judge/capacity.ts";
 import type { Places } from "../../simulator/judge/world.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { DIMENSIONS, exceeded, podsFitting, podsOf } from "./brute-force.ts";
+import { DIMENSIONS, exceeded, podsFitting } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { aJob, aNode, resources } from "./support.ts";
@@ -36,12 +37,12 @@ describe("the capacity for a gang", () => {
           const index = (dice ?? 0) % Math.max(1, live.length);
           const moved = live[index];
           if (dice !== undefined && moved) {
-            const candidate = { job: moved, pods: podsOf(moved), rule: "LowerPriority" as const };
+            const moving = candidate(moved, "LowerPriority", snapshot.nowSeconds);
             if (gone.delete(index)) {
-              room.reprieve(candidate);
+              room.reprieve(moving);
               back += 1;
             } else {
-              room.evict(candidate);
+              room.evict(moving);
               gone.add(index);
             }
           }

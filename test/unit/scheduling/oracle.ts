@@ -16,7 +16,6 @@ import {
   mayRun,
   outsideReason,
   podsFitting,
-  podsOf,
   rejectionOf,
   ruleOf,
 } from "./brute-force.ts";
@@ -53,7 +52,7 @@ function greedyCost(scenario: Scenario): number[][] | undefined {
     );
   for (let count = 1; count <= inOrder.length; count += 1) {
     const set = inOrder.slice(0, count);
-    if (isSufficient(snapshot, job, set)) return costOf(set);
+    if (isSufficient(snapshot, job, set)) return costOf(set, snapshot.nowSeconds);
   }
   return undefined;
 }
@@ -116,30 +115,29 @@ function expectGoodVictims(scenario: Scenario, verdict: PreemptVerdict): void {
   }
   if (!verdict.borrowing) expect(becomesInside(snapshot, job, victims)).to.equal(true);
   expectPlaced(scenario, verdict.placements, victims, "later");
-  expectDearestFirst(verdict, victims);
+  expectDearestFirst(verdict, victims, snapshot.nowSeconds);
   expect(verdict.alternatives.length, "alternatives").to.be.at.most(3);
   const sets = [victims, ...verdict.alternatives.map((one) => among(scenario, one.victims))];
   for (const [index, set] of sets.entries()) {
     expect(isSufficient(snapshot, job, set), "an alternative is sufficient").to.equal(true);
     const before = sets[index - 1];
-    if (before) expect(compareCosts(costOf(before), costOf(set)), "order").to.be.at.most(0);
+    const costs = [before ?? set, set].map((one) => costOf(one, snapshot.nowSeconds));
+    expect(compareCosts(costs[0] ?? [], costs[1] ?? []), "order").to.be.at.most(0);
   }
   const members = sets.map((set) => set.map(({ id }) => id).join());
   expect(new Set(members).size, "different sets").to.equal(sets.length);
 }
 
-/** The first victim's rule is the preemption log's for the whole: it has the most pods, and is preferred least among its like. */
-function expectDearestFirst({ victims: [first] }: PreemptVerdict, victims: LiveJob[]): void {
-  const dearness = (victim: LiveJob): number[] => [
-    podsOf(victim),
-    victim.borrowing ? 0 : 1,
-    victim.priority,
-    -victim.startedAtSeconds,
-  ];
+/** The first victim's rule is the preemption log's for the whole: alone it would cost the most. */
+function expectDearestFirst(
+  { victims: [first] }: PreemptVerdict,
+  victims: LiveJob[],
+  nowSeconds: number,
+): void {
   const named = victims.find(({ id }) => id === first?.jobId);
   for (const victim of victims) {
-    const [one, other] = [dearness(named ?? victim), dearness(victim)];
-    expect(compareCosts([one], [other]), `${victim.key} is dearer`).to.be.at.least(0);
+    const [one, other] = [named ?? victim, victim].map((job) => costOf([job], nowSeconds));
+    expect(compareCosts(one ?? [], other ?? []), `${victim.key} is dearer`).to.be.at.least(0);
   }
 }
 
@@ -162,14 +160,16 @@ export function judge(scenario: Scenario, verdict: Verdict, isBest = true): void
   expect(reasonOf(verdict)).to.equal(best ? "preempt" : blockedReason(scenario));
   if (verdict.kind !== "preempt" || !best) return;
   expectGoodVictims(scenario, verdict);
-  if (isBest) expectCheap(scenario, costOf(victimsOf(scenario, verdict)), best);
+  if (isBest)
+    expectCheap(scenario, costOf(victimsOf(scenario, verdict), snapshot.nowSeconds), best);
 }
 
-/** Not dearer than greed; the optimum for a single pod, and on a single node. */
+/** Not dearer than greed, and nobody of a higher priority than needed; the optimum for a single pod, and on a single node. */
 function expectCheap(scenario: Scenario, cost: number[][], best: number[][]): void {
   const job = jobOf(scenario);
   const greed = greedyCost(scenario);
   if (greed) expect(compareCosts(cost, greed), "dearer than greed").to.be.at.most(0);
+  expect(compareCosts(cost.slice(0, 2), best.slice(0, 2)), "highest priorities").to.equal(0);
   const nodes = scenario.snapshot.nodes.filter((node) => accepts(node, job));
   if (job.parallelism === 1 || nodes.length === 1)
     expect(compareCosts(cost, best), "the optimum").to.equal(0);

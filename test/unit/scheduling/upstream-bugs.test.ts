@@ -107,14 +107,17 @@ describe("other schedulers' bugs in one decision", () => {
     const small = Array.from({ length: 8 }, (_, index) =>
       aLiveJob(`small-${index}`, [{ node: "n1", pods: 1 }], { ...gpuJob(1), priority: 0 }),
     );
-    const large = aLiveJob("large", [{ node: "n2", pods: 1 }], { ...gpuJob(8), priority: 90 });
+    const large = (priority: number) =>
+      aLiveJob("large", [{ node: "n2", pods: 1 }], { ...gpuJob(8), priority });
     const snapshot = aSnapshot({
       nodes: [aNode("n1"), aNode("n2")],
       queue: [aJob("big", gpuJob(8))],
     });
-    const verdict = preemption("big", withVictims(snapshot, [...small, large]));
+    const verdict = preemption("big", withVictims(snapshot, [...small, large(0)]));
     expect(victimIds(verdict)).to.deep.equal(["large"]);
     expect(verdict.alternatives[0]).to.include({ pods: 8 });
+    const among = withVictims(snapshot, [...small, large(1)]);
+    expect(victimIds(preemption("big", among)), "its priority protects it").to.have.length(8);
   });
 
   it("Volcano #5011: a preemptor short of another resource evicts nobody", () => {

@@ -4,6 +4,7 @@ import * as fc from "fast-check";
 import { Quotas } from "../../../src/domain/scheduling/quota.ts";
 import { Nodes } from "../../../src/domain/scheduling/nodes.ts";
 import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
+import { candidate } from "../../../src/domain/scheduling/preemption/ordering.ts";
 import {
   findCheapest,
   greedyVictims,
@@ -12,7 +13,7 @@ import {
 } from "../../../src/domain/scheduling/preemption/search.ts";
 import { StepBudget } from "../../../src/domain/scheduling/preemption/set-cover.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { exceeded, podsFitting, podsOf } from "./brute-force.ts";
+import { compareCosts, costOf, exceeded, podsFitting } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { aJob, aLiveJob, aNode, aSnapshot, occupied, resources } from "./support.ts";
@@ -22,7 +23,7 @@ function searchIn(snapshot: Snapshot, job: QueuedJob, live: readonly LiveJob[]):
   return {
     nodes: new Nodes(snapshot.nodes).accepting(job),
     demand: job,
-    candidates: live.map((one) => ({ job: one, pods: podsOf(one), rule: "LowerPriority" })),
+    candidates: live.map((one) => candidate(one, "LowerPriority", snapshot.nowSeconds)),
     over: over.map((quota) => ({ quota, amount: quota.excess(job) })),
     steps: new StepBudget(),
   };
@@ -39,15 +40,20 @@ const inOrder = (one: readonly number[], other: readonly number[]): number =>
   one.map((value, index) => value - (other[index] ?? 0)).find((difference) => difference !== 0) ??
   0;
 
-/** In order of preference until it is enough; then, largest gangs and least preferred first, whoever can be spared stays. */
-function naiveGreed(live: readonly LiveJob[], isEnough: (set: readonly LiveJob[]) => boolean) {
+/** In order of preference until it is enough; then, the dearest first, whoever can be spared stays. */
+function naiveGreed(
+  live: readonly LiveJob[],
+  nowSeconds: number,
+  isEnough: (set: readonly LiveJob[]) => boolean,
+) {
   const ordered = live.toSorted((one, other) => inOrder(preference(one), preference(other)));
   const counts = Array.from({ length: ordered.length + 1 }, (_, count) => count);
   let chosen = ordered.slice(
     0,
     counts.find((count) => isEnough(ordered.slice(0, count))),
   );
-  for (const victim of chosen.toReversed().toSorted((a, b) => podsOf(b) - podsOf(a))) {
+  const alone = (victim: LiveJob) => costOf([victim], nowSeconds);
+  for (const victim of chosen.toReversed().toSorted((a, b) => compareCosts(alone(b), alone(a)))) {
     const without = chosen.filter((one) => one !== victim);
     if (isEnough(without)) chosen = without;
   }
@@ -69,7 +75,7 @@ describe("the search for victims", () => {
         expect(isPossible(input)).to.equal(possible);
         if (!possible) return;
         const victims = greedyVictims(input).map((one) => one.job.id);
-        expect(victims.toSorted()).to.deep.equal(naiveGreed(live, isEnough));
+        expect(victims.toSorted()).to.deep.equal(naiveGreed(live, snapshot.nowSeconds, isEnough));
         reached.note({
           possible: true,
           several: victims.length > 1,
@@ -100,8 +106,7 @@ describe("the search for victims", () => {
           Array.from({ length: count }, (_, index) =>
             aLiveJob(`l${at * 9 + index}`, [{ node: `n${at}`, pods: 1 }], {
               perPod: resources(1),
-              priority: ranks[at * 9 + index] ?? 0,
-              borrowing: ranks[44 - index] === 0,
+              startedAtSeconds: ranks[at * 9 + index] ?? 0,
             }),
           ),
         );
@@ -114,7 +119,7 @@ describe("the search for victims", () => {
         // Fewest evictions for so many pods of the gang, node after node.
         let fewest = [0, ...Array.from({ length: parallelism }, () => Infinity)];
         for (const [at, node] of nodes.entries()) {
-          const costOf = (pods: number): number =>
+          const lacking = (pods: number): number =>
             pods * gpus > node.gpus
               ? Infinity
               : Math.max(0, pods * gpus - (node.gpus - (used[at] ?? 0)));
@@ -122,7 +127,7 @@ describe("the search for victims", () => {
             Math.min(
               ...Array.from(
                 { length: total + 1 },
-                (__, here) => (fewest[total - here] ?? 0) + costOf(here),
+                (__, here) => (fewest[total - here] ?? 0) + lacking(here),
               ),
             ),
           );

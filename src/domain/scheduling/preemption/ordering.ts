@@ -1,4 +1,5 @@
 /** The cost of a set of victims, and the order of preference among candidates (docs/design.md, "Preemption"). */
+import { podsOf } from "../quota.ts";
 import type { VictimRule } from "../decision.ts";
 import type { LiveJob } from "../snapshot.ts";
 
@@ -8,30 +9,64 @@ export interface Candidate {
   /** All pods of the gang, on all nodes. */
   readonly pods: number;
   readonly rule: VictimRule;
+  readonly lost: WorkLost;
+}
+
+/** Work since the start of the attempt. Whole seconds, so that sums are exact in any order. */
+export interface WorkLost {
+  readonly gpuSeconds: number;
+  /** In thousandths of core-seconds; of jobs without GPUs only. */
+  readonly milliCoreSeconds: number;
+}
+
+export function candidate(job: LiveJob, rule: VictimRule, nowSeconds: number): Candidate {
+  const pods = podsOf(job);
+  const podSeconds = pods * Math.max(0, Math.round(nowSeconds - job.startedAtSeconds));
+  const { gpus, cpuMillis } = job.perPod;
+  return {
+    job,
+    pods,
+    rule,
+    lost: {
+      gpuSeconds: gpus * podSeconds,
+      milliCoreSeconds: gpus > 0 ? 0 : cpuMillis * podSeconds,
+    },
+  };
 }
 
 /**
  * Negative if evicting `a` costs less than evicting `b`. Criteria, in this order:
  *
- * 1. fewer pods
- * 2. fewer jobs within quota
- * 3. lower priorities, compared from the highest down
- * 4. younger jobs, compared from the oldest down
+ * 1. a lower highest priority among the jobs within quota; none is best
+ * 2. a lower highest priority among all
+ * 3. fewer pods of jobs within quota
+ * 4. fewer pods
+ * 5. less work lost: GPU-seconds, then core-seconds of jobs without GPUs
  *
  * Adding a job to a set always raises its cost; the search relies on that.
  */
-export function compareCost(a: readonly Candidate[], b: readonly Candidate[]): number {
-  return totalPods(a) - totalPods(b) || compareQuality(a, b);
-}
+export const compareCost = (a: readonly Candidate[], b: readonly Candidate[]): number =>
+  compareClasses(a, b) || compareEqualClasses(a, b);
 
-/** Like compareCost, without criterion 1. */
-export function compareQuality(a: readonly Candidate[], b: readonly Candidate[]): number {
+/** Criteria 1 and 2. */
+export function compareClasses(a: readonly Candidate[], b: readonly Candidate[]): number {
+  const [insideA, insideB] = [a.filter(isWithinQuota), b.filter(isWithinQuota)];
   return (
-    withinQuota(a) - withinQuota(b) ||
-    compareSequences(prioritiesDescending(a), prioritiesDescending(b)) ||
-    compareSequences(agesDescending(a), agesDescending(b))
+    compareNumbers(highestPriority(insideA), highestPriority(insideB)) ||
+    compareNumbers(highestPriority(a), highestPriority(b))
   );
 }
+
+/** The other criteria, of sets with the same highest priorities. */
+export function compareEqualClasses(a: readonly Candidate[], b: readonly Candidate[]): number {
+  return (
+    podsWithinQuota(a) - podsWithinQuota(b) || totalPods(a) - totalPods(b) || compareWorkLost(a, b)
+  );
+}
+
+export const compareWorkLost = (a: readonly Candidate[], b: readonly Candidate[]): number =>
+  sum(a, ({ lost }) => lost.gpuSeconds) - sum(b, ({ lost }) => lost.gpuSeconds) ||
+  sum(a, ({ lost }) => lost.milliCoreSeconds) - sum(b, ({ lost }) => lost.milliCoreSeconds);
 
 /** Order of preference as a victim: borrowers first, then lowest priority, then youngest. */
 export function comparePreference(a: Candidate, b: Candidate): number {
@@ -43,30 +78,58 @@ export function comparePreference(a: Candidate, b: Candidate): number {
   );
 }
 
-/** Largest gangs first, then the least preferred victims. */
+/** The dearest first, as if each were evicted alone. */
 export const compareCostDescending = (a: Candidate, b: Candidate): number =>
-  b.pods - a.pods || comparePreference(b, a);
+  compareCost([b], [a]) || comparePreference(b, a);
 
 /** Pods of all jobs of the set. */
-export const totalPods = (set: readonly Candidate[]): number =>
-  set.reduce((sum, one) => sum + one.pods, 0);
+export const totalPods = (set: readonly Candidate[]): number => sum(set, ({ pods }) => pods);
 
-const withinQuota = (set: readonly Candidate[]): number =>
-  set.filter((one) => !one.job.borrowing).length;
+export const podsWithinQuota = (set: readonly Candidate[]): number =>
+  totalPods(set.filter(isWithinQuota));
 
-const prioritiesDescending = (set: readonly Candidate[]): number[] =>
-  set.map((one) => one.job.priority).sort((x, y) => y - x);
+const isWithinQuota = ({ job }: Candidate): boolean => !job.borrowing;
 
-/** Start times negated, so that the larger number is the older job. */
-const agesDescending = (set: readonly Candidate[]): number[] =>
-  set.map((one) => -one.job.startedAtSeconds).sort((x, y) => y - x);
-
-/** Lexicographic; a prefix is smaller than the longer sequence. */
-function compareSequences(a: readonly number[], b: readonly number[]): number {
-  for (const [index, left] of a.entries()) {
-    const right = b[index];
-    if (right === undefined) return 1;
-    if (left !== right) return left - right;
-  }
-  return a.length - b.length;
+/**
+ * The items among which the cheapest sufficient set is: those within quota up to the lowest priority with which the
+ * borrowers are enough, and of all those up to the lowest priority that is still enough. So every sufficient set of them
+ * has the lowest possible highest priorities, criteria 1 and 2. All items must be enough, and more items more so.
+ */
+export function cheapestClasses<Item>(
+  items: readonly Item[],
+  of: (item: Item) => Candidate,
+  isEnough: (items: readonly Item[]) => boolean,
+): readonly Item[] {
+  const priorityOf = (item: Item): number => of(item).job.priority;
+  const inside = items.filter((item) => isWithinQuota(of(item)));
+  const withQuota = lowest([Number.NEGATIVE_INFINITY, ...inside.map(priorityOf)], (most) =>
+    isEnough(items.filter((item) => !isWithinQuota(of(item)) || priorityOf(item) <= most)),
+  );
+  const allowed = items.filter((item) => !isWithinQuota(of(item)) || priorityOf(item) <= withQuota);
+  const overall = lowest(
+    allowed.map(priorityOf).filter((one) => one >= withQuota),
+    (most) => isEnough(allowed.filter((item) => priorityOf(item) <= most)),
+  );
+  return allowed.filter((item) => priorityOf(item) <= overall);
 }
+
+/** The lowest of the numbers that will do, given that higher ones do, too; the highest if there is no other. */
+function lowest(numbers: readonly number[], willDo: (number: number) => boolean): number {
+  const ascending = [...new Set(numbers)].sort(compareNumbers);
+  let [from, until] = [0, ascending.length - 1];
+  while (from < until) {
+    const middle = Math.floor((from + until) / 2);
+    if (willDo(ascending[middle] ?? 0)) until = middle;
+    else from = middle + 1;
+  }
+  return ascending[from] ?? Number.NEGATIVE_INFINITY;
+}
+
+const highestPriority = (set: readonly Candidate[]): number =>
+  set.reduce((highest, { job }) => Math.max(highest, job.priority), Number.NEGATIVE_INFINITY);
+
+/** Also of infinite ones. */
+const compareNumbers = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1);
+
+const sum = (set: readonly Candidate[], of: (one: Candidate) => number): number =>
+  set.reduce((total, one) => total + of(one), 0);

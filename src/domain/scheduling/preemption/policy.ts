@@ -11,8 +11,7 @@
  * needs correct borrowing marks: jobs under a stale quota (quota.ts) count as within quota until the next snapshot.
  */
 import type { Quotas, QuotaState } from "../quota.ts";
-import { podsOf } from "../quota.ts";
-import { type Candidate, compareCost } from "./ordering.ts";
+import { candidate, type Candidate, compareCost } from "./ordering.ts";
 import type { Excess } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
 import type { VictimRule } from "../decision.ts";
@@ -21,6 +20,7 @@ import type { StepBudget } from "./set-cover.ts";
 import { type Found, findCheapest, isPossible, type SearchInput } from "./search.ts";
 
 export interface PreemptionInput {
+  readonly nowSeconds: number;
   readonly job: QueuedJob;
   readonly nodes: readonly NodeState[];
   readonly quotas: Quotas;
@@ -66,7 +66,7 @@ export function evictableBy(input: PreemptionInput): Candidate[] {
   const ways = waysFor(input).filter((one) => canRelieve(input, one));
   return input.live.flatMap((victim): Candidate[] => {
     const rule = ways.map((one) => one.rule(victim)).find((one) => one !== undefined);
-    return rule === undefined ? [] : [{ job: victim, pods: podsOf(victim), rule }];
+    return rule === undefined ? [] : [candidate(victim, rule, input.nowSeconds)];
   });
 }
 
@@ -123,14 +123,14 @@ function planOn(input: PreemptionSearch, way: Way): PreemptionPlan | undefined {
 }
 
 function searchInput(
-  { job, nodes, live, steps }: PreemptionSearch,
+  { nowSeconds, job, nodes, live, steps }: PreemptionSearch,
   way: Way,
   allowed: (victim: LiveJob) => boolean,
 ): SearchInput {
   const over: Excess[] = way.over.map((quota) => ({ quota, amount: quota.excess(job) }));
   const candidates = live.filter(allowed).flatMap((victim): Candidate[] => {
     const rule = way.rule(victim);
-    return rule ? [{ job: victim, pods: podsOf(victim), rule }] : [];
+    return rule ? [candidate(victim, rule, nowSeconds)] : [];
   });
   return { nodes, demand: job, candidates, over, steps };
 }

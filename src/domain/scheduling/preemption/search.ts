@@ -1,6 +1,6 @@
 /**
- * The search for victims among given candidates. Whether all of them together are enough is exact and cheap. Then
- * several sets are built, victims that turn out not to be needed are reprieved, and the cheapest set wins:
+ * The search for victims among given candidates. Whether all of them together are enough is exact and cheap, and so are
+ * the lowest priorities that are enough, over all nodes. Then several sets are built, victims that turn out not to be needed are reprieved, and the cheapest set wins:
  * - per node, the optimum that fits the whole gang there (for a single pod: the overall optimum);
  * - node by node, the fewest evicted pods per placed pod;
  * - greedily, in order of preference.
@@ -8,9 +8,11 @@
  */
 import {
   type Candidate,
+  cheapestClasses,
   compareCost,
   compareCostDescending,
   comparePreference,
+  podsWithinQuota,
   totalPods,
 } from "./ordering.ts";
 import { cheapestCover, type SetCoverItem, type StepBudget } from "./set-cover.ts";
@@ -53,7 +55,14 @@ export function isPossible(input: SearchInput): boolean {
 /** The cheapest set found; undefined if all candidates together are not enough. */
 export function findCheapest(input: SearchInput): Found | undefined {
   if (!isPossible(input)) return undefined;
-  const sets = distinct(considered(input)).sort((a, b) => compareCost(a.set, b.set));
+  const candidates = cheapestClasses(
+    input.candidates,
+    (one) => one,
+    (some) => roomAfter(input, some).sufficient,
+  );
+  const sets = distinct(considered({ ...input, candidates })).sort((a, b) =>
+    compareCost(a.set, b.set),
+  );
   const [best, ...others] = sets;
   return best && { ...best, others: others.slice(0, maxOthers) };
 }
@@ -290,6 +299,7 @@ function offerOf(
 }
 
 const compareOffers = (a: Offer, b: Offer): number =>
+  podsWithinQuota(a.set) * b.extraPods - podsWithinQuota(b.set) * a.extraPods ||
   totalPods(a.set) * b.extraPods - totalPods(b.set) * a.extraPods ||
   b.extraPods - a.extraPods ||
   compareCost(a.set, b.set);

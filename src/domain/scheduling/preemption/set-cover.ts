@@ -1,14 +1,19 @@
 /**
  * The cheapest set of victims that covers a deficit: branch and bound over a set cover problem in several dimensions
- * (resources of one node, and quotas). Jobs that free the same amounts differ only in preference, so the search
- * branches on how many of them to take, in order of preference.
+ * (resources of one node, and quotas). The lowest priorities that are enough are found first, so that the search compares
+ * pods and work only. Jobs that free the same amounts differ only in work, so it branches on how many of them to take,
+ * the least work first.
  */
 import {
   type Candidate,
+  cheapestClasses,
+  compareClasses,
   compareCost,
   compareCostDescending,
+  compareEqualClasses,
   comparePreference,
-  compareQuality,
+  compareWorkLost,
+  podsWithinQuota,
   totalPods,
 } from "./ordering.ts";
 
@@ -19,8 +24,9 @@ export interface SetCoverItem {
 }
 
 interface Group {
-  /** In order of preference. */
+  /** The least work lost first. */
   readonly candidates: readonly Candidate[];
+  readonly borrowing: boolean;
   readonly pods: number;
   readonly frees: readonly number[];
 }
@@ -29,6 +35,8 @@ interface Group {
 interface Outlook {
   readonly total: readonly number[];
   readonly maxPerPod: readonly number[];
+  readonly totalOfBorrowers: readonly number[];
+  readonly maxPerPodWithinQuota: readonly number[];
 }
 
 /** Steps of all searches of a decision; a few tenths of a second of CPU. */
@@ -70,10 +78,16 @@ export function cheapestCover(
   toBeat?: readonly Candidate[],
 ): readonly Candidate[] | undefined {
   const missing = deficits.map((deficit) => Math.max(0, deficit));
-  const useful = clip(items, missing);
-  if (!enough(useful, missing)) return undefined;
+  const all = clip(items, missing);
+  if (!enough(all, missing)) return undefined;
+  const useful = cheapestClasses(
+    all,
+    ({ candidate }) => candidate,
+    (some) => enough(some, missing),
+  );
   const groups = groupAlike(useful);
   const first = greedyCover(useful, missing);
+  if (toBeat && compareClasses(toBeat, first) < 0) return undefined;
   const best = toBeat && compareCost(toBeat, first) <= 0 ? toBeat : first;
   const search = new Search(groups, best, budget.share);
   const found = search.run(missing);
@@ -103,16 +117,20 @@ const sumOf = (items: readonly SetCoverItem[], dimension: number): number =>
 function groupAlike(items: readonly SetCoverItem[]): Group[] {
   const groups = new Map<
     string,
-    { candidates: Candidate[]; pods: number; frees: readonly number[] }
+    { candidates: Candidate[]; borrowing: boolean; pods: number; frees: readonly number[] }
   >();
   for (const { candidate, frees } of items) {
-    const key = `${candidate.pods}|${candidate.job.borrowing}|${frees.join("|")}`;
+    const { pods, job } = candidate;
+    const key = `${pods}|${job.borrowing}|${frees.join("|")}`;
     const known = groups.get(key);
     if (known) known.candidates.push(candidate);
-    else groups.set(key, { candidates: [candidate], pods: candidate.pods, frees });
+    else groups.set(key, { candidates: [candidate], borrowing: job.borrowing, pods, frees });
   }
-  for (const { candidates } of groups.values()) candidates.sort(comparePreference);
-  return [...groups.values()].sort((a, b) => density(b) - density(a));
+  for (const { candidates } of groups.values())
+    candidates.sort((a, b) => compareWorkLost([a], [b]) || comparePreference(a, b));
+  return [...groups.values()].sort(
+    (a, b) => Number(b.borrowing) - Number(a.borrowing) || density(b) - density(a),
+  );
 }
 
 const density = (group: Group): number =>
@@ -168,7 +186,7 @@ class Search {
     if (this.#steps >= this.#maxSteps) return;
     this.#steps += 1;
     if (missing.every((need) => need <= 0)) {
-      if (compareCost(chosen, this.#best) < 0) this.#best = chosen;
+      if (this.#isBetter(chosen)) this.#best = chosen;
       return;
     }
     const group = this.#groups[index];
@@ -179,13 +197,23 @@ class Search {
     }
   }
 
+  #isBetter(chosen: readonly Candidate[]): boolean {
+    return compareEqualClasses(chosen, this.#best) < 0;
+  }
+
   /** Whether the branch can still lead to a cheaper set than the best one known. */
   #promises(index: number, missing: readonly number[], chosen: readonly Candidate[]): boolean {
     const outlook = this.#outlooks[index];
     if (!outlook) return false;
     if (missing.some((need, dimension) => need > (outlook.total[dimension] ?? 0))) return false;
-    const pods = totalPods(chosen) + fewestPods(outlook, missing) - totalPods(this.#best);
-    return pods < 0 || (pods === 0 && compareQuality(chosen, this.#best) < 0);
+    const beyond = missing.map((need, at) => need - (outlook.totalOfBorrowers[at] ?? 0));
+    const withinQuota = podsWithinQuota(chosen) + fewestPods(outlook.maxPerPodWithinQuota, beyond);
+    const pods = totalPods(chosen) + fewestPods(outlook.maxPerPod, missing);
+    const ahead =
+      withinQuota - podsWithinQuota(this.#best) ||
+      pods - totalPods(this.#best) ||
+      compareWorkLost(chosen, this.#best);
+    return ahead < 0;
   }
 }
 
@@ -199,10 +227,10 @@ function mostUseful(group: Group, missing: readonly number[]): number {
 }
 
 /** A lower bound, as if gangs could be evicted partially. */
-const fewestPods = (outlook: Outlook, missing: readonly number[]): number =>
+const fewestPods = (maxPerPod: readonly number[], missing: readonly number[]): number =>
   Math.max(
     ...missing.map((need, dimension) =>
-      need > 0 ? Math.ceil(need / (outlook.maxPerPod[dimension] ?? 0) - 1e-9) : 0,
+      need > 0 ? Math.ceil(need / (maxPerPod[dimension] ?? 0) - 1e-9) : 0,
     ),
   );
 
@@ -210,16 +238,24 @@ function outlooks(groups: readonly Group[]): Outlook[] {
   const result: Outlook[] = [];
   let next: Outlook | undefined;
   for (const group of groups.toReversed()) {
-    const after: Outlook | undefined = next;
-    next = {
-      total: group.frees.map(
-        (amount, dimension) => amount * group.candidates.length + (after?.total[dimension] ?? 0),
-      ),
-      maxPerPod: group.frees.map((amount, dimension) =>
-        Math.max(amount / group.pods, after?.maxPerPod[dimension] ?? 0),
-      ),
-    };
+    next = outlook(group, next);
     result.unshift(next);
   }
   return result;
+}
+
+function outlook({ candidates, borrowing, pods, frees }: Group, after?: Outlook): Outlook {
+  const all = frees.map((amount) => amount * candidates.length);
+  const perPod = frees.map((amount) => amount / pods);
+  const nothing = frees.map(() => 0);
+  const plus = (one: readonly number[], other?: readonly number[]): number[] =>
+    one.map((amount, at) => amount + (other?.[at] ?? 0));
+  const most = (one: readonly number[], other?: readonly number[]): number[] =>
+    one.map((amount, at) => Math.max(amount, other?.[at] ?? 0));
+  return {
+    total: plus(all, after?.total),
+    maxPerPod: most(perPod, after?.maxPerPod),
+    totalOfBorrowers: plus(borrowing ? all : nothing, after?.totalOfBorrowers),
+    maxPerPodWithinQuota: most(borrowing ? nothing : perPod, after?.maxPerPodWithinQuota),
+  };
 }
