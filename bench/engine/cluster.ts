@@ -56,7 +56,7 @@ const statements = (
      job_id, attempt, node_name, pods, gpus, cpu_millis, memory_bytes,
      pool, gang_size, priority, borrowing, started_at, evictable
    )
-   SELECT id, 1, 'node-' || lpad((first + part)::text, 5, '0'), 1, required_gpu, 2000, 1073741824,
+   SELECT id, 1, 'node-' || lpad((first + part)::text, 5, '0'), 1, gpus, 2000, 1073741824,
      'bench', pods, dice % 6, dice % 5 = 0, now() - make_interval(secs => dice), true
    FROM bench_jobs, generate_series(0, pods - 1) AS part
    WHERE first + part < ${nodes}`,

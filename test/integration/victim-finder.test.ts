@@ -19,7 +19,7 @@ import type {
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { reserve } from "../support/fixtures.ts";
 import { assertInBatches, propertyRuns, Reached } from "../support/property.ts";
-import { accepts, compareCosts } from "../unit/scheduling/brute-force.ts";
+import { accepts } from "../unit/scheduling/brute-force.ts";
 import {
   jobOf,
   judge,
@@ -266,15 +266,12 @@ const mayEvict = ({ priority, inside, over, borrows }: VictimRequest, job: LiveJ
   return job.priority < priority && (inside || claims || (borrows && job.borrowing));
 };
 
-/**
- * Read naively: the jobs of a node whose leaving helps, those of the lowest classes that free enough for one more of the
- * preemptor's pods, and what they cost: the last class, and how many pods within quota, and in all, at least must leave.
- */
+/** Read naively: the jobs of a node whose leaving helps, and how many pods at least must for one more of the preemptor's. */
 function boundOn(node: NodeSnapshot, request: VictimRequest, live: readonly LiveJob[]) {
   const podsOn = (job: LiveJob): number =>
     job.allocations.filter((one) => one.node === node.name).reduce((n, { pods }) => n + pods, 0);
   const gang = (job: LiveJob): number => job.allocations.reduce((n, { pods }) => n + pods, 0);
-  const all = live.filter((job) => podsOn(job) > 0 && mayEvict(request, job));
+  const jobs = live.filter((job) => podsOn(job) > 0 && mayEvict(request, job));
   const lacking = dimensions
     .filter((one) => request.perPod[one] > 0)
     .map((one) => {
@@ -282,30 +279,15 @@ function boundOn(node: NodeSnapshot, request: VictimRequest, live: readonly Live
       return { one, lacks: request.perPod[one] - (free + node.leaving[one] - node.reserved[one]) };
     })
     .filter(({ lacks }) => lacks > 0);
-  const freed = (jobs: readonly LiveJob[], one: (typeof dimensions)[number]): number =>
-    jobs.reduce((sum, job) => sum + podsOn(job) * job.perPod[one], 0);
-  const classOf = (job: LiveJob): number => (job.borrowing ? 0 : 1e6) + job.priority;
-  const upTo = (last: number): LiveJob[] => all.filter((job) => classOf(job) <= last);
-  const last = all
-    .map(classOf)
-    .toSorted((a, b) => a - b)
-    .find((one) => lacking.every(({ one: what, lacks }) => freed(upTo(one), what) >= lacks));
-  if (last === undefined || lacking.length === 0) return { jobs: [], cost: [Infinity] };
-  const jobs = upTo(last);
-  const fewest = (among: readonly LiveJob[], besides: readonly LiveJob[]): number =>
-    Math.max(
-      0,
-      ...lacking.map(({ one, lacks }) => {
-        const still = lacks - freed(besides, one);
-        const perPod = among.map((job) => (podsOn(job) * job.perPod[one]) / gang(job));
-        return still > 0 ? Math.ceil(still / Math.max(0, ...perPod) - 1e-9) : 0;
-      }),
-    );
-  const borrowers = jobs.filter(({ borrowing }) => borrowing);
-  const inside = jobs.filter(({ borrowing }) => !borrowing);
+  const missing = lacking.map(({ one, lacks }) => {
+    const freed = jobs.map((job) => podsOn(job) * job.perPod[one]);
+    const perPod = jobs.map((job, index) => (freed[index] ?? 0) / gang(job));
+    if (freed.reduce((sum, amount) => sum + amount, 0) < lacks) return Infinity;
+    return Math.ceil(lacks / Math.max(...perPod) - 1e-9);
+  });
   return {
     jobs: jobs.filter((job) => lacking.some(({ one }) => job.perPod[one] > 0)),
-    cost: [last, fewest(inside, borrowers), fewest(jobs, [])],
+    fewestPods: missing.length > 0 ? Math.max(...missing) : Infinity,
   };
 }
 
@@ -444,17 +426,17 @@ describe("the victim finder", () => {
     expect(await verdictOn({ snapshot, live })).to.include({ kind: "preempt" });
   });
 
-  it("never misses the node with the lowest classes and the fewest pods", () =>
+  it("never misses the node with the fewest pods", () =>
     tryAll(scenarios(1), propertyRuns(1000), async (client, { snapshot, live }) => {
       const [request] = decide(snapshot).requests;
-      if (!request || request.over.length > 0) return;
+      if (!request) return;
       const usable = snapshot.nodes.filter((node) => accepts(node, jobOf({ snapshot, live })));
       const bounds = usable.map((node) => boundOn(node, request, live));
-      const [least] = bounds.toSorted((a, b) => compareCosts([a.cost], [b.cost]));
+      const least = Math.min(...bounds.map(({ fewestPods }) => fewestPods));
       const proposed = await findVictims(client, snapshot.pool, [request], new Map(), TIGHT);
       const ids = new Set(proposed.map(({ id }) => id));
-      if (!least || least.cost[0] === Infinity) return;
-      const best = bounds.filter(({ cost }) => compareCosts([cost], [least.cost]) === 0);
+      const best = bounds.filter(({ fewestPods }) => fewestPods === least);
+      if (least === Infinity) return;
       expect(best.some(({ jobs }) => jobs.every(({ id }) => ids.has(id)))).to.equal(true);
     }));
 
@@ -492,6 +474,21 @@ describe("the victim finder", () => {
     const verdict = await verdictOn({ snapshot, live }, TIGHT);
     const victims = verdict.kind === "preempt" ? verdict.victims : [];
     expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 2)]);
+  });
+
+  it("does not hide many borrowers behind one job within quota", async () => {
+    const pod = (gpus: number) => ({ perPod: resources(gpus, 0, 1) });
+    const borrower = (name: string): LiveJob =>
+      aLiveJob(name, [{ node: "n1", pods: 1 }], { ...pod(2), borrowing: true, priority: 99 });
+    const live = [
+      aLiveJob("inside", [{ node: "n0", pods: 1 }], pod(8)),
+      ...["a", "b", "c", "d"].map(borrower),
+    ];
+    const nodes = ["n0", "n1"].map((name) => aNode(name));
+    const snapshot = withVictims(aSnapshot({ nodes, queue: [aJob("j", pod(8))] }), live);
+    const verdict = await verdictOn({ snapshot, live }, TIGHT);
+    const victims = verdict.kind === "preempt" ? verdict.victims : [];
+    expect(victims.map(({ rule }) => rule)).to.deep.equal(Array(4).fill("BorrowerReclaimed"));
   });
 
   /** `large` frees all that is missing with one pod, on a node that is not among the nearest; those of the others do not. */

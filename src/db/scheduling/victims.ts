@@ -1,12 +1,15 @@
 /**
  * Possible victims for blocked jobs: one statement that proposes a small superset, from which the decision chooses.
  *
- * It sums, for each node, what the evictable jobs of each class (borrowing and priority) would free. From these sums follow
- * for each blocked job the first class in order of preference up to which its gang fits on all nodes together, and which
- * nodes gain room; so a negative answer is exact: if nothing is proposed, evicting every eligible job would not help. Of
- * these nodes it keeps the best, by a lower bound of the pods to evict and by the set that results from taking jobs in
- * order of preference; always enough nodes for the whole gang. Jobs under an exceeded quota are proposed in order of
- * preference until the quota holds.
+ * For each blocked job and node it computes what one more pod lacks, and what would be free if all evictable jobs left.
+ * It drops the nodes where that is not enough, so a negative answer is exact: if nothing is proposed, evicting every
+ * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the last job
+ * that is needed when jobs are taken in order of preference; always enough nodes for the whole gang. Jobs under an exceeded
+ * quota are proposed in order of preference until the quota holds.
+ *
+ * It first reads the jobs of few nodes: those with the largest pods, and those with the lowest bound of pods to evict,
+ * assuming that their pods are no larger than the largest elsewhere. By its GPUs alone, no other node can have a lower
+ * bound. It reads the jobs of all nodes only if too few of these nodes reach the bound, or if they lack more than GPUs.
  */
 import { storableJson } from "../../domain/text.ts";
 import type { VictimRequest } from "../../domain/scheduling/decision.ts";
@@ -16,7 +19,10 @@ import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 
 export interface FinderLimits {
-  /** Nodes examined closely per blocked job: those with the lowest bound of pods to evict. */
+  /**
+   * Nodes examined closely per blocked job after the rough bound: half with the lowest bound, half with the largest
+   * pods.
+   */
   readonly closeNodes: number;
   /** Nodes proposed per blocked job, in addition to those that its gang needs. */
   readonly nodes: number;
@@ -54,7 +60,8 @@ export async function findVictims(
 ): Promise<LiveJob[]> {
   if (requests.length === 0) return [];
   const asked = requests.flatMap(eachWay);
-  const described = storableJson(asked.map(parameter));
+  const powers = [...new Set(asked.map(powerOf))];
+  const described = storableJson(asked.map((request, index) => parameter(request, index, powers)));
   const propose = (statement: typeof FIND, spared: readonly string[]): Promise<Row[]> =>
     run<Row>(db, statement, [
       pool,
@@ -72,20 +79,30 @@ export async function findVictims(
   return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
 
-/**
- * A job over its quota can start either within quota (after evicting siblings) or as a borrower. The two have different
- * candidate victims, so each is searched separately: the best nodes for one must not hide those for the other.
- */
-const eachWay = (request: VictimRequest): VictimRequest[] =>
-  request.over.length > 0 && request.borrows
-    ? [
-        { ...request, borrows: false },
-        { ...request, over: [] },
-      ]
-    : [request];
+/** Above every priority of a class. */
+const anyPriority = 2 ** 31 - 1;
 
-const parameter = (request: VictimRequest, index: number) => ({
+/**
+ * A job over its quota can start either within quota (after evicting siblings) or as a borrower, and one within quota
+ * evicts borrowers rather than others. These have different candidate victims, so each is searched separately: the best
+ * nodes for one must not hide those for the other.
+ */
+function eachWay(request: VictimRequest): VictimRequest[] {
+  if (request.inside) return [request, { ...request, inside: false, priority: anyPriority }];
+  if (request.over.length === 0 || !request.borrows) return [request];
+  return [
+    { ...request, borrows: false },
+    { ...request, over: [] },
+  ];
+}
+
+/** Requests with the same power may evict the same jobs, which are read once for all of them. */
+const powerOf = ({ priority, inside, over, borrows }: VictimRequest): string =>
+  storableJson([priority, inside, over.length > 0, borrows]);
+
+const parameter = (request: VictimRequest, index: number, powers: readonly string[]) => ({
   preemptor: index,
+  power: powers.indexOf(powerOf(request)),
   priority: request.priority,
   inside: request.inside,
   claims: request.over.length > 0,
@@ -138,39 +155,40 @@ const CLOSE_NODES = "(SELECT $4::integer)";
 const NODES = "(SELECT $5::integer)";
 const SIBLINGS = "(SELECT $6::integer)";
 
-/** Whether a request may evict a job, or the jobs of a class; both are tables in scope. */
-const reaches = (job: string): string => `(
-        ${job}.priority < request.priority AND (request.inside OR request.claims OR ${job}.borrowing)
-        OR (request.inside OR request.claims) AND ${job}.borrowing
+/** Whether a power may evict a job; both are tables in scope. */
+const reaches = (job: string, power = "power"): string => `(
+        ${job}.priority < ${power}.priority AND (${power}.inside OR ${power}.claims OR ${job}.borrowing)
+        OR (${power}.inside OR ${power}.claims) AND ${job}.borrowing
       )`;
 
-/** Whether a class, or a job, is no later in the order of preference than a request's bar; both are tables in scope. */
-const isUpTo = (job: string, bar = "bar"): string => `(
-        CASE
-          WHEN ${bar}.borrowing THEN ${job}.borrowing AND ${job}.priority <= ${bar}.priority
-          ELSE ${job}.borrowing OR ${job}.priority <= ${bar}.priority
-        END
-      )`;
+interface Reading {
+  readonly columns: string;
+  /** A condition on `power`: true if pods without GPUs also free something that is short. */
+  readonly takesOthers: string;
+  /** A condition on the allocation `own`. */
+  readonly where: string;
+}
 
 /**
- * Allocations `own` that may be evicted. Two parts: the first reads only the index of GPU pods; the second is skipped if
- * only GPUs are short, a condition without `own`.
+ * Allocations of jobs that a power may evict. Two parts: the first reads only the index of GPU pods; the second is
+ * skipped if only GPUs are short.
  */
-const evictable = (columns: string, takesOthers: string, where: string): string => `
+const reached = ({ columns, takesOthers, where }: Reading): string => `
         SELECT ${columns}
         FROM allocations AS own
-        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 ${where}
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND ${reaches("own")} ${where}
         UNION ALL
         SELECT ${columns}
         FROM allocations AS own
-        WHERE (${takesOthers}) AND own.pool = ${POOL} AND own.evictable AND own.gpus = 0 ${where}`;
+        WHERE (${takesOthers}) AND own.pool = ${POOL} AND own.evictable AND own.gpus = 0 AND ${reaches("own")} ${where}`;
 
 const amounts = ["gpus", "cpu_millis", "memory_bytes", "pods"] as const;
 
 const free = (one: string): string => `${one}_allocatable - ${one}_other - ${one}_committed`;
 
-const onNode = (room: (one: string) => string, from: string, where = ""): string => `
-            SELECT node.name, ${amounts.map((one) => `${room(one)} AS ${one}`).join(", ")}
+const onNode = (room: (one: string) => string, from: string, where: string): string => `
+            SELECT node.name, ${amounts.map((one) => `${room(one)} AS ${one}`).join(", ")},
+              gpus_allocatable - gpus_other AS most_gpus
             FROM ${from}
             WHERE node.pool = ${POOL} AND node.present AND node.schedulable
               AND (
@@ -187,7 +205,7 @@ const onNode = (room: (one: string) => string, from: string, where = ""): string
  * most nodes have no evicting pods, reservations or changes. OFFSET 0 keeps the stages separate: inlined, expressions
  * would be computed repeatedly, and wrong estimates would make the planner nest loops.
  */
-const ROOMS = `
+const rooms = (where = ""): string => `
         SELECT *,
           CASE
             WHEN gpus < request.gpus OR cpu_millis < request.cpu_millis OR memory_bytes < request.memory_bytes OR pods < 1
@@ -201,13 +219,14 @@ const ROOMS = `
           (one) => `(${free(one)})::float8`,
           "nodes AS node",
           `
-              AND node.name NOT IN (SELECT name FROM unsettled)`,
+              AND node.name NOT IN (SELECT name FROM unsettled) ${where}`,
         )}
             UNION ALL${onNode(
               (one) => `coalesce(changed.${one}, ${free(one)} - unsettled.${one})`,
               `nodes AS node
             JOIN unsettled USING (name)
             LEFT JOIN changed ON changed.preemptor = request.preemptor AND changed.node = node.name`,
+              where,
             )}
           OFFSET 0
         ) AS room
@@ -226,42 +245,55 @@ const missing = (node: string): string =>
     .join(", ").concat(`,
           CASE WHEN ${node}.pods < request.parallelism THEN ${node}.fits + 1 - ${node}.pods END AS missing_pods`);
 
-/** What a node in scope has once `freed` amounts have left, in pods of the request in scope. */
-const fitsWith = (freed: (one: string) => string): string => `greatest(0, least(
+/** Totals over allocations in scope that a power may evict, and the maximum that one of their pods frees. */
+const FREED = `sum(gpus)::float8 AS gpus, sum(cpu_millis)::float8 AS cpu_millis,
+          sum(memory_bytes)::float8 AS memory_bytes, sum(pods)::float8 AS pods,
+          max(gpus_per_pod) AS gpus_per_pod, max(cpu_millis::float8 / gang_size) AS cpu_millis_per_pod,
+          max(memory_bytes::float8 / gang_size) AS memory_bytes_per_pod, max(pods::float8 / gang_size) AS pods_per_pod`;
+const FREEING =
+  "own.node_name, own.gpus, own.cpu_millis, own.memory_bytes, own.pods, own.gang_size, own.gpus_per_pod";
+
+/**
+ * A lower bound of the pods to evict from a `node` in scope so that one more fits, as if gangs could be evicted in
+ * part; and how many more fit if all leave. Tables in scope: request, node with its missing amounts, freed.
+ */
+const BOUND = `
+      CROSS JOIN LATERAL (
+        SELECT
+          least(
             request.parallelism,
-            floor((node.gpus + ${freed("gpus")}) / request.gpus),
-            floor((node.cpu_millis + ${freed("cpu_millis")}) / request.cpu_millis),
-            floor((node.memory_bytes + ${freed("memory_bytes")}) / request.memory_bytes),
-            node.pods + ${freed("pods")}
-          ))`;
+            CASE WHEN missing_gpus IS NOT NULL THEN floor((node.gpus + freed.gpus) / request.gpus) END,
+            CASE WHEN missing_cpu_millis IS NOT NULL
+              THEN floor((node.cpu_millis + freed.cpu_millis) / request.cpu_millis) END,
+            CASE WHEN missing_memory_bytes IS NOT NULL
+              THEN floor((node.memory_bytes + freed.memory_bytes) / request.memory_bytes) END,
+            CASE WHEN missing_pods IS NOT NULL THEN node.pods + freed.pods END
+          ) - node.fits AS gain,
+          ceil(greatest(
+            missing_gpus / nullif(gpus_per_pod, 0), missing_cpu_millis / nullif(cpu_millis_per_pod, 0),
+            missing_memory_bytes / nullif(memory_bytes_per_pod, 0), missing_pods / nullif(pods_per_pod, 0)
+          ) - 1e-9) AS fewest_pods
+        OFFSET 0
+      ) AS bound`;
 
-/** Totals of the classes in scope, those of borrowers alone, and the maximum that one of their pods frees. */
-const FREED = amounts
-  .map(
-    (
-      one,
-    ) => `sum(class.${one}) AS ${one}, coalesce(sum(class.${one}) FILTER (WHERE class.borrowing), 0) AS borrowed_${one},
-          max(class.${one}_per_pod) AS ${one}_per_pod,
-          max(class.${one}_per_pod) FILTER (WHERE NOT class.borrowing) AS inside_${one}_per_pod`,
-  )
-  .join(",\n          ");
-
-/** A lower bound of the pods that free what is missing, as if gangs could be evicted in part. */
-const fewest = (missing: (one: string) => string, perPod: (one: string) => string): string =>
-  `ceil(greatest(${amounts
-    .map((one) => `(${missing(one)}) / nullif(freed.${perPod(one)}, 0)`)
-    .join(", ")}) - 1e-9)`;
+/** How many nodes each of the two orders lists; `one` is a request or a power. */
+const listed = (one: string): string => `greatest((${CLOSE_NODES} + 1) / 2, ${one}.parallelism)`;
 
 /** `spared` is a condition on the allocation `own` that excludes the jobs that budgets protect. */
 const statement = (spared: string): string => `
-  WITH request AS MATERIALIZED (
-    SELECT preemptor, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
+  WITH RECURSIVE request AS MATERIALIZED (
+    SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
       nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed,
       jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
     FROM jsonb_to_recordset($2::jsonb) AS (
-      preemptor integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
       gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb
     )
+  ),
+  power AS MATERIALIZED (
+    SELECT power, priority, inside, claims, borrows, max(parallelism) AS parallelism
+    FROM request
+    GROUP BY power, priority, inside, claims, borrows
   ),
   changed AS MATERIALIZED (
     SELECT request.preemptor, change.*
@@ -289,152 +321,215 @@ const statement = (spared: string): string => `
     FROM request, jsonb_array_elements_text(request.nodes) AS name
     WHERE NOT request.is_anywhere
   ),
-  exceeded AS MATERIALIZED (
-    SELECT request.preemptor, over.quota, split_part(over.quota, '/', 1)::bigint AS owner_id,
-      over.resource_type, over.excess
-    FROM request, jsonb_to_recordset(request.over) AS over (quota text, resource_type text, excess bigint)
-  ),
-  under_quota AS (
-    SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang_size,
-      job.priority, job.started_at,
-      CASE exceeded.resource_type WHEN 'GPU' THEN job.required_gpu ELSE job.cpu_millis END AS amount
-    FROM exceeded
-    JOIN request USING (preemptor)
-    JOIN project_owners AS owned USING (owner_id)
-    JOIN jobs AS job ON job.active_project_id = owned.project_id AND job.priority < request.priority AND NOT job.borrowing
-    WHERE job.pool = ${POOL} AND job_may_be_evicted(job.status) AND job.id <> ALL (${SPARED})
-  ),
-  relieving AS MATERIALIZED (
-    SELECT preemptor, quota, id, priority, excess,
-      row_number() OVER preferred AS by_preference,
-      sum(amount) OVER preferred AS relieved, sum(amount) OVER preferred - amount AS relieved_before,
-      row_number() OVER largest AS by_amount
-    FROM under_quota
-    WHERE amount > 0
-    WINDOW
-      preferred AS (
-        PARTITION BY preemptor, quota ORDER BY priority, started_at DESC, id
-        ROWS UNBOUNDED PRECEDING
-      ),
-      largest AS (
-        PARTITION BY preemptor, quota ORDER BY amount::float8 / gang_size DESC, priority, started_at DESC, id
-      )
-  ),
-  node AS MATERIALIZED (
-    SELECT request.preemptor, room.*, ${missing("room")}
-    FROM request
-    CROSS JOIN LATERAL (${ROOMS}
-    ) AS room
-  ),
-  lacking AS MATERIALIZED (
-    SELECT bool_or(num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0) AS others
-    FROM node
-    JOIN request USING (preemptor)
-    WHERE fits < parallelism
-  ),
-  -- What the evictable jobs of each class occupy on each node.
-  class AS MATERIALIZED (
-    SELECT node_name, borrowing, priority,
-      ${amounts.map((one) => `sum(${one}::float8) AS ${one}, max(${one}::float8 / gang_size) AS ${one}_per_pod`).join(",\n      ")}
-    FROM (${evictable(
-      `own.node_name, own.borrowing, own.priority, own.gang_size, ${amounts.map((one) => `own.${one}`).join(", ")}`,
-      "(SELECT others FROM lacking)",
-      `AND (own.borrowing OR own.priority < (SELECT max(priority) FROM request)) ${spared}`,
-    )}
-    ) AS own
-    GROUP BY node_name, borrowing, priority
-  ),
-  -- How many of the preemptor's pods fit when the jobs of the classes up to this one have left.
-  step AS MATERIALIZED (
-    SELECT preemptor, class.borrowing, class.priority, node.name, node.fits,
-      ${fitsWith((one) => `sum(class.${one}) OVER up_to_here`)} AS fits_then
-    FROM request
-    JOIN node USING (preemptor)
-    JOIN class ON class.node_name = node.name AND ${reaches("class")}
-    WHERE node.fits < request.parallelism
-    WINDOW up_to_here AS (PARTITION BY preemptor, node.name ORDER BY class.borrowing DESC, class.priority)
-  ),
-  -- The first class with which the gang fits on all nodes together, or an exceeded quota holds: the last of these counts.
-  sufficient AS MATERIALIZED (
-    SELECT preemptor, borrowing, priority
-    FROM (
-      SELECT DISTINCT ON (preemptor) preemptor, borrowing, totals.priority
-      FROM (
-        SELECT preemptor, borrowing, priority,
-          sum(gain) OVER (PARTITION BY preemptor ORDER BY borrowing DESC, priority) AS gained
-        FROM (
-          SELECT preemptor, borrowing, priority,
-            fits_then - lag(fits_then, 1, fits::float8) OVER (PARTITION BY preemptor, name ORDER BY borrowing DESC, priority)
-              AS gain
-          FROM step
-        ) AS gains
-      ) AS totals
-      JOIN request USING (preemptor)
-      WHERE gained + (SELECT coalesce(sum(fits), 0) FROM node WHERE node.preemptor = totals.preemptor) >= parallelism
-      ORDER BY preemptor, borrowing DESC, totals.priority
-    ) AS of_nodes
+  -- Every pair of borrowing and priority among evictable jobs with GPUs, one index probe for each.
+  class AS (
+    (
+      SELECT borrowing, priority
+      FROM allocations
+      WHERE pool = ${POOL} AND evictable AND gpus > 0
+      ORDER BY borrowing, priority
+      LIMIT 1
+    )
     UNION ALL
-    SELECT preemptor, false, min(priority) FROM relieving WHERE relieved >= excess GROUP BY preemptor, quota
+    SELECT next.borrowing, next.priority
+    FROM class
+    CROSS JOIN LATERAL (
+      SELECT borrowing, priority
+      FROM allocations AS own
+      WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0
+        AND (own.borrowing, own.priority) > (class.borrowing, class.priority)
+      ORDER BY own.borrowing, own.priority
+      LIMIT 1
+    ) AS next
   ),
-  bar AS MATERIALIZED (
-    SELECT preemptor, bool_and(borrowing) AS borrowing,
-      coalesce(max(priority) FILTER (WHERE NOT borrowing), max(priority)) AS priority
-    FROM sufficient
-    GROUP BY preemptor
+  largest AS MATERIALIZED (
+    SELECT power.power, pod.*
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT own.*
+      FROM class
+      CROSS JOIN LATERAL (
+        SELECT node_name AS name, gpus_per_pod
+        FROM allocations
+        WHERE pool = ${POOL} AND evictable AND gpus > 0 AND borrowing = class.borrowing AND priority = class.priority
+        ORDER BY gpus_per_pod DESC, node_name
+        LIMIT ${listed("power")}
+      ) AS own
+      WHERE ${reaches("class")}
+      ORDER BY gpus_per_pod DESC, name
+      LIMIT ${listed("power")}
+    ) AS pod
   ),
-  bounded AS MATERIALIZED (
-    SELECT node.*, gain, fewest_inside, fewest_pods
+  -- No pod elsewhere frees more, so each missing GPU needs at least this many evicted pods.
+  smaller AS MATERIALIZED (
+    SELECT power.power, least.pods_per_gpu
+    FROM power
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN count(*) < ${listed("power")} THEN 'Infinity' ELSE 1 / min(gpus_per_pod) END AS pods_per_gpu
+      FROM largest
+      WHERE largest.power = power.power
+    ) AS least
+  ),
+  -- The nodes with the lowest bound of pods to evict; the part "largest" has those with the largest pods.
+  nearest AS MATERIALIZED (
+    SELECT request.preemptor, request.power, node.*
     FROM request
-    JOIN node USING (preemptor)
-    JOIN bar USING (preemptor)
+    JOIN smaller USING (power)
+    CROSS JOIN LATERAL (
+      SELECT name, gpus, cpu_millis, memory_bytes, pods, fits, least_pods
+      FROM (
+        SELECT room.*,
+          CASE WHEN request.parallelism > 1 THEN least(
+            request.parallelism, floor(most_gpus / request.gpus)
+          ) - fits END AS most_gain,
+          CASE WHEN gpus < (fits + 1) * request.gpus THEN ((fits + 1) * request.gpus - gpus) * pods_per_gpu ELSE 0 END
+            AS least_pods
+        FROM (${rooms()}
+        ) AS room
+        OFFSET 0
+      ) AS every
+      WHERE fits < request.parallelism AND least_pods < 'Infinity'
+      ORDER BY least_pods, most_gain DESC, name COLLATE "C"
+      LIMIT ${listed("request")}
+    ) AS node
+    WHERE request.gpus IS NOT NULL
+  ),
+  looked AS MATERIALIZED (
+    SELECT node.*, ${missing("node")}
+    FROM request
+    JOIN (
+      SELECT * FROM nearest
+      UNION ALL
+      SELECT request.preemptor, request.power, room.name, room.gpus, room.cpu_millis, room.memory_bytes, pods, fits, NULL::float8
+      FROM request
+      CROSS JOIN LATERAL (${rooms("AND node.name = ANY (ARRAY(SELECT name FROM largest WHERE largest.power = request.power))")}
+      ) AS room
+      WHERE request.gpus IS NOT NULL AND fits < request.parallelism AND (preemptor, name) NOT IN (SELECT preemptor, name FROM nearest)
+    ) AS node USING (preemptor)
+  ),
+  near AS MATERIALIZED (
+    SELECT node.*, gain, fewest_pods
+    FROM request
+    JOIN looked AS node USING (preemptor)
     CROSS JOIN LATERAL (
       SELECT ${FREED}
-      FROM class
-      WHERE class.node_name = node.name AND ${reaches("class")} AND ${isUpTo("class")}
-      HAVING count(*) > 0
+      FROM (
+        SELECT ${FREEING}
+        FROM allocations AS own
+        WHERE own.pool = ${POOL} AND own.evictable AND own.gpus > 0 AND own.node_name = node.name
+          AND ${reaches("own", "request")} ${spared}
+      ) AS own
       OFFSET 0
     ) AS freed
+    ${BOUND}
+    WHERE gain > 0
+  ),
+  -- No other node is better than the last in "nearest". If enough nodes reach its bound, the others need not be read.
+  proven AS MATERIALIZED (
+    SELECT request.preemptor
+    FROM request
     CROSS JOIN LATERAL (
-      SELECT ${fitsWith((one) => `freed.${one}`)} - node.fits AS gain,
-        greatest(0, ${fewest(
-          (one) => `missing_${one} - freed.borrowed_${one}`,
-          (one) => `inside_${one}_per_pod`,
-        )}) AS fewest_inside,
-        ${fewest(
-          (one) => `missing_${one}`,
-          (one) => `${one}_per_pod`,
-        )} AS fewest_pods
+      SELECT count(*) AS nodes, max(least_pods) AS least_pods
+      FROM nearest
+      WHERE nearest.preemptor = request.preemptor
+    ) AS last
+    WHERE request.gpus IS NOT NULL
+      AND NOT EXISTS (
+        SELECT
+        FROM looked
+        WHERE looked.preemptor = request.preemptor
+          AND num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0
+      )
+      AND (
+        last.nodes < ${listed("request")} OR (
+          SELECT count(*)
+          FROM near
+          WHERE near.preemptor = request.preemptor AND fewest_pods <= ceil(last.least_pods - 1e-9)
+        ) >= greatest(${NODES}, request.parallelism)
+      )
+  ),
+  unproven AS MATERIALIZED (
+    SELECT * FROM request WHERE preemptor NOT IN (SELECT preemptor FROM proven)
+  ),
+  lacking AS MATERIALIZED (
+    SELECT power, bool_or(lacks_others) AS lacks_others
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT bool_or(
+        cpu_millis < request.cpu_millis * request.parallelism OR memory_bytes < request.memory_bytes * request.parallelism
+        OR pods < request.parallelism
+      ) AS lacks_others
+      FROM (${rooms()}
+      ) AS room
+    ) AS short
+    GROUP BY power
+  ),
+  freed AS MATERIALIZED (
+    SELECT power.power, sums.*
+    FROM power
+    JOIN lacking USING (power)
+    CROSS JOIN LATERAL (
+      SELECT node_name, ${FREED}
+      FROM (${reached({ columns: FREEING, takesOthers: "lacking.lacks_others", where: spared })}
+      ) AS own
+      GROUP BY node_name
+    ) AS sums
+  ),
+  bounded AS MATERIALIZED (
+    SELECT request.preemptor, request.power, bounds.*
+    FROM unproven AS request
+    CROSS JOIN LATERAL (
+      SELECT node.name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
+      FROM (
+        SELECT room.*, ${missing("room")}
+        FROM (${rooms()}
+        ) AS room
+      ) AS node
+      JOIN freed ON freed.power = request.power AND freed.node_name = node.name
+      ${BOUND}
+      WHERE gain > 0
       OFFSET 0
-    ) AS bound
-    WHERE node.fits < request.parallelism AND gain > 0
+    ) AS bounds
+    UNION ALL
+    SELECT preemptor, power, name, missing_gpus, missing_cpu_millis, missing_memory_bytes, missing_pods, gain, fewest_pods
+    FROM near
+    WHERE preemptor IN (SELECT preemptor FROM proven)
   ),
   -- Each node gains at least one pod, so as many nodes as the gang has pods are enough, or all are listed.
-  close AS MATERIALIZED (
-    SELECT best.*, request.parallelism,
-      sum(gain) OVER (
-        PARTITION BY request.preemptor ORDER BY fewest_inside, fewest_pods, gain DESC, name COLLATE "C"
-        ROWS UNBOUNDED PRECEDING
-      ) - gain AS gained_before
+  roughly AS MATERIALIZED (
+    SELECT best.*, request.parallelism
     FROM request
     CROSS JOIN LATERAL (
       SELECT *
       FROM bounded
       WHERE bounded.preemptor = request.preemptor
-      ORDER BY fewest_inside, fewest_pods, gain DESC, name COLLATE "C"
+      ORDER BY fewest_pods, gain DESC, name COLLATE "C"
       LIMIT greatest(${CLOSE_NODES}, request.parallelism)
     ) AS best
   ),
-  placed AS MATERIALIZED (${evictable(
-    `own.node_name, own.job_id AS id, own.gang_size, own.borrowing, own.priority, own.started_at,
+  close AS MATERIALIZED (
+    SELECT roughly.*, num_nonnulls(missing_cpu_millis, missing_memory_bytes, missing_pods) > 0 AS lacks_others,
+      sum(gain) OVER (
+        PARTITION BY preemptor ORDER BY fewest_pods, gain DESC, name COLLATE "C" ROWS UNBOUNDED PRECEDING
+      ) - gain AS gained_before
+    FROM roughly
+  ),
+  placed AS MATERIALIZED (
+    SELECT power.power, reached.*
+    FROM power
+    CROSS JOIN LATERAL (${reached({
+      columns: `own.node_name, own.job_id AS id, own.gang_size, own.borrowing, own.priority, own.started_at,
           own.gpus::float8, own.cpu_millis::float8, own.memory_bytes::float8, own.pods::float8`,
-    "(SELECT others FROM lacking)",
-    `AND own.node_name = ANY (ARRAY(SELECT name FROM close)) ${spared}`,
-  )}
+      takesOthers:
+        "EXISTS (SELECT FROM close WHERE close.power = power.power AND close.lacks_others)",
+      where: `AND own.node_name = ANY (ARRAY(SELECT name FROM close WHERE close.power = power.power)) ${spared}`,
+    })}
+    ) AS reached
   ),
   -- Takes jobs in order of preference and finds how many each of these nodes needs.
   running AS MATERIALIZED (
-    SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_inside, close.fewest_pods,
-      placed.id, placed.priority, placed.started_at,
+    SELECT close.preemptor, close.name, close.parallelism, close.gained_before, close.fewest_pods,
+      placed.id, placed.borrowing, placed.priority, placed.started_at,
       sum(placed.gang_size) OVER preferred AS pods_so_far,
       coalesce(sum(placed.gang_size) FILTER (WHERE NOT placed.borrowing) OVER preferred, 0) AS inside_so_far,
       sum(placed.gpus) OVER preferred >= coalesce(missing_gpus, 0)
@@ -442,9 +537,7 @@ const statement = (spared: string): string => `
         AND sum(placed.memory_bytes) OVER preferred >= coalesce(missing_memory_bytes, 0)
         AND sum(placed.pods) OVER preferred >= coalesce(missing_pods, 0) AS is_enough
     FROM close
-    JOIN request USING (preemptor)
-    JOIN bar USING (preemptor)
-    JOIN placed ON placed.node_name = close.name AND ${reaches("placed")} AND ${isUpTo("placed")} AND (
+    JOIN placed ON placed.power = close.power AND placed.node_name = close.name AND (
       missing_gpus IS NOT NULL AND placed.gpus > 0 OR missing_cpu_millis IS NOT NULL AND placed.cpu_millis > 0
       OR missing_memory_bytes IS NOT NULL AND placed.memory_bytes > 0 OR missing_pods IS NOT NULL
     )
@@ -464,11 +557,11 @@ const statement = (spared: string): string => `
     SELECT preemptor, name, parallelism, gained_before,
       row_number() OVER (
         PARTITION BY preemptor
-        ORDER BY inside_so_far, pods_so_far, priority, started_at DESC, name COLLATE "C"
+        ORDER BY borrowing DESC, priority, inside_so_far, pods_so_far, started_at DESC, name COLLATE "C"
       ) AS by_preference,
       row_number() OVER (
         PARTITION BY preemptor
-        ORDER BY fewest_inside, fewest_pods, priority, started_at DESC, name COLLATE "C"
+        ORDER BY fewest_pods, borrowing DESC, priority, inside_so_far, started_at DESC, name COLLATE "C"
       ) AS by_bound
     FROM prefix
   ),
@@ -480,6 +573,37 @@ const statement = (spared: string): string => `
   on_nodes AS (
     SELECT DISTINCT id FROM running JOIN chosen USING (preemptor, name)
   ),
+  exceeded AS MATERIALIZED (
+    SELECT request.preemptor, over.quota, split_part(over.quota, '/', 1)::bigint AS owner_id,
+      over.resource_type, over.excess
+    FROM request, jsonb_to_recordset(request.over) AS over (quota text, resource_type text, excess bigint)
+  ),
+  under_quota AS (
+    SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang_size,
+      job.priority, job.started_at,
+      CASE exceeded.resource_type WHEN 'GPU' THEN job.required_gpu ELSE job.cpu_millis END AS amount
+    FROM exceeded
+    JOIN request USING (preemptor)
+    JOIN project_owners AS owned USING (owner_id)
+    JOIN jobs AS job ON job.active_project_id = owned.project_id AND job.priority < request.priority AND NOT job.borrowing
+    WHERE job.pool = ${POOL} AND job_may_be_evicted(job.status) AND job.id <> ALL (${SPARED})
+  ),
+  relieving AS (
+    SELECT id, excess,
+      row_number() OVER preferred AS by_preference,
+      sum(amount) OVER preferred - amount AS relieved_before,
+      row_number() OVER largest AS by_amount
+    FROM under_quota
+    WHERE amount > 0
+    WINDOW
+      preferred AS (
+        PARTITION BY preemptor, quota ORDER BY priority, started_at DESC, id
+        ROWS UNBOUNDED PRECEDING
+      ),
+      largest AS (
+        PARTITION BY preemptor, quota ORDER BY amount::float8 / gang_size DESC, priority, started_at DESC, id
+      )
+  ),
   proposed AS MATERIALIZED (
     SELECT id FROM on_nodes
     UNION
@@ -487,7 +611,7 @@ const statement = (spared: string): string => `
     WHERE relieved_before < excess OR by_preference <= ${SIBLINGS} OR by_amount <= ${SIBLINGS}
     UNION
     SELECT job.id
-    FROM request
+    FROM power
     JOIN jobs AS job ON ${reaches("job")}
     WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job_may_be_evicted(job.status)
   ),

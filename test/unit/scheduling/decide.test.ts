@@ -284,6 +284,21 @@ describe("a scheduling decision", () => {
     expect(decision.requests[0]).to.include({ jobId: "first", inside: true, borrows: false });
   });
 
+  it("evicts many borrowers rather than one job within quota", () => {
+    const inside = aLiveJob("inside", [{ node: "n1", pods: 1 }], { ...gpus(8), priority: 1 });
+    const borrowers = Array.from({ length: 8 }, (_, index) =>
+      aLiveJob(`borrower-${index}`, [{ node: "n2", pods: 1 }], {
+        ...gpus(1),
+        priority: 1000,
+        borrowing: true,
+      }),
+    );
+    const nodes = [aNode("n1"), aNode("n2")];
+    const snapshot = aSnapshot({ nodes, queue: [aJob("job", { ...gpus(8), priority: 500 })] });
+    const verdict = verdicts(withVictims(snapshot, [inside, ...borrowers]))["job"];
+    expect(verdict?.kind === "preempt" && verdict.victims.length).to.equal(8);
+  });
+
   it("evicts lower priorities under its own quota", () => {
     const live = [
       aLiveJob("old", [{ node: "n1", pods: 1 }], { ...gpus(2), quotas: ["c"] }),
