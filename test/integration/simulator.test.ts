@@ -40,7 +40,7 @@ describe("a simulated cluster", function () {
     expect(report.preemptions / report.allPreemptions).to.be.at.least(0.8);
     expect(report.proved / report.preemptions).to.be.at.least(0.9);
     expect(report.judgedCycles / report.cycles).to.be.at.least(0.9);
-    if (seed === usualSeed) expect(report.preemptions).to.be.at.least(25);
+    if (seed === usualSeed) expect(report.preemptions).to.be.at.least(10);
   });
 
   it("keeps every invariant where budgets protect victims", async () => {
