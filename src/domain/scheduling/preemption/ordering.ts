@@ -12,24 +12,25 @@ export interface Candidate {
   readonly lost: WorkLost;
 }
 
-/** Work since the start of the attempt. Whole seconds, so that sums are exact in any order. */
+/** Work since the start of the attempt, in whole numbers, so that sums are exact in any order. */
 export interface WorkLost {
-  readonly gpuSeconds: number;
-  /** In thousandths of core-seconds; of jobs without GPUs only. */
-  readonly milliCoreSeconds: number;
+  readonly gpuMilliseconds: number;
+  /** Of jobs without GPUs only. */
+  readonly coreMilliseconds: number;
 }
 
 export function candidate(job: LiveJob, rule: VictimRule, nowSeconds: number): Candidate {
   const pods = podsOf(job);
-  const podSeconds = pods * Math.max(0, Math.round(nowSeconds - job.startedAtSeconds));
+  const podMilliseconds =
+    pods * Math.max(0, Math.round((nowSeconds - job.startedAtSeconds) * 1000));
   const { gpus, cpuMillis } = job.perPod;
   return {
     job,
     pods,
     rule,
     lost: {
-      gpuSeconds: gpus * podSeconds,
-      milliCoreSeconds: gpus > 0 ? 0 : cpuMillis * podSeconds,
+      gpuMilliseconds: gpus * podMilliseconds,
+      coreMilliseconds: gpus > 0 ? 0 : Math.round((cpuMillis * podMilliseconds) / 1000),
     },
   };
 }
@@ -65,8 +66,8 @@ export function compareEqualClasses(a: readonly Candidate[], b: readonly Candida
 }
 
 export const compareWorkLost = (a: readonly Candidate[], b: readonly Candidate[]): number =>
-  sum(a, ({ lost }) => lost.gpuSeconds) - sum(b, ({ lost }) => lost.gpuSeconds) ||
-  sum(a, ({ lost }) => lost.milliCoreSeconds) - sum(b, ({ lost }) => lost.milliCoreSeconds);
+  sum(a, ({ lost }) => lost.gpuMilliseconds) - sum(b, ({ lost }) => lost.gpuMilliseconds) ||
+  sum(a, ({ lost }) => lost.coreMilliseconds) - sum(b, ({ lost }) => lost.coreMilliseconds);
 
 /** Order of preference as a victim: borrowers first, then lowest priority, then youngest. */
 export function comparePreference(a: Candidate, b: Candidate): number {
