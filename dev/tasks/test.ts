@@ -8,6 +8,7 @@ import { run } from "./shell.ts";
 const scratch = mkdtempSync(join(tmpdir(), "rota-test-"));
 const failedTests = join(scratch, "failed");
 writeFileSync(failedTests, "");
+process.on("exit", () => rmSync(scratch, { recursive: true }));
 
 type Outcome = "passed" | "FAILED" | "SKIPPED";
 
@@ -48,7 +49,6 @@ const having = (outcome: Outcome): string[] =>
 const [passed, failed, skipped] = [having("passed"), having("FAILED"), having("SKIPPED")];
 if (failed.length > 0)
   console.error(`\n${readFileSync(failedTests, "utf8")}failed: ${failed.join(", ")}`);
-rmSync(scratch, { recursive: true });
 if (skipped.length > 0) console.error(`\nSKIPPED, see above: ${skipped.join(", ")}`);
 console.log(`stages: ${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
 process.exitCode = failed.length > 0 ? 1 : 0;

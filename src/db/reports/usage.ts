@@ -135,8 +135,9 @@ function usage(row: Row): Usage {
 }
 
 /**
- * Where a report ends that asks for usage up to `to` (RFC 3339): now, if that is earlier. By the database's clock, which wrote the
- * history: with another one, or with a time still to come, each page would count running jobs up to another instant.
+ * Where a report ends that asks for usage up to `to` (RFC 3339): now, if that is earlier. By the database's clock, which
+ * wrote the history: with another one, or with a time still to come, each page would count running jobs up to another
+ * instant.
  */
 export async function usageEnd(db: Queryable, to: string | undefined): Promise<string> {
   const [row] = await run<{ readonly end: Temporal.Instant }>(

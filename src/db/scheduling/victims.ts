@@ -3,9 +3,9 @@
  *
  * For each blocked job and node it computes what one more pod lacks, and what would be free if all evictable jobs left.
  * It drops the nodes where that is not enough, so a negative answer is exact: if nothing is proposed, evicting every
- * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the last job
- * that is needed when jobs are taken in order of preference; always enough nodes for the whole gang. Jobs under an exceeded
- * quota are proposed in order of preference until the quota holds.
+ * eligible job would not help. It keeps the best of the others, by a lower bound of the pods to evict and by the last
+ * job that is needed when jobs are taken in order of preference; always enough nodes for the whole gang. Jobs under an
+ * exceeded quota are proposed in order of preference until the quota holds.
  *
  * It first reads the jobs of few nodes: those with the largest pods, and those with the lowest bound of pods to evict,
  * assuming that their pods are no larger than the largest elsewhere. By its GPUs alone, no other node can have a lower

@@ -223,7 +223,11 @@ class Deciding {
   }
 
   #turn(job: QueuedJob, withinQuota: boolean): Turn {
-    return { place: this.#places.get(job.id) ?? 0, withinQuota };
+    return { place: this.#placeOf(job), withinQuota };
+  }
+
+  #placeOf(job: QueuedJob): number {
+    return this.#places.get(job.id) ?? 0;
   }
 
   #behindAnother(job: QueuedJob, withinQuota: boolean): Waiting | undefined {
@@ -237,9 +241,9 @@ class Deciding {
 
   /** Under a quota that it exceeds it evicts nobody before a job ahead, which could then take the quota by its rank. */
   #claimed(job: QueuedJob, over: readonly QuotaState[]): Waiting | undefined {
-    const turn = this.#turn(job, false);
+    const place = this.#placeOf(job);
     for (const state of over) {
-      const ahead = state.claimedBefore(turn);
+      const ahead = state.claimedBefore(place);
       if (ahead !== undefined) return behind(job, state, ahead);
     }
     return undefined;

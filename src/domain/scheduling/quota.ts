@@ -75,9 +75,15 @@ export class QuotaState {
     return this.used + reserved + demand > this.limit ? others[0]?.[0] : undefined;
   }
 
-  /** Key of an earlier job that claims some of the quota. */
-  claimedBefore(turn: Turn): string | undefined {
-    return [...this.claims].find(([, place]) => place < turn.place)?.[0];
+  /** Key of a job ahead of this place in the queue that claims some of the quota. */
+  claimedBefore(place: number): string | undefined {
+    return [...this.claims].find(([, claimed]) => claimed < place)?.[0];
+  }
+
+  /** A waiting job keeps nothing here any more. */
+  forget(key: string): void {
+    this.reservations.delete(key);
+    this.claims.delete(key);
   }
 
   usageOf(job: Occupant): number {
@@ -139,8 +145,7 @@ export class Quotas {
   /** The job starts: its reservation becomes usage. */
   charge(job: QueuedJob, borrowing: boolean): void {
     for (const state of this.of(job)) {
-      state.reservations.delete(job.key);
-      state.claims.delete(job.key);
+      state.forget(job.key);
       const demand = state.demandOf(job);
       if (!borrowing) {
         state.used += demand;
@@ -160,10 +165,7 @@ export class Quotas {
    */
   reserve(job: QueuedJob, turn: Turn): void {
     const states = this.of(job).filter((state) => state.demandOf(job) > 0);
-    for (const state of states) {
-      state.reservations.delete(job.key);
-      state.claims.delete(job.key);
-    }
+    for (const state of states) state.forget(job.key);
     if (job.unplanned || states.some((state) => state.demandOf(job) > state.limit)) return;
     const reserved = upToFirstExceeded(states, job);
     for (const state of reserved)

@@ -87,7 +87,7 @@ export const compareCostDescending = (a: Candidate, b: Candidate): number =>
 export const totalPods = (set: readonly Candidate[]): number => sum(set, ({ pods }) => pods);
 
 export const podsWithinQuota = (set: readonly Candidate[]): number =>
-  totalPods(set.filter(isWithinQuota));
+  sum(set, (one) => (isWithinQuota(one) ? one.pods : 0));
 
 const isWithinQuota = ({ job }: Candidate): boolean => !job.borrowing;
 

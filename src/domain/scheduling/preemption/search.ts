@@ -1,6 +1,7 @@
 /**
  * The search for victims among given candidates. Whether all of them together are enough is exact and cheap, and so are
- * the lowest priorities that are enough, over all nodes. Then several sets are built, victims that turn out not to be needed are reprieved, and the cheapest set wins:
+ * the lowest priorities that are enough, over all nodes. Then several sets are built, victims that turn out not to be
+ * needed are reprieved, and the cheapest set wins:
  * - per node, the optimum that fits the whole gang there (for a single pod: the overall optimum);
  * - node by node, the fewest evicted pods per placed pod;
  * - greedily, in order of preference.

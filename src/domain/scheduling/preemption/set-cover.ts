@@ -1,8 +1,8 @@
 /**
  * The cheapest set of victims that covers a deficit: branch and bound over a set cover problem in several dimensions
- * (resources of one node, and quotas). The lowest priorities that are enough are found first, so that the search compares
- * pods and work only. Jobs that free the same amounts differ only in work, so it branches on how many of them to take,
- * the least work first.
+ * (resources of one node, and quotas). The lowest priorities that are enough are found first, so that the search
+ * compares pods and work only. Jobs that free the same amounts differ only in work, so it branches on how many of them
+ * to take, the least work first.
  */
 import {
   type Candidate,
@@ -186,7 +186,7 @@ class Search {
     if (this.#steps >= this.#maxSteps) return;
     this.#steps += 1;
     if (missing.every((need) => need <= 0)) {
-      if (this.#isBetter(chosen)) this.#best = chosen;
+      if (compareEqualClasses(chosen, this.#best) < 0) this.#best = chosen;
       return;
     }
     const group = this.#groups[index];
@@ -195,10 +195,6 @@ class Search {
       const left = missing.map((need, dimension) => need - count * (group.frees[dimension] ?? 0));
       this.#branch(index + 1, left, [...chosen, ...group.candidates.slice(0, count)]);
     }
-  }
-
-  #isBetter(chosen: readonly Candidate[]): boolean {
-    return compareEqualClasses(chosen, this.#best) < 0;
   }
 
   /** Whether the branch can still lead to a cheaper set than the best one known. */
