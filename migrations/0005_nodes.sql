@@ -1,4 +1,5 @@
--- Nodes and the capacity committed on them. The triggers on allocations (0007) maintain the committed columns and
+-- Nodes and the capacity committed on them. GPUs, CPU, memory and pods, which almost every decision needs, are columns;
+-- every other resource of a node is a row. The triggers on allocations (0007) maintain the committed columns and
 -- refuse to commit more than a node has. Amounts come from kubelets and from pods that are not Rota's. Each is at
 -- most 2^49 (maxAmount in the domain), so that bigint holds every sum.
 CREATE TABLE nodes (
@@ -74,3 +75,27 @@ EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity
 CREATE TRIGGER nodes_without_allocations BEFORE DELETE ON nodes FOR EACH ROW
 WHEN (OLD.pods_committed > 0)
 EXECUTE FUNCTION refuse_change('allocations_node_exists', 'the node still has allocations');
+
+CREATE TABLE node_resources (
+  node_name text NOT NULL CONSTRAINT node_resources_node_fkey REFERENCES nodes (name) ON DELETE CASCADE,
+  resource text COLLATE "C" NOT NULL,
+  allocatable bigint NOT NULL,
+  other bigint NOT NULL DEFAULT 0,
+  committed bigint NOT NULL DEFAULT 0,
+  CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
+  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0)
+)
+WITH (fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.05);
+COMMENT ON TABLE node_resources IS 'Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs';
+COMMENT ON COLUMN node_resources.node_name IS 'The node';
+COMMENT ON COLUMN node_resources.resource IS 'Kubernetes name of the resource';
+COMMENT ON COLUMN node_resources.allocatable IS 'Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it';
+COMMENT ON COLUMN node_resources.other IS 'Requested by pods that Rota did not create';
+COMMENT ON COLUMN node_resources.committed IS 'Requested by the allocations on the node, kept by trigger';
+
+CREATE TRIGGER node_resources_committed_is_derived_on_insert BEFORE INSERT ON node_resources FOR EACH ROW
+WHEN (NEW.committed <> 0 AND pg_trigger_depth() = 0)
+EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
+CREATE TRIGGER node_resources_committed_is_derived BEFORE UPDATE OF committed ON node_resources
+FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
+EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');

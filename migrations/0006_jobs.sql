@@ -160,7 +160,7 @@ COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of 
 COMMENT ON COLUMN jobs.node_failures IS 'Starts in a row that failed because of a node; three count as one failed start';
 COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
-COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages';
+COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column';
 COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';
 COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same: nodes that a leaving gang no longer uses are in neither';
 COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservation: the rank among jobs of one priority; null before the first';
@@ -196,6 +196,17 @@ COMMENT ON COLUMN job_specs.node_selector IS 'nodeSelector of the pod template';
 COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement';
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';
+
+CREATE TABLE job_resources (
+  job_id uuid NOT NULL CONSTRAINT job_resources_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
+  resource text COLLATE "C" NOT NULL,
+  amount_per_pod bigint NOT NULL CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0),
+  CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource)
+);
+COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices. Fixed when the job arrives';
+COMMENT ON COLUMN job_resources.job_id IS 'The job';
+COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource';
+COMMENT ON COLUMN job_resources.amount_per_pod IS 'Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units';
 
 CREATE TABLE avoided_nodes (
   job_id uuid NOT NULL CONSTRAINT avoided_nodes_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,

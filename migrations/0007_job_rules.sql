@@ -194,6 +194,10 @@ CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs FOR EACH ROW
 WHEN (NOT job_has_ended(OLD.status))
 EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
 
+CREATE TRIGGER job_resources_are_fixed BEFORE UPDATE OR DELETE ON job_resources
+FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
+EXECUTE FUNCTION refuse_change('jobs_identity_is_fixed', 'identity and demand of a job are fixed');
+
 -- Allocations: written only by the triggers on jobs.
 CREATE TRIGGER allocations_of_live_jobs BEFORE INSERT OR DELETE ON allocations
 FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
@@ -241,22 +245,47 @@ BEGIN
   WHERE committed.is_too_much IS NOT FALSE
   ORDER BY change.node_name
   LIMIT 1;
-  IF NOT FOUND THEN
-    RETURN NULL;
-  END IF;
-  IF refused.is_too_much IS NULL THEN
+  IF refused.is_too_much THEN
+    RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
+        DETAIL = format(
+          'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
+          refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
+          refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
+          refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
+          refused.pods_committed + refused.pods_other, refused.pods_allocatable
+        );
+  ELSIF FOUND THEN
     RAISE EXCEPTION 'node % does not exist', refused.node_name
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
-  RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
-    USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
-      DETAIL = format(
-        'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
-        refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
-        refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
-        refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
-        refused.pods_committed + refused.pods_other, refused.pods_allocatable
-      );
+
+  -- The other resources, in the order in which every writer locks them. A node without one has 0 of it.
+  WITH change AS MATERIALIZED (
+    SELECT new_rows.node_name, wanted.resource, sum(new_rows.pods * wanted.amount_per_pod) AS amount
+    FROM new_rows
+    JOIN job_resources AS wanted ON wanted.job_id = new_rows.job_id
+    GROUP BY new_rows.node_name, wanted.resource
+  ), committed AS (
+    INSERT INTO node_resources (node_name, resource, allocatable, committed)
+    SELECT node_name, resource, 0, amount
+    FROM change
+    ORDER BY node_name, resource
+    ON CONFLICT ON CONSTRAINT node_resources_pkey
+      DO UPDATE SET committed = node_resources.committed + excluded.committed
+    RETURNING node_resources.*
+  )
+  SELECT node_name, resource, committed + other AS used, allocatable INTO refused
+  FROM committed
+  WHERE NOT are_facts AND committed + other > allocatable
+  ORDER BY node_name, resource
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'node_resources',
+        DETAIL = format('%s %s of %s', refused.resource, refused.used, refused.allocatable);
+  END IF;
+  RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION allocations_commit IS 'Adds new allocations to the committed capacity of their nodes; refuses an unknown node, and more than a node has';
@@ -285,6 +314,22 @@ BEGIN
     RETURNING NOT present AND pods_committed = 0 AS is_left
   )
   SELECT bool_or(is_left) INTO has_left FROM released;
+  WITH change AS MATERIALIZED (
+    SELECT old_rows.node_name, wanted.resource, sum(old_rows.pods * wanted.amount_per_pod) AS amount
+    FROM old_rows
+    JOIN job_resources AS wanted ON wanted.job_id = old_rows.job_id
+    GROUP BY old_rows.node_name, wanted.resource
+  ), locked AS MATERIALIZED (
+    SELECT resource.node_name, resource.resource, change.amount
+    FROM node_resources AS resource
+    JOIN change ON change.node_name = resource.node_name AND change.resource = resource.resource
+    ORDER BY resource.node_name, resource.resource
+    FOR NO KEY UPDATE OF resource
+  )
+  UPDATE node_resources AS resource
+  SET committed = resource.committed - locked.amount
+  FROM locked
+  WHERE resource.node_name = locked.node_name AND resource.resource = locked.resource;
   IF has_left THEN
     DELETE FROM nodes
     WHERE name = ANY (ARRAY(SELECT node_name FROM old_rows)) AND NOT present AND pods_committed = 0

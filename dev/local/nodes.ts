@@ -8,6 +8,8 @@ export interface NodeSpec {
   readonly cpus?: number;
   readonly memoryGiB?: number;
   readonly pods?: number;
+  /** Further resources by name, such as devices. */
+  readonly resources?: Readonly<Record<string, string>>;
   /** Label rota.dev/pool; without it the nodes belong to the pool "default". */
   readonly pool?: string;
   readonly labels?: Readonly<Record<string, string>>;
@@ -47,6 +49,7 @@ export function nodeManifests(spec: NodeSpec): readonly NodeManifest[] {
     memory: `${spec.memoryGiB ?? 512}Gi`,
     pods: String(spec.pods ?? 110),
     ...(spec.gpus === 0 ? {} : { "nvidia.com/gpu": String(spec.gpus ?? 8) }),
+    ...spec.resources,
   };
   return Array.from({ length: count }, (_, index) => {
     const name = `${namePrefix}${index + 1}`;

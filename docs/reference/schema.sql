@@ -196,6 +196,20 @@ CREATE TRIGGER job_events_not_deleted BEFORE DELETE ON job_events
   WHEN (NOT history_is_pruned())
   EXECUTE FUNCTION refuse_change('job_events_append_only', 'history is append-only');
 
+-- Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices. Fixed when the job arrives.
+CREATE TABLE job_resources (
+  job_id uuid NOT NULL,           -- The job
+  resource text NOT NULL,         -- Kubernetes name of the resource
+  amount_per_pod bigint NOT NULL, -- Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units
+  CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource),
+  CONSTRAINT job_resources_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
+  CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0)
+);
+CREATE TRIGGER job_resources_are_fixed BEFORE DELETE OR UPDATE ON job_resources
+  FOR EACH STATEMENT
+  WHEN (pg_trigger_depth() = 0)
+  EXECUTE FUNCTION refuse_change('jobs_identity_is_fixed', 'identity and demand of a job are fixed');
+
 -- Placement constraints of jobs, apart from jobs to keep its updates small.
 CREATE TABLE job_specs (
   job_id uuid NOT NULL,                             -- The job
@@ -252,7 +266,7 @@ CREATE TABLE jobs (
   node_failures integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of a node; three count as one failed start
   suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none
-  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages
+  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
   -- MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling
   scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || job_may_preempt(preempts, failed_starts)::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,
@@ -311,6 +325,27 @@ CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs
   FOR EACH ROW
   WHEN (NOT job_has_ended(old.status))
   EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
+
+-- Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs.
+CREATE TABLE node_resources (
+  node_name text NOT NULL,             -- The node
+  resource text NOT NULL,              -- Kubernetes name of the resource
+  allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it
+  other bigint NOT NULL DEFAULT 0,     -- Requested by pods that Rota did not create
+  committed bigint NOT NULL DEFAULT 0, -- Requested by the allocations on the node, kept by trigger
+  CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
+  CONSTRAINT node_resources_node_fkey FOREIGN KEY (node_name) REFERENCES nodes(name) ON DELETE CASCADE,
+  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0)
+)
+WITH (fillfactor=50, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.05);
+CREATE TRIGGER node_resources_committed_is_derived BEFORE UPDATE OF committed ON node_resources
+  FOR EACH STATEMENT
+  WHEN (pg_trigger_depth() = 0)
+  EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
+CREATE TRIGGER node_resources_committed_is_derived_on_insert BEFORE INSERT ON node_resources
+  FOR EACH ROW
+  WHEN (new.committed <> 0 AND pg_trigger_depth() = 0)
+  EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
 
 -- Nodes of the cluster, and the capacity committed on them.
 CREATE TABLE nodes (
@@ -1023,22 +1058,47 @@ BEGIN
   WHERE committed.is_too_much IS NOT FALSE
   ORDER BY change.node_name
   LIMIT 1;
-  IF NOT FOUND THEN
-    RETURN NULL;
-  END IF;
-  IF refused.is_too_much IS NULL THEN
+  IF refused.is_too_much THEN
+    RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
+        DETAIL = format(
+          'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
+          refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
+          refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
+          refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
+          refused.pods_committed + refused.pods_other, refused.pods_allocatable
+        );
+  ELSIF FOUND THEN
     RAISE EXCEPTION 'node % does not exist', refused.node_name
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
-  RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
-    USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'nodes',
-      DETAIL = format(
-        'GPUs %s of %s, millicores %s of %s, bytes %s of %s, pods %s of %s',
-        refused.gpus_committed + refused.gpus_other, refused.gpus_allocatable,
-        refused.cpu_millis_committed + refused.cpu_millis_other, refused.cpu_millis_allocatable,
-        refused.memory_bytes_committed + refused.memory_bytes_other, refused.memory_bytes_allocatable,
-        refused.pods_committed + refused.pods_other, refused.pods_allocatable
-      );
+
+  -- The other resources, in the order in which every writer locks them. A node without one has 0 of it.
+  WITH change AS MATERIALIZED (
+    SELECT new_rows.node_name, wanted.resource, sum(new_rows.pods * wanted.amount_per_pod) AS amount
+    FROM new_rows
+    JOIN job_resources AS wanted ON wanted.job_id = new_rows.job_id
+    GROUP BY new_rows.node_name, wanted.resource
+  ), committed AS (
+    INSERT INTO node_resources (node_name, resource, allocatable, committed)
+    SELECT node_name, resource, 0, amount
+    FROM change
+    ORDER BY node_name, resource
+    ON CONFLICT ON CONSTRAINT node_resources_pkey
+      DO UPDATE SET committed = node_resources.committed + excluded.committed
+    RETURNING node_resources.*
+  )
+  SELECT node_name, resource, committed + other AS used, allocatable INTO refused
+  FROM committed
+  WHERE NOT are_facts AND committed + other > allocatable
+  ORDER BY node_name, resource
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'node % has no room for this commitment', refused.node_name
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'nodes_not_overcommitted', TABLE = 'node_resources',
+        DETAIL = format('%s %s of %s', refused.resource, refused.used, refused.allocatable);
+  END IF;
+  RETURN NULL;
 END
 $function$;
 
@@ -1070,6 +1130,22 @@ BEGIN
     RETURNING NOT present AND pods_committed = 0 AS is_left
   )
   SELECT bool_or(is_left) INTO has_left FROM released;
+  WITH change AS MATERIALIZED (
+    SELECT old_rows.node_name, wanted.resource, sum(old_rows.pods * wanted.amount_per_pod) AS amount
+    FROM old_rows
+    JOIN job_resources AS wanted ON wanted.job_id = old_rows.job_id
+    GROUP BY old_rows.node_name, wanted.resource
+  ), locked AS MATERIALIZED (
+    SELECT resource.node_name, resource.resource, change.amount
+    FROM node_resources AS resource
+    JOIN change ON change.node_name = resource.node_name AND change.resource = resource.resource
+    ORDER BY resource.node_name, resource.resource
+    FOR NO KEY UPDATE OF resource
+  )
+  UPDATE node_resources AS resource
+  SET committed = resource.committed - locked.amount
+  FROM locked
+  WHERE resource.node_name = locked.node_name AND resource.resource = locked.resource;
   IF has_left THEN
     DELETE FROM nodes
     WHERE name = ANY (ARRAY(SELECT node_name FROM old_rows)) AND NOT present AND pods_committed = 0

@@ -5,11 +5,14 @@
  * resources counts (KEP-1287).
  */
 import { parseBytes, parseCount, parseCpuMillis, saturate } from "./quantity.ts";
+import { isOtherResource, parseOther } from "./resource-names.ts";
 
 export interface PodDemand {
   readonly gpus: number;
   readonly cpuMillis: number;
   readonly memoryBytes: number;
+  /** Every other resource that it requests, in order of the names; absent: none. */
+  readonly byName?: Readonly<Record<string, number>>;
 }
 
 interface Requirements {
@@ -32,36 +35,33 @@ export interface DemandingPodSpec {
   readonly overhead?: Readonly<Record<string, string | number>>;
 }
 
-const parsers: Readonly<Record<string, (text: string) => number>> = {
-  cpu: parseCpuMillis,
-  memory: parseBytes,
-};
+type Parse = (text: string) => number;
 
 /** A limit without a request counts as the request, as the API server defaults it. */
-function asked(requirements: Requirements | undefined, resource: string): number | undefined {
+function asked(
+  requirements: Requirements | undefined,
+  resource: string,
+  parse: Parse,
+): number | undefined {
   const value = requirements?.requests?.[resource] ?? requirements?.limits?.[resource];
-  if (value === undefined) return undefined;
-  return parse(resource, value);
+  return value === undefined ? undefined : parse(String(value));
 }
 
-const parse = (resource: string, value: string | number): number =>
-  (parsers[resource] ?? parseCount)(String(value));
-
-const ofContainer = ({ resources, granted = [] }: Container, resource: string): number =>
+const ofContainer = ({ resources, granted = [] }: Container, name: string, parse: Parse): number =>
   Math.max(
-    asked(resources, resource) ?? 0,
-    ...granted.map((requests) => asked({ requests }, resource) ?? 0),
+    asked(resources, name, parse) ?? 0,
+    ...granted.map((requests) => asked({ requests }, name, parse) ?? 0),
   );
 
-function askedOfPod(spec: DemandingPodSpec, resource: string): number {
+function askedOfPod(spec: DemandingPodSpec, resource: string, parse: Parse): number {
   const running = (spec.containers ?? []).reduce(
-    (sum, container) => sum + ofContainer(container, resource),
+    (sum, container) => sum + ofContainer(container, resource, parse),
     0,
   );
   let sidecars = 0;
   let initial = 0;
   for (const container of spec.initContainers ?? []) {
-    const amount = ofContainer(container, resource);
+    const amount = ofContainer(container, resource, parse);
     if (container.restartPolicy === "Always") sidecars += amount;
     initial = Math.max(
       initial,
@@ -69,15 +69,42 @@ function askedOfPod(spec: DemandingPodSpec, resource: string): number {
     );
   }
   const ofContainers = Math.max(running + sidecars, initial);
-  const overhead = asked({ requests: spec.overhead ?? {} }, resource) ?? 0;
-  return saturate((asked(spec.resources, resource) ?? ofContainers) + overhead);
+  const overhead = asked({ requests: spec.overhead ?? {} }, resource, parse) ?? 0;
+  return saturate((asked(spec.resources, resource, parse) ?? ofContainers) + overhead);
+}
+
+/** The names of all resources that any part of the pod mentions, once each, in order. */
+export function resourceNamesOf(spec: DemandingPodSpec): readonly string[] {
+  const holders = [
+    spec.resources,
+    ...[...(spec.containers ?? []), ...(spec.initContainers ?? [])].flatMap(
+      ({ resources, granted = [] }): (Requirements | undefined)[] => [
+        resources,
+        ...granted.map((requests) => ({ requests })),
+      ],
+    ),
+  ];
+  const names = holders.flatMap((one) => [
+    ...Object.keys(one?.requests ?? {}),
+    ...Object.keys(one?.limits ?? {}),
+  ]);
+  return [...new Set([...names, ...Object.keys(spec.overhead ?? {})])].toSorted();
+}
+
+function othersOf(spec: DemandingPodSpec, gpuResource: string): Pick<PodDemand, "byName"> {
+  const amounts = resourceNamesOf(spec)
+    .filter((name) => isOtherResource(name, gpuResource))
+    .map((name) => [name, askedOfPod(spec, name, (text) => parseOther(name, text))] as const)
+    .filter(([, amount]) => amount > 0);
+  return amounts.length === 0 ? {} : { byName: Object.fromEntries(amounts) };
 }
 
 /** Amounts saturate (`maxAmount`). Throws RangeError on a malformed quantity. */
 export function podDemand(spec: DemandingPodSpec, gpuResource: string): PodDemand {
   return {
-    gpus: askedOfPod(spec, gpuResource),
-    cpuMillis: askedOfPod(spec, "cpu"),
-    memoryBytes: askedOfPod(spec, "memory"),
+    gpus: askedOfPod(spec, gpuResource, parseCount),
+    cpuMillis: askedOfPod(spec, "cpu", parseCpuMillis),
+    memoryBytes: askedOfPod(spec, "memory", parseBytes),
+    ...othersOf(spec, gpuResource),
   };
 }

@@ -1,4 +1,5 @@
 /** Text for counts, amounts of resources and durations, in messages and in the plugin's output. */
+import { isInBytes } from "./resource-names.ts";
 import type { ResourceType } from "./scheduling/snapshot.ts";
 
 const gibibyte = 1024 ** 3;
@@ -55,6 +56,10 @@ export const memoryText = (bytes: number): string =>
   bytes > 0 && bytes < gibibyte
     ? `${rounded(bytes / mebibyte)} MiB`
     : `${rounded(bytes / gibibyte)} GiB`;
+
+/** "2 example.com/fpga", "10 GiB of ephemeral-storage". */
+export const namedAmountText = (name: string, amount: number): string =>
+  isInBytes(name) ? `${memoryText(amount)} of ${name}` : `${amount} ${name}`;
 
 /** A whole number of gibibytes, as a Kubernetes quantity: "16Gi". For columns. */
 export const gibibytesText = (bytes: number): string => `${Math.round(bytes / gibibyte)}Gi`;

@@ -19,6 +19,7 @@ import type {
   ResourcePlanStatus,
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
+import { isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import {
   exactMillis,
@@ -171,11 +172,16 @@ const isTrue = (conditions: unknown, type: string): boolean =>
 function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   const amounts = fieldsOf(allocatable);
   const text = (name: string) => textOf(amounts[name]) || "0";
+  const named = Object.keys(amounts)
+    .filter((name) => isOtherResource(name, gpuResource))
+    .map((name) => [name, parseOther(name, text(name))] as const)
+    .filter(([, amount]) => amount > 0);
   return {
     gpus: parseCount(text(gpuResource)),
     cpuMillis: parseCpuMillis(text("cpu")),
     memoryBytes: parseBytes(text("memory")),
     pods: parseCount(text("pods")),
+    ...(named.length > 0 && { byName: Object.fromEntries(named) }),
   };
 }
 

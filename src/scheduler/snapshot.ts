@@ -92,11 +92,14 @@ export async function readSnapshot(
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
   const reserved = (await readReservedJobs(client, pool, readOnly)).map(reservedJob);
   const isIdle = queue.length + reserved.length === 0;
+  const resourceNames = new Set(
+    [...queue, ...reserved].flatMap(({ perPod }) => Object.keys(perPod.byName ?? {})),
+  );
   return {
     pool,
     nowSeconds: now.epochMilliseconds / 1000,
     // Of many nodes, megabytes of labels.
-    nodes: isIdle ? [] : await readNodes(client, pool),
+    nodes: isIdle ? [] : await readNodes(client, pool, [...resourceNames]),
     quotas,
     queue,
     reserved,

@@ -24,6 +24,18 @@ const rules: readonly Rule[] = [
       )`,
   },
   {
+    name: "what is committed of a resource without a column is what the allocations say",
+    query: `
+      SELECT node_name, resource, committed, used.amount
+      FROM node_resources
+      FULL JOIN (
+        SELECT node_name, resource, sum(pods * amount_per_pod) AS amount
+        FROM allocations JOIN job_resources USING (job_id)
+        GROUP BY node_name, resource
+      ) AS used USING (node_name, resource)
+      WHERE committed IS DISTINCT FROM coalesce(used.amount, 0)`,
+  },
+  {
     name: "a live job has allocations of its whole gang and its attempt; no other job has any",
     query: `
       SELECT job.name, job.status, job.attempt, job.parallelism, own.pods, own.attempts
@@ -171,7 +183,10 @@ const overcommitted = `
   WHERE gpus_committed + gpus_other > gpus_allocatable
     OR cpu_millis_committed + cpu_millis_other > cpu_millis_allocatable
     OR memory_bytes_committed + memory_bytes_other > memory_bytes_allocatable
-    OR pods_committed + pods_other > pods_allocatable`;
+    OR pods_committed + pods_other > pods_allocatable
+    OR EXISTS (
+      SELECT FROM node_resources WHERE node_name = name AND committed > 0 AND committed + other > allocatable
+    )`;
 
 /** Nodes that have less than is committed on them: only a node that shrank, or foreign pods, may do that. */
 export class Overcommitment {

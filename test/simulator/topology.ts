@@ -7,6 +7,7 @@ import type { Queryable } from "../../src/db/client/types.ts";
 import type { Resources } from "../../src/domain/scheduling/snapshot.ts";
 import type { TimeWindow } from "../../src/domain/windows.ts";
 import type { NaivePlan } from "./judge/plans.ts";
+import { fpga } from "./judge/world.ts";
 import type { Random } from "./random.ts";
 
 export const gibibyte = 2 ** 30;
@@ -18,6 +19,7 @@ export interface SimulatedNode {
   readonly uid: string;
   readonly pool: PoolName;
   readonly gpus: number;
+  readonly fpgas: number;
   readonly zone: string;
   readonly isTainted: boolean;
 }
@@ -81,6 +83,7 @@ export const firstNodes = (random: Random): SimulatedNode[] =>
     uid: random.uuid(),
     pool: index < 7 ? "train" : "serve",
     gpus: index % 3 === 2 ? 4 : 8,
+    fpgas: index % 3,
     zone: `zone-${index % 2}`,
     isTainted: index === 6,
   }));
@@ -108,6 +111,7 @@ export async function writeNode(
       cpuMillis: 64_000,
       memoryBytes: 256 * gibibyte,
       pods: 40,
+      ...(node.fpgas > 0 && { byName: { [fpga]: node.fpgas } }),
     },
     unhealthyGpus: 0,
     otherUsage: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 },

@@ -3,6 +3,7 @@ import { cancelJob } from "../../src/db/jobs/attempts.ts";
 import { insertJob, setPriority, setSuspended } from "../../src/db/jobs/queue.ts";
 import type { Queryable } from "../../src/db/client/types.ts";
 import { retry } from "./kubelets.ts";
+import { fpga } from "./judge/world.ts";
 import { gibibyte } from "./topology.ts";
 import { type JobRow, jobsIn, type Stage } from "./context.ts";
 
@@ -80,6 +81,7 @@ export class Users {
         gpus,
         cpuMillis: random.of([500, 2000, 8000, 24_000]),
         memoryBytes: random.of([1, 4, 64]) * gibibyte,
+        ...(random.chance(0.15) && { byName: { [fpga]: 1 } }),
       },
       allowsBorrowing: random.chance(0.8),
       ...(random.chance(isHurried ? 0.9 : 0.3)

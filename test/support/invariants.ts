@@ -22,6 +22,16 @@ const wrongRows: Readonly<Record<string, string>> = {
     HAVING (gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed) IS DISTINCT FROM (
       coalesce(sum(allocation.gpus), 0), coalesce(sum(allocation.cpu_millis), 0),
       coalesce(sum(allocation.memory_bytes), 0), coalesce(sum(allocation.pods), 0))`,
+  "1: commitments without a column are within what nodes have, and the sums of allocations": `
+    SELECT node_name, resource, committed, allocatable, coalesce(used.amount, 0) AS used
+    FROM node_resources
+    FULL JOIN (
+      SELECT node_name, resource, sum(pods * amount_per_pod) AS amount
+      FROM allocations JOIN job_resources USING (job_id)
+      GROUP BY node_name, resource
+    ) AS used USING (node_name, resource)
+    JOIN nodes ON nodes.name = node_name
+    WHERE committed IS DISTINCT FROM coalesce(used.amount, 0) OR present AND committed > allocatable`,
   "2: allocations belong to live jobs, of their present attempt": `
     SELECT allocation.job_id FROM allocations AS allocation
     LEFT JOIN jobs AS job ON job.id = allocation.job_id AND job.attempt = allocation.attempt

@@ -1,9 +1,10 @@
 /**
  * Upper limits of one job's requests: larger amounts are typing errors, and their sums would overflow columns. Pure.
  */
-import { podDemand } from "../../domain/pod-demand.ts";
+import { podDemand, resourceNamesOf } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
+import { isInBytes, isOtherResource, parseOther } from "../../domain/resource-names.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 
@@ -17,7 +18,7 @@ interface Limit {
   readonly isExceededBy: (quantity: string) => boolean;
 }
 
-const limitsOf = (gpuResource: string): readonly Limit[] => [
+const limitsOf = (spec: DemandingPodSpec, gpuResource: string): readonly Limit[] => [
   {
     resource: gpuResource,
     bound: String(maxGangGpus + 1),
@@ -25,6 +26,13 @@ const limitsOf = (gpuResource: string): readonly Limit[] => [
   },
   { resource: "cpu", bound: "500G", isExceededBy: (text) => parseCpuMillis(text) >= 5e14 },
   { resource: "memory", bound: "512Ti", isExceededBy: (text) => parseBytes(text) >= maxAmount },
+  ...resourceNamesOf(spec)
+    .filter((name) => isOtherResource(name, gpuResource))
+    .map((resource) => ({
+      resource,
+      bound: isInBytes(resource) ? "512Ti" : String(maxAmount),
+      isExceededBy: (text: string) => parseOther(resource, text) >= maxAmount,
+    })),
 ];
 
 interface Quantity {
@@ -69,7 +77,7 @@ export function excessiveDemand(
   parallelism: number,
   gpuResource: string,
 ): Rejection | undefined {
-  for (const limit of limitsOf(gpuResource)) {
+  for (const limit of limitsOf(spec, gpuResource)) {
     const rejection = excessiveQuantity(spec, limit);
     if (rejection !== undefined) return rejection;
   }
@@ -78,6 +86,13 @@ export function excessiveDemand(
     return refuse(
       "InvalidValue",
       "spec.template.spec.containers: together they must request less than 500G cpu and 512Ti memory",
+    );
+  }
+  const [other] = Object.entries(demand.byName ?? {}).filter(([, amount]) => amount >= maxAmount);
+  if (other !== undefined) {
+    return refuse(
+      "InvalidValue",
+      `spec.template.spec.containers: together they request too much of ${other[0]}`,
     );
   }
   const gangGpus = demand.gpus * parallelism;

@@ -1,17 +1,11 @@
 /** Waiting jobs: enqueue, claim, and changes by their users. */
 import { storableJson } from "../../domain/text.ts";
+import type { PodDemand } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { ObservedState } from "./recover.ts";
 import type { Queryable } from "../client/types.ts";
-
-/** Demand of one pod. */
-export interface PodDemand {
-  readonly gpus: number;
-  readonly cpuMillis: number;
-  readonly memoryBytes: number;
-}
 
 export interface NewJob {
   /** uid of the custom resource */
@@ -71,7 +65,7 @@ export async function adoptJob(
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
-        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, resources jsonb
       )
     ), arrived AS (
       INSERT INTO jobs (
@@ -84,10 +78,16 @@ export async function adoptJob(
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
-        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages)::text)::uuid
+        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources)::text)::uuid
       FROM job
       ON CONFLICT (id) DO NOTHING
       RETURNING id
+    ), demanding AS (
+      INSERT INTO job_resources (job_id, resource, amount_per_pod)
+      SELECT id, wanted.key, wanted.value::bigint
+      FROM arrived
+      JOIN job USING (id)
+      CROSS JOIN LATERAL jsonb_each_text(job.resources) AS wanted
     )
     INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
     SELECT id, node_selector, node_affinity, tolerations, storages
@@ -136,6 +136,7 @@ const specOf = (job: NewJob) => ({
   node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
   tolerations: job.tolerations,
   storages: job.storages,
+  resources: job.perPod.byName ?? {},
 });
 
 export interface ClaimedJob {

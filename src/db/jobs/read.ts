@@ -2,10 +2,11 @@
 import { jobReasonOf } from "../../api/reasons.ts";
 import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
-import type { Placement, Resources } from "../../domain/scheduling/snapshot.ts";
+import type { Amounts, Placement, Resources } from "../../domain/scheduling/snapshot.ts";
 import type { Fence } from "./admit.ts";
 import type { AttemptEnd } from "./attempts.ts";
 import { expungedText } from "../configs/commits.ts";
+import { requestsByName } from "./resources.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
@@ -86,6 +87,7 @@ interface Row {
   readonly pod_gpus: number;
   readonly pod_cpu_millis: number;
   readonly pod_memory_bytes: number;
+  readonly by_name: Amounts | null;
   readonly borrowing: boolean;
   readonly suspended: boolean;
   readonly failures: number;
@@ -124,6 +126,7 @@ const viewOf = (row: Row): JobView => ({
     cpuMillis: row.pod_cpu_millis,
     memoryBytes: row.pod_memory_bytes,
     pods: 1,
+    ...(row.by_name !== null && { byName: row.by_name }),
   },
   borrowing: row.borrowing,
   suspended: row.suspended,
@@ -149,7 +152,7 @@ const viewOf = (row: Row): JobView => ({
 const selection = `
   SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
     job.required_gpu AS gpus,
-    job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+    job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name,
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.failed_starts, job.node_failures, job.config_hash,
     (
       SELECT ${expungedText} FROM config_blobs AS blob WHERE blob.hash = job.config_hash AND blob.expunged_at IS NOT NULL

@@ -34,6 +34,14 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
   pods,
 ];
 
+/** Usage of what the node does not have says nothing about it. */
+const amountsByName = ({ allocatable, otherUsage }: NodeInput) =>
+  Object.entries(allocatable.byName ?? {}).map(([name, amount]) => ({
+    name,
+    allocatable: amount,
+    other: otherUsage.byName?.[name] ?? 0,
+  }));
+
 /**
  * Stores a node together with the usage of other pods, in one statement, so that no decision sees the node empty.
  * Writes nothing and returns undefined if nothing changed.
@@ -42,35 +50,55 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
   const [changed] = await run<{ former_pool: string | null }>(
     db,
     prepared("upsert_node")`
-    WITH former AS (SELECT pool FROM nodes WHERE name = $1)
-    INSERT INTO nodes (
-      name, uid, pool, schedulable, labels, taints,
-      gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
-      gpus_other, cpu_millis_other, memory_bytes_other, pods_other, gpus_unhealthy
+    WITH former AS (
+      SELECT pool FROM nodes WHERE name = $1
+    ), stored AS (
+      INSERT INTO nodes (
+        name, uid, pool, schedulable, labels, taints,
+        gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable,
+        gpus_other, cpu_millis_other, memory_bytes_other, pods_other, gpus_unhealthy
+      )
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+      ON CONFLICT (name) DO UPDATE
+      SET uid = excluded.uid, pool = excluded.pool, schedulable = excluded.schedulable, present = true,
+        labels = excluded.labels, taints = excluded.taints,
+        gpus_allocatable = excluded.gpus_allocatable,
+        cpu_millis_allocatable = excluded.cpu_millis_allocatable,
+        memory_bytes_allocatable = excluded.memory_bytes_allocatable,
+        pods_allocatable = excluded.pods_allocatable,
+        gpus_other = excluded.gpus_other, cpu_millis_other = excluded.cpu_millis_other,
+        memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other,
+        gpus_unhealthy = excluded.gpus_unhealthy
+      WHERE (
+        nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
+        nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
+        nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other, nodes.gpus_unhealthy
+      ) IS DISTINCT FROM (
+        excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
+        excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
+        excluded.pods_allocatable,
+        excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other,
+        excluded.gpus_unhealthy
+      )
+      RETURNING name
+    ), resource AS MATERIALIZED (
+      -- Those that the node no longer has are 0.
+      SELECT name AS resource, coalesce(now_there.allocatable, 0) AS allocatable, coalesce(now_there.other, 0) AS other
+      FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)
+      FULL JOIN (SELECT resource AS name FROM node_resources WHERE node_name = $1) AS known USING (name)
+    ), stored_by_name AS (
+      -- After the node's row, and in order of the names, as the triggers on allocations lock them.
+      INSERT INTO node_resources (node_name, resource, allocatable, other)
+      SELECT $1, resource, allocatable, other
+      FROM (SELECT count(*) FROM stored) AS first_the_node, resource
+      ORDER BY resource
+      ON CONFLICT ON CONSTRAINT node_resources_pkey DO UPDATE
+      SET allocatable = excluded.allocatable, other = excluded.other
+      WHERE (node_resources.allocatable, node_resources.other) IS DISTINCT FROM (excluded.allocatable, excluded.other)
+      RETURNING node_name
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    ON CONFLICT (name) DO UPDATE
-    SET uid = excluded.uid, pool = excluded.pool, schedulable = excluded.schedulable, present = true,
-      labels = excluded.labels, taints = excluded.taints,
-      gpus_allocatable = excluded.gpus_allocatable,
-      cpu_millis_allocatable = excluded.cpu_millis_allocatable,
-      memory_bytes_allocatable = excluded.memory_bytes_allocatable,
-      pods_allocatable = excluded.pods_allocatable,
-      gpus_other = excluded.gpus_other, cpu_millis_other = excluded.cpu_millis_other,
-      memory_bytes_other = excluded.memory_bytes_other, pods_other = excluded.pods_other,
-      gpus_unhealthy = excluded.gpus_unhealthy
-    WHERE (
-      nodes.uid, nodes.pool, nodes.schedulable, nodes.present, nodes.labels, nodes.taints,
-      nodes.gpus_allocatable, nodes.cpu_millis_allocatable, nodes.memory_bytes_allocatable, nodes.pods_allocatable,
-      nodes.gpus_other, nodes.cpu_millis_other, nodes.memory_bytes_other, nodes.pods_other, nodes.gpus_unhealthy
-    ) IS DISTINCT FROM (
-      excluded.uid, excluded.pool, excluded.schedulable, true, excluded.labels, excluded.taints,
-      excluded.gpus_allocatable, excluded.cpu_millis_allocatable, excluded.memory_bytes_allocatable,
-      excluded.pods_allocatable,
-      excluded.gpus_other, excluded.cpu_millis_other, excluded.memory_bytes_other, excluded.pods_other,
-      excluded.gpus_unhealthy
-    )
-    RETURNING (SELECT pool FROM former) AS former_pool
+    SELECT (SELECT pool FROM former) AS former_pool
+    WHERE EXISTS (SELECT FROM stored) OR EXISTS (SELECT FROM stored_by_name)
     `,
     [
       node.name,
@@ -82,6 +110,7 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       ...amountsOf(node.allocatable),
       ...amountsOf(node.otherUsage),
       node.unhealthyGpus,
+      storableJson(amountsByName(node)),
     ],
   );
   return changed && { formerPool: changed.former_pool ?? undefined };

@@ -14,16 +14,39 @@ interface Row {
   readonly other_usage: readonly string[];
   readonly leaving: readonly string[];
   readonly reserved: readonly string[];
+  readonly by_name: readonly NamedRow[] | null;
 }
 
-/** Arrays of numeric, in the order GPUs, millicores, bytes, pods. */
-function resources(amounts: readonly (string | number)[]): Resources {
+interface NamedRow {
+  readonly name: string;
+  readonly allocatable: number;
+  readonly other: number;
+  readonly committed: number;
+  readonly leaving: number;
+  readonly reserved: number;
+}
+
+/** Arrays of numeric, in the order GPUs, millicores, bytes, pods; and what the rows by name have in a column. */
+function resources(
+  amounts: readonly (string | number)[],
+  named: readonly NamedRow[] | null,
+  column: Exclude<keyof NamedRow, "name">,
+): Resources {
   const [gpus = 0, cpuMillis = 0, memoryBytes = 0, pods = 0] = amounts.map(Number);
-  return { gpus, cpuMillis, memoryBytes, pods };
+  if (named === null) return { gpus, cpuMillis, memoryBytes, pods };
+  const byName = Object.fromEntries(named.map((row) => [row.name, row[column]]));
+  return { gpus, cpuMillis, memoryBytes, pods, byName };
 }
 
-/** Capacity of the pool's nodes, with the capacity that is being released and the reservations. */
-export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapshot[]> {
+/**
+ * Capacity of the pool's nodes, with the capacity that is being released and the reservations. Of the resources without
+ * a column, only the named ones: those that a decision asks for.
+ */
+export async function readNodes(
+  db: Queryable,
+  pool: string,
+  resourceNames: readonly string[] = [],
+): Promise<NodeSnapshot[]> {
   const rows = await run<Row>(
     db,
     `
@@ -37,6 +60,35 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
       SELECT node_name, ARRAY[sum(gpus), sum(cpu_millis), sum(memory_bytes), sum(pods)]::numeric[] AS amounts
       FROM reservations
       GROUP BY node_name
+    ),
+    leaving_by_name AS (
+      SELECT node_name, resource, sum(pods * amount_per_pod) AS amount
+      FROM allocations
+      JOIN job_resources USING (job_id)
+      WHERE pool = $1 AND NOT evictable AND coalesce(leaves_by > now(), true) AND resource = ANY ($2::text[])
+      GROUP BY node_name, resource
+    ),
+    reserved_by_name AS (
+      SELECT node_name, resource, sum(pods * amount_per_pod) AS amount
+      FROM reservations
+      JOIN job_resources USING (job_id)
+      WHERE resource = ANY ($2::text[])
+      GROUP BY node_name, resource
+    ),
+    by_name AS (
+      SELECT node_name,
+        json_agg(
+          json_build_object(
+            'name', resource, 'allocatable', allocatable, 'other', other, 'committed', committed,
+            'leaving', coalesce(leaving.amount, 0), 'reserved', coalesce(reserved.amount, 0)
+          )
+          ORDER BY resource
+        ) AS amounts
+      FROM node_resources
+      LEFT JOIN leaving_by_name AS leaving USING (node_name, resource)
+      LEFT JOIN reserved_by_name AS reserved USING (node_name, resource)
+      WHERE resource = ANY ($2::text[])
+      GROUP BY node_name
     )
     SELECT node.name, node.labels, node.taints, node.schedulable,
       ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::numeric[]
@@ -45,25 +97,27 @@ export async function readNodes(db: Queryable, pool: string): Promise<NodeSnapsh
       ARRAY[gpus_committed, cpu_millis_committed, memory_bytes_committed, pods_committed]::numeric[] AS committed,
       ARRAY[gpus_other, cpu_millis_other, memory_bytes_other, pods_other]::numeric[] AS other_usage,
       coalesce(leaving.amounts, '{0,0,0,0}') AS leaving,
-      coalesce(reserved.amounts, '{0,0,0,0}') AS reserved
+      coalesce(reserved.amounts, '{0,0,0,0}') AS reserved,
+      by_name.amounts AS by_name
     FROM nodes AS node
     LEFT JOIN leaving ON leaving.node_name = node.name
     LEFT JOIN reserved ON reserved.node_name = node.name
+    LEFT JOIN by_name ON by_name.node_name = node.name
     WHERE node.pool = $1 AND node.present
     ORDER BY node.name
     `,
-    [pool],
+    [pool, resourceNames],
   );
   return rows.map((row) => ({
     name: row.name,
     labels: row.labels,
     taints: row.taints,
     schedulable: row.schedulable,
-    allocatable: resources(row.allocatable),
+    allocatable: resources(row.allocatable, row.by_name, "allocatable"),
     unhealthyGpus: Number(row.unhealthy_gpus),
-    committed: resources(row.committed),
-    otherUsage: resources(row.other_usage),
-    leaving: resources(row.leaving),
-    reserved: resources(row.reserved),
+    committed: resources(row.committed, row.by_name, "committed"),
+    otherUsage: resources(row.other_usage, row.by_name, "other"),
+    leaving: resources(row.leaving, row.by_name, "leaving"),
+    reserved: resources(row.reserved, row.by_name, "reserved"),
   }));
 }

@@ -1,5 +1,6 @@
 /** The scheduler's view of claimed and of reserved jobs: one statement each. */
 import type {
+  Amounts,
   ReservedJob,
   NodeSelectorTerm,
   Placement,
@@ -7,6 +8,7 @@ import type {
   Toleration,
 } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
+import { requestsByName } from "../jobs/resources.ts";
 import type { Queryable } from "../client/types.ts";
 
 /** A claimed job, with the owners of its project and of all ancestors, nearest first; their plans are its quotas. */
@@ -26,6 +28,7 @@ interface QueueRow {
   readonly pod_gpus: number;
   readonly pod_cpu_millis: number;
   readonly pod_memory_bytes: number;
+  readonly by_name: Amounts | null;
   readonly allows_borrowing: boolean;
   readonly preempts: boolean;
   readonly failed_starts: number;
@@ -55,6 +58,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
         cpuMillis: row.pod_cpu_millis,
         memoryBytes: row.pod_memory_bytes,
         pods: 1,
+        ...(row.by_name !== null && { byName: row.by_name }),
       },
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
@@ -94,7 +98,7 @@ export async function readClaimedJobs(
     )
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority,
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name,
       job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
       job_may_preempt(job.preempts, job.failed_starts) AS preempts,
       CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
@@ -132,6 +136,7 @@ interface ReservedRow {
   readonly pod_gpus: number;
   readonly pod_cpu_millis: number;
   readonly pod_memory_bytes: number;
+  readonly by_name: Amounts | null;
   readonly expires_at: number;
   readonly placements: readonly Placement[];
   readonly owner_ids: readonly number[];
@@ -159,7 +164,7 @@ export async function readReservedJobs(
       job.allows_borrowing AND (
         SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
       ) AS allows_borrowing,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, kept.expires_at, kept.placements,
+      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name, kept.expires_at, kept.placements,
       ARRAY(
         SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
       ) AS owner_ids
@@ -192,6 +197,7 @@ const reservedJob = (row: ReservedRow): ReservedRead => ({
       cpuMillis: row.pod_cpu_millis,
       memoryBytes: row.pod_memory_bytes,
       pods: 1,
+      ...(row.by_name !== null && { byName: row.by_name }),
     },
     borrowing: row.borrowing,
     allowsBorrowing: row.allows_borrowing,

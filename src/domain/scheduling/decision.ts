@@ -120,6 +120,11 @@ export interface VictimRequest {
   readonly nodes?: readonly string[];
   /** Nodes whose room this decision has changed; not in the database yet. */
   readonly changed: readonly NodeRoom[];
+  /**
+   * If a resource `byName` may be short: the nodes that could hold one of its pods, instead of `nodes` and `changed`.
+   * Absent: on every node of `nodes` the others decide.
+   */
+  readonly rooms?: readonly NodeRoom[];
 }
 
 export interface Decision {

@@ -1,5 +1,6 @@
 /** Details of one waiting job: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
-import { coresNumber, coresText, gpusText, memoryText } from "../text.ts";
+import { coresNumber, coresText, gpusText, memoryText, namedAmountText } from "../text.ts";
+import { isInBytes } from "../resource-names.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";
 import {
@@ -11,7 +12,7 @@ import {
 } from "./node-filters.ts";
 import { type NodeState, Nodes } from "./nodes.ts";
 import { evictableBy } from "./preemption/policy.ts";
-import { podsThatFit } from "./resources.ts";
+import { atLeastZero, type Dimension, dimensionsOf, podsThatFit, quantityOf } from "./resources.ts";
 import { missingShare } from "./nearest-fit.ts";
 import type { VictimRequest } from "./decision.ts";
 import type { Quota, LiveJob, QueuedJob, Resources, Snapshot } from "./snapshot.ts";
@@ -110,13 +111,6 @@ function nodeView(node: NodeState, job: QueuedJob): NodeView {
   return { ...seen, rejection: undefined, message: undefined };
 }
 
-const atLeastZero = (room: Resources): Resources => ({
-  gpus: Math.max(0, room.gpus),
-  cpuMillis: Math.max(0, room.cpuMillis),
-  memoryBytes: Math.max(0, room.memoryBytes),
-  pods: Math.max(0, room.pods),
-});
-
 function rejectionText(node: NodeState, job: QueuedJob, rejection: NodeRejection): string {
   if (rejection === "Unschedulable") return "is cordoned or not ready";
   if (rejection === "Avoided") return "recently failed to start this job's pods";
@@ -129,26 +123,27 @@ function rejectionText(node: NodeState, job: QueuedJob, rejection: NodeRejection
 }
 
 /** "2 of 4 GPUs" */
-const dimensions: readonly {
-  readonly of: keyof Resources;
-  readonly text: (free: number, needed: number) => string;
-}[] = [
-  { of: "gpus", text: (free, needed) => `${free} of ${gpusText(needed)}` },
-  {
-    of: "cpuMillis",
-    text: (free, needed) => `${coresNumber(free)} of ${coresText(needed)}`,
-  },
-  {
-    of: "memoryBytes",
-    text: (free, needed) => `${memoryText(free)} of ${memoryText(needed)} of memory`,
-  },
-  { of: "pods", text: () => "0 of 1 pod slot" },
-];
+const shortageTexts: Readonly<Record<Dimension, (free: number, needed: number) => string>> = {
+  gpus: (free, needed) => `${free} of ${gpusText(needed)}`,
+  cpuMillis: (free, needed) => `${coresNumber(free)} of ${coresText(needed)}`,
+  memoryBytes: (free, needed) => `${memoryText(free)} of ${memoryText(needed)} of memory`,
+  pods: () => "0 of 1 pod slot",
+};
+
+function shortageText(dimension: Dimension, free: number, needed: number): string {
+  const known = shortageTexts[dimension];
+  if (known !== undefined) return known(free, needed);
+  const shown = isInBytes(dimension) ? memoryText(free) : String(free);
+  return `${shown} of ${namedAmountText(dimension, needed)}`;
+}
 
 function fullText(node: NodeState, job: QueuedJob): string {
   const free = atLeastZero(node.startable);
-  const short = dimensions.filter((one) => job.perPod[one.of] > free[one.of]);
-  const texts = short.map(({ of, text }) => text(free[of], job.perPod[of])).join(", ");
+  const texts = dimensionsOf(job.perPod)
+    .map((of) => ({ of, has: quantityOf(free, of), needs: quantityOf(job.perPod, of) }))
+    .filter(({ has, needs }) => needs > has)
+    .map(({ of, has, needs }) => shortageText(of, has, needs))
+    .join(", ");
   const reserved =
     node.reservedFor.length === 0
       ? ""

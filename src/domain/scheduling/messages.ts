@@ -1,17 +1,15 @@
 /** Messages about waiting and preempted jobs: what is missing, with numbers and names. */
 import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "../text.ts";
-import { memoryText, meteredNumber, meteredText } from "../text.ts";
+import { memoryText, meteredNumber, meteredText, namedAmountText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
+import { type Dimension, dimensionsOf, podsThatFit, quantityOf } from "./resources.ts";
 import type { QueuedJob, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
-
-type Dimension = keyof Resources;
-const dimensions: readonly Dimension[] = ["gpus", "cpuMillis", "memoryBytes", "pods"];
 
 const amountTexts: Readonly<Record<Dimension, (amount: number) => string>> = {
   gpus: gpusText,
@@ -20,16 +18,22 @@ const amountTexts: Readonly<Record<Dimension, (amount: number) => string>> = {
   pods: (pods) => counted(pods, "pod slot"),
 };
 
-const amountText = (dimension: Dimension, amount: number): string =>
-  amountTexts[dimension](Math.max(0, amount));
+function amountText(dimension: Dimension, amount: number): string {
+  const shown = Math.max(0, amount);
+  return amountTexts[dimension]?.(shown) ?? namedAmountText(dimension, shown);
+}
 
 /** The dimensions worth naming: GPUs if the job requests any, and all that are short. */
 const relevantDimensions = (room: Resources, need: Resources): readonly Dimension[] =>
-  dimensions.filter((one) => need[one] > room[one] || (one === "gpus" && need.gpus > 0));
+  dimensionsOf(need).filter(
+    (one) => quantityOf(need, one) > quantityOf(room, one) || (one === "gpus" && need.gpus > 0),
+  );
 
 /** "needs 8 GPUs on one node; the closest fit, node-7, has 5 free" */
 export function spaceText(job: QueuedJob, nodes: readonly NodeState[], view: View): string {
-  const closest = closestNode(nodes, job.perPod, view);
+  // A node that never has what a pod needs is no close fit, however much else is free there.
+  const able = nodes.filter(({ capacity }) => podsThatFit(capacity, job.perPod) > 0);
+  const closest = closestNode(able.length > 0 ? able : nodes, job.perPod, view);
   if (!closest) return "no node matches";
   const { node, room, fitting } = closest;
   const shown = relevantDimensions(room, job.perPod);
@@ -43,7 +47,7 @@ export function spaceText(job: QueuedJob, nodes: readonly NodeState[], view: Vie
 function freeText(room: Resources, shown: readonly Dimension[]): string {
   const [only] = shown;
   if (shown.length === 1 && only === "gpus") return String(Math.max(0, room.gpus));
-  return listed(shown.map((one) => amountText(one, room[one])));
+  return listed(shown.map((one) => amountText(one, quantityOf(room, one))));
 }
 
 /** "needs 16 GPUs on one node; the largest matching node, node-7, has 8" */
@@ -59,7 +63,7 @@ export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): strin
 
 /** "needs 8 GPUs on one node", "needs 2 pods with 8 GPUs each" */
 function needText(job: QueuedJob, shown: readonly Dimension[]): string {
-  const need = listed(shown.map((one) => amountText(one, job.perPod[one])));
+  const need = listed(shown.map((one) => amountText(one, quantityOf(job.perPod, one))));
   return job.parallelism === 1
     ? `needs ${need} on one node`
     : `needs ${job.parallelism} pods with ${need} each`;

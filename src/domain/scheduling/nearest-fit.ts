@@ -1,16 +1,13 @@
 /** How close a node is to fitting one more pod. */
 import type { NodeState } from "./nodes.ts";
 import type { View } from "./placement.ts";
-import { podsThatFit, subtract, times } from "./resources.ts";
+import { dimensionsOf, podsThatFit, quantityOf, subtract, times } from "./resources.ts";
 import type { Resources } from "./snapshot.ts";
 
 /** The largest missing share of any resource: 0 if the demand fits, 1 if one resource is used up. */
 export function missingShare(room: Resources, need: Resources): number {
   return Math.max(
-    share(room.gpus, need.gpus),
-    share(room.cpuMillis, need.cpuMillis),
-    share(room.memoryBytes, need.memoryBytes),
-    share(room.pods, need.pods),
+    ...dimensionsOf(need).map((one) => share(quantityOf(room, one), quantityOf(need, one))),
   );
 }
 

@@ -1,39 +1,73 @@
-/** Arithmetic on resource vectors. */
-import type { Resources } from "./snapshot.ts";
+/**
+ * Arithmetic on resource vectors. Of the resources `byName`, one that a vector does not name is 0; a vector without any
+ * has no `byName`, so that most decisions never look at them.
+ */
+import type { Amounts, Resources } from "./snapshot.ts";
 
 export const NOTHING: Resources = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
 
-/** Sum per dimension. */
-export const add = (a: Resources, b: Resources): Resources => ({
-  gpus: a.gpus + b.gpus,
-  cpuMillis: a.cpuMillis + b.cpuMillis,
-  memoryBytes: a.memoryBytes + b.memoryBytes,
-  pods: a.pods + b.pods,
-});
+const none: Amounts = {};
 
-/** Difference per dimension; may be negative. */
-export const subtract = (a: Resources, b: Resources): Resources => ({
-  gpus: a.gpus - b.gpus,
-  cpuMillis: a.cpuMillis - b.cpuMillis,
-  memoryBytes: a.memoryBytes - b.memoryBytes,
-  pods: a.pods - b.pods,
-});
+/** Per name of either, combined. */
+function combined(a: Resources, b: Resources, combine: (a: number, b: number) => number): Amounts {
+  const { byName: left = none } = a;
+  const { byName: right = none } = b;
+  const amounts: Record<string, number> = {};
+  for (const name in left) amounts[name] = combine(left[name] ?? 0, right[name] ?? 0);
+  for (const name in right) amounts[name] ??= combine(0, right[name] ?? 0);
+  return amounts;
+}
 
-/** Multiple per dimension. */
-export const times = (a: Resources, count: number): Resources => ({
-  gpus: a.gpus * count,
-  cpuMillis: a.cpuMillis * count,
-  memoryBytes: a.memoryBytes * count,
-  pods: a.pods * count,
-});
+const isNamed = (a: Resources, b: Resources): boolean =>
+  a.byName !== undefined || b.byName !== undefined;
 
-/** Minimum per dimension. */
-export const smaller = (a: Resources, b: Resources): Resources => ({
-  gpus: Math.min(a.gpus, b.gpus),
-  cpuMillis: Math.min(a.cpuMillis, b.cpuMillis),
-  memoryBytes: Math.min(a.memoryBytes, b.memoryBytes),
-  pods: Math.min(a.pods, b.pods),
-});
+/** Sum per resource. */
+export function add(a: Resources, b: Resources): Resources {
+  const sum = {
+    gpus: a.gpus + b.gpus,
+    cpuMillis: a.cpuMillis + b.cpuMillis,
+    memoryBytes: a.memoryBytes + b.memoryBytes,
+    pods: a.pods + b.pods,
+  };
+  return isNamed(a, b) ? { ...sum, byName: combined(a, b, (one, other) => one + other) } : sum;
+}
+
+/** Difference per resource; may be negative. */
+export function subtract(a: Resources, b: Resources): Resources {
+  const difference = {
+    gpus: a.gpus - b.gpus,
+    cpuMillis: a.cpuMillis - b.cpuMillis,
+    memoryBytes: a.memoryBytes - b.memoryBytes,
+    pods: a.pods - b.pods,
+  };
+  return isNamed(a, b)
+    ? { ...difference, byName: combined(a, b, (one, other) => one - other) }
+    : difference;
+}
+
+/** Multiple per resource. */
+export function times(a: Resources, count: number): Resources {
+  const multiple = {
+    gpus: a.gpus * count,
+    cpuMillis: a.cpuMillis * count,
+    memoryBytes: a.memoryBytes * count,
+    pods: a.pods * count,
+  };
+  return isNamed(a, NOTHING)
+    ? { ...multiple, byName: combined(a, NOTHING, (one) => one * count) }
+    : multiple;
+}
+
+/** Minimum per resource. */
+export function smaller(a: Resources, b: Resources): Resources {
+  const minimum = {
+    gpus: Math.min(a.gpus, b.gpus),
+    cpuMillis: Math.min(a.cpuMillis, b.cpuMillis),
+    memoryBytes: Math.min(a.memoryBytes, b.memoryBytes),
+    pods: Math.min(a.pods, b.pods),
+  };
+  return isNamed(a, b) ? { ...minimum, byName: combined(a, b, Math.min) } : minimum;
+}
 
 /** A resource that is not requested cannot be short, even if it is overcommitted. */
 const share = (room: number, need: number): number =>
@@ -41,11 +75,33 @@ const share = (room: number, need: number): number =>
 
 /** How many identical pods fit into the room; never negative. */
 export function podsThatFit(room: Resources, perPod: Resources): number {
-  const count = Math.min(
+  let count = Math.min(
     share(room.gpus, perPod.gpus),
     share(room.cpuMillis, perPod.cpuMillis),
     share(room.memoryBytes, perPod.memoryBytes),
     share(room.pods, perPod.pods),
   );
+  for (const name in perPod.byName)
+    count = Math.min(count, share(room.byName?.[name] ?? 0, perPod.byName[name] ?? 0));
   return Math.max(0, count);
 }
+
+/** A resource by its field, or by its name in `byName`. */
+export type Dimension = string;
+
+const fields = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
+const isField = (dimension: Dimension): dimension is (typeof fields)[number] =>
+  (fields as readonly string[]).includes(dimension);
+
+/** All that a pod may ask for: the four fields, then what this one names. */
+export const dimensionsOf = ({ byName = none }: Resources): readonly Dimension[] => [
+  ...fields,
+  ...Object.keys(byName),
+];
+
+export const quantityOf = (amounts: Resources, dimension: Dimension): number =>
+  isField(dimension) ? amounts[dimension] : (amounts.byName?.[dimension] ?? 0);
+
+/** Negative amounts become 0. */
+export const atLeastZero = (amounts: Resources): Resources =>
+  subtract(amounts, smaller(amounts, NOTHING));

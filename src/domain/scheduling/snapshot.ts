@@ -1,11 +1,16 @@
 /** The input of a scheduling decision: plain data, since decisions have no clock, database or API server. */
 
+/** Amounts by the Kubernetes name of their resource: bytes of ephemeral-storage and hugepages-*, otherwise units. */
+export type Amounts = Readonly<Record<string, number>>;
+
 /** An amount of each resource, in integers, so that sums are exact. */
 export interface Resources {
   readonly gpus: number;
   readonly cpuMillis: number;
   readonly memoryBytes: number;
   readonly pods: number;
+  /** Every other resource; absent: none. */
+  readonly byName?: Amounts;
 }
 
 /** Kubernetes core/v1 Taint. */

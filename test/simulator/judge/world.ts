@@ -67,18 +67,27 @@ export interface Moment {
   readonly plans: readonly NaivePlan[];
 }
 
+/** The one resource of the simulation that has no column. */
+export const fpga = "example.com/fpga";
+
 type JobRow = Omit<WorldJob, "quotas" | "unplanned">;
 
 const readNodes = (db: DatabasePool, pool: string) =>
   db.query<WorldNode>(
     `
     SELECT name, labels, taints, schedulable AS usable,
-      ARRAY[gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable]::float8[] AS allocatable,
       ARRAY[
-      gpus_allocatable - gpus_other, cpu_millis_allocatable - cpu_millis_other,
-      memory_bytes_allocatable - memory_bytes_other, pods_allocatable - pods_other
-    ]::float8[] AS whole
-    FROM nodes WHERE pool = $1 AND present ORDER BY name
+        gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable, coalesce(fpgas.allocatable, 0)
+      ]::float8[] AS allocatable,
+      ARRAY[
+        gpus_allocatable - gpus_other, cpu_millis_allocatable - cpu_millis_other,
+        memory_bytes_allocatable - memory_bytes_other, pods_allocatable - pods_other,
+        coalesce(fpgas.allocatable - fpgas.other, 0)
+      ]::float8[] AS whole
+    FROM nodes
+    LEFT JOIN node_resources AS fpgas ON fpgas.node_name = name AND fpgas.resource = '${fpga}'
+    WHERE pool = $1 AND present
+    ORDER BY name
     `,
     [pool],
   );
@@ -92,7 +101,10 @@ const readJobs = (db: DatabasePool, pool: string) =>
       extract(epoch FROM job.admitted_at)::float8 AS "admittedAtSeconds",
       extract(epoch FROM job.started_at)::float8 AS "startedAtSeconds",
       job.borrowing, job.preempts, job.parallelism, job.max_runtime_seconds AS "maxRuntimeSeconds",
-      ARRAY[pod_gpus, pod_cpu_millis, pod_memory_bytes, 1]::float8[] AS "perPod",
+      ARRAY[
+        pod_gpus, pod_cpu_millis, pod_memory_bytes, 1,
+        coalesce((SELECT amount_per_pod FROM job_resources WHERE job_id = job.id AND resource = '${fpga}'), 0)
+      ]::float8[] AS "perPod",
       job.allows_borrowing AND coalesce((
         SELECT above.borrowing FROM projects AS above JOIN projects AS own ON own.id = job.project_id
         WHERE above.path @> own.path AND above.borrowing IS NOT NULL ORDER BY nlevel(above.path) DESC LIMIT 1

@@ -62,10 +62,15 @@ function oddServer(objects: number, seed: number, onSent: (plural: string) => vo
   return { watch } as unknown as KubeClient;
 }
 
-function expectAmounts(what: string, amounts: object): void {
-  for (const [name, amount] of Object.entries(amounts)) {
-    const isWithin = Number.isSafeInteger(amount) && amount >= 0 && amount <= maxAmount;
-    if (!isWithin) throw new Error(`${what}: ${name} is ${amount}`);
+/** Amounts, and those of resources by name. */
+type Amounts = Readonly<Record<string, number | Readonly<Record<string, number>>>>;
+
+function expectAmounts(what: string, { byName = {}, ...fields }: Amounts): void {
+  const named = typeof byName === "object" ? byName : {};
+  for (const [name, amount] of Object.entries({ ...fields, ...named })) {
+    const isWithin =
+      Number.isSafeInteger(amount) && Number(amount) >= 0 && Number(amount) <= maxAmount;
+    if (!isWithin) throw new Error(`${what}: ${name} is ${String(amount)}`);
   }
 }
 
@@ -99,7 +104,7 @@ describe("what Rota keeps of odd objects", function () {
       expectAmounts(`pod ${pod.name}`, { ...pod.demand, attempt, index, generation });
     });
     informers.nodes.onChange(({ after: node }) => {
-      if (node !== undefined) expectAmounts(`node ${node.name}`, node.allocatable);
+      if (node !== undefined) expectAmounts(`node ${node.name}`, { ...node.allocatable });
     });
     try {
       await Promise.race([informers.start(), failure.promise]);

@@ -11,6 +11,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
+import { fpgasOf } from "./support.ts";
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, { pods }) => sum + pods, 0);
@@ -21,7 +22,11 @@ export const subsets = <T>(items: readonly T[]): T[][] =>
     items.filter((_, index) => Math.floor(bits / 2 ** index) % 2 === 1),
   );
 
-export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods"] as const;
+export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods", "fpgas"] as const;
+type Dimension = (typeof DIMENSIONS)[number];
+
+export const amountIn = (amounts: Resources, one: Dimension): number =>
+  one === "fpgas" ? fpgasOf(amounts) : amounts[one];
 
 /** Whether a node takes the job's pods: of the operators, those that the scenarios use. */
 export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
@@ -55,9 +60,12 @@ function meets({ labels }: NodeSnapshot, requirement: NodeSelectorRequirement): 
 /** What is free: now, once evicting pods have left and holds are used, or for whoever starts now. */
 export type When = "free" | "later" | "now";
 
-function roomOn(node: NodeSnapshot, one: keyof Resources, when: When): number {
-  const free = node.allocatable[one] - node.otherUsage[one] - node.committed[one];
-  const later = free + node.leaving[one] - node.reserved[one];
+function roomOn(node: NodeSnapshot, one: Dimension, when: When): number {
+  const [there, others, committed] = [node.allocatable, node.otherUsage, node.committed].map(
+    (amounts) => amountIn(amounts, one),
+  ) as [number, number, number];
+  const free = there - others - committed;
+  const later = free + amountIn(node.leaving, one) - amountIn(node.reserved, one);
   if (when === "free") return free;
   return when === "later" ? later : Math.min(free, later);
 }
@@ -71,19 +79,19 @@ export function podsFitting(
 ): number {
   return snapshot.nodes.reduce((total, node) => {
     if (!accepts(node, job)) return total;
-    const counts = DIMENSIONS.filter((one) => job.perPod[one] > 0).map((one) => {
+    const counts = DIMENSIONS.filter((one) => amountIn(job.perPod, one) > 0).map((one) => {
       let room = roomOn(node, one, when);
       for (const victim of victims) room += freed(victim, node.name, one);
-      return Math.floor(room / job.perPod[one]);
+      return Math.floor(room / amountIn(job.perPod, one));
     });
     return total + Math.max(0, Math.min(...counts));
   }, 0);
 }
 
-const freed = (victim: LiveJob, node: string, dimension: keyof Resources): number =>
+const freed = (victim: LiveJob, node: string, dimension: Dimension): number =>
   victim.allocations
     .filter((one) => one.node === node)
-    .reduce((sum, { pods }) => sum + pods * victim.perPod[dimension], 0);
+    .reduce((sum, { pods }) => sum + pods * amountIn(victim.perPod, dimension), 0);
 
 /** Pods that would fit if nothing but other people's pods were there. */
 const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {

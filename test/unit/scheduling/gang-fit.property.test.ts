@@ -15,7 +15,7 @@ import type {
 import { bestFit, Capacity, later, nearest, now } from "../../simulator/judge/capacity.ts";
 import type { Places } from "../../simulator/judge/world.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { DIMENSIONS, exceeded, podsFitting } from "./brute-force.ts";
+import { amountIn, DIMENSIONS, exceeded, podsFitting } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { aJob, aNode, resources } from "./support.ts";
@@ -77,6 +77,7 @@ const drawnNodes: fc.Arbitrary<NodeSnapshot[]> = fc
       gpus: fc.constantFrom(0, 4, 8, 8),
       cores: fc.constantFrom(0, 8, 16, 16),
       gib: fc.constantFrom(8, 16),
+      fpgas: fc.constantFrom(0, 2, 4),
       used: fc.record({
         gpus: fc.nat({ max: 4 }),
         cores: fc.nat({ max: 8 }),
@@ -94,12 +95,12 @@ const drawnNodes: fc.Arbitrary<NodeSnapshot[]> = fc
     { minLength: 1, maxLength: 7, size: "max" },
   )
   .map((all) =>
-    all.map(({ gpus, cores, gib, used, reserved, isUsed, isReserved, leaves }, index) => {
+    all.map(({ gpus, cores, gib, fpgas, used, reserved, isUsed, isReserved, leaves }, index) => {
       const committed = isUsed
-        ? resources(Math.min(gpus, used.gpus), Math.min(cores, used.cores), 1, used.gib)
+        ? resources(Math.min(gpus, used.gpus), Math.min(cores, used.cores), 1, used.gib, fpgas / 2)
         : resources(0);
       return aNode(`n${index}`, {
-        allocatable: resources(gpus, cores, 6, gib),
+        allocatable: resources(gpus, cores, 6, gib, fpgas),
         committed,
         leaving: leaves ? committed : resources(0),
         reserved: isReserved
@@ -114,10 +115,11 @@ const gangs: fc.Arbitrary<QueuedJob> = fc
     gpus: fc.nat({ max: 3 }),
     cores: fc.nat({ max: 3 }),
     gib: fc.nat({ max: 3 }),
+    fpgas: fc.constantFrom(0, 0, 0, 1),
     parallelism: fc.integer({ min: 1, max: 12 }),
   })
-  .map(({ gpus, cores, gib, parallelism }) =>
-    aJob("j", { perPod: resources(gpus, cores, 1, gib), parallelism }),
+  .map(({ gpus, cores, gib, fpgas, parallelism }) =>
+    aJob("j", { perPod: resources(gpus, cores, 1, gib, fpgas), parallelism }),
   );
 
 const placesOf = (placements: readonly Placement[] | undefined): Places | undefined =>
@@ -125,12 +127,8 @@ const placesOf = (placements: readonly Placement[] | undefined): Places | undefi
 
 /** The same nodes as the judge sees them: somebody runs there, leaves, and has something kept. */
 function capacityOf(nodes: readonly NodeSnapshot[]): Capacity {
-  const amounts = ({ gpus, cpuMillis, memoryBytes, pods }: NodeSnapshot["reserved"]): number[] => [
-    gpus,
-    cpuMillis,
-    memoryBytes,
-    pods,
-  ];
+  const amounts = (of: NodeSnapshot["reserved"]): number[] =>
+    DIMENSIONS.map((dimension) => amountIn(of, dimension));
   const bare = nodes.map(({ name, allocatable }) => ({
     name,
     labels: {},
@@ -149,7 +147,7 @@ function capacityOf(nodes: readonly NodeSnapshot[]): Capacity {
 }
 
 const naive = ({ perPod, parallelism }: QueuedJob) => ({
-  perPod: DIMENSIONS.map((dimension) => perPod[dimension]),
+  perPod: DIMENSIONS.map((dimension) => amountIn(perPod, dimension)),
   parallelism,
 });
 
@@ -189,9 +187,9 @@ describe("the placement of a gang", () => {
         for (const { name, future, reservedFor } of nodes.all) {
           const pods = expected?.[name] ?? 0;
           for (const dimension of DIMENSIONS)
-            expect((before.get(name)?.[dimension] ?? 0) - future[dimension]).to.equal(
-              pods * job.perPod[dimension],
-            );
+            expect(
+              amountIn(before.get(name) ?? resources(0), dimension) - amountIn(future, dimension),
+            ).to.equal(pods * amountIn(job.perPod, dimension));
           expect(reservedFor).to.deep.equal(pods > 0 ? [job.key] : []);
         }
         if (isKept)

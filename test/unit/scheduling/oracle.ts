@@ -4,6 +4,7 @@ import type { PreemptVerdict, Verdict } from "../../../src/domain/scheduling/dec
 import type { LiveJob, Placement, QueuedJob } from "../../../src/domain/scheduling/snapshot.ts";
 import {
   accepts,
+  amountIn,
   becomesInside,
   bestCost,
   compareCosts,
@@ -185,8 +186,11 @@ export function kindsOf(scenario: Scenario, verdict: Verdict) {
   const short = DIMENSIONS.filter((one) =>
     accepting.every(
       (node) =>
-        node.allocatable[one] - node.otherUsage[one] - node.committed[one] + node.leaving[one] <
-        job.perPod[one],
+        amountIn(node.allocatable, one) -
+          amountIn(node.otherUsage, one) -
+          amountIn(node.committed, one) +
+          amountIn(node.leaving, one) <
+        amountIn(job.perPod, one),
     ),
   );
   const preempts = verdict.kind === "preempt";

@@ -10,13 +10,15 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { podsOf } from "./brute-force.ts";
+import { amountIn, DIMENSIONS, podsOf } from "./brute-force.ts";
 import {
   aQuota,
   aJob,
   aLiveJob,
   aNode,
   aSnapshot,
+  FPGA,
+  fpgasOf,
   resources,
   sum,
   withVictims,
@@ -59,9 +61,10 @@ const orNothing = (
       fc.nat({ max: most.gpus }),
       fc.nat({ max: most.cores }),
       fc.nat({ max: most.gib }),
+      fc.constantFrom(0, 0, 1),
     )
-    .map(([isThere, gpus, cores, gib]) =>
-      isThere ? resources(gpus, cores, 1, gib) : resources(0),
+    .map(([isThere, gpus, cores, gib, fpgas]) =>
+      isThere ? resources(gpus, cores, 1, gib, fpgas) : resources(0),
     );
 
 const taint = { key: "dedicated", value: "team", effect: "NoSchedule" };
@@ -79,6 +82,7 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
       cores: fc.integer({ min: 8, max: 16 }),
       gib: fc.integer({ min: 8, max: 20 }),
       slots: fc.integer({ min: 3, max: 9 }),
+      fpgas: fc.constantFrom(0, 2, 3, 4),
       unhealthyGpus: fc.constantFrom(0, 0, 0, 4),
       otherUsage: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
       reserved: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
@@ -87,19 +91,22 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
       isTainted: sometimes(10),
       isDown: sometimes(15),
     })
-    .map(
-      ({ gpus, cores, gib, slots, otherUsage, reserved, leaving, isFast, isTainted, isDown }) => ({
-        node: aNode(`n${index}`, {
-          allocatable: resources(gpus, cores, slots, gib),
-          otherUsage,
-          reserved,
-          labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
-          taints: isTainted ? [taint] : [],
-          schedulable: !isDown,
-        }),
-        leaving,
+    .map(({ gpus, cores, gib, slots, fpgas, isFast, isTainted, isDown, ...used }) => ({
+      node: aNode(`n${index}`, {
+        allocatable: resources(gpus, cores, slots, gib, fpgas),
+        otherUsage: thereOn(fpgas, used.otherUsage),
+        reserved: thereOn(fpgas, used.reserved),
+        labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
+        taints: isTainted ? [taint] : [],
+        schedulable: !isDown,
       }),
-    );
+      leaving: thereOn(fpgas, used.leaving),
+    }));
+
+/** Nobody has FPGAs where there are none. */
+function thereOn(fpgas: number, { byName, ...amounts }: Resources): Resources {
+  return fpgas > 0 && byName ? { ...amounts, byName } : amounts;
+}
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
   fc
@@ -129,11 +136,12 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       gpus: fc.integer({ min: 0, max: 3 }),
       cores: fc.integer({ min: 1, max: 3 }),
       gib: fc.integer({ min: 0, max: 4 }),
+      fpgas: fc.constantFrom(0, 0, 1, 2),
       quotas: someQuotas,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, allocations, isProtected, quotas, ...rest }) => {
-      const perPod = resources(gpus, cores, 1, gib);
+    .map(({ gpus, cores, gib, fpgas, allocations, isProtected, quotas, ...rest }) => {
+      const perPod = resources(gpus, cores, 1, gib, fpgas);
       return aLiveJob("", allocations, {
         ...rest,
         perPod,
@@ -147,13 +155,16 @@ const least = (a: Resources, b: Resources): Resources => ({
   cpuMillis: Math.max(0, Math.min(a.cpuMillis, b.cpuMillis)),
   memoryBytes: Math.max(0, Math.min(a.memoryBytes, b.memoryBytes)),
   pods: Math.max(0, Math.min(a.pods, b.pods)),
+  ...(Math.min(fpgasOf(a), fpgasOf(b)) > 0 && {
+    byName: { [FPGA]: Math.min(fpgasOf(a), fpgasOf(b)) },
+  }),
 });
 
 const free = ({ allocatable, otherUsage, committed }: NodeSnapshot): Resources =>
   sum(sum(allocatable, otherUsage, -1), committed, -1);
 
 const isOvercommitted = (node: NodeSnapshot): boolean =>
-  Object.values(free(node)).some((amount: number) => amount < 0);
+  DIMENSIONS.some((one) => amountIn(free(node), one) < 0);
 
 /** Live jobs that fit on their nodes: those that would not are left out. */
 function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]): LiveJob[] {
@@ -250,6 +261,7 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         gpus: fc.integer({ min: 0, max: Math.ceil(6 / parallelism) }),
         cores: orNone(Math.ceil(9 / parallelism)),
         gib: orNone(Math.ceil(9 / parallelism)),
+        fpgas: fc.constantFrom(0, 0, 0, 1, Math.ceil(3 / parallelism)),
         priority: fc.integer({ min: 1, max: 4 }),
         quotas: someQuotas,
         allowsBorrowing: fc.boolean(),
@@ -259,11 +271,11 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         constraints,
       }),
     )
-    .map(({ gpus, cores, gib, isMeek, runtime, constraints: limits, ...rest }) =>
+    .map(({ gpus, cores, gib, fpgas, isMeek, runtime, constraints: limits, ...rest }) =>
       aJob("j", {
         ...rest,
         ...limits,
-        perPod: resources(gpus, cores, 1, gib),
+        perPod: resources(gpus, cores, 1, gib, fpgas),
         preempts: !isMeek,
         ...(runtime === undefined ? {} : { maxRuntimeSeconds: runtime }),
       }),

@@ -35,8 +35,8 @@ import {
   type WorldJob,
   type WorldNode,
 } from "../../simulator/judge/world.ts";
-import { DIMENSIONS } from "./brute-force.ts";
-import { aQuota, aJob, aLiveJob, aNode, sum } from "./support.ts";
+import { amountIn, DIMENSIONS } from "./brute-force.ts";
+import { aQuota, aJob, aLiveJob, aNode, FPGA, sum } from "./support.ts";
 
 const pool = "default";
 const budget = "team/guard";
@@ -78,11 +78,18 @@ interface Row {
   avoids: readonly string[];
 }
 
-const toResources = ([gpus = 0, cpuMillis = 0, memoryBytes = 0, pods = 0]: Amounts): Resources => ({
+const toResources = ([
+  gpus = 0,
+  cpuMillis = 0,
+  memoryBytes = 0,
+  pods = 0,
+  fpgas = 0,
+]: Amounts): Resources => ({
   gpus,
   cpuMillis,
   memoryBytes,
   pods,
+  ...(fpgas > 0 && { byName: { [FPGA]: fpgas } }),
 });
 
 const placementsOf = (places: Places): Placement[] =>
@@ -449,7 +456,10 @@ function expectRoom({ nodes, jobs }: World): void {
     const promised = sum(podsOn(name, staying, "allocated"), podsOn(name, staying, "kept"), 1);
     const most = toResources(whole);
     for (const dimension of DIMENSIONS) {
-      if (Math.max(used[dimension], promised[dimension]) > most[dimension])
+      if (
+        Math.max(amountIn(used, dimension), amountIn(promised, dimension)) >
+        amountIn(most, dimension)
+      )
         throw new Error(`more ${dimension} are used or promised on ${name} than it has`);
     }
   }

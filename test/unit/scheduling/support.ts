@@ -11,12 +11,18 @@ import type {
 
 export const GIB = 1024 ** 3;
 
-export const resources = (gpus: number, cores = 0, pods = 0, gib = 0): Resources => ({
+/** A resource without a field of its own. */
+export const FPGA = "example.com/fpga";
+
+export const resources = (gpus: number, cores = 0, pods = 0, gib = 0, fpgas = 0): Resources => ({
   gpus,
   cpuMillis: cores * 1000,
   memoryBytes: gib * GIB,
   pods,
+  ...(fpgas > 0 && { byName: { [FPGA]: fpgas } }),
 });
+
+export const fpgasOf = ({ byName }: Resources): number => byName?.[FPGA] ?? 0;
 
 export function aNode(name: string, changes: Partial<NodeSnapshot> = {}): NodeSnapshot {
   return {
@@ -100,6 +106,7 @@ export const sum = (a: Resources, b: Resources, times: number): Resources => ({
   cpuMillis: a.cpuMillis + b.cpuMillis * times,
   memoryBytes: a.memoryBytes + b.memoryBytes * times,
   pods: a.pods + b.pods * times,
+  ...((a.byName ?? b.byName) && { byName: { [FPGA]: fpgasOf(a) + fpgasOf(b) * times } }),
 });
 
 /** The nodes with what the live jobs occupy on them. */

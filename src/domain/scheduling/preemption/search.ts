@@ -20,7 +20,14 @@ import { cheapestCover, type SetCoverItem, type StepBudget } from "./set-cover.t
 import { type Excess, GangFit } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
 import type { Demand } from "../placement.ts";
-import { NOTHING, subtract, times } from "../resources.ts";
+import {
+  type Dimension,
+  dimensionsOf,
+  NOTHING,
+  quantityOf,
+  subtract,
+  times,
+} from "../resources.ts";
 import type { Resources } from "../snapshot.ts";
 
 export interface SearchInput {
@@ -180,31 +187,28 @@ function freedOn(candidate: Candidate, target: Target | undefined): readonly num
   const pods = candidate.job.allocations
     .filter(({ node }) => node === target.node)
     .reduce((sum, one) => sum + one.pods, 0);
-  return dimensions(pods > 0 ? times(candidate.job.perPod, pods) : NOTHING);
+  return amountsIn(
+    pods > 0 ? times(candidate.job.perPod, pods) : NOTHING,
+    dimensionsOf(target.missing),
+  );
 }
 
 const freedUnder = (candidate: Candidate, over: readonly Excess[]): readonly number[] =>
   over.map(({ quota }) => quota.reliefBy(candidate.job));
 
 const deficitsOf = (input: SearchInput, target: Target | undefined): readonly number[] => [
-  ...(target ? dimensions(relevant(target.missing, input.demand.perPod)) : []),
+  ...(target ? missingOf(target.missing, input.demand.perPod) : []),
   ...input.over.map(({ amount }) => amount),
 ];
 
-const dimensions = (amount: Resources): readonly number[] => [
-  amount.gpus,
-  amount.cpuMillis,
-  amount.memoryBytes,
-  amount.pods,
-];
+const amountsIn = (amounts: Resources, dimensions: readonly Dimension[]): readonly number[] =>
+  dimensions.map((dimension) => quantityOf(amounts, dimension));
 
 /** A resource that is not requested is not missing, even on a node that is overcommitted in it. */
-const relevant = (missing: Resources, perPod: Resources): Resources => ({
-  gpus: perPod.gpus > 0 ? missing.gpus : 0,
-  cpuMillis: perPod.cpuMillis > 0 ? missing.cpuMillis : 0,
-  memoryBytes: perPod.memoryBytes > 0 ? missing.memoryBytes : 0,
-  pods: perPod.pods > 0 ? missing.pods : 0,
-});
+const missingOf = (missing: Resources, perPod: Resources): readonly number[] =>
+  dimensionsOf(missing).map((dimension) =>
+    quantityOf(perPod, dimension) > 0 ? quantityOf(missing, dimension) : 0,
+  );
 
 function candidatesByNode(candidates: readonly Candidate[]): ReadonlyMap<string, Candidate[]> {
   const byNode = new Map<string, Candidate[]>();
