@@ -88,11 +88,13 @@ export function excessiveDemand(
       "spec.template.spec.containers: together they must request less than 500G cpu and 512Ti memory",
     );
   }
-  const [other] = Object.entries(demand.byName ?? {}).filter(([, amount]) => amount >= maxAmount);
+  const other = Object.keys(demand.byName ?? {}).find(
+    (name) => (demand.byName?.[name] ?? 0) >= maxAmount,
+  );
   if (other !== undefined) {
     return refuse(
       "InvalidValue",
-      `spec.template.spec.containers: together they request too much of ${other[0]}`,
+      `spec.template.spec.containers: together they must request less of ${other}`,
     );
   }
   const gangGpus = demand.gpus * parallelism;

@@ -62,15 +62,12 @@ function oddServer(objects: number, seed: number, onSent: (plural: string) => vo
   return { watch } as unknown as KubeClient;
 }
 
-/** Amounts, and those of resources by name. */
-type Amounts = Readonly<Record<string, number | Readonly<Record<string, number>>>>;
+type Amounts = Readonly<Record<string, number>>;
 
-function expectAmounts(what: string, { byName = {}, ...fields }: Amounts): void {
-  const named = typeof byName === "object" ? byName : {};
-  for (const [name, amount] of Object.entries({ ...fields, ...named })) {
-    const isWithin =
-      Number.isSafeInteger(amount) && Number(amount) >= 0 && Number(amount) <= maxAmount;
-    if (!isWithin) throw new Error(`${what}: ${name} is ${String(amount)}`);
+function expectAmounts(what: string, amounts: Amounts): void {
+  for (const [name, amount] of Object.entries(amounts)) {
+    const isWithin = Number.isSafeInteger(amount) && amount >= 0 && amount <= maxAmount;
+    if (!isWithin) throw new Error(`${what}: ${name} is ${amount}`);
   }
 }
 
@@ -101,10 +98,13 @@ describe("what Rota keeps of odd objects", function () {
       if (pod === undefined) return;
       pods += 1;
       const { attempt, index, generation } = pod;
-      expectAmounts(`pod ${pod.name}`, { ...pod.demand, attempt, index, generation });
+      const { byName, ...demand } = pod.demand;
+      expectAmounts(`pod ${pod.name}`, { ...demand, ...byName, attempt, index, generation });
     });
     informers.nodes.onChange(({ after: node }) => {
-      if (node !== undefined) expectAmounts(`node ${node.name}`, { ...node.allocatable });
+      if (node === undefined) return;
+      const { byName, ...allocatable } = node.allocatable;
+      expectAmounts(`node ${node.name}`, { ...allocatable, ...byName });
     });
     try {
       await Promise.race([informers.start(), failure.promise]);
