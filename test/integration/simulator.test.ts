@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { withVirtualTime, type VirtualTime } from "../support/virtual-time.ts";
 
 /** The same night every time; others by SIMULATION_SEED, or by `npm run simulate`. */
-const usualSeed = 7;
+const usualSeed = 8;
 const seed = Number(process.env["SIMULATION_SEED"] ?? usualSeed);
 const days = Number(process.env["SIMULATION_DAYS"] ?? 0.65);
 
@@ -40,7 +40,7 @@ describe("a simulated cluster", function () {
     expect(report.preemptions / report.allPreemptions).to.be.at.least(0.8);
     expect(report.proved / report.preemptions).to.be.at.least(0.9);
     expect(report.judgedCycles / report.cycles).to.be.at.least(0.9);
-    if (seed === usualSeed) expect(report.preemptions).to.be.at.least(10);
+    if (seed === usualSeed) expect(report.preemptions).to.be.at.least(25);
   });
 
   it("keeps every invariant where budgets protect victims", async () => {
