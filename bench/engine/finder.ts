@@ -6,6 +6,8 @@ import { type ClusterSize, fillCluster, type PodSizes } from "./cluster.ts";
 import { withDatabase } from "./database.ts";
 import { measure, type Measurement } from "./measure.ts";
 
+const gibibyte = 1024 ** 3;
+
 const request = (changes: Partial<VictimRequest>, gpus: number): VictimRequest => ({
   jobId: "00000000-0000-0000-0000-000000000001",
   priority: 10,
@@ -46,9 +48,11 @@ const alike: readonly Case[] = [
   { name: "positive: 16 jobs in one statement", requests: several, found: true },
 ];
 
+const nodeName = (index: number): string => `node-${String(index).padStart(5, "0")}`;
+
 /** Nodes whose pods have one GPU each, while pods of 8 are elsewhere: no bound helps, all nodes are looked at. */
 const withSmallPods = (nodes: number): string[] =>
-  Array.from({ length: nodes / 4 }, (_, index) => `node-${String(4 * index).padStart(5, "0")}`);
+  Array.from({ length: nodes / 4 }, (_, index) => nodeName(4 * index));
 
 const mixed = ({ nodes }: ClusterSize): readonly Case[] => [
   { name: "mixed, positive: 8 GPUs, every job may go", requests: one({}, 8), found: true },
@@ -64,6 +68,21 @@ const mixed = ({ nodes }: ClusterSize): readonly Case[] => [
     found: true,
   },
 ];
+
+const scratch = "ephemeral-storage";
+
+/** Every job uses scratch space, and none is left on the nodes that the decision names. */
+const byName: readonly Case[] = [32, 256].map((count) => {
+  const amounts = { [scratch]: 10 * gibibyte };
+  const perPod = { gpus: 0, cpuMillis: 1000, memoryBytes: gibibyte, pods: 1, byName: amounts };
+  const room = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 10, byName: { [scratch]: 0 } };
+  const rooms = Array.from({ length: count }, (_, index) => ({ node: nodeName(index), room }));
+  return {
+    name: `by name, positive: scratch space, on ${count} nodes`,
+    requests: one({ perPod, rooms, nodes: [] }, 0),
+    found: true,
+  };
+});
 
 function inDatabase<T>(work: (pool: DatabasePool) => Promise<T>): Promise<T> {
   return withDatabase(async (url) => {
@@ -106,9 +125,22 @@ const measureCluster = (
     return measureCases(pool, cases, rounds);
   });
 
+/** The finder reads what jobs use; what nodes have is in the request. */
+const measureByName = (size: ClusterSize, rounds: number): Promise<Measurement[]> =>
+  inDatabase(async (pool) => {
+    await fillCluster(pool, size, "alike");
+    await pool.query(
+      "INSERT INTO job_resources SELECT id, $1, $2 FROM jobs WHERE status = 'running'",
+      [scratch, 5 * gibibyte],
+    );
+    await pool.query("ANALYZE job_resources");
+    return measureCases(pool, byName, rounds);
+  });
+
 export async function measureFinder(size: ClusterSize, rounds: number): Promise<Measurement[]> {
   return [
     ...(await measureCluster(size, "alike", alike, rounds)),
     ...(await measureCluster(size, "mixed", mixed(size), rounds)),
+    ...(await measureByName(size, rounds)),
   ];
 }

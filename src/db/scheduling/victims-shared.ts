@@ -21,11 +21,11 @@ export const reaches = (job: string, power = "power"): string => `(
 export const REQUESTS = `
   WITH RECURSIVE request AS MATERIALIZED (
     SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
-      nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed, rooms, by_name,
+      nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed, rooms,
       jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
     FROM jsonb_to_recordset($2::jsonb) AS (
       preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
-      gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb, rooms jsonb, by_name jsonb
+      gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb, rooms jsonb
     )
   ),
   power AS MATERIALIZED (
@@ -91,7 +91,7 @@ export const PROPOSALS = `
   SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.priority, job.status,
     extract(epoch FROM job.started_at)::float8 AS started_at, job.borrowing,
     job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
-    ${requestsByName("job.id", `AND resource IN (SELECT jsonb_object_keys(by_name) FROM request)`)} AS by_name,
+    ${requestsByName("job.id")} AS by_name,
     (
       SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
       FROM allocations

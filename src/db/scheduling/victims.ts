@@ -54,12 +54,11 @@ export async function findVictims(
   budgets: ReadonlyMap<string, string> = new Map(),
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
-  const [byColumns, byName] = [false, true].map((isByName) =>
-    requests.filter(({ rooms }) => (rooms !== undefined) === isByName).flatMap(eachWay),
-  );
+  const byColumns = requests.filter(isByColumns).flatMap(eachWay);
+  const byName = requests.filter(({ rooms }) => rooms !== undefined).flatMap(eachWay);
   const propose = async (
     statement: string,
-    asked: readonly VictimRequest[] = [],
+    asked: readonly VictimRequest[],
     spared: readonly string[] = [],
   ): Promise<Row[]> => {
     if (asked.length === 0) return [];
@@ -86,6 +85,10 @@ export async function findVictims(
   const byId = new Map(rows.map((row) => [row.id, row]));
   return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
+
+/** Some nodes may be left to the other search, or all. */
+const isByColumns = ({ nodes, rooms }: VictimRequest): boolean =>
+  rooms === undefined || nodes === undefined || nodes.length > 0;
 
 /** Above every priority of a class. */
 const anyPriority = 2 ** 31 - 1;
@@ -132,19 +135,22 @@ const parameter = (request: VictimRequest, index: number, powers: readonly strin
     memory_bytes: room.memoryBytes,
     pods: room.pods,
   })),
-  by_name: request.perPod.byName ?? {},
-  rooms: request.rooms?.flatMap((room) => lacksOf(room, request)) ?? null,
+  rooms: Object.fromEntries((request.rooms ?? []).flatMap((room) => lacksOf(room, request))),
 });
 
-/** What one more pod lacks on a node, of each resource of which the node may have too little for the gang; nothing where the whole gang fits. */
+/**
+ * What one more pod lacks on a node, of each resource of which there may be too little for the gang, by its dimension;
+ * nothing where the whole gang fits.
+ */
 function lacksOf({ node, room }: NodeRoom, { perPod, parallelism }: VictimRequest) {
   const fits = podsThatFit(room, perPod);
   if (fits >= parallelism) return [];
   const [next, gang] = [times(perPod, fits + 1), times(perPod, parallelism)];
   const lacks = dimensionsOf(perPod)
     .filter((one) => quantityOf(perPod, one) > 0 && quantityOf(room, one) < quantityOf(gang, one))
-    .map((one) => ({ resource: one, missing: quantityOf(next, one) - quantityOf(room, one) }));
-  return [{ node, lacks }];
+    .map((one) => [one, quantityOf(next, one) - quantityOf(room, one)] as const);
+  const lacking = lacks.filter(([, amount]) => amount > 0).length;
+  return [[node, { lacks: Object.fromEntries(lacks), lacking }]];
 }
 
 const liveJob = (row: Row, budget: string | undefined): LiveJob => ({

@@ -116,14 +116,11 @@ export interface VictimRequest {
   }[];
   /** As a borrower it may still evict borrowers of lower priority. */
   readonly borrows: boolean;
-  /** Nodes that match; absent if every schedulable node of the pool does. */
+  /** Nodes that match and have enough of the resources `byName`; absent if every schedulable node of the pool does. */
   readonly nodes?: readonly string[];
   /** Nodes whose room this decision has changed; not in the database yet. */
   readonly changed: readonly NodeRoom[];
-  /**
-   * If a resource `byName` may be short: the nodes that could hold one of its pods, instead of `nodes` and `changed`.
-   * Absent: on every node of `nodes` the others decide.
-   */
+  /** Further nodes that match, where a resource `byName` may be short, and the room there. Absent: none. */
   readonly rooms?: readonly NodeRoom[];
 }
 

@@ -2,6 +2,7 @@
 import type { Quotas } from "../quota.ts";
 import type { Nodes, NodeState } from "../nodes.ts";
 import type { VictimRequest } from "../decision.ts";
+import { missingShare } from "../nearest-fit.ts";
 import { NOTHING, podsThatFit } from "../resources.ts";
 import type { Amounts, QueuedJob } from "../snapshot.ts";
 
@@ -11,21 +12,39 @@ function isShortByName(node: NodeState, job: QueuedJob, byName: Amounts): boolea
   return podsThatFit(node.future, { ...NOTHING, byName }) < most;
 }
 
+/** Nodes whose room one request names, in addition to those that the gang needs: the finder reads all their jobs. */
+const maxRooms = 256;
+
+/** Those that lack the least; of equals the first, by name. */
+function nearest(nodes: readonly NodeState[], job: QueuedJob): readonly NodeState[] {
+  if (nodes.length <= maxRooms + job.parallelism) return nodes;
+  const missing = new Map(nodes.map((node) => [node, missingShare(node.future, job.perPod)]));
+  return nodes
+    .toSorted((a, b) => (missing.get(a) ?? 0) - (missing.get(b) ?? 0))
+    .slice(0, maxRooms + job.parallelism);
+}
+
 /** Which nodes the finder searches, and the room that it cannot read. */
 function placesFor(
   job: QueuedJob,
   nodes: Nodes,
 ): Pick<VictimRequest, "nodes" | "changed" | "rooms"> {
-  const accepting = nodes.accepting(job);
   const { byName } = job.perPod;
+  const accepting = nodes.accepting(job);
   const able =
     byName === undefined
       ? accepting
       : accepting.filter(({ capacity }) => podsThatFit(capacity, { ...NOTHING, byName }) > 0);
-  if (byName !== undefined && able.some((node) => isShortByName(node, job, byName)))
-    return { rooms: able.map(({ name, future }) => ({ node: name, room: future })), changed: [] };
-  const names = able.length < nodes.usable ? { nodes: able.map(({ name }) => name) } : {};
-  return { ...names, changed: nodes.changed() };
+  const short = byName === undefined ? [] : able.filter((node) => isShortByName(node, job, byName));
+  const isShort = new Set(short);
+  const others = able.filter((node) => !isShort.has(node));
+  return {
+    ...(others.length < nodes.usable && { nodes: others.map(({ name }) => name) }),
+    ...(short.length > 0 && {
+      rooms: nearest(short, job).map(({ name, future }) => ({ node: name, room: future })),
+    }),
+    changed: nodes.changed(),
+  };
 }
 
 /** The request for a blocked job at the current point of the decision. */
