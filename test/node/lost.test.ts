@@ -38,9 +38,15 @@ describeOnRealNodes("a job on a real node that fails it", () => {
     const { metadata } = await podOf(installation, "steady");
     for (const part of ["kubelet", "containerd"] as const) await installation.first.restart(part);
     await installation.first.untilReady();
-    const pod = await podOf(installation, "steady");
-    expect(pod.metadata.uid).to.equal(metadata.uid);
-    expect(stateOf(pod)?.running).not.to.equal(undefined);
+    // A kubelet that cannot ask containerd for a moment does not say that the container runs.
+    const { view } = installation;
+    await view.until("the kubelet to see the container", async () => {
+      const pod = await podOf(installation, "steady");
+      expect(pod.metadata.uid).to.equal(metadata.uid);
+      return stateOf(pod)?.running !== undefined;
+    });
+    const { status } = await podOf(installation, "steady");
+    expect(status.containerStatuses?.map(({ restartCount }) => restartCount)).to.deep.equal([0]);
     expect((await teamJobIs(installation, "steady", "Running")).status.attempt).to.equal(1);
     await remove("steady");
   });
