@@ -73,8 +73,8 @@ function askedOfPod(spec: DemandingPodSpec, resource: string, parse: Parse): num
   return saturate((asked(spec.resources, resource, parse) ?? ofContainers) + overhead);
 }
 
-/** The names of all resources that any part of the pod mentions, once each, in order. */
-export function resourceNamesOf(spec: DemandingPodSpec): readonly string[] {
+/** The names of all other resources that any part of the pod mentions, once each, in order. */
+export function otherNamesOf(spec: DemandingPodSpec, gpuResource: string): readonly string[] {
   const holders = [
     spec.resources,
     ...[...(spec.containers ?? []), ...(spec.initContainers ?? [])].flatMap(
@@ -88,12 +88,13 @@ export function resourceNamesOf(spec: DemandingPodSpec): readonly string[] {
     ...Object.keys(one?.requests ?? {}),
     ...Object.keys(one?.limits ?? {}),
   ]);
-  return [...new Set([...names, ...Object.keys(spec.overhead ?? {})])].toSorted();
+  return [...new Set([...names, ...Object.keys(spec.overhead ?? {})])]
+    .filter((name) => isOtherResource(name, gpuResource))
+    .toSorted();
 }
 
 function othersOf(spec: DemandingPodSpec, gpuResource: string): Pick<PodDemand, "byName"> {
-  const amounts = resourceNamesOf(spec)
-    .filter((name) => isOtherResource(name, gpuResource))
+  const amounts = otherNamesOf(spec, gpuResource)
     .map((name) => [name, askedOfPod(spec, name, (text) => parseOther(name, text))] as const)
     .filter(([, amount]) => amount > 0);
   return amounts.length === 0 ? {} : { byName: Object.fromEntries(amounts) };

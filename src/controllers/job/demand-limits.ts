@@ -1,10 +1,10 @@
 /**
  * Upper limits of one job's requests: larger amounts are typing errors, and their sums would overflow columns. Pure.
  */
-import { podDemand, resourceNamesOf } from "../../domain/pod-demand.ts";
+import { podDemand, otherNamesOf } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
-import { isInBytes, isOtherResource, parseOther } from "../../domain/resource-names.ts";
+import { isInBytes, parseOther } from "../../domain/resource-names.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 
@@ -26,13 +26,11 @@ const limitsOf = (spec: DemandingPodSpec, gpuResource: string): readonly Limit[]
   },
   { resource: "cpu", bound: "500G", isExceededBy: (text) => parseCpuMillis(text) >= 5e14 },
   { resource: "memory", bound: "512Ti", isExceededBy: (text) => parseBytes(text) >= maxAmount },
-  ...resourceNamesOf(spec)
-    .filter((name) => isOtherResource(name, gpuResource))
-    .map((resource) => ({
-      resource,
-      bound: isInBytes(resource) ? "512Ti" : String(maxAmount),
-      isExceededBy: (text: string) => parseOther(resource, text) >= maxAmount,
-    })),
+  ...otherNamesOf(spec, gpuResource).map((resource) => ({
+    resource,
+    bound: isInBytes(resource) ? "512Ti" : String(maxAmount),
+    isExceededBy: (text: string) => parseOther(resource, text) >= maxAmount,
+  })),
 ];
 
 interface Quantity {
@@ -88,13 +86,11 @@ export function excessiveDemand(
       "spec.template.spec.containers: together they must request less than 500G cpu and 512Ti memory",
     );
   }
-  const other = Object.keys(demand.byName ?? {}).find(
-    (name) => (demand.byName?.[name] ?? 0) >= maxAmount,
-  );
+  const other = Object.entries(demand.byName ?? {}).find(([, amount]) => amount >= maxAmount);
   if (other !== undefined) {
     return refuse(
       "InvalidValue",
-      `spec.template.spec.containers: together they must request less of ${other}`,
+      `spec.template.spec.containers: together they must request less of ${other[0]}`,
     );
   }
   const gangGpus = demand.gpus * parallelism;

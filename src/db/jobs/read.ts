@@ -2,11 +2,11 @@
 import { jobReasonOf } from "../../api/reasons.ts";
 import type { JobStatusName } from "../../api/job-states.ts";
 import type { JobReason } from "../../api/reasons.ts";
-import type { Amounts, Placement, Resources } from "../../domain/scheduling/snapshot.ts";
+import type { Placement, Resources } from "../../domain/scheduling/snapshot.ts";
 import type { Fence } from "./admit.ts";
 import type { AttemptEnd } from "./attempts.ts";
 import { expungedText } from "../configs/commits.ts";
-import { requestsByName } from "./resources.ts";
+import { type PerPodRow, perPodColumns, perPodOf } from "./resources.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
@@ -72,7 +72,7 @@ export interface EvictionEntry {
   readonly isForWindow: boolean;
 }
 
-interface Row {
+interface Row extends PerPodRow {
   readonly id: string;
   readonly namespace: string;
   readonly name: string;
@@ -84,10 +84,6 @@ interface Row {
   readonly preempts: boolean;
   readonly gpus: number;
   readonly parallelism: number;
-  readonly pod_gpus: number;
-  readonly pod_cpu_millis: number;
-  readonly pod_memory_bytes: number;
-  readonly by_name: Amounts | null;
   readonly borrowing: boolean;
   readonly suspended: boolean;
   readonly failures: number;
@@ -121,13 +117,7 @@ const viewOf = (row: Row): JobView => ({
   preempts: row.preempts,
   gpus: row.gpus,
   parallelism: row.parallelism,
-  perPod: {
-    gpus: row.pod_gpus,
-    cpuMillis: row.pod_cpu_millis,
-    memoryBytes: row.pod_memory_bytes,
-    pods: 1,
-    ...(row.by_name !== null && { byName: row.by_name }),
-  },
+  perPod: perPodOf(row),
   borrowing: row.borrowing,
   suspended: row.suspended,
   failures: row.failures,
@@ -152,7 +142,7 @@ const viewOf = (row: Row): JobView => ({
 const selection = `
   SELECT job.id, job.namespace, job.name, job.pool, job.status, job.attempt, job.priority, job.priority_class, job.preempts,
     job.required_gpu AS gpus,
-    job.parallelism, job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name,
+    job.parallelism, ${perPodColumns("job")},
     job.borrowing, job.suspended, job.failures, job.backoff_limit, job.failed_starts, job.node_failures, job.config_hash,
     (
       SELECT ${expungedText} FROM config_blobs AS blob WHERE blob.hash = job.config_hash AND blob.expunged_at IS NOT NULL

@@ -45,7 +45,7 @@ function resources(
 export async function readNodes(
   db: Queryable,
   pool: string,
-  resourceNames: readonly string[] = [],
+  resourceNames: readonly string[],
 ): Promise<NodeSnapshot[]> {
   const rows = await run<Row>(
     db,

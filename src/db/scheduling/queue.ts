@@ -1,6 +1,5 @@
 /** The scheduler's view of claimed and of reserved jobs: one statement each. */
 import type {
-  Amounts,
   ReservedJob,
   NodeSelectorTerm,
   Placement,
@@ -8,7 +7,7 @@ import type {
   Toleration,
 } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
-import { requestsByName } from "../jobs/resources.ts";
+import { type PerPodRow, perPodColumns, perPodOf } from "../jobs/resources.ts";
 import type { Queryable } from "../client/types.ts";
 
 /** A claimed job, with the owners of its project and of all ancestors, nearest first; their plans are its quotas. */
@@ -17,7 +16,7 @@ export interface ClaimedJob {
   readonly ownerIds: readonly number[];
 }
 
-interface QueueRow {
+interface QueueRow extends PerPodRow {
   readonly id: string;
   readonly key: string;
   readonly priority: number;
@@ -25,10 +24,6 @@ interface QueueRow {
   readonly status: "pending" | "evicted";
   readonly attempt: number;
   readonly parallelism: number;
-  readonly pod_gpus: number;
-  readonly pod_cpu_millis: number;
-  readonly pod_memory_bytes: number;
-  readonly by_name: Amounts | null;
   readonly allows_borrowing: boolean;
   readonly preempts: boolean;
   readonly failed_starts: number;
@@ -53,13 +48,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       status: row.status,
       attempt: row.attempt,
       parallelism: row.parallelism,
-      perPod: {
-        gpus: row.pod_gpus,
-        cpuMillis: row.pod_cpu_millis,
-        memoryBytes: row.pod_memory_bytes,
-        pods: 1,
-        ...(row.by_name !== null && { byName: row.by_name }),
-      },
+      perPod: perPodOf(row),
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
       ...(row.failed_starts > 0 && { failedStarts: row.failed_starts }),
@@ -98,7 +87,7 @@ export async function readClaimedJobs(
     )
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority,
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name,
+      ${perPodColumns("job")},
       job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
       job_may_preempt(job.preempts, job.failed_starts) AS preempts,
       CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
@@ -126,17 +115,13 @@ export async function readClaimedJobs(
   return rows.map(claimedJob);
 }
 
-interface ReservedRow {
+interface ReservedRow extends PerPodRow {
   readonly id: string;
   readonly key: string;
   readonly priority: number;
   readonly attempt: number;
   readonly borrowing: boolean;
   readonly allows_borrowing: boolean;
-  readonly pod_gpus: number;
-  readonly pod_cpu_millis: number;
-  readonly pod_memory_bytes: number;
-  readonly by_name: Amounts | null;
   readonly expires_at: number;
   readonly placements: readonly Placement[];
   readonly owner_ids: readonly number[];
@@ -164,7 +149,7 @@ export async function readReservedJobs(
       job.allows_borrowing AND (
         SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
       ) AS allows_borrowing,
-      job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes, ${requestsByName("job.id")} AS by_name, kept.expires_at, kept.placements,
+      ${perPodColumns("job")}, kept.expires_at, kept.placements,
       ARRAY(
         SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
       ) AS owner_ids
@@ -192,13 +177,7 @@ const reservedJob = (row: ReservedRow): ReservedRead => ({
     priority: row.priority,
     attempt: row.attempt,
     placements: row.placements,
-    perPod: {
-      gpus: row.pod_gpus,
-      cpuMillis: row.pod_cpu_millis,
-      memoryBytes: row.pod_memory_bytes,
-      pods: 1,
-      ...(row.by_name !== null && { byName: row.by_name }),
-    },
+    perPod: perPodOf(row),
     borrowing: row.borrowing,
     allowsBorrowing: row.allows_borrowing,
     expiresAtSeconds: row.expires_at,

@@ -4,8 +4,9 @@
  * lacking: how many of these amounts are positive}}. A join with them would be a nested loop over all allocations.
  *
  * On each node it takes the jobs in order of preference until every resource that is lacking is covered. It drops the
- * nodes where all of them are not enough, so a negative answer is exact for the nodes that are named, and orders the others by the last job that is
- * needed. Each of these nodes gains at least one pod, so it proposes at least as many as the gang has pods.
+ * nodes where all of them are not enough, so a negative answer is exact for the nodes that are named, and orders the
+ * others by the last job that is needed. Each of these nodes gains at least one pod, so it proposes at least as many as
+ * the gang has pods.
  */
 import { CLOSE_NODES, NODES, POOL, reaches, REQUESTS } from "./victims-shared.ts";
 

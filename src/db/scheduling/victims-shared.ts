@@ -1,5 +1,5 @@
 /** What both searches of the victim finder have in common: its parameters, its rules, and what follows the nodes. */
-import { requestsByName } from "../jobs/resources.ts";
+import { perPodColumns } from "../jobs/resources.ts";
 
 /**
  * Parameters as the statement uses them. The sub-select hides their values from the planner, so it keeps one generic
@@ -90,8 +90,7 @@ export const PROPOSALS = `
   )
   SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.priority, job.status,
     extract(epoch FROM job.started_at)::float8 AS started_at, job.borrowing,
-    job.pod_gpus, job.pod_cpu_millis, job.pod_memory_bytes,
-    ${requestsByName("job.id")} AS by_name,
+    ${perPodColumns("job")},
     (
       SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
       FROM allocations

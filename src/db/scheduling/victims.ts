@@ -5,8 +5,9 @@
 import { storableJson } from "../../domain/text.ts";
 import type { NodeRoom, VictimRequest } from "../../domain/scheduling/decision.ts";
 import { dimensionsOf, podsThatFit, quantityOf, times } from "../../domain/scheduling/resources.ts";
-import type { Amounts, LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
+import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
+import { type PerPodRow, perPodOf } from "../jobs/resources.ts";
 import { prepared } from "../client/prepared.ts";
 import type { Queryable } from "../client/types.ts";
 import { searchByColumns } from "./victims-by-columns.ts";
@@ -27,7 +28,7 @@ export interface FinderLimits {
 
 export const DEFAULT_LIMITS: FinderLimits = { closeNodes: 256, nodes: 32, siblings: 32 };
 
-interface Row {
+interface Row extends PerPodRow {
   readonly id: string;
   readonly key: string;
   readonly attempt: number;
@@ -35,10 +36,6 @@ interface Row {
   readonly status: "starting" | "running";
   readonly started_at: number;
   readonly borrowing: boolean;
-  readonly pod_gpus: number;
-  readonly pod_cpu_millis: number;
-  readonly pod_memory_bytes: number;
-  readonly by_name: Amounts | null;
   readonly allocations: readonly Placement[];
   readonly quotas: readonly string[];
 }
@@ -161,13 +158,7 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
   status: row.status,
   startedAtSeconds: row.started_at,
   borrowing: row.borrowing,
-  perPod: {
-    gpus: row.pod_gpus,
-    cpuMillis: row.pod_cpu_millis,
-    memoryBytes: row.pod_memory_bytes,
-    pods: 1,
-    ...(row.by_name !== null && { byName: row.by_name }),
-  },
+  perPod: perPodOf(row),
   allocations: row.allocations,
   quotas: row.quotas,
   ...(budget === undefined ? {} : { protected: budget }),

@@ -61,11 +61,9 @@ function meets({ labels }: NodeSnapshot, requirement: NodeSelectorRequirement): 
 export type When = "free" | "later" | "now";
 
 function roomOn(node: NodeSnapshot, one: Dimension, when: When): number {
-  const [there, others, committed] = [node.allocatable, node.otherUsage, node.committed].map(
-    (amounts) => amountIn(amounts, one),
-  ) as [number, number, number];
-  const free = there - others - committed;
-  const later = free + amountIn(node.leaving, one) - amountIn(node.reserved, one);
+  const { allocatable, otherUsage, committed, leaving, reserved } = node;
+  const free = amountIn(allocatable, one) - amountIn(otherUsage, one) - amountIn(committed, one);
+  const later = free + amountIn(leaving, one) - amountIn(reserved, one);
   if (when === "free") return free;
   return when === "later" ? later : Math.min(free, later);
 }
