@@ -69,9 +69,10 @@ CREATE TABLE jobs (
   attempt integer NOT NULL DEFAULT 0 CONSTRAINT jobs_attempt_not_negative CHECK (attempt >= 0),
   parallelism integer NOT NULL CONSTRAINT jobs_parallelism_positive CHECK (parallelism > 0),
   pod_gpus integer NOT NULL,
+  pod_other_gpus integer NOT NULL DEFAULT 0,
   pod_cpu_millis bigint NOT NULL,
   pod_memory_bytes bigint NOT NULL,
-  required_gpu integer NOT NULL GENERATED ALWAYS AS (parallelism * pod_gpus) STORED,
+  required_gpu integer NOT NULL GENERATED ALWAYS AS (parallelism * (pod_gpus + pod_other_gpus)) STORED,
   cpu_millis bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_cpu_millis) STORED,
   memory_bytes bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_memory_bytes) STORED,
   created_at timestamptz NOT NULL,
@@ -107,7 +108,9 @@ CREATE TABLE jobs (
   -- A project with active jobs cannot be deleted; ended jobs outlive it.
   active_project_id uuid GENERATED ALWAYS AS (CASE WHEN NOT job_has_ended(status) THEN project_id END) STORED
     CONSTRAINT jobs_active_project_fkey REFERENCES projects (id),
-  CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
+  CONSTRAINT jobs_demand_not_negative CHECK (
+    pod_gpus >= 0 AND pod_other_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0
+  ),
   CONSTRAINT jobs_live_has_attempt CHECK (attempt > 0 OR NOT job_is_live(status)),
   CONSTRAINT jobs_finished_has_time CHECK ((finished_at IS NOT NULL) = job_has_ended(status)),
   CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL))
@@ -142,10 +145,11 @@ COMMENT ON COLUMN jobs.priority_class IS 'Name of the priority class';
 COMMENT ON COLUMN jobs.status IS 'State of the job; pending and evicted jobs wait in the queue';
 COMMENT ON COLUMN jobs.attempt IS 'Number of the latest start; 0 before the first. Fences every transition';
 COMMENT ON COLUMN jobs.parallelism IS 'Number of pods of the gang';
-COMMENT ON COLUMN jobs.pod_gpus IS 'GPUs requested by each pod';
+COMMENT ON COLUMN jobs.pod_gpus IS 'GPUs requested by each pod, of the resource that nodes count in a column';
+COMMENT ON COLUMN jobs.pod_other_gpus IS 'GPUs of other vendors requested by each pod; they are in job_resources, too';
 COMMENT ON COLUMN jobs.pod_cpu_millis IS 'Millicores requested by each pod, as the kubelet counts them';
 COMMENT ON COLUMN jobs.pod_memory_bytes IS 'Bytes of memory requested by each pod, as the kubelet counts them';
-COMMENT ON COLUMN jobs.required_gpu IS 'GPUs of the whole gang';
+COMMENT ON COLUMN jobs.required_gpu IS 'GPUs of the whole gang, of all vendors';
 COMMENT ON COLUMN jobs.cpu_millis IS 'Millicores of the whole gang';
 COMMENT ON COLUMN jobs.memory_bytes IS 'Bytes of memory of the whole gang';
 COMMENT ON COLUMN jobs.created_at IS 'Queue time, kept through evictions and retries';
@@ -201,11 +205,16 @@ CREATE TABLE job_resources (
   job_id uuid NOT NULL CONSTRAINT job_resources_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
   resource text COLLATE "C" NOT NULL,
   amount_per_pod bigint NOT NULL CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0),
-  CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource)
+  resource_type text COLLATE "C",
+  CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource),
+  CONSTRAINT job_resources_type_agrees CHECK (resource_type IN ('GPU', resource))
 );
+-- Quotas count what plans can grant.
+CREATE INDEX job_resources_granted_idx ON job_resources (job_id) WHERE resource_type IS NOT NULL;
 COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices. Fixed when the job arrives';
 COMMENT ON COLUMN job_resources.job_id IS 'The job';
 COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource';
+COMMENT ON COLUMN job_resources.resource_type IS 'Type of the plans that grant it: GPU for GPUs of other vendors, else its own name; null: no plan can';
 COMMENT ON COLUMN job_resources.amount_per_pod IS 'Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units';
 
 CREATE TABLE avoided_nodes (
@@ -329,7 +338,7 @@ COMMENT ON COLUMN job_events.attempt IS 'Attempt after the change';
 COMMENT ON COLUMN job_events.reason IS 'Reason of the change';
 COMMENT ON COLUMN job_events.borrowing IS 'Whether the job borrowed after the change';
 COMMENT ON COLUMN job_events.pool IS 'Pool of the job';
-COMMENT ON COLUMN job_events.gpus IS 'GPUs of the whole gang';
+COMMENT ON COLUMN job_events.gpus IS 'GPUs of the whole gang, of all vendors';
 COMMENT ON COLUMN job_events.cpu_millis IS 'Millicores of the whole gang';
 COMMENT ON COLUMN job_events.memory_bytes IS 'Bytes of memory of the whole gang';
 COMMENT ON COLUMN job_events.project_id IS 'Project of the job';

@@ -72,8 +72,8 @@ BEGIN
         before.status <> after.status OR before.borrowing <> after.borrowing AS is_event,
         (before.id, before.project_id, before.created_at)
           IS DISTINCT FROM (after.id, after.project_id, after.created_at)
-          OR (before.parallelism, before.pod_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
-          IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
+          OR (before.parallelism, before.pod_gpus, before.pod_other_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
+          IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_other_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
           AS changes_identity,
         CASE WHEN restored_at IS NULL THEN
           -- Every start increments the attempt by one; nothing else changes it.

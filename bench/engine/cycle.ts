@@ -53,7 +53,7 @@ const dependencies = (db: DatabasePool, claimLimit: number): CycleDependencies =
   clock: systemClock,
   logger: silentLogger,
   timeZone: "UTC",
-  meteredTypes: ["GPU"],
+  unmeteredResources: ["rdma/*"],
   claimLimit,
   reservationSeconds: 300,
   avoidNodeSeconds: 600,

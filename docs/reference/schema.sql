@@ -12,7 +12,6 @@ CREATE TYPE preemption_outcome AS ENUM ('Started', 'Released', 'Ended');
 CREATE TYPE preemption_policy AS ENUM ('PreemptLowerPriority', 'Never');
 CREATE TYPE preemption_rule AS ENUM ('BorrowerReclaimed', 'LowerPriority', 'OwnQuota', 'WindowClosed');
 CREATE TYPE project_role AS ENUM ('viewer', 'submitter', 'admin');
-CREATE TYPE resource_type AS ENUM ('GPU', 'CPU');
 CREATE TYPE victim_outcome AS ENUM ('Evicted', 'Finished', 'Cancelled', 'EvictionCancelled');
 CREATE TYPE window_close_action AS ENUM ('Finish', 'Evict');
 
@@ -178,7 +177,7 @@ CREATE TABLE job_events (
   reason text,                                        -- Reason of the change
   borrowing boolean NOT NULL,                         -- Whether the job borrowed after the change
   pool text NOT NULL,                                 -- Pool of the job
-  gpus integer NOT NULL,                              -- GPUs of the whole gang
+  gpus integer NOT NULL,                              -- GPUs of the whole gang, of all vendors
   cpu_millis bigint NOT NULL,                         -- Millicores of the whole gang
   memory_bytes bigint NOT NULL,                       -- Bytes of memory of the whole gang
   project_id uuid NOT NULL,                           -- Project of the job
@@ -201,10 +200,14 @@ CREATE TABLE job_resources (
   job_id uuid NOT NULL,           -- The job
   resource text NOT NULL,         -- Kubernetes name of the resource
   amount_per_pod bigint NOT NULL, -- Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units
+  resource_type text,             -- Type of the plans that grant it: GPU for GPUs of other vendors, else its own name; null: no plan can
   CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource),
   CONSTRAINT job_resources_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
-  CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0)
+  CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0),
+  CONSTRAINT job_resources_type_agrees CHECK (resource_type = 'GPU'::text OR resource_type = resource)
 );
+CREATE INDEX job_resources_granted_idx ON job_resources USING btree (job_id)
+  WHERE resource_type IS NOT NULL;
 CREATE TRIGGER job_resources_are_fixed BEFORE DELETE OR UPDATE ON job_resources
   FOR EACH STATEMENT
   WHEN (pg_trigger_depth() = 0)
@@ -245,11 +248,12 @@ CREATE TABLE jobs (
   status job_status NOT NULL DEFAULT 'pending'::job_status, -- State of the job; pending and evicted jobs wait in the queue
   attempt integer NOT NULL DEFAULT 0,                       -- Number of the latest start; 0 before the first. Fences every transition
   parallelism integer NOT NULL,                             -- Number of pods of the gang
-  pod_gpus integer NOT NULL,                                -- GPUs requested by each pod
+  pod_gpus integer NOT NULL,                                -- GPUs requested by each pod, of the resource that nodes count in a column
+  pod_other_gpus integer NOT NULL DEFAULT 0,                -- GPUs of other vendors requested by each pod; they are in job_resources, too
   pod_cpu_millis bigint NOT NULL,                           -- Millicores requested by each pod, as the kubelet counts them
   pod_memory_bytes bigint NOT NULL,                         -- Bytes of memory requested by each pod, as the kubelet counts them
-  -- GPUs of the whole gang
-  required_gpu integer NOT NULL GENERATED ALWAYS AS (parallelism * pod_gpus) STORED,
+  -- GPUs of the whole gang, of all vendors
+  required_gpu integer NOT NULL GENERATED ALWAYS AS (parallelism * (pod_gpus + pod_other_gpus)) STORED,
   -- Millicores of the whole gang
   cpu_millis bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_cpu_millis) STORED,
   -- Bytes of memory of the whole gang
@@ -286,7 +290,7 @@ CREATE TABLE jobs (
   CONSTRAINT jobs_active_project_fkey FOREIGN KEY (active_project_id) REFERENCES projects(id),
   CONSTRAINT jobs_attempt_not_negative CHECK (attempt >= 0),
   CONSTRAINT jobs_backoff_limit_not_negative CHECK (backoff_limit >= 0),
-  CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
+  CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_other_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
   CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL)),
   CONSTRAINT jobs_ending_is_object CHECK (jsonb_typeof(ending) = 'object'::text),
   CONSTRAINT jobs_failed_starts_not_negative CHECK (failed_starts >= 0),
@@ -673,9 +677,9 @@ CREATE TABLE resource_plans (
   plan_uid uuid NOT NULL,                          -- uid of the custom resource
   plan_name text NOT NULL,                         -- Name of the custom resource
   resource_owner_id bigint NOT NULL,               -- Owner that the plan grants the quantity to
-  resource_type resource_type NOT NULL,            -- Resource type granted
+  resource_type text NOT NULL,                     -- Resource type granted: GPU, CPU, memory, or the Kubernetes name of an extended resource
   pool text NOT NULL,                              -- Pool of nodes
-  quantity integer NOT NULL,                       -- GPUs or CPU cores
+  quantity integer NOT NULL,                       -- GPUs, CPU cores, GiB of memory, or units of the extended resource
   time_window int4range NOT NULL,                  -- Half-open range of seconds of the week; 0 is Monday 00:00 in the time zone of the installation
   -- What happens to jobs over the quantity when the window closes: Finish lets them run, Evict evicts them
   on_window_close window_close_action NOT NULL DEFAULT 'Finish'::window_close_action,
@@ -683,7 +687,9 @@ CREATE TABLE resource_plans (
   CONSTRAINT resource_plans_pkey PRIMARY KEY (id),
   CONSTRAINT resource_plans_no_overlap EXCLUDE USING gist (resource_owner_id WITH =, resource_type WITH =, pool WITH =, time_window WITH &&),
   CONSTRAINT resource_plans_owner_fkey FOREIGN KEY (resource_owner_id) REFERENCES resource_owners(id),
+  CONSTRAINT resource_plans_memory_bounded CHECK (resource_type <> 'memory'::text OR quantity < 8388608),
   CONSTRAINT resource_plans_quantity_not_negative CHECK (quantity >= 0),
+  CONSTRAINT resource_plans_type_known CHECK ((resource_type = ANY (ARRAY['GPU'::text, 'CPU'::text, 'memory'::text])) OR resource_type ~ '^[^/\s]+/[^/\s]+$'::text),
   CONSTRAINT resource_plans_window_in_week CHECK (time_window <@ int4range(0, 604800) AND NOT isempty(time_window))
 );
 CREATE INDEX resource_plans_name_idx ON resource_plans USING btree (plan_name);
@@ -881,6 +887,13 @@ BEGIN
   END IF;
 END
 $function$;
+
+-- How many units of demand (GPUs, millicores, bytes, devices) one unit of a plan's quantity (GPU, core, GiB, device) is.
+CREATE FUNCTION plan_unit(resource_type text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE resource_type WHEN 'CPU'::text THEN 1000 WHEN 'memory'::text THEN 1073741824 ELSE 1 END;
 
 -- The ltree label of a project name.
 CREATE FUNCTION project_label(name text)
@@ -1194,8 +1207,8 @@ BEGIN
         before.status <> after.status OR before.borrowing <> after.borrowing AS is_event,
         (before.id, before.project_id, before.created_at)
           IS DISTINCT FROM (after.id, after.project_id, after.created_at)
-          OR (before.parallelism, before.pod_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
-          IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
+          OR (before.parallelism, before.pod_gpus, before.pod_other_gpus, before.pod_cpu_millis, before.pod_memory_bytes)
+          IS DISTINCT FROM (after.parallelism, after.pod_gpus, after.pod_other_gpus, after.pod_cpu_millis, after.pod_memory_bytes)
           AS changes_identity,
         CASE WHEN restored_at IS NULL THEN
           -- Every start increments the attempt by one; nothing else changes it.

@@ -506,15 +506,15 @@ kind: ("User" | "Group")
 name: string
 }
 /**
- * The resource that the plan grants.
+ * The resource that the plan grants: GPU, CPU, memory, or the name of an extended resource such as nvidia.com/mig-1g.5gb.
  */
-resourceType: ("GPU" | "CPU")
+resourceType: string
 /**
  * The pool of nodes: the value of the node label rota.dev/pool.
  */
 pool: string
 /**
- * The number of GPUs or CPU cores.
+ * The number of GPUs, CPU cores, GiB of memory, or units of the extended resource.
  */
 quantity: number
 /**
@@ -575,7 +575,7 @@ nextChange?: string
  */
 nextQuantity?: number
 /**
- * The GPUs or CPU cores that jobs of this owner use now in the pool.
+ * What jobs of this owner use now in the pool, in units of the quantity.
  */
 used?: number
 /**

@@ -1,4 +1,6 @@
 /** Lookups of objects that others refer to, in the caches. */
+import { inQuantity, type ResourceType } from "../domain/resource-types.ts";
+import { amountOf } from "../domain/scheduling/quota.ts";
 import { durationSeconds } from "../domain/duration.ts";
 import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
 import { indices } from "./context.ts";
@@ -89,16 +91,25 @@ export function poolNames({ informers, nodePools }: Context): string[] {
   return [...new Set(names)].toSorted();
 }
 
-/** Total GPUs and whole cores of each pool's nodes, including nodes that are not ready. */
+/**
+ * What the nodes of each pool have of a resource type, in whole units of a plan's quantity, including nodes that are not
+ * ready.
+ */
 export function poolCapacities({
   informers,
-}: Context): ReadonlyMap<string, Readonly<Record<"GPU" | "CPU", number>>> {
+  settings,
+}: Context): ReadonlyMap<string, (type: ResourceType) => number> {
   const byPool = Map.groupBy(informers.nodes.store.values(), ({ pool }) => pool);
+  const gpuNames = settings.gpuResources.slice(1);
   return new Map(
     [...byPool].map(([pool, nodes]) => {
-      const gpus = nodes.reduce((sum, { allocatable }) => sum + allocatable.gpus, 0);
-      const cpuMillis = nodes.reduce((sum, { allocatable }) => sum + allocatable.cpuMillis, 0);
-      return [pool, { GPU: gpus, CPU: Math.floor(cpuMillis / 1000) }];
+      const amount = (type: ResourceType): number =>
+        nodes.reduce((sum, { allocatable }) => {
+          const gpusOf = (name: string): number => allocatable.byName?.[name] ?? 0;
+          const otherGpus = gpuNames.reduce((gpus, name) => gpus + gpusOf(name), 0);
+          return sum + amountOf({ ...allocatable, otherGpus }, type);
+        }, 0);
+      return [pool, (type) => Math.floor(inQuantity(type, amount(type)))];
     }),
   );
 }

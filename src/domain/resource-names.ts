@@ -9,6 +9,9 @@ export const isInBytes = (name: string): boolean =>
 export const isOtherResource = (name: string, gpuResource: string): boolean =>
   name !== gpuResource && (isInBytes(name) || name.includes("/"));
 
+/** An extended resource: what plans can grant by its name, and what is metered unless a pattern exempts it. */
+export const isDevice = (name: string): boolean => /^[^/]+\/[^/]+$/.test(name);
+
 /** An amount of such a resource, saturating. Throws RangeError on a malformed quantity. */
 export const parseOther = (name: string, text: string): number =>
   isInBytes(name) ? parseBytes(text) : parseCount(text);

@@ -1,6 +1,6 @@
 /** Text for counts, amounts of resources and durations, in messages and in the plugin's output. */
 import { isInBytes } from "./resource-names.ts";
-import type { ResourceType } from "./scheduling/snapshot.ts";
+import { type ResourceType, unitOf } from "./resource-types.ts";
 
 const gibibyte = 1024 ** 3;
 const mebibyte = 1024 ** 2;
@@ -64,13 +64,32 @@ export const namedAmountText = (name: string, amount: number): string =>
 /** A whole number of gibibytes, as a Kubernetes quantity: "16Gi". For columns. */
 export const gibibytesText = (bytes: number): string => `${Math.round(bytes / gibibyte)}Gi`;
 
-/** An amount of a metered type, in GPUs or CPU millicores, as a number of GPUs or cores. */
-export const meteredNumber = (type: ResourceType, amount: number): string =>
-  type === "GPU" ? String(amount) : coresNumber(amount);
+/** An amount of a resource type, in its unit of demand, where the unit follows: "8", "2.5", "512 MiB". */
+export function typedNumber(type: ResourceType, amount: number): string {
+  if (type === "CPU") return coresNumber(amount);
+  return type === "memory" ? memoryText(amount) : String(amount);
+}
 
-/** "8 GPUs", "2.5 cores", of GPUs or CPU millicores. */
-export const meteredText = (type: ResourceType, amount: number): string =>
-  type === "GPU" ? gpusText(amount) : coresText(amount);
+/** "8 GPUs", "2.5 cores", "16 GiB of memory", "2 example.com/fpga", of an amount in its unit of demand. */
+export function typedText(type: ResourceType, amount: number): string {
+  if (type === "GPU") return gpusText(amount);
+  if (type === "CPU") return coresText(amount);
+  return type === "memory" ? `${memoryText(amount)} of memory` : namedAmountText(type, amount);
+}
+
+/** Of a plan: "8 GPUs", "4 cores", "16 GiB of memory", "2 example.com/fpga". */
+export const quantityText = (type: ResourceType, quantity: number): string =>
+  typedText(type, quantity * unitOf(type));
+
+/** What a type's quantities count, in the plural: "GPUs", "cores", "GiB of memory", "example.com/fpga". */
+export function unitText(type: ResourceType): string {
+  const known: Readonly<Record<string, string>> = {
+    GPU: "GPUs",
+    CPU: "cores",
+    memory: "GiB of memory",
+  };
+  return known[type] ?? type;
+}
 
 /** Seconds in the largest unit that is exact enough: "90 s", "5 min", "2.5 h". */
 export function durationText(seconds: number): string {

@@ -2,6 +2,7 @@
  * Gauges of the state in the database, read on scrape but at most every few seconds. Only the leader exports them:
  * otherwise sums over all operators would count everything twice.
  */
+import { type ResourceType, unitOf } from "../domain/resource-types.ts";
 import { Gauge } from "prom-client";
 import type { Registry } from "prom-client";
 import {
@@ -40,6 +41,17 @@ const resources = [
   { resource: "memory", unit: "byte" },
   { resource: "pods", unit: "integer" },
 ] as const;
+
+/** As kube-state-metrics names them; extended resources by their own names. */
+const labelsOf = (type: ResourceType): { readonly resource: string; readonly unit: string } => {
+  const [gpu, cpu, memory] = resources;
+  const known: Readonly<Record<string, (typeof resources)[number]>> = {
+    GPU: gpu,
+    CPU: cpu,
+    memory,
+  };
+  return known[type] ?? { resource: type, unit: "integer" };
+};
 
 const poolLabels = ["pool", "resource", "unit"];
 
@@ -199,9 +211,10 @@ class StateMetrics {
   #showPlans(plans: Awaited<ReturnType<typeof readPlanState>>): void {
     for (const row of plans) {
       const { pool } = row;
-      const kind = row.resourceType === "GPU" ? resources[0] : resources[1];
+      const kind = labelsOf(row.resourceType);
       const { resource } = kind;
-      this.#set("plan_granted", { pool, ...kind }, row.granted);
+      const granted = kind.unit === "byte" ? row.granted * unitOf(row.resourceType) : row.granted;
+      this.#set("plan_granted", { pool, ...kind }, granted);
       this.#set("plan_windows", { pool, resource, open: "true" }, row.openWindows);
       this.#set("plan_windows", { pool, resource, open: "false" }, row.closedWindows);
       if (row.evictCloseSeconds === null) continue;

@@ -2,6 +2,7 @@
  * One scheduling cycle of one pool: six steps in one transaction. The rows are the intents that controllers carry out:
  * starting jobs need pods, evicting jobs need evictions.
  */
+import { likePattern } from "../domain/resource-types.ts";
 import type { PoolClient } from "pg";
 import { withTransaction } from "../db/client/connection-pool.ts";
 import type { DatabasePool } from "../db/client/connection-pool.ts";
@@ -62,7 +63,8 @@ async function decideAndApply(
   await deps.expectSameDatabase?.(client);
   const now = deps.clock.now();
   const second = secondOfWeek(now, deps.timeZone);
-  const mark = () => refreshBorrowing(client, pool, second, deps.meteredTypes);
+  const mark = () =>
+    refreshBorrowing(client, pool, second, deps.unmeteredResources.map(likePattern));
 
   // 1. Lock the pool against all other operators.
   await lockPool(client, pool);

@@ -8,20 +8,21 @@ import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
 import { findVictims } from "../db/scheduling/victims.ts";
 import { decide as decideNow } from "../domain/scheduling/decide.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
-import { amountOf } from "../domain/scheduling/quota.ts";
+import { likePattern } from "../domain/resource-types.ts";
+import { typesOf } from "../domain/scheduling/quota.ts";
 import type {
   LiveJob,
   QueuedJob,
   Quota,
   ReservedJob,
-  ResourceType,
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
 import { setAside } from "../runtime/main-thread.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
-  readonly meteredTypes: readonly ResourceType[];
+  /** Patterns of extended resources that are not metered (resource-types.ts). */
+  readonly unmeteredResources: readonly string[];
   /** Maximum of jobs claimed by one cycle. */
   readonly claimLimit: number;
   /** For a question about one job: locks nothing, and includes the job wherever it is in the queue. */
@@ -31,36 +32,22 @@ export interface SnapshotOptions {
 /** Leaves room in a claim for jobs of other scheduling signatures. */
 const claimPerSignature = (claimLimit: number): number => Math.max(1, Math.floor(claimLimit / 5));
 
-const typesOf = ({ perPod }: Pick<QueuedJob, "perPod">): readonly ResourceType[] =>
-  (["GPU", "CPU"] as const).filter((type) => amountOf(perPod, type) > 0);
-
 /**
  * The quotas that apply to a job: those of its project's owner and of all ancestors' owners, nearest first, for the types
  * it requests.
  */
 const quotasOf = ({ job, ownerIds }: ClaimedJob | ReservedRead) =>
-  ownerIds.flatMap((ownerId) => typesOf(job).map((type) => ({ type, id: quotaId(ownerId, type) })));
+  ownerIds.flatMap((ownerId) => typesOf(job.perPod).map((type) => quotaId(ownerId, type)));
 
-function queuedJob(
-  claimed: ClaimedJob,
-  known: ReadonlySet<string>,
-  meteredTypes: readonly ResourceType[],
-): QueuedJob {
-  const planned = quotasOf(claimed).filter(({ id }) => known.has(id));
-  const grantedTypes = new Set(planned.map(({ type }) => type));
-  return {
-    ...claimed.job,
-    quotas: planned.map(({ id }) => id),
-    unplanned: typesOf(claimed.job).some(
-      (type) => meteredTypes.includes(type) && !grantedTypes.has(type),
-    ),
-  };
-}
+const queuedJob = (claimed: ClaimedJob, known: ReadonlySet<string>): QueuedJob => ({
+  ...claimed.job,
+  quotas: quotasOf(claimed).filter((id) => known.has(id)),
+});
 
 /** Includes quotas without a plan; no job counts under them. */
 const reservedJob = (read: ReservedRead): ReservedJob => ({
   ...read.job,
-  quotas: quotasOf(read).map(({ id }) => id),
+  quotas: quotasOf(read),
 });
 
 /** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */
@@ -70,12 +57,13 @@ export async function readSnapshot(
   pool: string,
   now: Temporal.Instant,
 ): Promise<Snapshot> {
-  const { claimLimit: limit, meteredTypes, timeZone, asking } = options;
+  const { claimLimit: limit, timeZone, asking } = options;
   const readOnly = asking !== undefined;
   const perSignature = claimPerSignature(limit);
   const fetched = await fetchNextJobs(client, { pool, limit, now, perSignature, readOnly });
   const asked = asking === undefined ? [] : [asking.jobId];
-  const claimed = await readClaimedJobs(client, [
+  const standing = { pool, unmetered: options.unmeteredResources.map(likePattern) };
+  const claimed = await readClaimedJobs(client, standing, [
     ...new Set([...fetched.map(({ id }) => id), ...asked]),
   ]);
   const ownerIds = [...new Set(claimed.flatMap((entry) => entry.ownerIds))];
@@ -88,9 +76,9 @@ export async function readSnapshot(
   const known = new Set(quotas.map(({ id }) => id));
   const withMore = new Set(fetched.filter(({ hasMore }) => hasMore).map(({ id }) => id));
   const queue = claimed
-    .map((entry) => queuedJob(entry, known, meteredTypes))
+    .map((entry) => queuedJob(entry, known))
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
-  const reserved = (await readReservedJobs(client, pool, readOnly)).map(reservedJob);
+  const reserved = (await readReservedJobs(client, standing, readOnly)).map(reservedJob);
   const isIdle = queue.length + reserved.length === 0;
   const resourceNames = new Set(
     [...queue, ...reserved].flatMap(({ perPod }) => Object.keys(perPod.byName ?? {})),

@@ -1,15 +1,17 @@
 /** Environment -> typed settings. One error reports all problems. */
 import { variables } from "./variables.ts";
-import type { ChoiceForm, Variable, WholeForm } from "./variables.ts";
+import type { ChoiceForm, TextForm, Variable, WholeForm } from "./variables.ts";
 
 export interface Settings {
   readonly databaseUrl: string;
   /** IANA time zone of the weekly windows of all plans. */
   readonly timeZone: string;
-  /** Name of the extended resource that counts as GPU. */
+  /** Names of the extended resources that count as GPUs under plans. */
+  readonly gpuResources: readonly string[];
+  /** The first of them. Nodes and allocations count it in a column, the others by their names. */
   readonly gpuResource: string;
-  /** Resource types that only plans grant: a job without a plan borrows them. */
-  readonly meteredTypes: readonly ("GPU" | "CPU")[];
+  /** Patterns of extended resources that are not metered unless a plan names them. */
+  readonly unmeteredResources: readonly string[];
   readonly httpAddress: string;
   /** 0 selects a free port. */
   readonly httpPort: number;
@@ -165,28 +167,31 @@ class Reader {
     return { apiCertFile, apiKeyFile };
   }
 
-  meteredTypes(): ("GPU" | "CPU")[] {
-    const names = this.text(variables.meteredTypes)
-      .split(",")
-      .map((name) => name.trim());
-    const known = names.filter((name) => name === "GPU" || name === "CPU");
-    if (known.length !== names.length) {
-      this.problems.push(
-        `ROTA_METERED_TYPES must be a list of GPU and CPU, not "${names.join(",")}"`,
-      );
-    }
-    return known;
+  /** Comma-separated. */
+  list(variable: Variable<TextForm>, form: string): string[] {
+    const value = this.text(variable);
+    if (variable.form.pattern !== undefined && !new RegExp(variable.form.pattern).test(value))
+      this.problems.push(`${variable.name} must be ${form}, not "${value}"`);
+    return value.split(",").map((item) => item.trim());
   }
 }
 
 /** Reads and validates the settings. Throws SettingsError, which lists every invalid variable. */
 export function readSettings(environment: Environment, onTerminal: boolean): Settings {
   const read = new Reader(environment);
+  const gpuResources = read.list(
+    variables.gpuResources,
+    "a list of extended resources such as nvidia.com/gpu,amd.com/gpu",
+  );
   const settings: Settings = {
     databaseUrl: read.databaseUrl(),
     timeZone: read.timeZone(),
-    gpuResource: read.text(variables.gpuResource),
-    meteredTypes: read.meteredTypes(),
+    gpuResource: gpuResources[0] ?? "",
+    gpuResources,
+    unmeteredResources: read.list(
+      variables.unmeteredResources,
+      "a list of patterns such as rdma/*,example.com/nic",
+    ),
     httpAddress: read.text(variables.httpAddress),
     httpPort: read.whole(variables.httpPort),
     apiAddress: read.text(variables.apiAddress, read.text(variables.httpAddress)),

@@ -75,6 +75,9 @@ const wholeIfGiven = (
   form: { kind: "whole", lowest, highest, fallback: undefined },
 });
 
+/** A pattern of comma-separated items. */
+const listOf = (item: string): string => `^${item}( *, *${item})*$`;
+
 /** The chart's `settings` use the same names. */
 export const variables = {
   databaseUrl: text(
@@ -88,16 +91,17 @@ export const variables = {
     "kubeconfig file, for an operator outside the cluster",
   ),
   timeZone: text("ROTA_TIME_ZONE", "UTC", "IANA time zone of the weekly windows of plans"),
-  gpuResource: text(
-    "ROTA_GPU_RESOURCE",
-    "nvidia.com/gpu",
-    "Extended resource that counts as a GPU",
+  gpuResources: text(
+    "ROTA_GPU_RESOURCES",
+    "nvidia.com/gpu,amd.com/gpu,gpu.intel.com/xe,gpu.intel.com/i915,habana.ai/gaudi",
+    "Extended resources that count as GPUs, comma-separated. The first should be the most common: it is searched fastest",
+    listOf("[^ ,/*]+/[^ ,/*]+"),
   ),
-  meteredTypes: text(
-    "ROTA_METERED_TYPES",
-    "GPU",
-    "Resource types that only plans grant, comma-separated: GPU, CPU",
-    "^(GPU|CPU)( *, *(GPU|CPU))*$",
+  unmeteredResources: text(
+    "ROTA_UNMETERED_RESOURCES",
+    "rdma/*,vpc.amazonaws.com/efa",
+    "Extended resources that are not metered unless a plan of the pool names them, comma-separated; a star stands for any characters. none: all are metered",
+    listOf("[^ ,]+"),
   ),
   httpAddress: text(
     "ROTA_HTTP_ADDRESS",

@@ -33,7 +33,7 @@ describe("a scheduling cycle", () => {
     clock,
     logger: silentLogger,
     timeZone: "UTC",
-    meteredTypes: ["GPU"],
+    unmeteredResources: ["rdma/*"],
     claimLimit: 100,
     reservationSeconds: 300,
     avoidNodeSeconds: 600,

@@ -7,7 +7,7 @@ import { markRunning } from "../../src/db/jobs/attempts.ts";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { adoptJob, insertJob } from "../../src/db/jobs/queue.ts";
 import { refreshBorrowing } from "../../src/db/scheduling/entitlement.ts";
-import type { ResourceType } from "../../src/domain/scheduling/snapshot.ts";
+import type { ResourceType } from "../../src/domain/resource-types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addNode, addProject, newJob, reserve } from "../support/fixtures.ts";
 import { propertyRuns } from "../support/property.ts";
@@ -48,6 +48,9 @@ interface Drawn {
   readonly parallelism: number;
   readonly gpus: number;
   readonly cpuMillis: number;
+  readonly memoryBytes: number;
+  /** By name. */
+  readonly devices: Readonly<Record<string, number>>;
   readonly admittedAtSeconds: number;
 }
 
@@ -55,10 +58,18 @@ interface Placed extends Drawn {
   readonly id: string;
 }
 
+const gibibyte = 2 ** 30;
+const fpga = "example.com/fpga";
+/** GPUs of another vendor. */
+const otherGpu = "amd.com/gpu";
+/** Not metered, as its setting says, unless a plan names it. */
+const nic = "rdma/hca";
+const types: readonly ResourceType[] = ["GPU", "CPU", "memory", fpga, nic];
+
 const plans = fc.uniqueArray(
   fc.record({
     owner: fc.constantFrom(...owners),
-    resourceType: fc.constantFrom("GPU", "CPU"),
+    resourceType: fc.constantFrom("GPU", "GPU", "CPU", "memory", fpga, nic),
     quantity: fc.nat({ max: 10 }),
     open: fc.integer({ min: 0, max: 4 }).map((dice) => dice > 0),
   }),
@@ -72,7 +83,15 @@ const jobs = fc.array(
     priority: fc.nat({ max: 2 }),
     parallelism: fc.integer({ min: 1, max: 3 }),
     gpus: fc.nat({ max: 3 }),
-    cpuMillis: fc.nat({ max: 2500 }),
+    cpuMillis: fc.oneof(fc.constant(0), fc.nat({ max: 2500 })),
+    memoryBytes: fc.oneof(fc.constant(0), fc.nat({ max: 3 * gibibyte })),
+    devices: fc
+      .record({
+        [fpga]: fc.constantFrom(0, 0, 1, 2),
+        [nic]: fc.constantFrom(0, 0, 1),
+        [otherGpu]: fc.constantFrom(0, 0, 0, 1, 2),
+      })
+      .map((all) => Object.fromEntries(Object.entries(all).filter(([, amount]) => amount > 0))),
     admittedAtSeconds: fc.nat({ max: 4 }),
   }),
   { minLength: 1, maxLength: 14, size: "max" },
@@ -88,8 +107,17 @@ function ranksBefore(one: Placed, other: Placed): boolean {
   return one.id < other.id;
 }
 
-const amountOf = (job: Drawn, type: ResourceType): number =>
-  job.parallelism * (type === "GPU" ? job.gpus : job.cpuMillis / 1000);
+/** In GPUs, cores, GiB or devices. */
+function amountOf({ parallelism, ...job }: Drawn, type: ResourceType): number {
+  if (type === "GPU") return parallelism * (job.gpus + (job.devices[otherGpu] ?? 0));
+  if (type === "CPU") return (parallelism * job.cpuMillis) / 1000;
+  if (type === "memory") return (parallelism * job.memoryBytes) / gibibyte;
+  return parallelism * (job.devices[type] ?? 0);
+}
+
+/** GPUs and devices are, and whatever a plan of the pool names. */
+const isMetered = (type: ResourceType, granted: readonly Plan[]): boolean =>
+  type === "GPU" || type === fpga || granted.some(({ resourceType }) => resourceType === type);
 
 /** Asked anew for each job, without any sharing between answers. */
 function isBorrowing(job: Placed, all: readonly Placed[], granted: readonly Plan[]): boolean {
@@ -97,10 +125,13 @@ function isBorrowing(job: Placed, all: readonly Placed[], granted: readonly Plan
   const inside = all.filter(
     (other) => counts(other) && ranksBefore(other, job) && !isBorrowing(other, all, granted),
   );
-  return (["GPU", "CPU"] as const).some((type) => {
-    if (amountOf(job, type) === 0) return false;
-    const quotas = granted.filter((one) => one.resourceType === type && above.has(one.owner));
-    if (quotas.length === 0) return type === "GPU";
+  const asked = types.filter((type) => amountOf(job, type) > 0);
+  const quotasFor = (type: ResourceType) =>
+    granted.filter((one) => one.resourceType === type && above.has(one.owner));
+  if (asked.every((type) => quotasFor(type).length === 0)) return true;
+  return asked.some((type) => {
+    const quotas = quotasFor(type);
+    if (quotas.length === 0) return isMetered(type, granted);
     return quotas.some(({ owner, quantity, open }) => {
       const used = inside
         .filter((other) => ownersAbove(other.project).has(owner))
@@ -132,7 +163,8 @@ describe("borrowing marks", function () {
   /** A pool of its own for each case, with a node that has room for everything. */
   async function newPool(): Promise<string> {
     const name = `pool-${(poolCount += 1)}`;
-    const allocatable = { gpus: 1000, cpuMillis: 1e6, memoryBytes: 2 ** 40, pods: 1000 };
+    const byName = { [fpga]: 1000, [nic]: 1000, [otherGpu]: 1000 };
+    const allocatable = { gpus: 1000, cpuMillis: 1e6, memoryBytes: 2 ** 40, pods: 1000, byName };
     await addNode(database.pool, name, 1000, name, { allocatable });
     return name;
   }
@@ -141,7 +173,7 @@ describe("borrowing marks", function () {
     const day = open ? "Mon" : "Tue";
     await replacePlan(database.pool, {
       uid: randomUUID(),
-      name: `${pool}-${owner}-${resourceType}`.toLowerCase(),
+      name: `${pool}-${owner}-${resourceType.replaceAll("/", "-")}`.toLowerCase(),
       owner: { kind: "User", name: owner },
       resourceType,
       pool,
@@ -160,8 +192,16 @@ describe("borrowing marks", function () {
 
   async function place(pool: string, drawn: Drawn): Promise<Placed> {
     const { project, status, priority, parallelism, gpus, cpuMillis, admittedAtSeconds } = drawn;
-    const perPod = { gpus, cpuMillis, memoryBytes: 1 };
-    const job = newJob(projects.get(project) ?? "", { pool, priority, parallelism, perPod });
+    const { memoryBytes, devices: byName } = drawn;
+    const perPod = { gpus, cpuMillis, memoryBytes, byName };
+    const gpuResources = [otherGpu];
+    const job = newJob(projects.get(project) ?? "", {
+      pool,
+      priority,
+      parallelism,
+      perPod,
+      gpuResources,
+    });
     const placements = [{ node: pool, pods: parallelism }];
     const fence = { id: job.id, attempt: 0 };
     if (status === "reserved" || status === "pending") {
@@ -187,7 +227,7 @@ describe("borrowing marks", function () {
   }
 
   const refresh = async (pool: string) =>
-    (await refreshBorrowing(database.pool, pool, 3600, ["GPU"])).changedKeys;
+    (await refreshBorrowing(database.pool, pool, 3600, ["rdma/%"])).changedKeys;
 
   it("equal a naive reading, at once and later", async () => {
     await fc.assert(

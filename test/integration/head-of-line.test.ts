@@ -69,7 +69,7 @@ describe("the head reservation on a full cluster", function () {
       clock,
       logger: silentLogger,
       timeZone: "UTC",
-      meteredTypes: [],
+      unmeteredResources: ["rdma/*"],
       claimLimit: 500,
       reservationSeconds: 300,
       avoidNodeSeconds: 600,

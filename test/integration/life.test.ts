@@ -37,7 +37,8 @@ describe("a job's record", () => {
     const placements = [{ node: "n1", pods: 1 }];
     await admitJobs(db(), [{ id, attempt, borrowing: false, placements }]);
   };
-  const avoidedBy = async (id: string) => (await readClaimedJobs(db(), [id]))[0]?.job.avoidNodes;
+  const avoidedBy = async (id: string) =>
+    (await readClaimedJobs(db(), { pool: "default", unmetered: [] }, [id]))[0]?.job.avoidNodes;
 
   it("avoids nodes after a failed start or expired reservation", async () => {
     const id = await addJob(db(), project);
@@ -119,7 +120,8 @@ describe("a job's record", () => {
 
   it("preempts nobody after three failed starts", async () => {
     const id = await addJob(db(), project, { preempts: true });
-    const preempts = async () => (await readClaimedJobs(db(), [id]))[0]?.job;
+    const preempts = async () =>
+      (await readClaimedJobs(db(), { pool: "default", unmetered: [] }, [id]))[0]?.job;
     expect(await preempts()).to.include({ preempts: true });
     await db().query("UPDATE jobs SET failed_starts = 3 WHERE id = $1", [id]);
     expect(await preempts()).to.include({ preempts: false, failedStarts: 3 });

@@ -120,10 +120,9 @@ describe("the mirrors", () => {
     const mounting = await addJob(database.pool, id, { storages });
     const plain = await addJob(database.pool, id);
     const termsOf = async () =>
-      (await readClaimedJobs(database.pool, [mounting, plain])).map(({ job }) => [
-        job.id,
-        job.storageTerms,
-      ]);
+      (
+        await readClaimedJobs(database.pool, { pool: "default", unmetered: [] }, [mounting, plain])
+      ).map(({ job }) => [job.id, job.storageTerms]);
     expect(await termsOf()).to.have.deep.members([
       [mounting, [terms("a")]],
       [plain, undefined],

@@ -218,7 +218,7 @@ describe("database reports", () => {
         db: database.pool,
         access: access(visible),
         clock: { ...systemClock, now: () => monday.add({ hours: 9 }) },
-        settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 500 },
+        settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 500 },
       };
       const question = {
         parameters: { namespace, name },
@@ -286,7 +286,7 @@ describe("database reports", () => {
         db: database.pool,
         access: access(null),
         clock: { ...systemClock, now: () => monday.add({ hours: 9 }) },
-        settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 1 },
+        settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 1 },
       };
       const caller = { user: "pat", groups: [], by: "token" } as const;
       const last = { parameters: { namespace: "other", name: "waits-0" }, query: {}, caller };
@@ -330,7 +330,7 @@ describe("database reports", () => {
           db: database.pool,
           access: access(namespaces),
           clock: systemClock,
-          settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 100 },
+          settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 100 },
         } as const;
         const caller = { user: "pat", groups: [], by: "token" } as const;
         const { items } = await preemptions(context)({

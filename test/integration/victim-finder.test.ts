@@ -118,7 +118,7 @@ const nameOf = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
 const writePlans = (client: PoolClient, pools: readonly string[]) =>
   client.query(
     `INSERT INTO resource_plans (plan_uid, plan_name, resource_owner_id, resource_type, pool, quantity, time_window, generation)
-     SELECT gen_random_uuid(), 'plan', split_part(quota, '/', 1)::bigint, split_part(quota, '/', 2)::resource_type,
+     SELECT gen_random_uuid(), 'plan', split_part(quota, '/', 1)::bigint, substr(quota, strpos(quota, '/') + 1),
        pool, 1, int4range(0, 604800), 1
      FROM unnest($1::text[]) AS quota, unnest($2::text[]) AS pool`,
     [CEILINGS, pools],
@@ -193,7 +193,9 @@ async function insertJobs(client: PoolClient, jobs: readonly RowOptions[]): Prom
   const rows = jobs.map(jobRow);
   const columns = Object.keys(rows[0] ?? {}).join(", ");
   const wanted = jobs.flatMap(({ id, perPod }) =>
-    fpgasOf(perPod) > 0 ? [{ job_id: id, resource: FPGA, amount_per_pod: fpgasOf(perPod) }] : [],
+    fpgasOf(perPod) > 0
+      ? [{ job_id: id, resource: FPGA, amount_per_pod: fpgasOf(perPod), resource_type: FPGA }]
+      : [],
   );
   await client.query(
     `WITH arrived AS (

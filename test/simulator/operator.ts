@@ -50,7 +50,7 @@ export class Operator {
       clock,
       logger: silentLogger,
       timeZone,
-      meteredTypes: ["GPU"],
+      unmeteredResources: ["rdma/*"],
       claimLimit: 10_000,
       reservationSeconds: 300,
       avoidNodeSeconds: 600,

@@ -6,8 +6,7 @@ import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import type { Queryable } from "../../src/db/client/types.ts";
 import type { Resources } from "../../src/domain/scheduling/snapshot.ts";
 import type { TimeWindow } from "../../src/domain/windows.ts";
-import type { NaivePlan } from "./judge/plans.ts";
-import { fpga } from "./judge/world.ts";
+import { fpga, type NaivePlan } from "./judge/plans.ts";
 import type { Random } from "./random.ts";
 
 export const gibibyte = 2 ** 30;
@@ -56,7 +55,12 @@ export const firstPlans: readonly SimulatedPlan[] = [
   plan("vision-day", "vision", 16, [work]),
   plan("vision-night", "vision", 8, [night]),
   { ...plan("speech-day", "speech", 12, [work]), onWindowClose: "Evict" },
+  { ...plan("board-cpu", "board", 400), resourceType: "CPU" },
   { ...plan("speech-cpu", "speech", 64), resourceType: "CPU" },
+  { ...plan("vision-memory", "vision", 400), resourceType: "memory" },
+  { ...plan("board-memory", "board", 2000), resourceType: "memory" },
+  { ...plan("board-fpga", "board", 5), resourceType: fpga },
+  { ...plan("vision-fpga", "vision", 3, [work]), resourceType: fpga },
   { ...plan("product-serve", "product", 8), pool: "serve" },
 ];
 

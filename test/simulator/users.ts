@@ -3,7 +3,7 @@ import { cancelJob } from "../../src/db/jobs/attempts.ts";
 import { insertJob, setPriority, setSuspended } from "../../src/db/jobs/queue.ts";
 import type { Queryable } from "../../src/db/client/types.ts";
 import { retry } from "./kubelets.ts";
-import { fpga } from "./judge/world.ts";
+import { fpga } from "./judge/plans.ts";
 import { gibibyte } from "./topology.ts";
 import { type JobRow, jobsIn, type Stage } from "./context.ts";
 

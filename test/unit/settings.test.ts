@@ -60,11 +60,11 @@ describe("the operator's settings", () => {
       ROTA_HISTORY_DAYS: "6",
       ROTA_CLAIM_LIMIT: "1.5",
       ROTA_LEADER_ELECTION: "no",
-      ROTA_METERED_TYPES: "GPU,TPU",
+      ROTA_GPU_RESOURCES: "nvidia.com/gpu,GPU",
       ROTA_API_CERT_FILE: "tls.crt",
     });
     expect(message.split("\n").slice(1)).to.deep.equal([
-      '  - ROTA_METERED_TYPES must be a list of GPU and CPU, not "GPU,TPU"',
+      '  - ROTA_GPU_RESOURCES must be a list of extended resources such as nvidia.com/gpu,amd.com/gpu, not "nvidia.com/gpu,GPU"',
       "  - ROTA_API_CERT_FILE and ROTA_API_KEY_FILE must be set together",
       '  - ROTA_CLAIM_LIMIT must be an integer from 1 to 100000, not "1.5"',
       '  - ROTA_HISTORY_DAYS must be an integer from 7 to 36500, not "6"',

@@ -132,17 +132,19 @@ export const queuedJob = named(
 );
 export const queuePage = named("QueuePage", z.object({ items: z.array(queuedJob), next }));
 
+const resourceType = z.string().describe("GPU, CPU, memory, or the name of an extended resource");
+
 const quota = named(
   "Quota",
   z
     .object({
       owner,
-      resourceType: z.enum(["GPU", "CPU"]),
-      quantity: z.number().describe("GPUs or cores that the plans grant now"),
-      usage: z.number().describe("GPUs or cores of running jobs within quota"),
-      borrowed: z.number().describe("GPUs or cores of borrowing jobs"),
-      leaving: z.number().describe("GPUs or cores of evicted jobs whose pods are not gone yet"),
-      demand: z.number().describe("GPUs or cores that this job requests"),
+      resourceType,
+      quantity: z.number().describe("What the plans grant now, in GPUs, cores, GiB or devices"),
+      usage: z.number().describe("Used by running jobs within quota, in the same unit"),
+      borrowed: z.number().describe("Used by borrowing jobs"),
+      leaving: z.number().describe("Used by evicted jobs whose pods are not gone yet"),
+      demand: z.number().describe("What this job requests"),
       exceeded: z.boolean().describe("Whether the job would exceed it"),
       plans: z.array(z.string()),
       opens: z.string().nullable().describe("When a closed window opens, as text"),
@@ -295,9 +297,9 @@ export const planWindow = named(
     .object({
       owner,
       plan: z.string(),
-      resourceType: z.enum(["GPU", "CPU"]),
+      resourceType,
       pool: z.string(),
-      quantity: count,
+      quantity: count.describe("GPUs, cores, GiB of memory, or devices"),
       startSecond: count.describe("Second of the week, 0 is Monday 00:00"),
       endSecond: count.describe("Exclusive"),
       text: z.string().describe("The window as text"),

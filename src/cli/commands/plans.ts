@@ -1,5 +1,6 @@
 /** `plans [OWNER]`: a weekly calendar for each owner. */
 import type { PlanPage, PlanWindowAnswer } from "../../api/http/schemas.ts";
+import { unitText } from "../../domain/text.ts";
 import { rangeText, rangesOfWindows } from "../../domain/windows.ts";
 import { isForbidden } from "../../kube/errors.ts";
 import { calendarText } from "../calendar.ts";
@@ -17,7 +18,7 @@ interface Owner {
 interface Window {
   readonly owner: Owner;
   readonly plan: string;
-  readonly resourceType: "GPU" | "CPU";
+  readonly resourceType: string;
   readonly pool: string;
   readonly quantity: number;
   readonly onWindowClose: "Finish" | "Evict";
@@ -112,7 +113,7 @@ function legend(windows: readonly Window[]): string[] {
 }
 
 const subjectOf = ({ owner, resourceType, pool }: Window): string =>
-  `${owner.kind} ${owner.name}, ${resourceType === "GPU" ? "GPUs" : "cores"} of pool ${pool}`;
+  `${owner.kind} ${owner.name}, ${unitText(resourceType)} of pool ${pool}`;
 
 function text({ windows, rejected }: Found): string {
   const groups = Map.groupBy(windows, subjectOf);

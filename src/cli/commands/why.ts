@@ -9,6 +9,7 @@ import {
   gibibytesText,
   gpusText,
   memoryText,
+  unitText,
 } from "../../domain/text.ts";
 import { ageText, printable, styled, table, type Column } from "../output.ts";
 import { getJob, type Job } from "../resources.ts";
@@ -18,12 +19,14 @@ type Quota = Why["quotas"][number];
 type NodeAnswer = Why["nodes"]["items"][number];
 type Candidate = Why["candidates"]["items"][number];
 
-const unit = ({ resourceType }: Quota): string => (resourceType === "GPU" ? "GPUs" : "cores");
-
 const quotaColumns: readonly Column<Quota>[] = [
   { title: "OWNER", value: ({ owner }) => `${owner.kind} ${owner.name}` },
   { title: "PLANS", value: ({ plans }) => plans.join(", ") },
-  { title: "GRANTED", value: (row) => `${row.quantity} ${unit(row)}`, right: true },
+  {
+    title: "GRANTED",
+    value: (row) => `${row.quantity} ${unitText(row.resourceType)}`,
+    right: true,
+  },
   { title: "USED", value: ({ usage }) => usage, right: true },
   { title: "BORROWED", value: ({ borrowed }) => borrowed, right: true },
   { title: "LEAVING", value: ({ leaving }) => leaving, right: true },

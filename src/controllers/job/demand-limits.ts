@@ -5,6 +5,7 @@ import { podDemand, otherNamesOf } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
 import { isInBytes, parseOther } from "../../domain/resource-names.ts";
+import { gpusText } from "../../domain/text.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
 
@@ -69,12 +70,14 @@ function excessiveQuantity(spec: DemandingPodSpec, limit: Limit): Rejection | un
 /**
  * The rejection of a job that requests too much; undefined if it does not.
  * @param spec pod spec with the API server's defaults
+ * @param gpuResources the resources that count as GPUs
  */
 export function excessiveDemand(
   spec: DemandingPodSpec,
   parallelism: number,
-  gpuResource: string,
+  gpuResources: readonly string[],
 ): Rejection | undefined {
+  const [gpuResource = "", ...otherGpus] = gpuResources;
   for (const limit of limitsOf(spec, gpuResource)) {
     const rejection = excessiveQuantity(spec, limit);
     if (rejection !== undefined) return rejection;
@@ -93,10 +96,11 @@ export function excessiveDemand(
       `spec.template.spec.containers: together they must request less of ${other[0]}`,
     );
   }
-  const gangGpus = demand.gpus * parallelism;
+  const podGpus = otherGpus.reduce((sum, name) => sum + (demand.byName?.[name] ?? 0), demand.gpus);
+  const gangGpus = podGpus * parallelism;
   if (gangGpus <= maxGangGpus) return undefined;
   return refuse(
     "InvalidValue",
-    `spec.parallelism: ${parallelism} pods of ${demand.gpus} ${gpuResource} are ${gangGpus}; must be at most ${maxGangGpus}`,
+    `spec.parallelism: ${parallelism} pods of ${gpusText(podGpus)} are ${gangGpus}; must be at most ${maxGangGpus}`,
   );
 }

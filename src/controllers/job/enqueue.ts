@@ -48,6 +48,7 @@ async function insert(
     preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
     parallelism: job.spec.parallelism,
     perPod: podDemand(podSpec, context.settings.gpuResource),
+    gpuResources: context.settings.gpuResources.slice(1),
     allowsBorrowing: job.spec.borrowing === "Allow",
     ...(job.spec.maxRuntime === undefined
       ? {}

@@ -199,9 +199,9 @@ export async function validate(
   const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);
   if (tooLong) return tooLong;
   const podSpec = fieldsOf(pod["spec"]);
-  const { gpuResource } = context.settings;
+  const { gpuResources } = context.settings;
   return (
-    excessiveDemand(podSpec, job.spec.parallelism, gpuResource) ?? {
+    excessiveDemand(podSpec, job.spec.parallelism, gpuResources) ?? {
       project,
       priorityClass,
       configHash,

@@ -1,7 +1,7 @@
 /** Messages about plans, for conditions and events. Pure. */
 import type { Owner } from "../../db/tenants/owners.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
-import { counted, durationText, listedUpTo } from "../../domain/text.ts";
+import { durationText, listedUpTo, quantityText } from "../../domain/text.ts";
 import { comingText, rangeText, secondOfWeek, secondText } from "../../domain/windows.ts";
 import type { QuantityChange, WeekRange } from "../../domain/windows.ts";
 import type { ResourcePlan } from "../../resources/types.ts";
@@ -11,10 +11,6 @@ const maxWindows = 7;
 
 /** "Group vision" */
 export const ownerText = ({ kind, name }: Owner): string => `${kind} ${name}`;
-
-/** "8 GPUs", "4 cores". */
-export const amountText = (quantity: number, type: "GPU" | "CPU"): string =>
-  counted(quantity, type === "GPU" ? "GPU" : "core");
 
 /** "Mon 08:00-18:00, Tue 08:00-18:00 and 3 more" */
 export function windowsText(windows: readonly WeekRange[]): string {
@@ -34,7 +30,7 @@ function capacityHints(
 ): string[] {
   if (capacity === undefined) return [`pool "${pool}" has no nodes`];
   if (quantity <= capacity) return [];
-  return [`pool "${pool}" has ${amountText(capacity, resourceType)}`];
+  return [`pool "${pool}" has ${quantityText(resourceType, capacity)}`];
 }
 
 /** "in force: 8 GPUs now, 0 from Fri 18:00", with hints if no project or node can use it. */
@@ -49,7 +45,7 @@ export function inForceText(
     readonly poolCapacity: number | undefined;
   },
 ): string {
-  const amount = amountText(quantityNow, view.resourceType);
+  const amount = quantityText(view.resourceType, quantityNow);
   const then = next
     ? ` now, ${next.quantity} from ${momentText(next.at, facts.now, facts.timeZone)}`
     : ", the whole week";
@@ -68,7 +64,7 @@ export const rejectedText = (rejection: string, accepted: number | undefined): s
 
 /** "grants Group vision 8 GPUs in pool default: Mon 08:00-18:00" */
 export const acceptedText = ({ spec }: ResourcePlan, view: PlanView): string =>
-  `grants ${ownerText(spec.owner)} ${amountText(view.quantity, view.resourceType)} in pool ${view.pool}: ${windowsText(view.windows)}`;
+  `grants ${ownerText(spec.owner)} ${quantityText(view.resourceType, view.quantity)} in pool ${view.pool}: ${windowsText(view.windows)}`;
 
 const fates = {
   Finish: "jobs past it run on as borrowers and can be evicted for entitled jobs",
@@ -85,6 +81,6 @@ export function closesSoonText(
   const inSeconds = next.at.since(at.now).total("seconds");
   return (
     `grants ${next.quantity} from ${momentText(next.at, at.now, at.timeZone)}, in ${durationText(inSeconds)}; ` +
-    `${amountText(view.used, view.resourceType)} in use; ${fates[plan.spec.onWindowClose]}`
+    `${quantityText(view.resourceType, view.used)} in use; ${fates[plan.spec.onWindowClose]}`
   );
 }

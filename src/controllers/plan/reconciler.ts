@@ -2,6 +2,7 @@
 import { readPlanViews, withdrawPlans } from "../../db/tenants/plan-views.ts";
 import type { PlanView } from "../../db/tenants/plan-views.ts";
 import { replacePlan } from "../../db/tenants/plans.ts";
+import type { ResourceType } from "../../domain/resource-types.ts";
 import { days } from "../../domain/windows.ts";
 import { PlanOverlapError, RotaError } from "../../errors.ts";
 import { byAge } from "../../resources/meta.ts";
@@ -26,14 +27,21 @@ const isAboutThePlan = (error: unknown): error is Rejected =>
   error instanceof RotaError &&
   (error.code === "PlanOverlap" || error.code === "InvalidWindow" || error.code === "InvalidValue");
 
+/** Quotas count GPUs of all vendors under GPU, so that a plan for the name would never apply. Throws RotaError InvalidValue. */
+function refuseGpuName(type: ResourceType, { gpuResources }: Context["settings"]): void {
+  if (!gpuResources.includes(type)) return;
+  throw new RotaError("InvalidValue", `spec.resourceType: ${type} counts as GPU; use GPU`);
+}
+
 /** Undefined if the database accepted the plan; otherwise the rejection. */
 async function store(
-  { db }: Context,
+  { db, settings }: Context,
   plan: ResourcePlan,
   supersedes: readonly string[],
 ): Promise<Rejected | undefined> {
   const { spec } = plan;
   try {
+    refuseGpuName(spec.resourceType, settings);
     await replacePlan(db, {
       uid: plan.uid,
       name: plan.name,
@@ -194,7 +202,7 @@ class Batch {
       const view = this.#views.get(plan.uid);
       const rejected = this.#rejections.get(plan.name);
       const { pool, resourceType } = view ?? plan.spec;
-      const moment = { ...at, poolCapacity: capacities.get(pool)?.[resourceType] };
+      const moment = { ...at, poolCapacity: capacities.get(pool)?.(resourceType) };
       const state = stateOf(plan, view, rejected, moment);
       try {
         if (!view && !rejected) throw new Error(`plan ${plan.name} was withdrawn meanwhile`);

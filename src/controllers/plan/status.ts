@@ -16,7 +16,7 @@ export type Rejected = RotaError & {
 export interface PlanMoment {
   readonly now: Temporal.Instant;
   readonly timeZone: string;
-  /** GPUs or cores of the pool's nodes, by the plan's type; undefined if the pool has no nodes. */
+  /** What the pool's nodes have of the plan's type, in units of its quantity; undefined if the pool has no nodes. */
   readonly poolCapacity: number | undefined;
 }
 

@@ -1,4 +1,5 @@
 /** Waiting jobs: enqueue, claim, and changes by their users. */
+import { typeOfOther } from "../../domain/resource-types.ts";
 import { storableJson } from "../../domain/text.ts";
 import type { PodDemand } from "../../domain/pod-demand.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
@@ -20,6 +21,8 @@ export interface NewJob {
   /** Number of pods in the gang. */
   readonly parallelism: number;
   readonly perPod: PodDemand;
+  /** Names in `perPod.byName` that are GPUs of other vendors; absent: none. */
+  readonly gpuResources?: readonly string[] | undefined;
   readonly allowsBorrowing: boolean;
   readonly maxRuntimeSeconds?: number | undefined;
   readonly backoffLimit: number;
@@ -61,7 +64,7 @@ export async function adoptJob(
       SELECT *
       FROM jsonb_to_record($1::jsonb) AS job (
         id uuid, project_id uuid, namespace text, name text, pool text, priority int, priority_class text,
-        preempts boolean, parallelism int, pod_gpus int, pod_cpu_millis bigint, pod_memory_bytes bigint,
+        preempts boolean, parallelism int, pod_gpus int, pod_other_gpus int, pod_cpu_millis bigint, pod_memory_bytes bigint,
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
@@ -70,12 +73,12 @@ export async function adoptJob(
     ), arrived AS (
       INSERT INTO jobs (
         id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
-        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        pod_gpus, pod_other_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         admitted_at, constraints_hash
       )
       SELECT id, project_id, namespace, name, pool, priority, priority_class, preempts, parallelism,
-        pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
+        pod_gpus, pod_other_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
         md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources)::text)::uuid
@@ -83,11 +86,11 @@ export async function adoptJob(
       ON CONFLICT (id) DO NOTHING
       RETURNING id
     ), demanding AS (
-      INSERT INTO job_resources (job_id, resource, amount_per_pod)
-      SELECT id, wanted.key, wanted.value::bigint
+      INSERT INTO job_resources (job_id, resource, amount_per_pod, resource_type)
+      SELECT id, wanted.resource, wanted.amount, wanted.type
       FROM arrived
       JOIN job USING (id)
-      CROSS JOIN LATERAL jsonb_each_text(job.resources) AS wanted
+      CROSS JOIN LATERAL jsonb_to_recordset(job.resources) AS wanted (resource text, amount bigint, type text)
     )
     INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
     SELECT id, node_selector, node_affinity, tolerations, storages
@@ -99,6 +102,9 @@ export async function adoptJob(
   );
   return rows.length === 1;
 }
+
+const otherGpusOf = ({ perPod: { byName = {} }, gpuResources = [] }: NewJob): number =>
+  gpuResources.reduce((sum, name) => sum + (byName[name] ?? 0), 0);
 
 /** Keys are the statement's columns; absent values are null. */
 const columnsOf = (job: NewJob) => ({
@@ -112,6 +118,7 @@ const columnsOf = (job: NewJob) => ({
   preempts: job.preempts,
   parallelism: job.parallelism,
   pod_gpus: job.perPod.gpus,
+  pod_other_gpus: otherGpusOf(job),
   pod_cpu_millis: job.perPod.cpuMillis,
   pod_memory_bytes: job.perPod.memoryBytes,
   allows_borrowing: job.allowsBorrowing,
@@ -136,7 +143,11 @@ const specOf = (job: NewJob) => ({
   node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
   tolerations: job.tolerations,
   storages: job.storages,
-  resources: job.perPod.byName ?? {},
+  resources: Object.entries(job.perPod.byName ?? {}).map(([resource, amount]) => ({
+    resource,
+    amount,
+    type: typeOfOther(resource, job.gpuResources ?? []),
+  })),
 });
 
 export interface ClaimedJob {

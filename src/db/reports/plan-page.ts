@@ -1,4 +1,5 @@
 /** The windows of several owners' plans. */
+import type { ResourceType } from "../../domain/resource-types.ts";
 import { RotaError } from "../../errors.ts";
 import type { Owner } from "../tenants/owners.ts";
 import type { IntegerRange, Queryable } from "../client/types.ts";
@@ -9,7 +10,7 @@ interface Row {
   readonly kind: Owner["kind"];
   readonly name: string;
   readonly plan: string;
-  readonly resourceType: "GPU" | "CPU";
+  readonly resourceType: ResourceType;
   readonly pool: string;
   readonly quantity: number;
   readonly onWindowClose: "Finish" | "Evict";
@@ -59,7 +60,7 @@ export function planPage(
         SELECT * FROM unnest($1::owner_kind[], $2::text[])
       ))
       AND ($3::bigint IS NULL OR
-        (owner.id, plan.resource_type, plan.pool, lower(plan.time_window)) > ($3, $4::resource_type, $5::text, $6::int))
+        (owner.id, plan.resource_type, plan.pool, lower(plan.time_window)) > ($3, $4::text COLLATE "C", $5::text, $6::int))
     ORDER BY owner.id, plan.resource_type, plan.pool, lower(plan.time_window)
     LIMIT $7
     `,

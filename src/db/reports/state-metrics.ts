@@ -1,4 +1,5 @@
 /** Metrics of the database's state: sums over few labels, one statement each, whatever the number of rows. */
+import type { ResourceType } from "../../domain/resource-types.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -135,8 +136,8 @@ export function readProjectUsage(db: Queryable, largest: number): Promise<Projec
 
 export interface PlanState {
   readonly pool: string;
-  readonly resourceType: "GPU" | "CPU";
-  /** Total GPUs or cores that open windows grant. */
+  readonly resourceType: ResourceType;
+  /** What open windows grant together, in units of a plan's quantity. */
   readonly granted: number;
   readonly openWindows: number;
   readonly closedWindows: number;
@@ -149,7 +150,7 @@ export function readPlanState(db: Queryable, secondOfWeek: number): Promise<Plan
   return run<PlanState>(
     db,
     `
-    SELECT plan.pool, plan.resource_type::text AS "resourceType",
+    SELECT plan.pool, plan.resource_type AS "resourceType",
       coalesce(sum(plan.quantity) FILTER (WHERE open.yes), 0)::float8 AS granted,
       count(*) FILTER (WHERE open.yes)::int AS "openWindows",
       count(*) FILTER (WHERE NOT open.yes)::int AS "closedWindows",

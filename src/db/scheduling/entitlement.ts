@@ -4,14 +4,16 @@
  */
 import { rankEntitlement } from "../../domain/scheduling/entitlement.ts";
 import type { Entitlement, OverQuotaJob, RankedJob } from "../../domain/scheduling/entitlement.ts";
-import type { ResourceType } from "../../domain/scheduling/snapshot.ts";
+import type { ResourceType } from "../../domain/resource-types.ts";
 import { run } from "../client/connection-pool.ts";
 import type { Queryable } from "../client/types.ts";
+import { sumsByType } from "../jobs/resources.ts";
+import { standingJoins, standingOf, standingTables } from "./standing.ts";
 
 interface ExceededQuota {
   readonly quotaId: string;
   readonly resourceType: ResourceType;
-  /** GPUs, or CPU millicores. */
+  /** In the type's unit of demand. */
   readonly limit: number;
 }
 
@@ -19,17 +21,16 @@ interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
   readonly admitted_at: number | null;
   readonly gpus: number;
   readonly cpu_millis: number;
+  readonly memory_bytes: number;
+  /** Of extended resources, for the gang; null: none. */
+  readonly devices: Readonly<Record<ResourceType, number>> | null;
   readonly unplanned: boolean;
   readonly marked: boolean;
   /** Quotas of the project's owners that are exceeded if all their jobs count; null when there are none. */
   readonly quotas: readonly ExceededQuota[] | null;
 }
 
-/** Requests a metered type ($3) that no plan of the project or its ancestors grants. */
-const isUnplanned = `(
-        job.gpus > 0 AND NOT planned.gpus AND 'GPU' = ANY ($3::resource_type[])
-        OR job.cpu_millis > 0 AND NOT planned.cpus AND 'CPU' = ANY ($3::resource_type[])
-      )`;
+const { isUnplanned } = standingOf("job");
 
 /**
  * All jobs under exceeded quotas, in rank order, and all other jobs with a wrong mark. Most owners use less than their
@@ -40,54 +41,40 @@ const readRanked = (
   db: Queryable,
   pool: string,
   secondOfWeek: number,
-  meteredTypes: readonly ResourceType[],
+  unmetered: readonly string[],
 ): Promise<Row[]> =>
   run<Row>(
     db,
     `
-    WITH granted AS (
+    WITH occupying AS MATERIALIZED (
+      SELECT id, project_id, namespace, name, attempt, status, priority, parallelism, required_gpu, cpu_millis, memory_bytes,
+        borrowing, admitted_at
+      FROM jobs
+      WHERE pool = $1 AND job_uses_quota(status)
+    ),
+    ${standingTables("occupying", { pool: "$1", unmetered: "$3::text[]" })},
+    granted AS (
       SELECT resource_owner_id AS owner_id, resource_type,
-        coalesce(sum(quantity) FILTER (WHERE time_window @> $2::int), 0)
-          * CASE resource_type WHEN 'CPU' THEN 1000 ELSE 1 END AS limit_amount
+        coalesce(sum(quantity) FILTER (WHERE time_window @> $2::int), 0) * plan_unit(resource_type) AS limit_amount
       FROM resource_plans
       WHERE pool = $1
       GROUP BY resource_owner_id, resource_type
     ),
-    occupying AS MATERIALIZED (
-      SELECT id, project_id, namespace, name, attempt, status, priority, required_gpu::bigint AS gpus, cpu_millis, borrowing,
-        admitted_at
-      FROM jobs
-      WHERE pool = $1 AND job_uses_quota(status)
-    ),
-    per_project AS MATERIALIZED (
-      SELECT project_id, sum(gpus) AS gpus, sum(cpu_millis) AS cpu_millis FROM occupying GROUP BY project_id
-    ),
-    chains AS MATERIALIZED (
-      SELECT DISTINCT project_id, owner_id
-      FROM project_owners
-      WHERE project_id IN (SELECT project_id FROM per_project)
-    ),
-    planned AS MATERIALIZED (
-      SELECT used.project_id,
-        coalesce(bool_or(granted.resource_type = 'GPU'), false) AS gpus,
-        coalesce(bool_or(granted.resource_type = 'CPU'), false) AS cpus
-      FROM per_project AS used
-      LEFT JOIN chains USING (project_id)
-      LEFT JOIN granted USING (owner_id)
-      GROUP BY used.project_id
+    used AS MATERIALIZED (${sumsByType("occupying", "project_id")}
     ),
     exceeded AS MATERIALIZED (
       SELECT granted.owner_id, granted.resource_type, granted.limit_amount
       FROM granted
       JOIN chains USING (owner_id)
-      JOIN per_project AS used USING (project_id)
+      JOIN used USING (project_id, resource_type)
       GROUP BY granted.owner_id, granted.resource_type, granted.limit_amount
-      HAVING sum(CASE granted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cpu_millis END) > granted.limit_amount
+      HAVING sum(used.amount) > granted.limit_amount
     ),
     over_quota AS MATERIALIZED (
-      SELECT chains.project_id,
+      SELECT chains.project_id, array_agg(exceeded.resource_type) AS types,
         bool_or(exceeded.resource_type = 'GPU') AS gpus,
         bool_or(exceeded.resource_type = 'CPU') AS cpus,
+        bool_or(exceeded.resource_type = 'memory') AS memory,
         json_agg(json_build_object(
           'quotaId', exceeded.owner_id || '/' || exceeded.resource_type,
           'resourceType', exceeded.resource_type,
@@ -97,18 +84,25 @@ const readRanked = (
       JOIN chains USING (owner_id)
       GROUP BY chains.project_id
     )
-    SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status, job.gpus, job.cpu_millis,
+    SELECT job.id, job.namespace || '/' || job.name AS key, job.attempt, job.status, job.required_gpu AS gpus,
+      job.cpu_millis, job.memory_bytes,
+      CASE WHEN over_quota.types && devices.types THEN (
+        SELECT json_object_agg(resource_type, amount_per_pod * job.parallelism)
+        FROM job_resources
+        WHERE job_id = job.id AND resource_type = ANY (devices.types)
+      ) END AS devices,
       CASE WHEN job.status <> 'reserved' THEN extract(epoch FROM job.admitted_at)::float8 END AS admitted_at,
       job.borrowing AS marked, ${isUnplanned} AS unplanned, over_quota.quotas
-    FROM occupying AS job
-    JOIN planned USING (project_id)
-    LEFT JOIN over_quota USING (project_id)
-    WHERE over_quota.gpus AND job.gpus > 0
+    FROM occupying AS job${standingJoins("job")}
+    LEFT JOIN over_quota ON over_quota.project_id = job.project_id
+    WHERE over_quota.gpus AND job.required_gpu > 0
       OR over_quota.cpus AND job.cpu_millis > 0
+      OR over_quota.memory AND job.memory_bytes > 0
+      OR over_quota.types && devices.types
       OR job.borrowing <> ${isUnplanned}
     ORDER BY job.priority DESC, job.admitted_at, job.id
     `,
-    [pool, secondOfWeek, meteredTypes],
+    [pool, secondOfWeek, unmetered],
   );
 
 interface Mark {
@@ -136,14 +130,20 @@ async function writeMarks(db: Queryable, marks: readonly Mark[]): Promise<string
   return rows.map((row) => row.key);
 }
 
-const rankedJob = ({ id, unplanned, gpus, cpu_millis, quotas }: Row): RankedJob => ({
-  id,
-  unplanned,
-  claims: (quotas ?? [])
+function demandOf({ gpus, cpu_millis, memory_bytes, devices }: Row, type: ResourceType): number {
+  if (type === "GPU") return gpus;
+  if (type === "CPU") return cpu_millis;
+  return type === "memory" ? memory_bytes : (devices?.[type] ?? 0);
+}
+
+const rankedJob = (row: Row): RankedJob => ({
+  id: row.id,
+  unplanned: row.unplanned,
+  claims: (row.quotas ?? [])
     .map(({ quotaId, resourceType, limit }) => ({
       quotaId,
       limit,
-      amount: resourceType === "GPU" ? gpus : cpu_millis,
+      amount: demandOf(row, resourceType),
     }))
     .filter(({ amount }) => amount > 0),
 });
@@ -173,15 +173,16 @@ export interface Refreshed {
 
 /**
  * Marks every job of the pool that occupies capacity: within quota, or borrowing because it is over a quota or because
- * no plan grants a metered type that it requests. At most two statements.
+ * of what no plan grants. At most two statements.
+ * @param unmetered patterns of LIKE for extended resources that are not metered
  */
 export async function refreshBorrowing(
   db: Queryable,
   pool: string,
   secondOfWeek: number,
-  meteredTypes: readonly ResourceType[],
+  unmetered: readonly string[],
 ): Promise<Refreshed> {
-  const rows = await readRanked(db, pool, secondOfWeek, meteredTypes);
+  const rows = await readRanked(db, pool, secondOfWeek, unmetered);
   const entitlements = rankOf(rows);
   const marks = rows.flatMap(({ id, attempt, marked }): Mark[] => {
     const borrowing = entitlements.get(id)?.borrowing ?? marked;

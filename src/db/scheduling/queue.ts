@@ -1,4 +1,5 @@
 /** The scheduler's view of claimed and of reserved jobs: one statement each. */
+import type { ResourceType } from "../../domain/resource-types.ts";
 import type {
   ReservedJob,
   NodeSelectorTerm,
@@ -9,10 +10,11 @@ import type {
 import { run } from "../client/connection-pool.ts";
 import { type PerPodRow, perPodColumns, perPodOf } from "../jobs/resources.ts";
 import type { Queryable } from "../client/types.ts";
+import { standingJoins, standingOf, standingTables } from "./standing.ts";
 
 /** A claimed job, with the owners of its project and of all ancestors, nearest first; their plans are its quotas. */
 export interface ClaimedJob {
-  readonly job: Omit<QueuedJob, "quotas" | "unplanned">;
+  readonly job: Omit<QueuedJob, "quotas">;
   readonly ownerIds: readonly number[];
 }
 
@@ -28,6 +30,8 @@ interface QueueRow extends PerPodRow {
   readonly preempts: boolean;
   readonly failed_starts: number;
   readonly max_runtime_seconds: number | null;
+  readonly unplanned: boolean;
+  readonly ungranted: readonly ResourceType[];
   readonly node_selector: Readonly<Record<string, string>>;
   readonly node_affinity: readonly NodeSelectorTerm[];
   readonly storage_terms: readonly (readonly NodeSelectorTerm[])[];
@@ -51,6 +55,8 @@ function claimedJob(row: QueueRow): ClaimedJob {
       perPod: perPodOf(row),
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
+      unplanned: row.unplanned,
+      ...(row.ungranted.length > 0 && { ungranted: row.ungranted }),
       ...(row.failed_starts > 0 && { failedStarts: row.failed_starts }),
       ...(row.max_runtime_seconds === null ? {} : { maxRuntimeSeconds: row.max_runtime_seconds }),
       nodeSelector: row.node_selector,
@@ -62,9 +68,19 @@ function claimedJob(row: QueueRow): ClaimedJob {
   };
 }
 
+/** The pool, and patterns of LIKE for extended resources that are not metered. */
+export interface Standing {
+  readonly pool: string;
+  readonly unmetered: readonly string[];
+}
+
+const parameters = { pool: "$2::text", unmetered: "$3::text[]" };
+const standing = standingOf("job");
+
 /** Details of jobs that the caller has claimed, in queue order. */
 export async function readClaimedJobs(
   db: Queryable,
+  { pool, unmetered }: Standing,
   jobIds: readonly string[],
 ): Promise<ClaimedJob[]> {
   const rows = await run<QueueRow>(
@@ -73,6 +89,7 @@ export async function readClaimedJobs(
     WITH claimed AS MATERIALIZED (
       SELECT * FROM jobs WHERE id = ANY ($1::uuid[])
     ),
+    ${standingTables("claimed", parameters)},
     inherited AS MATERIALIZED (
       SELECT project_id, borrowing,
         ARRAY(
@@ -88,7 +105,8 @@ export async function readClaimedJobs(
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority,
       extract(epoch FROM job.created_at)::float8 AS queued_at, job.status, job.attempt, job.parallelism,
       ${perPodColumns("job")},
-      job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
+      job.allows_borrowing AND inherited.borrowing = 'Allow' OR ${standing.isFree} AS allows_borrowing,
+      ${standing.isUnplanned} AS unplanned, ${standing.ungranted} AS ungranted,
       job_may_preempt(job.preempts, job.failed_starts) AS preempts,
       CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
       coalesce(spec.node_selector, '{}') AS node_selector,
@@ -106,11 +124,11 @@ export async function readClaimedJobs(
       ) AS avoid_nodes,
       inherited.owner_ids
     FROM claimed AS job
-    JOIN inherited USING (project_id)
+    JOIN inherited USING (project_id)${standingJoins("job")}
     LEFT JOIN job_specs AS spec ON spec.job_id = job.id
     ORDER BY job.priority DESC, job.created_at, job.id
     `,
-    [jobIds],
+    [jobIds, pool, unmetered],
   );
   return rows.map(claimedJob);
 }
@@ -139,32 +157,34 @@ export interface ReservedRead {
  */
 export async function readReservedJobs(
   db: Queryable,
-  pool: string,
+  { pool, unmetered }: Standing,
   readOnly = false,
 ): Promise<ReservedRead[]> {
   const rows = await run<ReservedRow>(
     db,
     `
+    WITH reserved AS MATERIALIZED (
+      SELECT * FROM jobs WHERE pool = $1 AND status = 'reserved' ${readOnly ? "" : "FOR NO KEY UPDATE SKIP LOCKED"}
+    ),
+    ${standingTables("reserved", { pool: "$1", unmetered: "$2::text[]" })}
     SELECT job.id, job.namespace || '/' || job.name AS key, job.priority, job.attempt, job.borrowing,
       job.allows_borrowing AND (
         SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
-      ) AS allows_borrowing,
+      ) OR ${standing.isFree} AS allows_borrowing,
       ${perPodColumns("job")}, kept.expires_at, kept.placements,
       ARRAY(
         SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
       ) AS owner_ids
-    FROM jobs AS job
+    FROM reserved AS job${standingJoins("job")}
     JOIN LATERAL (
       SELECT extract(epoch FROM min(expires_at))::float8 AS expires_at,
         json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name) AS placements
       FROM reservations
       WHERE reservations.job_id = job.id
     ) AS kept ON true
-    WHERE job.pool = $1 AND job.status = 'reserved'
     ORDER BY job.priority DESC, job.created_at, job.id
-    ${readOnly ? "" : "FOR NO KEY UPDATE OF job SKIP LOCKED"}
     `,
-    [pool],
+    [pool, unmetered],
   );
   return rows.map(reservedJob);
 }

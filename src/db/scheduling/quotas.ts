@@ -1,5 +1,7 @@
 /** What plans grant to owners in a pool, and the usage under them: two statements, whatever the tree. */
-import type { Quota, OwnerRef, ResourceType } from "../../domain/scheduling/snapshot.ts";
+import { sumsByType } from "../jobs/resources.ts";
+import { inQuantity, type ResourceType } from "../../domain/resource-types.ts";
+import type { Quota, OwnerRef } from "../../domain/scheduling/snapshot.ts";
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
 import { comingText, quantityAt, secondOfWeekAt, weekSeconds } from "../../domain/windows.ts";
@@ -24,12 +26,11 @@ interface PlanWindow extends ClosingWindow {
 
 interface UsageRow {
   readonly owner_id: number;
-  readonly gpus: number;
-  readonly cpu_millis: number;
-  readonly gpus_borrowed: number;
-  readonly cpu_millis_borrowed: number;
-  readonly gpus_leaving: number;
-  readonly cpu_millis_leaving: number;
+  readonly resource_type: ResourceType;
+  /** In the type's unit of demand, as the others. */
+  readonly used: number;
+  readonly borrowed: number;
+  readonly leaving: number;
 }
 
 /** "ownerId/type"; the SQL in victims.ts builds and splits the same form. */
@@ -49,33 +50,31 @@ const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =
     [pool, ownerIds],
   );
 
+/** How a job counts under its quotas: 'used', 'borrowed' or, while it is being evicted, 'leaving'. */
+const countedAs = `CASE WHEN status = 'evicting' THEN 'leaving' WHEN borrowing THEN 'borrowed' ELSE 'used' END`;
+
 const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
   run<UsageRow>(
     db,
     `
-    WITH per_project AS (
-      SELECT project_id,
-        coalesce(sum(required_gpu) FILTER (WHERE job_uses_quota(status) AND NOT borrowing), 0) AS gpus,
-        coalesce(sum(cpu_millis) FILTER (WHERE job_uses_quota(status) AND NOT borrowing), 0) AS cpu_millis,
-        coalesce(sum(required_gpu) FILTER (WHERE job_uses_quota(status) AND borrowing), 0) AS gpus_borrowed,
-        coalesce(sum(cpu_millis) FILTER (WHERE job_uses_quota(status) AND borrowing), 0) AS cpu_millis_borrowed,
-        coalesce(sum(required_gpu) FILTER (WHERE status = 'evicting' AND NOT borrowing), 0) AS gpus_leaving,
-        coalesce(sum(cpu_millis) FILTER (WHERE status = 'evicting' AND NOT borrowing), 0) AS cpu_millis_leaving
+    WITH counting AS MATERIALIZED (
+      SELECT id, project_id, parallelism, required_gpu, cpu_millis, memory_bytes, ${countedAs} AS counted_as
       FROM jobs
-      WHERE pool = $1 AND (job_uses_quota(status) OR status = 'evicting')
-      GROUP BY project_id
+      WHERE pool = $1 AND (job_uses_quota(status) OR status = 'evicting' AND NOT borrowing)
+    ),
+    per_project AS (${sumsByType("counting", "project_id, counted_as")}
     )
-    SELECT above.owner_id, sum(used.gpus)::bigint AS gpus, sum(used.cpu_millis)::bigint AS cpu_millis,
-      sum(used.gpus_borrowed)::bigint AS gpus_borrowed,
-      sum(used.cpu_millis_borrowed)::bigint AS cpu_millis_borrowed,
-      sum(used.gpus_leaving)::bigint AS gpus_leaving, sum(used.cpu_millis_leaving)::bigint AS cpu_millis_leaving
-    FROM per_project AS used
+    SELECT above.owner_id, per_project.resource_type,
+      coalesce(sum(amount) FILTER (WHERE counted_as = 'used'), 0)::float8 AS used,
+      coalesce(sum(amount) FILTER (WHERE counted_as = 'borrowed'), 0)::float8 AS borrowed,
+      coalesce(sum(amount) FILTER (WHERE counted_as = 'leaving'), 0)::float8 AS leaving
+    FROM per_project
     CROSS JOIN LATERAL (
       SELECT DISTINCT owner_id
       FROM project_owners
-      WHERE project_owners.project_id = used.project_id AND owner_id = ANY ($2::bigint[])
+      WHERE project_owners.project_id = per_project.project_id AND owner_id = ANY ($2::bigint[])
     ) AS above
-    GROUP BY above.owner_id
+    GROUP BY above.owner_id, per_project.resource_type
     `,
     [pool, ownerIds],
   );
@@ -117,10 +116,7 @@ function quota(
   const second = secondOfWeekAt(now);
   if (!first) return [];
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
-  const isGpu = resource_type === "GPU";
-  const used = isGpu ? usage?.gpus : (usage?.cpu_millis ?? 0) / 1000;
-  const borrowed = isGpu ? usage?.gpus_borrowed : (usage?.cpu_millis_borrowed ?? 0) / 1000;
-  const leaving = isGpu ? usage?.gpus_leaving : (usage?.cpu_millis_leaving ?? 0) / 1000;
+  const { used = 0, borrowed = 0, leaving = 0 } = usage ?? {};
   const opens = opensAtText(windows, second);
   const closes = nextEvictClose(windows, now);
   const isShut =
@@ -131,9 +127,9 @@ function quota(
       owner: { kind: owner_kind, name: owner_name },
       resourceType: resource_type,
       quantity: quantityAt(windows, second),
-      usage: used ?? 0,
-      borrowed: borrowed ?? 0,
-      leaving: leaving ?? 0,
+      usage: inQuantity(resource_type, used),
+      borrowed: inQuantity(resource_type, borrowed),
+      leaving: inQuantity(resource_type, leaving),
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
       ...(closes === undefined
@@ -158,10 +154,10 @@ export async function readQuotas(
   const windows = (await readWindows(db, pool, ownerIds)).map(planWindow);
   if (windows.length === 0) return [];
   const usage = new Map(
-    (await readUsage(db, pool, ownerIds)).map((row) => [row.owner_id, row] as const),
+    (await readUsage(db, pool, ownerIds)).map(
+      (row) => [quotaId(row.owner_id, row.resource_type), row] as const,
+    ),
   );
   const grouped = Map.groupBy(windows, ({ row }) => quotaId(row.owner_id, row.resource_type));
-  return [...grouped.values()].flatMap((group) =>
-    quota(group, usage.get(group[0]?.row.owner_id ?? -1), now),
-  );
+  return [...grouped].flatMap(([id, group]) => quota(group, usage.get(id), now));
 }

@@ -1,5 +1,5 @@
 /** What both searches of the victim finder have in common: its parameters, its rules, and what follows the nodes. */
-import { perPodColumns } from "../jobs/resources.ts";
+import { demandOf, perPodColumns } from "../jobs/resources.ts";
 
 /**
  * Parameters as the statement uses them. The sub-select hides their values from the planner, so it keeps one generic
@@ -44,7 +44,7 @@ export const PROPOSALS = `
   under_quota AS (
     SELECT DISTINCT exceeded.preemptor, exceeded.quota, exceeded.excess, job.id, job.parallelism AS gang_size,
       job.priority, job.started_at,
-      CASE exceeded.resource_type WHEN 'GPU' THEN job.required_gpu ELSE job.cpu_millis END AS amount
+      ${demandOf("job", "exceeded.resource_type")} AS amount
     FROM exceeded
     JOIN request USING (preemptor)
     JOIN project_owners AS owned USING (owner_id)
@@ -100,7 +100,7 @@ export const PROPOSALS = `
       SELECT json_agg(planned.owner_id || '/' || planned.resource_type ORDER BY planned.owner_id, planned.resource_type)
       FROM planned
       WHERE planned.project_id = job.project_id
-        AND CASE planned.resource_type WHEN 'GPU' THEN job.required_gpu > 0 ELSE job.cpu_millis > 0 END
+        AND ${demandOf("job", "planned.resource_type")} > 0
     ), '[]') AS quotas
   FROM jobs AS job
   -- An array, because the planner does not know that few jobs are proposed and would read all.

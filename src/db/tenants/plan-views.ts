@@ -1,18 +1,20 @@
 /** The controller's view of plans: the windows in force and their usage. */
 import { run } from "../client/connection-pool.ts";
+import type { ResourceType } from "../../domain/resource-types.ts";
 import type { WeekRange } from "../../domain/windows.ts";
 import type { IntegerRange, Queryable } from "../client/types.ts";
+import { sumsByType } from "../jobs/resources.ts";
 
 export interface PlanView {
   readonly uid: string;
   /** Generation of the custom resource whose windows were accepted. */
   readonly generation: number;
   readonly quantity: number;
-  readonly resourceType: "GPU" | "CPU";
+  readonly resourceType: ResourceType;
   readonly pool: string;
   /** In force, in order. */
   readonly windows: readonly WeekRange[];
-  /** GPUs or cores of jobs with pods, under the plan's owner in its pool. */
+  /** By jobs with pods under the plan's owner in its pool, in whole units of the quantity. */
   readonly used: number;
   /** Number of projects with this owner. */
   readonly projects: number;
@@ -45,28 +47,28 @@ export async function readPlanViews(
       FROM resource_plans
       WHERE plan_uid = ANY ($1::uuid[])
       GROUP BY plan_uid, resource_owner_id, resource_type, pool
-    ), usage AS MATERIALIZED (
-      SELECT active_project_id AS project_id, pool, sum(required_gpu) AS gpus, sum(cpu_millis) AS cpu_millis
+    ), live AS MATERIALIZED (
+      SELECT id, active_project_id AS project_id, pool, parallelism, required_gpu, cpu_millis, memory_bytes
       FROM jobs
       WHERE active_project_id IS NOT NULL AND job_is_live(status)
-      GROUP BY active_project_id, pool
+    ), usage AS MATERIALIZED (${sumsByType("live", "project_id, pool")}
     ), chains AS (
       SELECT DISTINCT project_id, owner_id
       FROM project_owners
       WHERE project_id IN (SELECT project_id FROM usage) AND owner_id IN (SELECT owner_id FROM wanted)
     ), used AS (
-      SELECT chains.owner_id, usage.pool, sum(usage.gpus) AS gpus,
-        ceil(sum(usage.cpu_millis) / 1000) AS cores
+      SELECT chains.owner_id, usage.pool, usage.resource_type,
+        ceil(sum(usage.amount) / plan_unit(usage.resource_type)) AS quantity
       FROM chains
       JOIN usage USING (project_id)
-      GROUP BY chains.owner_id, usage.pool
+      GROUP BY chains.owner_id, usage.pool, usage.resource_type
     )
     SELECT wanted.uid, wanted.generation, wanted.quantity, wanted.resource_type AS "resourceType",
       wanted.pool, wanted.ranges,
-      coalesce(CASE wanted.resource_type WHEN 'GPU' THEN used.gpus ELSE used.cores END, 0)::float8 AS used,
-      (SELECT count(*) FROM projects WHERE owner_id = wanted.owner_id)::int AS projects
+      coalesce(used.quantity, 0)::float8 AS used,
+      (SELECT count(*) FROM projects WHERE projects.owner_id = wanted.owner_id)::int AS projects
     FROM wanted
-    LEFT JOIN used ON used.owner_id = wanted.owner_id AND used.pool = wanted.pool
+    LEFT JOIN used USING (owner_id, pool, resource_type)
     `,
     [uids],
   );

@@ -7,6 +7,7 @@ import {
   type TimeWindow,
   type WeekRange,
 } from "../../domain/windows.ts";
+import type { ResourceType } from "../../domain/resource-types.ts";
 import { ensureOwner, type Owner } from "./owners.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
 
@@ -15,9 +16,9 @@ export interface PlanInput {
   readonly uid: string;
   readonly name: string;
   readonly owner: Owner;
-  readonly resourceType: "GPU" | "CPU";
+  readonly resourceType: ResourceType;
   readonly pool: string;
-  /** GPUs or cores */
+  /** GPUs, cores, GiB of memory, or devices */
   readonly quantity: number;
   /** Absent: the whole week. */
   readonly windows?: readonly TimeWindow[] | undefined;

@@ -19,6 +19,7 @@ import { Quotas, type QuotaState, type Turn } from "./quota.ts";
 import { totalPods } from "./preemption/ordering.ts";
 import {
   closedText,
+  noPlanText,
   closesTooSoonText,
   leavingText,
   noNodeText,
@@ -485,5 +486,5 @@ function outsideText(job: QueuedJob, over: readonly QuotaState[]): Waiting {
   if (closed) return waiting("WindowClosed", closedText(closed));
   const [first] = over;
   if (first) return waiting("QuotaExceeded", overQuotaText(first, job));
-  return waiting("NoQuota", "no plan grants the resources that it requests");
+  return waiting("NoQuota", noPlanText(job));
 }

@@ -1,6 +1,7 @@
 /** The result of a scheduling decision: a verdict for every job, and requests to the victim finder. */
 import type { Redactable } from "../redaction.ts";
-import type { Placement, ResourceType, Resources } from "./snapshot.ts";
+import type { ResourceType } from "../resource-types.ts";
+import type { Placement, Resources } from "./snapshot.ts";
 
 export type VictimRule = "BorrowerReclaimed" | "LowerPriority" | "OwnQuota";
 
@@ -111,7 +112,7 @@ export interface VictimRequest {
   readonly over: readonly {
     readonly quotaId: string;
     readonly resourceType: ResourceType;
-    /** GPUs, or CPU millicores. */
+    /** In the type's unit of demand. */
     readonly excess: number;
   }[];
   /** As a borrower it may still evict borrowers of lower priority. */

@@ -1,4 +1,5 @@
 /** Details of one waiting job: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
+import { inQuantity } from "../resource-types.ts";
 import { coresNumber, coresText, gpusText, memoryText, namedAmountText } from "../text.ts";
 import { isInBytes } from "../resource-names.ts";
 import { Quotas } from "./quota.ts";
@@ -80,7 +81,7 @@ function quotasOf(snapshot: Snapshot, job: QueuedJob): QuotaView[] {
     const { quota } = state;
     return {
       quota,
-      demand: quota.resourceType === "GPU" ? demand : demand / 1000,
+      demand: inQuantity(quota.resourceType, demand),
       exceeded: demand > 0 && state.excess(job) > 0,
     };
   });

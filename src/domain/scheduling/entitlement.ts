@@ -10,7 +10,7 @@
 /** What a job requests under one quota. */
 export interface QuotaClaim {
   readonly quotaId: string;
-  /** GPUs, or CPU millicores; `limit` too. */
+  /** In the unit of demand of the quota's type; `limit` too. */
   readonly amount: number;
   readonly limit: number;
 }
@@ -19,7 +19,7 @@ export interface RankedJob {
   readonly id: string;
   /** Only of the resource types that the job requests. */
   readonly claims: readonly QuotaClaim[];
-  /** Requests a metered type that no plan of the project or its ancestors grants. */
+  /** No plan of the project or its ancestors grants anything, or something metered that it requests. */
   readonly unplanned: boolean;
 }
 

@@ -1,6 +1,6 @@
 /** Messages about waiting and preempted jobs: what is missing, with numbers and names. */
 import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "../text.ts";
-import { memoryText, meteredNumber, meteredText, namedAmountText } from "../text.ts";
+import { memoryText, namedAmountText, typedNumber, typedText, unitText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
@@ -147,19 +147,23 @@ export const ownQuotaText = (state: QuotaState, job: QueuedJob): string =>
 
 /** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are being evicted; the job needs 2 GPUs" */
 export function leavingText(state: QuotaState, job: QueuedJob): string {
-  const leaving = meteredNumber(state.quota.resourceType, state.leaving);
+  const leaving = typedNumber(state.quota.resourceType, state.leaving);
   const more = `, ${leaving} more by jobs that are being evicted`;
   return quotaUseText(planNames(state), state, job, more);
 }
 
 const borrowedText = ({ quota, borrowed }: QuotaState): string =>
-  borrowed > 0 ? `, ${meteredNumber(quota.resourceType, borrowed)} more borrowed` : "";
+  borrowed > 0 ? `, ${typedNumber(quota.resourceType, borrowed)} more borrowed` : "";
 
 function quotaUseText(name: string, state: QuotaState, job: QueuedJob, more: string): string {
   const { quota, limit, used } = state;
   const type = quota.resourceType;
-  return `${name}: ${meteredNumber(type, used)} of ${meteredText(type, limit)} in use${more}; the job needs ${meteredText(type, state.demandOf(job))}`;
+  return `${name}: ${typedNumber(type, used)} of ${typedText(type, limit)} in use${more}; the job needs ${typedText(type, state.demandOf(job))}`;
 }
+
+/** "no plan of its project or a project above it grants GPUs and example.com/fpga" */
+export const noPlanText = ({ ungranted = [] }: QueuedJob): string =>
+  `no plan of its project or a project above it grants ${ungranted.length === 0 ? "what it requests" : listed(ungranted.map(unitText))}`;
 
 /** "plan vision opens Mon 08:00" */
 export const closedText = (state: QuotaState): string =>

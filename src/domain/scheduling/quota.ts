@@ -2,14 +2,23 @@
  * Quotas during a decision: how much of each is used by jobs within quota. Borrowers use up none of it
  * (docs/decisions/0013).
  */
-import type { Quota, LiveJob, QueuedJob, Resources, ResourceType } from "./snapshot.ts";
+import { type ResourceType, unitOf } from "../resource-types.ts";
+import type { Quota, LiveJob, QueuedJob, Resources } from "./snapshot.ts";
 
-/** The amount of a metered type, in GPUs or CPU millicores: integers, so that comparisons are exact. */
-export const amountOf = (resources: Resources, type: ResourceType): number =>
-  type === "GPU" ? resources.gpus : resources.cpuMillis;
+/** What a demand is of a resource type, in its unit of demand: integers, so that comparisons are exact. */
+export function amountOf(demand: Resources, type: ResourceType): number {
+  if (type === "GPU") return demand.gpus + (demand.otherGpus ?? 0);
+  if (type === "CPU") return demand.cpuMillis;
+  return type === "memory" ? demand.memoryBytes : (demand.byName?.[type] ?? 0);
+}
 
-const exact = (quantity: number, type: ResourceType): number =>
-  type === "GPU" ? quantity : Math.round(quantity * 1000);
+/** The types of plans that may grant what is demanded. */
+export const typesOf = (demand: Resources): readonly ResourceType[] =>
+  ["GPU", "CPU", "memory", ...Object.keys(demand.byName ?? {})].filter(
+    (type) => amountOf(demand, type) > 0,
+  );
+
+const exact = (quantity: number, type: ResourceType): number => Math.round(quantity * unitOf(type));
 
 /** Quota reserved for a waiting job. */
 interface Reservation {
@@ -30,7 +39,7 @@ const comesBefore = (one: Turn, other: Turn): boolean =>
 
 export class QuotaState {
   readonly quota: Quota;
-  /** In GPUs or CPU millicores, like `used`. */
+  /** In the type's unit of demand, like `used`. */
   readonly limit: number;
   used: number;
   /** By borrowing jobs. */

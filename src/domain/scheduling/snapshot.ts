@@ -1,4 +1,5 @@
 /** The input of a scheduling decision: plain data, since decisions have no clock, database or API server. */
+import type { ResourceType } from "../resource-types.ts";
 
 /** Amounts by the Kubernetes name of their resource: bytes of ephemeral-storage and hugepages-*, otherwise units. */
 export type Amounts = Readonly<Record<string, number>>;
@@ -11,6 +12,8 @@ export interface Resources {
   readonly pods: number;
   /** Every other resource; absent: none. */
   readonly byName?: Amounts;
+  /** Of a demand: GPUs of other vendors, which `byName` has by their names and quotas count as GPUs; absent: none. */
+  readonly otherGpus?: number;
 }
 
 /** Kubernetes core/v1 Taint. */
@@ -60,8 +63,6 @@ export interface NodeSnapshot {
   readonly reserved: Resources;
 }
 
-export type ResourceType = "GPU" | "CPU";
-
 export interface OwnerRef {
   readonly kind: "User" | "Group";
   readonly name: string;
@@ -72,10 +73,10 @@ export interface Quota {
   readonly id: string;
   readonly owner: OwnerRef;
   readonly resourceType: ResourceType;
-  /** GPUs or cores in effect now; 0 outside every window. */
+  /** In effect now, in GPUs, cores, GiB or devices; 0 outside every window. */
   readonly quantity: number;
   /**
-   * GPUs or cores (possibly fractional) of live jobs within quota. Reserved jobs count, evicting ones do not.
+   * Of live jobs within quota, in the same unit, possibly fractional. Reserved jobs count, evicting ones do not.
    */
   readonly usage: number;
   /** The same of borrowing jobs, which use up none of the quantity. */
@@ -132,8 +133,12 @@ export interface QueuedJob extends NodeConstraints {
   readonly maxRuntimeSeconds?: number;
   /** Ids of the quotas that apply to it: the nearest owner's first, up to the root's. */
   readonly quotas: readonly string[];
-  /** Requests a metered type that no plan of the project or its ancestors grants: it can only borrow. */
+  /**
+   * No plan of the project or its ancestors grants anything, or something metered that it requests: it can only borrow.
+   */
   readonly unplanned: boolean;
+  /** The metered types that it requests and no plan grants; absent: none. */
+  readonly ungranted?: readonly ResourceType[];
   /** More jobs with its signature wait and are not in the snapshot. */
   readonly hasMore?: boolean;
 }

@@ -8,7 +8,7 @@ import { decodeCursor, nextCursor } from "../cursor.ts";
 import { HttpProblem } from "../problem.ts";
 import type { ApiContext, Handler, ApiRequest } from "./types.ts";
 
-const key = z.tuple([z.int32(), z.enum(["GPU", "CPU"]), z.string(), z.int32()]);
+const key = z.tuple([z.int32(), z.string(), z.string(), z.int32()]);
 
 const listPlans = { verb: "list", group: "rota.dev", resource: "resourceplans" } as const;
 

@@ -16,7 +16,7 @@ export interface ApiContext {
   readonly db: DatabasePool;
   readonly access: AccessPort;
   readonly clock: Clock;
-  readonly settings: Pick<Settings, "timeZone" | "meteredTypes" | "claimLimit">;
+  readonly settings: Pick<Settings, "timeZone" | "unmeteredResources" | "claimLimit">;
 }
 
 export interface ApiRequest<Name extends RouteName> {

@@ -1,9 +1,13 @@
 /** Section 4 of the design read naively: plans as they were written, projects by their parents, jobs one after the other. */
 import type { TimeWindow } from "../../../src/domain/windows.ts";
 
+/** The one resource of the simulation that has no column. */
+export const fpga = "example.com/fpga";
+
 export interface NaivePlan {
   readonly owner: string;
-  readonly resourceType: "GPU" | "CPU";
+  /** GPU, CPU, memory or the FPGA's name. */
+  readonly resourceType: string;
   readonly pool: string;
   readonly quantity: number;
   readonly windows: readonly TimeWindow[];
@@ -25,8 +29,9 @@ export interface NaiveJob {
   readonly pool: string;
   readonly priority: number;
   readonly admittedAtSeconds: number;
-  readonly gpus: number;
-  readonly cpuMillis: number;
+  /** GPUs, millicores, bytes, pods, FPGAs. */
+  readonly perPod: readonly number[];
+  readonly parallelism: number;
 }
 
 const days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
@@ -66,33 +71,65 @@ function ownersAbove(id: string, projects: ReadonlyMap<string, NaiveProject>): S
 export interface NaiveQuota {
   readonly id: string;
   readonly owner: string;
-  /** GPUs or millicores. */
+  /** GPUs, millicores, bytes or FPGAs. */
   readonly limit: number;
   readonly demand: number;
 }
 
-/** The quotas over a job, the nearest owner's first, and whether it asks for GPUs that no plan grants. */
+/** By type: where it stands in a demand, and how much of it a plan for 1 grants. */
+const types: Readonly<Record<string, { readonly at: number; readonly unit: number }>> = {
+  GPU: { at: 0, unit: 1 },
+  CPU: { at: 1, unit: 1000 },
+  memory: { at: 2, unit: 2 ** 30 },
+  [fpga]: { at: 4, unit: 1 },
+};
+
+export const unitOf = (type: string): number => types[type]?.unit ?? Number.NaN;
+
+const demandOf = (
+  { perPod, parallelism }: Pick<NaiveJob, "perPod" | "parallelism">,
+  type: string,
+) => (perPod[types[type]?.at ?? -1] ?? Number.NaN) * parallelism;
+
+export interface QuotasOver {
+  /** The nearest owner's first. */
+  readonly quotas: readonly NaiveQuota[];
+  /** It has no promise: no plan grants anything that it asks for, or something metered. */
+  readonly unplanned: boolean;
+  /** It asks for nothing metered, so that it may borrow whatever it says. */
+  readonly isFree: boolean;
+}
+
+/** GPUs and FPGAs are metered, and what any plan of the pool names. */
 export function quotasOver(
-  job: Pick<NaiveJob, "projectId" | "pool" | "gpus" | "cpuMillis">,
+  job: Pick<NaiveJob, "projectId" | "pool" | "perPod" | "parallelism">,
   projects: ReadonlyMap<string, NaiveProject>,
   plans: readonly NaivePlan[],
   local: Temporal.ZonedDateTime,
-): { readonly quotas: readonly NaiveQuota[]; readonly unplanned: boolean } {
+): QuotasOver {
   const owners = ownersAbove(job.projectId, projects);
-  const quotas = new Map<string, NaiveQuota>();
-  for (const plan of plans) {
-    const isGpu = plan.resourceType === "GPU";
-    const demand = isGpu ? job.gpus : job.cpuMillis;
-    if (demand === 0 || plan.pool !== job.pool || !owners.has(plan.owner)) continue;
-    const id = `${plan.owner}/${plan.resourceType}`;
-    const more = quantityNow(plan, local) * (isGpu ? 1 : 1000);
-    quotas.set(id, { id, owner: plan.owner, demand, limit: (quotas.get(id)?.limit ?? 0) + more });
-  }
-  const isPlanned = [...quotas.keys()].some((id) => id.endsWith("/GPU"));
-  const nearestFirst = [...owners].flatMap((owner) =>
-    [...quotas.values()].filter((quota) => quota.owner === owner),
+  const inPool = plans.filter(({ pool }) => pool === job.pool);
+  const asked = Object.keys(types).filter((type) => demandOf(job, type) > 0);
+  const metered = asked.filter(
+    (type) =>
+      type === "GPU" || type === fpga || inPool.some(({ resourceType }) => resourceType === type),
   );
-  return { quotas: nearestFirst, unplanned: job.gpus > 0 && !isPlanned };
+  const quotas = new Map<string, NaiveQuota & { readonly type: string }>();
+  for (const plan of inPool) {
+    const { owner, resourceType: type } = plan;
+    if (!asked.includes(type) || !owners.has(owner)) continue;
+    const id = `${owner}/${type}`;
+    const limit = (quotas.get(id)?.limit ?? 0) + quantityNow(plan, local) * unitOf(type);
+    quotas.set(id, { id, owner, type, demand: demandOf(job, type), limit });
+  }
+  const all = [...quotas.values()];
+  const nearestFirst = [...owners].flatMap((owner) => all.filter((quota) => quota.owner === owner));
+  const isGranted = (type: string): boolean => all.some((quota) => quota.type === type);
+  return {
+    quotas: nearestFirst,
+    unplanned: all.length === 0 || !metered.every(isGranted),
+    isFree: metered.length === 0,
+  };
 }
 
 /** Which jobs borrow: in order of priority and start, whoever does not fit takes nothing. */

@@ -1,11 +1,12 @@
 /** A pool as the database tells it: read before and after a cycle, so that what the cycle did can be judged. */
 import type { DatabasePool } from "../../../src/db/client/connection-pool.ts";
 import {
+  fpga,
   quotasOver,
-  type NaiveQuota,
   type NaiveJob,
   type NaivePlan,
   type NaiveProject,
+  type QuotasOver,
 } from "./plans.ts";
 
 /** GPUs, millicores, bytes, pods. */
@@ -23,7 +24,9 @@ export interface WorldNode {
   readonly whole: Amounts;
 }
 
-export interface WorldJob extends NaiveJob {
+export interface WorldJob extends NaiveJob, QuotasOver {
+  /** Of the gang. */
+  readonly gpus: number;
   readonly key: string;
   readonly status: string;
   readonly attempt: number;
@@ -34,8 +37,6 @@ export interface WorldJob extends NaiveJob {
   /** By its own word and its project's. */
   readonly mayBorrow: boolean;
   readonly preempts: boolean;
-  readonly parallelism: number;
-  readonly perPod: Amounts;
   readonly maxRuntimeSeconds: number | null;
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly toleratesAll: boolean;
@@ -44,9 +45,6 @@ export interface WorldJob extends NaiveJob {
   readonly allocated: Places;
   readonly kept: Places;
   readonly keptUntilSeconds: number | null;
-  readonly quotas: readonly NaiveQuota[];
-  /** Asks for GPUs, and no plan on the way up grants any. */
-  readonly unplanned: boolean;
 }
 
 export interface World {
@@ -67,10 +65,7 @@ export interface Moment {
   readonly plans: readonly NaivePlan[];
 }
 
-/** The one resource of the simulation that has no column. */
-export const fpga = "example.com/fpga";
-
-type JobRow = Omit<WorldJob, "quotas" | "unplanned">;
+type JobRow = Omit<WorldJob, keyof QuotasOver>;
 
 const readNodes = (db: DatabasePool, pool: string) =>
   db.query<WorldNode>(
@@ -96,7 +91,7 @@ const readJobs = (db: DatabasePool, pool: string) =>
   db.query<JobRow>(
     `
     SELECT job.id, job.namespace || '/' || job.name AS key, job.project_id AS "projectId", job.pool, job.priority,
-      job.status, job.attempt, job.required_gpu AS gpus, job.cpu_millis::float8 AS "cpuMillis",
+      job.status, job.attempt, job.required_gpu AS gpus,
       extract(epoch FROM job.created_at)::float8 AS "queuedAtSeconds",
       extract(epoch FROM job.admitted_at)::float8 AS "admittedAtSeconds",
       extract(epoch FROM job.started_at)::float8 AS "startedAtSeconds",
@@ -140,9 +135,10 @@ export async function readWorld(db: DatabasePool, pool: string, moment: Moment):
   ]);
   const local = now.toZonedDateTimeISO(timeZone);
   const projects = new Map(found.rows.map((row) => [row.id, row]));
-  const withQuotas = jobs.rows.map((row): WorldJob =>
-    Object.assign(row, quotasOver(row, projects, plans, local)),
-  );
+  const withQuotas = jobs.rows.map((row): WorldJob => {
+    const over = quotasOver(row, projects, plans, local);
+    return { ...row, ...over, mayBorrow: row.mayBorrow || over.isFree };
+  });
   return {
     pool,
     nowSeconds: now.epochMilliseconds / 1000,

@@ -21,7 +21,7 @@ describe("what a job requests at most", () => {
     ],
   ] as const) {
     it(`has a limit for ${what}`, () => {
-      const rejection = excessiveDemand(spec, parallelism, gpu);
+      const rejection = excessiveDemand(spec, parallelism, [gpu]);
       expect(rejection?.reason).to.equal("InvalidValue");
       expect(rejection?.message).to.match(message);
     });
@@ -29,6 +29,6 @@ describe("what a job requests at most", () => {
 
   it("is above what clusters have", () => {
     const spec = pod({ [gpu]: "16", cpu: "512", memory: "32Ti" });
-    expect(excessiveDemand(spec, 10_000, gpu)).to.equal(undefined);
+    expect(excessiveDemand(spec, 10_000, [gpu])).to.equal(undefined);
   });
 });

@@ -112,9 +112,16 @@ const atItsBest = (snapshot: Snapshot): Snapshot => ({
   ),
 });
 
-/** In GPUs or cores. */
-const amountOf = (perPod: Resources, pods: number, { resourceType }: Quota): number =>
-  pods * (resourceType === "GPU" ? perPod.gpus : perPod.cpuMillis / 1000);
+/** In GPUs, cores, GiB or FPGAs. */
+export const amountOf = (
+  perPod: Resources,
+  pods: number,
+  { resourceType }: Pick<Quota, "resourceType">,
+): number => {
+  if (resourceType === "GPU") return pods * perPod.gpus;
+  if (resourceType === "CPU") return (pods * perPod.cpuMillis) / 1000;
+  return pods * (resourceType === "memory" ? perPod.memoryBytes / 2 ** 30 : fpgasOf(perPod));
+};
 
 /** What a quota has more without the victim: borrowers use nothing of it. */
 const reliefOf = (victim: LiveJob, quota: Quota): number =>

@@ -2,9 +2,18 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { candidatesFor, diagnose, requestFor } from "../../../src/domain/scheduling/diagnosis.ts";
+import { unitOf } from "../../../src/domain/resource-types.ts";
 import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { accepts, exceeded, isInside, podsFitting, podsOf, ruleOf } from "./brute-force.ts";
+import {
+  accepts,
+  amountOf,
+  exceeded,
+  isInside,
+  podsFitting,
+  podsOf,
+  ruleOf,
+} from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
 import { fpgasOf } from "./support.ts";
@@ -98,8 +107,7 @@ describe("the diagnosis of a waiting job", () => {
         expect(ranks).to.deep.equal(ranks.toSorted((a, b) => a - b));
         const over = new Set(exceeded(snapshot, job).map(({ id }) => id));
         for (const { quota, demand, exceeded: isExceeded } of told.quotas) {
-          const asked =
-            quota.resourceType === "GPU" ? job.perPod.gpus : job.perPod.cpuMillis / 1000;
+          const asked = amountOf(job.perPod, 1, quota);
           expect(demand).to.equal(asked * job.parallelism);
           expect(isExceeded).to.equal(over.has(quota.id));
         }
@@ -124,11 +132,11 @@ describe("the diagnosis of a waiting job", () => {
           request.over.map(({ quotaId, resourceType, excess }) => ({
             quotaId,
             resourceType,
-            excess: resourceType === "GPU" ? excess : excess / 1000,
+            excess: excess / unitOf(resourceType),
           })),
         ).to.have.deep.members(
           over.map(({ id: quotaId, resourceType, usage, quantity }) => {
-            const asked = resourceType === "GPU" ? job.perPod.gpus : job.perPod.cpuMillis / 1000;
+            const asked = amountOf(job.perPod, 1, { resourceType });
             return { quotaId, resourceType, excess: usage + asked * job.parallelism - quantity };
           }),
         );

@@ -10,7 +10,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { amountIn, DIMENSIONS, podsOf } from "./brute-force.ts";
+import { amountIn, amountOf, DIMENSIONS, podsOf } from "./brute-force.ts";
 import {
   aQuota,
   aJob,
@@ -30,17 +30,32 @@ import {
  */
 export const PROJECTS = [
   { path: "free", owner: undefined, quotas: [] },
-  { path: "top", owner: 1, quotas: ["1/GPU", "1/CPU"] },
-  { path: "top.middle", owner: 2, quotas: ["1/GPU", "1/CPU", "2/GPU"] },
-  { path: "top.middle.low", owner: 3, quotas: ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] },
-  { path: "elsewhere", owner: 2, quotas: ["2/GPU"] },
+  { path: "top", owner: 1, quotas: ["1/CPU", "1/GPU"] },
+  { path: "top.middle", owner: 2, quotas: ["1/CPU", "1/GPU", "2/GPU", "2/memory"] },
+  {
+    path: "top.middle.low",
+    owner: 3,
+    quotas: ["1/CPU", "1/GPU", "2/GPU", "2/memory", "3/CPU", "3/GPU", `3/${FPGA}`],
+  },
+  { path: "elsewhere", owner: 2, quotas: ["2/GPU", "2/memory"] },
 ] as const;
 
 /** The quotas of a project that count for a running job: of what its pods use. */
 export const quotasOf = (project: readonly string[], perPod: Resources): readonly string[] =>
-  project.filter((id) => (id.endsWith("GPU") ? perPod.gpus > 0 : perPod.cpuMillis > 0));
+  project.filter((id) => amountOf(perPod, 1, { resourceType: typeOf(id) }) > 0);
 
-export const CEILINGS = ["1/GPU", "1/CPU", "2/GPU", "3/GPU", "3/CPU"] as const;
+/** "OWNER/TYPE", where the type may have a slash, too. */
+const typeOf = (id: string): string => id.slice(id.indexOf("/") + 1);
+
+export const CEILINGS = [
+  "1/GPU",
+  "1/CPU",
+  "2/GPU",
+  "2/memory",
+  "3/GPU",
+  "3/CPU",
+  `3/${FPGA}`,
+] as const;
 
 export interface Scenario {
   readonly snapshot: Snapshot;
@@ -226,17 +241,14 @@ const aDrawnQuota: fc.Arbitrary<DrawnQuota> = fc.record({
 });
 
 function quotaOf(id: string, drawn: DrawnQuota, live: readonly LiveJob[]): Quota {
-  const isGpu = id.endsWith("GPU");
+  const resourceType = typeOf(id);
   const usageOf = (borrowing: boolean): number =>
     live
       .filter((job) => job.quotas.includes(id) && job.borrowing === borrowing)
-      .reduce(
-        (sum, job) => sum + podsOf(job) * (isGpu ? job.perPod.gpus : job.perPod.cpuMillis / 1000),
-        0,
-      );
+      .reduce((sum, job) => sum + amountOf(job.perPod, podsOf(job), { resourceType }), 0);
   const usage = usageOf(false) + drawn.more;
   return aQuota(id, Math.max(0, usage + drawn.slack), usage, {
-    resourceType: isGpu ? "GPU" : "CPU",
+    resourceType,
     borrowed: usageOf(true),
     ...(drawn.isShut ? { isShut: true } : {}),
     ...(drawn.isClosing ? { evictClosesInSeconds: 1800 } : {}),

@@ -6,6 +6,7 @@
 import { expect } from "chai";
 import * as fc from "fast-check";
 import type { Verdict } from "../../../src/domain/scheduling/decision.ts";
+import { FPGA } from "./support.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
 import type { WorldNode } from "../../simulator/judge/world.ts";
 import { type Plan, SmallCluster, type Submission } from "./small-cluster.ts";
@@ -113,7 +114,7 @@ const plans: fc.Arbitrary<readonly Plan[]> = fc
   .uniqueArray(
     fc.record({
       owner: fc.constantFrom("board", "ann", "bob"),
-      resourceType: fc.constantFrom("GPU", "GPU", "CPU"),
+      resourceType: fc.constantFrom("GPU", "GPU", "GPU", "CPU", "memory", FPGA),
       quantity: fc.nat({ max: 14 }),
       window: fc.constantFrom("always", "always", "always", "always", "closed", "shut", "closing"),
     }),

@@ -19,6 +19,7 @@ import type { Effect, Effects } from "../../simulator/judge/effects.ts";
 import {
   borrowers,
   quotasOver,
+  unitOf,
   type NaivePlan,
   type NaiveProject,
   quantityNow,
@@ -249,10 +250,8 @@ export class SmallCluster {
   }
 
   #described({ submitted, ...row }: Row): WorldJob {
-    const [gpus = 0, cpuMillis = 0] = submitted.perPod.map(
-      (amount) => amount * submitted.parallelism,
-    );
-    const asked = { pool, projectId: submitted.projectId, gpus, cpuMillis };
+    const { perPod, parallelism } = submitted;
+    const asked = { pool, projectId: submitted.projectId, perPod, parallelism };
     const above =
       this.#quotas.get(submitted) ?? quotasOver(asked, this.#projects, this.#plans, noon);
     this.#quotas.set(submitted, above);
@@ -261,6 +260,8 @@ export class SmallCluster {
       ...submitted,
       ...asked,
       ...above,
+      mayBorrow: submitted.mayBorrow || above.isFree,
+      gpus: (perPod[0] ?? 0) * parallelism,
       key: `team/${row.id}`,
       startedAtSeconds: row.admittedAtSeconds,
       borrowing: false,
@@ -379,7 +380,7 @@ function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
       quotas.filter((one) => one.id === id).map(({ demand }) => demand),
     );
     const total = demands.reduce((all, demand) => all + demand, 0);
-    return resourceType === "GPU" ? total : total / 1000;
+    return total / unitOf(resourceType);
   };
   return aQuota(id, quantityNow(plan, noon), usedBy(false), {
     owner: { kind: "Group", name: owner },

@@ -1,5 +1,5 @@
 /** The cost of a set of victims, and the order of preference among candidates (docs/design.md, "Preemption"). */
-import { podsOf } from "../quota.ts";
+import { amountOf, podsOf } from "../quota.ts";
 import type { VictimRule } from "../decision.ts";
 import type { LiveJob } from "../snapshot.ts";
 
@@ -23,7 +23,8 @@ export function candidate(job: LiveJob, rule: VictimRule, nowSeconds: number): C
   const pods = podsOf(job);
   const podMilliseconds =
     pods * Math.max(0, Math.round((nowSeconds - job.startedAtSeconds) * 1000));
-  const { gpus, cpuMillis } = job.perPod;
+  const gpus = amountOf(job.perPod, "GPU");
+  const { cpuMillis } = job.perPod;
   return {
     job,
     pods,
