@@ -1,4 +1,5 @@
 /** Cycles on a real database, with an API server that answers dry runs as the test says. */
+import { randomUUID } from "node:crypto";
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { beginEnding } from "../../src/db/jobs/attempts.ts";
@@ -275,7 +276,10 @@ describe("a scheduling cycle", () => {
     const told: string[] = [];
     const logger = { ...silentLogger, info: (message: string) => told.push(message) };
     const deps = { ...dependencies(() => Promise.resolve(mayAllGo)), logger };
-    const early = { name: "early", priority: 200, perPod: gpus(0) };
+    const cores = { uid: randomUUID(), name: "cores", resourceType: "CPU" };
+    await addPlan(8, cores);
+    const perPod = { gpus: 0, cpuMillis: 1000, memoryBytes: 1 };
+    const early = { name: "early", priority: 200, perPod };
     await addJob(database.pool, project.id, early);
     await runCycle(deps, "default", AbortSignal.timeout(10_000));
     expect(await statuses()).to.include({ early: "starting", first: "pending" });

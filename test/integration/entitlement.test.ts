@@ -6,6 +6,7 @@ import { replacePlan } from "../../src/db/tenants/plans.ts";
 import { markRunning } from "../../src/db/jobs/attempts.ts";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { adoptJob, insertJob } from "../../src/db/jobs/queue.ts";
+import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { refreshBorrowing } from "../../src/db/scheduling/entitlement.ts";
 import type { ResourceType } from "../../src/domain/resource-types.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -201,6 +202,7 @@ describe("borrowing marks", function () {
       parallelism,
       perPod,
       gpuResources,
+      allowsBorrowing: false,
     });
     const placements = [{ node: pool, pods: parallelism }];
     const fence = { id: job.id, attempt: 0 };
@@ -245,6 +247,38 @@ describe("borrowing marks", function () {
         expect(await refresh(pool), "a second look changes nothing").to.deep.equal([]);
       }),
       propertyRuns(300),
+    );
+  });
+
+  it("agree with what waiting jobs are told", async () => {
+    await fc.assert(
+      fc.asyncProperty(plans, jobs, async (granted, drawn) => {
+        const pool = await newPool();
+        for (const one of granted) await grant(pool, one);
+        const ids = new Map<string, Drawn>();
+        for (const one of drawn) {
+          const { id } = await place(pool, { ...one, status: "pending" });
+          ids.set(id, one);
+        }
+        const standing = { pool, unmetered: ["rdma/%"] };
+        for (const { job } of await readClaimedJobs(database.pool, standing, [...ids.keys()])) {
+          const asked = ids.get(job.id);
+          if (asked === undefined) throw new Error("another job was read");
+          const above = ownersAbove(asked.project);
+          const requested = types.filter((type) => amountOf(asked, type) > 0);
+          const isGranted = (type: ResourceType): boolean =>
+            granted.some((one) => one.resourceType === type && above.has(one.owner));
+          const metered = requested.filter((type) => isMetered(type, granted));
+          const lacking = metered.filter((type) => !isGranted(type));
+          const what = JSON.stringify(asked);
+          expect(new Set(job.ungranted), what).to.deep.equal(new Set(lacking));
+          expect(job.unplanned, what).to.equal(
+            lacking.length > 0 || !requested.some((type) => isGranted(type)),
+          );
+          expect(job.allowsBorrowing, what).to.equal(metered.length === 0);
+        }
+      }),
+      propertyRuns(150),
     );
   });
 
