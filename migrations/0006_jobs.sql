@@ -102,6 +102,7 @@ CREATE TABLE jobs (
   finished_at timestamptz,
   ending jsonb CONSTRAINT jobs_ending_is_object CHECK (jsonb_typeof(ending) = 'object'),
   leaves_by timestamptz,
+  asked_grace_seconds integer CONSTRAINT jobs_asked_grace_not_negative CHECK (asked_grace_seconds >= 0),
   evictable boolean NOT NULL GENERATED ALWAYS AS (job_may_be_evicted(status) AND ending IS NULL) STORED,
   reason text,
   message text,
@@ -113,7 +114,7 @@ CREATE TABLE jobs (
   ),
   CONSTRAINT jobs_live_has_attempt CHECK (attempt > 0 OR NOT job_is_live(status)),
   CONSTRAINT jobs_finished_has_time CHECK ((finished_at IS NOT NULL) = job_has_ended(status)),
-  CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL))
+  CONSTRAINT jobs_ending_has_deadline CHECK (ending IS NULL AND asked_grace_seconds IS NULL OR leaves_by IS NOT NULL)
 )
 -- A row changes three or four times in the life of its job, and every partial index depends on status, so these
 -- updates are never HOT. Free space on the page saves writing a second page. Vacuum starts after 5,000 dead rows
@@ -131,6 +132,8 @@ CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
 CREATE INDEX jobs_active_project_idx ON jobs (active_project_id, name) WHERE active_project_id IS NOT NULL;
 -- Each cycle reads the end of the next back-off; few jobs are in back-off.
 CREATE INDEX jobs_back_off_idx ON jobs (pool, not_before) WHERE not_before IS NOT NULL;
+-- Each cycle reads when the next pods that leave are overdue; few jobs leave.
+CREATE INDEX jobs_leaving_idx ON jobs (pool, leaves_by) WHERE job_is_live(status) AND leaves_by IS NOT NULL;
 -- Finds the jobs that need a content.
 CREATE INDEX jobs_config_idx ON jobs (config_hash) WHERE config_hash IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs (finished_at) WHERE finished_at IS NOT NULL;
@@ -171,7 +174,8 @@ COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservati
 COMMENT ON COLUMN jobs.started_at IS 'Time at which all pods of the latest attempt ran, or of its admission until then; null before the first';
 COMMENT ON COLUMN jobs.finished_at IS 'Time at which the job ended for good';
 COMMENT ON COLUMN jobs.ending IS 'Why the current attempt is being stopped, while its pods terminate; null otherwise';
-COMMENT ON COLUMN jobs.leaves_by IS 'Until then the scheduler waits for the pods of an attempt that is being stopped, instead of preempting other jobs; null otherwise';
+COMMENT ON COLUMN jobs.leaves_by IS 'Until then the scheduler waits for the pods of an attempt that is being stopped or evicted, instead of preempting other jobs; null otherwise, and of a victim whose pods have not all been asked to leave';
+COMMENT ON COLUMN jobs.asked_grace_seconds IS 'Longest grace period of the pods of an attempt that leaves, once all have been asked to; null before. leaves_by is that long after the database first heard of it, and a margin';
 COMMENT ON COLUMN jobs.evictable IS 'Whether the job may become a victim: it is starting or running, and its attempt is not being stopped';
 COMMENT ON COLUMN jobs.reason IS 'CamelCase reason of the latest change';
 COMMENT ON COLUMN jobs.message IS 'Details of the reason, as a sentence';

@@ -32,7 +32,7 @@ BEGIN
   PERFORM set_config('rota.restored_at', least(since, now())::text, true);
   UPDATE jobs
   SET status = new_status, attempt = new_attempt, borrowing = false, not_before = NULL,
-    ending = NULL, leaves_by = NULL,
+    ending = NULL, leaves_by = NULL, asked_grace_seconds = NULL,
     placement = CASE WHEN job_is_live(new_status) THEN new_placement ELSE placement END,
     started_at = coalesce(new_started_at, started_at), finished_at = new_finished_at,
     admitted_at = CASE WHEN job_is_live(new_status) THEN coalesce(new_started_at, now()) ELSE admitted_at END,

@@ -279,7 +279,8 @@ CREATE TABLE jobs (
   started_at timestamp with time zone,                      -- Time at which all pods of the latest attempt ran, or of its admission until then; null before the first
   finished_at timestamp with time zone,                     -- Time at which the job ended for good
   ending jsonb,                                             -- Why the current attempt is being stopped, while its pods terminate; null otherwise
-  leaves_by timestamp with time zone,                       -- Until then the scheduler waits for the pods of an attempt that is being stopped, instead of preempting other jobs; null otherwise
+  leaves_by timestamp with time zone,                       -- Until then the scheduler waits for the pods of an attempt that is being stopped or evicted, instead of preempting other jobs; null otherwise, and of a victim whose pods have not all been asked to leave
+  asked_grace_seconds integer,                              -- Longest grace period of the pods of an attempt that leaves, once all have been asked to; null before. leaves_by is that long after the database first heard of it, and a margin
   -- Whether the job may become a victim: it is starting or running, and its attempt is not being stopped
   evictable boolean NOT NULL GENERATED ALWAYS AS (job_may_be_evicted(status) AND ending IS NULL) STORED,
   reason text,                                              -- CamelCase reason of the latest change
@@ -288,10 +289,11 @@ CREATE TABLE jobs (
   active_project_id uuid GENERATED ALWAYS AS ( CASE WHEN NOT job_has_ended(status) THEN project_id ELSE NULL::uuid END) STORED,
   CONSTRAINT jobs_pkey PRIMARY KEY (id),
   CONSTRAINT jobs_active_project_fkey FOREIGN KEY (active_project_id) REFERENCES projects(id),
+  CONSTRAINT jobs_asked_grace_not_negative CHECK (asked_grace_seconds >= 0),
   CONSTRAINT jobs_attempt_not_negative CHECK (attempt >= 0),
   CONSTRAINT jobs_backoff_limit_not_negative CHECK (backoff_limit >= 0),
   CONSTRAINT jobs_demand_not_negative CHECK (pod_gpus >= 0 AND pod_other_gpus >= 0 AND pod_cpu_millis >= 0 AND pod_memory_bytes >= 0),
-  CONSTRAINT jobs_ending_has_deadline CHECK ((ending IS NULL) = (leaves_by IS NULL)),
+  CONSTRAINT jobs_ending_has_deadline CHECK (ending IS NULL AND asked_grace_seconds IS NULL OR leaves_by IS NOT NULL),
   CONSTRAINT jobs_ending_is_object CHECK (jsonb_typeof(ending) = 'object'::text),
   CONSTRAINT jobs_failed_starts_not_negative CHECK (failed_starts >= 0),
   CONSTRAINT jobs_failures_not_negative CHECK (failures >= 0),
@@ -311,6 +313,8 @@ CREATE INDEX jobs_config_idx ON jobs USING btree (config_hash)
   WHERE config_hash IS NOT NULL;
 CREATE INDEX jobs_finished_idx ON jobs USING btree (finished_at)
   WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_leaving_idx ON jobs USING btree (pool, leaves_by)
+  WHERE job_is_live(status) AND leaves_by IS NOT NULL;
 CREATE INDEX jobs_occupying_idx ON jobs USING btree (pool, status)
   WHERE status = ANY (ARRAY['reserved'::job_status, 'starting'::job_status, 'running'::job_status, 'evicting'::job_status]);
 CREATE INDEX jobs_queue_by_signature_idx ON jobs USING btree (pool, project_id, scheduling_signature, priority DESC, created_at, id)
@@ -1010,7 +1014,7 @@ BEGIN
   PERFORM set_config('rota.restored_at', least(since, now())::text, true);
   UPDATE jobs
   SET status = new_status, attempt = new_attempt, borrowing = false, not_before = NULL,
-    ending = NULL, leaves_by = NULL,
+    ending = NULL, leaves_by = NULL, asked_grace_seconds = NULL,
     placement = CASE WHEN job_is_live(new_status) THEN new_placement ELSE placement END,
     started_at = coalesce(new_started_at, started_at), finished_at = new_finished_at,
     admitted_at = CASE WHEN job_is_live(new_status) THEN coalesce(new_started_at, now()) ELSE admitted_at END,

@@ -168,7 +168,7 @@ export const variables = {
     300,
     1,
     86_400,
-    "How long a reservation waits for the victims to terminate",
+    "How long a reservation waits for the victims to terminate; longer while they are within their grace period",
   ),
   windowWarningSeconds: whole(
     "ROTA_WINDOW_WARNING_SECONDS",

@@ -19,7 +19,7 @@ import {
   podsOccupyingNow,
   stopPods,
 } from "./pods.ts";
-import { releaseVacatedNodes } from "./vacated-nodes.ts";
+import { whileLeaving } from "./leaving.ts";
 import { tell } from "./write-status.ts";
 
 const retryBackoff = { baseSeconds: 10, maxSeconds: 360 };
@@ -46,7 +46,7 @@ export async function endGang(gang: JobReconcile, end: AttemptEnd): Promise<Sett
     // Write the status now: if a node does not respond, no pod event may follow.
     return rowChanged;
   }
-  if ((await stopPods(gang, pods)) > 0) return releaseVacatedNodes(gang, view);
+  if ((await stopPods(gang, pods)) > 0) return whileLeaving(gang, view);
   if (!(await allHaveLeft(gang))) return requeueAfter(expectationSeconds);
   context.checkpoint("before-end");
   const { reason, message, counts } = end;

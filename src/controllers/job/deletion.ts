@@ -8,7 +8,7 @@ import { hasEnded, jobs as jobType } from "../../resources/types.ts";
 import { done, earliest, requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
 import type { JobCall } from "./context.ts";
-import { releaseVacatedNodes } from "./vacated-nodes.ts";
+import { whileLeaving } from "./leaving.ts";
 import { expectationSeconds, podsOccupyingNow, podsOfJob, stopPods } from "./pods.ts";
 
 const deleted = { reason: "Deleted", message: "the Job was deleted" } as const;
@@ -29,7 +29,7 @@ async function cancel(call: JobCall, view: JobView): Promise<Settled> {
       { ...deleted, counts: false },
       context.settings.reservationSeconds,
     );
-  if ((await stopPods(call, pods)) > 0) return releaseVacatedNodes(call, view);
+  if ((await stopPods(call, pods)) > 0) return whileLeaving(call, view);
   const unseen = await podsOccupyingNow(call);
   if ((await stopPods(call, unseen)) > 0) return requeueAfter(expectationSeconds);
   context.checkpoint("before-cancel");

@@ -19,7 +19,7 @@ import {
 } from "./pods.ts";
 import type { EvictionProgress } from "./pods.ts";
 import { evictionText } from "./status.ts";
-import { releaseVacatedNodes } from "./vacated-nodes.ts";
+import { whileLeaving } from "./leaving.ts";
 import { allAre, isLost, ofAttempt } from "./gang.ts";
 
 /** The result of one step. */
@@ -123,6 +123,6 @@ export async function evict(gang: JobReconcile): Promise<Progress> {
     };
   }
   context.checkpoint("after-eviction");
-  const result = holding > 0 ? releaseVacatedNodes(gang, view) : endEviction(gang);
+  const result = holding > 0 ? whileLeaving(gang, view) : endEviction(gang);
   return { result: await result };
 }

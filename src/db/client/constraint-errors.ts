@@ -158,6 +158,7 @@ export const errorCatalogue: Catalogue = {
         "config_commits_bytes_positive",
         "reservations_pods_positive",
         "job_resources_amount_positive",
+        "jobs_asked_grace_not_negative",
         "jobs_max_runtime_positive",
         "jobs_parallelism_positive",
         "preemption_victims_pods_positive",

@@ -97,6 +97,33 @@ export async function beginEnding(
   );
 }
 
+/**
+ * Notes that all pods of a leaving attempt that hold nodes have been asked to leave, the last within `graceSeconds`. By
+ * the database's clock, on which it is first noted, they have left then and a margin later, or are overdue. A shorter
+ * grace period begins anew, a longer one changes nothing.
+ */
+export async function noteDeparture(
+  db: Queryable,
+  job: Fence,
+  graceSeconds: number,
+  marginSeconds: number,
+): Promise<void> {
+  await run(
+    db,
+    prepared("note_departure")`
+    UPDATE jobs
+    SET asked_grace_seconds = $3::integer,
+      leaves_by = least(
+        CASE WHEN asked_grace_seconds IS NOT NULL THEN leaves_by END,
+        now() + make_interval(secs => $3 + $4::float8)
+      )
+    WHERE id = $1 AND attempt = $2 AND job_is_live(status) AND NOT evictable
+      AND coalesce(asked_grace_seconds > $3, true)
+    `,
+    [job.id, job.attempt, graceSeconds, marginSeconds],
+  );
+}
+
 /** Gives back nodes that a leaving attempt no longer uses. False if the job is not leaving in this attempt. */
 export async function releaseNodes(
   db: Queryable,
@@ -144,6 +171,7 @@ export async function retryJob(db: Queryable, retry: Retry): Promise<boolean> {
       UPDATE jobs
       SET status = CASE WHEN status = 'evicting' THEN 'evicted' ELSE 'pending' END::job_status,
         borrowing = false, failures = failures + $3::boolean::int, reason = $4, message = $5, ending = NULL, leaves_by = NULL,
+        asked_grace_seconds = NULL,
         failed_starts = coalesce($7, failed_starts), node_failures = coalesce($8, node_failures),
         not_before = CASE WHEN $6::float8 > 0 THEN now() + make_interval(secs => $6) END
       WHERE id = $1 AND attempt = $2 AND job_is_live(status)

@@ -126,7 +126,8 @@ export async function markEvicted(db: Queryable, victim: Fence): Promise<boolean
     `
     WITH evicted AS (
       UPDATE jobs
-      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL, leaves_by = NULL
+      SET status = 'evicted', borrowing = false, reason = 'Evicted', ending = NULL, leaves_by = NULL,
+        asked_grace_seconds = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting'
       RETURNING id, attempt
     ), settled AS (${settleVictims("evicted", "Evicted")}
@@ -150,7 +151,7 @@ export async function cancelEviction(db: Queryable, victim: Fence): Promise<bool
     `
     WITH cancelled AS (
       UPDATE jobs
-      SET status = 'running', reason = 'EvictionCancelled', message = NULL
+      SET status = 'running', reason = 'EvictionCancelled', message = NULL, leaves_by = NULL, asked_grace_seconds = NULL
       WHERE id = $1 AND attempt = $2 AND status = 'evicting' AND EXISTS (
         SELECT FROM preemption_victims AS victim
         JOIN preemptions AS preemption ON preemption.id = victim.preemption_id

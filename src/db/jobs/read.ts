@@ -51,6 +51,8 @@ export interface JobView {
   readonly completed: readonly number[];
   /** Why the current attempt is being ended; undefined if it is not. */
   readonly ending: AttemptEnd | undefined;
+  /** Longest grace period of its pods, once all have been asked to leave; undefined before. */
+  readonly askedGraceSeconds: number | undefined;
   /** From the preemption log; only while evicting or evicted. */
   readonly eviction: EvictionEntry | undefined;
 }
@@ -102,6 +104,7 @@ interface Row extends PerPodRow {
   readonly placements: readonly Placement[] | null;
   readonly completed: readonly number[];
   readonly ending: AttemptEnd | null;
+  readonly asked_grace_seconds: number | null;
   readonly eviction: EvictionEntry | null;
 }
 
@@ -136,6 +139,7 @@ const viewOf = (row: Row): JobView => ({
   placements: row.placements ?? [],
   completed: row.completed,
   ending: row.ending ?? undefined,
+  askedGraceSeconds: row.asked_grace_seconds ?? undefined,
   eviction: row.eviction ?? undefined,
 });
 
@@ -148,7 +152,7 @@ const selection = `
       SELECT ${expungedText} FROM config_blobs AS blob WHERE blob.hash = job.config_hash AND blob.expunged_at IS NOT NULL
     ) AS expunged,
     job.max_runtime_seconds,
-    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending,
+    job.reason, job.message, job.created_at, job.not_before, job.started_at, job.finished_at, job.ending, job.asked_grace_seconds,
     coalesce(
       (SELECT json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name)
         FROM allocations WHERE job_id = job.id AND attempt = job.attempt),

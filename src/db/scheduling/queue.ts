@@ -177,7 +177,12 @@ export async function readReservedJobs(
       ) AS owner_ids
     FROM reserved AS job${standingJoins("job")}
     JOIN LATERAL (
-      SELECT extract(epoch FROM min(expires_at))::float8 AS expires_at,
+      SELECT extract(epoch FROM greatest(min(expires_at), (
+          SELECT max(leaving.leaves_by)
+          FROM reservations AS own
+          JOIN allocations AS leaving USING (node_name)
+          WHERE own.job_id = job.id AND NOT leaving.evictable
+        )))::float8 AS expires_at,
         json_agg(json_build_object('node', node_name, 'pods', pods) ORDER BY node_name) AS placements
       FROM reservations
       WHERE reservations.job_id = job.id

@@ -6,7 +6,7 @@ const marginSeconds = 0.05;
 
 /**
  * When a cycle of the pool may decide differently although nothing has changed: a waiting job's back-off ends, a node
- * that it avoids becomes available to it, or a window opens or closes.
+ * that it avoids becomes available to it, pods that leave are overdue, or a window opens or closes.
  * @param secondOfWeek now, in the installation's time zone
  * @returns seconds until then; undefined if never
  */
@@ -21,6 +21,7 @@ export async function secondsToNextWakeUp(
     SELECT
       extract(epoch FROM least(
         (SELECT min(not_before) FROM jobs WHERE pool = $1 AND not_before > now()),
+        (SELECT min(leaves_by) FROM jobs WHERE pool = $1 AND job_is_live(status) AND leaves_by > now()),
         (
           SELECT min(avoided.until)
           FROM avoided_nodes AS avoided

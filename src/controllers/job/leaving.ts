@@ -1,8 +1,8 @@
 /**
- * The nodes that a gang has left while others of its pods are still leaving: one pod on a lost node must not keep the room on
- * all the healthy ones.
+ * Gangs whose pods are leaving: when they are due, and the nodes that they have left already. One pod on a lost node must
+ * not keep the room on all the healthy ones.
  */
-import { releaseNodes } from "../../db/jobs/attempts.ts";
+import { noteDeparture, releaseNodes } from "../../db/jobs/attempts.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { hasEnded } from "../../resources/types.ts";
 import type { Pod } from "../../resources/types.ts";
@@ -20,10 +20,28 @@ function nodesWithout(view: JobView, pods: readonly Pod[]): string[] {
   return view.placements.map(({ node }) => node).filter((node) => !held.has(node));
 }
 
-/** Gives back the nodes that the leaving gang no longer uses; its last nodes are given back when the attempt ends. */
-export async function releaseVacatedNodes(call: JobCall, view: JobView): Promise<Settled> {
+/**
+ * Until when the scheduler waits for the pods instead of preempting others: noted once the last of them has been asked to
+ * leave, and again if a grace period is lowered.
+ */
+async function noteWhenDue({ context, uid }: JobCall, view: JobView, holding: readonly Pod[]) {
+  if (!holding.every(({ deleting }) => deleting)) return;
+  const graceSeconds = Math.ceil(Math.max(0, ...holding.map((pod) => pod.graceSeconds)));
+  if (graceSeconds >= (view.askedGraceSeconds ?? Number.POSITIVE_INFINITY)) return;
+  const { stuckPodSeconds } = context.settings;
+  await noteDeparture(
+    context.db,
+    { id: uid, attempt: view.attempt },
+    graceSeconds,
+    stuckPodSeconds,
+  );
+}
+
+/** While pods leave: notes when they are due, and gives back the nodes that the gang no longer uses; its last when the attempt ends. */
+export async function whileLeaving(call: JobCall, view: JobView): Promise<Settled> {
   const { context, uid } = call;
   const cached = podsOfJob(call).filter((pod) => !hasEnded(pod));
+  await noteWhenDue(call, view, cached);
   if (nodesWithout(view, cached).length === 0) return done();
   const toLook = context.vacatedClock.secondsToLook(uid, view.attempt);
   if (toLook > 0) return requeueAfter(toLook);
