@@ -76,6 +76,7 @@ CREATE TABLE jobs (
   cpu_millis bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_cpu_millis) STORED,
   memory_bytes bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_memory_bytes) STORED,
   created_at timestamptz NOT NULL,
+  arrival bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   not_before timestamptz,
   borrowing boolean NOT NULL DEFAULT false,
   allows_borrowing boolean NOT NULL,
@@ -121,10 +122,10 @@ CREATE TABLE jobs (
 -- plus 2 %, long before dead rows slow down a claim.
 WITH (fillfactor = 80, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX jobs_queue_idx ON jobs (pool, priority DESC, created_at, id)
+CREATE INDEX jobs_queue_idx ON jobs (pool, priority DESC, created_at, arrival)
   WHERE job_is_waiting(status) AND NOT suspended;
 CREATE INDEX jobs_queue_by_signature_idx
-  ON jobs (pool, project_id, scheduling_signature, priority DESC, created_at, id)
+  ON jobs (pool, project_id, scheduling_signature, priority DESC, created_at, arrival)
   WHERE job_is_waiting(status) AND NOT suspended;
 CREATE INDEX jobs_occupying_idx ON jobs (pool, status)
   WHERE status IN ('reserved', 'starting', 'running', 'evicting');
@@ -156,6 +157,7 @@ COMMENT ON COLUMN jobs.required_gpu IS 'GPUs of the whole gang, of all vendors';
 COMMENT ON COLUMN jobs.cpu_millis IS 'Millicores of the whole gang';
 COMMENT ON COLUMN jobs.memory_bytes IS 'Bytes of memory of the whole gang';
 COMMENT ON COLUMN jobs.created_at IS 'Queue time, kept through evictions and retries';
+COMMENT ON COLUMN jobs.arrival IS 'Order in which the database first recorded the jobs: that of the queue among jobs of one queue time, which has whole seconds';
 COMMENT ON COLUMN jobs.not_before IS 'End of the back-off after a failure; null: none';
 COMMENT ON COLUMN jobs.borrowing IS 'Whether the job uses capacity over the quotas in effect';
 COMMENT ON COLUMN jobs.allows_borrowing IS 'Whether the job may borrow';

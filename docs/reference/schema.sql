@@ -259,6 +259,7 @@ CREATE TABLE jobs (
   -- Bytes of memory of the whole gang
   memory_bytes bigint NOT NULL GENERATED ALWAYS AS (parallelism * pod_memory_bytes) STORED,
   created_at timestamp with time zone NOT NULL,             -- Queue time, kept through evictions and retries
+  arrival bigint NOT NULL GENERATED ALWAYS AS IDENTITY,     -- Order in which the database first recorded the jobs: that of the queue among jobs of one queue time, which has whole seconds
   not_before timestamp with time zone,                      -- End of the back-off after a failure; null: none
   borrowing boolean NOT NULL DEFAULT false,                 -- Whether the job uses capacity over the quotas in effect
   allows_borrowing boolean NOT NULL,                        -- Whether the job may borrow
@@ -317,9 +318,9 @@ CREATE INDEX jobs_leaving_idx ON jobs USING btree (pool, leaves_by)
   WHERE job_is_live(status) AND leaves_by IS NOT NULL;
 CREATE INDEX jobs_occupying_idx ON jobs USING btree (pool, status)
   WHERE status = ANY (ARRAY['reserved'::job_status, 'starting'::job_status, 'running'::job_status, 'evicting'::job_status]);
-CREATE INDEX jobs_queue_by_signature_idx ON jobs USING btree (pool, project_id, scheduling_signature, priority DESC, created_at, id)
+CREATE INDEX jobs_queue_by_signature_idx ON jobs USING btree (pool, project_id, scheduling_signature, priority DESC, created_at, arrival)
   WHERE job_is_waiting(status) AND NOT suspended;
-CREATE INDEX jobs_queue_idx ON jobs USING btree (pool, priority DESC, created_at, id)
+CREATE INDEX jobs_queue_idx ON jobs USING btree (pool, priority DESC, created_at, arrival)
   WHERE job_is_waiting(status) AND NOT suspended;
 CREATE TRIGGER jobs_follow_insert AFTER INSERT ON jobs
   REFERENCING NEW TABLE AS new_rows

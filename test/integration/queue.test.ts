@@ -24,6 +24,9 @@ import {
   setSuspended,
   type NewJob,
 } from "../../src/db/jobs/queue.ts";
+import { queuePosition } from "../../src/db/reports/queue-page.ts";
+import { readPositions } from "../../src/db/scheduling/positions.ts";
+import { readClaimedJobs } from "../../src/db/scheduling/queue.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import {
   addJob,
@@ -74,6 +77,24 @@ describe("the queue", () => {
     );
     return rows.map((event) => `${event.from_status ?? ""}>${event.to_status}#${event.attempt}`);
   }
+
+  it("keeps the order of arrival among jobs of one second, in every question about it", async () => {
+    const inOrder: string[] = [];
+    for (let count = 0; count < 12; count += 1)
+      inOrder.push(await addJob(pool(), project, { pool: "order", queuedAt: monday }));
+    const now = monday.add({ hours: 24 });
+    const claimed = { pool: "order", limit: 100, now, readOnly: true };
+    const ids = (jobs: readonly { readonly id: string }[]) => jobs.map(({ id }) => id);
+    expect(ids(await fetchNextJobs(pool(), claimed))).to.deep.equal(inOrder);
+    expect(ids(await fetchNextJobs(pool(), { ...claimed, perSignature: 100 }))).to.deep.equal(
+      inOrder,
+    );
+    expect(ids(await readPositions(pool(), "order", 100))).to.deep.equal(inOrder);
+    const positions = await Promise.all(inOrder.map((id) => queuePosition(pool(), id)));
+    expect(positions).to.deep.equal(inOrder.map((_, index) => index + 1));
+    const read = await readClaimedJobs(pool(), { pool: "order", unmetered: [] }, inOrder);
+    expect(read.map(({ job }) => job.id)).to.deep.equal(inOrder);
+  });
 
   it("refuses constraints of more than 16 KiB", async () => {
     const nodeSelector = (bytes: number) => ({ label: "x".repeat(bytes) });

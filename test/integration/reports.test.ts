@@ -127,7 +127,7 @@ describe("database reports", () => {
       );
       const { rows } = await client.query<{ "QUERY PLAN": string }>(`
         EXPLAIN SELECT * FROM (
-          SELECT job.*, row_number() OVER (PARTITION BY pool ORDER BY priority DESC, created_at, id) AS position
+          SELECT job.*, row_number() OVER (PARTITION BY pool ORDER BY priority DESC, created_at, arrival) AS position
           FROM jobs AS job
           WHERE status IN ('pending', 'evicted') AND NOT suspended
         ) AS queue ORDER BY pool, position LIMIT 100`);

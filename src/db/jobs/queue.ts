@@ -201,7 +201,7 @@ function claimInOrder(db: Queryable, claim: Claim): Promise<ClaimedJob[]> {
     FROM jobs
     WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
       AND (not_before IS NULL OR not_before <= $3)
-    ORDER BY priority DESC, created_at, id
+    ORDER BY priority DESC, created_at, arrival
     LIMIT $2
     ${lockClause(claim)}
     `,
@@ -242,23 +242,23 @@ function claimPerSignature(
       SELECT head.*, waiting.project_id, waiting.scheduling_signature
       FROM waiting
       CROSS JOIN LATERAL (
-        SELECT id, priority, created_at, row_number() OVER (ORDER BY priority DESC, created_at, id) AS place
+        SELECT id, priority, created_at, arrival, row_number() OVER (ORDER BY priority DESC, created_at, arrival) AS place
         FROM jobs
         WHERE pool = $1 AND project_id = waiting.project_id AND scheduling_signature = waiting.scheduling_signature
           AND job_is_waiting(status) AND NOT suspended
           AND (not_before IS NULL OR not_before <= $4)
-        ORDER BY priority DESC, created_at, id
+        ORDER BY priority DESC, created_at, arrival
         LIMIT $3::int + 1
       ) AS head
     ), chosen AS (
       SELECT id, project_id, scheduling_signature, place
       FROM (
-        SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, id) AS in_line FROM heads
+        SELECT heads.*, row_number() OVER (ORDER BY priority DESC, created_at, arrival) AS in_line FROM heads
       ) AS head
       WHERE place <= $3
       -- Half of a claim is in queue order: a run of starts stops where a signature's next job was not claimed. The
       -- other half is in tiers: the first job, then two more, then four more of each signature.
-      ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, id
+      ORDER BY in_line > $2 / 2, floor(log(2, place::numeric)), priority DESC, created_at, arrival
       LIMIT (SELECT greatest($2::bigint, $2 / 2 + least(count(*), $5::bigint)) FROM waiting)
     ), first AS MATERIALIZED (
       SELECT chosen.id, chosen.place = last.place AND last.place < last.known AS has_more
@@ -274,7 +274,7 @@ function claimPerSignature(
     FROM first
     JOIN jobs AS job ON job.id = first.id
     WHERE job.pool = $1 AND job_is_waiting(job.status) AND NOT job.suspended
-    ORDER BY job.priority DESC, job.created_at, job.id
+    ORDER BY job.priority DESC, job.created_at, job.arrival
     ${lockClause(claim, " OF job")}
     `,
     [claim.pool, claim.limit, perSignature, claim.now.toString(), maxSignatures],

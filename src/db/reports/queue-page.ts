@@ -44,7 +44,7 @@ export function queuePage(
       required_gpu AS gpus, parallelism, attempt, created_at AS "queuedAt", not_before AS "notBefore"
     FROM (
       SELECT job.*, row_number() OVER (
-        PARTITION BY pool ORDER BY priority DESC, created_at, id
+        PARTITION BY pool ORDER BY priority DESC, created_at, arrival
       ) AS position
       FROM jobs AS job
       WHERE job_is_waiting(status) AND NOT suspended AND ($1::text IS NULL OR pool = $1)
@@ -70,7 +70,7 @@ export async function queuePosition(db: Queryable, jobId: string): Promise<numbe
       SELECT count(*)
       FROM jobs AS ahead
       WHERE ahead.pool = job.pool AND job_is_waiting(ahead.status) AND NOT ahead.suspended
-        AND (-ahead.priority, ahead.created_at, ahead.id) < (-job.priority, job.created_at, job.id)
+        AND (-ahead.priority, ahead.created_at, ahead.arrival) < (-job.priority, job.created_at, job.arrival)
     ) + 1 AS position
     FROM jobs AS job
     WHERE job.id = $1 AND job_is_waiting(job.status) AND NOT job.suspended

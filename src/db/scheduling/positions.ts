@@ -17,11 +17,11 @@ export function readPositions(db: Queryable, pool: string, limit: number): Promi
     db,
     `
     SELECT id, namespace || '/' || name AS key,
-      row_number() OVER (ORDER BY priority DESC, created_at, id)::int AS position,
+      row_number() OVER (ORDER BY priority DESC, created_at, arrival)::int AS position,
       coalesce(not_before > now(), false) AS "isBackingOff"
     FROM jobs
     WHERE pool = $1 AND job_is_waiting(status) AND NOT suspended
-    ORDER BY priority DESC, created_at, id
+    ORDER BY priority DESC, created_at, arrival
     LIMIT $2
     `,
     [pool, limit],

@@ -126,7 +126,7 @@ export async function readClaimedJobs(
     FROM claimed AS job
     JOIN inherited USING (project_id)${standingJoins("job")}
     LEFT JOIN job_specs AS spec ON spec.job_id = job.id
-    ORDER BY job.priority DESC, job.created_at, job.id
+    ORDER BY job.priority DESC, job.created_at, job.arrival
     `,
     [jobIds, pool, unmetered],
   );
@@ -187,7 +187,7 @@ export async function readReservedJobs(
       FROM reservations
       WHERE reservations.job_id = job.id
     ) AS kept ON true
-    ORDER BY job.priority DESC, job.created_at, job.id
+    ORDER BY job.priority DESC, job.created_at, job.arrival
     `,
     [pool, unmetered],
   );

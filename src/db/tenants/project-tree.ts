@@ -104,7 +104,7 @@ export async function blockersOfDeletion(db: Queryable, id: string): Promise<Blo
     SELECT
       ARRAY(SELECT name FROM projects WHERE parent_id = $1 ORDER BY name LIMIT 20) AS children,
       ARRAY(
-        SELECT namespace || '/' || name FROM jobs WHERE active_project_id = $1 ORDER BY created_at, id LIMIT 20
+        SELECT namespace || '/' || name FROM jobs WHERE active_project_id = $1 ORDER BY created_at, arrival LIMIT 20
       ) AS jobs
     `,
     [id],

@@ -180,7 +180,7 @@ export interface Snapshot {
   readonly nowSeconds: number;
   readonly nodes: readonly NodeSnapshot[];
   readonly quotas: readonly Quota[];
-  /** The claimed jobs, in order: priority descending, queue time, id. */
+  /** The claimed jobs, in order: priority descending, queue time, arrival. */
   readonly queue: readonly QueuedJob[];
   readonly reserved: readonly ReservedJob[];
   /** Victims proposed by the finder so far; absent in the first pass. */

@@ -112,7 +112,7 @@ const readJobs = (db: DatabasePool, pool: string) =>
       (SELECT extract(epoch FROM min(expires_at))::float8 FROM reservations WHERE job_id = job.id) AS "keptUntilSeconds"
     FROM jobs AS job JOIN job_specs AS spec ON spec.job_id = job.id
     WHERE job.pool = $1 AND job.finished_at IS NULL
-    ORDER BY job.priority DESC, job.created_at, job.id
+    ORDER BY job.priority DESC, job.created_at, job.arrival
     `,
     [pool],
   );
@@ -157,11 +157,8 @@ export const isLive = ({ status }: WorldJob): boolean =>
   status === "starting" || status === "running";
 export const occupies = (job: WorldJob): boolean => isLive(job) || job.status === "reserved";
 
-/** Priority, then queue time, then id: the rows come so. */
+/** Priority, then queue time; equals stay in the order of their arrival, in which the rows come. */
 export const inQueueOrder = (jobs: readonly WorldJob[]): WorldJob[] =>
   jobs.toSorted(
-    (one, other) =>
-      other.priority - one.priority ||
-      one.queuedAtSeconds - other.queuedAtSeconds ||
-      (one.id < other.id ? -1 : 1),
+    (one, other) => other.priority - one.priority || one.queuedAtSeconds - other.queuedAtSeconds,
   );
