@@ -48,6 +48,7 @@ CREATE TABLE preemption_victims (
   nodes text[] NOT NULL,
   gpus integer NOT NULL,
   rule preemption_rule NOT NULL,
+  past_budget text,
   evicted_at timestamptz,
   outcome victim_outcome,
   CONSTRAINT preemption_victims_pkey PRIMARY KEY (preemption_id, victim_job_id),
@@ -67,6 +68,7 @@ COMMENT ON COLUMN preemption_victims.victim IS 'namespace/name of the victim';
 COMMENT ON COLUMN preemption_victims.namespace IS 'Namespace of the victim';
 COMMENT ON COLUMN preemption_victims.decided_at IS 'Time of the decision';
 COMMENT ON COLUMN preemption_victims.pods IS 'Number of pods of the gang';
+COMMENT ON COLUMN preemption_victims.past_budget IS 'PodDisruptionBudget (namespace/name) that has delayed the eviction of a borrowing job for as long as it may, so that the pods are deleted; null: none';
 COMMENT ON COLUMN preemption_victims.nodes IS 'Nodes of these pods';
 COMMENT ON COLUMN preemption_victims.gpus IS 'GPUs of these pods';
 COMMENT ON COLUMN preemption_victims.rule IS 'Rule that allowed this victim';

@@ -439,6 +439,7 @@ CREATE TABLE preemption_victims (
   nodes text[] NOT NULL,               -- Nodes of these pods
   gpus integer NOT NULL,               -- GPUs of these pods
   rule preemption_rule NOT NULL,       -- Rule that allowed this victim
+  past_budget text,                    -- PodDisruptionBudget (namespace/name) that has delayed the eviction of a borrowing job for as long as it may, so that the pods are deleted; null: none
   evicted_at timestamp with time zone, -- Time at which the last pod was gone, or the eviction was cancelled
   outcome victim_outcome,              -- How the victim left, or that its eviction was cancelled before it lost a pod; null until then
   CONSTRAINT preemption_victims_pkey PRIMARY KEY (preemption_id, victim_job_id),

@@ -73,7 +73,11 @@ async function writePreemption(
     rule: ruleOf(verdict.victims),
     reason: verdict.reason,
     alternatives: verdict.alternatives,
-    victims: verdict.victims.map((victim) => ({ ...fence(victim), rule: victim.rule })),
+    victims: verdict.victims.map(({ rule, pastBudget, ...victim }) => ({
+      ...fence(victim),
+      rule,
+      pastBudget,
+    })),
   });
 }
 

@@ -27,17 +27,31 @@ export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Pro
 
 interface Answer extends GangAnswer {
   readonly untilSeconds: number;
+  /** Since when it has been blocked at every question; undefined: it is not. */
+  readonly blockedSinceSeconds: number | undefined;
+}
+
+/** A budget that blocks an eviction. */
+export interface Rejection {
+  /** namespace/name */
+  readonly budget: string;
+  /** It has blocked for so long that it no longer protects a job that borrows. */
+  readonly isOverdue: boolean;
 }
 
 const allowedForSeconds = 10;
 /** After this time, a blocked eviction is tried again. */
 export const rejectedForSeconds = 15;
+/** Who nobody has wanted to evict for so long is blocked anew. */
+const forgottenAfterSeconds = 10 * rejectedForSeconds;
 const probesAtOnce = 8;
 
 export interface Candidate {
   readonly jobId: string;
   readonly key: string;
   readonly attempt: number;
+  /** A budget whose delay is over: it blocks the eviction no longer. */
+  readonly pastBudget?: string;
 }
 
 const answerKey = ({ jobId, attempt }: Candidate): string => `${jobId}/${attempt}`;
@@ -53,11 +67,14 @@ export interface Leaving<One extends Candidate> {
 export class EvictionProbe {
   readonly #probe: ProbeGang;
   readonly #clock: Clock;
+  readonly #maxBudgetDelaySeconds: number;
   readonly #answers = new Map<string, Answer>();
 
-  constructor(probe: ProbeGang, clock: Clock) {
+  /** @param maxBudgetDelaySeconds how long a budget protects a job that borrows; Infinity: without limit */
+  constructor(probe: ProbeGang, clock: Clock, maxBudgetDelaySeconds = Number.POSITIVE_INFINITY) {
     this.#probe = probe;
     this.#clock = clock;
+    this.#maxBudgetDelaySeconds = maxBudgetDelaySeconds;
   }
 
   #answer(candidate: Candidate): Answer | undefined {
@@ -66,11 +83,14 @@ export class EvictionProbe {
   }
 
   /** Budgets that blocked an eviction recently, by job id: the decision must not choose these jobs. */
-  rejections(): Map<string, string> {
-    this.#forgetOld();
-    const rejected = [...this.#answers].flatMap(([key, { rejectedBy }]) =>
-      rejectedBy === undefined ? [] : [[key.slice(0, key.lastIndexOf("/")), rejectedBy] as const],
-    );
+  rejections(): Map<string, Rejection> {
+    const now = this.#clock.monotonicSeconds();
+    const rejected = [...this.#answers].flatMap(([key, answer]) => {
+      const { rejectedBy: budget, untilSeconds, blockedSinceSeconds = now } = answer;
+      if (budget === undefined || untilSeconds <= now) return [];
+      const isOverdue = now - blockedSinceSeconds >= this.#maxBudgetDelaySeconds;
+      return [[key.slice(0, key.lastIndexOf("/")), { budget, isOverdue }] as const];
+    });
     return new Map(rejected);
   }
 
@@ -84,7 +104,8 @@ export class EvictionProbe {
     const left = new Map<string, number>();
     for (const candidate of candidates) {
       const answer = this.#answer(candidate);
-      if (answer === undefined) unknown.push(candidate);
+      if (candidate.pastBudget !== undefined) allowed.push(candidate);
+      else if (answer === undefined) unknown.push(candidate);
       else if (answer.rejectedBy === undefined && this.#take(candidate, answer.uses, left))
         allowed.push(candidate);
     }
@@ -142,17 +163,22 @@ export class EvictionProbe {
 
   #keep(candidate: Candidate, { rejectedBy, uses }: GangAnswer): void {
     const seconds = rejectedBy === undefined ? allowedForSeconds : rejectedForSeconds;
+    const now = this.#clock.monotonicSeconds();
+    const former = this.#answers.get(answerKey(candidate));
     this.#answers.set(answerKey(candidate), {
       rejectedBy,
       uses,
-      untilSeconds: this.#clock.monotonicSeconds() + seconds,
+      untilSeconds: now + seconds,
+      blockedSinceSeconds:
+        rejectedBy === undefined ? undefined : (former?.blockedSinceSeconds ?? now),
     });
   }
 
   #forgetOld(): void {
     const now = this.#clock.monotonicSeconds();
-    for (const [key, { untilSeconds }] of this.#answers) {
-      if (untilSeconds <= now) this.#answers.delete(key);
+    for (const [key, { untilSeconds, rejectedBy }] of this.#answers) {
+      const kept = rejectedBy === undefined ? 0 : forgottenAfterSeconds;
+      if (untilSeconds + kept <= now) this.#answers.delete(key);
     }
   }
 }

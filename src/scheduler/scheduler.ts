@@ -27,6 +27,8 @@ export interface SchedulerOptions extends Omit<
   "notices" | "probe" | "explain" | "positions" | "observe" | "expectSameDatabase"
 > {
   readonly probeGang: ProbeGang;
+  /** How long a budget protects a job that borrows; 0: without limit. */
+  readonly maxBudgetDelaySeconds: number;
   readonly metrics: Metrics;
   /** Waiting jobs (namespace/name) whose status needs a write for their explanation. */
   readonly onExplained: (keys: readonly string[]) => void;
@@ -58,13 +60,13 @@ export class Scheduler {
   #term: SchedulingTerm | undefined;
 
   constructor(options: SchedulerOptions) {
-    const { clock, metrics, probeGang, onExplained } = options;
+    const { clock, metrics, probeGang, onExplained, maxBudgetDelaySeconds } = options;
     this.#options = options;
     this.#publishing = new PublishLoop(this.#explanations, clock, onExplained);
     this.#cycle = {
       ...options,
       notices: this.#notices,
-      probe: new EvictionProbe(probeGang, clock),
+      probe: new EvictionProbe(probeGang, clock, maxBudgetDelaySeconds || undefined),
       explain: (pool, round) => {
         this.#explanations.record(pool, round);
         this.#publishing.wake();

@@ -48,6 +48,8 @@ export interface Settings {
   readonly planDeletionSeconds: number;
   /** How long a node's changed pool label must stay before it counts. */
   readonly poolChangeSeconds: number;
+  /** How long a PodDisruptionBudget may delay the eviction of a job that borrows; 0: without limit. */
+  readonly maxBudgetDelaySeconds: number;
   /** How long after its grace period a pod that has not terminated is reported. */
   readonly stuckPodSeconds: number;
   /** Maximum number of commits of a project. */
@@ -212,6 +214,7 @@ export function readSettings(environment: Environment, onTerminal: boolean): Set
     planDeletionSeconds: read.whole(variables.planDeletionSeconds),
     poolChangeSeconds: read.whole(variables.poolChangeSeconds),
     maxGraceSeconds: read.whole(variables.maxGraceSeconds),
+    maxBudgetDelaySeconds: read.whole(variables.maxBudgetDelaySeconds),
     stuckPodSeconds: read.whole(variables.stuckPodSeconds),
     projectCommits: read.whole(variables.projectCommits),
     projectContentMib: read.whole(variables.projectContentMib),

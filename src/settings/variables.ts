@@ -240,6 +240,13 @@ export const variables = {
     604_800,
     "Maximum of terminationGracePeriodSeconds in templates of jobs, also at their eviction; spec.limits of a project lowers it",
   ),
+  maxBudgetDelaySeconds: whole(
+    "ROTA_MAX_BUDGET_DELAY_SECONDS",
+    600,
+    0,
+    604_800,
+    "How long a PodDisruptionBudget may delay the eviction of a job that borrows or whose window has closed; 0: without limit",
+  ),
   stuckPodSeconds: whole(
     "ROTA_STUCK_POD_SECONDS",
     60,

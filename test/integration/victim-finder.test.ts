@@ -6,7 +6,12 @@ import { expect } from "chai";
 import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
-import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
+import {
+  DEFAULT_LIMITS,
+  type BlockingBudget,
+  findVictims,
+  type FinderLimits,
+} from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type { Verdict, VictimRequest } from "../../src/domain/scheduling/decision.ts";
 import type {
@@ -266,8 +271,13 @@ async function inDatabase(
   }
 }
 
-const budgetsOf = (live: readonly LiveJob[]): Map<string, string> =>
-  new Map(live.flatMap((job) => (job.protected ? [[job.id, job.protected]] : [])));
+const budgetsOf = (live: readonly LiveJob[]): ReadonlyMap<string, BlockingBudget> =>
+  new Map(
+    live.flatMap(({ id, protected: blocking, pastBudget }) => {
+      const budget = blocking ?? pastBudget;
+      return budget === undefined ? [] : [[id, { budget, isOverdue: pastBudget !== undefined }]];
+    }),
+  );
 
 /** As the cycle does it: decide, ask the finder, decide again. */
 async function decideWithFinder(
@@ -446,6 +456,21 @@ describe("the victim finder", () => {
     const queue = [aJob("j", { perPod: resources(8, 0, 1) })];
     const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
     expect(await verdictOn({ snapshot, live })).to.include({ reason: "BlockedByDisruptionBudget" });
+  });
+
+  it("lets borrowers go whose budget has delayed them long enough, and names it", async () => {
+    const perPod = resources(4, 0, 1);
+    const live = ["one", "two"].map((id) =>
+      aLiveJob(id, [{ node: "n0", pods: 1 }], { perPod, borrowing: true, pastBudget: "keep" }),
+    );
+    const nodes = [aNode("n0", { allocatable: resources(8, 8, 9, 9) })];
+    const queue = [aJob("j", { perPod: resources(8, 0, 1) })];
+    const verdict = await verdictOn({
+      snapshot: withVictims(aSnapshot({ nodes, queue }), live),
+      live,
+    });
+    if (verdict?.kind !== "preempt") throw new Error("it evicts nobody");
+    expect(verdict.victims.map(({ pastBudget }) => pastBudget)).to.deep.equal(["keep", "keep"]);
   });
 
   it("accepts a node overcommitted in GPUs that nobody requests", async () => {

@@ -2,7 +2,7 @@
  * Evicts a gang as a whole, as PodDisruptionBudgets allow. A budget that blocks after the decision delays the eviction.
  */
 import { markEvicted, cancelEviction } from "../../db/jobs/preempt.ts";
-import { jobs } from "../../resources/types.ts";
+import { jobs, type Pod } from "../../resources/types.ts";
 import { backoffSeconds } from "../../runtime/backoff.ts";
 import { requeueAfter } from "../../runtime/result.ts";
 import type { Settled } from "../../runtime/result.ts";
@@ -43,6 +43,15 @@ export function blockedSeconds(ageSeconds: number, random: () => number = Math.r
 /** No pod of the gang has terminated or is terminating. */
 const isUntouched = (gang: JobReconcile): boolean => allAre(gang, (pod) => !isLost(pod));
 
+/** A budget has delayed the eviction of a job that borrows, or past its window, for as long as it may. */
+const isPastBudgets = ({ view }: JobReconcile): boolean =>
+  (view.eviction?.pastBudget ?? null) !== null;
+
+async function deletePods(gang: JobReconcile, pods: readonly Pod[]): Promise<EvictionProgress> {
+  const holding = await stopPods(gang, pods);
+  return { holding, rejected: undefined, left: holding };
+}
+
 /**
  * A budget that allows only some of the pods would break the gang. The whole gang is checked first, and stays if a
  * budget blocks any pod. The single pod of a gang of one is evicted without a check.
@@ -52,12 +61,14 @@ async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
   const pods = ofAttempt(gang);
   if (job.spec.parallelism > 1 && isUntouched(gang)) {
     const rejected = await budgetAgainst(gang);
+    if (rejected !== undefined && isPastBudgets(gang)) return deletePods(gang, pods);
     if (rejected !== undefined) {
       context.counters.evictionAsked("refused");
       return { holding: pods.length, rejected, left: 0 };
     }
   }
-  return evictPods(gang, pods);
+  const progress = await evictPods(gang, pods);
+  return progress.rejected !== undefined && isPastBudgets(gang) ? deletePods(gang, pods) : progress;
 }
 
 const isUp = (gang: JobReconcile): boolean =>

@@ -37,7 +37,10 @@ function backOffText({ notBefore, reason, message }: JobView): StatusText | unde
 /** The complete reason of the eviction, without names of other projects; undefined without an eviction. */
 export function evictionText({ eviction, namespace }: JobView): string | undefined {
   if (eviction === undefined) return undefined;
-  return redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
+  const reason = redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
+  const { pastBudget } = eviction;
+  if (pastBudget === null) return reason;
+  return `${reason}; PodDisruptionBudget ${pastBudget} had delayed the eviction for as long as it may, so the pods were deleted`;
 }
 
 /** Short form: "Evicted by team/high (LowerPriority)". The Event has the complete reason. */

@@ -9,6 +9,8 @@ export type PreemptionRule = "BorrowerReclaimed" | "LowerPriority" | "OwnQuota" 
 
 export interface VictimInput extends Fence {
   readonly rule: PreemptionRule;
+  /** The PodDisruptionBudget (namespace/name) that no longer protects it; absent: none. */
+  readonly pastBudget?: string | undefined;
 }
 
 export interface PreemptionInput {
@@ -42,7 +44,8 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
     db,
     `
     WITH victim AS (
-      SELECT * FROM unnest($1::uuid[], $2::int[], $3::preemption_rule[]) AS victim (id, attempt, rule)
+      SELECT *
+      FROM unnest($1::uuid[], $2::int[], $3::preemption_rule[], $15::text[]) AS victim (id, attempt, rule, past_budget)
     ), locked AS MATERIALIZED (
       SELECT job.id, job.status
       FROM jobs AS job
@@ -83,14 +86,14 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       WHERE valid
     ), listed AS (
       INSERT INTO preemption_victims (
-        preemption_id, victim_job_id, victim_attempt, victim, pods, nodes, gpus, rule
+        preemption_id, victim_job_id, victim_attempt, victim, pods, nodes, gpus, rule, past_budget
       )
       SELECT $11, job.id, job.attempt, job.namespace || '/' || job.name, job.parallelism,
         ARRAY(
           SELECT node_name FROM allocations
           WHERE job_id = job.id AND attempt = job.attempt ORDER BY node_name
         ),
-        job.required_gpu, victim.rule
+        job.required_gpu, victim.rule, victim.past_budget
       FROM changed AS job
       JOIN victim ON victim.id = job.id
     )
@@ -111,6 +114,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       preemption.pool,
       preemption.rule,
       storableJson(preemption.alternatives),
+      victims.map((victim) => victim.pastBudget ?? null),
     ],
   );
   return rows[0]?.valid ?? false;

@@ -72,6 +72,8 @@ export interface EvictionEntry {
   readonly isSettled: boolean;
   /** There is no preemptor: a window closed. */
   readonly isForWindow: boolean;
+  /** The PodDisruptionBudget (namespace/name) that no longer protects it; null: none. */
+  readonly pastBudget: string | null;
 }
 
 interface Row extends PerPodRow {
@@ -168,6 +170,7 @@ const selection = `
         'ageSeconds', extract(epoch FROM now() - preemption.decided_at),
         'isSettled', preemption.outcome IS NOT NULL,
         'isForWindow', preemption.preemptor_job_id IS NULL,
+        'pastBudget', victim.past_budget,
         'jobs', array_remove(
           preemption.preemptor || ARRAY(SELECT victim FROM preemption_victims WHERE preemption_id = preemption.id), NULL
         )

@@ -41,14 +41,13 @@ interface Row extends PerPodRow {
 }
 
 /**
- * Proposed victims for all requests together. `budgets` maps job ids to the PodDisruptionBudget (namespace/name) that
- * protects them.
+ * Proposed victims for all requests together. `budgets` has the PodDisruptionBudgets that block evictions, by job id.
  */
 export async function findVictims(
   db: Queryable,
   pool: string,
   requests: readonly VictimRequest[],
-  budgets: ReadonlyMap<string, string> = new Map(),
+  budgets: ReadonlyMap<string, BlockingBudget> = new Map(),
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
   const byColumns = requests.filter(isByColumns).flatMap(eachWay);
@@ -75,13 +74,27 @@ export async function findVictims(
   ];
   // Victims without regard to budgets, and victims that no budget protects: the decision reports budgets that block it.
   if (budgets.size > 0) {
-    const spared = [...budgets.keys()];
+    const isOpen = new Set(
+      rows.filter((row) => isPast(row, budgets.get(row.id))).map(({ id }) => id),
+    );
+    const spared = [...budgets.keys()].filter((id) => !isOpen.has(id));
     rows.push(...(await propose(FIND_SPARING.byColumns, byColumns, spared)));
     rows.push(...(await propose(FIND_SPARING.byName, byName, spared)));
   }
   const byId = new Map(rows.map((row) => [row.id, row]));
   return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
+
+/** A PodDisruptionBudget that blocks an eviction. */
+export interface BlockingBudget {
+  /** namespace/name */
+  readonly budget: string;
+  /** It no longer protects a job that borrows. */
+  readonly isOverdue: boolean;
+}
+
+const isPast = ({ borrowing }: Row, budget: BlockingBudget | undefined): boolean =>
+  borrowing && budget?.isOverdue === true;
 
 /** Some nodes may be left to the other search, or all. */
 const isByColumns = ({ nodes, rooms }: VictimRequest): boolean =>
@@ -150,7 +163,7 @@ function lacksOf({ node, room }: NodeRoom, { perPod, parallelism }: VictimReques
   return [[node, { lacks: Object.fromEntries(lacks), lacking }]];
 }
 
-const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
+const liveJob = (row: Row, blocking: BlockingBudget | undefined): LiveJob => ({
   id: row.id,
   key: row.key,
   attempt: row.attempt,
@@ -161,7 +174,8 @@ const liveJob = (row: Row, budget: string | undefined): LiveJob => ({
   perPod: perPodOf(row),
   allocations: row.allocations,
   quotas: row.quotas,
-  ...(budget === undefined ? {} : { protected: budget }),
+  ...(blocking !== undefined &&
+    (isPast(row, blocking) ? { pastBudget: blocking.budget } : { protected: blocking.budget })),
 });
 
 /** A condition on job_id, even if always true, prevents index-only scans; hence statements of their own. */

@@ -408,6 +408,7 @@ class Deciding {
         key: victim.key,
         attempt: victim.attempt,
         rule,
+        ...(victim.pastBudget !== undefined && { pastBudget: victim.pastBudget }),
       })),
       reason: preemptionText(job, plan.borrowing, obstacle, plan, plan.others),
       alternatives: plan.others.map(({ how, set }) => ({

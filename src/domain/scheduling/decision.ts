@@ -10,6 +10,8 @@ export interface Victim {
   readonly key: string;
   readonly attempt: number;
   readonly rule: VictimRule;
+  /** The PodDisruptionBudget that no longer protects it; absent: none. */
+  readonly pastBudget?: string;
 }
 
 /** Another set of victims that was considered, at a higher cost. */

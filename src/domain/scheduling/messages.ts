@@ -185,7 +185,8 @@ const maxNamed = 5;
 /** "3 pods of 2 jobs: vision/train (borrowing, priority 10) and nlp/x (priority 0)" */
 export function setText(set: readonly Candidate[]): string {
   const names = set.map(
-    ({ job }) => `${job.key} (${job.borrowing ? "borrowing, " : ""}priority ${job.priority})`,
+    ({ job }) =>
+      `${job.key} (${job.borrowing ? "borrowing, " : ""}priority ${job.priority}${job.pastBudget === undefined ? "" : ", past its disruption budget"})`,
   );
   return `${sizeText(set)}: ${listedUpTo(maxNamed, names)}`;
 }

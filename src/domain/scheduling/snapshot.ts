@@ -173,6 +173,8 @@ export interface LiveJob {
   readonly quotas: readonly string[];
   /** PodDisruptionBudget (namespace/name) that currently blocks its eviction. */
   readonly protected?: string;
+  /** It borrows, and this PodDisruptionBudget has blocked its eviction for as long as it may. */
+  readonly pastBudget?: string;
 }
 
 export interface Snapshot {

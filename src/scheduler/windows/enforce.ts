@@ -15,7 +15,7 @@ import type {
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
 import { rejectedForSeconds } from "../eviction-probe.ts";
-import type { Candidate, EvictionProbe } from "../eviction-probe.ts";
+import type { Candidate, EvictionProbe, Rejection } from "../eviction-probe.ts";
 import type { WindowNotices } from "./notices.ts";
 
 export interface WindowOptions {
@@ -115,11 +115,18 @@ function secondsToWarning(
   return waits.length === 0 ? undefined : Math.min(...waits);
 }
 
-const candidateOf = ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => ({
-  jobId,
-  key,
-  attempt,
-});
+/** After the close no budget protects the job for longer than it may delay. */
+const candidateOf =
+  (rejections: ReadonlyMap<string, Rejection>) =>
+  ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => {
+    const rejection = rejections.get(jobId);
+    return {
+      jobId,
+      key,
+      attempt,
+      ...(rejection?.isOverdue === true && { pastBudget: rejection.budget }),
+    };
+  };
 
 /**
  * Evicts the jobs whose eviction the API server allows, and returns those that need a dry run; the others wait. If a
@@ -132,9 +139,9 @@ async function evict(
   const rejected = probe.rejections();
   const open = eviction.jobs
     .toReversed()
-    .filter(({ id }) => !rejected.has(id))
+    .filter(({ id }) => rejected.get(id)?.isOverdue ?? true)
     .slice(0, maxEvictions);
-  const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf));
+  const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf(rejected)));
   if (allowed.length === 0) return { changedKeys: [], toProbe };
   const isWritten = await preempt(db, {
     id: crypto.randomUUID(),
@@ -142,7 +149,12 @@ async function evict(
     rule: "WindowClosed",
     reason: eviction.reason,
     alternatives: [],
-    victims: allowed.map(({ jobId, attempt }) => ({ id: jobId, attempt, rule: "WindowClosed" })),
+    victims: allowed.map(({ jobId, attempt, pastBudget }) => ({
+      id: jobId,
+      attempt,
+      rule: "WindowClosed",
+      pastBudget,
+    })),
   });
   if (!isWritten) return { changedKeys: [], toProbe };
   probe.spend(allowed);
@@ -167,9 +179,9 @@ async function release({ db }: Scene, { releases }: ClosesDecision): Promise<str
 /** Adds the budget that blocks the eviction. */
 const withRejection = (
   notice: WindowNotice,
-  rejections: ReadonlyMap<string, string>,
+  rejections: ReadonlyMap<string, Rejection>,
 ): WindowNotice => {
-  const rejection = rejections.get(notice.job.id);
+  const rejection = rejections.get(notice.job.id)?.budget;
   return rejection === undefined
     ? notice
     : {

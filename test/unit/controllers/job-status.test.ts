@@ -17,6 +17,7 @@ const eviction = {
   ageSeconds: 1,
   isSettled: false,
   isForWindow: false,
+  pastBudget: null,
 };
 const viewOf = (view: Partial<JobView>): JobView =>
   ({

@@ -36,7 +36,9 @@ describe("eviction probe", () => {
     const { allowed, unknown } = probe.together(["a", "b", "c", "d"].map(candidate));
     expect(ids(allowed)).to.deep.equal(["a", "b", "d"]);
     expect(unknown).to.deep.equal([]);
-    expect([...probe.rejections()]).to.deep.equal([["c", "team/shared"]]);
+    expect([...probe.rejections()]).to.deep.equal([
+      ["c", { budget: "team/shared", isOverdue: false }],
+    ]);
   });
 
   it("uses no budget for a gang that another budget blocks", async () => {
@@ -59,6 +61,31 @@ describe("eviction probe", () => {
     expect(ids(probe.together([a]).allowed)).to.deep.equal(["a"]);
     probe.spend([a]);
     expect(ids(probe.together([b, c]).allowed)).to.deep.equal(["c"]);
-    expect([...probe.rejections()]).to.deep.equal([["b", "team/shared"]]);
+    expect([...probe.rejections()]).to.deep.equal([
+      ["b", { budget: "team/shared", isOverdue: false }],
+    ]);
+  });
+
+  it("counts how long a budget has blocked at every question", async () => {
+    let seconds = 0;
+    let answer: GangAnswer = { rejectedBy: "team/guard", uses: [] };
+    const clock = { ...systemClock, monotonicSeconds: () => seconds };
+    const probe = new EvictionProbe(() => Promise.resolve(answer), clock, 60);
+    const ask = async (): Promise<boolean | undefined> => {
+      await probe.ask([candidate("a")], signal);
+      return probe.rejections().get("a")?.isOverdue;
+    };
+    for (; seconds < 60; seconds += 20) expect(await ask(), `${seconds} s`).to.equal(false);
+    expect(await ask()).to.equal(true);
+    const past = { ...candidate("a"), pastBudget: "team/guard" };
+    expect(ids(probe.together([past]).allowed)).to.deep.equal(["a"]);
+    answer = uses();
+    seconds += 20;
+    expect(await ask(), "it allows it").to.equal(undefined);
+    answer = { rejectedBy: "team/guard", uses: [] };
+    seconds += 20;
+    expect(await ask(), "it begins anew").to.equal(false);
+    seconds += 1000;
+    expect(await ask(), "nobody has asked for long").to.equal(false);
   });
 });
