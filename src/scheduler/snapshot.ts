@@ -18,10 +18,13 @@ import type {
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
 import { setAside } from "../runtime/main-thread.ts";
+import { readNamespaceQuotas } from "./namespace-quotas.ts";
+import type { NamespaceQuotaSource } from "./namespace-quotas.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
   readonly meteredTypes: readonly ResourceType[];
+  readonly namespaceQuotas: NamespaceQuotaSource;
   /** Maximum of jobs claimed by one cycle. */
   readonly claimLimit: number;
   /** For a question about one job: locks nothing, and includes the job wherever it is in the queue. */
@@ -63,6 +66,8 @@ const reservedJob = (read: ReservedRead): ReservedJob => ({
   quotas: quotasOf(read).map(({ id }) => id),
 });
 
+const namespaceOf = ({ key }: QueuedJob | ReservedJob): string => key.slice(0, key.indexOf("/"));
+
 /** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */
 export async function readSnapshot(
   options: SnapshotOptions,
@@ -91,6 +96,9 @@ export async function readSnapshot(
     .map((entry) => queuedJob(entry, known, meteredTypes))
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
   const reserved = (await readReservedJobs(client, pool, readOnly)).map(reservedJob);
+  const namespaces = new Set([...queue, ...reserved].map(namespaceOf));
+  const source = options.namespaceQuotas;
+  const namespaceQuotas = await readNamespaceQuotas(client, source, namespaces, readOnly);
   const isIdle = queue.length + reserved.length === 0;
   const resourceNames = new Set(
     [...queue, ...reserved].flatMap(({ perPod }) => Object.keys(perPod.byName ?? {})),
@@ -101,6 +109,7 @@ export async function readSnapshot(
     // Of many nodes, megabytes of labels.
     nodes: isIdle ? [] : await readNodes(client, pool, [...resourceNames]),
     quotas,
+    namespaceQuotas,
     queue,
     reserved,
   };

@@ -11,6 +11,7 @@ import {
   type ProbeGang,
   rejectedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
@@ -34,6 +35,7 @@ describe("a scheduling cycle", () => {
     logger: silentLogger,
     timeZone: "UTC",
     meteredTypes: ["GPU"],
+    namespaceQuotas: noNamespaceQuotas,
     claimLimit: 100,
     reservationSeconds: 300,
     avoidNodeSeconds: 600,

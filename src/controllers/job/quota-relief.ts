@@ -1,21 +1,28 @@
 /**
- * Jobs whose pods a ResourceQuota refused pause longer and longer. When the quota gets room, some of them start at once; each
- * that then starts lets the next one try, so that a quota with much room is used within seconds, and one without causes
- * few refused starts, however many jobs pause.
+ * When a ResourceQuota gets room, the pools whose jobs it holds back decide again, and jobs that it kept out of the queue
+ * are judged again.
+ *
+ * Jobs whose pods it refused all the same pause longer and longer. Then some of them start at once; each that starts lets
+ * the next one try, so that a quota with much room is used within seconds, and one without causes few refused starts,
+ * however many jobs pause.
  */
 import { endQuotaPauses } from "../../db/jobs/attempts.ts";
-import type { NamespaceQuota } from "../../resources/types.ts";
+import { hasEnded } from "../../resources/types.ts";
+import type { Pod, StoredQuota } from "../../resources/types.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import type { Change } from "../../runtime/informer.ts";
 import { done } from "../../runtime/result.ts";
+import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
+import { wasQueued } from "./observed-state.ts";
 
 /** Starts that are tried at once. */
 const jobsAtOnce = 3;
 
-/** Pure: whether the quota has more room than before, for anything; a deleted one limits nothing. */
-export function hasMoreRoom({ before, after }: Change<NamespaceQuota>): boolean {
+/** Pure: whether the quota has more room than before, for anything or anybody; a deleted one limits nothing. */
+export function hasMoreRoom({ before, after }: Change<StoredQuota>): boolean {
   if (before === undefined || after === undefined) return after === undefined;
+  if (JSON.stringify(before.selectors) !== JSON.stringify(after.selectors)) return true;
   const limits = Object.entries(before.hard);
   return limits.some(([name, limit]) => {
     const { [name]: limitNow } = after.hard;
@@ -25,19 +32,53 @@ export function hasMoreRoom({ before, after }: Change<NamespaceQuota>): boolean 
   });
 }
 
-/** Registers the handler; call it once. */
-export function watchQuotas({ informers, queues }: Pick<Context, "informers" | "queues">): void {
+type Watching = Pick<Context, "informers" | "queues" | "scheduler">;
+
+const stageOf = (pod: Pod | undefined): "absent" | "counted" | "leaving" => {
+  if (pod === undefined) return "absent";
+  return pod.deleting || hasEnded(pod) ? "leaving" : "counted";
+};
+
+/**
+ * The quota's own change may have come before the pod's: until then a new pod counted twice, and one that has ended still
+ * counted.
+ */
+function onPodChange({ informers, scheduler }: Watching, { before, after }: Change<Pod>): void {
+  const pod = after ?? before;
+  if (pod === undefined || pod.jobKey === "" || stageOf(before) === stageOf(after)) return;
+  const { namespace } = pod;
+  const { store } = informers.resourceQuotas;
+  if (store.byIndex(indices.quotasByNamespace, namespace).length > 0)
+    scheduler.wakeForQuota(namespace);
+}
+
+/** Registers the handlers; call it once. */
+export function watchQuotas(context: Watching): void {
+  const { informers, queues, scheduler } = context;
   informers.resourceQuotas.onChange((change) => {
     const namespace = (change.after ?? change.before)?.namespace;
-    if (namespace !== undefined && hasMoreRoom(change)) queues.resourceQuotas.add(namespace);
+    if (namespace === undefined || !hasMoreRoom(change)) return;
+    scheduler.wakeForQuota(namespace);
+    queues.resourceQuotas.add(namespace);
   });
+  informers.pods.onChange((change) => onPodChange(context, change));
+}
+
+/** Enqueues the jobs of a namespace of which not even one pod passed, so that they are not in the queue yet. */
+function enqueueUnqueued({ informers, queues }: Context, namespace: string): void {
+  for (const job of informers.jobs.store.byIndex(indices.jobsByNamespace, namespace)) {
+    const isOver = job.status.finishedAt !== undefined;
+    if (!isOver && !wasQueued(job)) queues.jobs.add(`${namespace}/${job.name}`);
+  }
 }
 
 /** Lets jobs of a namespace try again. */
-export const relieveQuotaPauses =
-  ({ db, scheduler }: Context): Reconcile =>
-  async (namespace) => {
+export const relieveQuotaPauses = (context: Context): Reconcile => {
+  const { db, scheduler } = context;
+  return async (namespace) => {
+    enqueueUnqueued(context, namespace);
     const pools = await endQuotaPauses(db, namespace, jobsAtOnce);
     for (const pool of new Set(pools)) scheduler.wake(pool);
     return done();
   };
+};

@@ -278,7 +278,10 @@ class Deciding {
   /** It reserves nothing and evicts nobody: no eviction elsewhere makes room in its namespace. */
   #overNamespaceQuota(job: QueuedJob): Waiting | undefined {
     const obstacle = this.#namespaceQuotas.obstacle(job, job.parallelism);
-    return obstacle === undefined ? undefined : waiting("QuotaExceeded", obstacle);
+    if (obstacle === undefined) return undefined;
+    // In the first pass there may have been room.
+    this.#quotas.forget(job);
+    return waiting("QuotaExceeded", obstacle);
   }
 
   #closesTooSoon(job: QueuedJob): Waiting | undefined {
