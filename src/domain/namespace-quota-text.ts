@@ -31,7 +31,20 @@ export function namespaceQuotaText({ key, entry, used, limit, need }: ExceededEn
   return `ResourceQuota ${key}: ${entry} ${state}, the job needs ${text(need)}`;
 }
 
-const refusal = /exceeded quota: (\S+), requested: (\S+), used: (\S+), limited: (\S+)/;
+/** The API server's refusal of one pod. */
+export interface QuotaRefusal {
+  /** Of the ResourceQuota. */
+  readonly name: string;
+  /** Those that are exceeded, in thousandths. */
+  readonly entries: readonly {
+    readonly entry: string;
+    readonly requested: bigint;
+    readonly used: bigint;
+    readonly limit: bigint;
+  }[];
+}
+
+const refusalPattern = /exceeded quota: (\S+), requested: (\S+), used: (\S+), limited: (\S+)/;
 
 /** "requests.cpu=4,pods=1" */
 function amountsIn(text: string): ReadonlyMap<string, bigint> {
@@ -42,23 +55,30 @@ function amountsIn(text: string): ReadonlyMap<string, bigint> {
   return new Map(pairs);
 }
 
-/**
- * The same from the API server's refusal of one pod of the job, in whose place the whole gang is told of. Undefined if it
- * refuses the pod for another reason.
- */
-export function refusedByQuotaText(
-  explanation: string,
-  { namespace, parallelism }: { readonly namespace: string; readonly parallelism: number },
-): string | undefined {
-  const [, name, requested = "", used = "", limited = ""] = refusal.exec(explanation) ?? [];
+/** Undefined if it refuses the pod for another reason. */
+export function quotaRefusalOf(explanation: string): QuotaRefusal | undefined {
+  const [, name, requested = "", used = "", limited = ""] = refusalPattern.exec(explanation) ?? [];
   if (name === undefined) return undefined;
-  const needs = [...amountsIn(requested)].map(([entry, amount]) => ({
-    key: `${namespace}/${name}`,
+  const entries = [...amountsIn(requested)].map(([entry, amount]) => ({
     entry,
-    need: amount * BigInt(parallelism),
+    requested: amount,
     used: amountsIn(used).get(entry) ?? 0n,
     limit: amountsIn(limited).get(entry) ?? 0n,
   }));
-  const worst = needs.find(({ need, limit }) => need > limit) ?? needs[0];
-  return worst && namespaceQuotaText(worst);
+  return { name, entries };
+}
+
+/** Tells of the whole gang. */
+export function quotaRefusalText(
+  { name, entries }: QuotaRefusal,
+  namespace: string,
+  parallelism: number,
+): string {
+  const exceeded = entries.map(({ requested, ...entry }) => ({
+    ...entry,
+    key: `${namespace}/${name}`,
+    need: requested * BigInt(parallelism),
+  }));
+  const worst = exceeded.find(({ need, limit }) => need > limit) ?? exceeded[0];
+  return worst === undefined ? `ResourceQuota ${namespace}/${name} is used up` : namespaceQuotaText(worst);
 }

@@ -16,7 +16,7 @@ import {
   roleBindings,
 } from "../../src/resources/types.ts";
 import { core } from "../support/core-resource.ts";
-import { changePodLimit, limitPods } from "../support/resource-quota.ts";
+import { changeLimit, limit } from "../support/resource-quota.ts";
 import { commit, job, owner, plan, project } from "../support/installation.ts";
 import { eventsOf } from "../support/tenants.ts";
 import { useTeam } from "../support/team.ts";
@@ -195,7 +195,7 @@ describe("every accepted object has a status", () => {
 
   it("names an exhausted ResourceQuota, until it has room", async () => {
     const { view, database } = team;
-    await limitPods(view, { name: "few", namespace: "full" }, 1);
+    await limit(view, { name: "few", namespace: "full" }, { pods: "1" });
     await submit("full/one", { pool: "default", gpus: 0 });
     await stateOf("full/one", "Running");
     const names = ["a", "b", "c", "d", "e"];
@@ -216,7 +216,7 @@ describe("every accepted object has a status", () => {
     await database.pool.query(
       "UPDATE jobs SET not_before = now() + interval '1 hour' WHERE namespace = 'full' AND not_before IS NOT NULL",
     );
-    await changePodLimit(view, "full/few", 10);
+    await changeLimit(view, "full/few", { pods: "10" });
     for (const name of [...names, "fresh"]) await stateOf(`full/${name}`, "Running");
   });
 

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { owner, priorityClass, project } from "../support/installation.ts";
-import { limitPods } from "../support/resource-quota.ts";
+import { limit } from "../support/resource-quota.ts";
 import { podType, uidsOf, useTeam } from "../support/team.ts";
 
 describe("preemption", function () {
@@ -187,7 +187,7 @@ describe("preemption", function () {
     const asked = { pool, gpus: 8, priorityClassName: "high" };
     await submit(high, { ...asked, spec: { suspend: true } });
     await stateOf(high, "Suspended");
-    await limitPods(view, { name: "none", namespace: "no-room" }, 0);
+    await limit(view, { name: "none", namespace: "no-room" }, { pods: "0" });
     await run("refused-low", { pool, gpus: 8 });
     await submit(high, { ...asked, spec: { suspend: false } });
     for (const attempt of [1, 2, 3]) {

@@ -7,13 +7,15 @@
  * however many jobs pause.
  */
 import { endQuotaPauses } from "../../db/jobs/attempts.ts";
+import { byAge } from "../../resources/meta.ts";
 import { hasEnded } from "../../resources/types.ts";
-import type { Pod, StoredQuota } from "../../resources/types.ts";
+import type { Job, Pod, StoredQuota } from "../../resources/types.ts";
 import type { Reconcile } from "../../runtime/controller.ts";
 import type { Change } from "../../runtime/informer.ts";
 import { done } from "../../runtime/result.ts";
 import { indices } from "../context.ts";
 import type { Context } from "../context.ts";
+import { priorityClassOf } from "../references.ts";
 import { wasQueued } from "./observed-state.ts";
 
 /** Starts that are tried at once. */
@@ -64,19 +66,25 @@ export function watchQuotas(context: Watching): void {
   informers.pods.onChange((change) => onPodChange(context, change));
 }
 
-/** Enqueues the jobs of a namespace of which not even one pod passed, so that they are not in the queue yet. */
-function enqueueUnqueued({ informers, queues }: Context, namespace: string): void {
-  for (const job of informers.jobs.store.byIndex(indices.jobsByNamespace, namespace)) {
-    const isOver = job.status.finishedAt !== undefined;
-    if (!isOver && !wasQueued(job)) queues.jobs.add(`${namespace}/${job.name}`);
-  }
+/**
+ * Enqueues the jobs of a namespace of which not even one pod passed, so that they are not queued yet: in the order of the
+ * queue, since the first ones take the room.
+ */
+function enqueueHeldBack(context: Context, namespace: string): void {
+  const { informers, queues } = context;
+  const priorityOf = (job: Job): number => priorityClassOf(context, job)?.value ?? 0;
+  const heldBack = informers.jobs.store
+    .byIndex(indices.jobsByNamespace, namespace)
+    .filter((job) => !wasQueued(job) && job.status.state !== "Rejected")
+    .toSorted((one, other) => priorityOf(other) - priorityOf(one) || byAge(one, other));
+  for (const { name } of heldBack) queues.jobs.add(`${namespace}/${name}`);
 }
 
 /** Lets jobs of a namespace try again. */
 export const relieveQuotaPauses = (context: Context): Reconcile => {
   const { db, scheduler } = context;
   return async (namespace) => {
-    enqueueUnqueued(context, namespace);
+    enqueueHeldBack(context, namespace);
     const pools = await endQuotaPauses(db, namespace, jobsAtOnce);
     for (const pool of new Set(pools)) scheduler.wake(pool);
     return done();

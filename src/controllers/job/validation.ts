@@ -15,6 +15,7 @@ import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { excessiveDemand } from "./demand-limits.ts";
 import { excessiveGrace } from "./grace.ts";
+import { heldBackBy } from "./held-back.ts";
 import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -67,6 +68,7 @@ function checkStorages(job: Job, project: Project): Rejection | undefined {
 }
 
 interface Dry {
+  readonly job: Job;
   readonly pod: KubeObject;
   readonly template: unknown;
   readonly project: Project;
@@ -75,7 +77,7 @@ interface Dry {
 /** The pod as the API server would store it, with defaults; the rejection of an invalid template names the field. */
 async function dryRun(
   context: JobContext,
-  { pod, template, project }: Dry,
+  { job, pod, template, project }: Dry,
   signal: AbortSignal,
 ): Promise<KubeObject | Rejection> {
   try {
@@ -88,8 +90,10 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
-    // A new namespace has no service account yet, or its ResourceQuota is used up; the template is not at fault.
-    if (/service ?account .*not found|exceeded quota/i.test(error.message)) throw error;
+    // A new namespace has no service account yet; the template is not at fault.
+    if (/service ?account .*not found/i.test(error.message)) throw error;
+    const heldBack = heldBackBy(context, job, error.explanation);
+    if (heldBack) return heldBack;
     return refuse("TemplateRejected", templateRejection(error, template, project));
   }
 }
@@ -142,7 +146,7 @@ async function checkedPod(
   const name = job.name.length > longNameLength ? job.name : "";
   const question = buildPod(template, { ...order, job: { namespace, name, uid: "" } });
   return context.templates.check(question, () =>
-    dryRun(context, { pod: buildPod(template, order), template, project }, signal),
+    dryRun(context, { job, pod: buildPod(template, order), template, project }, signal),
   );
 }
 

@@ -11,7 +11,8 @@ import {
 } from "../../../src/domain/namespace-quota.ts";
 import {
   namespaceQuotaText,
-  refusedByQuotaText,
+  quotaRefusalOf,
+  quotaRefusalText,
 } from "../../../src/domain/namespace-quota-text.ts";
 import type { PodScope, PodUsage } from "../../../src/domain/pod-usage.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
@@ -191,8 +192,10 @@ describe("a ResourceQuota without room", () => {
   it("is told of the whole gang when the API server refuses one pod", () => {
     const explanation = (requested: string, used: string, limited: string) =>
       `pods "a" is forbidden: exceeded quota: few, requested: ${requested}, used: ${used}, limited: ${limited}`;
-    const told = (words: string, parallelism: number) =>
-      refusedByQuotaText(words, { namespace: "team", parallelism });
+    const told = (words: string, parallelism: number) => {
+      const refusal = quotaRefusalOf(words);
+      return refusal && quotaRefusalText(refusal, "team", parallelism);
+    };
     const two = explanation(`pods=1,requests.${gpu}=4`, `pods=6,requests.${gpu}=8`, `pods=6,requests.${gpu}=8`);
     expect(told(two, 1)).to.equal("ResourceQuota team/few: pods 6 of 6 used, the job needs 1");
     expect(told(two, 3)).to.equal(
