@@ -18,7 +18,7 @@ export interface HeldBack extends Rejection {
   readonly isOutdated: boolean;
 }
 
-export const isHeldBack = (found: Rejection): found is HeldBack => "isOutdated" in found;
+export const isHeldBack = (found: object): found is HeldBack => "isOutdated" in found;
 
 const hasRoom = (quota: StoredQuota, { entries }: QuotaRefusal): boolean =>
   entries.every(({ entry, requested }) => {

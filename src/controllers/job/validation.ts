@@ -15,7 +15,7 @@ import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { excessiveDemand } from "./demand-limits.ts";
 import { excessiveGrace } from "./grace.ts";
-import { heldBackBy } from "./held-back.ts";
+import { heldBackBy, isHeldBack } from "./held-back.ts";
 import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -116,11 +116,15 @@ function excessiveTemplate(template: unknown): Rejection | undefined {
   );
 }
 
-/** Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. */
+/**
+ * Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. Where the pods of
+ * a live job leave no room for another one in a ResourceQuota, its pod is taken as the template has it.
+ */
 async function checkedPod(
   submitted: Submitted,
   project: Project,
   configHash: string | undefined,
+  isLive: boolean,
 ): Promise<KubeObject | Rejection> {
   const { context, job, signal } = submitted;
   const template = await templateOf(submitted);
@@ -145,9 +149,11 @@ async function checkedPod(
   const { namespace } = job;
   const name = job.name.length > longNameLength ? job.name : "";
   const question = buildPod(template, { ...order, job: { namespace, name, uid: "" } });
-  return context.templates.check(question, () =>
-    dryRun(context, { job, pod: buildPod(template, order), template, project }, signal),
+  const pod = buildPod(template, order);
+  const answer = await context.templates.check(question, () =>
+    dryRun(context, { job, pod, template, project }, signal),
   );
+  return isLive && isHeldBack(answer) ? pod : answer;
 }
 
 /** A job that passed validation. */
@@ -197,7 +203,7 @@ export async function validate(
   const obstacle = checkConfig(context, job) ?? checkStorages(job, project);
   if (obstacle) return obstacle;
   const configHash = pinnedHash(context, job);
-  const pod = await checkedPod(submitted, project, configHash);
+  const pod = await checkedPod(submitted, project, configHash, isLive);
   if (!("metadata" in pod)) return pod;
   const { spec } = partsOf(await templateOf(submitted));
   const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);
