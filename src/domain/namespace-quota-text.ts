@@ -80,5 +80,7 @@ export function quotaRefusalText(
     need: requested * BigInt(parallelism),
   }));
   const worst = exceeded.find(({ need, limit }) => need > limit) ?? exceeded[0];
-  return worst === undefined ? `ResourceQuota ${namespace}/${name} is used up` : namespaceQuotaText(worst);
+  return worst === undefined
+    ? `ResourceQuota ${namespace}/${name} is used up`
+    : namespaceQuotaText(worst);
 }

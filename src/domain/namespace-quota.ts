@@ -23,7 +23,7 @@ export interface NamespaceQuota {
 
 const requestPrefix = "requests.";
 const limitPrefix = "limits.";
-const computeNames: readonly string[] = ["cpu", "memory", "ephemeral-storage"];
+const computeNames: ReadonlySet<string> = new Set(["cpu", "memory", "ephemeral-storage"]);
 
 const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
 const isExtended = (name: string): boolean =>
@@ -32,11 +32,11 @@ const isExtended = (name: string): boolean =>
 /** What one pod counts for under an entry of `hard`, in thousandths; 0 where the entry does not count pods. */
 export function usageUnder(entry: string, { requests, limits }: PodUsage): bigint {
   if (entry === "pods" || entry === "count/pods") return 1000n;
-  if (computeNames.includes(entry) || isHugePages(entry)) return requests[entry] ?? 0n;
+  if (computeNames.has(entry) || isHugePages(entry)) return requests[entry] ?? 0n;
   if (entry.startsWith(limitPrefix)) return limits[entry.slice(limitPrefix.length)] ?? 0n;
   if (!entry.startsWith(requestPrefix)) return 0n;
   const name = entry.slice(requestPrefix.length);
-  const isCounted = computeNames.includes(name) || isHugePages(name) || isExtended(name);
+  const isCounted = computeNames.has(name) || isHugePages(name) || isExtended(name);
   return isCounted ? (requests[name] ?? 0n) : 0n;
 }
 

@@ -10,7 +10,11 @@ import { exactMillis } from "./quantity.ts";
 export type Thousandths = Readonly<Record<string, bigint>>;
 
 export type PodScope =
-  "Terminating" | "NotTerminating" | "BestEffort" | "NotBestEffort" | "CrossNamespacePodAffinity";
+  | "Terminating"
+  | "NotTerminating"
+  | "BestEffort"
+  | "NotBestEffort"
+  | "CrossNamespacePodAffinity";
 
 export interface PodUsage {
   /** Without zeros, like `limits`. */
@@ -86,9 +90,7 @@ function amountsOf(spec: CountedPodSpec, kind: Kind, names: readonly string[]): 
 
 const asksForCompute = (requirements: Requirements): boolean =>
   ["cpu", "memory"].some((name) =>
-    (["requests", "limits"] as const).some(
-      (kind) => (stated(requirements, kind, name) ?? 0n) > 0n,
-    ),
+    (["requests", "limits"] as const).some((kind) => (stated(requirements, kind, name) ?? 0n) > 0n),
   );
 
 /** Its quality of service: it asks for no CPU and no memory. */

@@ -358,10 +358,10 @@ const amountsOf = (raw: unknown): NamespaceQuota["used"] =>
 /** Scopes without an operator are those that a pod is in. */
 function selectorsOf(spec: Fields): readonly ScopeSelector[] {
   const scopes = (spec["scopes"] ?? []) as readonly string[];
-  const { matchExpressions = [] } = fieldsOf(spec["scopeSelector"]);
+  const { matchExpressions } = fieldsOf(spec["scopeSelector"]);
   return [
     ...scopes.map((scopeName) => ({ scopeName, operator: "Exists" })),
-    ...(matchExpressions as readonly ScopeSelector[]),
+    ...((matchExpressions ?? []) as readonly ScopeSelector[]),
   ];
 }
 

@@ -14,9 +14,10 @@ export function heldBackIn(
       verdict.kind === "wait" && verdict.reason === "QuotaExceeded" ? [verdict.jobId] : [],
     ),
   );
-  const keys = queue.filter(({ id }) => waiting.has(id)).map(({ key }) => key);
-  const limited = new Set(namespaceQuotas.map(({ quota }) => quota.namespace));
-  return new Set([...limited].filter((one) => keys.some((key) => key.startsWith(`${one}/`))));
+  const waitingIn = new Set(
+    queue.filter(({ id }) => waiting.has(id)).map(({ key }) => key.slice(0, key.indexOf("/"))),
+  );
+  return waitingIn.intersection(new Set(namespaceQuotas.map(({ quota }) => quota.namespace)));
 }
 
 export class QuotaWaits {

@@ -16,12 +16,7 @@ import {
   roleBindings,
 } from "../../src/resources/types.ts";
 import { core } from "../support/core-resource.ts";
-import {
-  failingWebhook,
-  putInForce,
-  refusedUrl,
-  webhooks,
-} from "../support/failing-webhook.ts";
+import { failingWebhook, putInForce, refusedUrl, webhooks } from "../support/failing-webhook.ts";
 import { changeLimit, limit } from "../support/resource-quota.ts";
 import { commit, job, owner, plan, project } from "../support/installation.ts";
 import { eventsOf } from "../support/tenants.ts";

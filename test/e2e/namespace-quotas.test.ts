@@ -12,10 +12,7 @@ const namespaces = ["never", "next", "pair", "wide", "scoped", "held", "pools"];
 
 describe("ResourceQuotas of namespaces", () => {
   const team = useTeam({
-    objects: [
-      priorityClass("urgent", 2000),
-      ...namespaces.map((name) => project(name, { owner })),
-    ],
+    objects: [priorityClass("urgent", 2000), ...namespaces.map((name) => project(name, { owner }))],
   });
   const { submit, run, stateOf } = team;
 
@@ -86,14 +83,17 @@ describe("ResourceQuotas of namespaces", () => {
       await submit(name, { pool, gpus: 2, parallelism: 3, spec: { suspend: true } });
     for (const name of names) await stateOf(name, "Suspended");
     await Promise.all(names.map((name) => team.suspend(name, false)));
-    const settled = await team.view.until("one of them to run, and the others to wait", async () => {
-      const found = await Promise.all(names.map((name) => team.job(name)));
-      const told = found.map(({ status }) => status.reason);
-      const isSettled =
-        found.filter(({ status }) => status.state === "Running").length === 1 &&
-        told.filter((reason) => reason === "QuotaExceeded").length === 2;
-      return isSettled && found;
-    });
+    const settled = await team.view.until(
+      "one of them to run, and the others to wait",
+      async () => {
+        const found = await Promise.all(names.map((name) => team.job(name)));
+        const told = found.map(({ status }) => status.reason);
+        const isSettled =
+          found.filter(({ status }) => status.state === "Running").length === 1 &&
+          told.filter((reason) => reason === "QuotaExceeded").length === 2;
+        return isSettled && found;
+      },
+    );
     for (const { status } of settled.filter(({ status: now }) => now.state === "Pending")) {
       expect(status.attempt).to.equal(0);
       expect(status.message).to.equal(
@@ -120,7 +120,11 @@ describe("ResourceQuotas of namespaces", () => {
   it("are filled by a crowd of jobs without a refusal", async () => {
     const pool = "wide";
     await team.pool(pool, { count: 2 });
-    await limit(team.view, { namespace: "wide", name: "gpus" }, { [gpus]: "7", "limits.memory": "7Gi" });
+    await limit(
+      team.view,
+      { namespace: "wide", name: "gpus" },
+      { [gpus]: "7", "limits.memory": "7Gi" },
+    );
     const names = Array.from({ length: 10 }, (_, index) => `wide/j${index}`);
     const limits = { "nvidia.com/gpu": 1, memory: "1Gi" };
     const container = { name: "main", image: "none.example/none:1", resources: { limits } };
@@ -146,7 +150,12 @@ describe("ResourceQuotas of namespaces", () => {
       scopeSelector: { matchExpressions: [{ scopeName, operator: "Exists" }] },
     });
     const classes = { operator: "In", scopeName: "PriorityClass", values: ["urgent"] };
-    await limit(team.view, { namespace: "scoped", name: "dated" }, { pods: "1" }, scope("Terminating"));
+    await limit(
+      team.view,
+      { namespace: "scoped", name: "dated" },
+      { pods: "1" },
+      scope("Terminating"),
+    );
     await limit(
       team.view,
       { namespace: "scoped", name: "classed" },

@@ -334,7 +334,7 @@ describe("database reports", () => {
           access: access(namespaces),
           clock: systemClock,
           namespaceQuotas: noNamespaceQuotas,
-        settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 100 },
+          settings: { timeZone: "UTC", meteredTypes: ["GPU"], claimLimit: 100 },
         } as const;
         const caller = { user: "pat", groups: [], by: "token" } as const;
         const { items } = await preemptions(context)({

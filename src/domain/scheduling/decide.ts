@@ -174,9 +174,7 @@ class Deciding {
 
   /** Stage 1. */
   #filter(job: QueuedJob): Waiting | undefined {
-    return (
-      this.#unplaceable(job) ?? this.#overNamespaceQuota(job) ?? this.#closesTooSoon(job)
-    );
+    return this.#unplaceable(job) ?? this.#overNamespaceQuota(job) ?? this.#closesTooSoon(job);
   }
 
   /** Stage 2. */

@@ -6,7 +6,6 @@ import { countsUnder, type QuotaInUse, usageUnder } from "../namespace-quota.ts"
 import { namespaceQuotaText } from "../namespace-quota-text.ts";
 import type { PodUsage, Thousandths } from "../pod-usage.ts";
 
-
 /** A job whose pods count under the quotas of its namespace. */
 interface Counted {
   /** namespace/name */
@@ -91,7 +90,13 @@ export class NamespaceQuotas {
     const { state, entry, need } = worst;
     const { namespace, name } = state.inUse.quota;
     const used = usedOf(state, entry);
-    return namespaceQuotaText({ key: `${namespace}/${name}`, entry, used, limit: limitOf(worst), need });
+    return namespaceQuotaText({
+      key: `${namespace}/${name}`,
+      entry,
+      used,
+      limit: limitOf(worst),
+      need,
+    });
   }
 
   /** As the API server, it minds no quota of which the pods use nothing, even where that is exceeded. */

@@ -91,7 +91,12 @@ async function judge(
   now: Temporal.Instant,
 ): Promise<Judged | undefined> {
   const asking = { jobId: view.id };
-  const snapshot = await readSnapshot({ ...settings, namespaceQuotas, asking }, client, view.pool, now);
+  const snapshot = await readSnapshot(
+    { ...settings, namespaceQuotas, asking },
+    client,
+    view.pool,
+    now,
+  );
   const job = snapshot.queue.find(({ id }) => id === view.id);
   if (!job) return undefined;
   // Only the leader knows budgets, from dry runs; the job's own message names them.

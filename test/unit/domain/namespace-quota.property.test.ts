@@ -144,15 +144,15 @@ describe("the use of a ResourceQuota", () => {
         };
         const inUse = quotaInUse(quota, all.map(occupantOf));
         for (const entry of Object.keys(hard)) {
+          const counted = all.filter(({ usage }) => countsUnder(quota, usage));
+          const pods = counted.flatMap(({ usage, pods: stagesOf }) =>
+            stagesOf.map((stage) => ({ stage, amount: usageUnder(entry, usage) })),
+          );
           let seen = 0n;
           let pending = 0n;
-          for (const { usage, pods } of all.filter((one) => countsUnder(quota, one.usage))) {
-            for (const stage of pods) {
-              const exists = stage !== "missing";
-              if (!exists) pending += usageUnder(entry, usage);
-              else if (entry === "count/pods" || stage === "running")
-                seen += usageUnder(entry, usage);
-            }
+          for (const { stage, amount: one } of pods) {
+            if (stage === "missing") pending += one;
+            else if (entry === "count/pods" || stage === "running") seen += one;
           }
           const before = told[entry] ?? 0n;
           expect(inUse.pending[entry]).to.equal(pending);
@@ -196,12 +196,20 @@ describe("a ResourceQuota without room", () => {
       const refusal = quotaRefusalOf(words);
       return refusal && quotaRefusalText(refusal, "team", parallelism);
     };
-    const two = explanation(`pods=1,requests.${gpu}=4`, `pods=6,requests.${gpu}=8`, `pods=6,requests.${gpu}=8`);
+    const two = explanation(
+      `pods=1,requests.${gpu}=4`,
+      `pods=6,requests.${gpu}=8`,
+      `pods=6,requests.${gpu}=8`,
+    );
     expect(told(two, 1)).to.equal("ResourceQuota team/few: pods 6 of 6 used, the job needs 1");
     expect(told(two, 3)).to.equal(
       "ResourceQuota team/few: requests.nvidia.com/gpu at most 8, the job needs 12",
     );
-    const memory = explanation("requests.memory=2Gi", "requests.memory=1536Mi", "requests.memory=3Gi");
+    const memory = explanation(
+      "requests.memory=2Gi",
+      "requests.memory=1536Mi",
+      "requests.memory=3Gi",
+    );
     expect(told(memory, 1)).to.equal(
       "ResourceQuota team/few: requests.memory 1.5 GiB of 3 GiB used, the job needs 2 GiB",
     );

@@ -33,10 +33,14 @@ type Kind = "requests" | "limits";
 type Container = NonNullable<CountedPodSpec["containers"]>[number];
 
 const quantityOf = (one: Pick<Container, "resources">, kind: Kind, name: string) =>
-  one.resources?.[kind]?.[name] ?? (kind === "requests" ? one.resources?.limits?.[name] : undefined);
+  one.resources?.[kind]?.[name] ??
+  (kind === "requests" ? one.resources?.limits?.[name] : undefined);
 
 /** Starts the pod: at each step the containers that run then. */
-function* stepsOf({ containers = [], initContainers = [] }: CountedPodSpec): Generator<Container[]> {
+function* stepsOf({
+  containers = [],
+  initContainers = [],
+}: CountedPodSpec): Generator<Container[]> {
   const sidecars: Container[] = [];
   for (const one of initContainers) {
     yield [...sidecars, one];
@@ -123,25 +127,22 @@ describe("what a pod counts for", () => {
       { ...main(), resources: { requests: { cpu: "1" } } },
       ["NotTerminating", "NotBestEffort"],
     ],
+    ["has a deadline", { ...main(), activeDeadlineSeconds: 60 }, ["Terminating", "BestEffort"]],
     [
-      "has a deadline",
-      { ...main(), activeDeadlineSeconds: 60 },
-      ["Terminating", "BestEffort"],
+      "names namespaces",
+      { ...main(), affinity: required({ namespaces: ["a"] }) },
+      ["NotTerminating", "BestEffort", "CrossNamespacePodAffinity"],
     ],
-    ["names namespaces", { ...main(), affinity: required({ namespaces: ["a"] }) }, [
-      "NotTerminating",
-      "BestEffort",
-      "CrossNamespacePodAffinity",
-    ]],
-    ["selects namespaces", { ...main(), affinity: preferred({ namespaceSelector: {} }) }, [
-      "NotTerminating",
-      "BestEffort",
-      "CrossNamespacePodAffinity",
-    ]],
-    ["has affinity to its own namespace", { ...main(), affinity: required({ namespaces: [] }) }, [
-      "NotTerminating",
-      "BestEffort",
-    ]],
+    [
+      "selects namespaces",
+      { ...main(), affinity: preferred({ namespaceSelector: {} }) },
+      ["NotTerminating", "BestEffort", "CrossNamespacePodAffinity"],
+    ],
+    [
+      "has affinity to its own namespace",
+      { ...main(), affinity: required({ namespaces: [] }) },
+      ["NotTerminating", "BestEffort"],
+    ],
   ];
   for (const [what, spec, expected] of scopes) {
     it(`is in the scopes ${expected.join(", ")} when it ${what}`, () => {

@@ -30,7 +30,9 @@ const aNamespaceQuota = (
   pending: Readonly<Record<string, number>> = {},
 ): QuotaInUse => {
   const exact = (amounts: Readonly<Record<string, number>>) =>
-    Object.fromEntries(Object.entries(amounts).map(([name, units]) => [name, BigInt(units) * 1000n]));
+    Object.fromEntries(
+      Object.entries(amounts).map(([name, units]) => [name, BigInt(units) * 1000n]),
+    );
   return {
     quota: { namespace, name: "q", hard: exact(hard), used: exact(used), selectors: [] },
     used: exact(used),
@@ -75,7 +77,12 @@ const namespaceQuotas = fc.array(
 );
 
 const snapshots: fc.Arbitrary<Snapshot> = fc
-  .record({ jobs, namespaceQuotas, free: fc.array(units, { minLength: 1, maxLength: 2 }), planned: units })
+  .record({
+    jobs,
+    namespaceQuotas,
+    free: fc.array(units, { minLength: 1, maxLength: 2 }),
+    planned: units,
+  })
   .map(({ jobs: asked, namespaceQuotas: quotas, free, planned }) => {
     const queue = asked
       .map(({ namespace, isPlanned, ...fields }, index) =>
@@ -95,7 +102,12 @@ const snapshots: fc.Arbitrary<Snapshot> = fc
       }),
     );
     const nodes = free.map((_count, index) => aNode(`n${index}`));
-    const snapshot = aSnapshot({ nodes, queue, namespaceQuotas: quotas, quotas: [aQuota("c", planned, 0)] });
+    const snapshot = aSnapshot({
+      nodes,
+      queue,
+      namespaceQuotas: quotas,
+      quotas: [aQuota("c", planned, 0)],
+    });
     return withVictims(snapshot, live);
   });
 
@@ -176,7 +188,9 @@ describe("ResourceQuotas in a decision", () => {
       aNamespaceQuota("team", { pods: 2 }, { pods: 2 }),
       aNamespaceQuota("team", { [gpuEntry]: 5 }),
     ];
-    const snapshot = withVictims(aSnapshot({ nodes, queue: [job], namespaceQuotas: quotas }), [live]);
+    const snapshot = withVictims(aSnapshot({ nodes, queue: [job], namespaceQuotas: quotas }), [
+      live,
+    ]);
     expect(verdictOf(snapshot, "large")).to.include({
       kind: "wait",
       reason: "QuotaExceeded",
@@ -189,7 +203,9 @@ describe("ResourceQuotas in a decision", () => {
     const queue = ["a", "b"].map((id) => aJob(id, gpus(3)));
     const small = aJob("small", { ...gpus(1), priority: 0 });
     const elsewhere = aJob("x", { ...gpus(3), key: "elsewhere/x", priority: 0 });
-    const namespaceQuotas = [aNamespaceQuota("team", { [gpuEntry]: 8 }, { [gpuEntry]: 2 }, { [gpuEntry]: 1 })];
+    const namespaceQuotas = [
+      aNamespaceQuota("team", { [gpuEntry]: 8 }, { [gpuEntry]: 2 }, { [gpuEntry]: 1 }),
+    ];
     const snapshot = aSnapshot({
       nodes: [aNode("n1"), aNode("n2")],
       queue: [...queue, small, elsewhere],
@@ -232,8 +248,7 @@ describe("ResourceQuotas in a decision", () => {
       expect(verdictOf(told, "r")).to.include({
         kind: "release",
         reason: "QuotaExceeded",
-        message:
-          "reservation released: ResourceQuota team/q: pods 2 of 3 used, the job needs 2",
+        message: "reservation released: ResourceQuota team/q: pods 2 of 3 used, the job needs 2",
       });
       expect(verdictOf(told, "next")?.kind).to.equal("admit");
     });
