@@ -91,8 +91,8 @@ function sumOver(
 }
 
 /**
- * `status.used` and the pods in the cache come from two watches, so either may be ahead: the larger count is the one that
- * has seen more pods. What ends lowers the first one later, as it does for the API server.
+ * `status.used` and the pods in the cache come from two watches, so either may be ahead: the larger count is the one
+ * that has seen more pods. What ends lowers the first one later, as it does for the API server.
  */
 export function quotaInUse(quota: NamespaceQuota, occupants: readonly Occupant[]): QuotaInUse {
   const counting = occupants.filter(({ usage }) => countsUnder(quota, usage));

@@ -1,7 +1,7 @@
 /**
- * What a pod counts for under ResourceQuotas, as the API server counts it when the pod is created: requests and limits of
- * containers and sidecars together, or the largest init container with the sidecars started before it, whichever is more;
- * those of the pod itself instead; plus overhead. And the quota scopes that the pod is in.
+ * What a pod counts for under ResourceQuotas, as the API server counts it when the pod is created: requests and
+ * limits of containers and sidecars together, or the largest init container with the sidecars started before it,
+ * whichever is more; those of the pod itself instead; plus overhead. And the quota scopes that the pod is in.
  */
 import type { DemandingPodSpec } from "./pod-demand.ts";
 import { exactMillis } from "./quantity.ts";

@@ -1,6 +1,6 @@
 /**
- * The ResourceQuotas of a decision (docs/decisions/0023): what the API server counts, and what is decided and not counted
- * yet, of all pools.
+ * The ResourceQuotas of a decision (docs/decisions/0023): what the API server counts, and what is decided and not
+ * counted yet, of all pools.
  */
 import type { PoolClient } from "pg";
 import { lockNamespaces } from "../db/scheduling/lock.ts";
@@ -32,8 +32,8 @@ function occupantOf(job: OccupyingJob, source: NamespaceQuotaSource): Occupant {
 }
 
 /**
- * Those of the namespaces with what is used of them. Locks the namespaces that have any until the transaction ends, unless
- * the caller only reads: another pool must not decide about the same room meanwhile.
+ * Those of the namespaces with what is used of them. Locks the namespaces that have any until the transaction ends,
+ * unless the caller only reads: another pool must not decide about the same room meanwhile.
  */
 export async function readNamespaceQuotas(
   client: PoolClient,

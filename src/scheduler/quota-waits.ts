@@ -1,5 +1,6 @@
 /**
- * Which pools have jobs that a ResourceQuota holds back, by namespace: when the quota gets room, only these decide again.
+ * Which pools have jobs that a ResourceQuota holds back, by namespace: when the quota gets room, only these decide
+ * again.
  */
 import type { Decision } from "../domain/scheduling/decision.ts";
 import type { Snapshot } from "../domain/scheduling/snapshot.ts";

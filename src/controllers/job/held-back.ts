@@ -1,6 +1,6 @@
 /**
- * Jobs of which a ResourceQuota has no room for even one pod. The API server does not say how such a pod would look with
- * its defaults, so they are queued when there is room: nothing about them has to change.
+ * Jobs of which a ResourceQuota has no room for even one pod. The API server does not say how such a pod would look
+ * with its defaults, so they are queued when there is room: nothing about them has to change.
  */
 import {
   type QuotaRefusal,

@@ -1,10 +1,10 @@
 /**
- * When a ResourceQuota gets room, the pools whose jobs it holds back decide again, and jobs that it kept out of the queue
- * are judged again.
+ * When a ResourceQuota gets room, the pools whose jobs it holds back decide again, and jobs that it kept out of the
+ * queue are judged again.
  *
- * Jobs whose pods it refused all the same pause longer and longer. Then some of them start at once; each that starts lets
- * the next one try, so that a quota with much room is used within seconds, and one without causes few refused starts,
- * however many jobs pause.
+ * Jobs whose pods it refused all the same pause longer and longer. Then some of them start at once; each that starts
+ * lets the next one try, so that a quota with much room is used within seconds, and one without causes few refused
+ * starts, however many jobs pause.
  */
 import { endQuotaPauses } from "../../db/jobs/attempts.ts";
 import { byAge } from "../../resources/meta.ts";
@@ -36,18 +36,18 @@ export function hasMoreRoom({ before, after }: Change<StoredQuota>): boolean {
 
 type Watching = Pick<Context, "informers" | "queues" | "scheduler">;
 
-const stageOf = (pod: Pod | undefined): "absent" | "counted" | "leaving" => {
+const countOf = (pod: Pod | undefined): "absent" | "counted" | "leaving" => {
   if (pod === undefined) return "absent";
   return pod.deleting || hasEnded(pod) ? "leaving" : "counted";
 };
 
 /**
- * The quota's own change may have come before the pod's: until then a new pod counted twice, and one that has ended still
- * counted.
+ * The quota's own change may have come before the pod's: until then a new pod counted twice, and one that has ended
+ * still counted.
  */
 function onPodChange({ informers, scheduler }: Watching, { before, after }: Change<Pod>): void {
   const pod = after ?? before;
-  if (pod === undefined || pod.jobKey === "" || stageOf(before) === stageOf(after)) return;
+  if (pod === undefined || pod.jobKey === "" || countOf(before) === countOf(after)) return;
   const { namespace } = pod;
   const { store } = informers.resourceQuotas;
   if (store.byIndex(indices.quotasByNamespace, namespace).length > 0)
@@ -67,8 +67,8 @@ export function watchQuotas(context: Watching): void {
 }
 
 /**
- * Enqueues the jobs of a namespace of which not even one pod passed, so that they are not queued yet: in the order of the
- * queue, since the first ones take the room.
+ * Enqueues the jobs of a namespace of which not even one pod passed, so that they are not queued yet: in the order of
+ * the queue, since the first ones take the room.
  */
 function enqueueHeldBack(context: Context, namespace: string): void {
   const { informers, queues } = context;

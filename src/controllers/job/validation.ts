@@ -117,8 +117,8 @@ function excessiveTemplate(template: unknown): Rejection | undefined {
 }
 
 /**
- * Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. Where the pods of
- * a live job leave no room for another one in a ResourceQuota, its pod is taken as the template has it.
+ * Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. Where the
+ * pods of a live job leave no room for another one in a ResourceQuota, its pod is taken as the template has it.
  */
 async function checkedPod(
   submitted: Submitted,

@@ -1,4 +1,7 @@
-/** What a pod counts for under ResourceQuotas, as a jsonb column: JSON has no integers of that size, so amounts are text. */
+/**
+ * What a pod counts for under ResourceQuotas, as a jsonb column: JSON has no integers of that size, so amounts are
+ * text.
+ */
 import type { PodUsage, Thousandths } from "../../domain/pod-usage.ts";
 
 type Amounts = Readonly<Record<string, string>>;

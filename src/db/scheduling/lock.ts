@@ -10,8 +10,9 @@ export async function lockPool(db: Queryable, pool: string): Promise<void> {
 const namespaceLocks = 64;
 
 /**
- * Serialises decisions of several pools about the same namespaces, whose ResourceQuotas they share. Call it at most once
- * in a transaction: in one statement the locks are taken in order, so that no two transactions wait for each other.
+ * Serialises decisions of several pools about the same namespaces, whose ResourceQuotas they share. Call it at most
+ * once in a transaction: in one statement the locks are taken in order, so that no two transactions wait for each
+ * other.
  */
 export async function lockNamespaces(db: Queryable, namespaces: readonly string[]): Promise<void> {
   await run(

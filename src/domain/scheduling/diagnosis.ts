@@ -43,8 +43,8 @@ export interface Diagnosis {
 }
 
 /**
- * The finder's request for this job alone; undefined if its priority class does not preempt, or if a ResourceQuota of its
- * namespace holds it back.
+ * The finder's request for this job alone; undefined if its priority class does not preempt, or if a ResourceQuota of
+ * its namespace holds it back.
  */
 export function requestFor(snapshot: Snapshot, job: QueuedJob): VictimRequest | undefined {
   const obstacle = new NamespaceQuotas(snapshot.namespaceQuotas).obstacle(job, job.parallelism);

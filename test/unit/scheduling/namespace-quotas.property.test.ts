@@ -1,4 +1,7 @@
-/** ResourceQuotas in decisions: they hold for all that starts, and a job that they hold back is as if it were not there. */
+/**
+ * ResourceQuotas in decisions: they hold for all that starts, and a job that they hold back is as if it were not
+ * there.
+ */
 import { expect } from "chai";
 import * as fc from "fast-check";
 import { usageUnder } from "../../../src/domain/namespace-quota.ts";
