@@ -3,12 +3,13 @@ import { expect } from "chai";
 import type { Why } from "../../src/api/http/schemas.ts";
 import type { Job } from "../../src/resources/types.ts";
 import { ask, certificateOf, withCertificate } from "../support/api-client.ts";
+import { core } from "../support/core-resource.ts";
 import { owner, priorityClass, project } from "../support/installation.ts";
 import { changeLimit, limit, removeLimit } from "../support/resource-quota.ts";
 import { uidsOf, useTeam } from "../support/team.ts";
 
 const gpus = "requests.nvidia.com/gpu";
-const namespaces = ["never", "next", "pair", "wide", "scoped", "held", "pools"];
+const namespaces = ["never", "next", "pair", "wide", "scoped", "defaults", "held", "pools"];
 
 describe("ResourceQuotas of namespaces", () => {
   const team = useTeam({
@@ -172,6 +173,28 @@ describe("ResourceQuotas of namespaces", () => {
     await run("scoped/one", { pool, spec: dated });
     await run("scoped/more", { pool, gpus: 1 });
     expect(await refusedStarts("scoped")).to.equal(0);
+  });
+
+  it("count what a LimitRange adds to the pods", async () => {
+    const pool = "defaults";
+    await team.pool(pool);
+    await team.view.client.create(core("limitranges", "LimitRange"), {
+      apiVersion: "v1",
+      kind: "LimitRange",
+      metadata: { namespace: "defaults", name: "one-core" },
+      spec: {
+        limits: [{ type: "Container", default: { cpu: "2" }, defaultRequest: { cpu: "1" } }],
+      },
+    });
+    const hard = { "requests.cpu": "4", "limits.cpu": "5" };
+    await limit(team.view, { namespace: "defaults", name: "cores" }, hard);
+    await submit("defaults/three", { pool, parallelism: 3 });
+    await heldBack(
+      "defaults/three",
+      "ResourceQuota defaults/cores: limits.cpu at most 5, the job needs 6",
+    );
+    await run("defaults/two", { pool, parallelism: 2 });
+    expect(await refusedStarts("defaults")).to.equal(0);
   });
 
   it("without room for one pod keep a job out of the queue until there is some", async () => {
