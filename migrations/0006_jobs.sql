@@ -169,7 +169,7 @@ COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of 
 COMMENT ON COLUMN jobs.node_failures IS 'Starts in a row that failed because of a node; three count as one failed start';
 COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
-COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column';
+COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column, and of what the pods count for under ResourceQuotas';
 COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';
 COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same: nodes that a leaving gang no longer uses are in neither';
 COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservation: the rank among jobs of one priority; null before the first';
@@ -194,18 +194,22 @@ CREATE TABLE job_specs (
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
   storages jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'),
+  pod_usage jsonb NOT NULL DEFAULT '{}'
+    CONSTRAINT job_specs_pod_usage_is_object CHECK (jsonb_typeof(pod_usage) = 'object')
+    CONSTRAINT job_specs_pod_usage_bounded CHECK (octet_length(pod_usage::text) <= 16384),
   -- Every cycle reads the constraints of all claimed jobs and compares them with all nodes.
   CONSTRAINT job_specs_constraints_bounded CHECK (
     octet_length(node_selector::text) + coalesce(octet_length(node_affinity::text), 0)
       + octet_length(tolerations::text) + octet_length(storages::text) <= 16384
   )
 );
-COMMENT ON TABLE job_specs IS 'Placement constraints of jobs, apart from jobs to keep its updates small';
+COMMENT ON TABLE job_specs IS 'Placement constraints of jobs and what their pods count for, apart from jobs to keep its updates small';
 COMMENT ON COLUMN job_specs.job_id IS 'The job';
 COMMENT ON COLUMN job_specs.node_selector IS 'nodeSelector of the pod template';
 COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement';
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';
+COMMENT ON COLUMN job_specs.pod_usage IS 'What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}';
 
 CREATE TABLE job_resources (
   job_id uuid NOT NULL CONSTRAINT job_resources_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,

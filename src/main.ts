@@ -32,6 +32,7 @@ import {
 import { databaseComponent } from "./operator/database.ts";
 import { createControllers, createQueues } from "./operator/controllers.ts";
 import { createInformers } from "./operator/informers.ts";
+import { namespaceQuotasOf } from "./operator/namespace-quotas.ts";
 import { runTerm } from "./operator/leader-term.ts";
 import { Ownership } from "./operator/ownership/ownership.ts";
 import { AnchoredClock, systemClock } from "./runtime/clock.ts";
@@ -103,7 +104,8 @@ function assemble(settings: Settings, logger: Logger, credentials: CredentialSou
   );
   lifecycle.add(clusterComponent([kube, apiKube, leaseKube], credentials.server, logger));
   lifecycle.add(ownership);
-  lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics }));
+  const namespaceQuotas = namespaceQuotasOf(informers);
+  lifecycle.add(createApi({ settings, kube: apiKube, clock, logger, metrics, namespaceQuotas }));
   lifecycle.add(informersComponent(informers));
   lifecycle.add(admissionPoliciesComponent(policies));
   lifecycle.add(leader);
@@ -158,6 +160,7 @@ function createContext(
     logger,
     metrics,
     checkpoint,
+    namespaceQuotas: namespaceQuotasOf(informers),
     probeGang: probeGang({ kube, informers, settings }),
     onChanged: (keys) => {
       for (const key of keys) queues.jobs.add(key, { priority: "urgent" });

@@ -4,6 +4,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { runCycle, type CycleDependencies } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { noNamespaceQuotas } from "../../test/support/namespace-quotas.ts";
 import { mayAllGo } from "../../test/support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
@@ -54,6 +55,7 @@ const dependencies = (db: DatabasePool, claimLimit: number): CycleDependencies =
   logger: silentLogger,
   timeZone: "UTC",
   unmeteredResources: ["rdma/*"],
+  namespaceQuotas: noNamespaceQuotas,
   claimLimit,
   reservationSeconds: 300,
   avoidNodeSeconds: 600,

@@ -213,18 +213,21 @@ CREATE TRIGGER job_resources_are_fixed BEFORE DELETE OR UPDATE ON job_resources
   WHEN (pg_trigger_depth() = 0)
   EXECUTE FUNCTION refuse_change('jobs_identity_is_fixed', 'identity and demand of a job are fixed');
 
--- Placement constraints of jobs, apart from jobs to keep its updates small.
+-- Placement constraints of jobs and what their pods count for, apart from jobs to keep its updates small.
 CREATE TABLE job_specs (
   job_id uuid NOT NULL,                             -- The job
   node_selector jsonb NOT NULL DEFAULT '{}'::jsonb, -- nodeSelector of the pod template
   node_affinity jsonb,                              -- nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement
   tolerations jsonb NOT NULL DEFAULT '[]'::jsonb,   -- Tolerations of the pod template
   storages jsonb NOT NULL DEFAULT '[]'::jsonb,      -- Storages to mount, as in the custom resource
+  pod_usage jsonb NOT NULL DEFAULT '{}'::jsonb,     -- What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}
   CONSTRAINT job_specs_pkey PRIMARY KEY (job_id),
   CONSTRAINT job_specs_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
   CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
   CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'::text),
   CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'::text),
+  CONSTRAINT job_specs_pod_usage_bounded CHECK (octet_length(pod_usage::text) <= 16384),
+  CONSTRAINT job_specs_pod_usage_is_object CHECK (jsonb_typeof(pod_usage) = 'object'::text),
   CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'::text),
   CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'::text)
 );
@@ -271,7 +274,7 @@ CREATE TABLE jobs (
   node_failures integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of a node; three count as one failed start
   suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none
-  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column
+  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column, and of what the pods count for under ResourceQuotas
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
   -- MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling
   scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || job_may_preempt(preempts, failed_starts)::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,

@@ -297,8 +297,9 @@ export const reasons = {
   },
   QuotaExceeded: {
     kinds: ["Job"],
-    meaning: "The quota of the plan is in use, and the job may not borrow.",
-    cure: "Nothing; a larger plan, or permission to borrow, lets it start sooner.",
+    meaning:
+      "The quota of the plan is in use, and the job may not borrow; or a ResourceQuota of the namespace has no room for the job.",
+    cure: "Nothing; a larger plan, or permission to borrow, lets it start sooner. If the message says that a ResourceQuota holds at most less than the job needs, raise it, or request less.",
   },
   Ready: {
     kinds: ["Project"],

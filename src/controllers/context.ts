@@ -15,11 +15,11 @@ import type {
   ClusterNode,
   ConfigCommit,
   Job,
-  NamespaceQuota,
   Pod,
   PriorityClass,
   Project,
   ResourcePlan,
+  StoredQuota,
 } from "../resources/types.ts";
 import type { Clock } from "../runtime/clock.ts";
 import type { Informer } from "../runtime/informer.ts";
@@ -38,7 +38,7 @@ export interface Informers {
   readonly priorityClasses: Informer<PriorityClass>;
   readonly nodes: Informer<ClusterNode>;
   readonly pods: Informer<Pod>;
-  readonly resourceQuotas: Informer<NamespaceQuota>;
+  readonly resourceQuotas: Informer<StoredQuota>;
 }
 
 /** The work queues of the controllers. They accept keys while this process leads; a term starts with all keys. */
@@ -59,6 +59,8 @@ export interface SchedulerPort {
   /** Something changed that may let a job of the pool start; undefined: a job of any pool. */
   wake(pool: string | undefined): void;
   explanation(jobId: string): Explanation | undefined;
+  /** The ResourceQuotas of the namespace may have more room, for jobs of any pool. */
+  wakeForQuota(namespace: string): void;
   /** The notice for a running job whose plan's window closes and evicts. */
   windowNotice(pool: string, jobId: string): WindowNotice | undefined;
 }
@@ -107,6 +109,7 @@ export const indices = {
   projectsByNamespace: "namespace",
   podsByJob: "job",
   podsByNode: "node",
+  quotasByNamespace: "namespace",
   commitsByNamespace: "namespace",
   jobsByNamespace: "namespace",
   plansByOwner: "owner",

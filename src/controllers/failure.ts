@@ -18,7 +18,10 @@ import type { Context } from "./context.ts";
 import { writeStatus } from "./report.ts";
 
 export interface Failure {
-  readonly reason: Extract<Reason, "InvalidValue" | "ReconcileFailed" | "AwaitingResponse">;
+  readonly reason: Extract<
+    Reason,
+    "InvalidValue" | "ReconcileFailed" | "AwaitingResponse" | "QuotaExceeded"
+  >;
   readonly message: string;
   /** Another try does not help: a person has to change the object. */
   readonly isFinal: boolean;

@@ -6,6 +6,7 @@ import type { Clock } from "../runtime/clock.ts";
 import type { Component } from "../runtime/lifecycle.ts";
 import type { Logger } from "../runtime/logger.ts";
 import type { Metrics } from "../runtime/metrics.ts";
+import type { NamespaceQuotaSource } from "../scheduler/namespace-quotas.ts";
 import type { Settings } from "../settings/read.ts";
 import { Authorizer } from "./authorization.ts";
 import { audience } from "../api/http/identity.ts";
@@ -29,6 +30,7 @@ export interface ApiOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  readonly namespaceQuotas: NamespaceQuotaSource;
 }
 
 const maxConnections = 4;
@@ -43,7 +45,8 @@ function filesOf({ apiCertFile, apiKeyFile }: Settings): KeyPairFiles | undefine
 /** Burst of a caller, as seconds of its rate. */
 const burstSeconds = 3;
 
-export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions): Component {
+export function createApi(options: ApiOptions): Component {
+  const { settings, kube, clock, logger, metrics, namespaceQuotas } = options;
   const db = createPool(settings.databaseUrl, {
     applicationName: "rota-api",
     maxConnections: maxConnections,
@@ -70,7 +73,7 @@ export function createApi({ settings, kube, clock, logger, metrics }: ApiOptions
       capacity: rememberedCallers,
     });
   const router = new Router({
-    handlers: createHandlers({ db, access, clock, settings }),
+    handlers: createHandlers({ db, access, clock, settings, namespaceQuotas }),
     callers: new Authenticator({ kube, clock, certificates, rates: rates() }),
     rates: rates(),
   });

@@ -116,13 +116,14 @@ export function createInformers(options: InformersOptions): RunningInformers {
   };
 }
 
-function addIndices({ projects, plans, pods, commits, jobs }: Informers): void {
+function addIndices({ projects, plans, pods, commits, jobs, resourceQuotas }: Informers): void {
   const { store } = projects;
   store.addIndex(indices.projectsByParent, ({ spec }) => (spec.parent ? [spec.parent] : []));
   store.addIndex(indices.projectsByNamespace, ({ name, spec }) => [spec.namespace ?? name]);
   plans.store.addIndex(indices.plansByOwner, ({ spec }) => [ownerKey(spec.owner)]);
   pods.store.addIndex(indices.podsByJob, ({ jobKey }) => (jobKey === "" ? [] : [jobKey]));
   pods.store.addIndex(indices.podsByNode, ({ nodeName }) => (nodeName === "" ? [] : [nodeName]));
+  resourceQuotas.store.addIndex(indices.quotasByNamespace, ({ namespace }) => [namespace]);
   commits.store.addIndex(indices.commitsByNamespace, ({ namespace }) => [namespace]);
   jobs.store.addIndex(indices.jobsByNamespace, ({ namespace }) => [namespace]);
 }

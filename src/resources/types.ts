@@ -18,6 +18,7 @@ import type {
   ResourcePlanSpec,
   ResourcePlanStatus,
 } from "../api/generated.ts";
+import type { NamespaceQuota, ScopeSelector } from "../domain/namespace-quota.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import { isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
@@ -58,11 +59,8 @@ export interface PriorityClass extends Meta {
   readonly preemptionPolicy: "PreemptLowerPriority" | "Never";
   readonly globalDefault: boolean;
 }
-/** A ResourceQuota, as admission sees it: its status. */
-export interface NamespaceQuota extends Meta {
-  readonly hard: Readonly<Record<string, bigint>>;
-  readonly used: Readonly<Record<string, bigint>>;
-}
+/** With the fields of its metadata. */
+export type StoredQuota = Meta & NamespaceQuota;
 
 export interface NodeCapacity extends PodDemand {
   readonly pods: number;
@@ -357,11 +355,22 @@ const amountsOf = (raw: unknown): NamespaceQuota["used"] =>
     Object.entries(fieldsOf(raw)).map(([name, amount]) => [name, exactMillis(String(amount))]),
   );
 
-export const resourceQuotas: ResourceType<NamespaceQuota> = {
+/** Scopes without an operator are those that a pod is in. */
+function selectorsOf(spec: Fields): readonly ScopeSelector[] {
+  const scopes = (spec["scopes"] ?? []) as readonly string[];
+  const { matchExpressions } = fieldsOf(spec["scopeSelector"]);
+  return [
+    ...scopes.map((scopeName) => ({ scopeName, operator: "Exists" })),
+    ...((matchExpressions ?? []) as readonly ScopeSelector[]),
+  ];
+}
+
+export const resourceQuotas: ResourceType<StoredQuota> = {
   ...core("resourcequotas", "ResourceQuota", true),
   project: (raw) => {
     const { hard, used } = fieldsOf(raw["status"]);
-    return { ...metaOf(raw), hard: amountsOf(hard), used: amountsOf(used) };
+    const selectors = selectorsOf(fieldsOf(raw["spec"]));
+    return { ...metaOf(raw), hard: amountsOf(hard), used: amountsOf(used), selectors };
   },
 };
 export const configMaps = core("configmaps", "ConfigMap", true);

@@ -18,6 +18,7 @@ import type { ApplyOptions } from "./apply-decision.ts";
 import { logResult, observationOf } from "./cycle-report.ts";
 import type { CycleObservation, CycleResult } from "./cycle-report.ts";
 import type { CycleReport } from "./pool-loop.ts";
+import { heldBackIn } from "./quota-waits.ts";
 import { decideWithVictims, isCut, readSnapshot } from "./snapshot.ts";
 import type { SnapshotOptions } from "./snapshot.ts";
 import { readRound } from "./wait-reasons/collect.ts";
@@ -110,6 +111,11 @@ async function decideAndApply(
   };
 }
 
+export interface CycleOutcome extends CycleReport {
+  /** Namespaces in which a job waits while they have ResourceQuotas. */
+  readonly heldBackIn: ReadonlySet<string>;
+}
+
 /**
  * Runs one cycle, then reports it: changed jobs, wait reasons, metrics and logs. Dry runs of evictions follow after the
  * commit.
@@ -119,7 +125,7 @@ export async function runCycle(
   deps: CycleDependencies,
   pool: string,
   signal: AbortSignal,
-): Promise<CycleReport> {
+): Promise<CycleOutcome> {
   const startedSeconds = deps.clock.monotonicSeconds();
   const result = await withTransaction(deps.db, (client) => decideAndApply(deps, client, pool));
   const { snapshot, decision, progressed, toProbe, changedKeys } = result;
@@ -140,5 +146,6 @@ export async function runCycle(
   return {
     isUnfinished: toProbe.length > 0 || (hasMoreToDecide && progressed),
     nextInstantSeconds: result.nextInstantSeconds,
+    heldBackIn: heldBackIn(snapshot, decision),
   };
 }

@@ -14,6 +14,7 @@ import { EvictionProbe } from "./eviction-probe.ts";
 import type { ProbeGang } from "./eviction-probe.ts";
 import { PoolLoop } from "./pool-loop.ts";
 import type { CycleReport } from "./pool-loop.ts";
+import { QuotaWaits } from "./quota-waits.ts";
 import { PositionPace } from "./wait-reasons/position-pace.ts";
 import { PublishLoop } from "./wait-reasons/publish-loop.ts";
 import { WaitReasonPublisher } from "./wait-reasons/publisher.ts";
@@ -53,6 +54,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #explanations = new WaitReasonPublisher();
   readonly #notices = new WindowNotices();
+  readonly #quotaWaits = new QuotaWaits();
   readonly #publishing: PublishLoop;
   readonly #cycle: CycleDependencies;
   readonly #loops = new Map<string, PoolLoop>();
@@ -88,6 +90,11 @@ export class Scheduler {
     else this.#startLoop(pool);
   }
 
+  /** The ResourceQuotas of the namespace may have more room, for jobs of any pool. */
+  wakeForQuota(namespace: string): void {
+    for (const pool of this.#quotaWaits.poolsOf(namespace)) this.wake(pool);
+  }
+
   /** Why the job waits, as shown in its status. */
   explanation(jobId: string): Explanation | undefined {
     return this.#explanations.get(jobId);
@@ -112,6 +119,7 @@ export class Scheduler {
     this.#loops.clear();
     this.#explanations.clear();
     this.#notices.clear();
+    this.#quotaWaits.clear();
   }
 
   async #findPools(): Promise<void> {
@@ -130,10 +138,17 @@ export class Scheduler {
     if (term === undefined || term.stopping.aborted) return;
     const { clock, logger } = this.#options;
     // Not `stopping`, which only prevents further cycles.
-    const cycle = () => term.guard(() => runCycle(this.#cycle, pool, term.signal));
+    const cycle = () => term.guard(() => this.#runCycle(pool, term.signal));
     const loop = new PoolLoop({ pool, cycle, clock, logger });
     this.#loops.set(pool, loop);
     const running = loop.run(term.stopping).finally(() => this.#running.delete(running));
     this.#running.add(running);
+  }
+
+  async #runCycle(pool: string, signal: AbortSignal): Promise<CycleReport> {
+    this.#quotaWaits.begin(pool);
+    const outcome = await runCycle(this.#cycle, pool, signal);
+    this.#quotaWaits.record(pool, outcome.heldBackIn);
+    return outcome;
   }
 }

@@ -18,11 +18,14 @@ import type {
   Snapshot,
 } from "../domain/scheduling/snapshot.ts";
 import { setAside } from "../runtime/main-thread.ts";
+import { readNamespaceQuotas } from "./namespace-quotas.ts";
+import type { NamespaceQuotaSource } from "./namespace-quotas.ts";
 
 export interface SnapshotOptions {
   readonly timeZone: string;
   /** Patterns of extended resources that are not metered (resource-types.ts). */
   readonly unmeteredResources: readonly string[];
+  readonly namespaceQuotas: NamespaceQuotaSource;
   /** Maximum of jobs claimed by one cycle. */
   readonly claimLimit: number;
   /** For a question about one job: locks nothing, and includes the job wherever it is in the queue. */
@@ -49,6 +52,8 @@ const reservedJob = (read: ReservedRead): ReservedJob => ({
   ...read.job,
   quotas: quotasOf(read),
 });
+
+const namespaceOf = ({ key }: QueuedJob | ReservedJob): string => key.slice(0, key.indexOf("/"));
 
 /** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */
 export async function readSnapshot(
@@ -79,6 +84,9 @@ export async function readSnapshot(
     .map((entry) => queuedJob(entry, known))
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
   const reserved = (await readReservedJobs(client, standing, readOnly)).map(reservedJob);
+  const namespaces = new Set([...queue, ...reserved].map(namespaceOf));
+  const source = options.namespaceQuotas;
+  const namespaceQuotas = await readNamespaceQuotas(client, source, namespaces, readOnly);
   const isIdle = queue.length + reserved.length === 0;
   const resourceNames = new Set(
     [...queue, ...reserved].flatMap(({ perPod }) => Object.keys(perPod.byName ?? {})),
@@ -89,6 +97,7 @@ export async function readSnapshot(
     // Of many nodes, megabytes of labels.
     nodes: isIdle ? [] : await readNodes(client, pool, [...resourceNames]),
     quotas,
+    namespaceQuotas,
     queue,
     reserved,
   };

@@ -2,6 +2,7 @@
 import { expect } from "chai";
 import { nodesOf, projects } from "../../src/resources/types.ts";
 import { owner, plan, priorityClass, project } from "../support/installation.ts";
+import { limit } from "../support/resource-quota.ts";
 import { change, messageOf, untilGone, untilProjectSays } from "../support/tenants.ts";
 import { useTeam } from "../support/team.ts";
 
@@ -96,6 +97,18 @@ describe("after a loss", function () {
     await team.operate(again);
     await untilRow("classless", "running");
     await untilGpusAre("classless", { committed: 5, other: 0 });
+  });
+
+  it("a running job is adopted though its pods fill a ResourceQuota", async () => {
+    await team.pool("filled");
+    await team.view.apply(project("filling", { owner }));
+    await team.ready("filling");
+    await limit(team.view, { namespace: "filling", name: "few" }, { pods: "1" });
+    await team.run("filling/job", { pool: "filled", gpus: 5 });
+    await loseContent();
+    await team.operate(again);
+    await untilRow("filling/job", "running");
+    await untilGpusAre("filled", { committed: 5, other: 0 });
   });
 
   it("a node replaced under its name loses its pods", async () => {

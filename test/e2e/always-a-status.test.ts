@@ -16,18 +16,11 @@ import {
   roleBindings,
 } from "../../src/resources/types.ts";
 import { core } from "../support/core-resource.ts";
-import { changePodLimit, limitPods } from "../support/resource-quota.ts";
+import { failingWebhook, putInForce, refusedUrl, webhooks } from "../support/failing-webhook.ts";
+import { changeLimit, limit } from "../support/resource-quota.ts";
 import { commit, job, owner, plan, project } from "../support/installation.ts";
 import { eventsOf } from "../support/tenants.ts";
 import { useTeam } from "../support/team.ts";
-
-const webhooks: ResourceName = {
-  group: "admissionregistration.k8s.io",
-  version: "v1",
-  plural: "validatingwebhookconfigurations",
-  kind: "ValidatingWebhookConfiguration",
-  namespaced: false,
-};
 
 interface Seen extends KubeObject {
   readonly status: {
@@ -40,18 +33,6 @@ interface Seen extends KubeObject {
 }
 
 const podsOfCore = core("pods", "Pod");
-const specs: Readonly<Record<string, object>> = {
-  Pod: { spec: { containers: [{ name: "a", image: "a" }] } },
-  Service: { spec: { clusterIP: "None" } },
-  ConfigMap: {},
-};
-const probe = ({ kind }: ResourceName, namespace: string): KubeObject => ({
-  apiVersion: "v1",
-  kind,
-  metadata: { name: "probe", namespace },
-  ...specs[kind],
-});
-
 describe("every accepted object has a status", () => {
   const team = useTeam({
     mayBeRejected: true,
@@ -68,63 +49,18 @@ describe("every accepted object has a status", () => {
   });
   after(() => silence.close());
 
-  /** A webhook that nobody serves, or that never answers. */
-  const webhook = (
-    name: string,
-    namespace: string,
-    resource: string,
-    group: string,
-    version: string,
-    answers: "refused" | "never",
-  ): KubeObject => ({
-    apiVersion: "admissionregistration.k8s.io/v1",
-    kind: webhooks.kind,
-    metadata: { name },
-    webhooks: [
-      {
-        name: `${name}.example.com`,
-        clientConfig: {
-          url:
-            answers === "never"
-              ? `https://127.0.0.1:${(silence.address() as AddressInfo).port}/`
-              : "https://127.0.0.1:1/",
-        },
-        namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": namespace } },
-        rules: [
-          {
-            apiGroups: [group],
-            apiVersions: [version],
-            operations: ["CREATE"],
-            resources: [resource],
-          },
-        ],
-        failurePolicy: "Fail",
-        sideEffects: "None",
-        timeoutSeconds: 30,
-        admissionReviewVersions: ["v1"],
-      },
-    ],
-  });
-  const ofPods = (name: string, namespace: string, answers: "refused" | "never") =>
-    webhook(name, namespace, "pods", "", "v1", answers);
-  /** A webhook is in force some moments after it was made. */
-  async function inForce(object: KubeObject, namespace: string, type = podsOfCore): Promise<void> {
-    const { client } = team.view;
-    await client.create(webhooks, object);
-    await team.view.until("the webhook to be in force", () =>
-      client.create(type, probe(type, namespace), { dryRun: true, attempts: 1 }).then(
-        () => false,
-        () => true,
-      ),
-    );
-  }
+  const silentUrl = () => `https://127.0.0.1:${(silence.address() as AddressInfo).port}/`;
+  const down = (name: string, namespace: string, type = podsOfCore): Promise<void> => {
+    const object = failingWebhook({ name, namespace, of: type, url: refusedUrl });
+    return putInForce(team.view, object, namespace, type);
+  };
   const remove = (name: string) => team.view.client.delete(webhooks, name);
   const get = async (type: ResourceName, key: string): Promise<Seen> =>
     (await team.view.client.get(type, key)) as Seen;
   const readyIn = ({ status }: Seen) => status.conditions?.find(({ type }) => type === "Ready");
 
   it("names a webhook for pods that is down", async () => {
-    await inForce(ofPods("down", "down", "refused"), "down");
+    await down("down", "down");
     await submit("down/early", { pool: "default" });
     const { status } = await until("down/early", "tell the webhook", ({ status: now }) =>
       /failed calling webhook "down\.example\.com"/.test(now.message ?? ""),
@@ -136,7 +72,10 @@ describe("every accepted object has a status", () => {
   });
 
   it("says that a webhook does not respond", async () => {
-    await team.view.client.create(webhooks, ofPods("hang", "hang", "never"));
+    await team.view.client.create(
+      webhooks,
+      failingWebhook({ name: "hang", namespace: "hang", of: podsOfCore, url: silentUrl() }),
+    );
     await team.view.until("a job to be told", async () => {
       const name = `slow-${Math.random().toString(36).slice(2)}`;
       await submit(`hang/${name}`, { pool: "default" });
@@ -153,7 +92,7 @@ describe("every accepted object has a status", () => {
   it("names a webhook that goes down between queue and start", async () => {
     await submit("down/later", { pool: "default", spec: { suspend: true } });
     await stateOf("down/later", "Suspended");
-    await inForce(ofPods("down", "down", "refused"), "down");
+    await down("down", "down");
     await team.suspend("down/later", false);
     const { status } = await until("down/later", "tell the webhook", ({ status: now }) =>
       /failed calling webhook "down\.example\.com"/.test(now.message ?? ""),
@@ -179,8 +118,7 @@ describe("every accepted object has a status", () => {
         const stored = commit("settings", { content: { a: 1 } });
         await team.view.apply({ ...stored, metadata: { namespace, name: "settings" } });
       }
-      const down = webhook(resource, namespace, resource, "", "v1", "refused");
-      await inForce(down, namespace, core(resource, kind));
+      await down(resource, namespace, core(resource, kind));
       await submit(`${namespace}/gang`, { pool: "default", ...options });
       const { status } = await until(
         `${namespace}/gang`,
@@ -195,35 +133,39 @@ describe("every accepted object has a status", () => {
 
   it("names an exhausted ResourceQuota, until it has room", async () => {
     const { view, database } = team;
-    await limitPods(view, { name: "few", namespace: "full" }, 1);
+    await limit(view, { name: "few", namespace: "full" }, { pods: "1" });
     await submit("full/one", { pool: "default", gpus: 0 });
     await stateOf("full/one", "Running");
     const names = ["a", "b", "c", "d", "e"];
+    const full = "ResourceQuota full/few: pods 1 of 1 used, the job needs 1";
     for (const name of names) await submit(`full/${name}`, { pool: "default", gpus: 0 });
     for (const name of names) {
-      const { status } = await until(`full/${name}`, "be refused", (found) => {
-        return found.status.state === "Pending" && found.status.reason === "PodsRejected";
+      const { status } = await until(`full/${name}`, "be held back", (found) => {
+        return found.status.state === "Pending" && found.status.reason === "QuotaExceeded";
       });
-      expect(status.message).to.match(/exceeded quota: few/);
+      expect(status.message).to.equal(full);
     }
     // Its template has not been checked yet.
     await submit("full/fresh", { pool: "default", gpus: 0, cpu: "123m" });
     const fresh = await until("full/fresh", "tell the quota", (found) => {
-      return /exceeded quota: few/.test(found.status.message ?? "");
+      return found.status.message === full;
     });
     expect(fresh.status.state).to.equal("Pending");
-    // As after many refusals.
+    // As after many refusals, by a count of the API server's that Rota did not see.
     await database.pool.query(
-      "UPDATE jobs SET not_before = now() + interval '1 hour' WHERE namespace = 'full' AND not_before IS NOT NULL",
+      `UPDATE jobs
+       SET not_before = now() + interval '1 hour', failed_starts = 1, reason = 'PodsRejected',
+         message = 'exceeded quota: few'
+       WHERE namespace = 'full' AND status = 'pending'`,
     );
-    await changePodLimit(view, "full/few", 10);
+    await changeLimit(view, "full/few", { pods: "10" });
     for (const name of [...names, "fresh"]) await stateOf(`full/${name}`, "Running");
   });
 
   it("makes the rest of a project where one part fails", async () => {
     await team.view.client.create(
       webhooks,
-      webhook("bindings", "parts", "rolebindings", "rbac.authorization.k8s.io", "v1", "refused"),
+      failingWebhook({ name: "bindings", namespace: "parts", of: roleBindings, url: refusedUrl }),
     );
     await team.view.until("a project with a part that fails", async () => {
       const found = await get(projects, "parts").catch(() => undefined);

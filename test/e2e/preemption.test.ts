@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { owner, priorityClass, project } from "../support/installation.ts";
-import { limitPods } from "../support/resource-quota.ts";
+import { core } from "../support/core-resource.ts";
+import { failingWebhook, putInForce, refusedUrl, webhooks } from "../support/failing-webhook.ts";
 import { podType, uidsOf, useTeam } from "../support/team.ts";
 
 describe("preemption", function () {
@@ -178,7 +179,7 @@ describe("preemption", function () {
     await stateOf("gang-kept", "Evicted");
   });
 
-  it("ends for a job whose pods a ResourceQuota refuses three times", async () => {
+  it("ends for a job whose pods are refused three times", async () => {
     const { view, database } = team;
     const pool = "refused";
     await team.pool(pool);
@@ -187,7 +188,9 @@ describe("preemption", function () {
     const asked = { pool, gpus: 8, priorityClassName: "high" };
     await submit(high, { ...asked, spec: { suspend: true } });
     await stateOf(high, "Suspended");
-    await limitPods(view, { name: "none", namespace: "no-room" }, 0);
+    const pods = core("pods", "Pod");
+    const down = failingWebhook({ name: "down", namespace: "no-room", of: pods, url: refusedUrl });
+    await putInForce(view, down, "no-room", pods);
     await run("refused-low", { pool, gpus: 8 });
     await submit(high, { ...asked, spec: { suspend: false } });
     for (const attempt of [1, 2, 3]) {
@@ -208,5 +211,6 @@ describe("preemption", function () {
     expect(status).to.include({ state: "Pending", attempt: 3 });
     expect((await team.job("refused-low")).status).to.include({ state: "Running", attempt: 4 });
     await team.cancel(high);
+    await view.client.delete(webhooks, "down");
   });
 });

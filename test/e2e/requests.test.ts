@@ -12,6 +12,7 @@ import { clientFor } from "../../dev/local/kube-client.ts";
 import { writeOperatorKubeconfig } from "../../dev/local/operator-identity.ts";
 import { freePorts } from "../../dev/local/ports.ts";
 import { createPool } from "../../src/db/client/connection-pool.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { createApi } from "../../src/http/api.ts";
 import { startHttpServer } from "../../src/observability/http-server.ts";
 import { PrometheusMetrics } from "../../src/observability/metrics.ts";
@@ -105,7 +106,14 @@ describe("random requests", function () {
       false,
     );
     const metrics = new PrometheusMetrics();
-    const api = createApi({ settings, kube, clock: systemClock, logger, metrics });
+    const api = createApi({
+      settings,
+      kube,
+      clock: systemClock,
+      logger,
+      metrics,
+      namespaceQuotas: noNamespaceQuotas,
+    });
     await api.start?.(new AbortController().signal);
     closers.push(async () => api.stop?.(5));
     const db = createPool(database.url, { onError: () => undefined });

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { expect } from "chai";
 import { waitFor } from "../../dev/local/wait.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { createApi } from "../../src/http/api.ts";
 import { makeKeyPair, type KeyPair } from "../../src/http/serving-certificate.ts";
 import { KubeClient } from "../../src/kube/client.ts";
@@ -56,6 +57,7 @@ describe("the certificate of the HTTP API", () => {
       clock,
       logger: { debug: tell, info: tell, warn: tell, error: tell },
       metrics: noMetrics,
+      namespaceQuotas: noNamespaceQuotas,
     });
   };
   let running: ReturnType<typeof api>;

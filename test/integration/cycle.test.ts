@@ -12,6 +12,7 @@ import {
   type ProbeGang,
   rejectedForSeconds,
 } from "../../src/scheduler/eviction-probe.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
@@ -35,6 +36,7 @@ describe("a scheduling cycle", () => {
     logger: silentLogger,
     timeZone: "UTC",
     unmeteredResources: ["rdma/*"],
+    namespaceQuotas: noNamespaceQuotas,
     claimLimit: 100,
     reservationSeconds: 300,
     avoidNodeSeconds: 600,

@@ -9,6 +9,7 @@ import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
@@ -70,6 +71,7 @@ describe("the head reservation on a full cluster", function () {
       logger: silentLogger,
       timeZone: "UTC",
       unmeteredResources: ["rdma/*"],
+      namespaceQuotas: noNamespaceQuotas,
       claimLimit: 500,
       reservationSeconds: 300,
       avoidNodeSeconds: 600,

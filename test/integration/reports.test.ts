@@ -16,6 +16,7 @@ import {
   type QueueRow,
 } from "../../src/db/reports/queue-page.ts";
 import { nodePage, poolPage, type NodeRow, type PoolRow } from "../../src/db/reports/usage-page.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import type { AccessPort, ApiContext, ApiRequest } from "../../src/http/endpoints/types.ts";
 import { preemptions } from "../../src/http/endpoints/preemptions.ts";
 import { why } from "../../src/http/endpoints/why.ts";
@@ -218,6 +219,7 @@ describe("database reports", () => {
         db: database.pool,
         access: access(visible),
         clock: { ...systemClock, now: () => monday.add({ hours: 9 }) },
+        namespaceQuotas: noNamespaceQuotas,
         settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 500 },
       };
       const question = {
@@ -286,6 +288,7 @@ describe("database reports", () => {
         db: database.pool,
         access: access(null),
         clock: { ...systemClock, now: () => monday.add({ hours: 9 }) },
+        namespaceQuotas: noNamespaceQuotas,
         settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 1 },
       };
       const caller = { user: "pat", groups: [], by: "token" } as const;
@@ -330,6 +333,7 @@ describe("database reports", () => {
           db: database.pool,
           access: access(namespaces),
           clock: systemClock,
+          namespaceQuotas: noNamespaceQuotas,
           settings: { timeZone: "UTC", unmeteredResources: ["rdma/*"], claimLimit: 100 },
         } as const;
         const caller = { user: "pat", groups: [], by: "token" } as const;

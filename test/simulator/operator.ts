@@ -4,6 +4,7 @@ import type { Clock } from "../../src/runtime/clock.ts";
 import { silentLogger } from "../../src/runtime/logger.ts";
 import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe, type ProbeGang } from "../../src/scheduler/eviction-probe.ts";
+import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import type { Round } from "../../src/scheduler/wait-reasons/publisher.ts";
 import type { CycleReport } from "../../src/scheduler/pool-loop.ts";
@@ -51,6 +52,7 @@ export class Operator {
       logger: silentLogger,
       timeZone,
       unmeteredResources: ["rdma/*"],
+      namespaceQuotas: noNamespaceQuotas,
       claimLimit: 10_000,
       reservationSeconds: 300,
       avoidNodeSeconds: 600,

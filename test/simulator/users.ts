@@ -1,5 +1,6 @@
 /** People with jobs: they submit, cancel, hold back and change their minds about priorities. */
 import { cancelJob } from "../../src/db/jobs/attempts.ts";
+import { countsForNothing } from "../support/fixtures.ts";
 import { insertJob, setPriority, setSuspended } from "../../src/db/jobs/queue.ts";
 import type { Queryable } from "../../src/db/client/types.ts";
 import { retry } from "./kubelets.ts";
@@ -83,6 +84,7 @@ export class Users {
         memoryBytes: random.of([1, 4, 64]) * gibibyte,
         ...(random.chance(0.15) && { byName: { [fpga]: 1 } }),
       },
+      podUsage: countsForNothing,
       allowsBorrowing: random.chance(0.8),
       ...(random.chance(isHurried ? 0.9 : 0.3)
         ? { maxRuntimeSeconds: random.whole(600, isHurried ? 5400 : 14_400) }

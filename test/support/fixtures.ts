@@ -3,12 +3,21 @@ import { randomUUID } from "node:crypto";
 import type { Queryable } from "../../src/db/client/types.ts";
 import { type NodeInput, upsertNode } from "../../src/db/mirrors/nodes.ts";
 import { upsertProject, type ProjectInput } from "../../src/db/tenants/projects.ts";
+import type { PodUsage } from "../../src/domain/pod-usage.ts";
 import type { DatabasePool } from "../../src/db/client/connection-pool.ts";
 import type { Admission } from "../../src/db/jobs/admit.ts";
 import { preempt } from "../../src/db/jobs/preempt.ts";
 import { insertJob, type NewJob } from "../../src/db/jobs/queue.ts";
 
 const gibibyte = 2 ** 30;
+
+/** Under ResourceQuotas, except those of the number of pods. */
+export const countsForNothing: PodUsage = {
+  requests: {},
+  limits: {},
+  scopes: ["NotTerminating", "BestEffort"],
+  priorityClassName: "",
+};
 
 export const monday = Temporal.Instant.from("2026-06-01T00:00:00Z");
 
@@ -66,6 +75,7 @@ export function newJob(projectId: string, input: Partial<NewJob> = {}): NewJob {
     preempts: false,
     parallelism: 1,
     perPod: { gpus: 1, cpuMillis: 1000, memoryBytes: gibibyte },
+    podUsage: countsForNothing,
     allowsBorrowing: true,
     backoffLimit: 3,
     suspended: false,

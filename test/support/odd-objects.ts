@@ -289,7 +289,21 @@ export class OddObjects {
   resourceQuota(name: string, version: number): KubeObject {
     const amounts = () => ({ pods: this.quantity(), "requests.cpu": this.quantity() });
     const status = { hard: this.maybe(amounts), used: this.maybe(amounts) };
-    return this.object(name, true, version, { status: this.maybe(() => status) });
+    const expression = () => ({
+      scopeName: this.pick(["PriorityClass", "BestEffort", this.text()]),
+      operator: this.pick(["In", "Exists", this.text()]),
+      values: this.maybe(() => [this.text()]),
+    });
+    const spec = {
+      scopes: this.maybe(() => this.pick([null, ["Terminating", this.text()]])),
+      scopeSelector: this.maybe(() => ({
+        matchExpressions: this.maybe(() => this.pick([null, [expression()]])),
+      })),
+    };
+    return this.object(name, true, version, {
+      spec: this.maybe(() => spec),
+      status: this.maybe(() => status),
+    });
   }
 
   configMap(name: string, version: number): KubeObject {

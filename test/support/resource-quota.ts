@@ -1,31 +1,44 @@
-/** ResourceQuotas that limit the number of pods. */
+/** ResourceQuotas of a namespace. */
 import type { ClusterView } from "../../dev/quickstart/cluster-view.ts";
 import { core } from "./core-resource.ts";
 
 const quotas = core("resourcequotas", "ResourceQuota");
 
-const limitOf = (pods: number) => ({ spec: { hard: { pods: String(pods) } } });
+type Amounts = Readonly<Record<string, string>>;
+type View = Pick<ClusterView, "client" | "until">;
 
-/** Makes a quota, and waits until the cluster counts under it. */
-export async function limitPods(
-  { client, until }: Pick<ClusterView, "client" | "until">,
+/** Waits until the cluster counts under these limits. */
+const isInForce = ({ client, until }: View, key: string, hard: Amounts): Promise<unknown> =>
+  until(`ResourceQuota ${key} to be in force`, async () => {
+    const { status } = await client.get(quotas, key);
+    const inForce = (status as { readonly hard?: Amounts } | undefined)?.hard ?? {};
+    return Object.entries(hard).every(([name, amount]) => inForce[name] === amount);
+  });
+
+/**
+ * Makes a quota, and waits until it is in force.
+ * @param scopes the rest of its spec
+ */
+export async function limit(
+  view: View,
   metadata: { readonly namespace: string; readonly name: string },
-  pods: number,
+  hard: Amounts,
+  scopes: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
-  await client.create(quotas, {
+  const spec = { hard, ...scopes };
+  await view.client.create(quotas, {
     apiVersion: "v1",
     kind: "ResourceQuota",
     metadata,
-    ...limitOf(pods),
+    spec,
   });
-  await until("the quota to count", async () => {
-    const { status } = await client.get(quotas, `${metadata.namespace}/${metadata.name}`);
-    return JSON.stringify(status ?? {}).includes('"hard"');
-  });
+  await isInForce(view, `${metadata.namespace}/${metadata.name}`, hard);
 }
 
-export const changePodLimit = (
-  { client }: Pick<ClusterView, "client">,
-  key: string,
-  pods: number,
-): Promise<unknown> => client.patch(quotas, key, limitOf(pods));
+export async function changeLimit(view: View, key: string, hard: Amounts): Promise<void> {
+  await view.client.patch(quotas, key, { spec: { hard } });
+  await isInForce(view, key, hard);
+}
+
+export const removeLimit = ({ client }: View, key: string): Promise<unknown> =>
+  client.delete(quotas, key);

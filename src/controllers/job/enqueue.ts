@@ -4,6 +4,7 @@ import type { NewJob } from "../../db/jobs/queue.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
+import { podUsage } from "../../domain/pod-usage.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
@@ -49,6 +50,7 @@ async function insert(
     parallelism: job.spec.parallelism,
     perPod: podDemand(podSpec, context.settings.gpuResource),
     gpuResources: context.settings.gpuResources.slice(1),
+    podUsage: podUsage(podSpec),
     allowsBorrowing: job.spec.borrowing === "Allow",
     ...(job.spec.maxRuntime === undefined
       ? {}

@@ -20,6 +20,7 @@ import { rowChanged } from "./context.ts";
 import type { JobContext, Submitted } from "./context.ts";
 import { cancelDeleted } from "./deletion.ts";
 import { queueJob } from "./enqueue.ts";
+import { heldBackSeconds, isHeldBack } from "./held-back.ts";
 import { isBehind, wasQueued } from "./observed-state.ts";
 import { judgeQueuedClass } from "./priority-class.ts";
 import { expectationSeconds, podsOfJob } from "./pods.ts";
@@ -186,6 +187,10 @@ async function enqueue(turn: Turn): Promise<Settled | undefined> {
   // A job that was queued before is adopted, not rejected: the objects that it refers to are restored first.
   if (rejection && isKnown && !isForUser(rejection))
     throw new Error(`cannot adopt ${key} yet: ${rejection.message}`);
+  if (rejection && isHeldBack(rejection)) {
+    turn.failure = { ...rejection, isFinal: false };
+    return requeueAfter(heldBackSeconds(rejection, job, context.clock.now()));
+  }
   if (rejection) {
     const patience = context.arrivals.secondsLeft(job.uid, rejection.reason);
     if (job.status.state === undefined && patience > 0) return requeueAfter(patience + 0.05);
@@ -279,6 +284,7 @@ async function report(turn: Turn): Promise<Settled> {
   if (job.status.finishedAt !== undefined) await keepStatus(turn);
   else if (job.deleting) await (wasQueued(job) ? keepStatus(turn) : writeDeleted(turn));
   else if (rejection !== undefined) await writeRejection(turn, rejection);
+  else if (failure !== undefined) await writeFailure(turn, failure);
   return done();
 }
 

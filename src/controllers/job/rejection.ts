@@ -13,12 +13,12 @@ export const refuse = (reason: JobReason, message: string): Rejection => ({ reas
 const recheck = { firstSeconds: 30, maxSeconds: 600 };
 
 /**
- * When to judge a rejected job again, beside changes of what it refers to: after as long as it has been rejected. What
- * nobody fixes costs less and less.
+ * When to judge a job again that is rejected or held back, beside changes of what it refers to: after as long as it has
+ * been so. What nobody fixes costs less and less.
  */
 export function recheckSeconds({ status }: Pick<Job, "status">, now: Temporal.Instant): number {
-  const stalled = status.conditions?.find(({ type }) => type === "Stalled");
-  if (stalled === undefined) return recheck.firstSeconds;
-  const age = now.since(Temporal.Instant.from(stalled.lastTransitionTime)).total("seconds");
+  const since = status.conditions?.find(({ type }) => type === "Stalled" || type === "Reconciling");
+  if (since === undefined) return recheck.firstSeconds;
+  const age = now.since(Temporal.Instant.from(since.lastTransitionTime)).total("seconds");
   return Math.min(recheck.maxSeconds, Math.max(recheck.firstSeconds, age));
 }

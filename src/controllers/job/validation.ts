@@ -15,6 +15,7 @@ import { wasQueued } from "./observed-state.ts";
 import { podEnvironmentOf } from "./pod-environment.ts";
 import { excessiveDemand } from "./demand-limits.ts";
 import { excessiveGrace } from "./grace.ts";
+import { heldBackBy, isHeldBack } from "./held-back.ts";
 import { judgeClass } from "./priority-class.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -67,6 +68,7 @@ function checkStorages(job: Job, project: Project): Rejection | undefined {
 }
 
 interface Dry {
+  readonly job: Job;
   readonly pod: KubeObject;
   readonly template: unknown;
   readonly project: Project;
@@ -75,7 +77,7 @@ interface Dry {
 /** The pod as the API server would store it, with defaults; the rejection of an invalid template names the field. */
 async function dryRun(
   context: JobContext,
-  { pod, template, project }: Dry,
+  { job, pod, template, project }: Dry,
   signal: AbortSignal,
 ): Promise<KubeObject | Rejection> {
   try {
@@ -88,8 +90,10 @@ async function dryRun(
   } catch (error) {
     if (!(error instanceof KubeError)) throw error;
     if (!isInvalid(error) && !isForbidden(error) && error.status !== 400) throw error;
-    // A new namespace has no service account yet, or its ResourceQuota is used up; the template is not at fault.
-    if (/service ?account .*not found|exceeded quota/i.test(error.message)) throw error;
+    // A new namespace has no service account yet; the template is not at fault.
+    if (/service ?account .*not found/i.test(error.message)) throw error;
+    const heldBack = heldBackBy(context, job, error.explanation);
+    if (heldBack) return heldBack;
     return refuse("TemplateRejected", templateRejection(error, template, project));
   }
 }
@@ -112,11 +116,15 @@ function excessiveTemplate(template: unknown): Rejection | undefined {
   );
 }
 
-/** Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. */
+/**
+ * Jobs with equal templates in one namespace share the answer: their pods differ only in names and uids. Where the
+ * pods of a live job leave no room for another one in a ResourceQuota, its pod is taken as the template has it.
+ */
 async function checkedPod(
   submitted: Submitted,
   project: Project,
   configHash: string | undefined,
+  isLive: boolean,
 ): Promise<KubeObject | Rejection> {
   const { context, job, signal } = submitted;
   const template = await templateOf(submitted);
@@ -141,9 +149,11 @@ async function checkedPod(
   const { namespace } = job;
   const name = job.name.length > longNameLength ? job.name : "";
   const question = buildPod(template, { ...order, job: { namespace, name, uid: "" } });
-  return context.templates.check(question, () =>
-    dryRun(context, { pod: buildPod(template, order), template, project }, signal),
+  const pod = buildPod(template, order);
+  const answer = await context.templates.check(question, () =>
+    dryRun(context, { job, pod, template, project }, signal),
   );
+  return isLive && isHeldBack(answer) ? pod : answer;
 }
 
 /** A job that passed validation. */
@@ -193,7 +203,7 @@ export async function validate(
   const obstacle = checkConfig(context, job) ?? checkStorages(job, project);
   if (obstacle) return obstacle;
   const configHash = pinnedHash(context, job);
-  const pod = await checkedPod(submitted, project, configHash);
+  const pod = await checkedPod(submitted, project, configHash, isLive);
   if (!("metadata" in pod)) return pod;
   const { spec } = partsOf(await templateOf(submitted));
   const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);

@@ -166,6 +166,9 @@ export const errorCatalogue: Catalogue = {
       ],
       "node selector, node affinity, tolerations and storages must have at most 16,384 bytes together":
         ["job_specs_constraints_bounded"],
+      "the requests and limits of a pod must have at most 16,384 bytes together": [
+        "job_specs_pod_usage_bounded",
+      ],
       "a tag must have 1 to 128 characters": ["config_commits_tag_length"],
       "the owner is not a group": ["groups_kind_is_group"],
       "the name of a group must have 1 to 253 characters": ["groups_name_length"],
@@ -176,6 +179,7 @@ export const errorCatalogue: Catalogue = {
       "a field has the wrong JSON type": [
         "job_specs_node_affinity_is_array",
         "job_specs_node_selector_is_object",
+        "job_specs_pod_usage_is_object",
         "job_specs_storages_is_array",
         "job_specs_tolerations_is_array",
         "jobs_ending_has_deadline",

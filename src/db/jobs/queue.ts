@@ -2,9 +2,11 @@
 import { typeOfOther } from "../../domain/resource-types.ts";
 import { storableJson } from "../../domain/text.ts";
 import type { PodDemand } from "../../domain/pod-demand.ts";
+import type { PodUsage } from "../../domain/pod-usage.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
+import { podUsageColumn } from "./pod-usage.ts";
 import type { ObservedState } from "./recover.ts";
 import type { Queryable } from "../client/types.ts";
 
@@ -23,6 +25,8 @@ export interface NewJob {
   readonly perPod: PodDemand;
   /** Names in `perPod.byName` that are GPUs of other vendors; absent: none. */
   readonly gpuResources?: readonly string[] | undefined;
+  /** What each pod counts for under ResourceQuotas. */
+  readonly podUsage: PodUsage;
   readonly allowsBorrowing: boolean;
   readonly maxRuntimeSeconds?: number | undefined;
   readonly backoffLimit: number;
@@ -68,7 +72,8 @@ export async function adoptJob(
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
-        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, resources jsonb
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, resources jsonb,
+        pod_usage jsonb
       )
     ), arrived AS (
       INSERT INTO jobs (
@@ -81,7 +86,9 @@ export async function adoptJob(
         pod_gpus, pod_other_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
-        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources)::text)::uuid
+        md5(
+          jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources, pod_usage)::text
+        )::uuid
       FROM job
       ON CONFLICT (id) DO NOTHING
       RETURNING id
@@ -92,8 +99,8 @@ export async function adoptJob(
       JOIN job USING (id)
       CROSS JOIN LATERAL jsonb_to_recordset(job.resources) AS wanted (resource text, amount bigint, type text)
     )
-    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
-    SELECT id, node_selector, node_affinity, tolerations, storages
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages, pod_usage)
+    SELECT id, node_selector, node_affinity, tolerations, storages, pod_usage
     FROM arrived
     JOIN job USING (id)
     RETURNING job_id AS id
@@ -148,6 +155,7 @@ const specOf = (job: NewJob) => ({
     amount,
     type: typeOfOther(resource, job.gpuResources ?? []),
   })),
+  pod_usage: podUsageColumn(job.podUsage),
 });
 
 export interface ClaimedJob {

@@ -8,6 +8,7 @@ import type {
   Toleration,
 } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
+import { podUsageOf, type PodUsageColumn } from "../jobs/pod-usage.ts";
 import { type PerPodRow, perPodColumns, perPodOf } from "../jobs/resources.ts";
 import type { Queryable } from "../client/types.ts";
 import { standingJoins, standingOf, standingTables } from "./standing.ts";
@@ -35,6 +36,7 @@ interface QueueRow extends PerPodRow {
   readonly node_selector: Readonly<Record<string, string>>;
   readonly node_affinity: readonly NodeSelectorTerm[];
   readonly storage_terms: readonly (readonly NodeSelectorTerm[])[];
+  readonly pod_usage: PodUsageColumn;
   readonly tolerations: readonly Toleration[];
   readonly avoid_nodes: readonly string[];
   readonly owner_ids: readonly number[];
@@ -53,6 +55,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       attempt: row.attempt,
       parallelism: row.parallelism,
       perPod: perPodOf(row),
+      podUsage: podUsageOf(row.pod_usage),
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
       unplanned: row.unplanned,
@@ -119,6 +122,7 @@ export async function readClaimedJobs(
         WHERE jsonb_typeof(storage.affinity_config -> 'nodeSelectorTerms') = 'array'
       ), '[]') AS storage_terms,
       coalesce(spec.tolerations, '[]') AS tolerations,
+      coalesce(spec.pod_usage, '{}') AS pod_usage,
       ARRAY(
         SELECT node_name FROM avoided_nodes AS avoided WHERE avoided.job_id = job.id AND avoided.until > now()
       ) AS avoid_nodes,
@@ -142,6 +146,7 @@ interface ReservedRow extends PerPodRow {
   readonly allows_borrowing: boolean;
   readonly expires_at: number;
   readonly placements: readonly Placement[];
+  readonly pod_usage: PodUsageColumn;
   readonly owner_ids: readonly number[];
 }
 
@@ -172,6 +177,7 @@ export async function readReservedJobs(
         SELECT borrowing = 'Allow' FROM project_settings WHERE project_settings.project_id = job.project_id
       ) OR ${standing.isFree} AS allows_borrowing,
       ${perPodColumns("job")}, kept.expires_at, kept.placements,
+      coalesce((SELECT pod_usage FROM job_specs WHERE job_specs.job_id = job.id), '{}') AS pod_usage,
       ARRAY(
         SELECT DISTINCT owner_id FROM project_owners WHERE project_owners.project_id = job.project_id
       ) AS owner_ids
@@ -203,6 +209,7 @@ const reservedJob = (row: ReservedRow): ReservedRead => ({
     attempt: row.attempt,
     placements: row.placements,
     perPod: perPodOf(row),
+    podUsage: podUsageOf(row.pod_usage),
     borrowing: row.borrowing,
     allowsBorrowing: row.allows_borrowing,
     expiresAtSeconds: row.expires_at,

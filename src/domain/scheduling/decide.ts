@@ -3,7 +3,8 @@
  *
  * Reservations are settled first. Then each queued job passes through six stages; the first one with a result decides:
  *
- * 1. filter: nodes match, the gang would fit on empty nodes, and its plan's window stays open long enough
+ * 1. filter: nodes match, the gang would fit on empty nodes, the ResourceQuotas of its namespace have room for it, and
+ *    its plan's window stays open long enough
  * 2. quota: no job ahead of it waits under the same quota; it is within quota, or may borrow
  * 3. place: it starts if the whole gang fits now
  * 4. await release: it waits if the gang will fit once terminating pods are gone
@@ -35,6 +36,7 @@ import {
 import { HeadReservation } from "./head-reservation.ts";
 import { settleReservations } from "./reservations.ts";
 import { EquivalenceCache } from "./equivalence-cache.ts";
+import { NamespaceQuotas } from "./namespace-quotas.ts";
 import { Nodes } from "./nodes.ts";
 import { futureRoom, placeGang, startableRoom } from "./placement.ts";
 import { StepBudget } from "./preemption/set-cover.ts";
@@ -85,6 +87,7 @@ class Deciding {
   readonly #snapshot: Snapshot;
   readonly #nodes: Nodes;
   readonly #quotas: Quotas;
+  readonly #namespaceQuotas: NamespaceQuotas;
   readonly #head = new HeadReservation();
   readonly #asked: ReadonlySet<string>;
   /** In decision order. */
@@ -105,13 +108,19 @@ class Deciding {
     this.#snapshot = snapshot;
     this.#nodes = new Nodes(snapshot.nodes);
     this.#quotas = new Quotas(snapshot.quotas);
+    this.#namespaceQuotas = new NamespaceQuotas(snapshot.namespaceQuotas);
     this.#asked = new Set(snapshot.victimsFor);
     this.#places = new Map(snapshot.queue.map(({ id }, place) => [id, place]));
     this.#live = snapshot.victims ?? [];
   }
 
   run(): Decision {
-    const reservations = settleReservations(this.#snapshot, this.#nodes, this.#quotas);
+    const reservations = settleReservations(
+      this.#snapshot,
+      this.#nodes,
+      this.#quotas,
+      this.#namespaceQuotas,
+    );
     const later = this.#snapshot.queue.filter((job) => !this.#consider(job, "entitled"));
     for (const job of later) this.#consider(job, "borrowing");
     const requests = [...this.#requests.values()];
@@ -166,7 +175,7 @@ class Deciding {
 
   /** Stage 1. */
   #filter(job: QueuedJob): Waiting | undefined {
-    return this.#unplaceable(job) ?? this.#closesTooSoon(job);
+    return this.#unplaceable(job) ?? this.#overNamespaceQuota(job) ?? this.#closesTooSoon(job);
   }
 
   /** Stage 2. */
@@ -265,6 +274,15 @@ class Deciding {
     });
   }
 
+  /** It reserves nothing and evicts nobody: no eviction elsewhere makes room in its namespace. */
+  #overNamespaceQuota(job: QueuedJob): Waiting | undefined {
+    const obstacle = this.#namespaceQuotas.obstacle(job, job.parallelism);
+    if (obstacle === undefined) return undefined;
+    // In the first pass there may have been room.
+    this.#quotas.forget(job);
+    return waiting("QuotaExceeded", obstacle);
+  }
+
   #closesTooSoon(job: QueuedJob): Waiting | undefined {
     const runtime = job.maxRuntimeSeconds;
     if (runtime === undefined) return undefined;
@@ -310,6 +328,7 @@ class Deciding {
     if (!placements) return undefined;
     this.#nodes.start(placements, job.perPod);
     this.#quotas.charge(job, borrowing);
+    this.#namespaceQuotas.charge(job, job.parallelism);
     return { kind: "admit", jobId: job.id, attempt: job.attempt, borrowing, placements };
   }
 
@@ -397,6 +416,7 @@ class Deciding {
     this.#cache.forget();
     const placements = this.#reservation(job);
     this.#quotas.charge(job, plan.borrowing);
+    this.#namespaceQuotas.charge(job, job.parallelism);
     return {
       kind: "preempt",
       jobId: job.id,

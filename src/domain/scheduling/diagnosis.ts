@@ -11,6 +11,7 @@ import {
   taintText,
   untolerated,
 } from "./node-filters.ts";
+import { NamespaceQuotas } from "./namespace-quotas.ts";
 import { type NodeState, Nodes } from "./nodes.ts";
 import { evictableBy } from "./preemption/policy.ts";
 import { atLeastZero, type Dimension, dimensionsOf, podsThatFit, quantityOf } from "./resources.ts";
@@ -42,9 +43,13 @@ export interface Diagnosis {
   readonly nodes: readonly NodeView[];
 }
 
-/** The finder's request for this job alone; undefined if its priority class does not preempt. */
+/**
+ * The finder's request for this job alone; undefined if its priority class does not preempt, or if a ResourceQuota of
+ * its namespace holds it back.
+ */
 export function requestFor(snapshot: Snapshot, job: QueuedJob): VictimRequest | undefined {
-  if (!job.preempts) return undefined;
+  const obstacle = new NamespaceQuotas(snapshot.namespaceQuotas).obstacle(job, job.parallelism);
+  if (!job.preempts || obstacle !== undefined) return undefined;
   return victimRequest(job, new Nodes(snapshot.nodes), new Quotas(snapshot.quotas));
 }
 

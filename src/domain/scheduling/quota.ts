@@ -183,6 +183,11 @@ export class Quotas {
     for (const state of states.slice(reserved.length)) state.claims.set(job.key, turn.place);
   }
 
+  /** A waiting job reserves nothing any more. */
+  forget(job: QueuedJob): void {
+    for (const state of this.of(job)) state.forget(job.key);
+  }
+
   /** A quota within which a job of lower priority that may not borrow has just started: this one would rank before it. */
   firm(job: QueuedJob): QuotaState | undefined {
     return this.of(job).find(

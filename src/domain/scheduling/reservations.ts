@@ -1,5 +1,6 @@
 /** Reserved jobs: started once their victims have terminated, released when they expire or may no longer start. */
-import type { Quotas } from "./quota.ts";
+import type { NamespaceQuotas } from "./namespace-quotas.ts";
+import { podsOf, type Quotas } from "./quota.ts";
 import type { Nodes } from "./nodes.ts";
 import { podsThatFit } from "./resources.ts";
 import type { ActivateVerdict, ReleaseReason, ReleaseVerdict } from "./decision.ts";
@@ -10,11 +11,16 @@ export function settleReservations(
   snapshot: Snapshot,
   nodes: Nodes,
   quotas: Quotas,
+  namespaceQuotas: NamespaceQuotas,
 ): (ActivateVerdict | ReleaseVerdict)[] {
   nameReservations(snapshot.reserved, nodes);
   return snapshot.reserved.flatMap((job) => {
-    const verdict = settle(job, snapshot.nowSeconds, nodes);
-    if (verdict?.kind === "release") releaseCapacity(job, nodes, quotas);
+    const refusal = namespaceQuotas.refusal(job, gangOf(job));
+    const verdict = settle(job, snapshot.nowSeconds, nodes, refusal);
+    if (verdict?.kind === "release") {
+      releaseCapacity(job, nodes, quotas);
+      namespaceQuotas.charge(job, -gangOf(job));
+    }
     return verdict ?? [];
   });
 }
@@ -31,10 +37,14 @@ function nameReservations(reserved: readonly ReservedJob[], nodes: Nodes): void 
   }
 }
 
+const gangOf = ({ placements }: ReservedJob): number => podsOf({ allocations: placements });
+
+/** @param refusal why its namespace's ResourceQuotas have no room for it any more */
 function settle(
   job: ReservedJob,
   nowSeconds: number,
   nodes: Nodes,
+  refusal: string | undefined,
 ): ActivateVerdict | ReleaseVerdict | undefined {
   const { id: jobId, attempt, borrowing, placements } = job;
   const lost = placements.find(({ node }) => !nodes.get(node)?.snapshot.schedulable);
@@ -47,6 +57,8 @@ function settle(
       "reservation released: the plan no longer covers this job and it may not borrow";
     return release(job, "QuotaExceeded", message);
   }
+  if (refusal !== undefined)
+    return release(job, "QuotaExceeded", `reservation released: ${refusal}`);
   const avoidNodes = occupiedNodes(job, nodes);
   if (avoidNodes.length === 0) {
     nodes.startReserved(placements, job.perPod);

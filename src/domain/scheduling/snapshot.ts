@@ -1,5 +1,7 @@
 /** The input of a scheduling decision: plain data, since decisions have no clock, database or API server. */
 import type { ResourceType } from "../resource-types.ts";
+import type { QuotaInUse } from "../namespace-quota.ts";
+import type { PodUsage } from "../pod-usage.ts";
 
 /** Amounts by the Kubernetes name of their resource: bytes of ephemeral-storage and hugepages-*, otherwise units. */
 export type Amounts = Readonly<Record<string, number>>;
@@ -125,6 +127,8 @@ export interface QueuedJob extends NodeConstraints {
   readonly parallelism: number;
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
+  /** What one pod counts for under ResourceQuotas; absent: its namespace has none. */
+  readonly podUsage?: PodUsage;
   readonly allowsBorrowing: boolean;
   /** preemptionPolicy of its priority class is PreemptLowerPriority, and not too many of its starts have failed. */
   readonly preempts: boolean;
@@ -151,6 +155,8 @@ export interface ReservedJob {
   readonly attempt: number;
   readonly placements: readonly Placement[];
   readonly perPod: Resources;
+  /** As of a queued job. */
+  readonly podUsage?: PodUsage;
   readonly borrowing: boolean;
   readonly allowsBorrowing: boolean;
   /** Ids of the quotas it counts under. */
@@ -182,6 +188,8 @@ export interface Snapshot {
   readonly nowSeconds: number;
   readonly nodes: readonly NodeSnapshot[];
   readonly quotas: readonly Quota[];
+  /** ResourceQuotas of the jobs' namespaces. Absent: there are none. */
+  readonly namespaceQuotas?: readonly QuotaInUse[];
   /** The claimed jobs, in order: priority descending, queue time, arrival. */
   readonly queue: readonly QueuedJob[];
   readonly reserved: readonly ReservedJob[];

@@ -2,6 +2,7 @@
 import type { AnswerOf, ParametersOf, QueryOf, RouteName } from "../../api/http/routes.ts";
 import type { DatabasePool } from "../../db/client/connection-pool.ts";
 import type { Clock } from "../../runtime/clock.ts";
+import type { NamespaceQuotaSource } from "../../scheduler/namespace-quotas.ts";
 import type { Settings } from "../../settings/read.ts";
 import type { Authorizer } from "../authorization.ts";
 import type { Caller } from "../identity.ts";
@@ -16,6 +17,7 @@ export interface ApiContext {
   readonly db: DatabasePool;
   readonly access: AccessPort;
   readonly clock: Clock;
+  readonly namespaceQuotas: NamespaceQuotaSource;
   readonly settings: Pick<Settings, "timeZone" | "unmeteredResources" | "claimLimit">;
 }
 

@@ -85,13 +85,18 @@ interface Judged {
 
 /** The job may be too far back in the queue for a cycle to consider. */
 async function judge(
-  { settings }: ApiContext,
+  { settings, namespaceQuotas }: ApiContext,
   client: PoolClient,
   view: JobView,
   now: Temporal.Instant,
 ): Promise<Judged | undefined> {
   const asking = { jobId: view.id };
-  const snapshot = await readSnapshot({ ...settings, asking }, client, view.pool, now);
+  const snapshot = await readSnapshot(
+    { ...settings, namespaceQuotas, asking },
+    client,
+    view.pool,
+    now,
+  );
   const job = snapshot.queue.find(({ id }) => id === view.id);
   if (!job) return undefined;
   // Only the leader knows budgets, from dry runs; the job's own message names them.

@@ -1,17 +1,17 @@
 import { expect } from "chai";
 import { hasMoreRoom } from "../../../src/controllers/job/quota-relief.ts";
-import { type NamespaceQuota, resourceQuotas } from "../../../src/resources/types.ts";
+import { type StoredQuota, resourceQuotas } from "../../../src/resources/types.ts";
 
 type Amounts = Readonly<Record<string, string>>;
 
-const quota = (hard: Amounts, used: Amounts): NamespaceQuota =>
+const quota = (hard: Amounts, used: Amounts): StoredQuota =>
   resourceQuotas.project({
     metadata: { name: "q", namespace: "team", uid: "1", resourceVersion: "1" },
     status: { hard, used },
   });
 const before = quota({ pods: "4", cpu: "2" }, { pods: "4", cpu: "1500m" });
 
-const cases: readonly (readonly [string, NamespaceQuota | undefined, boolean])[] = [
+const cases: readonly (readonly [string, StoredQuota | undefined, boolean])[] = [
   ["a pod has left", quota({ pods: "4", cpu: "2" }, { pods: "3", cpu: "1500m" }), true],
   ["a core's part is free", quota({ pods: "4", cpu: "2" }, { pods: "4", cpu: "1400m" }), true],
   ["a limit is raised", quota({ pods: "5", cpu: "2" }, { pods: "4", cpu: "1500m" }), true],
@@ -28,6 +28,11 @@ describe("a ResourceQuota", () => {
       expect(hasMoreRoom({ key: "team/q", before, after })).to.equal(hasRoom);
     });
   }
+
+  it("has more room when it counts other pods", () => {
+    const after = { ...before, selectors: [{ scopeName: "Terminating", operator: "Exists" }] };
+    expect(hasMoreRoom({ key: "team/q", before, after })).to.equal(true);
+  });
 
   it("has no more room when it is new", () => {
     expect(hasMoreRoom({ key: "team/q", before: undefined, after: before })).to.equal(false);
