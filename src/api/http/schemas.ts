@@ -77,6 +77,10 @@ const amounts = named(
       cpuMillis: z.number(),
       memoryBytes: z.number(),
       pods: z.number(),
+      byName: z
+        .record(z.string(), z.number())
+        .optional()
+        .describe("Other resources by their Kubernetes names, if any"),
     })
     .describe("An amount of each resource"),
 );

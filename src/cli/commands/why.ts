@@ -9,6 +9,7 @@ import {
   gibibytesText,
   gpusText,
   memoryText,
+  namedAmountText,
   unitText,
 } from "../../domain/text.ts";
 import { ageText, printable, styled, table, type Column } from "../output.ts";
@@ -71,6 +72,7 @@ function demandText({ parallelism, perPod }: Why): string {
     ...(perPod.gpus > 0 ? [gpusText(perPod.gpus)] : []),
     coresText(perPod.cpuMillis),
     `${memoryText(perPod.memoryBytes)} of memory`,
+    ...Object.entries(perPod.byName ?? {}).map(([name, amount]) => namedAmountText(name, amount)),
   ];
   return `${counted(parallelism, "pod")} of ${parts.join(", ")}`;
 }

@@ -15,7 +15,8 @@ import {
   type NodeView,
 } from "../../domain/scheduling/diagnosis.ts";
 import type { Decision, Verdict } from "../../domain/scheduling/decision.ts";
-import type { QueuedJob, Snapshot } from "../../domain/scheduling/snapshot.ts";
+import { amountOf } from "../../domain/scheduling/quota.ts";
+import type { QueuedJob, Resources, Snapshot } from "../../domain/scheduling/snapshot.ts";
 import { redactJobs, redactFor, type MaySee } from "../../domain/redaction.ts";
 import { decideWithVictims, readSnapshot } from "../../scheduler/snapshot.ts";
 import { listJobs, listNodes } from "../authorization.ts";
@@ -42,6 +43,9 @@ const quotaAnswer = ({ quota, demand, exceeded }: QuotaView): Answer["quotas"][n
   opens: quota.opensAtText ?? null,
   evictsInSeconds: quota.evictClosesInSeconds ?? null,
 });
+
+/** `byName` has the GPUs of other vendors as well. */
+const shown = ({ otherGpus: _counted, ...amounts }: Resources) => amounts;
 
 const nodeAnswer = (view: NodeView): Answer["nodes"]["items"][number] => ({
   node: view.node,
@@ -126,7 +130,7 @@ function candidateAnswers(
       job: sight.maySee(job.key) ? job.key : null,
       priority: job.priority,
       borrowing: job.borrowing,
-      gpus: job.perPod.gpus * pods,
+      gpus: amountOf(job.perPod, "GPU") * pods,
       pods,
       nodes: nodesSeen(
         sight,
@@ -200,7 +204,7 @@ async function answerFrom(
     borrowing: view.borrowing,
     suspended: view.suspended,
     parallelism: view.parallelism,
-    perPod: view.perPod,
+    perPod: shown(view.perPod),
     queuedAt: view.queuedAt.toString(),
     startedAt: view.startedAt?.toString() ?? null,
     placements: [...view.placements],
