@@ -19,6 +19,7 @@ import type {
   ResourcePlanStatus,
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
+import { withSlots } from "../domain/pod-slots.ts";
 import { isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import {
@@ -218,7 +219,6 @@ interface RawContainerStatus {
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
 type DemandingContainers = NonNullable<DemandingPodSpec["containers"]>;
 
 /** The containers with the resources granted by their statuses, which differ during an in-place resize. */
@@ -233,8 +233,10 @@ function withGranted(containers: unknown, statuses: unknown): DemandingContainer
   });
 }
 
-const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): PodDemand =>
-  podDemand(
+function effectiveDemand(raw: KubeObject, gpuResource: string): PodDemand {
+  const spec = fieldsOf(raw["spec"]);
+  const status = fieldsOf(raw["status"]);
+  const requested = podDemand(
     {
       ...spec,
       containers: withGranted(spec["containers"], status["containerStatuses"]),
@@ -242,6 +244,8 @@ const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): Pod
     },
     gpuResource,
   );
+  return withSlots(requested, spec, raw.metadata.namespace ?? "");
+}
 
 type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index" | "nodeUid">;
 
@@ -306,7 +310,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       failure: failureOf(status),
       rejected: isRejected(status),
       disruption: disruptionOf(status),
-      demand: effectiveDemand(spec, status, gpuResource),
+      demand: effectiveDemand(raw, gpuResource),
     };
   },
   substitute: substitutePod,

@@ -4,9 +4,11 @@ import type { NewJob } from "../../db/jobs/queue.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
+import { withSlots } from "../../domain/pod-slots.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
+import { maxPodsPerNodeOf } from "../../resources/placement-rules.ts";
 import type { Submitted } from "./context.ts";
 import { isLiveStatus } from "./observed-state.ts";
 import { adopt } from "./recovery.ts";
@@ -47,7 +49,8 @@ async function insert(
     priorityClass: priorityClass.name,
     preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
     parallelism: job.spec.parallelism,
-    perPod: podDemand(podSpec, context.settings.gpuResource),
+    perPod: withSlots(podDemand(podSpec, context.settings.gpuResource), podSpec, job.namespace),
+    maxPodsPerNode: maxPodsPerNodeOf(podSpec),
     allowsBorrowing: job.spec.borrowing === "Allow",
     ...(job.spec.maxRuntime === undefined
       ? {}

@@ -158,6 +158,7 @@ export const errorCatalogue: Catalogue = {
         "config_commits_bytes_positive",
         "reservations_pods_positive",
         "job_resources_amount_positive",
+        "job_specs_max_pods_per_node_positive",
         "jobs_max_runtime_positive",
         "jobs_parallelism_positive",
         "preemption_victims_pods_positive",

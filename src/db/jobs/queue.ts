@@ -32,6 +32,8 @@ export interface NewJob {
   readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
   readonly tolerations: readonly Toleration[];
   readonly storages: readonly object[];
+  /** Pods of the gang on one node; absent: no limit. */
+  readonly maxPodsPerNode?: number | undefined;
 }
 
 const fresh: ObservedState = { status: "pending", attempt: 0, failures: 0, placements: [] };
@@ -65,7 +67,7 @@ export async function adoptJob(
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
-        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, resources jsonb
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, max_pods_per_node integer, resources jsonb
       )
     ), arrived AS (
       INSERT INTO jobs (
@@ -78,7 +80,9 @@ export async function adoptJob(
         pod_gpus, pod_cpu_millis, pod_memory_bytes, allows_borrowing, max_runtime_seconds, backoff_limit,
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
-        md5(jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources)::text)::uuid
+        md5(
+          jsonb_build_array(node_selector, node_affinity, tolerations, storages, max_pods_per_node, resources)::text
+        )::uuid
       FROM job
       ON CONFLICT (id) DO NOTHING
       RETURNING id
@@ -89,8 +93,8 @@ export async function adoptJob(
       JOIN job USING (id)
       CROSS JOIN LATERAL jsonb_each_text(job.resources) AS wanted
     )
-    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages)
-    SELECT id, node_selector, node_affinity, tolerations, storages
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages, max_pods_per_node)
+    SELECT id, node_selector, node_affinity, tolerations, storages, max_pods_per_node
     FROM arrived
     JOIN job USING (id)
     RETURNING job_id AS id
@@ -136,6 +140,7 @@ const specOf = (job: NewJob) => ({
   node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
   tolerations: job.tolerations,
   storages: job.storages,
+  max_pods_per_node: job.maxPodsPerNode,
   resources: job.perPod.byName ?? {},
 });
 

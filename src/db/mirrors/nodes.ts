@@ -1,5 +1,6 @@
 /** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
 import { storableJson } from "../../domain/text.ts";
+import { isSlot, unrecordedAmount } from "../../domain/resource-names.ts";
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -34,13 +35,15 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
   pods,
 ];
 
-/** Usage of what the node does not have says nothing about it. */
-const amountsByName = ({ allocatable, otherUsage }: NodeInput) =>
-  Object.entries(allocatable.byName ?? {}).map(([name, amount]) => ({
-    name,
-    allocatable: amount,
-    other: otherUsage.byName?.[name] ?? 0,
-  }));
+/** Usage of what the node does not have says nothing about it; of every slot it has one. */
+function amountsByName({ allocatable, otherUsage }: NodeInput) {
+  const used = otherUsage.byName ?? {};
+  const slots = Object.keys(used).filter(isSlot);
+  return [
+    ...Object.entries(allocatable.byName ?? {}),
+    ...slots.map((name) => [name, unrecordedAmount(name)] as const),
+  ].map(([name, amount]) => ({ name, allocatable: amount, other: used[name] ?? 0 }));
+}
 
 /**
  * Stores a node together with the usage of other pods, in one statement, so that no decision sees the node empty.
@@ -83,7 +86,8 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       RETURNING name
     ), resource AS MATERIALIZED (
       -- Those that the node no longer has are 0.
-      SELECT name AS resource, coalesce(now_there.allocatable, 0) AS allocatable, coalesce(now_there.other, 0) AS other
+      SELECT name AS resource, coalesce(now_there.allocatable, unrecorded_amount(name)) AS allocatable,
+        coalesce(now_there.other, 0) AS other
       FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)
       FULL JOIN (SELECT resource AS name FROM node_resources WHERE node_name = $1) AS known USING (name)
     ), stored_by_name AS (

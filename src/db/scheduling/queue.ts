@@ -24,6 +24,7 @@ interface QueueRow extends PerPodRow {
   readonly status: "pending" | "evicted";
   readonly attempt: number;
   readonly parallelism: number;
+  readonly max_pods_per_node: number | null;
   readonly allows_borrowing: boolean;
   readonly preempts: boolean;
   readonly failed_starts: number;
@@ -48,6 +49,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       status: row.status,
       attempt: row.attempt,
       parallelism: row.parallelism,
+      ...(row.max_pods_per_node === null ? {} : { maxPodsPerNode: row.max_pods_per_node }),
       perPod: perPodOf(row),
       allowsBorrowing: row.allows_borrowing,
       preempts: row.preempts,
@@ -91,6 +93,7 @@ export async function readClaimedJobs(
       job.allows_borrowing AND inherited.borrowing = 'Allow' AS allows_borrowing,
       job_may_preempt(job.preempts, job.failed_starts) AS preempts,
       CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
+      spec.max_pods_per_node,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
       -- The current settings of the project: they may have changed while the job waited.

@@ -9,7 +9,7 @@ export interface Resources {
   readonly cpuMillis: number;
   readonly memoryBytes: number;
   readonly pods: number;
-  /** Every other resource; absent: none. */
+  /** Every other resource, and slots without the one that every node has of each; absent: none. */
   readonly byName?: Amounts;
 }
 
@@ -124,6 +124,8 @@ export interface QueuedJob extends NodeConstraints {
   readonly parallelism: number;
   /** Demand of one pod; its `pods` is 1. */
   readonly perPod: Resources;
+  /** Pods of the gang on one node; absent: no limit. */
+  readonly maxPodsPerNode?: number;
   readonly allowsBorrowing: boolean;
   /** preemptionPolicy of its priority class is PreemptLowerPriority, and not too many of its starts have failed. */
   readonly preempts: boolean;
