@@ -4,10 +4,17 @@ import * as fc from "fast-check";
 import { candidatesFor, diagnose, requestFor } from "../../../src/domain/scheduling/diagnosis.ts";
 import type { LiveJob, QueuedJob, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { propertyRuns, Reached } from "../../support/property.ts";
-import { accepts, exceeded, isInside, podsFitting, podsOf, ruleOf } from "./brute-force.ts";
+import {
+  accepts,
+  exceeded,
+  isInside,
+  podsFitting,
+  podsFittingEmpty,
+  podsOf,
+  ruleOf,
+} from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
-import { fpgasOf } from "./support.ts";
 
 /** The rule by which it may evict another, whether or not the room would be enough. */
 function naiveRule(
@@ -132,13 +139,14 @@ describe("the diagnosis of a waiting job", () => {
             return { quotaId, resourceType, excess: usage + asked * job.parallelism - quantity };
           }),
         );
-        // With enough of what has no column: at least one pod's on the empty node.
+        // Where more pods would fit on the empty node, if the finder cannot know.
+        const isKnown = !job.perPod.byName && (job.maxPodsPerNode ?? Infinity) >= job.parallelism;
         const accepting = snapshot.nodes
           .filter((node) => accepts(node, job))
-          .filter(
-            ({ allocatable, otherUsage }) =>
-              fpgasOf(allocatable) - fpgasOf(otherUsage) >= fpgasOf(job.perPod),
-          )
+          .filter((node) => {
+            const alone = { ...snapshot, nodes: [node] };
+            return isKnown || podsFitting(alone, job, []) < podsFittingEmpty(alone, job);
+          })
           .map(({ name }) => name);
         const usable = snapshot.nodes.filter(({ schedulable }) => schedulable);
         const short = new Set(request.rooms?.map(({ node }) => node));

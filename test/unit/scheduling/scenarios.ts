@@ -10,16 +10,17 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { amountIn, DIMENSIONS, podsOf } from "./brute-force.ts";
+import { allocatableOn, amountIn, DIMENSIONS, podsOf } from "./brute-force.ts";
 import {
   aQuota,
   aJob,
   aLiveJob,
   aNode,
   aSnapshot,
-  FPGA,
   fpgasOf,
+  named,
   resources,
+  slotsOf,
   sum,
   withVictims,
 } from "./support.ts";
@@ -62,9 +63,10 @@ const orNothing = (
       fc.nat({ max: most.cores }),
       fc.nat({ max: most.gib }),
       fc.constantFrom(0, 0, 1),
+      fc.constantFrom(0, 0, 0, 1),
     )
-    .map(([isThere, gpus, cores, gib, fpgas]) =>
-      isThere ? resources(gpus, cores, 1, gib, fpgas) : resources(0),
+    .map(([isThere, gpus, cores, gib, fpgas, slots]) =>
+      isThere ? resources(gpus, cores, 1, gib, fpgas, slots) : resources(0),
     );
 
 const taint = { key: "dedicated", value: "team", effect: "NoSchedule" };
@@ -104,8 +106,9 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
     }));
 
 /** Nobody has FPGAs where there are none. */
-function thereOn(fpgas: number, { byName, ...amounts }: Resources): Resources {
-  return fpgas > 0 && byName ? { ...amounts, byName } : amounts;
+function thereOn(fpgas: number, used: Resources): Resources {
+  const { byName: _names, ...amounts } = used;
+  return { ...amounts, ...named(fpgas > 0 ? fpgasOf(used) : 0, slotsOf(used)) };
 }
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
@@ -137,11 +140,12 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       cores: fc.integer({ min: 1, max: 3 }),
       gib: fc.integer({ min: 0, max: 4 }),
       fpgas: fc.constantFrom(0, 0, 1, 2),
+      slots: fc.constantFrom(0, 0, 0, 1),
       quotas: someQuotas,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, fpgas, allocations, isProtected, quotas, ...rest }) => {
-      const perPod = resources(gpus, cores, 1, gib, fpgas);
+    .map(({ gpus, cores, gib, fpgas, slots, allocations, isProtected, quotas, ...rest }) => {
+      const perPod = resources(gpus, cores, 1, gib, fpgas, slots);
       return aLiveJob("", allocations, {
         ...rest,
         perPod,
@@ -155,16 +159,20 @@ const least = (a: Resources, b: Resources): Resources => ({
   cpuMillis: Math.max(0, Math.min(a.cpuMillis, b.cpuMillis)),
   memoryBytes: Math.max(0, Math.min(a.memoryBytes, b.memoryBytes)),
   pods: Math.max(0, Math.min(a.pods, b.pods)),
-  ...(Math.min(fpgasOf(a), fpgasOf(b)) > 0 && {
-    byName: { [FPGA]: Math.min(fpgasOf(a), fpgasOf(b)) },
-  }),
+  ...named(
+    Math.max(0, Math.min(fpgasOf(a), fpgasOf(b))),
+    Math.max(0, Math.min(slotsOf(a), slotsOf(b))),
+  ),
 });
 
-const free = ({ allocatable, otherUsage, committed }: NodeSnapshot): Resources =>
-  sum(sum(allocatable, otherUsage, -1), committed, -1);
+const used = ({ otherUsage, committed }: NodeSnapshot): Resources => sum(otherUsage, committed, 1);
+
+/** With the slot that every node has. */
+const free = (node: NodeSnapshot): Resources =>
+  sum(sum(node.allocatable, resources(0, 0, 0, 0, 0, 1), 1), used(node), -1);
 
 const isOvercommitted = (node: NodeSnapshot): boolean =>
-  DIMENSIONS.some((one) => amountIn(free(node), one) < 0);
+  DIMENSIONS.some((one) => amountIn(used(node), one) > allocatableOn(node, one));
 
 /** Live jobs that fit on their nodes: those that would not are left out. */
 function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]): LiveJob[] {
@@ -262,6 +270,8 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         cores: orNone(Math.ceil(9 / parallelism)),
         gib: orNone(Math.ceil(9 / parallelism)),
         fpgas: fc.constantFrom(0, 0, 0, 1, Math.ceil(3 / parallelism)),
+        slots: fc.constantFrom(0, 0, 0, 0, 1),
+        maxPodsPerNode: fc.constantFrom(undefined, undefined, undefined, 1, 2),
         priority: fc.integer({ min: 1, max: 4 }),
         quotas: someQuotas,
         allowsBorrowing: fc.boolean(),
@@ -271,15 +281,17 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         constraints,
       }),
     )
-    .map(({ gpus, cores, gib, fpgas, isMeek, runtime, constraints: limits, ...rest }) =>
-      aJob("j", {
-        ...rest,
+    .map(({ gpus, cores, gib, fpgas, slots, isMeek, runtime, constraints: limits, ...rest }) => {
+      const { maxPodsPerNode, ...more } = rest;
+      return aJob("j", {
+        ...more,
         ...limits,
-        perPod: resources(gpus, cores, 1, gib, fpgas),
+        ...(maxPodsPerNode === undefined ? {} : { maxPodsPerNode }),
+        perPod: resources(gpus, cores, 1, gib, fpgas, slots),
         preempts: !isMeek,
         ...(runtime === undefined ? {} : { maxRuntimeSeconds: runtime }),
-      }),
-    );
+      });
+    });
 
 /** A cluster of 1 to 4 nodes with up to nine live jobs, on which the jobs in the queue want to start. */
 const clusterFor = (queue: fc.Arbitrary<readonly QueuedJob[]>): fc.Arbitrary<Scenario> =>

@@ -31,7 +31,7 @@ function nearest(nodes: readonly NodeState[], job: QueuedJob): readonly NodeStat
  */
 function mayGain({ capacity, future }: NodeState, job: QueuedJob): boolean {
   const { byName } = job.perPod;
-  const isKnown = byName === undefined && job.maxPodsPerNode === undefined;
+  const isKnown = byName === undefined && limitPerNode(job) >= job.parallelism;
   return isKnown || podsOnNode(future, job) < podsOnNode(capacity, job);
 }
 
