@@ -5,7 +5,7 @@
 import { labels } from "../api/names.ts";
 import { selectedKeys, selects } from "../domain/label-selector.ts";
 import type { Labels, LabelSelector } from "../domain/label-selector.ts";
-import { hostnameKey } from "../domain/pod-slots.ts";
+import { hostnameKey, withSlots } from "../domain/pod-slots.ts";
 import type { PodAffinityTerm } from "../domain/pod-slots.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
@@ -34,7 +34,7 @@ const inSpec = (field: string): string => `spec.template.spec.${field}`;
 const requiredTerms = (spec: Fields, kind: "podAffinity" | "podAntiAffinity"): readonly Term[] =>
   (fieldsOf(fieldsOf(spec["affinity"])[kind])[required] ?? []) as readonly Term[];
 
-/** Constraints that are wishes (ScheduleAnyway) have no index here that counts. */
+/** Those that are no wishes (ScheduleAnyway), with their index in the list. */
 const strictConstraints = (spec: Fields): readonly (readonly [number, SpreadConstraint])[] =>
   ((spec["topologySpreadConstraints"] ?? []) as readonly SpreadConstraint[])
     .map((constraint, index) => [index, constraint] as const)
@@ -135,11 +135,24 @@ function claimProblems(spec: Fields): string[] {
   ];
 }
 
+/** Slots of one pod: each decision compares them with those of every node. */
+const maxSlots = 64;
+
+function slotProblems(spec: Fields, namespace: string): string[] {
+  const { byName = {} } = withSlots({ gpus: 0, cpuMillis: 0, memoryBytes: 0 }, spec, namespace);
+  const count = Object.keys(byName).length;
+  if (count <= maxSlots) return [];
+  return [
+    `spec.template.spec has ${count} host ports and required anti-affinity terms; must be at most ${maxSlots}`,
+  ];
+}
+
 /** What the pod asks for and cannot have, each with its field; empty if Rota can place it. */
 export function placementProblems(pod: KubeObject): string[] {
   const spec = fieldsOf(pod["spec"]);
   const { namespace = "", labels: own = {} } = pod.metadata;
   return [
+    ...slotProblems(spec, namespace),
     ...claimProblems(spec),
     ...affinityProblems(spec),
     ...antiAffinityProblems(spec, namespace, own),

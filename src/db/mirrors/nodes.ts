@@ -85,11 +85,15 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       )
       RETURNING name
     ), resource AS MATERIALIZED (
-      -- Those that the node no longer has are 0.
+      -- Those that the node no longer has are 0. A slot that only jobs use is left alone: its row may be gone by now.
       SELECT name AS resource, coalesce(now_there.allocatable, unrecorded_amount(name)) AS allocatable,
         coalesce(now_there.other, 0) AS other
       FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)
-      FULL JOIN (SELECT resource AS name FROM node_resources WHERE node_name = $1) AS known USING (name)
+      FULL JOIN (
+        SELECT resource AS name
+        FROM node_resources
+        WHERE node_name = $1 AND (other > 0 OR allocatable <> unrecorded_amount(resource))
+      ) AS known USING (name)
     ), stored_by_name AS (
       -- After the node's row, and in order of the names, as the triggers on allocations lock them.
       INSERT INTO node_resources (node_name, resource, allocatable, other)

@@ -92,6 +92,12 @@ describe("the pods that may share a node", () => {
       /^spec\.template\.spec\.affinity\.podAffinity\.required/,
       /nodeAffinity/,
     ],
+    [
+      "more host ports than can be compared",
+      { containers: [{ ports: Array.from({ length: 65 }, (_, at) => ({ hostPort: at + 1 })) }] },
+      /^spec\.template\.spec has 65 host ports/,
+      /at most 64/,
+    ],
     ["anti-affinity by zone", apart({ topologyKey: zone }), anti, /topologyKey ".*zone".*hostname/],
     ["anti-affinity to others", apart({ labelSelector: others }), anti, /the job's own pods/],
     ["anti-affinity to nobody", apart({ labelSelector: null }), anti, /the job's own pods/],
