@@ -15,6 +15,7 @@ import {
 } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
+import { aJob, aNode, aSnapshot, resources } from "./support.ts";
 
 /** The rule by which it may evict another, whether or not the room would be enough. */
 function naiveRule(
@@ -34,6 +35,21 @@ function naiveRule(
 }
 
 describe("the diagnosis of a waiting job", () => {
+  it("names the host port that is in use on a node, beside what is short", () => {
+    const job = aJob("j", { perPod: resources(8, 1, 1, 1, 0, 1) });
+    const nodes = [
+      aNode("n1", { committed: resources(2, 1, 1, 1, 0, 1) }),
+      aNode("n2", { committed: resources(0, 1, 1, 1, 0, 1) }),
+      aNode("n3"),
+    ];
+    const { nodes: told } = diagnose(aSnapshot({ nodes, queue: [job] }), job, 9);
+    expect(Object.fromEntries(told.map(({ node, message }) => [node, message]))).to.deep.equal({
+      n1: "has 6 of 8 GPUs free and host port 8080/TCP in use",
+      n2: "has host port 8080/TCP in use",
+      n3: undefined,
+    });
+  });
+
   it("names candidates and rule, borrowers and lowest priorities first", () => {
     const reached = new Reached<
       "OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared" | "overForGood"
