@@ -10,59 +10,59 @@ const hostname = "kubernetes.io/hostname";
 const zone = "topology.kubernetes.io/zone";
 const required = "requiredDuringSchedulingIgnoredDuringExecution";
 
+interface Asked {
+  readonly gpus?: number;
+  readonly ports?: readonly object[];
+  readonly pod?: Fields;
+  /** The label that selectors select by. */
+  readonly app?: string;
+}
+
+const spec = ({ gpus = 1, ports = [], pod = {}, app = "train" }: Asked): Fields => ({
+  template: {
+    metadata: { labels: { app, kind: "test" } },
+    spec: {
+      containers: [
+        {
+          name: "main",
+          image: "none.example/none:1",
+          resources: { limits: { "nvidia.com/gpu": gpus } },
+          ports,
+        },
+      ],
+      ...pod,
+    },
+  },
+});
+
+const port = (hostPort: number): Asked => ({ ports: [{ containerPort: 80, hostPort }] });
+const ownPods = { matchLabels: { app: "train" } };
+const antiAffinity = (term: Fields = {}): Asked => ({
+  pod: {
+    affinity: {
+      podAntiAffinity: {
+        [required]: [{ topologyKey: hostname, labelSelector: ownPods, ...term }],
+      },
+    },
+  },
+});
+const spread = (constraint: Fields = {}): Asked => ({
+  pod: {
+    topologySpreadConstraints: [
+      {
+        maxSkew: 1,
+        topologyKey: hostname,
+        whenUnsatisfiable: "DoNotSchedule",
+        labelSelector: ownPods,
+        ...constraint,
+      },
+    ],
+  },
+});
+
 describe("the filters of kube-scheduler", () => {
   // Pod Security level baseline forbids host ports.
   const team = useTeam({ project: { podSecurity: "privileged" } });
-
-  interface Asked {
-    readonly gpus?: number;
-    readonly ports?: readonly object[];
-    readonly pod?: Fields;
-    /** The label that selectors select by. */
-    readonly app?: string;
-  }
-
-  const spec = ({ gpus = 1, ports = [], pod = {}, app = "train" }: Asked): Fields => ({
-    template: {
-      metadata: { labels: { app, kind: "test" } },
-      spec: {
-        containers: [
-          {
-            name: "main",
-            image: "none.example/none:1",
-            resources: { limits: { "nvidia.com/gpu": gpus } },
-            ports,
-          },
-        ],
-        ...pod,
-      },
-    },
-  });
-
-  const port = (hostPort: number): Asked => ({ ports: [{ containerPort: 80, hostPort }] });
-  const ownPods = { matchLabels: { app: "train" } };
-  const antiAffinity = (term: Fields = {}): Asked => ({
-    pod: {
-      affinity: {
-        podAntiAffinity: {
-          [required]: [{ topologyKey: hostname, labelSelector: ownPods, ...term }],
-        },
-      },
-    },
-  });
-  const spread = (constraint: Fields = {}): Asked => ({
-    pod: {
-      topologySpreadConstraints: [
-        {
-          maxSkew: 1,
-          topologyKey: hostname,
-          whenUnsatisfiable: "DoNotSchedule",
-          labelSelector: ownPods,
-          ...constraint,
-        },
-      ],
-    },
-  });
 
   /** In its first attempt: kube-scheduler binds the pods where Rota placed them. */
   async function runsAtOnce(name: string): Promise<Job> {
@@ -297,5 +297,31 @@ describe("the filters of kube-scheduler", () => {
       }),
     });
     await runsAtOnce("wishes");
+  });
+});
+
+describe("a filter of kube-scheduler that Rota does not model", () => {
+  const team = useTeam({ operator: { ROTA_START_DEADLINE_SECONDS: "8" } });
+
+  it("ends the attempt for its node, in kube-scheduler's words", async () => {
+    await team.pool("words", { count: 2 });
+    // It is selected by the job's term and does not have the term.
+    await team.view.client.create(podType, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "plain", namespace: "team", labels: ownPods.matchLabels },
+      spec: {
+        nodeName: "words-1",
+        containers: [{ name: "main", image: "none.example/none:1" }],
+      },
+    });
+    await team.submit("refused", { pool: "words", spec: spec(antiAffinity()) });
+    const { status } = await team.until("refused", "wait for its node", ({ status: { message } }) =>
+      /didn't match pod anti-affinity rules/.test(message ?? ""),
+    );
+    expect(status).to.include({ state: "Starting", reason: "PodsPending", attempt: 1 });
+    expect(status.nodes).to.deep.equal(["words-1"]);
+    expect((await team.runs("refused", 2)).status.nodes).to.deep.equal(["words-2"]);
+    await team.checkInvariants();
   });
 });
