@@ -205,9 +205,9 @@ CREATE TABLE job_resources (
   amount_per_pod bigint NOT NULL CONSTRAINT job_resources_amount_positive CHECK (amount_per_pod > 0),
   CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource)
 );
-COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, slots. Fixed when the job arrives';
+COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, exclusive resources. Fixed when the job arrives';
 COMMENT ON COLUMN job_resources.job_id IS 'The job';
-COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource, or the name of a slot, which has a colon';
+COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource, or the name of an exclusive one, which has a colon';
 COMMENT ON COLUMN job_resources.amount_per_pod IS 'Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units';
 
 CREATE TABLE avoided_nodes (

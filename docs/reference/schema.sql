@@ -196,10 +196,10 @@ CREATE TRIGGER job_events_not_deleted BEFORE DELETE ON job_events
   WHEN (NOT history_is_pruned())
   EXECUTE FUNCTION refuse_change('job_events_append_only', 'history is append-only');
 
--- Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, slots. Fixed when the job arrives.
+-- Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, exclusive resources. Fixed when the job arrives.
 CREATE TABLE job_resources (
   job_id uuid NOT NULL,           -- The job
-  resource text NOT NULL,         -- Kubernetes name of the resource, or the name of a slot, which has a colon
+  resource text NOT NULL,         -- Kubernetes name of the resource, or the name of an exclusive one, which has a colon
   amount_per_pod bigint NOT NULL, -- Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units
   CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource),
   CONSTRAINT job_resources_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
@@ -328,11 +328,11 @@ CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs
   WHEN (NOT job_has_ended(old.status))
   EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
 
--- Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs, slots in use.
+-- Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs, exclusive resources in use.
 CREATE TABLE node_resources (
   node_name text NOT NULL,             -- The node
-  resource text NOT NULL,              -- Kubernetes name of the resource, or the name of a slot, which has a colon
-  allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of a slot
+  resource text NOT NULL,              -- Kubernetes name of the resource, or the name of an exclusive one, which has a colon
+  allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of an exclusive resource
   other bigint NOT NULL DEFAULT 0,     -- Requested by pods that Rota did not create
   committed bigint NOT NULL DEFAULT 0, -- Requested by the allocations on the node, kept by trigger
   CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
@@ -348,10 +348,10 @@ CREATE TRIGGER node_resources_committed_is_derived_on_insert BEFORE INSERT ON no
   FOR EACH ROW
   WHEN (new.committed <> 0 AND pg_trigger_depth() = 0)
   EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
-CREATE TRIGGER node_resources_forget_slot AFTER UPDATE ON node_resources
+CREATE TRIGGER node_resources_forget_exclusive AFTER UPDATE ON node_resources
   FOR EACH ROW
   WHEN (new.committed = 0 AND new.other = 0 AND unrecorded_amount(new.resource) > 0)
-  EXECUTE FUNCTION node_resources_forget_slot();
+  EXECUTE FUNCTION node_resources_forget_exclusive();
 
 -- Nodes of the cluster, and the capacity committed on them.
 CREATE TABLE nodes (
@@ -1022,7 +1022,7 @@ BEGIN
 END
 $function$;
 
--- What a node has of a resource that has no row for it: 1 of a slot, otherwise nothing.
+-- What a node has of a resource that has no row for it: 1 of an exclusive resource, otherwise nothing.
 CREATE FUNCTION unrecorded_amount(resource text)
  RETURNS bigint
  LANGUAGE sql
@@ -1086,7 +1086,7 @@ BEGIN
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
 
-  -- The other resources, in the order in which every writer locks them. A node without one has 0 of it, or one slot.
+  -- The other resources, in the order in which every writer locks them. A node without a row has 0 of it, or 1 if it is exclusive.
   WITH change AS MATERIALIZED (
     SELECT new_rows.node_name, wanted.resource, sum(new_rows.pods * wanted.amount_per_pod) AS amount
     FROM new_rows
@@ -1318,8 +1318,8 @@ BEGIN
 END
 $function$;
 
--- Deletes the row of a slot that is not in use any more.
-CREATE FUNCTION node_resources_forget_slot()
+-- Deletes the row of an exclusive resource that is not in use any more.
+CREATE FUNCTION node_resources_forget_exclusive()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$

@@ -5,8 +5,8 @@
 import { labels } from "../api/names.ts";
 import { selectedKeys, selects } from "../domain/label-selector.ts";
 import type { Labels, LabelSelector } from "../domain/label-selector.ts";
-import { hostnameKey, withSlots } from "../domain/pod-slots.ts";
-import type { PodAffinityTerm } from "../domain/pod-slots.ts";
+import { hostnameKey, withExclusives } from "../domain/exclusive-resources.ts";
+import type { PodAffinityTerm } from "../domain/exclusive-resources.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
 import type { Fields } from "./pod-template.ts";
@@ -135,15 +135,19 @@ function claimProblems(spec: Fields): string[] {
   ];
 }
 
-/** Slots of one pod: each decision compares them with those of every node. */
-const maxSlots = 64;
+/** Exclusive resources of one pod: each decision compares them with those of every node. */
+const maxExclusives = 64;
 
-function slotProblems(spec: Fields, namespace: string): string[] {
-  const { byName = {} } = withSlots({ gpus: 0, cpuMillis: 0, memoryBytes: 0 }, spec, namespace);
+function exclusiveProblems(spec: Fields, namespace: string): string[] {
+  const { byName = {} } = withExclusives(
+    { gpus: 0, cpuMillis: 0, memoryBytes: 0 },
+    spec,
+    namespace,
+  );
   const count = Object.keys(byName).length;
-  if (count <= maxSlots) return [];
+  if (count <= maxExclusives) return [];
   return [
-    `spec.template.spec has ${count} host ports and required anti-affinity terms; must be at most ${maxSlots}`,
+    `spec.template.spec has ${count} host ports and required anti-affinity terms; must be at most ${maxExclusives}`,
   ];
 }
 
@@ -152,7 +156,7 @@ export function placementProblems(pod: KubeObject): string[] {
   const spec = fieldsOf(pod["spec"]);
   const { namespace = "", labels: own = {} } = pod.metadata;
   return [
-    ...slotProblems(spec, namespace),
+    ...exclusiveProblems(spec, namespace),
     ...claimProblems(spec),
     ...affinityProblems(spec),
     ...antiAffinityProblems(spec, namespace, own),

@@ -19,7 +19,7 @@ import type {
   ResourcePlanStatus,
 } from "../api/generated.ts";
 import { podDemand } from "../domain/pod-demand.ts";
-import { withSlots } from "../domain/pod-slots.ts";
+import { withExclusives } from "../domain/exclusive-resources.ts";
 import { isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import {
@@ -244,7 +244,7 @@ function effectiveDemand(raw: KubeObject, gpuResource: string): PodDemand {
     },
     gpuResource,
   );
-  return withSlots(requested, spec, raw.metadata.namespace ?? "");
+  return withExclusives(requested, spec, raw.metadata.namespace ?? "");
 }
 
 type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index" | "nodeUid">;

@@ -44,8 +44,8 @@ import {
   FPGA,
   fpgasOf,
   resources,
-  SLOT,
-  slotsOf,
+  PORT,
+  portsOf,
   sum,
   withVictims,
 } from "../unit/scheduling/support.ts";
@@ -183,7 +183,7 @@ const nodeResourceRows = ({ nodes }: Snapshot): object[] =>
   nodes.flatMap(({ name, allocatable, otherUsage }) =>
     [
       { resource: FPGA, allocatable: fpgasOf(allocatable), other: fpgasOf(otherUsage) },
-      { resource: SLOT, allocatable: slotsOf(otherUsage), other: slotsOf(otherUsage) },
+      { resource: PORT, allocatable: portsOf(otherUsage), other: portsOf(otherUsage) },
     ]
       .filter((row) => row.allocatable > 0)
       .map((row) => ({ node_name: name, ...row, committed: 0 })),
@@ -504,7 +504,7 @@ describe("the victim finder", () => {
       ),
     );
     const perPod = resources(1, 0, 1);
-    const taken = { perPod: { ...perPod, byName: { [SLOT]: 1 } } };
+    const taken = { perPod: { ...perPod, byName: { [PORT]: 1 } } };
     for (const job of [{ perPod, maxPodsPerNode: 1 }, taken]) {
       const queue = [aJob("j", { ...job, parallelism: 3 })];
       const nodes = names.map((name) => aNode(name, { allocatable: resources(2, 0, 9) }));

@@ -4,7 +4,7 @@ import type { NewJob } from "../../db/jobs/queue.ts";
 import type { ObservedState } from "../../db/jobs/recover.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
-import { withSlots } from "../../domain/pod-slots.ts";
+import { withExclusives } from "../../domain/exclusive-resources.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
@@ -49,7 +49,11 @@ async function insert(
     priorityClass: priorityClass.name,
     preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
     parallelism: job.spec.parallelism,
-    perPod: withSlots(podDemand(podSpec, context.settings.gpuResource), podSpec, job.namespace),
+    perPod: withExclusives(
+      podDemand(podSpec, context.settings.gpuResource),
+      podSpec,
+      job.namespace,
+    ),
     maxPodsPerNode: maxPodsPerNodeOf(podSpec),
     allowsBorrowing: job.spec.borrowing === "Allow",
     ...(job.spec.maxRuntime === undefined

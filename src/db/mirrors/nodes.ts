@@ -1,6 +1,6 @@
 /** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
 import { storableJson } from "../../domain/text.ts";
-import { isSlot, unrecordedAmount } from "../../domain/resource-names.ts";
+import { isExclusive, unrecordedAmount } from "../../domain/resource-names.ts";
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -35,13 +35,13 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
   pods,
 ];
 
-/** Usage of what the node does not have says nothing about it; of every slot it has one. */
+/** Usage of what the node does not have says nothing about it; of every exclusive resource it has one. */
 function amountsByName({ allocatable, otherUsage }: NodeInput) {
   const used = otherUsage.byName ?? {};
-  const slots = Object.keys(used).filter(isSlot);
+  const exclusive = Object.keys(used).filter(isExclusive);
   return [
     ...Object.entries(allocatable.byName ?? {}),
-    ...slots.map((name) => [name, unrecordedAmount(name)] as const),
+    ...exclusive.map((name) => [name, unrecordedAmount(name)] as const),
   ].map(([name, amount]) => ({ name, allocatable: amount, other: used[name] ?? 0 }));
 }
 
@@ -85,7 +85,7 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       )
       RETURNING name
     ), resource AS MATERIALIZED (
-      -- Those that the node no longer has are 0. A slot that only jobs use is left alone: its row may be gone by now.
+      -- Those that the node no longer has are 0. Exclusive ones that only jobs use are left alone: the row may be gone.
       SELECT name AS resource, coalesce(now_there.allocatable, unrecorded_amount(name)) AS allocatable,
         coalesce(now_there.other, 0) AS other
       FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)

@@ -76,7 +76,7 @@ export async function readNodes(
       GROUP BY node_name, resource
     ),
     by_name AS (
-      -- A slot that is only reserved has no row of its node.
+      -- An exclusive resource that is only reserved has no row.
       SELECT node_name,
         json_agg(
           json_build_object(

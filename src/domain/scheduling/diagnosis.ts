@@ -1,6 +1,6 @@
 /** Details of one waiting job: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
 import { coresNumber, coresText, gpusText, listed, memoryText, namedAmountText } from "../text.ts";
-import { isInBytes, isSlot, takenSlotText } from "../resource-names.ts";
+import { isInBytes, isExclusive, inUseText } from "../resource-names.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";
 import {
@@ -143,7 +143,7 @@ function fullText(node: NodeState, job: QueuedJob): string {
     (of) => quantityOf(job.perPod, of) > roomIn(node.startable, of),
   );
   const amounts = short
-    .filter((of) => !isSlot(of))
+    .filter((of) => !isExclusive(of))
     .map((of) =>
       shortageText(of, Math.max(0, roomIn(node.startable, of)), quantityOf(job.perPod, of)),
     );
@@ -152,5 +152,5 @@ function fullText(node: NodeState, job: QueuedJob): string {
     node.reservedFor.length === 0
       ? ""
       : `; capacity is reserved for ${node.reservedFor.join(", ")}`;
-  return `has ${listed([...free, ...short.filter(isSlot).map(takenSlotText)])}${reserved}`;
+  return `has ${listed([...free, ...short.filter(isExclusive).map(inUseText)])}${reserved}`;
 }

@@ -1,5 +1,5 @@
 /** Messages about waiting and preempted jobs: what is missing, with numbers and names. */
-import { hostPortText, isSlot, takenSlotText } from "../resource-names.ts";
+import { hostPortText, isExclusive, inUseText } from "../resource-names.ts";
 import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "../text.ts";
 import { memoryText, meteredNumber, meteredText, namedAmountText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
@@ -47,13 +47,13 @@ export function spaceText(job: QueuedJob, nodes: readonly NodeState[], view: Vie
 
 /** "5 free", "5 GPUs and 2 cores free", "5 GPUs free and host port 8080/TCP in use" */
 function freeText(room: Resources, shown: readonly Dimension[], free = ""): string {
-  const amounts = shown.filter((one) => !isSlot(one));
+  const amounts = shown.filter((one) => !isExclusive(one));
   const isGpusOnly = shown.length === 1 && amounts[0] === "gpus";
   const texts = amounts.map((one) =>
     isGpusOnly ? String(Math.max(0, room.gpus)) : amountText(one, quantityOf(room, one)),
   );
   const available = texts.length > 0 ? [`${listed(texts)}${free}`] : [];
-  return listed([...available, ...shown.filter(isSlot).map(takenSlotText)]);
+  return listed([...available, ...shown.filter(isExclusive).map(inUseText)]);
 }
 
 /** "needs 16 GPUs on one node; the largest matching node, node-7, has 8" */
@@ -77,7 +77,7 @@ const isLimited = (job: QueuedJob): boolean => limitPerNode(job) < job.paralleli
 const eachNeeds = ({ perPod }: QueuedJob, shown: readonly Dimension[]): string =>
   listed(
     shown.flatMap((one) =>
-      isSlot(one) ? (hostPortText(one) ?? []) : amountText(one, quantityOf(perPod, one)),
+      isExclusive(one) ? (hostPortText(one) ?? []) : amountText(one, quantityOf(perPod, one)),
     ),
   );
 

@@ -4,7 +4,7 @@
  * node if one is enough, else the fewest nodes; the remainder goes where it leaves the least free.
  */
 import type { NodeState } from "./nodes.ts";
-import { isSlot } from "../resource-names.ts";
+import { isExclusive } from "../resource-names.ts";
 import { podsThatFit } from "./resources.ts";
 import type { Placement, Resources } from "./snapshot.ts";
 
@@ -30,11 +30,11 @@ export const podsOnNode = (
   { perPod, maxPodsPerNode = Number.POSITIVE_INFINITY }: PerNode,
 ): number => Math.min(podsThatFit(room, perPod), maxPodsPerNode);
 
-/** The most pods of the gang that one node may have, however large it is: one, if they take a slot. */
+/** The most pods of the gang that one node may have, however large it is: one, if they take an exclusive resource. */
 export const limitPerNode = ({
   perPod,
   maxPodsPerNode = Number.POSITIVE_INFINITY,
-}: PerNode): number => (Object.keys(perPod.byName ?? {}).some(isSlot) ? 1 : maxPodsPerNode);
+}: PerNode): number => (Object.keys(perPod.byName ?? {}).some(isExclusive) ? 1 : maxPodsPerNode);
 
 interface Slot {
   readonly node: NodeState;

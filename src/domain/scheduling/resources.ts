@@ -1,7 +1,7 @@
 /**
  * Arithmetic on resource vectors. Of the resources `byName`, one that a vector does not name is 0; a vector without any
- * has no `byName`, so that most decisions never look at them. Every node has one slot of each name: no vector says so, or
- * each would have to name all slots of the queue. It is added where room is compared with a need.
+ * has no `byName`, so that most decisions never look at them. Every node has one of each exclusive resource: no vector
+ * says so, or each would have to name those of the whole queue. It is added where room is compared with a need.
  */
 import { unrecordedAmount } from "../resource-names.ts";
 import type { Amounts, Resources } from "./snapshot.ts";

@@ -9,7 +9,7 @@ export interface Resources {
   readonly cpuMillis: number;
   readonly memoryBytes: number;
   readonly pods: number;
-  /** Every other resource, and slots without the one that every node has of each; absent: none. */
+  /** Every other resource, and exclusive ones less the one that every node has; absent: none. */
   readonly byName?: Amounts;
 }
 

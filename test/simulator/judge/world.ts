@@ -71,7 +71,7 @@ export interface Moment {
 
 /** The one resource of a node in the simulation that has no column. */
 export const fpga = "example.com/fpga";
-/** The one slot in the simulation. */
+/** The one exclusive resource in the simulation. */
 export const port = "hostport:TCP:8080";
 
 type JobRow = Omit<WorldJob, "quotas" | "unplanned">;

@@ -11,7 +11,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { fpgasOf, slotsOf } from "./support.ts";
+import { fpgasOf, portsOf } from "./support.ts";
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, { pods }) => sum + pods, 0);
@@ -22,17 +22,17 @@ export const subsets = <T>(items: readonly T[]): T[][] =>
     items.filter((_, index) => Math.floor(bits / 2 ** index) % 2 === 1),
   );
 
-export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods", "fpgas", "slots"] as const;
+export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods", "fpgas", "ports"] as const;
 type Dimension = (typeof DIMENSIONS)[number];
 
 export function amountIn(amounts: Resources, one: Dimension): number {
-  if (one === "slots") return slotsOf(amounts);
+  if (one === "ports") return portsOf(amounts);
   return one === "fpgas" ? fpgasOf(amounts) : amounts[one];
 }
 
-/** Every node has one slot, though it does not say so. */
+/** Every node has the host port, though it does not say so. */
 export const allocatableOn = ({ allocatable }: NodeSnapshot, one: Dimension): number =>
-  amountIn(allocatable, one) + (one === "slots" ? 1 : 0);
+  amountIn(allocatable, one) + (one === "ports" ? 1 : 0);
 
 /** Whether a node takes the job's pods: of the operators, those that the scenarios use. */
 export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {

@@ -123,13 +123,13 @@ const gangs: fc.Arbitrary<QueuedJob> = fc
     cores: fc.nat({ max: 3 }),
     gib: fc.nat({ max: 3 }),
     fpgas: fc.constantFrom(0, 0, 0, 1),
-    slots: fc.constantFrom(0, 0, 0, 0, 1),
+    ports: fc.constantFrom(0, 0, 0, 0, 1),
     maxPodsPerNode: fc.constantFrom(undefined, undefined, undefined, 1, 2, 4),
     parallelism: fc.integer({ min: 1, max: 12 }),
   })
-  .map(({ gpus, cores, gib, fpgas, slots, maxPodsPerNode, parallelism }) =>
+  .map(({ gpus, cores, gib, fpgas, ports, maxPodsPerNode, parallelism }) =>
     aJob("j", {
-      perPod: resources(gpus, cores, 1, gib, fpgas, slots),
+      perPod: resources(gpus, cores, 1, gib, fpgas, ports),
       parallelism,
       ...(maxPodsPerNode !== undefined && { maxPodsPerNode }),
     }),

@@ -180,7 +180,7 @@ function expectCheap(scenario: Scenario, cost: number[][], best: number[][]): vo
 /** No node has all of the gang, because none may. */
 const isSpread = (placements: readonly Placement[], job: QueuedJob): boolean =>
   placements.length > 1 &&
-  (job.maxPodsPerNode === 1 || amountIn(job.perPod, "slots") > 0) &&
+  (job.maxPodsPerNode === 1 || amountIn(job.perPod, "ports") > 0) &&
   job.parallelism > 1;
 
 /** Of what kinds a case is, for the shares that a property must reach. */
@@ -234,7 +234,7 @@ export function kindsOf(scenario: Scenario, verdict: Verdict) {
     "CPU short": preempts && short.includes("cpuMillis"),
     "memory short": preempts && short.includes("memoryBytes"),
     "slots short": preempts && short.includes("pods"),
-    "slot short": preempts && short.includes("slots"),
+    "port short": preempts && short.includes("ports"),
     "spread by a limit": verdict.kind === "admit" && isSpread(verdict.placements, job),
     "spread by a limit evicts": preempts && isSpread(verdict.placements, job),
     "two dimensions short": preempts && short.length > 1,
@@ -275,7 +275,7 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "CPU short": 1,
   "memory short": 0.6,
   "slots short": 0.7,
-  "slot short": 0.7,
+  "port short": 0.7,
   "spread by a limit": 0,
   "spread by a limit evicts": 0,
   "two dimensions short": 0.7,

@@ -20,7 +20,7 @@ import {
   fpgasOf,
   named,
   resources,
-  slotsOf,
+  portsOf,
   sum,
   withVictims,
 } from "./support.ts";
@@ -65,8 +65,8 @@ const orNothing = (
       fc.constantFrom(0, 0, 1),
       fc.constantFrom(0, 0, 0, 1),
     )
-    .map(([isThere, gpus, cores, gib, fpgas, slots]) =>
-      isThere ? resources(gpus, cores, 1, gib, fpgas, slots) : resources(0),
+    .map(([isThere, gpus, cores, gib, fpgas, ports]) =>
+      isThere ? resources(gpus, cores, 1, gib, fpgas, ports) : resources(0),
     );
 
 const taint = { key: "dedicated", value: "team", effect: "NoSchedule" };
@@ -108,7 +108,7 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
 /** Nobody has FPGAs where there are none. */
 function thereOn(fpgas: number, used: Resources): Resources {
   const { byName: _names, ...amounts } = used;
-  return { ...amounts, ...named(fpgas > 0 ? fpgasOf(used) : 0, slotsOf(used)) };
+  return { ...amounts, ...named(fpgas > 0 ? fpgasOf(used) : 0, portsOf(used)) };
 }
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
@@ -140,12 +140,12 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       cores: fc.integer({ min: 1, max: 3 }),
       gib: fc.integer({ min: 0, max: 4 }),
       fpgas: fc.constantFrom(0, 0, 1, 2),
-      slots: fc.constantFrom(0, 0, 0, 1),
+      ports: fc.constantFrom(0, 0, 0, 1),
       quotas: someQuotas,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, fpgas, slots, allocations, isProtected, quotas, ...rest }) => {
-      const perPod = resources(gpus, cores, 1, gib, fpgas, slots);
+    .map(({ gpus, cores, gib, fpgas, ports, allocations, isProtected, quotas, ...rest }) => {
+      const perPod = resources(gpus, cores, 1, gib, fpgas, ports);
       return aLiveJob("", allocations, {
         ...rest,
         perPod,
@@ -161,13 +161,13 @@ const least = (a: Resources, b: Resources): Resources => ({
   pods: Math.max(0, Math.min(a.pods, b.pods)),
   ...named(
     Math.max(0, Math.min(fpgasOf(a), fpgasOf(b))),
-    Math.max(0, Math.min(slotsOf(a), slotsOf(b))),
+    Math.max(0, Math.min(portsOf(a), portsOf(b))),
   ),
 });
 
 const used = ({ otherUsage, committed }: NodeSnapshot): Resources => sum(otherUsage, committed, 1);
 
-/** With the slot that every node has. */
+/** With the host port that every node has. */
 const free = (node: NodeSnapshot): Resources =>
   sum(sum(node.allocatable, resources(0, 0, 0, 0, 0, 1), 1), used(node), -1);
 
@@ -270,7 +270,7 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         cores: orNone(Math.ceil(9 / parallelism)),
         gib: orNone(Math.ceil(9 / parallelism)),
         fpgas: fc.constantFrom(0, 0, 0, 1, Math.ceil(3 / parallelism)),
-        slots: fc.constantFrom(0, 0, 0, 0, 1),
+        ports: fc.constantFrom(0, 0, 0, 0, 1),
         maxPodsPerNode: fc.constantFrom(undefined, undefined, undefined, 1, 2),
         priority: fc.integer({ min: 1, max: 4 }),
         quotas: someQuotas,
@@ -281,13 +281,13 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         constraints,
       }),
     )
-    .map(({ gpus, cores, gib, fpgas, slots, isMeek, runtime, constraints: limits, ...rest }) => {
+    .map(({ gpus, cores, gib, fpgas, ports, isMeek, runtime, constraints: limits, ...rest }) => {
       const { maxPodsPerNode, ...more } = rest;
       return aJob("j", {
         ...more,
         ...limits,
         ...(maxPodsPerNode === undefined ? {} : { maxPodsPerNode }),
-        perPod: resources(gpus, cores, 1, gib, fpgas, slots),
+        perPod: resources(gpus, cores, 1, gib, fpgas, ports),
         preempts: !isMeek,
         ...(runtime === undefined ? {} : { maxRuntimeSeconds: runtime }),
       });

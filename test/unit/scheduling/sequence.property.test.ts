@@ -61,16 +61,16 @@ const signature = fc
     cores: fc.integer({ min: 0, max: 3 }),
     gib: fc.integer({ min: 0, max: 3 }),
     fpgas: fc.constantFrom(0, 0, 0, 0, 1, 2),
-    slots: fc.constantFrom(0, 0, 0, 1),
+    ports: fc.constantFrom(0, 0, 0, 1),
     parallelism: fc.constantFrom(1, 1, 2, 3),
     maxPodsPerNode: fc.constantFrom(null, null, null, 1, 2),
     nodeSelector: fc.constantFrom({}, {}, {}, {}, {}, { disk: "fast" }),
     toleratesAll: sometimes(3),
     maxRuntimeSeconds: fc.constantFrom(null, null, null, null, 900, 1800, 3600),
   })
-  .map(({ gpus, cores, gib, fpgas, slots, ...rest }) => ({
+  .map(({ gpus, cores, gib, fpgas, ports, ...rest }) => ({
     ...rest,
-    perPod: [gpus, cores * 1000, gib * GIB, 1, fpgas, slots],
+    perPod: [gpus, cores * 1000, gib * GIB, 1, fpgas, ports],
   }));
 
 /** Jobs in batches. Often the last are the most urgent: then several evict at once. */

@@ -85,13 +85,13 @@ const toResources = ([
   memoryBytes = 0,
   pods = 0,
   fpgas = 0,
-  slots = 0,
+  ports = 0,
 ]: Amounts): Resources => ({
   gpus,
   cpuMillis,
   memoryBytes,
   pods,
-  ...named(fpgas, slots),
+  ...named(fpgas, ports),
 });
 
 const placementsOf = (places: Places): Placement[] =>
@@ -363,7 +363,7 @@ function nodeSnapshot(node: WorldNode, jobs: readonly WorldJob[]): NodeSnapshot 
     labels,
     taints: taints.map(() => ({ key: "dedicated", effect: "NoSchedule" })),
     schedulable: usable,
-    // A node does not say that it has one slot.
+    // A node does not say that it has the host port.
     allocatable: sum(toResources(allocatable), resources(0, 0, 0, 0, 0, 1), -1),
     unhealthyGpus: 0,
     otherUsage: toResources(allocatable.map((amount, index) => amount - (whole[index] ?? 0))),

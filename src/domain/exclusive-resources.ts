@@ -1,9 +1,9 @@
 /**
- * The slots of a node that a pod takes: its host ports, and one for each required anti-affinity term by host name. Two
- * pods with a slot in common never share a node. Pure.
+ * The exclusive resources that a pod takes: its host ports, and one for each required anti-affinity term by host name.
+ * Two pods that take the same one never share a node. Pure.
  */
 import { createHash } from "node:crypto";
-import { antiAffinitySlot, hostPortSlot } from "./resource-names.ts";
+import { antiAffinityName, hostPortName } from "./resource-names.ts";
 import type { LabelSelector } from "./label-selector.ts";
 import type { PodDemand } from "./pod-demand.ts";
 
@@ -28,7 +28,7 @@ export interface PodAffinityTerm {
 }
 
 /** The relevant fields of core/v1 PodSpec, with the API server's defaults. */
-export interface SlottedPodSpec {
+export interface ExclusivePodSpec {
   readonly containers?: readonly PortContainer[];
   readonly initContainers?: readonly PortContainer[];
   readonly affinity?: {
@@ -39,12 +39,12 @@ export interface SlottedPodSpec {
 }
 
 /** Of the init containers only sidecars keep their ports, as kube-scheduler counts them. The host IP does not matter. */
-function portSlots({ containers = [], initContainers = [] }: SlottedPodSpec): string[] {
+function hostPortsOf({ containers = [], initContainers = [] }: ExclusivePodSpec): string[] {
   const sidecars = initContainers.filter(({ restartPolicy }) => restartPolicy === "Always");
   return [...containers, ...sidecars]
     .flatMap(({ ports }) => ports ?? [])
     .flatMap(({ hostPort = 0, protocol = "TCP" }) =>
-      hostPort > 0 ? [hostPortSlot(protocol, hostPort)] : [],
+      hostPort > 0 ? [hostPortName(protocol, hostPort)] : [],
     );
 }
 
@@ -76,19 +76,23 @@ function hashOf(term: PodAffinityTerm, namespace: string): string {
   return createHash("sha256").update(JSON.stringify(meaning)).digest("hex").slice(0, 32);
 }
 
-const antiAffinitySlots = ({ affinity }: SlottedPodSpec, namespace: string): string[] =>
+const antiAffinitiesOf = ({ affinity }: ExclusivePodSpec, namespace: string): string[] =>
   (affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [])
     .filter(({ topologyKey }) => topologyKey === hostnameKey)
-    .map((term) => antiAffinitySlot(hashOf(term, namespace)));
+    .map((term) => antiAffinityName(hashOf(term, namespace)));
 
 /**
- * The demand with the slots that the pod takes.
+ * The demand with the exclusive resources that the pod takes.
  * @param spec with the API server's defaults: the ports of a pod in the host's network are host ports
  * @param namespace the pod's, which terms without namespaces mean
  */
-export function withSlots(demand: PodDemand, spec: SlottedPodSpec, namespace: string): PodDemand {
-  const slots = new Set([...portSlots(spec), ...antiAffinitySlots(spec, namespace)]);
-  if (slots.size === 0) return demand;
-  const taken = [...slots].toSorted().map((name) => [name, 1] as const);
+export function withExclusives(
+  demand: PodDemand,
+  spec: ExclusivePodSpec,
+  namespace: string,
+): PodDemand {
+  const names = new Set([...hostPortsOf(spec), ...antiAffinitiesOf(spec, namespace)]);
+  if (names.size === 0) return demand;
+  const taken = [...names].toSorted().map((name) => [name, 1] as const);
   return { ...demand, byName: { ...demand.byName, ...Object.fromEntries(taken) } };
 }

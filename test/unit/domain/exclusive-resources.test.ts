@@ -1,16 +1,16 @@
 /** What only one pod at a time can have on a node. */
 import { expect } from "chai";
-import { withSlots } from "../../../src/domain/pod-slots.ts";
-import type { PodAffinityTerm, SlottedPodSpec } from "../../../src/domain/pod-slots.ts";
-import { isOtherResource, isSlot } from "../../../src/domain/resource-names.ts";
+import { withExclusives } from "../../../src/domain/exclusive-resources.ts";
+import type { PodAffinityTerm, ExclusivePodSpec } from "../../../src/domain/exclusive-resources.ts";
+import { isOtherResource, isExclusive } from "../../../src/domain/resource-names.ts";
 
 const nothing = { gpus: 0, cpuMillis: 0, memoryBytes: 0 };
 
-const slotsOf = (spec: SlottedPodSpec, namespace = "team"): readonly string[] =>
-  Object.keys(withSlots(nothing, spec, namespace).byName ?? {});
+const namesOf = (spec: ExclusivePodSpec, namespace = "team"): readonly string[] =>
+  Object.keys(withExclusives(nothing, spec, namespace).byName ?? {});
 
 const apart = (term: PodAffinityTerm, namespace?: string): readonly string[] =>
-  slotsOf(
+  namesOf(
     {
       affinity: {
         podAntiAffinity: {
@@ -23,7 +23,7 @@ const apart = (term: PodAffinityTerm, namespace?: string): readonly string[] =>
     namespace,
   );
 
-describe("the slots of a pod", () => {
+describe("the exclusive resources of a pod", () => {
   it("are its host ports, once for each protocol, of containers and sidecars", () => {
     const spec = {
       containers: [
@@ -41,7 +41,7 @@ describe("the slots of a pod", () => {
         { restartPolicy: "Always", ports: [{ hostPort: 9100 }] },
       ],
     };
-    expect(slotsOf(spec)).to.deep.equal([
+    expect(namesOf(spec)).to.deep.equal([
       "hostport:TCP:8080",
       "hostport:TCP:9100",
       "hostport:UDP:8080",
@@ -51,26 +51,26 @@ describe("the slots of a pod", () => {
   it("stand beside the other resources, which they leave alone", () => {
     const demand = { ...nothing, byName: { "example.com/fpga": 2 } };
     const spec = { containers: [{ ports: [{ hostPort: 80 }] }] };
-    expect(withSlots(demand, spec, "team").byName).to.deep.equal({
+    expect(withExclusives(demand, spec, "team").byName).to.deep.equal({
       "example.com/fpga": 2,
       "hostport:TCP:80": 1,
     });
-    expect(withSlots(demand, { containers: [{}] }, "team")).to.equal(demand);
+    expect(withExclusives(demand, { containers: [{}] }, "team")).to.equal(demand);
   });
 
   it("have names that no Kubernetes resource has", () => {
-    for (const name of slotsOf({ containers: [{ ports: [{ hostPort: 80 }] }] })) {
-      expect(isSlot(name)).to.equal(true);
+    for (const name of namesOf({ containers: [{ ports: [{ hostPort: 80 }] }] })) {
+      expect(isExclusive(name)).to.equal(true);
       expect(isOtherResource(name, "nvidia.com/gpu")).to.equal(false);
     }
     for (const name of ["example.com/fpga", "hugepages-2Mi", "ephemeral-storage"])
-      expect(isSlot(name), name).to.equal(false);
+      expect(isExclusive(name), name).to.equal(false);
   });
 
   it("are equal for anti-affinity terms that keep the same pods away", () => {
     const app = { matchLabels: { app: "train" } };
-    const [slot] = apart({ labelSelector: app });
-    expect(slot).to.match(/^podantiaffinity:/);
+    const [name] = apart({ labelSelector: app });
+    expect(name).to.match(/^podantiaffinity:/);
     for (const [what, term] of Object.entries<PodAffinityTerm>({
       "as an expression": {
         labelSelector: { matchExpressions: [{ key: "app", operator: "In", values: ["train"] }] },
@@ -82,7 +82,7 @@ describe("the slots of a pod", () => {
         namespaceSelector: null,
       },
     })) {
-      expect(apart(term), what).to.deep.equal([slot]);
+      expect(apart(term), what).to.deep.equal([name]);
     }
     for (const [what, other] of Object.entries({
       "another label": apart({ labelSelector: { matchLabels: { app: "serve" } } }),
@@ -92,7 +92,7 @@ describe("the slots of a pod", () => {
       "no selector": apart({}),
       everything: apart({ labelSelector: {} }),
     })) {
-      expect(other, what).not.to.include(slot);
+      expect(other, what).not.to.include(name);
     }
   });
 });

@@ -1,4 +1,4 @@
-/** Slots, which one pod at a time has on a node, on real PostgreSQL. */
+/** What one pod at a time has on a node, on real PostgreSQL. */
 import { expect } from "chai";
 import { admitJobs } from "../../src/db/jobs/admit.ts";
 import { cancelJob } from "../../src/db/jobs/attempts.ts";
@@ -19,7 +19,7 @@ const otherUsage = (count: number) => ({
   ...(count > 0 && { byName: { [port]: count } }),
 });
 
-describe("the slots of nodes", () => {
+describe("the exclusive resources of nodes", () => {
   let database: TestDatabase;
   let project: string;
 
@@ -89,7 +89,7 @@ describe("the slots of nodes", () => {
     await addNode(db(), "shared", 8, "default", { otherUsage: otherUsage(0) });
     expect(await rows("shared")).to.deep.equal([]);
     await start(id, { node: "shared", pods: 1 });
-    // A pod that comes later is a fact. The job keeps the slot.
+    // A pod that comes later is a fact. The job keeps the port.
     await addNode(db(), "shared", 8, "default", { otherUsage: otherUsage(1) });
     await addNode(db(), "shared", 8, "default", { otherUsage: otherUsage(0) });
     expect(await rows("shared")).to.deep.equal([
