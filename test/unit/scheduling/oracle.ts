@@ -252,7 +252,7 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "gang among the victims": 5,
   "gang evicts": 0,
   "gang on several nodes evicts": 0,
-  alternatives: 1,
+  alternatives: 0.5,
   impossible: 12,
   protected: 0.7,
   "evicts beside a protected one": 2,
@@ -274,8 +274,8 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "over plan": 3,
   "CPU short": 1,
   "memory short": 0.6,
-  "slots short": 0.7,
-  "port short": 0.7,
+  "slots short": 0.5,
+  "port short": 0.3,
   "spread by a limit": 0,
   "spread by a limit evicts": 0,
   "two dimensions short": 0.7,
@@ -284,8 +284,9 @@ export const minPercent: Readonly<Record<Kind, number>> = {
 
 export const minPercentOfGangs: Readonly<Record<Kind, number>> = {
   ...minPercent,
-  "spread by a limit": 1,
-  "spread by a limit evicts": 0.7,
+  "port short": 0.1,
+  "spread by a limit": 0.5,
+  "spread by a limit evicts": 0.5,
   "gang evicts": 8,
   "gang on several nodes evicts": 3,
 };
