@@ -76,6 +76,13 @@ CREATE TRIGGER nodes_without_allocations BEFORE DELETE ON nodes FOR EACH ROW
 WHEN (OLD.pods_committed > 0)
 EXECUTE FUNCTION refuse_change('allocations_node_exists', 'the node still has allocations');
 
+-- An exclusive resource is what one pod at a time can have on a node, such as a host port. Its name has a colon, which
+-- no Kubernetes resource may have. Every node has one of each name, which has a row only while it is in use.
+CREATE FUNCTION unrecorded_amount(resource text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN strpos(resource, ':') > 0 THEN 1 ELSE 0 END;
+COMMENT ON FUNCTION unrecorded_amount IS 'What a node has of a resource that has no row for it: 1 of an exclusive resource, otherwise nothing';
+
 CREATE TABLE node_resources (
   node_name text NOT NULL CONSTRAINT node_resources_node_fkey REFERENCES nodes (name) ON DELETE CASCADE,
   resource text COLLATE "C" NOT NULL,
@@ -86,10 +93,10 @@ CREATE TABLE node_resources (
   CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0)
 )
 WITH (fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.05);
-COMMENT ON TABLE node_resources IS 'Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs';
+COMMENT ON TABLE node_resources IS 'Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs, exclusive resources in use';
 COMMENT ON COLUMN node_resources.node_name IS 'The node';
-COMMENT ON COLUMN node_resources.resource IS 'Kubernetes name of the resource';
-COMMENT ON COLUMN node_resources.allocatable IS 'Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it';
+COMMENT ON COLUMN node_resources.resource IS 'Kubernetes name of the resource, or the name of an exclusive one, which has a colon';
+COMMENT ON COLUMN node_resources.allocatable IS 'Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of an exclusive resource';
 COMMENT ON COLUMN node_resources.other IS 'Requested by pods that Rota did not create';
 COMMENT ON COLUMN node_resources.committed IS 'Requested by the allocations on the node, kept by trigger';
 
@@ -99,3 +106,16 @@ EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity
 CREATE TRIGGER node_resources_committed_is_derived BEFORE UPDATE OF committed ON node_resources
 FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0)
 EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
+
+-- Exclusive resources that nobody uses have no row: tenants choose their names, and rows of all would add up.
+CREATE FUNCTION node_resources_forget_exclusive() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM node_resources WHERE node_name = NEW.node_name AND resource = NEW.resource;
+  RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION node_resources_forget_exclusive IS 'Deletes the row of an exclusive resource that is not in use any more';
+CREATE TRIGGER node_resources_forget_exclusive AFTER UPDATE ON node_resources FOR EACH ROW
+WHEN (NEW.committed = 0 AND NEW.other = 0 AND unrecorded_amount(NEW.resource) > 0)
+EXECUTE FUNCTION node_resources_forget_exclusive();

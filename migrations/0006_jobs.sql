@@ -169,7 +169,7 @@ COMMENT ON COLUMN jobs.failed_starts IS 'Starts in a row that failed because of 
 COMMENT ON COLUMN jobs.node_failures IS 'Starts in a row that failed because of a node; three count as one failed start';
 COMMENT ON COLUMN jobs.suspended IS 'Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class';
 COMMENT ON COLUMN jobs.config_hash IS 'Hash of the job''s configuration; null: none';
-COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column, and of what the pods count for under ResourceQuotas';
+COMMENT ON COLUMN jobs.constraints_hash IS 'MD5 of the placement constraints: node selector, affinity, tolerations, storages, pods per node, resources without a column, and of what the pods count for under ResourceQuotas';
 COMMENT ON COLUMN jobs.scheduling_signature IS 'MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling';
 COMMENT ON COLUMN jobs.placement IS 'Placement of the latest attempt, [{"node": name, "pods": number}]; null before the first. While the job is live, its allocations say the same: nodes that a leaving gang no longer uses are in neither';
 COMMENT ON COLUMN jobs.admitted_at IS 'Time of the latest admission or reservation: the rank among jobs of one priority; null before the first';
@@ -197,6 +197,7 @@ CREATE TABLE job_specs (
   pod_usage jsonb NOT NULL DEFAULT '{}'
     CONSTRAINT job_specs_pod_usage_is_object CHECK (jsonb_typeof(pod_usage) = 'object')
     CONSTRAINT job_specs_pod_usage_bounded CHECK (octet_length(pod_usage::text) <= 16384),
+  max_pods_per_node integer CONSTRAINT job_specs_max_pods_per_node_positive CHECK (max_pods_per_node > 0),
   -- Every cycle reads the constraints of all claimed jobs and compares them with all nodes.
   CONSTRAINT job_specs_constraints_bounded CHECK (
     octet_length(node_selector::text) + coalesce(octet_length(node_affinity::text), 0)
@@ -210,6 +211,7 @@ COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required 
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';
 COMMENT ON COLUMN job_specs.pod_usage IS 'What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}';
+COMMENT ON COLUMN job_specs.max_pods_per_node IS 'Pods of the gang on one node, by its topology spread constraints; null: no limit';
 
 CREATE TABLE job_resources (
   job_id uuid NOT NULL CONSTRAINT job_resources_job_fkey REFERENCES jobs (id) ON DELETE CASCADE,
@@ -225,6 +227,9 @@ COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory
 COMMENT ON COLUMN job_resources.job_id IS 'The job';
 COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource';
 COMMENT ON COLUMN job_resources.resource_type IS 'Type of the plans that grant it: GPU for GPUs of other vendors, else its own name; null: no plan can';
+COMMENT ON TABLE job_resources IS 'Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, exclusive resources. Fixed when the job arrives';
+COMMENT ON COLUMN job_resources.job_id IS 'The job';
+COMMENT ON COLUMN job_resources.resource IS 'Kubernetes name of the resource, or the name of an exclusive one, which has a colon';
 COMMENT ON COLUMN job_resources.amount_per_pod IS 'Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units';
 
 CREATE TABLE avoided_nodes (

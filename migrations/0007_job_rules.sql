@@ -260,7 +260,7 @@ BEGIN
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
 
-  -- The other resources, in the order in which every writer locks them. A node without one has 0 of it.
+  -- The other resources, in the order in which every writer locks them. A node without a row has 0 of it, or 1 if it is exclusive.
   WITH change AS MATERIALIZED (
     SELECT new_rows.node_name, wanted.resource, sum(new_rows.pods * wanted.amount_per_pod) AS amount
     FROM new_rows
@@ -268,7 +268,7 @@ BEGIN
     GROUP BY new_rows.node_name, wanted.resource
   ), committed AS (
     INSERT INTO node_resources (node_name, resource, allocatable, committed)
-    SELECT node_name, resource, 0, amount
+    SELECT node_name, resource, unrecorded_amount(resource), amount
     FROM change
     ORDER BY node_name, resource
     ON CONFLICT ON CONSTRAINT node_resources_pkey

@@ -195,10 +195,10 @@ CREATE TRIGGER job_events_not_deleted BEFORE DELETE ON job_events
   WHEN (NOT history_is_pruned())
   EXECUTE FUNCTION refuse_change('job_events_append_only', 'history is append-only');
 
--- Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices. Fixed when the job arrives.
+-- Requests of jobs besides GPUs, CPU and memory: ephemeral-storage, hugepages-*, other devices, exclusive resources. Fixed when the job arrives.
 CREATE TABLE job_resources (
   job_id uuid NOT NULL,           -- The job
-  resource text NOT NULL,         -- Kubernetes name of the resource
+  resource text NOT NULL,         -- Kubernetes name of the resource, or the name of an exclusive one, which has a colon
   amount_per_pod bigint NOT NULL, -- Requested by each pod: bytes of ephemeral-storage and hugepages-*, otherwise units
   resource_type text,             -- Type of the plans that grant it: GPU for GPUs of other vendors, else its own name; null: no plan can
   CONSTRAINT job_resources_pkey PRIMARY KEY (job_id, resource),
@@ -221,9 +221,11 @@ CREATE TABLE job_specs (
   tolerations jsonb NOT NULL DEFAULT '[]'::jsonb,   -- Tolerations of the pod template
   storages jsonb NOT NULL DEFAULT '[]'::jsonb,      -- Storages to mount, as in the custom resource
   pod_usage jsonb NOT NULL DEFAULT '{}'::jsonb,     -- What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}
+  max_pods_per_node integer,                        -- Pods of the gang on one node, by its topology spread constraints; null: no limit
   CONSTRAINT job_specs_pkey PRIMARY KEY (job_id),
   CONSTRAINT job_specs_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
   CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
+  CONSTRAINT job_specs_max_pods_per_node_positive CHECK (max_pods_per_node > 0),
   CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'::text),
   CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'::text),
   CONSTRAINT job_specs_pod_usage_bounded CHECK (octet_length(pod_usage::text) <= 16384),
@@ -274,7 +276,7 @@ CREATE TABLE jobs (
   node_failures integer NOT NULL DEFAULT 0,                 -- Starts in a row that failed because of a node; three count as one failed start
   suspended boolean NOT NULL DEFAULT false,                 -- Whether the job is kept out of the queue: by its user, or because its project does not allow its priority class
   config_hash text,                                         -- Hash of the job's configuration; null: none
-  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages, resources without a column, and of what the pods count for under ResourceQuotas
+  -- MD5 of the placement constraints: node selector, affinity, tolerations, storages, pods per node, resources without a column, and of what the pods count for under ResourceQuotas
   constraints_hash uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
   -- MD5 of all that the job requests: waiting jobs of one project and signature are alike for scheduling
   scheduling_signature uuid NOT NULL GENERATED ALWAYS AS (md5((((((((((((((parallelism::text || ' '::text) || pod_gpus::text) || ' '::text) || pod_cpu_millis::text) || ' '::text) || pod_memory_bytes::text) || ' '::text) || allows_borrowing::text) || ' '::text) || job_may_preempt(preempts, failed_starts)::text) || ' '::text) || COALESCE(max_runtime_seconds, 0)::text) || ' '::text) || constraints_hash::text)::uuid) STORED,
@@ -338,11 +340,11 @@ CREATE TRIGGER jobs_only_ended_are_deleted BEFORE DELETE ON jobs
   WHEN (NOT job_has_ended(old.status))
   EXECUTE FUNCTION refuse_change('jobs_only_ended_are_deleted', 'the job has not ended');
 
--- Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs.
+-- Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs, exclusive resources in use.
 CREATE TABLE node_resources (
   node_name text NOT NULL,             -- The node
-  resource text NOT NULL,              -- Kubernetes name of the resource
-  allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it
+  resource text NOT NULL,              -- Kubernetes name of the resource, or the name of an exclusive one, which has a colon
+  allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of an exclusive resource
   other bigint NOT NULL DEFAULT 0,     -- Requested by pods that Rota did not create
   committed bigint NOT NULL DEFAULT 0, -- Requested by the allocations on the node, kept by trigger
   CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
@@ -358,6 +360,10 @@ CREATE TRIGGER node_resources_committed_is_derived_on_insert BEFORE INSERT ON no
   FOR EACH ROW
   WHEN (new.committed <> 0 AND pg_trigger_depth() = 0)
   EXECUTE FUNCTION refuse_change('nodes_committed_is_derived', 'committed capacity follows from the allocations');
+CREATE TRIGGER node_resources_forget_exclusive AFTER UPDATE ON node_resources
+  FOR EACH ROW
+  WHEN (new.committed = 0 AND new.other = 0 AND unrecorded_amount(new.resource) > 0)
+  EXECUTE FUNCTION node_resources_forget_exclusive();
 
 -- Nodes of the cluster, and the capacity committed on them.
 CREATE TABLE nodes (
@@ -1038,6 +1044,13 @@ BEGIN
 END
 $function$;
 
+-- What a node has of a resource that has no row for it: 1 of an exclusive resource, otherwise nothing.
+CREATE FUNCTION unrecorded_amount(resource text)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN (strpos(resource, ':'::text) > 0) THEN 1 ELSE 0 END;
+
 -- Trigger functions
 -- -----------------
 
@@ -1095,7 +1108,7 @@ BEGIN
       USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'allocations_node_exists', TABLE = 'allocations';
   END IF;
 
-  -- The other resources, in the order in which every writer locks them. A node without one has 0 of it.
+  -- The other resources, in the order in which every writer locks them. A node without a row has 0 of it, or 1 if it is exclusive.
   WITH change AS MATERIALIZED (
     SELECT new_rows.node_name, wanted.resource, sum(new_rows.pods * wanted.amount_per_pod) AS amount
     FROM new_rows
@@ -1103,7 +1116,7 @@ BEGIN
     GROUP BY new_rows.node_name, wanted.resource
   ), committed AS (
     INSERT INTO node_resources (node_name, resource, allocatable, committed)
-    SELECT node_name, resource, 0, amount
+    SELECT node_name, resource, unrecorded_amount(resource), amount
     FROM change
     ORDER BY node_name, resource
     ON CONFLICT ON CONSTRAINT node_resources_pkey
@@ -1323,6 +1336,17 @@ BEGIN
   IF reserved IS NOT NULL THEN
     PERFORM jobs_check_reservations(reserved);
   END IF;
+  RETURN NULL;
+END
+$function$;
+
+-- Deletes the row of an exclusive resource that is not in use any more.
+CREATE FUNCTION node_resources_forget_exclusive()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  DELETE FROM node_resources WHERE node_name = NEW.node_name AND resource = NEW.resource;
   RETURN NULL;
 END
 $function$;

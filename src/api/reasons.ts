@@ -399,8 +399,15 @@ export const reasons = {
   },
   TooLargeForPool: {
     kinds: ["Job"],
-    meaning: "The pool could not fit the job even if it were empty.",
-    cure: "Request less per pod or fewer pods, or use a pool with larger nodes.",
+    meaning:
+      "The pool could not fit the job even if it were empty, or has too few nodes for the pods that may run on one.",
+    cure: "Request less per pod or fewer pods, allow more pods on a node, or use a pool with larger or more nodes.",
+  },
+  UnsupportedConstraint: {
+    kinds: ["Job"],
+    meaning:
+      "spec.template asks for a placement that Rota does not support, such as required pod affinity or a resource claim.",
+    cure: "Change the field named in the message and resubmit.",
   },
   WaitingForPreemption: {
     kinds: ["Job"],

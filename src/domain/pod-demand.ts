@@ -11,7 +11,7 @@ export interface PodDemand {
   readonly gpus: number;
   readonly cpuMillis: number;
   readonly memoryBytes: number;
-  /** Every other resource that it requests, in order of the names; absent: none. */
+  /** Every other resource that it requests, in order of the names, then exclusive resources; absent: none. */
   readonly byName?: Readonly<Record<string, number>>;
 }
 

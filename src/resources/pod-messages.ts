@@ -75,10 +75,14 @@ export function obstacleOf(status: Fields, spec: Fields = {}): string {
   const unscheduled = conditions.find(
     (entry) => entry.type === "PodScheduled" && entry.status === "False",
   );
-  if (unscheduled) return told(unscheduled.reason, unscheduled.message);
+  if (unscheduled) return told(unscheduled.reason, filtersIn(unscheduled.message));
   const next = nextContainer(status, spec);
   return next === undefined ? "" : obstacleText(next);
 }
+
+/** What kube-scheduler's filters say, without what it says about preemption, which pods of Rota never cause. */
+const filtersIn = (message = ""): string =>
+  message.replace(/\.?\s*(no new claims to deallocate,\s*)?preemption: .*$/s, "");
 
 const isPending = ({ phase }: Fields): boolean => phase === undefined || phase === "Pending";
 

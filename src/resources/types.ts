@@ -20,6 +20,7 @@ import type {
 } from "../api/generated.ts";
 import type { NamespaceQuota, ScopeSelector } from "../domain/namespace-quota.ts";
 import { podDemand } from "../domain/pod-demand.ts";
+import { withExclusives } from "../domain/exclusive-resources.ts";
 import { isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import {
@@ -216,7 +217,6 @@ interface RawContainerStatus {
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
 type DemandingContainers = NonNullable<DemandingPodSpec["containers"]>;
 
 /** The containers with the resources granted by their statuses, which differ during an in-place resize. */
@@ -231,8 +231,10 @@ function withGranted(containers: unknown, statuses: unknown): DemandingContainer
   });
 }
 
-const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): PodDemand =>
-  podDemand(
+function effectiveDemand(raw: KubeObject, gpuResource: string): PodDemand {
+  const spec = fieldsOf(raw["spec"]);
+  const status = fieldsOf(raw["status"]);
+  const requested = podDemand(
     {
       ...spec,
       containers: withGranted(spec["containers"], status["containerStatuses"]),
@@ -240,6 +242,8 @@ const effectiveDemand = (spec: Fields, status: Fields, gpuResource: string): Pod
     },
     gpuResource,
   );
+  return withExclusives(requested, spec, raw.metadata.namespace ?? "");
+}
 
 type Membership = Pick<Pod, "jobKey" | "jobUid" | "attempt" | "index" | "nodeUid">;
 
@@ -304,7 +308,7 @@ export const podsOf = (gpuResource: string): ResourceType<Pod> => ({
       failure: failureOf(status),
       rejected: isRejected(status),
       disruption: disruptionOf(status),
-      demand: effectiveDemand(spec, status, gpuResource),
+      demand: effectiveDemand(raw, gpuResource),
     };
   },
   substitute: substitutePod,
@@ -356,7 +360,7 @@ const amountsOf = (raw: unknown): NamespaceQuota["used"] =>
   );
 
 /** Scopes without an operator are those that a pod is in. */
-function selectorsOf(spec: Fields): readonly ScopeSelector[] {
+function selectorsOf(spec: Readonly<Record<string, unknown>>): readonly ScopeSelector[] {
   const scopes = (spec["scopes"] ?? []) as readonly string[];
   const { matchExpressions } = fieldsOf(spec["scopeSelector"]);
   return [

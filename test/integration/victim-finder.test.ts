@@ -49,6 +49,8 @@ import {
   FPGA,
   fpgasOf,
   resources,
+  PORT,
+  portsOf,
   sum,
   withVictims,
 } from "../unit/scheduling/support.ts";
@@ -183,24 +185,26 @@ const jobRow = ({ id, pool, status, perPod, placements, live }: RowOptions): obj
 };
 
 const nodeResourceRows = ({ nodes }: Snapshot): object[] =>
-  nodes
-    .filter(({ allocatable }) => fpgasOf(allocatable) > 0)
-    .map(({ name, allocatable, otherUsage }) => ({
-      node_name: name,
-      resource: FPGA,
-      allocatable: fpgasOf(allocatable),
-      other: fpgasOf(otherUsage),
-      committed: 0,
-    }));
+  nodes.flatMap(({ name, allocatable, otherUsage }) =>
+    [
+      { resource: FPGA, allocatable: fpgasOf(allocatable), other: fpgasOf(otherUsage) },
+      { resource: PORT, allocatable: portsOf(otherUsage), other: portsOf(otherUsage) },
+    ]
+      .filter((row) => row.allocatable > 0)
+      .map((row) => ({ node_name: name, ...row, committed: 0 })),
+  );
 
 /** In one statement, as the operator does it: allocations follow from both. */
 async function insertJobs(client: PoolClient, jobs: readonly RowOptions[]): Promise<void> {
   const rows = jobs.map(jobRow);
   const columns = Object.keys(rows[0] ?? {}).join(", ");
-  const wanted = jobs.flatMap(({ id, perPod }) =>
-    fpgasOf(perPod) > 0
-      ? [{ job_id: id, resource: FPGA, amount_per_pod: fpgasOf(perPod), resource_type: FPGA }]
-      : [],
+  const wanted = jobs.flatMap(({ id, perPod: { byName = {} } }) =>
+    Object.entries(byName).map(([resource, amount]) => ({
+      job_id: id,
+      resource,
+      amount_per_pod: amount,
+      resource_type: resource === FPGA ? FPGA : null,
+    })),
   );
   await client.query(
     `WITH arrived AS (
@@ -516,6 +520,24 @@ describe("the victim finder", () => {
     const verdict = await verdictOn({ snapshot, live }, TIGHT);
     const victims = verdict.kind === "preempt" ? verdict.victims : [];
     expect(victims.map(({ jobId }) => jobId)).to.deep.equal([uuid(2, 3)]);
+  });
+
+  it("looks for as many nodes as a gang needs that may not share them", async () => {
+    const names = ["n0", "n1", "n2"];
+    const live = names.flatMap((node) =>
+      Array.from({ length: 2 }, (_, at) =>
+        aLiveJob(`${node}-${at}`, [{ node, pods: 1 }], { perPod: resources(1, 0, 1) }),
+      ),
+    );
+    const perPod = resources(1, 0, 1);
+    const taken = { perPod: { ...perPod, byName: { [PORT]: 1 } } };
+    for (const job of [{ perPod, maxPodsPerNode: 1 }, taken]) {
+      const queue = [aJob("j", { ...job, parallelism: 3 })];
+      const nodes = names.map((name) => aNode(name, { allocatable: resources(2, 0, 9) }));
+      const snapshot = withVictims(aSnapshot({ nodes, queue }), live);
+      const verdict = await verdictOn({ snapshot, live }, TIGHT);
+      expect(verdict.kind === "preempt" && verdict.victims).to.have.length(3);
+    }
   });
 
   it("does not hide borrowers behind jobs within quota", async () => {

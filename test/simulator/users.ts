@@ -5,6 +5,7 @@ import { insertJob, setPriority, setSuspended } from "../../src/db/jobs/queue.ts
 import type { Queryable } from "../../src/db/client/types.ts";
 import { retry } from "./kubelets.ts";
 import { fpga } from "./judge/plans.ts";
+import { port } from "./judge/world.ts";
 import { gibibyte } from "./topology.ts";
 import { type JobRow, jobsIn, type Stage } from "./context.ts";
 
@@ -19,6 +20,12 @@ const teams = [
   "research",
 ] as const;
 const hurriedTeams = ["guests", "research", "research", "vision", "speech", "product"] as const;
+
+/** What a pod asks for that has no column. */
+const named = (hasFpga: boolean, hasPort: boolean) =>
+  hasFpga || hasPort
+    ? { byName: { ...(hasFpga && { [fpga]: 1 }), ...(hasPort && { [port]: 1 }) } }
+    : {};
 
 export class Users {
   readonly #stage: Stage;
@@ -82,9 +89,10 @@ export class Users {
         gpus,
         cpuMillis: random.of([500, 2000, 8000, 24_000]),
         memoryBytes: random.of([1, 4, 64]) * gibibyte,
-        ...(random.chance(0.15) && { byName: { [fpga]: 1 } }),
+        ...named(random.chance(0.15), random.chance(0.15)),
       },
       podUsage: countsForNothing,
+      ...(random.chance(0.15) && { maxPodsPerNode: random.whole(1, 2) }),
       allowsBorrowing: random.chance(0.8),
       ...(random.chance(isHurried ? 0.9 : 0.3)
         ? { maxRuntimeSeconds: random.whole(600, isHurried ? 5400 : 14_400) }

@@ -5,9 +5,11 @@ import type { ObservedState } from "../../db/jobs/recover.ts";
 import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
 import { podUsage } from "../../domain/pod-usage.ts";
+import { withExclusives } from "../../domain/exclusive-resources.ts";
 import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
+import { maxPodsPerNodeOf } from "../../resources/placement-rules.ts";
 import type { Submitted } from "./context.ts";
 import { isLiveStatus } from "./observed-state.ts";
 import { adopt } from "./recovery.ts";
@@ -48,9 +50,14 @@ async function insert(
     priorityClass: priorityClass.name,
     preempts: priorityClass.preemptionPolicy === "PreemptLowerPriority",
     parallelism: job.spec.parallelism,
-    perPod: podDemand(podSpec, context.settings.gpuResource),
+    perPod: withExclusives(
+      podDemand(podSpec, context.settings.gpuResource),
+      podSpec,
+      job.namespace,
+    ),
     gpuResources: context.settings.gpuResources.slice(1),
     podUsage: podUsage(podSpec),
+    maxPodsPerNode: maxPodsPerNodeOf(podSpec),
     allowsBorrowing: job.spec.borrowing === "Allow",
     ...(job.spec.maxRuntime === undefined
       ? {}

@@ -4,6 +4,7 @@ import { admissionTimeoutSeconds } from "../../kube/client.ts";
 import type { KubeObject } from "../../kube/resource.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { buildPod } from "../../resources/pod-builder.ts";
+import { placementProblems } from "../../resources/placement-rules.ts";
 import { partsOf, templateProblems } from "../../resources/pod-template.ts";
 import { podsOf } from "../../resources/types.ts";
 import type { Job, Project } from "../../resources/types.ts";
@@ -153,7 +154,21 @@ async function checkedPod(
   const answer = await context.templates.check(question, () =>
     dryRun(context, { job, pod, template, project }, signal),
   );
-  return isLive && isHeldBack(answer) ? pod : answer;
+  if (isLive && isHeldBack(answer)) return pod;
+  return "metadata" in answer ? withLabelsOf(pod, answer) : answer;
+}
+
+/** A shared answer may be about a pod of another job. */
+const withLabelsOf = ({ metadata: { labels } }: KubeObject, answer: KubeObject): KubeObject => ({
+  ...answer,
+  metadata: { ...answer.metadata, labels: { ...answer.metadata.labels, ...labels } },
+});
+
+/** What of the pod's placement neither Rota nor kube-scheduler together would do. */
+function unsupportedConstraint(pod: KubeObject): Rejection | undefined {
+  const problems = placementProblems(pod);
+  if (problems.length === 0) return undefined;
+  return refuse("UnsupportedConstraint", problems.slice(0, maxProblems).join("; "));
 }
 
 /** A job that passed validation. */
@@ -206,8 +221,10 @@ export async function validate(
   const pod = await checkedPod(submitted, project, configHash, isLive);
   if (!("metadata" in pod)) return pod;
   const { spec } = partsOf(await templateOf(submitted));
-  const tooLong = isLive ? undefined : excessiveGrace(context, project, spec);
-  if (tooLong) return tooLong;
+  const unfit = isLive
+    ? undefined
+    : (excessiveGrace(context, project, spec) ?? unsupportedConstraint(pod));
+  if (unfit) return unfit;
   const podSpec = fieldsOf(pod["spec"]);
   const { gpuResources } = context.settings;
   return (

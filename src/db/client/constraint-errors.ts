@@ -159,6 +159,7 @@ export const errorCatalogue: Catalogue = {
         "reservations_pods_positive",
         "job_resources_amount_positive",
         "jobs_asked_grace_not_negative",
+        "job_specs_max_pods_per_node_positive",
         "jobs_max_runtime_positive",
         "jobs_parallelism_positive",
         "preemption_victims_pods_positive",

@@ -39,6 +39,8 @@ export interface NewJob {
   readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
   readonly tolerations: readonly Toleration[];
   readonly storages: readonly object[];
+  /** Pods of the gang on one node; absent: no limit. */
+  readonly maxPodsPerNode?: number | undefined;
 }
 
 const fresh: ObservedState = { status: "pending", attempt: 0, failures: 0, placements: [] };
@@ -72,7 +74,7 @@ export async function adoptJob(
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
-        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, resources jsonb,
+        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, max_pods_per_node integer, resources jsonb,
         pod_usage jsonb
       )
     ), arrived AS (
@@ -87,7 +89,9 @@ export async function adoptJob(
         suspended, config_hash, created_at, status, attempt, failures, started_at, finished_at, placement,
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
         md5(
-          jsonb_build_array(node_selector, node_affinity, tolerations, storages, resources, pod_usage)::text
+          jsonb_build_array(
+            node_selector, node_affinity, tolerations, storages, max_pods_per_node, resources, pod_usage
+          )::text
         )::uuid
       FROM job
       ON CONFLICT (id) DO NOTHING
@@ -99,8 +103,8 @@ export async function adoptJob(
       JOIN job USING (id)
       CROSS JOIN LATERAL jsonb_to_recordset(job.resources) AS wanted (resource text, amount bigint, type text)
     )
-    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages, pod_usage)
-    SELECT id, node_selector, node_affinity, tolerations, storages, pod_usage
+    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages, max_pods_per_node, pod_usage)
+    SELECT id, node_selector, node_affinity, tolerations, storages, max_pods_per_node, pod_usage
     FROM arrived
     JOIN job USING (id)
     RETURNING job_id AS id
@@ -150,6 +154,7 @@ const specOf = (job: NewJob) => ({
   node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
   tolerations: job.tolerations,
   storages: job.storages,
+  max_pods_per_node: job.maxPodsPerNode,
   resources: Object.entries(job.perPod.byName ?? {}).map(([resource, amount]) => ({
     resource,
     amount,

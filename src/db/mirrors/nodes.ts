@@ -1,5 +1,6 @@
 /** The mirror of the cluster's nodes. Committed capacity follows from allocations. */
 import { storableJson } from "../../domain/text.ts";
+import { isExclusive, unrecordedAmount } from "../../domain/resource-names.ts";
 import type { Pool, PoolClient } from "pg";
 import type { Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
@@ -34,13 +35,15 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
   pods,
 ];
 
-/** Usage of what the node does not have says nothing about it. */
-const amountsByName = ({ allocatable, otherUsage }: NodeInput) =>
-  Object.entries(allocatable.byName ?? {}).map(([name, amount]) => ({
-    name,
-    allocatable: amount,
-    other: otherUsage.byName?.[name] ?? 0,
-  }));
+/** Usage of what the node does not have says nothing about it; of every exclusive resource it has one. */
+function amountsByName({ allocatable, otherUsage }: NodeInput) {
+  const used = otherUsage.byName ?? {};
+  const exclusive = Object.keys(used).filter(isExclusive);
+  return [
+    ...Object.entries(allocatable.byName ?? {}),
+    ...exclusive.map((name) => [name, unrecordedAmount(name)] as const),
+  ].map(([name, amount]) => ({ name, allocatable: amount, other: used[name] ?? 0 }));
+}
 
 /**
  * Stores a node together with the usage of other pods, in one statement, so that no decision sees the node empty.
@@ -82,10 +85,15 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
       )
       RETURNING name
     ), resource AS MATERIALIZED (
-      -- Those that the node no longer has are 0.
-      SELECT name AS resource, coalesce(now_there.allocatable, 0) AS allocatable, coalesce(now_there.other, 0) AS other
+      -- Those that the node no longer has are 0. Exclusive ones that only jobs use are left alone: the row may be gone.
+      SELECT name AS resource, coalesce(now_there.allocatable, unrecorded_amount(name)) AS allocatable,
+        coalesce(now_there.other, 0) AS other
       FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)
-      FULL JOIN (SELECT resource AS name FROM node_resources WHERE node_name = $1) AS known USING (name)
+      FULL JOIN (
+        SELECT resource AS name
+        FROM node_resources
+        WHERE node_name = $1 AND (other > 0 OR allocatable <> unrecorded_amount(resource))
+      ) AS known USING (name)
     ), stored_by_name AS (
       -- After the node's row, and in order of the names, as the triggers on allocations lock them.
       INSERT INTO node_resources (node_name, resource, allocatable, other)

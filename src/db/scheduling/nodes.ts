@@ -76,18 +76,19 @@ export async function readNodes(
       GROUP BY node_name, resource
     ),
     by_name AS (
+      -- An exclusive resource that is only reserved has no row.
       SELECT node_name,
         json_agg(
           json_build_object(
-            'name', resource, 'allocatable', allocatable, 'other', other, 'committed', committed,
+            'name', resource, 'allocatable', coalesce(allocatable - unrecorded_amount(resource), 0),
+            'other', coalesce(other, 0), 'committed', coalesce(committed, 0),
             'leaving', coalesce(leaving.amount, 0), 'reserved', coalesce(reserved.amount, 0)
           )
           ORDER BY resource
         ) AS amounts
-      FROM node_resources
+      FROM (SELECT * FROM node_resources WHERE resource = ANY ($2::text[])) AS recorded
       LEFT JOIN leaving_by_name AS leaving USING (node_name, resource)
-      LEFT JOIN reserved_by_name AS reserved USING (node_name, resource)
-      WHERE resource = ANY ($2::text[])
+      FULL JOIN reserved_by_name AS reserved USING (node_name, resource)
       GROUP BY node_name
     )
     SELECT node.name, node.labels, node.taints, node.schedulable,

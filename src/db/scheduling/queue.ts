@@ -27,6 +27,7 @@ interface QueueRow extends PerPodRow {
   readonly status: "pending" | "evicted";
   readonly attempt: number;
   readonly parallelism: number;
+  readonly max_pods_per_node: number | null;
   readonly allows_borrowing: boolean;
   readonly preempts: boolean;
   readonly failed_starts: number;
@@ -54,6 +55,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       status: row.status,
       attempt: row.attempt,
       parallelism: row.parallelism,
+      ...(row.max_pods_per_node === null ? {} : { maxPodsPerNode: row.max_pods_per_node }),
       perPod: perPodOf(row),
       podUsage: podUsageOf(row.pod_usage),
       allowsBorrowing: row.allows_borrowing,
@@ -112,6 +114,7 @@ export async function readClaimedJobs(
       ${standing.isUnplanned} AS unplanned, ${standing.ungranted} AS ungranted,
       job_may_preempt(job.preempts, job.failed_starts) AS preempts,
       CASE WHEN job.preempts THEN job.failed_starts ELSE 0 END AS failed_starts, job.max_runtime_seconds,
+      spec.max_pods_per_node,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
       -- The current settings of the project: they may have changed while the job waited.

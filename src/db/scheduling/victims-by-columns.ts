@@ -113,7 +113,7 @@ const BOUND = `
       CROSS JOIN LATERAL (
         SELECT
           least(
-            request.parallelism,
+            request.per_node,
             CASE WHEN missing_gpus IS NOT NULL THEN floor((node.gpus + freed.gpus) / request.gpus) END,
             CASE WHEN missing_cpu_millis IS NOT NULL
               THEN floor((node.cpu_millis + freed.cpu_millis) / request.cpu_millis) END,
@@ -218,7 +218,7 @@ export const searchByColumns = (spared: string): string => `${REQUESTS}
       FROM (
         SELECT room.*,
           CASE WHEN request.parallelism > 1 THEN least(
-            request.parallelism, floor(most_gpus / request.gpus)
+            request.per_node, floor(most_gpus / request.gpus)
           ) - fits END AS most_gain,
           CASE WHEN gpus < (fits + 1) * request.gpus THEN ((fits + 1) * request.gpus - gpus) * pods_per_gpu ELSE 0 END
             AS least_pods

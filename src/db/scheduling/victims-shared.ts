@@ -20,11 +20,12 @@ export const reaches = (job: string, power = "power"): string => `(
 /** The first tables of a search: the requests, and what they may evict. */
 export const REQUESTS = `
   WITH RECURSIVE request AS MATERIALIZED (
-    SELECT preemptor, power, priority, inside, claims, borrows, parallelism, nullif(gpus, 0) AS gpus,
+    SELECT preemptor, power, priority, inside, claims, borrows, parallelism, per_node, nullif(gpus, 0) AS gpus,
       nullif(cpu_millis, 0) AS cpu_millis, nullif(memory_bytes, 0) AS memory_bytes, nodes, over, changed, rooms,
       jsonb_typeof(nodes) IS DISTINCT FROM 'array' AS is_anywhere
     FROM jsonb_to_recordset($2::jsonb) AS (
-      preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean, parallelism integer,
+      preemptor integer, power integer, priority integer, inside boolean, claims boolean, borrows boolean,
+      parallelism integer, per_node integer,
       gpus float8, cpu_millis float8, memory_bytes float8, nodes jsonb, over jsonb, changed jsonb, rooms jsonb
     )
   ),

@@ -4,7 +4,13 @@
  */
 import { storableJson } from "../../domain/text.ts";
 import type { NodeRoom, VictimRequest } from "../../domain/scheduling/decision.ts";
-import { dimensionsOf, podsThatFit, quantityOf, times } from "../../domain/scheduling/resources.ts";
+import {
+  dimensionsOf,
+  podsThatFit,
+  quantityOf,
+  roomIn,
+  times,
+} from "../../domain/scheduling/resources.ts";
 import type { LiveJob, Placement } from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { type PerPodRow, perPodOf } from "../jobs/resources.ts";
@@ -129,6 +135,7 @@ const parameter = (request: VictimRequest, index: number, powers: readonly strin
   claims: request.over.length > 0,
   borrows: request.borrows,
   parallelism: request.parallelism,
+  per_node: Math.min(request.parallelism, request.maxPodsPerNode ?? request.parallelism),
   gpus: request.perPod.gpus,
   cpu_millis: request.perPod.cpuMillis,
   memory_bytes: request.perPod.memoryBytes,
@@ -157,8 +164,8 @@ function lacksOf({ node, room }: NodeRoom, { perPod, parallelism }: VictimReques
   if (fits >= parallelism) return [];
   const [next, gang] = [times(perPod, fits + 1), times(perPod, parallelism)];
   const lacks = dimensionsOf(perPod)
-    .filter((one) => quantityOf(perPod, one) > 0 && quantityOf(room, one) < quantityOf(gang, one))
-    .map((one) => [one, quantityOf(next, one) - quantityOf(room, one)] as const);
+    .filter((one) => quantityOf(perPod, one) > 0 && roomIn(room, one) < quantityOf(gang, one))
+    .map((one) => [one, quantityOf(next, one) - roomIn(room, one)] as const);
   const lacking = lacks.filter(([, amount]) => amount > 0).length;
   return [[node, { lacks: Object.fromEntries(lacks), lacking }]];
 }

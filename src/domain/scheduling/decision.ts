@@ -108,6 +108,8 @@ export interface VictimRequest {
   readonly priority: number;
   readonly perPod: Resources;
   readonly parallelism: number;
+  /** The most pods of the gang that one node may have; absent: the whole gang. */
+  readonly maxPodsPerNode?: number;
   /** Within quota: it may evict borrowers of any priority and jobs of lower priority. */
   readonly inside: boolean;
   /** Quotas that it exceeds and may relieve by evicting lower priorities; none if within quota or unplanned. */
@@ -119,7 +121,7 @@ export interface VictimRequest {
   }[];
   /** As a borrower it may still evict borrowers of lower priority. */
   readonly borrows: boolean;
-  /** Nodes that match and have enough of the resources `byName`; absent if every schedulable node of the pool does. */
+  /** Nodes that match and may gain a pod of the gang; absent if every schedulable node of the pool does. */
   readonly nodes?: readonly string[];
   /** Nodes whose room this decision has changed; not in the database yet. */
   readonly changed: readonly NodeRoom[];

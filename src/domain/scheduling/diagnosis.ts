@@ -1,7 +1,7 @@
 /** Details of one waiting job: its quotas, the nodes, the jobs that it may evict. For `kubectl rota why`. */
 import { inQuantity } from "../resource-types.ts";
-import { coresNumber, coresText, gpusText, memoryText, namedAmountText } from "../text.ts";
-import { isInBytes } from "../resource-names.ts";
+import { coresNumber, coresText, gpusText, listed, memoryText, namedAmountText } from "../text.ts";
+import { isInBytes, isExclusive, inUseText } from "../resource-names.ts";
 import { Quotas } from "./quota.ts";
 import { type Candidate, comparePreference } from "./preemption/ordering.ts";
 import {
@@ -14,7 +14,8 @@ import {
 import { NamespaceQuotas } from "./namespace-quotas.ts";
 import { type NodeState, Nodes } from "./nodes.ts";
 import { evictableBy } from "./preemption/policy.ts";
-import { atLeastZero, type Dimension, dimensionsOf, podsThatFit, quantityOf } from "./resources.ts";
+import { atLeastZero, type Dimension, dimensionsOf, quantityOf, roomIn } from "./resources.ts";
+import { podsOnNode } from "./placement.ts";
 import { missingShare } from "./nearest-fit.ts";
 import type { VictimRequest } from "./decision.ts";
 import type { Quota, LiveJob, QueuedJob, Resources, Snapshot } from "./snapshot.ts";
@@ -109,7 +110,7 @@ const nearestFirst = (a: RankedNode, b: RankedNode, job: QueuedJob): number =>
 
 function nodeView(node: NodeState, job: QueuedJob): NodeView {
   const rejection = rejectionOf(node.snapshot, job);
-  const fits = rejection === undefined ? podsThatFit(node.startable, job.perPod) : 0;
+  const fits = rejection === undefined ? podsOnNode(node.startable, job) : 0;
   const seen = { node: node.name, free: atLeastZero(node.startable), fits };
   if (rejection !== undefined)
     return { ...seen, rejection, message: rejectionText(node, job, rejection) };
@@ -144,15 +145,18 @@ function shortageText(dimension: Dimension, free: number, needed: number): strin
 }
 
 function fullText(node: NodeState, job: QueuedJob): string {
-  const free = atLeastZero(node.startable);
-  const texts = dimensionsOf(job.perPod)
-    .map((of) => ({ of, has: quantityOf(free, of), needs: quantityOf(job.perPod, of) }))
-    .filter(({ has, needs }) => needs > has)
-    .map(({ of, has, needs }) => shortageText(of, has, needs))
-    .join(", ");
+  const short = dimensionsOf(job.perPod).filter(
+    (of) => quantityOf(job.perPod, of) > roomIn(node.startable, of),
+  );
+  const amounts = short
+    .filter((of) => !isExclusive(of))
+    .map((of) =>
+      shortageText(of, Math.max(0, roomIn(node.startable, of)), quantityOf(job.perPod, of)),
+    );
+  const free = amounts.length > 0 ? [`${amounts.join(", ")} free`] : [];
   const reserved =
     node.reservedFor.length === 0
       ? ""
       : `; capacity is reserved for ${node.reservedFor.join(", ")}`;
-  return `has ${texts} free${reserved}`;
+  return `has ${listed([...free, ...short.filter(isExclusive).map(inUseText)])}${reserved}`;
 }

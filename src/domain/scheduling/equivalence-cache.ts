@@ -69,7 +69,12 @@ export class EquivalenceCache {
   #signature(job: QueuedJob): string {
     const known = this.#signatures.get(job);
     if (known !== undefined) return known;
-    const signature = JSON.stringify([job.perPod, job.parallelism, constraintsKey(job)]);
+    const signature = JSON.stringify([
+      job.perPod,
+      job.parallelism,
+      job.maxPodsPerNode ?? null,
+      constraintsKey(job),
+    ]);
     this.#signatures.set(job, signature);
     return signature;
   }

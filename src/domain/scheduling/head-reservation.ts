@@ -4,8 +4,8 @@
  * shares no node with an earlier one: reserving for every blocked job would leave the cluster idle.
  */
 import type { NodeState, Nodes } from "./nodes.ts";
-import { podsThatFit } from "./resources.ts";
 import { missingShare } from "./nearest-fit.ts";
+import { podsOnNode } from "./placement.ts";
 import type { Placement, QueuedJob } from "./snapshot.ts";
 
 export class HeadReservation {
@@ -34,8 +34,8 @@ interface Slot {
 
 const slotOn = (node: NodeState, job: QueuedJob): Slot => ({
   node,
-  pods: podsThatFit(node.potential, job.perPod),
-  fits: Math.min(podsThatFit(node.future, job.perPod), job.parallelism),
+  pods: podsOnNode(node.potential, job),
+  fits: Math.min(podsOnNode(node.future, job), job.parallelism),
   missing: missingShare(node.future, job.perPod),
 });
 

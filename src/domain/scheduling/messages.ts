@@ -1,13 +1,14 @@
 /** Messages about waiting and preempted jobs: what is missing, with numbers and names. */
+import { hostPortText, isExclusive, inUseText } from "../resource-names.ts";
 import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "../text.ts";
 import { memoryText, namedAmountText, typedNumber, typedText, unitText } from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
-import type { View } from "./placement.ts";
+import { limitPerNode, type View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import { type Dimension, dimensionsOf, podsThatFit, quantityOf } from "./resources.ts";
+import { type Dimension, dimensionsOf, podsThatFit, quantityOf, roomIn } from "./resources.ts";
 import type { QueuedJob, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
@@ -26,47 +27,67 @@ function amountText(dimension: Dimension, amount: number): string {
 /** The dimensions worth naming: GPUs if the job requests any, and all that are short. */
 const relevantDimensions = (room: Resources, need: Resources): readonly Dimension[] =>
   dimensionsOf(need).filter(
-    (one) => quantityOf(need, one) > quantityOf(room, one) || (one === "gpus" && need.gpus > 0),
+    (one) => quantityOf(need, one) > roomIn(room, one) || (one === "gpus" && need.gpus > 0),
   );
 
 /** "needs 8 GPUs on one node; the closest fit, node-7, has 5 free" */
 export function spaceText(job: QueuedJob, nodes: readonly NodeState[], view: View): string {
   // A node that never has what a pod needs is no close fit, however much else is free there.
   const able = nodes.filter(({ capacity }) => podsThatFit(capacity, job.perPod) > 0);
-  const closest = closestNode(able.length > 0 ? able : nodes, job.perPod, view);
+  const closest = closestNode(able.length > 0 ? able : nodes, job, view);
   if (!closest) return "no node matches";
   const { node, room, fitting } = closest;
   const shown = relevantDimensions(room, job.perPod);
-  const free = freeText(room, shown);
+  const has = freeText(room, shown, " free");
   if (job.parallelism === 1) {
-    return `${needText(job, shown)}; the closest fit, ${node.name}, has ${free} free`;
+    return `${needText(job, shown)}; the closest fit, ${node.name}, has ${has}`;
   }
-  return `${needText(job, shown)}; ${fitting} can be placed, and the closest fit for another, ${node.name}, has ${free} free`;
+  return `${needText(job, shown)}; ${fitting} can be placed, and the closest fit for another, ${node.name}, has ${has}`;
 }
 
-function freeText(room: Resources, shown: readonly Dimension[]): string {
-  const [only] = shown;
-  if (shown.length === 1 && only === "gpus") return String(Math.max(0, room.gpus));
-  return listed(shown.map((one) => amountText(one, quantityOf(room, one))));
+/** "5 free", "5 GPUs and 2 cores free", "5 GPUs free and host port 8080/TCP in use" */
+function freeText(room: Resources, shown: readonly Dimension[], free = ""): string {
+  const amounts = shown.filter((one) => !isExclusive(one));
+  const isGpusOnly = shown.length === 1 && amounts[0] === "gpus";
+  const texts = amounts.map((one) =>
+    isGpusOnly ? String(Math.max(0, room.gpus)) : amountText(one, quantityOf(room, one)),
+  );
+  const available = texts.length > 0 ? [`${listed(texts)}${free}`] : [];
+  return listed([...available, ...shown.filter(isExclusive).map(inUseText)]);
 }
 
 /** "needs 16 GPUs on one node; the largest matching node, node-7, has 8" */
 export function tooLargeText(job: QueuedJob, nodes: readonly NodeState[]): string {
-  const closest = closestNode(nodes, job.perPod, (node) => node.healthyCapacity);
+  const closest = closestNode(nodes, job, (node) => node.healthyCapacity);
   if (!closest) return "no node matches";
   const shown = relevantDimensions(closest.room, job.perPod);
   if (job.parallelism === 1) {
     return `${needText(job, shown)}; the largest matching node, ${closest.node.name}, has ${freeText(closest.room, shown)}`;
   }
-  return `${needText(job, shown)}; the matching nodes fit ${closest.fitting} even when empty`;
+  const matching = isLimited(job)
+    ? `${counted(nodes.length, "node matches", "nodes match")} and fit`
+    : "the matching nodes fit";
+  return `${needText(job, shown)}; ${matching} ${closest.fitting} even when empty`;
 }
 
-/** "needs 8 GPUs on one node", "needs 2 pods with 8 GPUs each" */
+/** Whether a limit per node spreads the gang, however large the nodes are. */
+const isLimited = (job: QueuedJob): boolean => limitPerNode(job) < job.parallelism;
+
+/** "8 GPUs and host port 8080/TCP": what one pod needs, as far as it is worth naming. */
+const eachNeeds = ({ perPod }: QueuedJob, shown: readonly Dimension[]): string =>
+  listed(
+    shown.flatMap((one) =>
+      isExclusive(one) ? (hostPortText(one) ?? []) : amountText(one, quantityOf(perPod, one)),
+    ),
+  );
+
+/** "needs 8 GPUs on one node", "needs 2 pods with 8 GPUs each", "needs 2 pods with 1 GPU each, at most 1 on a node" */
 function needText(job: QueuedJob, shown: readonly Dimension[]): string {
-  const need = listed(shown.map((one) => amountText(one, quantityOf(job.perPod, one))));
-  return job.parallelism === 1
-    ? `needs ${need} on one node`
-    : `needs ${job.parallelism} pods with ${need} each`;
+  const need = eachNeeds(job, shown);
+  if (job.parallelism === 1) return need === "" ? "needs a node" : `needs ${need} on one node`;
+  const each = need === "" ? "" : ` with ${need} each`;
+  const limit = isLimited(job) ? `, at most ${limitPerNode(job)} on a node` : "";
+  return `needs ${job.parallelism} pods${each}${limit}`;
 }
 
 const maxNamedNodes = 3;

@@ -4,6 +4,7 @@
  * node if one is enough, else the fewest nodes; the remainder goes where it leaves the least free.
  */
 import type { NodeState } from "./nodes.ts";
+import { isExclusive } from "../resource-names.ts";
 import { podsThatFit } from "./resources.ts";
 import type { Placement, Resources } from "./snapshot.ts";
 
@@ -17,7 +18,23 @@ export const futureRoom: View = (node) => node.future;
 export interface Demand {
   readonly perPod: Resources;
   readonly parallelism: number;
+  /** Absent: no limit. */
+  readonly maxPodsPerNode?: number;
 }
+
+type PerNode = Pick<Demand, "perPod" | "maxPodsPerNode">;
+
+/** How many pods of the gang fit into the room of one node. */
+export const podsOnNode = (
+  room: Resources,
+  { perPod, maxPodsPerNode = Number.POSITIVE_INFINITY }: PerNode,
+): number => Math.min(podsThatFit(room, perPod), maxPodsPerNode);
+
+/** The most pods of the gang that one node may have, however large it is: one, if they take an exclusive resource. */
+export const limitPerNode = ({
+  perPod,
+  maxPodsPerNode = Number.POSITIVE_INFINITY,
+}: PerNode): number => (Object.keys(perPod.byName ?? {}).some(isExclusive) ? 1 : maxPodsPerNode);
 
 interface Slot {
   readonly node: NodeState;
@@ -36,7 +53,7 @@ export function placeGang(
   let total = 0;
   for (const node of nodes) {
     const room = view(node);
-    const fits = Math.min(podsThatFit(room, demand.perPod), demand.parallelism);
+    const fits = Math.min(podsOnNode(room, demand), demand.parallelism);
     if (fits === 0) continue;
     total += fits;
     slots.push({ node, room, fits });

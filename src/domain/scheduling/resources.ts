@@ -1,7 +1,9 @@
 /**
  * Arithmetic on resource vectors. Of the resources `byName`, one that a vector does not name is 0; a vector without any
- * has no `byName`, so that most decisions never look at them.
+ * has no `byName`, so that most decisions never look at them. Every node has one of each exclusive resource: no vector
+ * says so, or each would have to name those of the whole queue. It is added where room is compared with a need.
  */
+import { unrecordedAmount } from "../resource-names.ts";
 import type { Amounts, Resources } from "./snapshot.ts";
 
 export const NOTHING: Resources = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
@@ -82,7 +84,7 @@ export function podsThatFit(room: Resources, perPod: Resources): number {
     share(room.pods, perPod.pods),
   );
   for (const name in perPod.byName)
-    count = Math.min(count, share(room.byName?.[name] ?? 0, perPod.byName[name] ?? 0));
+    count = Math.min(count, share(roomIn(room, name), perPod.byName[name] ?? 0));
   return Math.max(0, count);
 }
 
@@ -101,6 +103,20 @@ export const dimensionsOf = ({ byName = none }: Resources): readonly Dimension[]
 
 export const quantityOf = (amounts: Resources, dimension: Dimension): number =>
   isField(dimension) ? amounts[dimension] : (amounts.byName?.[dimension] ?? 0);
+
+/** How much of a dimension the room of a node has. */
+export const roomIn = (room: Resources, dimension: Dimension): number =>
+  quantityOf(room, dimension) + unrecordedAmount(dimension);
+
+/** What a need lacks in the room of a node, per resource; negative where there is more. */
+export function shortfall(need: Resources, room: Resources): Resources {
+  const lacks = subtract(need, room);
+  if (need.byName === undefined) return lacks;
+  const byName: Record<string, number> = {};
+  for (const name in lacks.byName)
+    byName[name] = (lacks.byName[name] ?? 0) - unrecordedAmount(name);
+  return { ...lacks, byName };
+}
 
 /** Negative amounts become 0. */
 export const atLeastZero = (amounts: Resources): Resources =>

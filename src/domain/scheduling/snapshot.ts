@@ -12,7 +12,7 @@ export interface Resources {
   readonly cpuMillis: number;
   readonly memoryBytes: number;
   readonly pods: number;
-  /** Every other resource; absent: none. */
+  /** Every other resource, and exclusive ones less the one that every node has; absent: none. */
   readonly byName?: Amounts;
   /** Of a demand: GPUs of other vendors, which `byName` has by their names and quotas count as GPUs; absent: none. */
   readonly otherGpus?: number;
@@ -129,6 +129,8 @@ export interface QueuedJob extends NodeConstraints {
   readonly perPod: Resources;
   /** What one pod counts for under ResourceQuotas; absent: its namespace has none. */
   readonly podUsage?: PodUsage;
+  /** Pods of the gang on one node; absent: no limit. */
+  readonly maxPodsPerNode?: number;
   readonly allowsBorrowing: boolean;
   /** preemptionPolicy of its priority class is PreemptLowerPriority, and not too many of its starts have failed. */
   readonly preempts: boolean;

@@ -1,7 +1,7 @@
 /** Rooms of nodes while the judge goes through what a cycle did, counted in the plainest way. */
 import type { Amounts, Places, World, WorldJob, WorldNode } from "./world.ts";
 
-type Demand = Pick<WorldJob, "perPod" | "parallelism">;
+type Demand = Pick<WorldJob, "perPod" | "parallelism" | "maxPodsPerNode">;
 
 const plus = (a: Amounts, b: Amounts, times: number): number[] =>
   a.map((amount, dimension) => amount + (b[dimension] ?? 0) * times);
@@ -9,11 +9,14 @@ const least = (a: Amounts, b: Amounts): number[] =>
   a.map((amount, dimension) => Math.min(amount, b[dimension] ?? 0));
 
 /** Pods that fit; what a pod does not ask for cannot be short. */
-export function podsIn(room: Amounts, perPod: Amounts): number {
+export function podsIn(
+  room: Amounts,
+  { perPod, maxPodsPerNode }: Pick<Demand, "perPod" | "maxPodsPerNode">,
+): number {
   const counts = perPod.flatMap((demand, dimension) =>
     demand > 0 ? [Math.floor((room[dimension] ?? 0) / demand)] : [],
   );
-  return Math.max(0, Math.min(...counts));
+  return Math.max(0, Math.min(...counts, maxPodsPerNode ?? Number.POSITIVE_INFINITY));
 }
 
 /** The largest share of a pod that is missing. */
@@ -82,28 +85,28 @@ export class Capacity {
     );
   }
 
-  start(job: Demand, places: Places): void {
+  start(job: Pick<Demand, "perPod">, places: Places): void {
     this.#each(job, places, { free: -1, future: -1 });
   }
 
-  keep(job: Demand, places: Places): void {
+  keep(job: Pick<Demand, "perPod">, places: Places): void {
     this.#each(job, places, { future: -1, potential: -1 });
   }
 
-  giveBack(job: Demand, places: Places): void {
+  giveBack(job: Pick<Demand, "perPod">, places: Places): void {
     this.#each(job, places, { future: 1, potential: 1 });
   }
 
-  startReserved(job: Demand, places: Places): void {
+  startReserved(job: Pick<Demand, "perPod">, places: Places): void {
     this.#each(job, places, { free: -1, potential: 1 });
   }
 
-  vacate(job: Demand & Pick<WorldJob, "allocated">): void {
+  vacate(job: Pick<WorldJob, "perPod" | "allocated">): void {
     this.#each(job, job.allocated, { future: 1 });
   }
 
   #each(
-    { perPod }: Demand,
+    { perPod }: Pick<Demand, "perPod">,
     places: Places,
     signs: { readonly free?: number; readonly future?: number; readonly potential?: number },
   ): void {
@@ -128,7 +131,7 @@ export function fitting(
   return rooms.reduce((sum, room) => {
     let amounts = view(room);
     for (const one of gone) amounts = plus(amounts, one.perPod, one.allocated[room.node.name] ?? 0);
-    return sum + podsIn(amounts, job.perPod);
+    return sum + podsIn(amounts, job);
   }, 0);
 }
 
@@ -149,7 +152,7 @@ const leftover = (room: Room, view: View, perPod: Amounts, pods: number): [numbe
  */
 export function bestFit(job: Demand, rooms: readonly Room[], view: View): Places | undefined {
   if (fitting(job, rooms, view) < job.parallelism) return undefined;
-  const fits = (room: Room): number => Math.min(job.parallelism, podsIn(view(room), job.perPod));
+  const fits = (room: Room): number => Math.min(job.parallelism, podsIn(view(room), job));
   const tighter = (one: Room, other: Room, pods: number): number => {
     const [gpus, share] = leftover(one, view, job.perPod, pods);
     const [otherGpus, otherShare] = leftover(other, view, job.perPod, pods);
@@ -174,16 +177,16 @@ export function bestFit(job: Demand, rooms: readonly Room[], view: View): Places
 
 /** Where a job at the head is nearest to starting: where most of its pods fit, then where the least is missing. */
 export function nearest(job: Demand, rooms: readonly Room[]): Places | undefined {
-  const fits = (room: Room): number => Math.min(job.parallelism, podsIn(room.future, job.perPod));
+  const fits = (room: Room): number => Math.min(job.parallelism, podsIn(room.future, job));
   const ordered = rooms
-    .filter((room) => podsIn(room.potential, job.perPod) > 0)
+    .filter((room) => podsIn(room.potential, job) > 0)
     .toSorted((a, b) =>
       inOrder(fits(b) - fits(a), missingIn(a.future, job.perPod) - missingIn(b.future, job.perPod)),
     );
   const places: Record<string, number> = {};
   let missing = job.parallelism;
   for (const room of ordered) {
-    const pods = Math.min(missing, podsIn(room.potential, job.perPod));
+    const pods = Math.min(missing, podsIn(room.potential, job));
     if (pods > 0) places[room.node.name] = pods;
     missing -= pods;
   }

@@ -176,7 +176,7 @@ class Replay {
       );
     const isFree = Object.entries(job.kept).every(([node, pods]) => {
       const room = this.#scene.capacity.room(node);
-      return room !== undefined && podsIn(room.free, job.perPod) >= pods;
+      return room !== undefined && podsIn(room.free, job) >= pods;
     });
     if (isFree && !isLost && !this.#isOverQuota(job) && job.isDue)
       throw new Error(`${job.key} is held, and could start: its room is free`);
@@ -357,7 +357,7 @@ class Replay {
     for (const [node, count] of Object.entries(places)) {
       const room = accepting.find((one) => one.node.name === node);
       if (!room) throw new Error(`${job.key} is on ${node}, which does not accept it`);
-      if (podsIn(view(room), job.perPod) < count)
+      if (podsIn(view(room), job) < count)
         throw new Error(
           `${job.key} takes room on ${node} that is not there, or is kept for others`,
         );

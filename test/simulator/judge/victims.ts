@@ -185,7 +185,7 @@ export class Preempting {
         amount,
       ),
     );
-    return podsIn(freed, this.#job.perPod) >= this.#job.parallelism;
+    return podsIn(freed, this.#job) >= this.#job.parallelism;
   }
 
   #isMarked({ id }: WorldJob): boolean {

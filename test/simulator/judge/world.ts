@@ -9,7 +9,7 @@ import {
   type QuotasOver,
 } from "./plans.ts";
 
-/** GPUs, millicores, bytes, pods. */
+/** GPUs, millicores, bytes, pods, FPGAs, and the host port, of which every node has one. */
 export type Amounts = readonly number[];
 /** Pods by node. */
 export type Places = Readonly<Record<string, number>>;
@@ -37,6 +37,8 @@ export interface WorldJob extends NaiveJob, QuotasOver {
   /** By its own word and its project's. */
   readonly mayBorrow: boolean;
   readonly preempts: boolean;
+  /** On one node; null: no limit. */
+  readonly maxPodsPerNode: number | null;
   readonly maxRuntimeSeconds: number | null;
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly toleratesAll: boolean;
@@ -65,6 +67,9 @@ export interface Moment {
   readonly plans: readonly NaivePlan[];
 }
 
+/** The one exclusive resource in the simulation. */
+export const port = "hostport:TCP:8080";
+
 type JobRow = Omit<WorldJob, keyof QuotasOver>;
 
 const readNodes = (db: DatabasePool, pool: string) =>
@@ -72,15 +77,17 @@ const readNodes = (db: DatabasePool, pool: string) =>
     `
     SELECT name, labels, taints, schedulable AS usable,
       ARRAY[
-        gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable, coalesce(fpgas.allocatable, 0)
+        gpus_allocatable, cpu_millis_allocatable, memory_bytes_allocatable, pods_allocatable, coalesce(fpgas.allocatable, 0),
+        1
       ]::float8[] AS allocatable,
       ARRAY[
         gpus_allocatable - gpus_other, cpu_millis_allocatable - cpu_millis_other,
         memory_bytes_allocatable - memory_bytes_other, pods_allocatable - pods_other,
-        coalesce(fpgas.allocatable - fpgas.other, 0)
+        coalesce(fpgas.allocatable - fpgas.other, 0), 1 - coalesce(ports.other, 0)
       ]::float8[] AS whole
     FROM nodes
     LEFT JOIN node_resources AS fpgas ON fpgas.node_name = name AND fpgas.resource = '${fpga}'
+    LEFT JOIN node_resources AS ports ON ports.node_name = name AND ports.resource = '${port}'
     WHERE pool = $1 AND present
     ORDER BY name
     `,
@@ -98,12 +105,14 @@ const readJobs = (db: DatabasePool, pool: string) =>
       job.borrowing, job.preempts, job.parallelism, job.max_runtime_seconds AS "maxRuntimeSeconds",
       ARRAY[
         pod_gpus, pod_cpu_millis, pod_memory_bytes, 1,
-        coalesce((SELECT amount_per_pod FROM job_resources WHERE job_id = job.id AND resource = '${fpga}'), 0)
+        coalesce((SELECT amount_per_pod FROM job_resources WHERE job_id = job.id AND resource = '${fpga}'), 0),
+        coalesce((SELECT amount_per_pod FROM job_resources WHERE job_id = job.id AND resource = '${port}'), 0)
       ]::float8[] AS "perPod",
       job.allows_borrowing AND coalesce((
         SELECT above.borrowing FROM projects AS above JOIN projects AS own ON own.id = job.project_id
         WHERE above.path @> own.path AND above.borrowing IS NOT NULL ORDER BY nlevel(above.path) DESC LIMIT 1
       ), 'Allow') = 'Allow' AS "mayBorrow",
+      spec.max_pods_per_node AS "maxPodsPerNode",
       spec.node_selector AS "nodeSelector", spec.tolerations <> '[]' AS "toleratesAll",
       ARRAY(SELECT node_name FROM avoided_nodes WHERE job_id = job.id AND until > now()) AS avoids,
       NOT job.suspended AND coalesce(job.not_before <= now(), true) AS "isDue",

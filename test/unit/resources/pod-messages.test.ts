@@ -219,6 +219,21 @@ describe("why a pod does not run yet", () => {
       },
       "Unschedulable: 0/3 nodes are available",
     ],
+    [
+      "no node, by kube-scheduler's filters",
+      {
+        conditions: [
+          {
+            type: "PodScheduled",
+            status: "False",
+            reason: "Unschedulable",
+            message:
+              "0/15 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 14 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/15 nodes are available: 1 No preemption victims found for incoming pod, 14 Preemption is not helpful for scheduling.",
+          },
+        ],
+      },
+      "Unschedulable: 0/15 nodes are available: 1 node(s) didn't match pod anti-affinity rules, 14 node(s) didn't satisfy plugin(s) [NodeAffinity]",
+    ],
     ["a kubelet that has not looked at it", {}, ""],
   ];
   for (const [what, status, text] of cases) {

@@ -11,7 +11,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { fpgasOf } from "./support.ts";
+import { fpgasOf, portsOf } from "./support.ts";
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, { pods }) => sum + pods, 0);
@@ -22,11 +22,17 @@ export const subsets = <T>(items: readonly T[]): T[][] =>
     items.filter((_, index) => Math.floor(bits / 2 ** index) % 2 === 1),
   );
 
-export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods", "fpgas"] as const;
+export const DIMENSIONS = ["gpus", "cpuMillis", "memoryBytes", "pods", "fpgas", "ports"] as const;
 type Dimension = (typeof DIMENSIONS)[number];
 
-export const amountIn = (amounts: Resources, one: Dimension): number =>
-  one === "fpgas" ? fpgasOf(amounts) : amounts[one];
+export function amountIn(amounts: Resources, one: Dimension): number {
+  if (one === "ports") return portsOf(amounts);
+  return one === "fpgas" ? fpgasOf(amounts) : amounts[one];
+}
+
+/** Every node has the host port, though it does not say so. */
+export const allocatableOn = ({ allocatable }: NodeSnapshot, one: Dimension): number =>
+  amountIn(allocatable, one) + (one === "ports" ? 1 : 0);
 
 /** Whether a node takes the job's pods: of the operators, those that the scenarios use. */
 export function accepts(node: NodeSnapshot, job: QueuedJob): boolean {
@@ -61,8 +67,8 @@ function meets({ labels }: NodeSnapshot, requirement: NodeSelectorRequirement): 
 export type When = "free" | "later" | "now";
 
 function roomOn(node: NodeSnapshot, one: Dimension, when: When): number {
-  const { allocatable, otherUsage, committed, leaving, reserved } = node;
-  const free = amountIn(allocatable, one) - amountIn(otherUsage, one) - amountIn(committed, one);
+  const { otherUsage, committed, leaving, reserved } = node;
+  const free = allocatableOn(node, one) - amountIn(otherUsage, one) - amountIn(committed, one);
   const later = free + amountIn(leaving, one) - amountIn(reserved, one);
   if (when === "free") return free;
   return when === "later" ? later : Math.min(free, later);
@@ -82,7 +88,7 @@ export function podsFitting(
       for (const victim of victims) room += freed(victim, node.name, one);
       return Math.floor(room / amountIn(job.perPod, one));
     });
-    return total + Math.max(0, Math.min(...counts));
+    return total + Math.max(0, Math.min(...counts, job.maxPodsPerNode ?? Infinity));
   }, 0);
 }
 
@@ -92,7 +98,7 @@ const freed = (victim: LiveJob, node: string, dimension: Dimension): number =>
     .reduce((sum, { pods }) => sum + pods * amountIn(victim.perPod, dimension), 0);
 
 /** Pods that would fit if nothing but other people's pods were there. */
-const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {
+export const podsFittingEmpty = (snapshot: Snapshot, job: QueuedJob): number => {
   const nothing = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
   const nodes = snapshot.nodes.map((node) =>
     Object.assign({}, node, { committed: nothing, leaving: nothing, reserved: nothing }),

@@ -511,6 +511,38 @@ describe("the reason why a job waits", () => {
     );
   });
 
+  it("names a host port in use, and the pods of a gang that one node may have", () => {
+    const port = resources(1, 1, 1, 1, 0, 1);
+    const taken = { committed: resources(2, 1, 1, 1, 0, 1) };
+    const queue = [aJob("j", { perPod: port, preempts: false })];
+    expect(only({ nodes: [aNode("n1", taken)], queue }).message).to.include(
+      "needs 1 GPU and host port 8080/TCP on one node; the closest fit, n1, has 6 GPUs free and host port 8080/TCP in use",
+    );
+    const foreign = { otherUsage: resources(0, 0, 1, 0, 0, 1) };
+    expect(only({ nodes: [aNode("n1", foreign)], queue })).to.include({
+      reason: "TooLargeForPool",
+      message:
+        "needs 1 GPU and host port 8080/TCP on one node; the largest matching node, n1, has 8 GPUs and host port 8080/TCP in use",
+    });
+    const gang = { parallelism: 4, preempts: false };
+    const nodes = [aNode("n1"), aNode("n2")];
+    for (const limit of [
+      { maxPodsPerNode: 1 },
+      { perPod: { ...port, byName: { "podantiaffinity:1": 1 } } },
+    ]) {
+      expect(only({ nodes, queue: [aJob("j", { ...gang, ...limit })] })).to.include({
+        reason: "TooLargeForPool",
+        message:
+          "needs 4 pods with 1 GPU each, at most 1 on a node; 2 nodes match and fit 2 even when empty",
+      });
+    }
+    const full = [...nodes, aNode("n3"), aNode("n4", used(8))];
+    const waiting = aJob("j", { ...gang, ...gpus(1), maxPodsPerNode: 1 });
+    expect(only({ nodes: full, queue: [waiting] }).message).to.include(
+      "needs 4 pods with 1 GPU each, at most 1 on a node; 3 can be placed, and the closest fit for another, n4, has 0 free",
+    );
+  });
+
   it("tells when the plan opens, or closes too soon", () => {
     const closed = aQuota("c", 0, 0, { opensAtText: "plan vision-weekdays opens Mon 08:00" });
     const job = { ...gpus(1), quotas: ["c"], allowsBorrowing: false };

@@ -11,12 +11,13 @@ import {
   exceeded,
   isInside,
   podsFitting,
+  podsFittingEmpty,
   podsOf,
   ruleOf,
 } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
-import { fpgasOf } from "./support.ts";
+import { aJob, aNode, aSnapshot, resources } from "./support.ts";
 
 /** The rule by which it may evict another, whether or not the room would be enough. */
 function naiveRule(
@@ -36,6 +37,21 @@ function naiveRule(
 }
 
 describe("the diagnosis of a waiting job", () => {
+  it("names the host port that is in use on a node, beside what is short", () => {
+    const job = aJob("j", { perPod: resources(8, 1, 1, 1, 0, 1) });
+    const nodes = [
+      aNode("n1", { committed: resources(2, 1, 1, 1, 0, 1) }),
+      aNode("n2", { committed: resources(0, 1, 1, 1, 0, 1) }),
+      aNode("n3"),
+    ];
+    const { nodes: told } = diagnose(aSnapshot({ nodes, queue: [job] }), job, 9);
+    expect(Object.fromEntries(told.map(({ node, message }) => [node, message]))).to.deep.equal({
+      n1: "has 6 of 8 GPUs free and host port 8080/TCP in use",
+      n2: "has host port 8080/TCP in use",
+      n3: undefined,
+    });
+  });
+
   it("names candidates and rule, borrowers and lowest priorities first", () => {
     const reached = new Reached<
       "OwnQuota" | "BorrowerReclaimed" | "LowerPriority" | "spared" | "overForGood"
@@ -140,13 +156,14 @@ describe("the diagnosis of a waiting job", () => {
             return { quotaId, resourceType, excess: usage + asked * job.parallelism - quantity };
           }),
         );
-        // With enough of what has no column: at least one pod's on the empty node.
+        // Where more pods would fit on the empty node, if the finder cannot know.
+        const isKnown = !job.perPod.byName && (job.maxPodsPerNode ?? Infinity) >= job.parallelism;
         const accepting = snapshot.nodes
           .filter((node) => accepts(node, job))
-          .filter(
-            ({ allocatable, otherUsage }) =>
-              fpgasOf(allocatable) - fpgasOf(otherUsage) >= fpgasOf(job.perPod),
-          )
+          .filter((node) => {
+            const alone = { ...snapshot, nodes: [node] };
+            return isKnown || podsFitting(alone, job, []) < podsFittingEmpty(alone, job);
+          })
           .map(({ name }) => name);
         const usable = snapshot.nodes.filter(({ schedulable }) => schedulable);
         const short = new Set(request.rooms?.map(({ node }) => node));

@@ -18,7 +18,7 @@ import { propertyRuns, Reached } from "../../support/property.ts";
 import { amountIn, DIMENSIONS, exceeded, podsFitting } from "./brute-force.ts";
 import { jobOf } from "./oracle.ts";
 import { scenarios } from "./scenarios.ts";
-import { aJob, aNode, resources } from "./support.ts";
+import { aJob, aNode, resources, sum } from "./support.ts";
 
 describe("the capacity for a gang", () => {
   it("equals a count over all nodes", () => {
@@ -97,7 +97,14 @@ const drawnNodes: fc.Arbitrary<NodeSnapshot[]> = fc
   .map((all) =>
     all.map(({ gpus, cores, gib, fpgas, used, reserved, isUsed, isReserved, leaves }, index) => {
       const committed = isUsed
-        ? resources(Math.min(gpus, used.gpus), Math.min(cores, used.cores), 1, used.gib, fpgas / 2)
+        ? resources(
+            Math.min(gpus, used.gpus),
+            Math.min(cores, used.cores),
+            1,
+            used.gib,
+            fpgas / 2,
+            index % 2,
+          )
         : resources(0);
       return aNode(`n${index}`, {
         allocatable: resources(gpus, cores, 6, gib, fpgas),
@@ -116,10 +123,16 @@ const gangs: fc.Arbitrary<QueuedJob> = fc
     cores: fc.nat({ max: 3 }),
     gib: fc.nat({ max: 3 }),
     fpgas: fc.constantFrom(0, 0, 0, 1),
+    ports: fc.constantFrom(0, 0, 0, 0, 1),
+    maxPodsPerNode: fc.constantFrom(undefined, undefined, undefined, 1, 2, 4),
     parallelism: fc.integer({ min: 1, max: 12 }),
   })
-  .map(({ gpus, cores, gib, fpgas, parallelism }) =>
-    aJob("j", { perPod: resources(gpus, cores, 1, gib, fpgas), parallelism }),
+  .map(({ gpus, cores, gib, fpgas, ports, maxPodsPerNode, parallelism }) =>
+    aJob("j", {
+      perPod: resources(gpus, cores, 1, gib, fpgas, ports),
+      parallelism,
+      ...(maxPodsPerNode !== undefined && { maxPodsPerNode }),
+    }),
   );
 
 const placesOf = (placements: readonly Placement[] | undefined): Places | undefined =>
@@ -134,19 +147,20 @@ function capacityOf(nodes: readonly NodeSnapshot[]): Capacity {
     labels: {},
     taints: [],
     usable: true,
-    allocatable: amounts(allocatable),
-    whole: amounts(allocatable),
+    allocatable: amounts(sum(allocatable, resources(0, 0, 0, 0, 0, 1), 1)),
+    whole: amounts(sum(allocatable, resources(0, 0, 0, 0, 0, 1), 1)),
   }));
   const capacity = new Capacity({ nodes: bare, jobs: new Map() });
   for (const { name, committed, leaving, reserved } of nodes) {
-    capacity.start({ perPod: amounts(committed), parallelism: 1 }, { [name]: 1 });
-    capacity.keep({ perPod: amounts(reserved), parallelism: 1 }, { [name]: 1 });
-    capacity.vacate({ perPod: amounts(leaving), parallelism: 1, allocated: { [name]: 1 } });
+    capacity.start({ perPod: amounts(committed) }, { [name]: 1 });
+    capacity.keep({ perPod: amounts(reserved) }, { [name]: 1 });
+    capacity.vacate({ perPod: amounts(leaving), allocated: { [name]: 1 } });
   }
   return capacity;
 }
 
-const naive = ({ perPod, parallelism }: QueuedJob) => ({
+const naive = ({ perPod, parallelism, maxPodsPerNode }: QueuedJob) => ({
+  maxPodsPerNode: maxPodsPerNode ?? null,
   perPod: DIMENSIONS.map((dimension) => amountIn(perPod, dimension)),
   parallelism,
 });

@@ -4,6 +4,7 @@ import type { PreemptVerdict, Verdict } from "../../../src/domain/scheduling/dec
 import type { LiveJob, Placement, QueuedJob } from "../../../src/domain/scheduling/snapshot.ts";
 import {
   accepts,
+  allocatableOn,
   amountIn,
   becomesInside,
   bestCost,
@@ -176,6 +177,12 @@ function expectCheap(scenario: Scenario, cost: number[][], best: number[][]): vo
     expect(compareCosts(cost, best), "the optimum").to.equal(0);
 }
 
+/** No node has all of the gang, because none may. */
+const isSpread = (placements: readonly Placement[], job: QueuedJob): boolean =>
+  placements.length > 1 &&
+  (job.maxPodsPerNode === 1 || amountIn(job.perPod, "ports") > 0) &&
+  job.parallelism > 1;
+
 /** Of what kinds a case is, for the shares that a property must reach. */
 export function kindsOf(scenario: Scenario, verdict: Verdict) {
   const { snapshot } = scenario;
@@ -186,7 +193,7 @@ export function kindsOf(scenario: Scenario, verdict: Verdict) {
   const short = DIMENSIONS.filter((one) =>
     accepting.every(
       (node) =>
-        amountIn(node.allocatable, one) -
+        allocatableOn(node, one) -
           amountIn(node.otherUsage, one) -
           amountIn(node.committed, one) +
           amountIn(node.leaving, one) <
@@ -227,6 +234,9 @@ export function kindsOf(scenario: Scenario, verdict: Verdict) {
     "CPU short": preempts && short.includes("cpuMillis"),
     "memory short": preempts && short.includes("memoryBytes"),
     "slots short": preempts && short.includes("pods"),
+    "port short": preempts && short.includes("ports"),
+    "spread by a limit": verdict.kind === "admit" && isSpread(verdict.placements, job),
+    "spread by a limit evicts": preempts && isSpread(verdict.placements, job),
     "two dimensions short": preempts && short.length > 1,
     "without GPUs": preempts && job.perPod.gpus === 0,
   };
@@ -242,7 +252,7 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "gang among the victims": 5,
   "gang evicts": 0,
   "gang on several nodes evicts": 0,
-  alternatives: 1,
+  alternatives: 0.5,
   impossible: 12,
   protected: 0.7,
   "evicts beside a protected one": 2,
@@ -264,13 +274,19 @@ export const minPercent: Readonly<Record<Kind, number>> = {
   "over plan": 3,
   "CPU short": 1,
   "memory short": 0.6,
-  "slots short": 0.7,
+  "slots short": 0.5,
+  "port short": 0.3,
+  "spread by a limit": 0,
+  "spread by a limit evicts": 0,
   "two dimensions short": 0.7,
   "without GPUs": 1,
 };
 
 export const minPercentOfGangs: Readonly<Record<Kind, number>> = {
   ...minPercent,
+  "port short": 0.1,
+  "spread by a limit": 0.5,
+  "spread by a limit evicts": 0.5,
   "gang evicts": 8,
   "gang on several nodes evicts": 3,
 };

@@ -10,7 +10,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { amountIn, amountOf, DIMENSIONS, podsOf } from "./brute-force.ts";
+import { allocatableOn, amountIn, amountOf, DIMENSIONS, podsOf } from "./brute-force.ts";
 import {
   aQuota,
   aJob,
@@ -19,7 +19,9 @@ import {
   aSnapshot,
   FPGA,
   fpgasOf,
+  named,
   resources,
+  portsOf,
   sum,
   withVictims,
 } from "./support.ts";
@@ -77,9 +79,10 @@ const orNothing = (
       fc.nat({ max: most.cores }),
       fc.nat({ max: most.gib }),
       fc.constantFrom(0, 0, 1),
+      fc.constantFrom(0, 0, 0, 1),
     )
-    .map(([isThere, gpus, cores, gib, fpgas]) =>
-      isThere ? resources(gpus, cores, 1, gib, fpgas) : resources(0),
+    .map(([isThere, gpus, cores, gib, fpgas, ports]) =>
+      isThere ? resources(gpus, cores, 1, gib, fpgas, ports) : resources(0),
     );
 
 const taint = { key: "dedicated", value: "team", effect: "NoSchedule" };
@@ -119,8 +122,9 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
     }));
 
 /** Nobody has FPGAs where there are none. */
-function thereOn(fpgas: number, { byName, ...amounts }: Resources): Resources {
-  return fpgas > 0 && byName ? { ...amounts, byName } : amounts;
+function thereOn(fpgas: number, used: Resources): Resources {
+  const { byName: _names, ...amounts } = used;
+  return { ...amounts, ...named(fpgas > 0 ? fpgasOf(used) : 0, portsOf(used)) };
 }
 
 const anAllocation = (nodeCount: number): fc.Arbitrary<Placement[]> =>
@@ -152,11 +156,12 @@ const aRandomLiveJob = (nodeCount: number): fc.Arbitrary<LiveJob> =>
       cores: fc.integer({ min: 1, max: 3 }),
       gib: fc.integer({ min: 0, max: 4 }),
       fpgas: fc.constantFrom(0, 0, 1, 2),
+      ports: fc.constantFrom(0, 0, 0, 1),
       quotas: someQuotas,
       isProtected: sometimes(12),
     })
-    .map(({ gpus, cores, gib, fpgas, allocations, isProtected, quotas, ...rest }) => {
-      const perPod = resources(gpus, cores, 1, gib, fpgas);
+    .map(({ gpus, cores, gib, fpgas, ports, allocations, isProtected, quotas, ...rest }) => {
+      const perPod = resources(gpus, cores, 1, gib, fpgas, ports);
       return aLiveJob("", allocations, {
         ...rest,
         perPod,
@@ -170,16 +175,20 @@ const least = (a: Resources, b: Resources): Resources => ({
   cpuMillis: Math.max(0, Math.min(a.cpuMillis, b.cpuMillis)),
   memoryBytes: Math.max(0, Math.min(a.memoryBytes, b.memoryBytes)),
   pods: Math.max(0, Math.min(a.pods, b.pods)),
-  ...(Math.min(fpgasOf(a), fpgasOf(b)) > 0 && {
-    byName: { [FPGA]: Math.min(fpgasOf(a), fpgasOf(b)) },
-  }),
+  ...named(
+    Math.max(0, Math.min(fpgasOf(a), fpgasOf(b))),
+    Math.max(0, Math.min(portsOf(a), portsOf(b))),
+  ),
 });
 
-const free = ({ allocatable, otherUsage, committed }: NodeSnapshot): Resources =>
-  sum(sum(allocatable, otherUsage, -1), committed, -1);
+const used = ({ otherUsage, committed }: NodeSnapshot): Resources => sum(otherUsage, committed, 1);
+
+/** With the host port that every node has. */
+const free = (node: NodeSnapshot): Resources =>
+  sum(sum(node.allocatable, resources(0, 0, 0, 0, 0, 1), 1), used(node), -1);
 
 const isOvercommitted = (node: NodeSnapshot): boolean =>
-  DIMENSIONS.some((one) => amountIn(free(node), one) < 0);
+  DIMENSIONS.some((one) => amountIn(used(node), one) > allocatableOn(node, one));
 
 /** Live jobs that fit on their nodes: those that would not are left out. */
 function thoseThatFit(jobs: readonly LiveJob[], nodes: readonly NodeSnapshot[]): LiveJob[] {
@@ -274,6 +283,8 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         cores: orNone(Math.ceil(9 / parallelism)),
         gib: orNone(Math.ceil(9 / parallelism)),
         fpgas: fc.constantFrom(0, 0, 0, 1, Math.ceil(3 / parallelism)),
+        ports: fc.constantFrom(0, 0, 0, 0, 0, 1),
+        maxPodsPerNode: fc.constantFrom(undefined, undefined, undefined, undefined, 1, 2),
         priority: fc.integer({ min: 1, max: 4 }),
         quotas: someQuotas,
         allowsBorrowing: fc.boolean(),
@@ -283,15 +294,17 @@ export const aRandomJob = (most: number): fc.Arbitrary<QueuedJob> =>
         constraints,
       }),
     )
-    .map(({ gpus, cores, gib, fpgas, isMeek, runtime, constraints: limits, ...rest }) =>
-      aJob("j", {
-        ...rest,
+    .map(({ gpus, cores, gib, fpgas, ports, isMeek, runtime, constraints: limits, ...rest }) => {
+      const { maxPodsPerNode, ...more } = rest;
+      return aJob("j", {
+        ...more,
         ...limits,
-        perPod: resources(gpus, cores, 1, gib, fpgas),
+        ...(maxPodsPerNode === undefined ? {} : { maxPodsPerNode }),
+        perPod: resources(gpus, cores, 1, gib, fpgas, ports),
         preempts: !isMeek,
         ...(runtime === undefined ? {} : { maxRuntimeSeconds: runtime }),
-      }),
-    );
+      });
+    });
 
 /** A cluster of 1 to 4 nodes with up to nine live jobs, on which the jobs in the queue want to start. */
 const clusterFor = (queue: fc.Arbitrary<readonly QueuedJob[]>): fc.Arbitrary<Scenario> =>

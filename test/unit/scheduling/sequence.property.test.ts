@@ -31,7 +31,7 @@ const nodes: fc.Arbitrary<readonly WorldNode[]> = fc
       gpus: fc.integer({ min: 2, max: 8 }),
       cores: fc.constantFrom(4, 8, 8, 16),
       gib: fc.constantFrom(4, 8, 8, 16),
-      slots: fc.constantFrom(3, 4, 8, 16),
+      pods: fc.constantFrom(3, 4, 8, 16),
       fpgas: fc.constantFrom(0, 2, 4),
       unhealthyGpus: fc.constant(0),
       otherUsage: sometimes(4),
@@ -41,9 +41,9 @@ const nodes: fc.Arbitrary<readonly WorldNode[]> = fc
     { minLength: 1, maxLength: 3 },
   )
   .map((drawn) =>
-    drawn.map(({ gpus, cores, gib, slots, fpgas, otherUsage, isFast, isTainted }, index) => {
-      const allocatable = [gpus, cores * 1000, gib * GIB, slots, fpgas];
-      const others = otherUsage ? [0, 1000, GIB, 1, fpgas / 2] : [0, 0, 0, 0, 0];
+    drawn.map(({ gpus, cores, gib, pods, fpgas, otherUsage, isFast, isTainted }, index) => {
+      const allocatable = [gpus, cores * 1000, gib * GIB, pods, fpgas, 1];
+      const others = otherUsage ? [0, 1000, GIB, 1, fpgas / 2, index % 2] : [0, 0, 0, 0, 0, 0];
       return {
         name: `n${index}`,
         labels: { disk: isFast ? "fast" : "slow" },
@@ -62,14 +62,16 @@ const signature = fc
     cores: fc.integer({ min: 0, max: 3 }),
     gib: fc.integer({ min: 0, max: 3 }),
     fpgas: fc.constantFrom(0, 0, 0, 0, 1, 2),
+    ports: fc.constantFrom(0, 0, 0, 1),
     parallelism: fc.constantFrom(1, 1, 2, 3),
+    maxPodsPerNode: fc.constantFrom(null, null, null, 1, 2),
     nodeSelector: fc.constantFrom({}, {}, {}, {}, {}, { disk: "fast" }),
     toleratesAll: sometimes(3),
     maxRuntimeSeconds: fc.constantFrom(null, null, null, null, 900, 1800, 3600),
   })
-  .map(({ gpus, cores, gib, fpgas, ...rest }) => ({
+  .map(({ gpus, cores, gib, fpgas, ports, ...rest }) => ({
     ...rest,
-    perPod: [gpus, cores * 1000, gib * GIB, 1, fpgas],
+    perPod: [gpus, cores * 1000, gib * GIB, 1, fpgas, ports],
   }));
 
 /** Jobs in batches. Often the last are the most urgent: then several evict at once. */

@@ -37,7 +37,7 @@ import {
   type WorldNode,
 } from "../../simulator/judge/world.ts";
 import { amountIn, DIMENSIONS } from "./brute-force.ts";
-import { aQuota, aJob, aLiveJob, aNode, FPGA, sum } from "./support.ts";
+import { aQuota, aJob, aLiveJob, aNode, named, resources, sum } from "./support.ts";
 
 const pool = "default";
 const budget = "team/guard";
@@ -58,6 +58,7 @@ export interface Submission {
   readonly priority: number;
   readonly perPod: Amounts;
   readonly parallelism: number;
+  readonly maxPodsPerNode: number | null;
   readonly mayBorrow: boolean;
   readonly preempts: boolean;
   readonly nodeSelector: Readonly<Record<string, string>>;
@@ -85,12 +86,13 @@ const toResources = ([
   memoryBytes = 0,
   pods = 0,
   fpgas = 0,
+  ports = 0,
 ]: Amounts): Resources => ({
   gpus,
   cpuMillis,
   memoryBytes,
   pods,
-  ...(fpgas > 0 && { byName: { [FPGA]: fpgas } }),
+  ...named(fpgas, ports),
 });
 
 const placementsOf = (places: Places): Placement[] =>
@@ -362,7 +364,8 @@ function nodeSnapshot(node: WorldNode, jobs: readonly WorldJob[]): NodeSnapshot 
     labels,
     taints: taints.map(() => ({ key: "dedicated", effect: "NoSchedule" })),
     schedulable: usable,
-    allocatable: toResources(allocatable),
+    // A node does not say that it has the host port.
+    allocatable: sum(toResources(allocatable), resources(0, 0, 0, 0, 0, 1), -1),
     unhealthyGpus: 0,
     otherUsage: toResources(allocatable.map((amount, index) => amount - (whole[index] ?? 0))),
     committed: podsOn(name, jobs, "allocated"),
@@ -400,6 +403,7 @@ const queuedJob = (job: WorldJob): QueuedJob =>
     status: job.status === "evicted" ? "evicted" : "pending",
     attempt: job.attempt,
     parallelism: job.parallelism,
+    ...(job.maxPodsPerNode === null ? {} : { maxPodsPerNode: job.maxPodsPerNode }),
     perPod: toResources(job.perPod),
     allowsBorrowing: job.mayBorrow,
     preempts: job.preempts,

@@ -14,15 +14,33 @@ export const GIB = 1024 ** 3;
 /** A resource without a field of its own. */
 export const FPGA = "example.com/fpga";
 
-export const resources = (gpus: number, cores = 0, pods = 0, gib = 0, fpgas = 0): Resources => ({
+/** What one pod at a time can have on a node; every node has one. */
+export const PORT = "hostport:TCP:8080";
+
+/** Those that are 0 have no name. */
+export const named = (fpgas: number, ports: number): Pick<Resources, "byName"> =>
+  fpgas === 0 && ports === 0
+    ? {}
+    : { byName: { ...(fpgas !== 0 && { [FPGA]: fpgas }), ...(ports !== 0 && { [PORT]: ports }) } };
+
+export const resources = (
+  gpus: number,
+  cores = 0,
+  pods = 0,
+  gib = 0,
+  fpgas = 0,
+  ports = 0,
+): Resources => ({
   gpus,
   cpuMillis: cores * 1000,
   memoryBytes: gib * GIB,
   pods,
-  ...(fpgas > 0 && { byName: { [FPGA]: fpgas } }),
+  ...named(fpgas, ports),
 });
 
 export const fpgasOf = ({ byName }: Resources): number => byName?.[FPGA] ?? 0;
+
+export const portsOf = ({ byName }: Resources): number => byName?.[PORT] ?? 0;
 
 export function aNode(name: string, changes: Partial<NodeSnapshot> = {}): NodeSnapshot {
   return {
@@ -106,7 +124,7 @@ export const sum = (a: Resources, b: Resources, times: number): Resources => ({
   cpuMillis: a.cpuMillis + b.cpuMillis * times,
   memoryBytes: a.memoryBytes + b.memoryBytes * times,
   pods: a.pods + b.pods * times,
-  ...((a.byName ?? b.byName) && { byName: { [FPGA]: fpgasOf(a) + fpgasOf(b) * times } }),
+  ...named(fpgasOf(a) + fpgasOf(b) * times, portsOf(a) + portsOf(b) * times),
 });
 
 /** The nodes with what the live jobs occupy on them. */

@@ -3,12 +3,13 @@ import type { Quotas } from "../quota.ts";
 import type { Nodes, NodeState } from "../nodes.ts";
 import type { VictimRequest } from "../decision.ts";
 import { missingShare } from "../nearest-fit.ts";
+import { limitPerNode, podsOnNode } from "../placement.ts";
 import { NOTHING, podsThatFit } from "../resources.ts";
 import type { Amounts, QueuedJob } from "../snapshot.ts";
 
 /** Whether a resource `byName` lets fewer pods fit than the empty node would hold. */
 function isShortByName(node: NodeState, job: QueuedJob, byName: Amounts): boolean {
-  const most = Math.min(job.parallelism, podsThatFit(node.capacity, job.perPod));
+  const most = Math.min(job.parallelism, podsOnNode(node.capacity, job));
   return podsThatFit(node.future, { ...NOTHING, byName }) < most;
 }
 
@@ -24,17 +25,24 @@ function nearest(nodes: readonly NodeState[], job: QueuedJob): readonly NodeStat
     .slice(0, maxRooms + job.parallelism);
 }
 
+/**
+ * Whether evictions may let another pod of the gang fit on the node. Where nothing but the four fields counts, the finder
+ * knows by itself.
+ */
+function mayGain({ capacity, future }: NodeState, job: QueuedJob): boolean {
+  const { byName } = job.perPod;
+  const isKnown = byName === undefined && limitPerNode(job) >= job.parallelism;
+  return isKnown || podsOnNode(future, job) < podsOnNode(capacity, job);
+}
+
 /** Which nodes the finder searches, and the room that it cannot read. */
 function placesFor(
   job: QueuedJob,
   nodes: Nodes,
-): Pick<VictimRequest, "nodes" | "changed" | "rooms"> {
+): Pick<VictimRequest, "nodes" | "changed" | "rooms" | "maxPodsPerNode"> {
   const { byName } = job.perPod;
-  const accepting = nodes.accepting(job);
-  const able =
-    byName === undefined
-      ? accepting
-      : accepting.filter(({ capacity }) => podsThatFit(capacity, { ...NOTHING, byName }) > 0);
+  const able = nodes.accepting(job).filter((node) => mayGain(node, job));
+  const limit = limitPerNode(job);
   const short = byName === undefined ? [] : able.filter((node) => isShortByName(node, job, byName));
   const isShort = new Set(short);
   const others = able.filter((node) => !isShort.has(node));
@@ -43,6 +51,7 @@ function placesFor(
     ...(short.length > 0 && {
       rooms: nearest(short, job).map(({ name, future }) => ({ node: name, room: future })),
     }),
+    ...(limit < job.parallelism && { maxPodsPerNode: limit }),
     changed: nodes.changed(),
   };
 }

@@ -2,8 +2,8 @@
 import type { QuotaState } from "../quota.ts";
 import type { Candidate } from "./ordering.ts";
 import type { NodeState } from "../nodes.ts";
-import type { Demand } from "../placement.ts";
-import { add, podsThatFit, subtract, times } from "../resources.ts";
+import { podsOnNode, type Demand } from "../placement.ts";
+import { add, subtract, times } from "../resources.ts";
 import type { Resources } from "../snapshot.ts";
 
 interface Room {
@@ -27,7 +27,7 @@ export class GangFit {
   constructor(nodes: readonly NodeState[], demand: Demand, over: readonly Excess[]) {
     this.#demand = demand;
     for (const node of nodes) {
-      const fits = podsThatFit(node.future, demand.perPod);
+      const fits = podsOnNode(node.future, demand);
       this.#rooms.set(node.name, { room: node.future, fits });
       this.#total += fits;
     }
@@ -79,7 +79,7 @@ export class GangFit {
   #update(entry: Room, room: Resources): void {
     entry.room = room;
     this.#total -= entry.fits;
-    entry.fits = podsThatFit(room, this.#demand.perPod);
+    entry.fits = podsOnNode(room, this.#demand);
     this.#total += entry.fits;
   }
 }

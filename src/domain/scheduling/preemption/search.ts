@@ -19,13 +19,13 @@ import {
 import { cheapestCover, type SetCoverItem, type StepBudget } from "./set-cover.ts";
 import { type Excess, GangFit } from "./gang-fit.ts";
 import type { NodeState } from "../nodes.ts";
-import type { Demand } from "../placement.ts";
+import { limitPerNode, type Demand } from "../placement.ts";
 import {
   type Dimension,
   dimensionsOf,
   NOTHING,
   quantityOf,
-  subtract,
+  shortfall,
   times,
 } from "../resources.ts";
 import type { Resources } from "../snapshot.ts";
@@ -132,6 +132,7 @@ function reprieve(input: SearchInput, set: readonly Candidate[]): readonly Candi
 function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
   const start = roomAfter(input, []);
   if (start.podsMissing <= 0) return quotasAlone(input);
+  if (input.demand.parallelism > limitPerNode(input.demand)) return [];
   const need = times(input.demand.perPod, input.demand.parallelism);
   const onNode = candidatesByNode(input.candidates);
   const sets: ConsideredSet[] = [];
@@ -139,7 +140,7 @@ function wholeGangPerNode(input: SearchInput): ConsideredSet[] {
   for (const node of input.nodes) {
     const local = onNode.get(node.name) ?? [];
     if (local.length === 0) continue;
-    const target = { node: node.name, missing: subtract(need, node.future) };
+    const target = { node: node.name, missing: shortfall(need, node.future) };
     const set = cheapestCover(
       itemsFor(input, local, target),
       deficitsOf(input, target),
@@ -287,10 +288,11 @@ function offerOf(
   local: readonly Candidate[],
 ): Offer | undefined {
   let best: Offer | undefined;
-  const most = Math.min(room.podsMissing, maxStride);
+  const allowed = limitPerNode(input.demand) - room.fitsOn(node);
+  const most = Math.min(room.podsMissing, maxStride, allowed);
   for (let extraPods = 1; extraPods <= most; extraPods += 1) {
     const need = times(input.demand.perPod, room.fitsOn(node) + extraPods);
-    const target = { node, missing: subtract(need, room.roomOn(node) ?? NOTHING) };
+    const target = { node, missing: shortfall(need, room.roomOn(node) ?? NOTHING) };
     const alone = { ...input, over: [] };
     const set = cheapestCover(
       itemsFor(alone, local, target),
