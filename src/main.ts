@@ -161,7 +161,7 @@ function createContext(
     metrics,
     checkpoint,
     namespaceQuotas: namespaceQuotasOf(informers),
-    probeGang: probeGang({ kube, informers, settings }),
+    probeGang: probeGang({ kube, informers, settings, logger }),
     onChanged: (keys) => {
       for (const key of keys) queues.jobs.add(key, { priority: "urgent" });
     },

@@ -53,6 +53,12 @@ export const reasons = {
     meaning: "PodDisruptionBudgets protect the pods that would have to be evicted.",
     cure: "Nothing; the message names the budget.",
   },
+  EvictionRefused: {
+    kinds: ["Job"],
+    meaning:
+      "The API server refuses to evict the jobs that would have to go: an admission webhook or policy says no or fails. The operator's log has its answer.",
+    cure: "Ask an administrator to mend or to exempt what refuses evictions.",
+  },
   Borrowing: {
     kinds: ["Job"],
     meaning: "The job runs over quota and can be evicted for jobs within quota.",

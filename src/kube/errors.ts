@@ -93,6 +93,18 @@ export function disruptionBudgetOf(error: unknown): string | undefined {
 /** For a pod under several budgets the API server responds with 500, without reason, cause or name. */
 const severalBudgets = "more than one PodDisruptionBudget";
 
+/**
+ * An eviction that the API server refuses for another reason than a budget: an admission webhook that fails or says no,
+ * a policy, a right that Rota lacks.
+ */
+export const isEvictionRefused = (error: unknown): boolean =>
+  isKubeError(error) &&
+  error.status >= 400 &&
+  error.status !== 401 &&
+  !isNotFound(error) &&
+  !isConflict(error) &&
+  !isDisruptionBudget(error);
+
 /** An eviction rejected by a PodDisruptionBudget: temporarily (429 with this cause), or while the pod is under several. */
 export const isDisruptionBudget = (error: unknown): boolean =>
   isKubeError(error) &&

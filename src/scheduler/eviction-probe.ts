@@ -16,11 +16,16 @@ export interface BudgetUse {
 
 /** The API server's answer about the eviction of a gang. */
 export interface GangAnswer {
-  /** The budget that blocks it, as namespace/name; undefined if all pods of the attempt may be evicted. */
+  /** The budget that blocks it, as namespace/name; undefined: none does. */
   readonly rejectedBy: string | undefined;
+  /** The API server refuses it for another reason. */
+  readonly isRefused?: boolean | undefined;
   /** The budgets that it uses; complete only if it is not blocked. */
   readonly uses: readonly BudgetUse[];
 }
+
+const isBlocked = ({ rejectedBy, isRefused = false }: GangAnswer): boolean =>
+  isRefused || rejectedBy !== undefined;
 
 /** Dry run; evicts nothing. */
 export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Promise<GangAnswer>;
@@ -31,10 +36,10 @@ interface Answer extends GangAnswer {
   readonly blockedSinceSeconds: number | undefined;
 }
 
-/** A budget that blocks an eviction. */
+/** What blocks an eviction. */
 export interface Rejection {
-  /** namespace/name */
-  readonly budget: string;
+  /** The budget, as namespace/name; undefined: the API server refuses it for another reason. */
+  readonly budget: string | undefined;
   /** It has blocked for so long that it no longer protects a job that borrows. */
   readonly isOverdue: boolean;
 }
@@ -82,13 +87,14 @@ export class EvictionProbe {
     return answer && answer.untilSeconds > this.#clock.monotonicSeconds() ? answer : undefined;
   }
 
-  /** Budgets that blocked an eviction recently, by job id: the decision must not choose these jobs. */
+  /** What blocked evictions recently, by job id: the decision must not choose these jobs. */
   rejections(): Map<string, Rejection> {
     const now = this.#clock.monotonicSeconds();
     const rejected = [...this.#answers].flatMap(([key, answer]) => {
       const { rejectedBy: budget, untilSeconds, blockedSinceSeconds = now } = answer;
-      if (budget === undefined || untilSeconds <= now) return [];
-      const isOverdue = now - blockedSinceSeconds >= this.#maxBudgetDelaySeconds;
+      if (!isBlocked(answer) || untilSeconds <= now) return [];
+      const isOverdue =
+        budget !== undefined && now - blockedSinceSeconds >= this.#maxBudgetDelaySeconds;
       return [[key.slice(0, key.lastIndexOf("/")), { budget, isOverdue }] as const];
     });
     return new Map(rejected);
@@ -106,7 +112,7 @@ export class EvictionProbe {
       const answer = this.#answer(candidate);
       if (candidate.pastBudget !== undefined) allowed.push(candidate);
       else if (answer === undefined) unknown.push(candidate);
-      else if (answer.rejectedBy === undefined && this.#take(candidate, answer.uses, left))
+      else if (!isBlocked(answer) && this.#take(candidate, answer.uses, left))
         allowed.push(candidate);
     }
     return { allowed, unknown };
@@ -161,16 +167,15 @@ export class EvictionProbe {
     this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
   }
 
-  #keep(candidate: Candidate, { rejectedBy, uses }: GangAnswer): void {
-    const seconds = rejectedBy === undefined ? allowedForSeconds : rejectedForSeconds;
+  #keep(candidate: Candidate, answer: GangAnswer): void {
+    const seconds = isBlocked(answer) ? rejectedForSeconds : allowedForSeconds;
     const now = this.#clock.monotonicSeconds();
     const former = this.#answers.get(answerKey(candidate));
     this.#answers.set(answerKey(candidate), {
-      rejectedBy,
-      uses,
+      ...answer,
       untilSeconds: now + seconds,
       blockedSinceSeconds:
-        rejectedBy === undefined ? undefined : (former?.blockedSinceSeconds ?? now),
+        answer.rejectedBy === undefined ? undefined : (former?.blockedSinceSeconds ?? now),
     });
   }
 

@@ -5,7 +5,7 @@ import { readNodes } from "../db/scheduling/nodes.ts";
 import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
 import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
 import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
-import { type BlockingBudget, findVictims } from "../db/scheduling/victims.ts";
+import { type Blocker, findVictims } from "../db/scheduling/victims.ts";
 import { decide as decideNow } from "../domain/scheduling/decide.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
 import { likePattern } from "../domain/resource-types.ts";
@@ -119,7 +119,7 @@ const maxFinderRounds = 4;
 export async function decideWithVictims(
   client: PoolClient,
   snapshot: Snapshot,
-  rejections: () => ReadonlyMap<string, BlockingBudget>,
+  rejections: () => ReadonlyMap<string, Blocker>,
 ): Promise<Decision> {
   let decision = decide(snapshot);
   const victims = new Map<string, LiveJob>();

@@ -8,7 +8,7 @@ import type { PoolClient } from "pg";
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
 import {
   DEFAULT_LIMITS,
-  type BlockingBudget,
+  type Blocker,
   findVictims,
   type FinderLimits,
 } from "../../src/db/scheduling/victims.ts";
@@ -275,7 +275,7 @@ async function inDatabase(
   }
 }
 
-const budgetsOf = (live: readonly LiveJob[]): ReadonlyMap<string, BlockingBudget> =>
+const budgetsOf = (live: readonly LiveJob[]): ReadonlyMap<string, Blocker> =>
   new Map(
     live.flatMap(({ id, protected: blocking, pastBudget }) => {
       const budget = blocking ?? pastBudget;

@@ -16,7 +16,7 @@ export const refusedUrl = "https://127.0.0.1:1/";
 export interface FailingWebhook {
   readonly name: string;
   readonly namespace: string;
-  /** Whose creation it judges. */
+  /** Whose creation it judges; a subresource as "pods/eviction". */
   readonly of: Pick<ResourceName, "group" | "version" | "plural">;
   readonly url: string;
 }

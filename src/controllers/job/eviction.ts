@@ -11,6 +11,7 @@ import { rowChanged } from "./context.ts";
 import type { JobReconcile } from "./context.ts";
 import {
   budgetAgainst,
+  budgetText,
   evictPods,
   podsOccupyingNow,
   stopPods,
@@ -25,7 +26,7 @@ import { allAre, isLost, ofAttempt } from "./gang.ts";
 /** The result of one step. */
 export interface Progress {
   readonly result: Settled;
-  /** The PodDisruptionBudget, namespace/name, that blocks the eviction. */
+  /** What blocks the eviction: a PodDisruptionBudget, or the API server's answer. */
   readonly blockedBy?: string;
 }
 
@@ -64,7 +65,7 @@ async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
     if (rejected !== undefined && isPastBudgets(gang)) return deletePods(gang, pods);
     if (rejected !== undefined) {
       context.counters.evictionAsked("refused");
-      return { holding: pods.length, rejected, left: 0 };
+      return { holding: pods.length, rejected: budgetText(rejected), left: 0 };
     }
   }
   const progress = await evictPods(gang, pods);
@@ -95,10 +96,10 @@ const cancelUnneeded = async (gang: JobReconcile): Promise<boolean> =>
   spare(gang, "eviction cancelled: the capacity is no longer needed");
 
 /** Cancels an eviction by a closing window while a budget blocks it: the next cycle tries again and reports it. */
-async function cancelCloseEviction(gang: JobReconcile, budget: string): Promise<boolean> {
+async function cancelCloseEviction(gang: JobReconcile, blockedBy: string): Promise<boolean> {
   const { isForWindow = false, ageSeconds = 0 } = gang.view.eviction ?? {};
   if (!isForWindow || ageSeconds < closePatienceSeconds) return false;
-  return spare(gang, `eviction cancelled: blocked by PodDisruptionBudget ${budget}`);
+  return spare(gang, `eviction cancelled: blocked by ${blockedBy}`);
 }
 
 async function endEviction(gang: JobReconcile): Promise<Settled> {
@@ -120,8 +121,8 @@ export async function evict(gang: JobReconcile): Promise<Progress> {
   context.checkpoint("before-eviction");
   const { holding, rejected, left } = await askToLeave(gang);
   if (rejected !== undefined) {
-    context.logger.warn("eviction blocked by a PodDisruptionBudget", { job: view.name, rejected });
-    // The budget blocked after some pods were evicted: the rest of the gang is useless, so stop it.
+    context.logger.warn("eviction blocked", { job: view.name, rejected });
+    // It was blocked after some pods were evicted: the rest of the gang is useless, so stop it.
     const isBroken = left > 0 || !(isUntouched(gang) || isUntouched(await withFreshPods(gang)));
     if (isBroken) {
       await stopPods(gang, ofAttempt(gang));

@@ -1,5 +1,6 @@
 /** Creates, stops, evicts and counts the pods of an attempt. */
 import { indices } from "../context.ts";
+import { errorText } from "../../runtime/logger.ts";
 import type { Context } from "../context.ts";
 import { labels, podName } from "../../api/names.ts";
 import { isStarting } from "../../db/jobs/read.ts";
@@ -9,6 +10,7 @@ import {
   isAlreadyExists,
   isConflict,
   isDisruptionBudget,
+  isEvictionRefused,
   isNotFound,
 } from "../../kube/errors.ts";
 import { admissionTimeoutSeconds } from "../../kube/client.ts";
@@ -209,11 +211,20 @@ async function refusingBudget(call: PodCall, error: unknown, pod: Pod): Promise<
 export interface EvictionProgress {
   /** Pods that still hold their node. */
   readonly holding: number;
-  /** The PodDisruptionBudget (namespace/name) that blocks the eviction. */
+  /** What blocks the eviction: a PodDisruptionBudget, or the API server's answer. */
   readonly rejected: string | undefined;
   /** Pods whose eviction was accepted now, or that are gone. */
   readonly left: number;
 }
+
+/** "PodDisruptionBudget team/keep" */
+export const budgetText = (budget: string): string => `PodDisruptionBudget ${budget}`;
+
+/** Webhooks may answer with pages. */
+const maxAnswerLength = 300;
+
+const refusalText = (pod: Pod, error: unknown): string =>
+  `the API server's answer about pod ${pod.name} ("${errorText(error).slice(0, maxAnswerLength)}")`;
 
 /** Pods that others asked to leave, or Rota under a longer maximum. */
 function shortenGrace(call: PodCall, pods: readonly Pod[]): Promise<void> {
@@ -238,14 +249,16 @@ export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<Ev
         counters.evictionAsked("accepted");
         left += 1;
       } catch (error) {
-        if (!isDisruptionBudget(error)) {
+        if (!isDisruptionBudget(error) && !isEvictionRefused(error)) {
           ignoreGone(error);
           counters.evictionAsked("gone");
           left += 1;
           return;
         }
         counters.evictionAsked("refused");
-        rejected ??= await refusingBudget(call, error, pod);
+        rejected ??= isDisruptionBudget(error)
+          ? budgetText(await refusingBudget(call, error, pod))
+          : refusalText(pod, error);
       }
     },
   );
@@ -284,19 +297,23 @@ export async function budgetAgainst(call: PodCall): Promise<string | undefined> 
 }
 
 /** Checks the eviction of all pods of a job by dry run. Evicts nothing. */
-export function probeGang(context: PodCall["context"]): ProbeGang {
+export function probeGang(context: PodCall["context"] & Pick<Context, "logger">): ProbeGang {
   return async (uid, key, signal): Promise<GangAnswer> => {
     const call = { context, key, uid, signal };
     let rejectedBy: string | undefined;
+    let refusal: string | undefined;
     const pods = podsOfJob(call).filter((pod) => !hasEnded(pod) && !pod.deleting);
     await forEachPod(pods, async (pod) => {
       try {
         await context.kube.evict(podKey(pod), { uid: pod.uid, dryRun: true, signal });
       } catch (error) {
-        if (!isDisruptionBudget(error)) throw error;
-        rejectedBy ??= await refusingBudget(call, error, pod);
+        if (isEvictionRefused(error)) refusal ??= refusalText(pod, error);
+        else if (isDisruptionBudget(error)) rejectedBy ??= await refusingBudget(call, error, pod);
+        else throw error;
       }
     });
+    if (refusal !== undefined) context.logger.warn("eviction refused", { job: key, refusal });
+    if (refusal !== undefined) return { isRefused: true, rejectedBy: undefined, uses: [] };
     if (rejectedBy !== undefined) return { rejectedBy, uses: [] };
     const uses = await usesOfGang(call);
     return { rejectedBy: tooTight(uses), uses };

@@ -76,7 +76,7 @@ function endingText({ ending }: JobView): StatusText | undefined {
 function evictingText(view: JobView, blockedBy: string | undefined): StatusText {
   const message = evictedByText(view) ?? "Evicted by another job";
   if (blockedBy === undefined) return { reason: "Evicting", message };
-  const obstacle = `PodDisruptionBudget ${blockedBy} blocks the eviction, which is retried`;
+  const obstacle = `${blockedBy} blocks the eviction, which is retried`;
   return { reason: "EvictionBlocked", message: `${obstacle}. ${message}` };
 }
 

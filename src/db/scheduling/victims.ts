@@ -47,13 +47,13 @@ interface Row extends PerPodRow {
 }
 
 /**
- * Proposed victims for all requests together. `budgets` has the PodDisruptionBudgets that block evictions, by job id.
+ * Proposed victims for all requests together. `budgets` has what blocks evictions, by job id.
  */
 export async function findVictims(
   db: Queryable,
   pool: string,
   requests: readonly VictimRequest[],
-  budgets: ReadonlyMap<string, BlockingBudget> = new Map(),
+  budgets: ReadonlyMap<string, Blocker> = new Map(),
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
   const byColumns = requests.filter(isByColumns).flatMap(eachWay);
@@ -91,15 +91,15 @@ export async function findVictims(
   return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
 }
 
-/** A PodDisruptionBudget that blocks an eviction. */
-export interface BlockingBudget {
-  /** namespace/name */
-  readonly budget: string;
+/** What blocks an eviction. */
+export interface Blocker {
+  /** The PodDisruptionBudget, as namespace/name; undefined: the API server refuses it for another reason. */
+  readonly budget: string | undefined;
   /** It no longer protects a job that borrows. */
   readonly isOverdue: boolean;
 }
 
-const isPast = ({ borrowing }: Row, budget: BlockingBudget | undefined): boolean =>
+const isPast = ({ borrowing }: Row, budget: Blocker | undefined): boolean =>
   borrowing && budget?.isOverdue === true;
 
 /** Some nodes may be left to the other search, or all. */
@@ -170,7 +170,17 @@ function lacksOf({ node, room }: NodeRoom, { perPod, parallelism }: VictimReques
   return [[node, { lacks: Object.fromEntries(lacks), lacking }]];
 }
 
-const liveJob = (row: Row, blocking: BlockingBudget | undefined): LiveJob => ({
+function blockedBy(
+  row: Row,
+  blocking: Blocker | undefined,
+): Pick<LiveJob, "protected" | "pastBudget" | "refused"> {
+  if (blocking === undefined) return {};
+  const { budget } = blocking;
+  if (budget === undefined) return { refused: true };
+  return isPast(row, blocking) ? { pastBudget: budget } : { protected: budget };
+}
+
+const liveJob = (row: Row, blocking: Blocker | undefined): LiveJob => ({
   id: row.id,
   key: row.key,
   attempt: row.attempt,
@@ -181,8 +191,7 @@ const liveJob = (row: Row, blocking: BlockingBudget | undefined): LiveJob => ({
   perPod: perPodOf(row),
   allocations: row.allocations,
   quotas: row.quotas,
-  ...(blocking !== undefined &&
-    (isPast(row, blocking) ? { pastBudget: blocking.budget } : { protected: blocking.budget })),
+  ...blockedBy(row, blocking),
 });
 
 /** A condition on job_id, even if always true, prevents index-only scans; hence statements of their own. */

@@ -40,7 +40,11 @@ import { NamespaceQuotas } from "./namespace-quotas.ts";
 import { Nodes } from "./nodes.ts";
 import { futureRoom, placeGang, startableRoom } from "./placement.ts";
 import { StepBudget } from "./preemption/set-cover.ts";
-import { planPreemption, type PreemptionPlan } from "./preemption/policy.ts";
+import {
+  type ImpossiblePreemption,
+  planPreemption,
+  type PreemptionPlan,
+} from "./preemption/policy.ts";
 import type {
   Decision,
   PreemptVerdict,
@@ -354,11 +358,8 @@ class Deciding {
     const reserved = this.#cache.explanation("reserved", job, () => this.#reservedFor(job));
     if (this.#head.protect(job, this.#nodes))
       this.#quotas.reserve(job, this.#turn(job, !borrowing));
-    const reason = preempted.protected
-      ? "BlockedByDisruptionBudget"
-      : reserved
-        ? "CapacityReserved"
-        : "InsufficientCapacity";
+    const reason =
+      preempted.reason ?? (reserved === undefined ? "InsufficientCapacity" : "CapacityReserved");
     const message = `${outside}${space}${reserved?.message ?? ""}${preempted.message}`;
     return waiting(reason, message, [...(reserved?.redactables ?? []), ...preempted.redactables]);
   }
@@ -385,7 +386,7 @@ class Deciding {
       return notPreempted(deferredText);
     const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#cache.impossible(job, withinQuota);
-    if (known) return cannotPreempt(known.budgets);
+    if (known) return cannotPreempt(known);
     if (!this.#asked.has(job.id)) {
       this.#requestVictims(job, withinQuota);
       return notPreempted("");
@@ -402,7 +403,7 @@ class Deciding {
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
     if (this.#evicts) return notPreempted(deferredText);
     this.#cache.rememberImpossible(job, withinQuota, plan);
-    return cannotPreempt(plan.budgets);
+    return cannotPreempt(plan);
   }
 
   #carryOut(job: QueuedJob, plan: PreemptionPlan, obstacle: string): Outcome & { kind: "preempt" } {
@@ -456,7 +457,7 @@ interface Explanation {
 
 interface NotPreempted extends Explanation {
   readonly kind: "not preempted";
-  readonly protected: boolean;
+  readonly reason: "BlockedByDisruptionBudget" | "EvictionRefused" | undefined;
 }
 
 const neverText = ({ failedStarts = 0 }: QueuedJob): string =>
@@ -470,18 +471,27 @@ const notPreempted = (message: string): NotPreempted => ({
   kind: "not preempted",
   message,
   redactables: [],
-  protected: false,
+  reason: undefined,
 });
 
-function cannotPreempt(budgets: readonly string[]): NotPreempted {
-  if (budgets.length === 0)
+/** Names that are shown; there may be more. */
+const maxBlockers = 3;
+
+function cannotPreempt({ budgets, refused }: Omit<ImpossiblePreemption, "kind">): NotPreempted {
+  if (budgets.length + refused.length === 0)
     return notPreempted("; preempting every eligible job would not free enough capacity");
-  const named = budgets.slice(0, 3);
+  const [named, jobs] = [budgets.slice(0, maxBlockers), refused.slice(0, maxBlockers)];
+  const parts = [
+    ...(named.length > 0
+      ? [`jobs that it could preempt are protected by PodDisruptionBudget ${named.join(", ")}`]
+      : []),
+    ...(jobs.length > 0 ? [`the API server refuses to evict ${jobs.join(", ")}`] : []),
+  ];
   return {
     kind: "not preempted",
-    message: `; jobs that it could preempt are protected by PodDisruptionBudget ${named.join(", ")}`,
-    redactables: named.map(redactableBudget),
-    protected: true,
+    message: `; ${parts.join("; ")}`,
+    redactables: [...named.map(redactableBudget), ...jobs.map(redactableJob)],
+    reason: named.length > 0 ? "BlockedByDisruptionBudget" : "EvictionRefused",
   };
 }
 

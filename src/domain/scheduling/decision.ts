@@ -33,7 +33,8 @@ export type WaitReason =
   | "NoQuota"
   | "WindowTooShort"
   | "BehindHeadOfQueue"
-  | "BlockedByDisruptionBudget";
+  | "BlockedByDisruptionBudget"
+  | "EvictionRefused";
 
 export type ReleaseReason = "ReservationExpired" | "NodeUnavailable" | "QuotaExceeded";
 

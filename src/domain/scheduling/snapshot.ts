@@ -181,6 +181,8 @@ export interface LiveJob {
   readonly quotas: readonly string[];
   /** PodDisruptionBudget (namespace/name) that currently blocks its eviction. */
   readonly protected?: string;
+  /** The API server refuses its eviction for another reason than a budget. */
+  readonly refused?: true;
   /** It borrows, and this PodDisruptionBudget has blocked its eviction for as long as it may. */
   readonly pastBudget?: string;
 }

@@ -124,7 +124,8 @@ const candidateOf =
       jobId,
       key,
       attempt,
-      ...(rejection?.isOverdue === true && { pastBudget: rejection.budget }),
+      ...(rejection?.isOverdue === true &&
+        rejection.budget !== undefined && { pastBudget: rejection.budget }),
     };
   };
 
@@ -181,13 +182,14 @@ const withRejection = (
   notice: WindowNotice,
   rejections: ReadonlyMap<string, Rejection>,
 ): WindowNotice => {
-  const rejection = rejections.get(notice.job.id)?.budget;
-  return rejection === undefined
-    ? notice
-    : {
-        ...notice,
-        message: `${notice.message}; the eviction is blocked by PodDisruptionBudget ${rejection}`,
-      };
+  const rejection = rejections.get(notice.job.id);
+  if (rejection === undefined) return notice;
+  const { budget } = rejection;
+  const blocked =
+    budget === undefined
+      ? "the API server refuses the eviction"
+      : `the eviction is blocked by PodDisruptionBudget ${budget}`;
+  return { ...notice, message: `${notice.message}; ${blocked}` };
 };
 
 const earliest = (instants: readonly (number | undefined)[]): number | undefined => {

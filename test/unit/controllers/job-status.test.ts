@@ -61,7 +61,9 @@ describe("the status of a job", () => {
   });
 
   it("tells first what blocks a leaving job's eviction", () => {
-    expect(messageOf({ status: "evicting", eviction }, { blockedBy: "team/guard" })).to.equal(
+    expect(
+      messageOf({ status: "evicting", eviction }, { blockedBy: "PodDisruptionBudget team/guard" }),
+    ).to.equal(
       "PodDisruptionBudget team/guard blocks the eviction, which is retried. Evicted by team/high (LowerPriority)",
     );
     expect(messageOf({ status: "evicting", eviction })).to.equal(

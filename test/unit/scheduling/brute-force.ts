@@ -188,7 +188,7 @@ export const mayRun = (snapshot: Snapshot, job: QueuedJob): boolean =>
   isInside(snapshot, job) || job.allowsBorrowing;
 
 function allowed(snapshot: Snapshot, job: QueuedJob, victims: readonly LiveJob[]): boolean {
-  if (victims.some((victim) => victim.protected)) return false;
+  if (victims.some((victim) => victim.protected ?? victim.refused)) return false;
   const lower = (victim: LiveJob): boolean => victim.priority < job.priority;
   if (!victims.every((one) => lower(one) || one.borrowing)) return false;
   if (isInsideWithout(snapshot, job, victims)) return true;
@@ -278,5 +278,5 @@ export const isPossibleUnprotected = (
   bestCost(
     snapshot,
     job,
-    live.map(({ protected: _budget, ...rest }) => rest),
+    live.map(({ protected: _budget, refused: _refused, ...rest }) => rest),
   ) !== undefined;

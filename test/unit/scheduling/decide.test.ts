@@ -482,6 +482,22 @@ describe("a scheduling decision", () => {
     const hidden = redactFor(() => false, wait.message, wait.redactables);
     expect(hidden).to.match(/protected by PodDisruptionBudget \(of another project\)$/);
   });
+
+  it("plans around what the API server refuses to evict, else names it", () => {
+    const on = (node: string) => [{ node, pods: 1 }];
+    const refused = aLiveJob("refused", on("n1"), { ...gpus(8), refused: true });
+    const dearer = aLiveJob("dearer", on("n2"), { ...gpus(8), priority: 50 });
+    const queue = [aJob("j", gpus(8))];
+    const two = aSnapshot({ nodes: [aNode("n1"), aNode("n2")], queue });
+    expect(verdicts(withVictims(two, [refused, dearer]))["j"]).to.deep.include({
+      victims: [{ jobId: "dearer", key: "other/dearer", attempt: 1, rule: "LowerPriority" }],
+    });
+    const wait = waits("j", withVictims(aSnapshot({ nodes: [aNode("n1")], queue }), [refused]));
+    expect(wait.reason).to.equal("EvictionRefused");
+    expect(wait.message).to.match(/; the API server refuses to evict other\/refused$/);
+    const hidden = redactFor(() => false, wait.message, wait.redactables);
+    expect(hidden).to.match(/refuses to evict a job of another project$/);
+  });
 });
 
 const only = (changes: Partial<Snapshot>): WaitVerdict => waits("j", aSnapshot(changes));

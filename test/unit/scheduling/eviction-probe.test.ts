@@ -66,6 +66,12 @@ describe("eviction probe", () => {
     ]);
   });
 
+  it("takes a refusal for an answer, which is good for a while", async () => {
+    const probe = await asked({ a: { isRefused: true, rejectedBy: undefined, uses: [] } });
+    expect(probe.together([candidate("a")])).to.deep.equal({ allowed: [], unknown: [] });
+    expect([...probe.rejections()]).to.deep.equal([["a", { budget: undefined, isOverdue: false }]]);
+  });
+
   it("counts how long a budget has blocked at every question", async () => {
     let seconds = 0;
     let answer: GangAnswer = { rejectedBy: "team/guard", uses: [] };

@@ -41,6 +41,8 @@ export interface ImpossiblePreemption {
   readonly kind: "impossible";
   /** PodDisruptionBudgets that make it impossible; empty if it is impossible without them too. */
   readonly budgets: readonly string[];
+  /** Jobs (namespace/name) whose eviction the API server refuses for another reason, if that makes it impossible. */
+  readonly refused: readonly string[];
 }
 
 /** One way to start: as a borrower, or within quota by relieving `over`. */
@@ -55,7 +57,7 @@ export function planPreemption(input: PreemptionSearch): PreemptionPlan | Imposs
   const ways = waysFor(input);
   const plans = ways.flatMap((one) => planOn(input, one) ?? []);
   const [best] = plans.sort((a, b) => compareCost(a.set, b.set));
-  return best ?? { kind: "impossible", budgets: budgetsInTheWay(input, ways) };
+  return best ?? { kind: "impossible", ...blockersOf(input, ways) };
 }
 
 /**
@@ -118,7 +120,7 @@ function displace(job: QueuedJob, victim: LiveJob, quotas: Quotas): VictimRule |
 }
 
 function planOn(input: PreemptionSearch, way: Way): PreemptionPlan | undefined {
-  const found = findCheapest(searchInput(input, way, (victim) => !victim.protected));
+  const found = findCheapest(searchInput(input, way, (victim) => !isBlocked(victim)));
   return found && { kind: "possible", borrowing: way.borrowing, ...found };
 }
 
@@ -135,11 +137,18 @@ function searchInput(
   return { nodes, demand: job, candidates, over, steps };
 }
 
-function budgetsInTheWay(input: PreemptionSearch, ways: readonly Way[]): readonly string[] {
-  const stopped = ways.some((one) => isPossible(searchInput(input, one, () => true)));
-  if (!stopped) return [];
-  const names = ways.flatMap((one) =>
-    searchInput(input, one, () => true).candidates.flatMap(({ job }) => job.protected ?? []),
-  );
-  return [...new Set(names)].sort();
+const isBlocked = (victim: LiveJob): boolean =>
+  victim.protected !== undefined || victim.refused === true;
+
+/** What keeps jobs from being evicted that would be enough without it. */
+function blockersOf(
+  input: PreemptionSearch,
+  ways: readonly Way[],
+): Omit<ImpossiblePreemption, "kind"> {
+  const inputs = ways.map((one) => searchInput(input, one, () => true));
+  if (!inputs.some(isPossible)) return { budgets: [], refused: [] };
+  const jobs = inputs.flatMap(({ candidates }) => candidates.map(({ job }) => job));
+  const budgets = jobs.flatMap((job) => job.protected ?? []);
+  const refused = jobs.filter((job) => job.refused).map(({ key }) => key);
+  return { budgets: [...new Set(budgets)].sort(), refused: [...new Set(refused)].sort() };
 }
