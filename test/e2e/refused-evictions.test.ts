@@ -10,13 +10,14 @@ describe("evictions that the API server refuses", () => {
   const of = { group: "", version: "v1", plural: "pods/eviction" };
 
   async function refuseEvictionsOf(job: string): Promise<void> {
-    const { client, until } = team.view;
+    const { view } = team;
+    const { client } = view;
     await client.create(
       webhooks,
       failingWebhook({ name: "evictions", namespace: "guarded", of, url: refusedUrl }),
     );
     const [pod] = await team.pods(job);
-    await until("the webhook to be in force", () =>
+    await view.until("the webhook to be in force", () =>
       client.evict(`guarded/${pod?.name ?? ""}`, { uid: pod?.uid ?? "", dryRun: true }).then(
         () => false,
         () => true,
