@@ -82,6 +82,29 @@ export function nextEvictClose(
   return at && closeOf(open.plan, at, secondsBetween(now, at));
 }
 
+/** Windows follow one another at most so often; later closes are not looked at. */
+const maxCloses = 16;
+
+/**
+ * The closes to come that evict, in order, for as long as the next window opens at once and evicts at its close, too; at
+ * most a week ahead.
+ */
+export function evictClosesAhead(
+  windows: readonly ClosingWindow[],
+  now: Temporal.ZonedDateTime,
+): readonly WindowClose[] {
+  const closes: WindowClose[] = [];
+  let from = now;
+  while (closes.length < maxCloses) {
+    const next = nextEvictClose(windows, from);
+    const seconds = next === undefined ? Number.POSITIVE_INFINITY : secondsBetween(now, next.at);
+    if (next === undefined || seconds > weekSeconds) break;
+    closes.push({ ...next, seconds });
+    from = next.at;
+  }
+  return closes;
+}
+
 interface PastClose {
   readonly window: ClosingWindow;
   readonly at: Temporal.ZonedDateTime;

@@ -117,6 +117,23 @@ describe("resource plans", () => {
     expect(await week("vision")).to.deep.equal(before);
   });
 
+  it("tells what is granted after each close to come that evicts", async () => {
+    const onWindowClose = "Evict" as const;
+    const day = [windowOf("Mon", "08:00", "20:00")];
+    const night = [windowOf("Mon", "20:00", "24:00")];
+    await replacePlan(pool(), plan("shifts", "shift-day", day, { onWindowClose }));
+    await replacePlan(pool(), plan("shifts", "shift-night", night, { onWindowClose, quantity: 3 }));
+    const { rows } = await pool().query<{ id: number }>(
+      "SELECT id FROM owners WHERE name = 'shifts'",
+    );
+    const now = at("2026-11-23T19:00").toZonedDateTimeISO(berlin);
+    const [quota] = await readQuotas(pool(), "default", [rows[0]?.id ?? -1], now);
+    expect(quota?.evictCloses).to.deep.equal([
+      { inSeconds: 3600, atText: "Mon 20:00", quantity: 3 },
+      { inSeconds: 5 * 3600, atText: "Tue 00:00", quantity: 0 },
+    ]);
+  });
+
   it("lets other owners, types and pools have the same time", async () => {
     for (const more of [
       {},

@@ -2,7 +2,7 @@
 import { sumsByType } from "../jobs/resources.ts";
 import { inQuantity, type ResourceType } from "../../domain/resource-types.ts";
 import type { Quota, OwnerRef } from "../../domain/scheduling/snapshot.ts";
-import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
+import { evictClosesAhead, lastEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
 import { comingText, quantityAt, secondOfWeekAt, weekSeconds } from "../../domain/windows.ts";
 import { run } from "../client/connection-pool.ts";
@@ -118,7 +118,11 @@ function quota(
   const { owner_id, owner_kind, owner_name, resource_type } = first.row;
   const { used = 0, borrowed = 0, leaving = 0 } = usage ?? {};
   const opens = opensAtText(windows, second);
-  const closes = nextEvictClose(windows, now);
+  const closes = evictClosesAhead(windows, now).map((close) => ({
+    inSeconds: close.seconds,
+    atText: comingText(close.atSecond, second),
+    quantity: quantityAt(windows, close.atSecond),
+  }));
   const isShut =
     !windows.some((window) => isOpen(window, second)) && lastEvictClose(windows, now) !== undefined;
   return [
@@ -132,12 +136,7 @@ function quota(
       leaving: inQuantity(resource_type, leaving),
       plans: [...new Set(windows.map(({ row }) => row.plan_name))],
       ...(opens === undefined ? {} : { opensAtText: opens }),
-      ...(closes === undefined
-        ? {}
-        : {
-            evictClosesInSeconds: closes.seconds,
-            evictClosesAtText: comingText(closes.atSecond, second),
-          }),
+      ...(closes.length > 0 && { evictCloses: closes }),
       ...(isShut ? { isShut } : {}),
     },
   ];

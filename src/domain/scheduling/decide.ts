@@ -290,11 +290,11 @@ class Deciding {
   #closesTooSoon(job: QueuedJob): Waiting | undefined {
     const runtime = job.maxRuntimeSeconds;
     if (runtime === undefined) return undefined;
-    const closing = this.#quotas
-      .of(job)
-      .filter((one) => one.demandOf(job) > 0)
-      .find((one) => runtime > (one.quota.evictClosesInSeconds ?? Number.POSITIVE_INFINITY));
-    return closing && waiting("WindowTooShort", closesTooSoonText(closing, runtime));
+    for (const state of this.#quotas.of(job)) {
+      const close = state.evictingClose(job, runtime);
+      if (close) return waiting("WindowTooShort", closesTooSoonText(state, close, runtime));
+    }
+    return undefined;
   }
 
   /**

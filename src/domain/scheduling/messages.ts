@@ -1,7 +1,14 @@
 /** Messages about waiting and preempted jobs: what is missing, with numbers and names. */
 import { hostPortText, isExclusive, inUseText } from "../resource-names.ts";
 import { coresText, counted, durationText, gpusText, listed, listedUpTo } from "../text.ts";
-import { memoryText, namedAmountText, typedNumber, typedText, unitText } from "../text.ts";
+import {
+  memoryText,
+  namedAmountText,
+  quantityText,
+  typedNumber,
+  typedText,
+  unitText,
+} from "../text.ts";
 import type { QuotaState } from "./quota.ts";
 import { type Candidate, totalPods } from "./preemption/ordering.ts";
 import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
@@ -9,7 +16,7 @@ import type { NodeState } from "./nodes.ts";
 import { limitPerNode, type View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
 import { type Dimension, dimensionsOf, podsThatFit, quantityOf, roomIn } from "./resources.ts";
-import type { QueuedJob, Resources } from "./snapshot.ts";
+import type { QueuedJob, QuotaClose, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
 const amountTexts: Readonly<Record<Dimension, (amount: number) => string>> = {
@@ -195,9 +202,13 @@ export const shutText = (state: QuotaState): string =>
   `${closedText(state)}; jobs cannot start over its quota while it is closed (onWindowClose: Evict)`;
 
 /** Names the time of the close, not the time left: the message would change in every cycle. */
-export function closesTooSoonText(state: QuotaState, runtimeSeconds: number): string {
-  const at = state.quota.evictClosesAtText ?? "";
-  return `maxRuntime (${durationText(runtimeSeconds)}) exceeds the time left before ${planNames(state)} closes and evicts (${at})`;
+export function closesTooSoonText(
+  state: QuotaState,
+  { atText, quantity }: QuotaClose,
+  runtimeSeconds: number,
+): string {
+  const left = quantity > 0 ? `; ${quantityText(state.quota.resourceType, quantity)} remain` : "";
+  return `maxRuntime (${durationText(runtimeSeconds)}) exceeds the time left before ${planNames(state)} closes and evicts (${atText}${left})`;
 }
 
 /** Victims that are named; more are counted. */

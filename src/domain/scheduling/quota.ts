@@ -3,7 +3,7 @@
  * (docs/decisions/0013).
  */
 import { type ResourceType, unitOf } from "../resource-types.ts";
-import type { Quota, LiveJob, QueuedJob, Resources } from "./snapshot.ts";
+import type { Quota, QuotaClose, LiveJob, QueuedJob, Resources } from "./snapshot.ts";
 
 /** What a demand is of a resource type, in its unit of demand: integers, so that comparisons are exact. */
 export function amountOf(demand: Resources, type: ResourceType): number {
@@ -71,6 +71,20 @@ export class QuotaState {
   /** By how much the job would exceed the quota; 0 or less if it is within quota. */
   excess(job: QueuedJob): number {
     return this.used + this.demandOf(job) - this.limit;
+  }
+
+  /**
+   * The first close within these seconds that evicts and could keep the job from its share: less is granted after it than
+   * the job needs, or less than now and too little for all that use the quota.
+   */
+  evictingClose(job: QueuedJob, seconds: number): QuotaClose | undefined {
+    const demand = this.demandOf(job);
+    if (demand === 0) return undefined;
+    return this.quota.evictCloses?.find(({ inSeconds, quantity }) => {
+      const limit = exact(quantity, this.quota.resourceType);
+      const isTooLittle = limit < demand || (limit < this.limit && limit < this.used + demand);
+      return inSeconds < seconds && isTooLittle;
+    });
   }
 
   /** Key of an earlier job that would no longer fit under the quota if this one started; undefined if there is none. */

@@ -70,6 +70,15 @@ export interface OwnerRef {
   readonly name: string;
 }
 
+/** A close of a window with onWindowClose Evict. */
+export interface QuotaClose {
+  readonly inSeconds: number;
+  /** "Tue 20:00" */
+  readonly atText: string;
+  /** In effect after it. */
+  readonly quantity: number;
+}
+
 /** What one owner's plans grant now, of one resource type in this pool (docs/design.md, "Quota"). */
 export interface Quota {
   readonly id: string;
@@ -89,10 +98,8 @@ export interface Quota {
   readonly plans: readonly string[];
   /** The next opening, e.g. "plan vision-weekdays opens Mon 08:00". */
   readonly opensAtText?: string;
-  /** Seconds until a window with onWindowClose Evict closes; absent when none is open. */
-  readonly evictClosesInSeconds?: number;
-  /** The time of that close: "Tue 20:00". */
-  readonly evictClosesAtText?: string;
+  /** The closes to come with onWindowClose Evict, in order; absent: none. */
+  readonly evictCloses?: readonly QuotaClose[];
   /** Closed with onWindowClose: Evict: until it opens, no job starts over the quota, not even as a borrower. */
   readonly isShut?: boolean;
 }

@@ -41,7 +41,7 @@ const quotaAnswer = ({ quota, demand, exceeded }: QuotaView): Answer["quotas"][n
   exceeded,
   plans: [...quota.plans],
   opens: quota.opensAtText ?? null,
-  evictsInSeconds: quota.evictClosesInSeconds ?? null,
+  evictsInSeconds: quota.evictCloses?.[0]?.inSeconds ?? null,
 });
 
 /** `byName` has the GPUs of other vendors as well. */

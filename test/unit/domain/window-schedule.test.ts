@@ -2,6 +2,7 @@ import { expect } from "chai";
 import * as fc from "fast-check";
 import {
   type ClosingWindow,
+  evictClosesAhead,
   lastEvictClose,
   nextEvictClose,
 } from "../../../src/domain/window-schedule.ts";
@@ -66,6 +67,25 @@ describe("the closes of evicting windows", () => {
     expect(lastEvictClose([office, night], inWeek(20 * hour))).to.equal(undefined);
     expect(lastEvictClose([office, late], inWeek(20 * hour))?.plan).to.equal("office");
     expect(lastEvictClose([office, late], inWeek(21 * hour))).to.equal(undefined);
+  });
+
+  it("follow one another for as long as windows that evict do, at most for a week", () => {
+    const ahead = (windows: readonly ClosingWindow[], second: number) =>
+      evictClosesAhead(windows, inWeek(second)).map(({ plan, seconds }) => [plan, seconds / hour]);
+    const night = window("night", 18 * hour, 22 * hour);
+    expect(ahead([office, night], 17 * hour)).to.deep.equal([
+      ["office", 1],
+      ["night", 5],
+    ]);
+    expect(ahead([office], 7 * hour), "none is open").to.deep.equal([]);
+    const finishing = window("late", 18 * hour, 22 * hour, "Finish");
+    expect(ahead([office, finishing], 17 * hour)).to.deep.equal([["office", 1]]);
+    const days = Array.from({ length: 14 }, (_, index) =>
+      window(index % 2 === 0 ? "day" : "night", index * 12 * hour, (index + 1) * 12 * hour),
+    );
+    expect(ahead(days, hour).map(([, hours]) => hours)).to.deep.equal(
+      Array.from({ length: 14 }, (_, index) => 11 + 12 * index),
+    );
   });
 
   it("never lie inside an open window", () => {

@@ -158,6 +158,12 @@ const isInsideWithout = (
 export const isInside = (snapshot: Snapshot, job: QueuedJob): boolean =>
   isInsideWithout(snapshot, job, []);
 
+/** After a close the job would not have its share, or might not. */
+function isTooLittle(job: QueuedJob, quota: Quota, after: number): boolean {
+  const demand = amountOf(job.perPod, job.parallelism, quota);
+  return demand > after || (after < quota.quantity && quota.usage + demand > after);
+}
+
 /** Why no eviction would help, and none is looked for. */
 export function rejectionOf(snapshot: Snapshot, job: QueuedJob): string | undefined {
   if (podsFittingEmpty(snapshot, job) < job.parallelism) {
@@ -170,7 +176,10 @@ export function rejectionOf(snapshot: Snapshot, job: QueuedJob): string | undefi
     (one) =>
       job.quotas.includes(one.id) &&
       amountOf(job.perPod, job.parallelism, one) > 0 &&
-      (job.maxRuntimeSeconds ?? 0) > (one.evictClosesInSeconds ?? Infinity),
+      (one.evictCloses ?? []).some(
+        (close) =>
+          (job.maxRuntimeSeconds ?? 0) > close.inSeconds && isTooLittle(job, one, close.quantity),
+      ),
   );
   if (closing) return "WindowTooShort";
   const isShut = exceeded(snapshot, job).some((one) => one.isShut);

@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { sameProjectAs, redactFor } from "../../../src/domain/redaction.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { Verdict, WaitVerdict } from "../../../src/domain/scheduling/decision.ts";
-import type { Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
+import type { QuotaClose, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
 import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {
@@ -566,8 +566,7 @@ describe("the reason why a job waits", () => {
     expect(waiting.reason).to.equal("WindowClosed");
     expect(waiting.message).to.include("plan vision-weekdays opens Mon 08:00");
     const closing = aQuota("c", 8, 0, {
-      evictClosesInSeconds: 1800,
-      evictClosesAtText: "Tue 20:00",
+      evictCloses: [{ inSeconds: 1800, atText: "Tue 20:00", quantity: 0 }],
     });
     const long = aJob("j", { ...job, maxRuntimeSeconds: 3600 });
     const tooLong = only({ nodes: [aNode("n1")], quotas: [closing], queue: [long] });
@@ -575,6 +574,26 @@ describe("the reason why a job waits", () => {
     expect(tooLong.message).to.equal(
       "maxRuntime (60 min) exceeds the time left before plan plan-c closes and evicts (Tue 20:00)",
     );
+  });
+
+  it("minds a close only if too little is granted after it", () => {
+    const close = (inSeconds: number, quantity: number) => ({
+      inSeconds,
+      atText: "then",
+      quantity,
+    });
+    const job = aJob("j", { ...gpus(4), quotas: ["c"], maxRuntimeSeconds: 3600 });
+    const outcome = (usage: number, ...evictCloses: readonly QuotaClose[]) => {
+      const quotas = [aQuota("c", 8, usage, { evictCloses })];
+      const [verdict] = decide(aSnapshot({ nodes: [aNode("n1")], quotas, queue: [job] })).verdicts;
+      return verdict?.kind === "wait" ? verdict.reason : verdict?.kind;
+    };
+    expect(outcome(4, close(1800, 8)), "as much as now").to.equal("admit");
+    expect(outcome(0, close(1800, 4)), "less, and enough").to.equal("admit");
+    expect(outcome(4, close(1800, 4)), "less, and used by others").to.equal("WindowTooShort");
+    expect(outcome(0, close(1800, 3)), "less than it needs").to.equal("WindowTooShort");
+    expect(outcome(0, close(1800, 8), close(2400, 0)), "the second").to.equal("WindowTooShort");
+    expect(outcome(0, close(3600, 0)), "when it has ended").to.equal("admit");
   });
 
   it("distinguishes never from not yet", () => {

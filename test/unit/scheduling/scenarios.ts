@@ -239,14 +239,18 @@ interface DrawnQuota {
   /** Of held jobs, which are no victims. */
   readonly more: number;
   readonly isShut: boolean;
-  readonly isClosing: boolean;
+  /** What is granted after a close that evicts; undefined: none is near. */
+  readonly afterClose: number | undefined;
 }
 
 const aDrawnQuota: fc.Arbitrary<DrawnQuota> = fc.record({
   slack,
   more: fc.nat({ max: 2 }),
   isShut: sometimes(12),
-  isClosing: sometimes(12),
+  afterClose: fc.oneof(
+    { weight: 11, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: fc.constantFrom(0, 0, 2, 6) },
+  ),
 });
 
 function quotaOf(id: string, drawn: DrawnQuota, live: readonly LiveJob[]): Quota {
@@ -260,7 +264,9 @@ function quotaOf(id: string, drawn: DrawnQuota, live: readonly LiveJob[]): Quota
     resourceType,
     borrowed: usageOf(true),
     ...(drawn.isShut ? { isShut: true } : {}),
-    ...(drawn.isClosing ? { evictClosesInSeconds: 1800 } : {}),
+    ...(drawn.afterClose !== undefined && {
+      evictCloses: [{ inSeconds: 1800, atText: "then", quantity: drawn.afterClose }],
+    }),
   });
 }
 

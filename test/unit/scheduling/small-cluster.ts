@@ -391,7 +391,9 @@ function quotaOf(plan: Plan, jobs: readonly WorldJob[]): Quota {
     borrowed: usedBy(true),
     leaving: usedBy(false, ({ status }) => status === "evicting"),
     ...(isShut ? { isShut } : {}),
-    ...(closesInSeconds === undefined ? {} : { evictClosesInSeconds: closesInSeconds }),
+    ...(closesInSeconds === undefined
+      ? {}
+      : { evictCloses: [{ inSeconds: closesInSeconds, atText: "then", quantity: 0 }] }),
   });
 }
 
