@@ -1,27 +1,49 @@
 /**
  * Head reservation, as in EASY backfill: capacity that is released on the best nodes of the first blocked job is
  * reserved for it, so that small jobs behind it cannot starve it. Another blocked job gets a reservation only if it
- * shares no node with an earlier one: reserving for every blocked job would leave the cluster idle.
+ * competes with no earlier one: reserving for every blocked job would leave the cluster idle. Jobs compete where a node
+ * accepts both and they ask for the same devices; jobs without devices compete for CPU and memory. A job that waits for
+ * cores must not leave one that waits for GPUs without protection.
  */
 import type { NodeState, Nodes } from "./nodes.ts";
 import { missingShare } from "./nearest-fit.ts";
 import { podsOnNode } from "./placement.ts";
+import { type Dimension, dimensionsOf, quantityOf } from "./resources.ts";
 import type { Placement, QueuedJob } from "./snapshot.ts";
 
 export class HeadReservation {
-  readonly #claimed = new Set<string>();
+  /** By what jobs compete for: the nodes that accept a job with a reservation. */
+  readonly #claimed = new Map<Dimension, Set<NodeState>>();
 
-  /** Reserves nodes for a blocked job. Returns false if an earlier job has its nodes, or if it could never fit. */
+  /** Reserves nodes for a blocked job. Returns false if it competes with an earlier job, or if it could never fit. */
   protect(job: QueuedJob, nodes: Nodes): boolean {
     const accepting = nodes.accepting(job);
-    if (accepting.some((node) => this.#claimed.has(node.name))) return false;
+    const claims = contestedBy(job).map((dimension) => this.#claimsOf(dimension));
+    if (accepting.some((node) => claims.some((claimed) => claimed.has(node)))) return false;
     const placements = bestNodes(job, accepting);
     if (!placements) return false;
-    for (const node of accepting) this.#claimed.add(node.name);
+    for (const claimed of claims) for (const node of accepting) claimed.add(node);
     nodes.reserve(placements, job.perPod, job.key);
     return true;
   }
+
+  #claimsOf(dimension: Dimension): Set<NodeState> {
+    const claimed = this.#claimed.get(dimension) ?? new Set();
+    this.#claimed.set(dimension, claimed);
+    return claimed;
+  }
 }
+
+/** Its devices and exclusive resources; CPU for a job without any. */
+function contestedBy({ perPod }: QueuedJob): readonly Dimension[] {
+  const devices = dimensionsOf(perPod).filter(
+    (one) => !shared.includes(one) && quantityOf(perPod, one) > 0,
+  );
+  return devices.length === 0 ? ["cpuMillis"] : devices;
+}
+
+/** Nearly every job asks for them. */
+const shared: readonly Dimension[] = ["cpuMillis", "memoryBytes", "pods"];
 
 interface Slot {
   readonly node: NodeState;

@@ -60,8 +60,8 @@ export const judgeCycle = (cycle: Cycle): Findings => new Replay(cycle).run();
 class Replay {
   readonly #cycle: Cycle;
   readonly #scene: Scene;
-  /** Nodes on which a job at the head waits already. */
-  readonly #claimed = new Set<Room>();
+  /** What a job waits for at the head already, and where. */
+  readonly #claimed = new Set<string>();
   /** By quota, as far as anybody asked. */
   readonly #shut = new Map<string, number | undefined>();
   /** A job before evicts others that the API server is yet to be asked about: nobody knows which. */
@@ -341,12 +341,13 @@ class Replay {
     this.#protectedJobs += 1;
   }
 
-  /** Room on its nearest nodes is kept for a blocked job, where no other waits at the head already. */
+  /** Room on its nearest nodes is kept for a blocked job, where no other that competes with it waits already. */
   #protect(job: WorldJob, rooms: readonly Room[], borrowing: boolean): void {
-    if (rooms.some((room) => this.#claimed.has(room))) return;
+    const claims = contested(job).flatMap((one) => rooms.map(({ node }) => `${one}/${node.name}`));
+    if (claims.some((claim) => this.#claimed.has(claim))) return;
     const places = nearest(job, rooms);
     if (!places) return;
-    for (const room of rooms) this.#claimed.add(room);
+    for (const claim of claims) this.#claimed.add(claim);
     this.#keep(job, places, borrowing);
   }
 
@@ -388,6 +389,12 @@ class Replay {
   #words({ id }: WorldJob): string {
     return this.#cycle.recordActivity.explained.get(id)?.message ?? "";
   }
+}
+
+/** What it competes for, by its place in a demand: GPUs, FPGAs and ports; cores if it asks for none of these. */
+function contested({ perPod }: WorldJob): readonly number[] {
+  const scarce = [0, 4, 5].filter((at) => (perPod[at] ?? 0) > 0);
+  return scarce.length === 0 ? [1] : scarce;
 }
 
 const samePlaces = (one: Places, other: Places): boolean =>

@@ -467,6 +467,22 @@ describe("a scheduling decision", () => {
     expect(result["j"]).to.include({ kind: "admit", borrowing: false });
   });
 
+  it("keeps room for the first that waits for GPUs, whatever waits for cores before it", () => {
+    const node = (name: string, gpusUsed: number, coresUsed: number) =>
+      aNode(name, {
+        allocatable: resources(8, 16, 20, 64),
+        committed: resources(gpusUsed, coresUsed, 8, 8),
+      });
+    const nodes = [node("n1", 8, 4), node("n2", 7, 8)];
+    const job = (id: string, gpuCount: number, cores: number) =>
+      aJob(id, { perPod: resources(gpuCount, cores, 1), preempts: false });
+    const [cores, large, small] = [job("cores", 0, 16), job("large", 8, 1), job("small", 1, 1)];
+    const result = verdicts(aSnapshot({ nodes, queue: [cores, large, small] }));
+    expect(result["small"]).to.include({ kind: "wait", reason: "CapacityReserved" });
+    const alone = verdicts(aSnapshot({ nodes, queue: [cores, small] }));
+    expect(alone["small"], "of the cores' node alone").to.include({ kind: "admit" });
+  });
+
   it("plans around a PodDisruptionBudget, else names it", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),

@@ -206,8 +206,7 @@ describe("the placement of a gang", () => {
             ).to.equal(pods * amountIn(job.perPod, dimension));
           expect(reservedFor).to.deep.equal(pods > 0 ? [job.key] : []);
         }
-        if (isKept)
-          expect(head.protect(aJob("next", { perPod: resources(0) }), nodes)).to.equal(false);
+        if (isKept) expect(head.protect({ ...job, id: "next" }, nodes)).to.equal(false);
         reached.note({ kept: isKept, "not kept": !isKept });
       }),
       propertyRuns(1000),
