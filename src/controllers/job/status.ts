@@ -82,15 +82,18 @@ function evictingText(view: JobView, blockedBy: string | undefined): StatusText 
 
 const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} pods`);
 
-/** Says if a job requests no GPUs, which plans grant above all: the request may be missing by mistake. */
-function runningText({ borrowing, gpus, perPod }: JobView): StatusText {
-  if (borrowing) {
-    const message = "runs outside its plans; jobs within quota can evict it";
-    return { reason: "Borrowing", message };
-  }
-  if (gpus > 0) return { reason: "WithinQuota", message: "runs inside its plans" };
+/** Of a job that requests no GPUs, which plans grant above all: the request may be missing by mistake. */
+function missingText({ gpus, perPod }: JobView): string {
+  if (gpus > 0) return "";
   const what = perPod.cpuMillis > 0 || perPod.memoryBytes > 0 ? "GPUs" : "resources";
-  return { reason: "WithinQuota", message: `runs; its template requests no ${what}` };
+  return `; its template requests no ${what}`;
+}
+
+function runningText(view: JobView): StatusText {
+  const missing = missingText(view);
+  if (!view.borrowing) return { reason: "WithinQuota", message: `runs inside its plans${missing}` };
+  const message = `runs outside its plans${missing}; jobs within quota can evict it`;
+  return { reason: "Borrowing", message };
 }
 
 function reservedText(view: JobView): StatusText {

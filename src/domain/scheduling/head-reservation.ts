@@ -37,13 +37,13 @@ export class HeadReservation {
 /** Its devices and exclusive resources; CPU for a job without any. */
 function contestedBy({ perPod }: QueuedJob): readonly Dimension[] {
   const devices = dimensionsOf(perPod).filter(
-    (one) => !shared.includes(one) && quantityOf(perPod, one) > 0,
+    (one) => !shared.has(one) && quantityOf(perPod, one) > 0,
   );
   return devices.length === 0 ? ["cpuMillis"] : devices;
 }
 
 /** Nearly every job asks for them. */
-const shared: readonly Dimension[] = ["cpuMillis", "memoryBytes", "pods"];
+const shared: ReadonlySet<Dimension> = new Set(["cpuMillis", "memoryBytes", "pods"]);
 
 interface Slot {
   readonly node: NodeState;

@@ -71,15 +71,15 @@ describe("the status of a job", () => {
     );
   });
 
-  it("claims a plan only for what plans grant", () => {
+  it("says if it requests none of what plans grant above all", () => {
     expect(messageOf({ status: "running" })).to.equal("runs inside its plans");
     const none = { gpus: 0, perPod: { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 1 } };
     expect(messageOf({ status: "running", ...none })).to.equal(
-      "runs; its template requests no resources",
+      "runs inside its plans; its template requests no resources",
     );
     const cores = { gpus: 0, perPod: { ...none.perPod, cpuMillis: 500 } };
     expect(messageOf({ status: "running", ...cores })).to.equal(
-      "runs; its template requests no GPUs",
+      "runs inside its plans; its template requests no GPUs",
     );
   });
 
