@@ -211,6 +211,74 @@ describe("a scheduling cycle", () => {
     expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
   });
 
+  it("warns of a close the jobs that it will evict, whatever unmetered they ask for", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    const day = {
+      onWindowClose: "Evict",
+      windows: [{ days: ["Mon"], start: "08:00", end: "10:00" }],
+    } as const;
+    const after = [{ days: ["Mon"], start: "10:00", end: "12:00" }] as const;
+    await addPlan(8, day);
+    await addPlan(4, { uid: randomUUID(), name: "less", windows: after });
+    const allocatable = {
+      gpus: 8,
+      cpuMillis: 64_000,
+      memoryBytes: 2 ** 38,
+      pods: 110,
+      byName: { "rdma/hca": 8 },
+    };
+    await addNode(pool, "n1", 8, "default", { allocatable });
+    for (const [name, priority, perPod] of [
+      ["dear", 10, { ...gpus(4), byName: { "rdma/hca": 1 } }],
+      ["cheap", 5, gpus(4)],
+    ] as const) {
+      const id = await addJob(pool, project, { name, priority, perPod });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+    }
+    // A Monday after the admission, whenever this is run.
+    const clock: Clock = {
+      ...systemClock,
+      now: () => Temporal.Instant.from("2040-01-02T09:50:00Z"),
+    };
+    const deps = dependencies(() => Promise.resolve(mayAllGo), clock);
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const { rows } = await pool.query<{ id: string; name: string }>("SELECT id, name FROM jobs");
+    const warned = rows.filter(
+      ({ id }) => deps.notices.get("default", id)?.reason === "WindowClosesSoon",
+    );
+    expect(warned.map(({ name }) => name)).to.deep.equal(["cheap"]);
+  });
+
+  it("leaves alone at a close what ends already, and evicts the others", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    const windows = [{ days: ["Mon"], start: "08:00", end: "10:00" }] as const;
+    await addPlan(8, { windows, onWindowClose: "Evict" });
+    await addNode(pool, "n1", 8);
+    for (const name of ["fails", "runs"]) {
+      const id = await addJob(pool, project, { name, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+      const end = { reason: "PodFailed", message: "", counts: true } as const;
+      if (name === "fails") await beginEnding(pool, { id, attempt: 1 }, end, 300);
+    }
+    // A Monday after the admission, whenever this is run.
+    let now = Temporal.Instant.from("2040-01-02T10:00:01Z");
+    const clock: Clock = {
+      ...systemClock,
+      now: () => now,
+      monotonicSeconds: () => now.epochMilliseconds / 1000,
+    };
+    const deps = dependencies(() => Promise.resolve(mayAllGo), clock);
+    for (let count = 0; count < 3; count += 1) {
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+      if (count === 0) now = now.add({ seconds: deps.windowGraceSeconds });
+    }
+    expect(await statuses()).to.deep.equal({ fails: "starting", runs: "evicting" });
+  });
+
   it("starts no reserved job beyond a plan that has shrunk", async () => {
     await aFullPlan();
     const deps = dependencies(() => Promise.resolve(mayAllGo));
