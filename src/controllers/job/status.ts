@@ -6,6 +6,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
+import { isDevice } from "../../domain/resource-names.ts";
 import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
@@ -82,13 +83,17 @@ function evictingText(view: JobView, blockedBy: string | undefined): StatusText 
 
 const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} pods`);
 
-/** Says if a job requests no GPUs, which plans grant above all: the request may be missing by mistake. */
-function runningText({ borrowing, gpus, perPod }: JobView): StatusText {
+const asksForDevices = ({ gpus, perPod: { byName = {} } }: JobView): boolean =>
+  gpus > 0 || Object.keys(byName).some(isDevice);
+
+/** Says if a job requests no GPUs or other devices, which plans grant above all: the request may be missing by mistake. */
+function runningText(view: JobView): StatusText {
+  const { borrowing, perPod } = view;
   if (borrowing) {
     const message = "runs outside its plans; jobs within quota can evict it";
     return { reason: "Borrowing", message };
   }
-  if (gpus > 0) return { reason: "WithinQuota", message: "runs inside its plans" };
+  if (asksForDevices(view)) return { reason: "WithinQuota", message: "runs inside its plans" };
   const what = perPod.cpuMillis > 0 || perPod.memoryBytes > 0 ? "GPUs" : "resources";
   return { reason: "WithinQuota", message: `runs; its template requests no ${what}` };
 }

@@ -79,6 +79,8 @@ describe("the status of a job", () => {
     expect(messageOf({ status: "running", ...cores })).to.equal(
       "runs; its template requests no GPUs",
     );
+    const slices = { gpus: 0, perPod: { ...none.perPod, byName: { "nvidia.com/mig-1g.5gb": 1 } } };
+    expect(messageOf({ status: "running", ...slices })).to.equal("runs inside its plans");
   });
 
   it("names three nodes and counts the others", () => {
