@@ -62,13 +62,15 @@ export class Scheduler {
   #term: SchedulingTerm | undefined;
 
   constructor(options: SchedulerOptions) {
-    const { clock, metrics, probeGang, onExplained, maxBudgetDelaySeconds } = options;
+    const { clock, logger, metrics, probeGang, onExplained, maxBudgetDelaySeconds } = options;
     this.#options = options;
     this.#publishing = new PublishLoop(this.#explanations, clock, onExplained);
     this.#cycle = {
       ...options,
       notices: this.#notices,
-      probe: new EvictionProbe(probeGang, clock, maxBudgetDelaySeconds || undefined),
+      probe: new EvictionProbe(probeGang, clock, maxBudgetDelaySeconds || undefined, (job, error) =>
+        logger.warn("the dry run of an eviction failed", { job, error: errorText(error) }),
+      ),
       explain: (pool, round) => {
         this.#explanations.record(pool, round);
         this.#publishing.wake();

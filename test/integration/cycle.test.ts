@@ -107,6 +107,20 @@ describe("a scheduling cycle", () => {
     });
   });
 
+  it("starts others though the question about an eviction fails", async () => {
+    await aFullPlan();
+    const project = await addProject(database.pool, "speech");
+    await addJob(database.pool, project, { name: "other", perPod: gpus(1) });
+    const deps = dependencies(() => Promise.reject(new Error("failed calling webhook")));
+    for (let count = 0; count < 2; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({
+      runner: "starting",
+      first: "pending",
+      other: "starting",
+    });
+  });
+
   it("reports quota at once when a reservation is released", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
