@@ -375,7 +375,9 @@ describe("conditions", () => {
 
     it("say so when they request nothing that plans grant", async () => {
       const { status } = await view().job("same-apply/first");
-      expect(status.message).to.equal("runs; its template requests no resources");
+      expect(status.message).to.equal(
+        "runs outside its plans; jobs within quota can evict it; its template requests no resources",
+      );
     });
   });
 

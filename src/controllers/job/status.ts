@@ -86,16 +86,24 @@ const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} p
 const asksForDevices = ({ gpus, perPod: { byName = {} } }: JobView): boolean =>
   gpus > 0 || Object.keys(byName).some(isDevice);
 
-/** Says if a job requests no GPUs or other devices, which plans grant above all: the request may be missing by mistake. */
+/** What plans grant above all, and the template does not request: the request may be missing by mistake. */
+function missingText(view: JobView): string | undefined {
+  if (asksForDevices(view)) return undefined;
+  const { cpuMillis, memoryBytes } = view.perPod;
+  return `its template requests no ${cpuMillis > 0 || memoryBytes > 0 ? "GPUs" : "resources"}`;
+}
+
 function runningText(view: JobView): StatusText {
-  const { borrowing, perPod } = view;
-  if (borrowing) {
+  const missing = missingText(view);
+  if (view.borrowing) {
     const message = "runs outside its plans; jobs within quota can evict it";
-    return { reason: "Borrowing", message };
+    return {
+      reason: "Borrowing",
+      message: missing === undefined ? message : `${message}; ${missing}`,
+    };
   }
-  if (asksForDevices(view)) return { reason: "WithinQuota", message: "runs inside its plans" };
-  const what = perPod.cpuMillis > 0 || perPod.memoryBytes > 0 ? "GPUs" : "resources";
-  return { reason: "WithinQuota", message: `runs; its template requests no ${what}` };
+  const message = missing === undefined ? "runs inside its plans" : `runs; ${missing}`;
+  return { reason: "WithinQuota", message };
 }
 
 function reservedText(view: JobView): StatusText {

@@ -75,6 +75,9 @@ describe("the status of a job", () => {
     expect(messageOf({ status: "running", ...none })).to.equal(
       "runs; its template requests no resources",
     );
+    expect(messageOf({ status: "running", ...none, borrowing: true })).to.equal(
+      "runs outside its plans; jobs within quota can evict it; its template requests no resources",
+    );
     const cores = { gpus: 0, perPod: { ...none.perPod, cpuMillis: 500 } };
     expect(messageOf({ status: "running", ...cores })).to.equal(
       "runs; its template requests no GPUs",
