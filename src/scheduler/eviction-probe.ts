@@ -169,8 +169,8 @@ export class EvictionProbe {
   }
 
   /**
-   * A question that fails is about this gang: an admission webhook of its namespace may refuse evictions. It is no victim
-   * for a while, and nobody else waits for the answer.
+   * A question that fails is about this gang: an admission webhook of its namespace may refuse evictions. It is no
+   * victim for a while, and nobody else waits for the answer.
    */
   async #askOne(candidate: Candidate, signal: AbortSignal): Promise<void> {
     const { jobId, key } = candidate;

@@ -15,6 +15,7 @@ import {
 import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, reserve } from "../support/fixtures.ts";
@@ -46,6 +47,7 @@ describe("a scheduling cycle", () => {
     probe: new EvictionProbe(probe, clock),
     explain: () => {},
     positions: new PositionPace(systemClock),
+    turns: new SearchTurns(),
     onChanged: () => {},
     observe: () => {},
     checkpoint: () => {},
@@ -119,6 +121,47 @@ describe("a scheduling cycle", () => {
       first: "pending",
       other: "starting",
     });
+  });
+
+  it("searches victims for a job behind many others that none can help", async () => {
+    const { pool } = database;
+    const full = await addProject(pool, "full", { owner });
+    await addPlan(100);
+    const other = { kind: "Group", name: "speech" } as const;
+    const speech = await addProject(pool, "speech", { owner: other });
+    await addPlan(8, { uid: randomUUID(), name: "speech", owner: other });
+    const guest = await addProject(pool, "guest");
+    for (const [project, node, priority] of [
+      [full, "n1", 1000],
+      [guest, "n2", 0],
+    ] as const) {
+      await addNode(pool, node, 8, "default", { labels: { node } });
+      const id = await addJob(pool, project, { name: `on-${node}`, priority, perPod: gpus(8) });
+      await admitJobs(pool, [
+        { id, attempt: 0, borrowing: project === guest, placements: [{ node, pods: 1 }] },
+      ]);
+    }
+    for (let count = 0; count < 40; count += 1) {
+      const perPod = { ...gpus(8), cpuMillis: 1000 + count };
+      await addJob(pool, full, {
+        name: `crowd-${count}`,
+        priority: 10,
+        preempts: true,
+        perPod,
+        nodeSelector: { node: "n1" },
+      });
+    }
+    await addJob(pool, speech, {
+      name: "reclaims",
+      priority: 5,
+      preempts: true,
+      perPod: gpus(8),
+      nodeSelector: { node: "n2" },
+    });
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
+    for (let count = 0; count < 12; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ reclaims: "reserved", "on-n2": "evicting" });
   });
 
   it("reports quota at once when a reservation is released", async () => {

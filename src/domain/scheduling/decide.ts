@@ -49,7 +49,7 @@ import type {
   WaitReason,
   WaitVerdict,
 } from "./decision.ts";
-import type { LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
+import type { InVain, LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
 import { victimRequest } from "./preemption/candidates.ts";
 
 type Waiting = Omit<WaitVerdict, "jobId" | "position">;
@@ -93,6 +93,7 @@ class Deciding {
   /** In decision order. */
   readonly #outcomes = new Map<string, Outcome>();
   readonly #requests = new Map<string, VictimRequest>();
+  readonly #inVain = new Map<string, InVain>();
   /** Queue positions by job id. */
   readonly #places: ReadonlyMap<string, number>;
   #live: readonly LiveJob[];
@@ -129,6 +130,7 @@ class Deciding {
       order: [...this.#outcomes.keys()],
       wantsVictims: requests.map(({ jobId }) => jobId),
       requests,
+      inVain: this.#inVain,
     };
   }
 
@@ -386,6 +388,14 @@ class Deciding {
     const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known.budgets);
+    const former = this.#snapshot.inVain?.get(job.id);
+    if (former?.withinQuota === withinQuota) {
+      this.#cache.rememberImpossible(job, withinQuota, {
+        kind: "impossible",
+        budgets: former.budgets,
+      });
+      return cannotPreempt(former.budgets);
+    }
     if (!this.#asked.has(job.id)) {
       this.#requestVictims(job, withinQuota);
       return notPreempted("");
@@ -402,6 +412,7 @@ class Deciding {
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
     if (this.#evicts) return notPreempted(deferredText);
     this.#cache.rememberImpossible(job, withinQuota, plan);
+    this.#inVain.set(job.id, { withinQuota, budgets: plan.budgets });
     return cannotPreempt(plan.budgets);
   }
 

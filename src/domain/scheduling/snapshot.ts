@@ -185,6 +185,14 @@ export interface LiveJob {
   readonly pastBudget?: string;
 }
 
+/** A search for victims that did not help. */
+export interface InVain {
+  /** Whether the job was within quota: otherwise it may evict others. */
+  readonly withinQuota: boolean;
+  /** PodDisruptionBudgets without which it would have helped. */
+  readonly budgets: readonly string[];
+}
+
 export interface Snapshot {
   readonly pool: string;
   readonly nowSeconds: number;
@@ -199,4 +207,6 @@ export interface Snapshot {
   readonly victims?: readonly LiveJob[];
   /** Ids of the jobs that the finder searched victims for: only for these does "no victims" count as a result. */
   readonly victimsFor?: readonly string[];
+  /** Blocked jobs, by id, for which a former cycle searched in vain: others have their turn first. */
+  readonly inVain?: ReadonlyMap<string, InVain>;
 }
