@@ -7,6 +7,7 @@ import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
 import { noNamespaceQuotas } from "../../test/support/namespace-quotas.ts";
 import { mayAllGo } from "../../test/support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { type ClusterSize, fillCluster } from "./cluster.ts";
 import { withDatabase } from "./database.ts";
@@ -65,6 +66,7 @@ const dependencies = (db: DatabasePool, claimLimit: number): CycleDependencies =
   probe: new EvictionProbe(() => Promise.resolve(mayAllGo), systemClock),
   explain: () => {},
   positions: new PositionPace(systemClock),
+  turns: new SearchTurns(),
   onChanged: () => {},
   observe: () => {},
   checkpoint: () => {},

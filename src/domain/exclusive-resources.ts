@@ -82,17 +82,27 @@ const antiAffinitiesOf = ({ affinity }: ExclusivePodSpec, namespace: string): st
     .map((term) => antiAffinityName(hashOf(term, namespace)));
 
 /**
- * The demand with the exclusive resources that the pod takes.
+ * The exclusive resources that the pod takes, host ports first.
  * @param spec with the API server's defaults: the ports of a pod in the host's network are host ports
  * @param namespace the pod's, which terms without namespaces mean
+ */
+export const exclusivesOf = (spec: ExclusivePodSpec, namespace: string): readonly string[] =>
+  [...new Set([...hostPortsOf(spec), ...antiAffinitiesOf(spec, namespace)])].toSorted();
+
+/** Exclusive resources of one pod: each decision compares them with those of every node. */
+export const maxExclusives = 64;
+
+/**
+ * The demand with the exclusive resources that the pod takes. Whoever makes a pod chooses how many: of more than
+ * `maxExclusives`, which no job has, the others are not modelled.
  */
 export function withExclusives(
   demand: PodDemand,
   spec: ExclusivePodSpec,
   namespace: string,
 ): PodDemand {
-  const names = new Set([...hostPortsOf(spec), ...antiAffinitiesOf(spec, namespace)]);
-  if (names.size === 0) return demand;
-  const taken = [...names].toSorted().map((name) => [name, 1] as const);
+  const names = exclusivesOf(spec, namespace).slice(0, maxExclusives);
+  if (names.length === 0) return demand;
+  const taken = names.map((name) => [name, 1] as const);
   return { ...demand, byName: { ...demand.byName, ...Object.fromEntries(taken) } };
 }

@@ -14,8 +14,12 @@ export interface LabelSelector {
 
 export type Labels = Readonly<Record<string, string>>;
 
+/** Keys such as "constructor" are labels, too. Undefined: there is no such label. */
+export const labelOf = (labels: Labels, key: string): string | undefined =>
+  Object.hasOwn(labels, key) ? labels[key] : undefined;
+
 function meets(labels: Labels, { key, operator, values = [] }: Requirement): boolean {
-  const value = labels[key];
+  const value = labelOf(labels, key);
   if (operator === "In") return value !== undefined && values.includes(value);
   if (operator === "NotIn") return value === undefined || !values.includes(value);
   return (operator === "Exists") === (value !== undefined);
@@ -23,8 +27,9 @@ function meets(labels: Labels, { key, operator, values = [] }: Requirement): boo
 
 /** Whether the selector selects an object with these labels. */
 export const selects = (selector: LabelSelector, labels: Labels): boolean =>
-  Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
-  (selector.matchExpressions ?? []).every((requirement) => meets(labels, requirement));
+  Object.entries(selector.matchLabels ?? {}).every(
+    ([key, value]) => labelOf(labels, key) === value,
+  ) && (selector.matchExpressions ?? []).every((requirement) => meets(labels, requirement));
 
 /** The labels that it asks for, by their keys. */
 export const selectedKeys = (selector: LabelSelector): readonly string[] => [

@@ -2,6 +2,7 @@
  * ResourceQuotas as far as they limit pods: which ones a pod counts under, for how much, and how much of them is used
  * (docs/decisions/0024). Pure.
  */
+import { isDevice } from "./resource-names.ts";
 import type { PodUsage, Thousandths } from "./pod-usage.ts";
 
 /** Kubernetes core/v1 ScopedResourceSelectorRequirement. */
@@ -26,8 +27,6 @@ const limitPrefix = "limits.";
 const computeNames: ReadonlySet<string> = new Set(["cpu", "memory", "ephemeral-storage"]);
 
 const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
-const isExtended = (name: string): boolean =>
-  name.includes("/") && !name.includes("kubernetes.io/");
 
 /** What one pod counts for under an entry of `hard`, in thousandths; 0 where the entry does not count pods. */
 export function usageUnder(entry: string, { requests, limits }: PodUsage): bigint {
@@ -36,7 +35,7 @@ export function usageUnder(entry: string, { requests, limits }: PodUsage): bigin
   if (entry.startsWith(limitPrefix)) return limits[entry.slice(limitPrefix.length)] ?? 0n;
   if (!entry.startsWith(requestPrefix)) return 0n;
   const name = entry.slice(requestPrefix.length);
-  const isCounted = computeNames.has(name) || isHugePages(name) || isExtended(name);
+  const isCounted = computeNames.has(name) || isHugePages(name) || isDevice(name);
   return isCounted ? (requests[name] ?? 0n) : 0n;
 }
 

@@ -43,8 +43,11 @@ export function inUseText(name: string): string {
 export const isOtherResource = (name: string, gpuResource: string): boolean =>
   name !== gpuResource && !isExclusive(name) && (isInBytes(name) || name.includes("/"));
 
+/** Kubernetes' own resources, which are no extended ones: node agents of some schedulers advertise them. */
+const isNative = (name: string): boolean => name.includes("kubernetes.io/");
+
 /** An extended resource: what plans can grant by its name, and what is metered unless a pattern exempts it. */
-export const isDevice = (name: string): boolean => /^[^/]+\/[^/]+$/.test(name);
+export const isDevice = (name: string): boolean => /^[^/]+\/[^/]+$/.test(name) && !isNative(name);
 
 /** An amount of such a resource, saturating. Throws RangeError on a malformed quantity. */
 export const parseOther = (name: string, text: string): number =>

@@ -5,7 +5,7 @@
 import { labels } from "../api/names.ts";
 import { selectedKeys, selects } from "../domain/label-selector.ts";
 import type { Labels, LabelSelector } from "../domain/label-selector.ts";
-import { hostnameKey, withExclusives } from "../domain/exclusive-resources.ts";
+import { exclusivesOf, hostnameKey, maxExclusives } from "../domain/exclusive-resources.ts";
 import type { PodAffinityTerm } from "../domain/exclusive-resources.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import { fieldsOf } from "./meta.ts";
@@ -135,16 +135,8 @@ function claimProblems(spec: Fields): string[] {
   ];
 }
 
-/** Exclusive resources of one pod: each decision compares them with those of every node. */
-const maxExclusives = 64;
-
 function exclusiveProblems(spec: Fields, namespace: string): string[] {
-  const { byName = {} } = withExclusives(
-    { gpus: 0, cpuMillis: 0, memoryBytes: 0 },
-    spec,
-    namespace,
-  );
-  const count = Object.keys(byName).length;
+  const count = exclusivesOf(spec, namespace).length;
   if (count <= maxExclusives) return [];
   return [
     `spec.template.spec has ${count} host ports and required anti-affinity terms; must be at most ${maxExclusives}`,

@@ -24,6 +24,7 @@ import type { SnapshotOptions } from "./snapshot.ts";
 import { readRound } from "./wait-reasons/collect.ts";
 import type { PositionPace } from "./wait-reasons/position-pace.ts";
 import type { Round } from "./wait-reasons/publisher.ts";
+import type { SearchTurns } from "./search-turns.ts";
 import { secondsToNextCycle } from "./wake-ups.ts";
 import { enforceWindows } from "./windows/enforce.ts";
 import type { WindowOptions } from "./windows/enforce.ts";
@@ -36,6 +37,7 @@ export interface CycleDependencies
   /** Receives the wait reasons of the pool's jobs from a cycle. */
   readonly explain: (pool: string, round: Round) => void;
   readonly positions: PositionPace;
+  readonly turns: SearchTurns;
   /** Jobs (namespace/name) whose row or explanation changed. */
   readonly onChanged: (keys: readonly string[]) => void;
   readonly observe: (report: CycleObservation) => void;
@@ -84,7 +86,10 @@ async function decideAndApply(
 
   // 5. Decide: a verdict for each job of the snapshot.
   const startedSeconds = deps.clock.monotonicSeconds();
-  const decision = await decideWithVictims(client, snapshot, () => deps.probe.rejections());
+  const inVain = deps.turns.answers(pool);
+  const decision = await decideWithVictims(client, { ...snapshot, inVain }, () =>
+    deps.probe.rejections(),
+  );
   const decisionSeconds = deps.clock.monotonicSeconds() - startedSeconds;
   checkpoint("decided");
 
@@ -139,13 +144,14 @@ export async function runCycle(
   deps.explain(pool, result.round);
   deps.onChanged([...new Set([...changedKeys, ...warned])]);
   deps.observe(observationOf(result, deps.clock.monotonicSeconds() - startedSeconds));
+  const nextTurnSeconds = deps.turns.record(pool, decision);
   if (toProbe.length > 0) await deps.probe.ask(toProbe, signal);
 
   // The queue that this cycle read does not include jobs whose reservation it released.
   const hasMoreToDecide = isCut(snapshot) || decides("release");
   return {
     isUnfinished: toProbe.length > 0 || (hasMoreToDecide && progressed),
-    nextInstantSeconds: result.nextInstantSeconds,
+    nextInstantSeconds: Math.min(nextTurnSeconds, result.nextInstantSeconds),
     heldBackIn: heldBackIn(snapshot, decision),
   };
 }

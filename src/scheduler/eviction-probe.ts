@@ -32,7 +32,7 @@ export type ProbeGang = (jobId: string, key: string, signal: AbortSignal) => Pro
 
 interface Answer extends GangAnswer {
   readonly untilSeconds: number;
-  /** Since when it has been blocked at every question; undefined: it is not. */
+  /** Since when a budget has blocked it at every question; undefined: none does. */
   readonly blockedSinceSeconds: number | undefined;
 }
 
@@ -73,13 +73,23 @@ export class EvictionProbe {
   readonly #probe: ProbeGang;
   readonly #clock: Clock;
   readonly #maxBudgetDelaySeconds: number;
+  readonly #onFailure: (key: string, error: unknown) => void;
   readonly #answers = new Map<string, Answer>();
 
-  /** @param maxBudgetDelaySeconds how long a budget protects a job that borrows; Infinity: without limit */
-  constructor(probe: ProbeGang, clock: Clock, maxBudgetDelaySeconds = Number.POSITIVE_INFINITY) {
+  /**
+   * @param maxBudgetDelaySeconds how long a budget protects a job that borrows; Infinity: without limit
+   * @param onFailure receives jobs (namespace/name) about which the API server does not answer
+   */
+  constructor(
+    probe: ProbeGang,
+    clock: Clock,
+    maxBudgetDelaySeconds = Number.POSITIVE_INFINITY,
+    onFailure: (key: string, error: unknown) => void = () => {},
+  ) {
     this.#probe = probe;
     this.#clock = clock;
     this.#maxBudgetDelaySeconds = maxBudgetDelaySeconds;
+    this.#onFailure = onFailure;
   }
 
   #answer(candidate: Candidate): Answer | undefined {
@@ -163,8 +173,19 @@ export class EvictionProbe {
     await Promise.all(Array.from({ length: probesAtOnce }, worker));
   }
 
+  /**
+   * A question that fails is about this gang: an admission webhook of its namespace may hang. It is no victim for a
+   * while, and nobody else waits for the answer.
+   */
   async #askOne(candidate: Candidate, signal: AbortSignal): Promise<void> {
-    this.#keep(candidate, await this.#probe(candidate.jobId, candidate.key, signal));
+    const { jobId, key } = candidate;
+    try {
+      this.#keep(candidate, await this.#probe(jobId, key, signal));
+    } catch (error) {
+      if (signal.aborted) throw error;
+      this.#onFailure(key, error);
+      this.#keep(candidate, { isRefused: true, rejectedBy: undefined, uses: [] });
+    }
   }
 
   #keep(candidate: Candidate, answer: GangAnswer): void {

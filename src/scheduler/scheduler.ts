@@ -15,6 +15,7 @@ import type { ProbeGang } from "./eviction-probe.ts";
 import { PoolLoop } from "./pool-loop.ts";
 import type { CycleReport } from "./pool-loop.ts";
 import { QuotaWaits } from "./quota-waits.ts";
+import { SearchTurns } from "./search-turns.ts";
 import { PositionPace } from "./wait-reasons/position-pace.ts";
 import { PublishLoop } from "./wait-reasons/publish-loop.ts";
 import { WaitReasonPublisher } from "./wait-reasons/publisher.ts";
@@ -25,7 +26,7 @@ import type { Notice as WindowNotice } from "./windows/notices.ts";
 /** Options of the caller; the scheduler creates the other dependencies of a cycle. */
 export interface SchedulerOptions extends Omit<
   CycleDependencies,
-  "notices" | "probe" | "explain" | "positions" | "observe" | "expectSameDatabase"
+  "notices" | "probe" | "explain" | "positions" | "turns" | "observe" | "expectSameDatabase"
 > {
   readonly probeGang: ProbeGang;
   /** How long a budget protects a job that borrows; 0: without limit. */
@@ -55,6 +56,7 @@ export class Scheduler {
   readonly #explanations = new WaitReasonPublisher();
   readonly #notices = new WindowNotices();
   readonly #quotaWaits = new QuotaWaits();
+  readonly #turns = new SearchTurns();
   readonly #publishing: PublishLoop;
   readonly #cycle: CycleDependencies;
   readonly #loops = new Map<string, PoolLoop>();
@@ -62,18 +64,21 @@ export class Scheduler {
   #term: SchedulingTerm | undefined;
 
   constructor(options: SchedulerOptions) {
-    const { clock, metrics, probeGang, onExplained, maxBudgetDelaySeconds } = options;
+    const { clock, logger, metrics, probeGang, onExplained, maxBudgetDelaySeconds } = options;
     this.#options = options;
     this.#publishing = new PublishLoop(this.#explanations, clock, onExplained);
     this.#cycle = {
       ...options,
       notices: this.#notices,
-      probe: new EvictionProbe(probeGang, clock, maxBudgetDelaySeconds || undefined),
+      probe: new EvictionProbe(probeGang, clock, maxBudgetDelaySeconds || undefined, (job, error) =>
+        logger.warn("the dry run of an eviction failed", { job, error: errorText(error) }),
+      ),
       explain: (pool, round) => {
         this.#explanations.record(pool, round);
         this.#publishing.wake();
       },
       positions: new PositionPace(clock),
+      turns: this.#turns,
       observe: cycleObserver(metrics),
       expectSameDatabase: async (db) => this.#term?.expectSameDatabase(db),
     };
@@ -120,6 +125,7 @@ export class Scheduler {
     this.#explanations.clear();
     this.#notices.clear();
     this.#quotaWaits.clear();
+    this.#turns.clear();
   }
 
   async #findPools(): Promise<void> {

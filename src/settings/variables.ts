@@ -94,7 +94,7 @@ export const variables = {
   gpuResources: text(
     "ROTA_GPU_RESOURCES",
     "nvidia.com/gpu,amd.com/gpu,gpu.intel.com/xe,gpu.intel.com/i915,habana.ai/gaudi",
-    "Extended resources that count as GPUs, comma-separated. The first should be the most common: it is searched fastest",
+    "Extended resources that count as GPUs, comma-separated. The first should be the most common: it is searched fastest. Change the first only while no job waits or runs",
     listOf("[^ ,/*]+/[^ ,/*]+"),
   ),
   unmeteredResources: text(

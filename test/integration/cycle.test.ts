@@ -15,6 +15,7 @@ import {
 import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { addJob, addNode, addProject, reserve } from "../support/fixtures.ts";
@@ -46,6 +47,7 @@ describe("a scheduling cycle", () => {
     probe: new EvictionProbe(probe, clock),
     explain: () => {},
     positions: new PositionPace(systemClock),
+    turns: new SearchTurns(),
     onChanged: () => {},
     observe: () => {},
     checkpoint: () => {},
@@ -105,6 +107,61 @@ describe("a scheduling cycle", () => {
       first: "pending",
       behind: "pending",
     });
+  });
+
+  it("starts others though the question about an eviction fails", async () => {
+    await aFullPlan();
+    const project = await addProject(database.pool, "speech");
+    await addJob(database.pool, project, { name: "other", perPod: gpus(1) });
+    const deps = dependencies(() => Promise.reject(new Error("failed calling webhook")));
+    for (let count = 0; count < 2; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({
+      runner: "starting",
+      first: "pending",
+      other: "starting",
+    });
+  });
+
+  it("searches victims for a job behind many others that none can help", async () => {
+    const { pool } = database;
+    const full = await addProject(pool, "full", { owner });
+    await addPlan(100);
+    const other = { kind: "Group", name: "speech" } as const;
+    const speech = await addProject(pool, "speech", { owner: other });
+    await addPlan(8, { uid: randomUUID(), name: "speech", owner: other });
+    const guest = await addProject(pool, "guest");
+    for (const [project, node, priority] of [
+      [full, "n1", 1000],
+      [guest, "n2", 0],
+    ] as const) {
+      await addNode(pool, node, 8, "default", { labels: { node } });
+      const id = await addJob(pool, project, { name: `on-${node}`, priority, perPod: gpus(8) });
+      await admitJobs(pool, [
+        { id, attempt: 0, borrowing: project === guest, placements: [{ node, pods: 1 }] },
+      ]);
+    }
+    for (let count = 0; count < 40; count += 1) {
+      const perPod = { ...gpus(8), cpuMillis: 1000 + count };
+      await addJob(pool, full, {
+        name: `crowd-${count}`,
+        priority: 10,
+        preempts: true,
+        perPod,
+        nodeSelector: { node: "n1" },
+      });
+    }
+    await addJob(pool, speech, {
+      name: "reclaims",
+      priority: 5,
+      preempts: true,
+      perPod: gpus(8),
+      nodeSelector: { node: "n2" },
+    });
+    const deps = dependencies(() => Promise.resolve(mayAllGo));
+    for (let count = 0; count < 12; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ reclaims: "reserved", "on-n2": "evicting" });
   });
 
   it("reports quota at once when a reservation is released", async () => {
@@ -209,6 +266,74 @@ describe("a scheduling cycle", () => {
     await cycle();
     await cycle();
     expect(await statuses()).to.deep.equal({ dear: "evicting", cheap: "evicting" });
+  });
+
+  it("warns of a close the jobs that it will evict, whatever unmetered they ask for", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    const day = {
+      onWindowClose: "Evict",
+      windows: [{ days: ["Mon"], start: "08:00", end: "10:00" }],
+    } as const;
+    const after = [{ days: ["Mon"], start: "10:00", end: "12:00" }] as const;
+    await addPlan(8, day);
+    await addPlan(4, { uid: randomUUID(), name: "less", windows: after });
+    const allocatable = {
+      gpus: 8,
+      cpuMillis: 64_000,
+      memoryBytes: 2 ** 38,
+      pods: 110,
+      byName: { "rdma/hca": 8 },
+    };
+    await addNode(pool, "n1", 8, "default", { allocatable });
+    for (const [name, priority, perPod] of [
+      ["dear", 10, { ...gpus(4), byName: { "rdma/hca": 1 } }],
+      ["cheap", 5, gpus(4)],
+    ] as const) {
+      const id = await addJob(pool, project, { name, priority, perPod });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+    }
+    // A Monday after the admission, whenever this is run.
+    const clock: Clock = {
+      ...systemClock,
+      now: () => Temporal.Instant.from("2040-01-02T09:50:00Z"),
+    };
+    const deps = dependencies(() => Promise.resolve(mayAllGo), clock);
+    await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const { rows } = await pool.query<{ id: string; name: string }>("SELECT id, name FROM jobs");
+    const warned = rows.filter(
+      ({ id }) => deps.notices.get("default", id)?.reason === "WindowClosesSoon",
+    );
+    expect(warned.map(({ name }) => name)).to.deep.equal(["cheap"]);
+  });
+
+  it("leaves alone at a close what ends already, and evicts the others", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    const windows = [{ days: ["Mon"], start: "08:00", end: "10:00" }] as const;
+    await addPlan(8, { windows, onWindowClose: "Evict" });
+    await addNode(pool, "n1", 8);
+    for (const name of ["fails", "runs"]) {
+      const id = await addJob(pool, project, { name, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+      const end = { reason: "PodFailed", message: "", counts: true } as const;
+      if (name === "fails") await beginEnding(pool, { id, attempt: 1 }, end, 300);
+    }
+    // A Monday after the admission, whenever this is run.
+    let now = Temporal.Instant.from("2040-01-02T10:00:01Z");
+    const clock: Clock = {
+      ...systemClock,
+      now: () => now,
+      monotonicSeconds: () => now.epochMilliseconds / 1000,
+    };
+    const deps = dependencies(() => Promise.resolve(mayAllGo), clock);
+    for (let count = 0; count < 3; count += 1) {
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+      if (count === 0) now = now.add({ seconds: deps.windowGraceSeconds });
+    }
+    expect(await statuses()).to.deep.equal({ fails: "starting", runs: "evicting" });
   });
 
   it("starts no reserved job beyond a plan that has shrunk", async () => {

@@ -12,6 +12,7 @@ import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
 import { noNamespaceQuotas } from "../support/namespace-quotas.ts";
 import { mayAllGo } from "../support/gang-answers.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { Random } from "../simulator/random.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -81,6 +82,7 @@ describe("the head reservation on a full cluster", function () {
       probe: new EvictionProbe(() => Promise.resolve(mayAllGo), clock),
       explain: () => {},
       positions: new PositionPace(clock),
+      turns: new SearchTurns(),
       onChanged: () => {},
       observe: () => {},
       checkpoint: () => {},

@@ -11,6 +11,7 @@ import { type CycleDependencies, runCycle } from "../../src/scheduler/cycle.ts";
 import { EvictionProbe } from "../../src/scheduler/eviction-probe.ts";
 import type { CachedPods, NamespaceQuotaSource } from "../../src/scheduler/namespace-quotas.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import type { Round } from "../../src/scheduler/wait-reasons/publisher.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -83,6 +84,7 @@ describe("ResourceQuotas of namespaces", () => {
         probe: new EvictionProbe(() => Promise.resolve(mayAllGo), systemClock),
         explain,
         positions: new PositionPace(systemClock),
+        turns: new SearchTurns(),
         onChanged: () => {},
         observe: () => {},
         checkpoint: () => {},

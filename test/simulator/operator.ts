@@ -9,6 +9,7 @@ import { mayAllGo } from "../support/gang-answers.ts";
 import type { Round } from "../../src/scheduler/wait-reasons/publisher.ts";
 import type { CycleReport } from "../../src/scheduler/pool-loop.ts";
 import { PositionPace } from "../../src/scheduler/wait-reasons/position-pace.ts";
+import { SearchTurns } from "../../src/scheduler/search-turns.ts";
 import { WindowNotices } from "../../src/scheduler/windows/notices.ts";
 import type { Heard } from "./judge/replay.ts";
 import type { Timeline } from "./timeline.ts";
@@ -64,6 +65,7 @@ export class Operator {
         this.#round = round;
       },
       positions: new PositionPace(clock),
+      turns: new SearchTurns(),
       onChanged: (keys) => {
         this.#isChanged ||= keys.length > 0;
       },

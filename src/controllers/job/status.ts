@@ -6,6 +6,7 @@ import type { JobStatus } from "../../api/generated.ts";
 import { jobStates, type JobStatusName } from "../../api/job-states.ts";
 import type { JobView } from "../../db/jobs/read.ts";
 import { sameProjectAs, redactJobs } from "../../domain/redaction.ts";
+import { isDevice } from "../../domain/resource-names.ts";
 import { listedUpTo } from "../../domain/text.ts";
 import { hasEnded, hasFinished } from "../../resources/types.ts";
 import type { Job, Pod } from "../../resources/types.ts";
@@ -82,11 +83,14 @@ function evictingText(view: JobView, blockedBy: string | undefined): StatusText 
 
 const podsText = (count: number): string => (count === 1 ? "1 pod" : `${count} pods`);
 
-/** Of a job that requests no GPUs, which plans grant above all: the request may be missing by mistake. */
-function missingText({ gpus, perPod }: JobView): string {
-  if (gpus > 0) return "";
-  const what = perPod.cpuMillis > 0 || perPod.memoryBytes > 0 ? "GPUs" : "resources";
-  return `; its template requests no ${what}`;
+const asksForDevices = ({ gpus, perPod: { byName = {} } }: JobView): boolean =>
+  gpus > 0 || Object.keys(byName).some(isDevice);
+
+/** What plans grant above all, and the template does not request: the request may be missing by mistake. */
+function missingText(view: JobView): string {
+  if (asksForDevices(view)) return "";
+  const { cpuMillis, memoryBytes } = view.perPod;
+  return `; its template requests no ${cpuMillis > 0 || memoryBytes > 0 ? "GPUs" : "resources"}`;
 }
 
 function runningText(view: JobView): StatusText {

@@ -16,17 +16,17 @@ export function usageOf(pods: readonly Pod[]): NodeCapacity {
   const using = pods.filter((pod) => !hasEnded(pod));
   const sum = (amount: (pod: Pod) => number) =>
     saturate(using.reduce((total, pod) => total + amount(pod), 0));
-  const names = new Set(using.flatMap(({ demand }) => Object.keys(demand.byName ?? {})));
+  // One pass: each pod may have names of its own.
+  const named = new Map<string, number>();
+  for (const { demand } of using)
+    for (const [name, amount] of Object.entries(demand.byName ?? {}))
+      named.set(name, saturate((named.get(name) ?? 0) + amount));
   return {
     gpus: sum((pod) => pod.demand.gpus),
     cpuMillis: sum((pod) => pod.demand.cpuMillis),
     memoryBytes: sum((pod) => pod.demand.memoryBytes),
     pods: using.length,
-    ...(names.size > 0 && {
-      byName: Object.fromEntries(
-        [...names].map((name) => [name, sum(({ demand }) => demand.byName?.[name] ?? 0)]),
-      ),
-    }),
+    ...(named.size > 0 && { byName: Object.fromEntries(named) }),
   };
 }
 

@@ -53,7 +53,7 @@ export async function preempt(db: Queryable, preemption: PreemptionInput): Promi
       WHERE job.id = ANY ($1 || $4::uuid)
         AND CASE
           WHEN job.id = $4 THEN job.attempt = $5 AND job_is_waiting(job.status) AND NOT job.suspended
-          ELSE job.attempt = victim.attempt AND job_may_be_evicted(job.status)
+          ELSE job.attempt = victim.attempt AND job.evictable
         END
       ORDER BY job.id
       FOR UPDATE OF job

@@ -26,6 +26,8 @@ interface Row extends Omit<OverQuotaJob, "admittedAtSeconds" | "overQuota"> {
   readonly devices: Readonly<Record<ResourceType, number>> | null;
   readonly unplanned: boolean;
   readonly marked: boolean;
+  /** It ends already: its pods have been asked to leave. */
+  readonly is_ending: boolean;
   /** Quotas of the project's owners that are exceeded if all their jobs count; null when there are none. */
   readonly quotas: readonly ExceededQuota[] | null;
 }
@@ -48,7 +50,7 @@ const readRanked = (
     `
     WITH occupying AS MATERIALIZED (
       SELECT id, project_id, namespace, name, attempt, status, priority, parallelism, required_gpu, cpu_millis, memory_bytes,
-        borrowing, admitted_at
+        borrowing, admitted_at, ending
       FROM jobs
       WHERE pool = $1 AND job_uses_quota(status)
     ),
@@ -92,7 +94,7 @@ const readRanked = (
         WHERE job_id = job.id AND resource_type = ANY (devices.types)
       ) END AS devices,
       CASE WHEN job.status <> 'reserved' THEN extract(epoch FROM job.admitted_at)::float8 END AS admitted_at,
-      job.borrowing AS marked, ${isUnplanned} AS unplanned, over_quota.quotas
+      job.borrowing AS marked, job.ending IS NOT NULL AS is_ending, ${isUnplanned} AS unplanned, over_quota.quotas
     FROM occupying AS job${standingJoins("job")}
     LEFT JOIN over_quota ON over_quota.project_id = job.project_id
     WHERE over_quota.gpus AND job.required_gpu > 0
@@ -155,10 +157,10 @@ function overQuotaJobs(
   rows: readonly Row[],
   entitlements: ReadonlyMap<string, Entitlement>,
 ): OverQuotaJob[] {
-  return rows.flatMap(({ id, key, attempt, status, admitted_at }) => {
+  return rows.flatMap(({ id, key, attempt, status, admitted_at, is_ending }) => {
     const overQuota = entitlements.get(id)?.overQuota ?? [];
     const admittedAtSeconds = admitted_at ?? undefined;
-    return overQuota.length === 0
+    return overQuota.length === 0 || is_ending
       ? []
       : [{ id, key, attempt, status, admittedAtSeconds, overQuota }];
   });
@@ -167,7 +169,7 @@ function overQuotaJobs(
 export interface Refreshed {
   /** Jobs (namespace/name) whose mark changed. */
   readonly changedKeys: readonly string[];
-  /** Jobs over quota, in rank order. */
+  /** Jobs over quota that do not end already, in rank order. */
   readonly overQuota: readonly OverQuotaJob[];
 }
 
@@ -192,12 +194,16 @@ export async function refreshBorrowing(
   return { changedKeys, overQuota: overQuotaJobs(rows, entitlements) };
 }
 
-/** The jobs of the pool that would be over quota at another second of the week, if none started or ended until then. */
+/**
+ * The jobs of the pool that would be over quota at another second of the week, if none started or ended until then.
+ * @param unmetered as for refreshBorrowing
+ */
 export async function overQuotaAt(
   db: Queryable,
   pool: string,
   secondOfWeek: number,
+  unmetered: readonly string[],
 ): Promise<readonly OverQuotaJob[]> {
-  const rows = await readRanked(db, pool, secondOfWeek, []);
+  const rows = await readRanked(db, pool, secondOfWeek, unmetered);
   return overQuotaJobs(rows, rankOf(rows));
 }

@@ -53,7 +53,7 @@ import type {
   WaitReason,
   WaitVerdict,
 } from "./decision.ts";
-import type { LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
+import type { InVain, LiveJob, Placement, QueuedJob, Snapshot } from "./snapshot.ts";
 import { victimRequest } from "./preemption/candidates.ts";
 
 type Waiting = Omit<WaitVerdict, "jobId" | "position">;
@@ -97,6 +97,7 @@ class Deciding {
   /** In decision order. */
   readonly #outcomes = new Map<string, Outcome>();
   readonly #requests = new Map<string, VictimRequest>();
+  readonly #inVain = new Map<string, InVain>();
   /** Queue positions by job id. */
   readonly #places: ReadonlyMap<string, number>;
   #live: readonly LiveJob[];
@@ -133,6 +134,7 @@ class Deciding {
       order: [...this.#outcomes.keys()],
       wantsVictims: requests.map(({ jobId }) => jobId),
       requests,
+      inVain: this.#inVain,
     };
   }
 
@@ -387,6 +389,11 @@ class Deciding {
     const withinQuota = !job.unplanned && this.#quotas.over(job).length === 0;
     const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known);
+    const former = this.#snapshot.inVain?.get(job.id);
+    if (former?.withinQuota === withinQuota) {
+      this.#cache.rememberImpossible(job, withinQuota, { kind: "impossible", ...former });
+      return cannotPreempt(former);
+    }
     if (!this.#asked.has(job.id)) {
       this.#requestVictims(job, withinQuota);
       return notPreempted("");
@@ -403,6 +410,7 @@ class Deciding {
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
     if (this.#evicts) return notPreempted(deferredText);
     this.#cache.rememberImpossible(job, withinQuota, plan);
+    this.#inVain.set(job.id, { withinQuota, budgets: plan.budgets, refused: plan.refused });
     return cannotPreempt(plan);
   }
 

@@ -1,7 +1,7 @@
 /** The result of a scheduling decision: a verdict for every job, and requests to the victim finder. */
 import type { Redactable } from "../redaction.ts";
 import type { ResourceType } from "../resource-types.ts";
-import type { Placement, Resources } from "./snapshot.ts";
+import type { InVain, Placement, Resources } from "./snapshot.ts";
 
 export type VictimRule = "BorrowerReclaimed" | "LowerPriority" | "OwnQuota";
 
@@ -141,4 +141,6 @@ export interface Decision {
   readonly wantsVictims: readonly string[];
   /** The finder's requests for the same jobs, in the same order. */
   readonly requests: readonly VictimRequest[];
+  /** Blocked jobs for which victims were searched in vain, by id. */
+  readonly inVain: ReadonlyMap<string, InVain>;
 }

@@ -2,6 +2,7 @@
  * Whether a node matches a job's pods: kube-scheduler's NodeUnschedulable, TaintToleration and NodeAffinity filters.
  * kube-scheduler checks again when it binds the pod.
  */
+import { labelOf } from "../label-selector.ts";
 import type {
   NodeConstraints,
   NodeSelectorRequirement,
@@ -57,7 +58,7 @@ export const missingLabels = (
   { nodeSelector }: NodeConstraints,
 ): readonly string[] =>
   Object.entries(nodeSelector)
-    .filter(([key, value]) => node.labels[key] !== value)
+    .filter(([key, value]) => labelOf(node.labels, key) !== value)
     .map(([key, value]) => `${key}=${value}`);
 
 /** The taints that the job's pods do not tolerate. */
@@ -70,7 +71,7 @@ export const untolerated = (
     .filter((taint) => !tolerations.some((one) => tolerates(one, taint)));
 
 const selectorMatches = (node: NodeSnapshot, selector: Readonly<Record<string, string>>): boolean =>
-  Object.entries(selector).every(([key, value]) => node.labels[key] === value);
+  Object.entries(selector).every(([key, value]) => labelOf(node.labels, key) === value);
 
 const affinityMatches = (
   node: NodeSnapshot,
@@ -82,7 +83,7 @@ function termMatches(node: NodeSnapshot, term: NodeSelectorTerm): boolean {
   const fields = term.matchFields ?? [];
   if (expressions.length + fields.length === 0) return false;
   return (
-    expressions.every((one) => requirementMatches(node.labels[one.key], one)) &&
+    expressions.every((one) => requirementMatches(labelOf(node.labels, one.key), one)) &&
     fields.every((one) => one.key === "metadata.name" && requirementMatches(node.name, one))
   );
 }

@@ -194,6 +194,16 @@ export interface LiveJob {
   readonly pastBudget?: string;
 }
 
+/** A search for victims that did not help. */
+export interface InVain {
+  /** Whether the job was within quota: otherwise it may evict others. */
+  readonly withinQuota: boolean;
+  /** PodDisruptionBudgets (namespace/name) without which it would have helped. */
+  readonly budgets: readonly string[];
+  /** Jobs (namespace/name) whose eviction the API server refuses, and without that it would have helped. */
+  readonly refused: readonly string[];
+}
+
 export interface Snapshot {
   readonly pool: string;
   readonly nowSeconds: number;
@@ -208,4 +218,6 @@ export interface Snapshot {
   readonly victims?: readonly LiveJob[];
   /** Ids of the jobs that the finder searched victims for: only for these does "no victims" count as a result. */
   readonly victimsFor?: readonly string[];
+  /** Blocked jobs, by id, for which a former cycle searched in vain: others have their turn first. */
+  readonly inVain?: ReadonlyMap<string, InVain>;
 }

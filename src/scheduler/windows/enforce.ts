@@ -5,6 +5,7 @@ import { readEvictWindows } from "../../db/scheduling/closing-windows.ts";
 import { overQuotaAt } from "../../db/scheduling/entitlement.ts";
 import type { Queryable } from "../../db/client/types.ts";
 import type { OverQuotaJob } from "../../domain/scheduling/entitlement.ts";
+import { likePattern } from "../../domain/resource-types.ts";
 import { judgeCloses } from "../../domain/scheduling/window-close.ts";
 import type {
   QuotaCloses,
@@ -20,6 +21,8 @@ import type { WindowNotices } from "./notices.ts";
 
 export interface WindowOptions {
   readonly timeZone: string;
+  /** Patterns of extended resources that are not metered (resource-types.ts). */
+  readonly unmeteredResources: readonly string[];
   /** How long before the close jobs are warned. */
   readonly windowWarningSeconds: number;
   /** How long after the close they may continue to run. */
@@ -63,12 +66,13 @@ const wallClock = ({ now, options }: Scene): Temporal.ZonedDateTime =>
 
 /** The jobs that would be over quota at each of these seconds of the week. */
 async function lookAhead(
-  { db, pool }: Scene,
+  { db, pool, options }: Scene,
   seconds: readonly number[],
 ): Promise<ReadonlyMap<number, readonly OverQuotaJob[]>> {
   const found = new Map<number, readonly OverQuotaJob[]>();
+  const unmetered = options.unmeteredResources.map(likePattern);
   for (const second of [...new Set(seconds)].slice(0, maxLookahead)) {
-    found.set(second, await overQuotaAt(db, pool, second));
+    found.set(second, await overQuotaAt(db, pool, second, unmetered));
   }
   return found;
 }

@@ -77,10 +77,15 @@ describe("the status of a job", () => {
     expect(messageOf({ status: "running", ...none })).to.equal(
       "runs inside its plans; its template requests no resources",
     );
+    expect(messageOf({ status: "running", ...none, borrowing: true })).to.equal(
+      "runs outside its plans; its template requests no resources; jobs within quota can evict it",
+    );
     const cores = { gpus: 0, perPod: { ...none.perPod, cpuMillis: 500 } };
     expect(messageOf({ status: "running", ...cores })).to.equal(
       "runs inside its plans; its template requests no GPUs",
     );
+    const slices = { gpus: 0, perPod: { ...none.perPod, byName: { "nvidia.com/mig-1g.5gb": 1 } } };
+    expect(messageOf({ status: "running", ...slices })).to.equal("runs inside its plans");
   });
 
   it("names three nodes and counts the others", () => {

@@ -48,6 +48,18 @@ describe("the exclusive resources of a pod", () => {
     ]);
   });
 
+  it("are bounded, whoever made the pod, host ports first", () => {
+    const requiredDuringSchedulingIgnoredDuringExecution = Array.from({ length: 500 }, (_, at) => ({
+      topologyKey: "kubernetes.io/hostname",
+      labelSelector: { matchLabels: { app: String(at) } },
+    }));
+    const affinity = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution } };
+    const containers = [{ ports: [{ hostPort: 80 }] }];
+    const none = { gpus: 0, cpuMillis: 0, memoryBytes: 0 };
+    const { byName = {} } = withExclusives(none, { affinity, containers }, "team");
+    expect(Object.keys(byName)).to.have.lengthOf(64).and.to.include("hostport:TCP:80");
+  });
+
   it("stand beside the other resources, which they leave alone", () => {
     const demand = { ...nothing, byName: { "example.com/fpga": 2 } };
     const spec = { containers: [{ ports: [{ hostPort: 80 }] }] };

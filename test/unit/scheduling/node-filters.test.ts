@@ -22,6 +22,8 @@ const cases: readonly [string, boolean, Partial<NodeConstraints>, Partial<NodeSn
   ["NotIn without the label", true, expression("rack", "NotIn", "a")],
   ["Exists", true, expression("zone", "Exists")],
   ["DoesNotExist", false, expression("zone", "DoesNotExist")],
+  ["Exists of a label named as what every object has", false, expression("constructor", "Exists")],
+  ["DoesNotExist of such a label", true, expression("toString", "DoesNotExist")],
   ["Gt", true, expression("cores", "Gt", "63")],
   ["Gt at the bound", false, expression("cores", "Gt", "64")],
   ["Lt", true, expression("cores", "Lt", "65")],

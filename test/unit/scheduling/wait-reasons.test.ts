@@ -141,6 +141,7 @@ describe("the explanations of one cycle", () => {
     ],
     order: [],
     wantsVictims: [],
+    inVain: new Map(),
     requests: [],
   };
   const place = (id: string, position: number, isBackingOff = false) => ({
