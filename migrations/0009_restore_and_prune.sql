@@ -10,6 +10,7 @@ CREATE TABLE installation (
   former_id uuid,
   cluster_uid uuid,
   place text,
+  gpu_resource text,
   CONSTRAINT installation_place_of_cluster CHECK ((cluster_uid IS NULL) = (place IS NULL))
 );
 COMMENT ON TABLE installation IS 'Which database this is, and which cluster it belongs to; one row';
@@ -18,6 +19,7 @@ COMMENT ON COLUMN installation.database_id IS 'Identity of the database; the mar
 COMMENT ON COLUMN installation.former_id IS 'Identity before that; null: none';
 COMMENT ON COLUMN installation.cluster_uid IS 'uid of the namespace kube-system of its cluster; null: none yet, the database is empty';
 COMMENT ON COLUMN installation.place IS 'Server, database and table when it was given to the cluster; null: none yet';
+COMMENT ON COLUMN installation.gpu_resource IS 'Extended resource that columns of nodes and jobs count as GPUs; null: none yet';
 
 -- A database restored from a backup is behind the cluster: jobs have started, been evicted and ended since, as the
 -- statuses and pods of the Jobs show. This function applies that state, including attempts that the database never

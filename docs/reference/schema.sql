@@ -161,6 +161,7 @@ CREATE TABLE installation (
   former_id uuid,                                      -- Identity before that; null: none
   cluster_uid uuid,                                    -- uid of the namespace kube-system of its cluster; null: none yet, the database is empty
   place text,                                          -- Server, database and table when it was given to the cluster; null: none yet
+  gpu_resource text,                                   -- Extended resource that columns of nodes and jobs count as GPUs; null: none yet
   CONSTRAINT installation_pkey PRIMARY KEY (is_only),
   CONSTRAINT installation_is_one CHECK (is_only),
   CONSTRAINT installation_place_of_cluster CHECK ((cluster_uid IS NULL) = (place IS NULL))

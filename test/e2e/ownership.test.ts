@@ -118,6 +118,17 @@ describe("ownership of the database", function () {
     expect(await marker()).to.include({ "rota.dev/database": await idOf(team.database) });
   });
 
+  it("keeps the resource that it counts as GPUs while jobs run", async () => {
+    const uids = await team.uids("runs");
+    await team.operator.stop();
+    const changed = { ROTA_GPU_RESOURCES: "amd.com/gpu,nvidia.com/gpu" };
+    const operator = await team.operate(changed, notWaiting);
+    await refuses(operator, "GpuResourceChanged");
+    await operator.stop();
+    await leads(await team.operate());
+    await runsStill(uids);
+  });
+
   it("is confirmed after a restore", async () => {
     const uids = await team.uids("runs");
     await team.operator.stop();

@@ -37,6 +37,10 @@ export interface DatabaseOwnership {
   readonly clusterUid: string | undefined;
   /** Restored from a dump, or cloned, since it was given to its cluster. */
   readonly isCopy: boolean;
+  /** The extended resource that its columns count as GPUs; undefined: none yet. */
+  readonly gpuResource: string | undefined;
+  /** Jobs that have not ended were counted so. */
+  readonly hasJobs: boolean;
 }
 
 /** Where the table is; `installation` is its name in the statement. */
@@ -63,11 +67,14 @@ export async function readOwnership(db: Queryable): Promise<DatabaseOwnership | 
     former: string | null;
     cluster: string | null;
     is_copy: boolean;
+    gpu_resource: string | null;
+    has_jobs: boolean;
   }>(
     db,
     `
     SELECT database_id AS id, former_id AS former, cluster_uid AS cluster,
-      coalesce(place <> (${place}), false) AS is_copy
+      coalesce(place <> (${place}), false) AS is_copy, gpu_resource,
+      EXISTS (SELECT FROM public.jobs WHERE active_project_id IS NOT NULL) AS has_jobs
     FROM public.installation
     `,
   );
@@ -77,6 +84,8 @@ export async function readOwnership(db: Queryable): Promise<DatabaseOwnership | 
       formerId: row.former ?? undefined,
       clusterUid: row.cluster ?? undefined,
       isCopy: row.is_copy,
+      gpuResource: row.gpu_resource ?? undefined,
+      hasJobs: row.has_jobs,
     }
   );
 }
@@ -95,6 +104,19 @@ export async function claimDatabase(db: Queryable, id: string, clusterUid: strin
     WHERE database_id = $1 AND cluster_uid IS NULL
     `,
     [id, clusterUid],
+  );
+}
+
+/** What columns count as GPUs from now on, unless jobs that have not ended were counted otherwise. */
+export async function countAsGpu(db: Queryable, id: string, gpuResource: string): Promise<void> {
+  await run(
+    db,
+    `
+    UPDATE public.installation SET gpu_resource = $2
+    WHERE database_id = $1
+      AND (gpu_resource IS NULL OR NOT EXISTS (SELECT FROM public.jobs WHERE active_project_id IS NOT NULL))
+    `,
+    [id, gpuResource],
   );
 }
 

@@ -5,6 +5,7 @@
 import type { DatabasePool } from "../../db/client/connection-pool.ts";
 import {
   claimDatabase,
+  countAsGpu,
   nameDatabase,
   readOwnership,
   takeDatabase,
@@ -41,6 +42,7 @@ const obstacles: readonly Obstacle[] = [
   "DatabaseEmpty",
   "DatabaseOfAnotherCluster",
   "DatabaseRestored",
+  "GpuResourceChanged",
   "MarkerMissing",
 ];
 
@@ -159,7 +161,11 @@ export class Ownership implements Component {
 
   #self(): Self {
     const { settings, lease } = this.#options;
-    return { clusterUid: this.#clusterUid, lease: settings.leaderElection ? leaseKey(lease) : "" };
+    return {
+      clusterUid: this.#clusterUid,
+      lease: settings.leaderElection ? leaseKey(lease) : "",
+      gpuResource: settings.gpuResource,
+    };
   }
 
   /** An emptied database has no schema: it is there again before the question is answered. */
@@ -204,7 +210,7 @@ export class Ownership implements Component {
   }
 
   async #take(
-    step: "mark" | "claim" | "take",
+    step: Extract<Standing, { is: "step" }>["step"],
     database: DatabaseOwnership,
     marker: FoundMarker,
     signal: AbortSignal,
@@ -214,6 +220,7 @@ export class Ownership implements Component {
     if (step === "mark")
       return writeMarker(kube, marker, { databaseId: database.id, lease }, signal);
     if (step === "claim") return claimDatabase(db, database.id, this.#clusterUid);
+    if (step === "count") return countAsGpu(db, database.id, this.#options.settings.gpuResource);
     this.#refuse({
       obstacle: "AnotherDatabase",
       message: "an administrator accepted the database",

@@ -16,6 +16,8 @@ export interface Self {
   readonly clusterUid: string;
   /** NAMESPACE/NAME; empty without leader election. */
   readonly lease: string;
+  /** The extended resource that it counts in columns as GPUs. */
+  readonly gpuResource: string;
 }
 
 /** Why an operator does not lead; label of the metric, and in the log. */
@@ -25,6 +27,7 @@ export type Obstacle =
   | "AnotherDatabase"
   | "AnotherInstallation"
   | "DatabaseEmpty"
+  | "GpuResourceChanged"
   | "MarkerMissing";
 
 export interface Refusal {
@@ -35,7 +38,7 @@ export interface Refusal {
 export type Standing =
   | { readonly is: "ours" }
   /** To be written next; then it is judged again. */
-  | { readonly is: "step"; readonly step: "mark" | "claim" | "take" }
+  | { readonly is: "step"; readonly step: "mark" | "claim" | "take" | "count" }
   /** The empty database takes over when the Lease that the marker names has been free for long enough. */
   | { readonly is: "awaits"; readonly lease: string; readonly refusal: Refusal }
   | { readonly is: "refused"; readonly refusal: Refusal };
@@ -82,7 +85,7 @@ export function standingOf(database: DatabaseOwnership, marker: Marker, self: Se
     // An operator without leader election is run by hand, beside no other.
     const isOtherLease = lease !== "" && self.lease !== "" && lease !== self.lease;
     if (isOtherLease) return anotherInstallation(database, lease, self);
-    return isEmpty ? { is: "step", step: "claim" } : { is: "ours" };
+    return isEmpty ? { is: "step", step: "claim" } : countedAs(database, self);
   }
   if (!isEmpty)
     return refused(
@@ -96,6 +99,14 @@ export function standingOf(database: DatabaseOwnership, marker: Marker, self: Se
     database,
   );
   return lease === "" ? { is: "refused", refusal } : { is: "awaits", lease, refusal };
+}
+
+/** Jobs that were counted under another name would be invisible on their nodes. */
+function countedAs({ gpuResource, hasJobs }: DatabaseOwnership, self: Self): Standing {
+  if (gpuResource === self.gpuResource) return { is: "ours" };
+  if (gpuResource === undefined || !hasJobs) return { is: "step", step: "count" };
+  const message = `the jobs in the database were counted with ${gpuResource} as the first of ROTA_GPU_RESOURCES, and this operator's first is ${self.gpuResource}; put ${gpuResource} first again, or change it when all jobs have ended`;
+  return { is: "refused", refusal: { obstacle: "GpuResourceChanged", message } };
 }
 
 const anotherInstallation = (database: DatabaseOwnership, lease: string, self: Self): Standing =>

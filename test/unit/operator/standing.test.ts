@@ -2,8 +2,16 @@ import { expect } from "chai";
 import { standingOf } from "../../../src/operator/ownership/standing.ts";
 import type { Marker } from "../../../src/operator/ownership/standing.ts";
 
-const own = { clusterUid: "here", lease: "rota-system/rota-operator" };
-const ours = { id: "one", formerId: undefined, clusterUid: "here", isCopy: false };
+const gpuResource = "nvidia.com/gpu";
+const own = { clusterUid: "here", lease: "rota-system/rota-operator", gpuResource };
+const ours = {
+  id: "one",
+  formerId: undefined,
+  clusterUid: "here",
+  isCopy: false,
+  gpuResource: gpuResource as string | undefined,
+  hasJobs: true,
+};
 const empty = { ...ours, clusterUid: undefined };
 const unmarked: Marker = { databaseId: undefined, lease: "", accepted: undefined };
 const marked: Marker = { databaseId: "one", lease: own.lease, accepted: undefined };
@@ -40,6 +48,19 @@ describe("the standing of an operator", () => {
       { ...ours, id: "new", formerId: "one" },
       { ...marked, accepted: "one" },
       "mark",
+    ],
+    ["one that has counted no GPUs yet", { ...ours, gpuResource: undefined }, marked, "count"],
+    [
+      "jobs with GPUs of another vendor",
+      { ...ours, gpuResource: "amd.com/gpu" },
+      marked,
+      "GpuResourceChanged",
+    ],
+    [
+      "another vendor, and no jobs",
+      { ...ours, gpuResource: "amd.com/gpu", hasJobs: false },
+      marked,
+      "count",
     ],
     ["another that is accepted", ours, { ...marked, accepted: "two" }, "ours"],
   ] as const;
