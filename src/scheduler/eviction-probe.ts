@@ -42,6 +42,8 @@ export interface Rejection {
   readonly budget: string | undefined;
   /** It has blocked for so long that it no longer protects a job that borrows. */
   readonly isOverdue: boolean;
+  /** Of the job: the next one is another gang. */
+  readonly attempt: number;
 }
 
 const allowedForSeconds = 10;
@@ -105,7 +107,9 @@ export class EvictionProbe {
       if (!isBlocked(answer) || untilSeconds <= now) return [];
       const isOverdue =
         budget !== undefined && now - blockedSinceSeconds >= this.#maxBudgetDelaySeconds;
-      return [[key.slice(0, key.lastIndexOf("/")), { budget, isOverdue }] as const];
+      const slash = key.lastIndexOf("/");
+      const attempt = Number(key.slice(slash + 1));
+      return [[key.slice(0, slash), { budget, isOverdue, attempt }] as const];
     });
     return new Map(rejected);
   }

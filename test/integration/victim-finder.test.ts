@@ -277,9 +277,11 @@ async function inDatabase(
 
 const budgetsOf = (live: readonly LiveJob[]): ReadonlyMap<string, Blocker> =>
   new Map(
-    live.flatMap(({ id, protected: blocking, pastBudget }) => {
+    live.flatMap(({ id, attempt, protected: blocking, pastBudget }) => {
       const budget = blocking ?? pastBudget;
-      return budget === undefined ? [] : [[id, { budget, isOverdue: pastBudget !== undefined }]];
+      return budget === undefined
+        ? []
+        : [[id, { budget, isOverdue: pastBudget !== undefined, attempt }]];
     }),
   );
 

@@ -47,7 +47,9 @@ export async function whileLeaving(call: JobCall, view: JobView): Promise<Settle
   if (toLook > 0) return requeueAfter(toLook);
   const occupying = await podsOccupyingNow(call);
   const vacated = nodesWithout(view, occupying);
-  if (vacated.length === 0 || occupying.length === 0) return requeueAfter(pauseSeconds);
+  // Only strays elsewhere hold a node: it keeps its nodes until they are gone, since a live job has some.
+  const isEmpty = vacated.length === view.placements.length;
+  if (vacated.length === 0 || occupying.length === 0 || isEmpty) return requeueAfter(pauseSeconds);
   if (!(await releaseNodes(context.db, { id: uid, attempt: view.attempt }, vacated))) return done();
   context.scheduler.wake(view.pool);
   return rowChanged;

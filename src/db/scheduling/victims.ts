@@ -81,14 +81,14 @@ export async function findVictims(
   // Victims without regard to budgets, and victims that no budget protects: the decision reports budgets that block it.
   if (budgets.size > 0) {
     const isOpen = new Set(
-      rows.filter((row) => isPast(row, budgets.get(row.id))).map(({ id }) => id),
+      rows.filter((row) => isPast(row, blockerOf(row, budgets))).map(({ id }) => id),
     );
     const spared = [...budgets.keys()].filter((id) => !isOpen.has(id));
     rows.push(...(await propose(FIND_SPARING.byColumns, byColumns, spared)));
     rows.push(...(await propose(FIND_SPARING.byName, byName, spared)));
   }
   const byId = new Map(rows.map((row) => [row.id, row]));
-  return [...byId.values()].map((row) => liveJob(row, budgets.get(row.id)));
+  return [...byId.values()].map((row) => liveJob(row, blockerOf(row, budgets)));
 }
 
 /** What blocks an eviction. */
@@ -97,7 +97,17 @@ export interface Blocker {
   readonly budget: string | undefined;
   /** It no longer protects a job that borrows. */
   readonly isOverdue: boolean;
+  /** The attempt that was asked about. */
+  readonly attempt: number;
 }
+
+const blockerOf = (
+  { id, attempt }: Row,
+  blockers: ReadonlyMap<string, Blocker>,
+): Blocker | undefined => {
+  const blocker = blockers.get(id);
+  return blocker?.attempt === attempt ? blocker : undefined;
+};
 
 const isPast = ({ borrowing }: Row, budget: Blocker | undefined): boolean =>
   borrowing && budget?.isOverdue === true;

@@ -119,11 +119,19 @@ function secondsToWarning(
   return waits.length === 0 ? undefined : Math.min(...waits);
 }
 
+const rejectionOf = (
+  rejections: ReadonlyMap<string, Rejection>,
+  { id, attempt }: Pick<OverQuotaJob, "id" | "attempt">,
+): Rejection | undefined => {
+  const rejection = rejections.get(id);
+  return rejection?.attempt === attempt ? rejection : undefined;
+};
+
 /** After the close no budget protects the job for longer than it may delay. */
 const candidateOf =
   (rejections: ReadonlyMap<string, Rejection>) =>
   ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => {
-    const rejection = rejections.get(jobId);
+    const rejection = rejectionOf(rejections, { id: jobId, attempt });
     return {
       jobId,
       key,
@@ -144,7 +152,7 @@ async function evict(
   const rejected = probe.rejections();
   const open = eviction.jobs
     .toReversed()
-    .filter(({ id }) => rejected.get(id)?.isOverdue ?? true)
+    .filter((job) => rejectionOf(rejected, job)?.isOverdue ?? true)
     .slice(0, maxEvictions);
   const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf(rejected)));
   if (allowed.length === 0) return { changedKeys: [], toProbe };

@@ -37,7 +37,7 @@ describe("eviction probe", () => {
     expect(ids(allowed)).to.deep.equal(["a", "b", "d"]);
     expect(unknown).to.deep.equal([]);
     expect([...probe.rejections()]).to.deep.equal([
-      ["c", { budget: "team/shared", isOverdue: false }],
+      ["c", { budget: "team/shared", isOverdue: false, attempt: 1 }],
     ]);
   });
 
@@ -62,14 +62,16 @@ describe("eviction probe", () => {
     probe.spend([a]);
     expect(ids(probe.together([b, c]).allowed)).to.deep.equal(["c"]);
     expect([...probe.rejections()]).to.deep.equal([
-      ["b", { budget: "team/shared", isOverdue: false }],
+      ["b", { budget: "team/shared", isOverdue: false, attempt: 1 }],
     ]);
   });
 
   it("takes a refusal for an answer, which is good for a while", async () => {
     const probe = await asked({ a: { isRefused: true, rejectedBy: undefined, uses: [] } });
     expect(probe.together([candidate("a")])).to.deep.equal({ allowed: [], unknown: [] });
-    expect([...probe.rejections()]).to.deep.equal([["a", { budget: undefined, isOverdue: false }]]);
+    expect([...probe.rejections()]).to.deep.equal([
+      ["a", { budget: undefined, isOverdue: false, attempt: 1 }],
+    ]);
   });
 
   it("counts how long a budget has blocked at every question", async () => {
