@@ -190,6 +190,8 @@ CREATE TABLE job_specs (
     CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'),
   node_affinity jsonb
     CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'),
+  preferred_affinity jsonb
+    CONSTRAINT job_specs_preferred_affinity_is_array CHECK (jsonb_typeof(preferred_affinity) = 'array'),
   tolerations jsonb NOT NULL DEFAULT '[]'
     CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'),
   storages jsonb NOT NULL DEFAULT '[]'
@@ -201,6 +203,7 @@ CREATE TABLE job_specs (
   -- Every cycle reads the constraints of all claimed jobs and compares them with all nodes.
   CONSTRAINT job_specs_constraints_bounded CHECK (
     octet_length(node_selector::text) + coalesce(octet_length(node_affinity::text), 0)
+      + coalesce(octet_length(preferred_affinity::text), 0)
       + octet_length(tolerations::text) + octet_length(storages::text) <= 16384
   )
 );
@@ -208,6 +211,7 @@ COMMENT ON TABLE job_specs IS 'Placement constraints of jobs and what their pods
 COMMENT ON COLUMN job_specs.job_id IS 'The job';
 COMMENT ON COLUMN job_specs.node_selector IS 'nodeSelector of the pod template';
 COMMENT ON COLUMN job_specs.node_affinity IS 'nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement';
+COMMENT ON COLUMN job_specs.preferred_affinity IS 'Preferred node affinity, which decides among nodes that are equally good otherwise; null: none';
 COMMENT ON COLUMN job_specs.tolerations IS 'Tolerations of the pod template';
 COMMENT ON COLUMN job_specs.storages IS 'Storages to mount, as in the custom resource';
 COMMENT ON COLUMN job_specs.pod_usage IS 'What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}';

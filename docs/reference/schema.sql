@@ -219,18 +219,20 @@ CREATE TABLE job_specs (
   job_id uuid NOT NULL,                             -- The job
   node_selector jsonb NOT NULL DEFAULT '{}'::jsonb, -- nodeSelector of the pod template
   node_affinity jsonb,                              -- nodeSelectorTerms of the required node affinity, of which one must match; null: no requirement
+  preferred_affinity jsonb,                         -- Preferred node affinity, which decides among nodes that are equally good otherwise; null: none
   tolerations jsonb NOT NULL DEFAULT '[]'::jsonb,   -- Tolerations of the pod template
   storages jsonb NOT NULL DEFAULT '[]'::jsonb,      -- Storages to mount, as in the custom resource
   pod_usage jsonb NOT NULL DEFAULT '{}'::jsonb,     -- What each pod counts for under ResourceQuotas: {"requests": {resource: thousandths as text}, "limits", "scopes", "priorityClassName"}
   max_pods_per_node integer,                        -- Pods of the gang on one node, by its topology spread constraints; null: no limit
   CONSTRAINT job_specs_pkey PRIMARY KEY (job_id),
   CONSTRAINT job_specs_job_fkey FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE,
-  CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
+  CONSTRAINT job_specs_constraints_bounded CHECK ((octet_length(node_selector::text) + COALESCE(octet_length(node_affinity::text), 0) + COALESCE(octet_length(preferred_affinity::text), 0) + octet_length(tolerations::text) + octet_length(storages::text)) <= 16384),
   CONSTRAINT job_specs_max_pods_per_node_positive CHECK (max_pods_per_node > 0),
   CONSTRAINT job_specs_node_affinity_is_array CHECK (jsonb_typeof(node_affinity) = 'array'::text),
   CONSTRAINT job_specs_node_selector_is_object CHECK (jsonb_typeof(node_selector) = 'object'::text),
   CONSTRAINT job_specs_pod_usage_bounded CHECK (octet_length(pod_usage::text) <= 16384),
   CONSTRAINT job_specs_pod_usage_is_object CHECK (jsonb_typeof(pod_usage) = 'object'::text),
+  CONSTRAINT job_specs_preferred_affinity_is_array CHECK (jsonb_typeof(preferred_affinity) = 'array'::text),
   CONSTRAINT job_specs_storages_is_array CHECK (jsonb_typeof(storages) = 'array'::text),
   CONSTRAINT job_specs_tolerations_is_array CHECK (jsonb_typeof(tolerations) = 'array'::text)
 );

@@ -71,6 +71,32 @@ describe("the filters of kube-scheduler", () => {
     return found;
   }
 
+  it("wishes: they decide among nodes that are equally good", async () => {
+    const taints = [{ key: "spare", effect: "PreferNoSchedule" }] as const;
+    await team.pool("wishes", { taints });
+    await team.cluster.addNodes({ count: 1, gpus: 8, pool: "wishes", namePrefix: "wishes-plain-" });
+    const fast = { disk: "fast" };
+    await team.cluster.addNodes({
+      count: 1,
+      gpus: 8,
+      pool: "wishes",
+      namePrefix: "wishes-q-",
+      labels: fast,
+    });
+    const nodesOf = async (name: string, pod: Fields) => {
+      await team.submit(name, { pool: "wishes", spec: spec({ gpus: 8, pod }) });
+      return (await runsAtOnce(name)).status.nodes;
+    };
+    const expression = { key: "disk", operator: "In", values: ["fast"] };
+    const preferred = [{ weight: 7, preference: { matchExpressions: [expression] } }];
+    const affinity = {
+      nodeAffinity: { preferredDuringSchedulingIgnoredDuringExecution: preferred },
+    };
+    expect(await nodesOf("fast", { affinity })).to.deep.equal(["wishes-q-1"]);
+    expect(await nodesOf("plain", {})).to.deep.equal(["wishes-plain-1"]);
+    expect(await nodesOf("left", {})).to.deep.equal(["wishes-1"]);
+  });
+
   it("anti-affinity within a gang: one pod on each node", async () => {
     await team.pool("apart", { count: 3 });
     await team.submit("apart", { pool: "apart", parallelism: 2, spec: spec(antiAffinity()) });

@@ -6,7 +6,11 @@ import { durationSeconds } from "../../domain/duration.ts";
 import { podDemand } from "../../domain/pod-demand.ts";
 import { podUsage } from "../../domain/pod-usage.ts";
 import { withExclusives } from "../../domain/exclusive-resources.ts";
-import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
+import type {
+  NodeSelectorTerm,
+  PreferredTerm,
+  Toleration,
+} from "../../domain/scheduling/snapshot.ts";
 import { RotaError } from "../../errors.ts";
 import { fieldsOf } from "../../resources/meta.ts";
 import { maxPodsPerNodeOf } from "../../resources/placement-rules.ts";
@@ -21,6 +25,7 @@ import type { ValidJob } from "./validation.ts";
 interface Constraints {
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly affinityTerms: readonly NodeSelectorTerm[];
+  readonly preferredTerms: readonly PreferredTerm[];
   readonly tolerations: readonly Toleration[];
 }
 
@@ -30,6 +35,8 @@ function constraintsOf(podSpec: Readonly<Record<string, unknown>>): Constraints 
   return {
     nodeSelector: fieldsOf(podSpec["nodeSelector"]) as Record<string, string>,
     affinityTerms: (required["nodeSelectorTerms"] ?? []) as NodeSelectorTerm[],
+    preferredTerms: (nodeAffinity["preferredDuringSchedulingIgnoredDuringExecution"] ??
+      []) as PreferredTerm[],
     tolerations: (podSpec["tolerations"] ?? []) as Toleration[],
   };
 }

@@ -179,6 +179,7 @@ export const errorCatalogue: Catalogue = {
       ],
       "a field has the wrong JSON type": [
         "job_specs_node_affinity_is_array",
+        "job_specs_preferred_affinity_is_array",
         "job_specs_node_selector_is_object",
         "job_specs_pod_usage_is_object",
         "job_specs_storages_is_array",

@@ -3,7 +3,11 @@ import { typeOfOther } from "../../domain/resource-types.ts";
 import { storableJson } from "../../domain/text.ts";
 import type { PodDemand } from "../../domain/pod-demand.ts";
 import type { PodUsage } from "../../domain/pod-usage.ts";
-import type { NodeSelectorTerm, Toleration } from "../../domain/scheduling/snapshot.ts";
+import type {
+  NodeSelectorTerm,
+  PreferredTerm,
+  Toleration,
+} from "../../domain/scheduling/snapshot.ts";
 import { run } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
 import { podUsageColumn } from "./pod-usage.ts";
@@ -37,6 +41,8 @@ export interface NewJob {
   readonly nodeSelector: object;
   /** Required node affinity; absent or empty: no requirement. */
   readonly affinityTerms?: readonly NodeSelectorTerm[] | undefined;
+  /** Preferred node affinity; absent or empty: none. */
+  readonly preferredTerms?: readonly PreferredTerm[] | undefined;
   readonly tolerations: readonly Toleration[];
   readonly storages: readonly object[];
   /** Pods of the gang on one node; absent: no limit. */
@@ -74,7 +80,7 @@ export async function adoptJob(
         allows_borrowing boolean, max_runtime_seconds int, backoff_limit int, suspended boolean, config_hash text,
         created_at timestamptz, status job_status, attempt int, failures int, started_at timestamptz,
         finished_at timestamptz, placement jsonb,
-        node_selector jsonb, node_affinity jsonb, tolerations jsonb, storages jsonb, max_pods_per_node integer, resources jsonb,
+        node_selector jsonb, node_affinity jsonb, preferred_affinity jsonb, tolerations jsonb, storages jsonb, max_pods_per_node integer, resources jsonb,
         pod_usage jsonb
       )
     ), arrived AS (
@@ -90,7 +96,8 @@ export async function adoptJob(
         CASE WHEN job_is_live(status) THEN coalesce(started_at, now()) END,
         md5(
           jsonb_build_array(
-            node_selector, node_affinity, tolerations, storages, max_pods_per_node, resources, pod_usage
+            node_selector, node_affinity, preferred_affinity, tolerations, storages, max_pods_per_node, resources,
+            pod_usage
           )::text
         )::uuid
       FROM job
@@ -103,8 +110,10 @@ export async function adoptJob(
       JOIN job USING (id)
       CROSS JOIN LATERAL jsonb_to_recordset(job.resources) AS wanted (resource text, amount bigint, type text)
     )
-    INSERT INTO job_specs (job_id, node_selector, node_affinity, tolerations, storages, max_pods_per_node, pod_usage)
-    SELECT id, node_selector, node_affinity, tolerations, storages, max_pods_per_node, pod_usage
+    INSERT INTO job_specs (
+      job_id, node_selector, node_affinity, preferred_affinity, tolerations, storages, max_pods_per_node, pod_usage
+    )
+    SELECT id, node_selector, node_affinity, preferred_affinity, tolerations, storages, max_pods_per_node, pod_usage
     FROM arrived
     JOIN job USING (id)
     RETURNING job_id AS id
@@ -152,6 +161,7 @@ const columnsOfState = (observed: ObservedState) => ({
 const specOf = (job: NewJob) => ({
   node_selector: job.nodeSelector,
   node_affinity: job.affinityTerms?.length === 0 ? undefined : job.affinityTerms,
+  preferred_affinity: job.preferredTerms?.length === 0 ? undefined : job.preferredTerms,
   tolerations: job.tolerations,
   storages: job.storages,
   max_pods_per_node: job.maxPodsPerNode,

@@ -4,6 +4,7 @@ import type {
   ReservedJob,
   NodeSelectorTerm,
   Placement,
+  PreferredTerm,
   QueuedJob,
   Toleration,
 } from "../../domain/scheduling/snapshot.ts";
@@ -36,6 +37,7 @@ interface QueueRow extends PerPodRow {
   readonly ungranted: readonly ResourceType[];
   readonly node_selector: Readonly<Record<string, string>>;
   readonly node_affinity: readonly NodeSelectorTerm[];
+  readonly preferred_affinity: readonly PreferredTerm[];
   readonly storage_terms: readonly (readonly NodeSelectorTerm[])[];
   readonly pod_usage: PodUsageColumn;
   readonly tolerations: readonly Toleration[];
@@ -66,6 +68,7 @@ function claimedJob(row: QueueRow): ClaimedJob {
       ...(row.max_runtime_seconds === null ? {} : { maxRuntimeSeconds: row.max_runtime_seconds }),
       nodeSelector: row.node_selector,
       ...(row.node_affinity.length === 0 ? {} : { affinityTerms: row.node_affinity }),
+      ...(row.preferred_affinity.length > 0 && { preferredTerms: row.preferred_affinity }),
       ...(row.storage_terms.length === 0 ? {} : { storageTerms: row.storage_terms }),
       tolerations: row.tolerations,
       avoidNodes: row.avoid_nodes,
@@ -117,6 +120,7 @@ export async function readClaimedJobs(
       spec.max_pods_per_node,
       coalesce(spec.node_selector, '{}') AS node_selector,
       coalesce(spec.node_affinity, '[]') AS node_affinity,
+      coalesce(spec.preferred_affinity, '[]') AS preferred_affinity,
       -- The current settings of the project: they may have changed while the job waited.
       coalesce((
         SELECT json_agg(storage.affinity_config -> 'nodeSelectorTerms' ORDER BY storage.name)

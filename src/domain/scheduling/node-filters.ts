@@ -38,6 +38,33 @@ export function rejectionOf(
   return reaches ? undefined : "Storage";
 }
 
+/**
+ * How far the node meets wishes, more is better: fewer PreferNoSchedule taints that the job does not tolerate, then the
+ * weights of the preferred terms that match.
+ */
+export interface Wishes {
+  readonly taints: number;
+  readonly weight: number;
+}
+
+export function wishesOn(
+  node: NodeSnapshot,
+  { tolerations = [], preferredTerms = [] }: Partial<NodeConstraints>,
+): Wishes {
+  const unwelcome = node.taints.filter(
+    (taint) =>
+      taint.effect === "PreferNoSchedule" && !tolerations.some((one) => tolerates(one, taint)),
+  );
+  const weights = preferredTerms
+    .filter(({ preference }) => termMatches(node, preference))
+    .map(({ weight }) => weight);
+  return { taints: unwelcome.length, weight: weights.reduce((sum, one) => sum + one, 0) };
+}
+
+/** Negative if the first is better. */
+export const compareWishes = (a: Wishes, b: Wishes): number =>
+  a.taints - b.taints || b.weight - a.weight;
+
 /** A taint as kubectl shows it: "key=value:effect", or "key:effect" without a value. */
 export const taintText = ({ key, value, effect }: Taint): string =>
   value === undefined || value === "" ? `${key}:${effect}` : `${key}=${value}:${effect}`;

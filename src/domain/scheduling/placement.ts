@@ -1,12 +1,14 @@
 /**
  * Gang placement: identical pods on nodes, all or none.
  * Feasibility is exact (the sum of the pods that fit per node). The choice is a best fit that avoids fragmentation: one
- * node if one is enough, else the fewest nodes; the remainder goes where it leaves the least free.
+ * node if one is enough, else the fewest nodes; the remainder goes where it leaves the least free. Among equals the job's
+ * wishes decide (preferred node affinity, PreferNoSchedule taints), then the name.
  */
 import type { NodeState } from "./nodes.ts";
 import { isExclusive } from "../resource-names.ts";
+import { compareWishes, type Wishes, wishesOn } from "./node-filters.ts";
 import { podsThatFit } from "./resources.ts";
-import type { Placement, Resources } from "./snapshot.ts";
+import type { NodeConstraints, Placement, Resources } from "./snapshot.ts";
 
 /** Selects which room of a node to use, such as free now or in future. */
 export type View = (node: NodeState) => Resources;
@@ -15,7 +17,7 @@ export const startableRoom: View = (node) => node.startable;
 /** Free once evicted pods have terminated. */
 export const futureRoom: View = (node) => node.future;
 
-export interface Demand {
+export interface Demand extends Partial<Pick<NodeConstraints, "tolerations" | "preferredTerms">> {
   readonly perPod: Resources;
   readonly parallelism: number;
   /** Absent: no limit. */
@@ -41,6 +43,8 @@ interface Slot {
   readonly room: Resources;
   /** Pods that fit, at most the size of the gang. */
   readonly fits: number;
+  /** Computed where it decides. */
+  wishes?: Wishes;
 }
 
 /** The placements of the gang's pods; undefined if they do not all fit. */
@@ -62,7 +66,7 @@ export function placeGang(
 }
 
 function fill(slots: readonly Slot[], demand: Demand): readonly Placement[] {
-  const whole = tightest(slots, demand.parallelism, demand.perPod);
+  const whole = tightest(slots, demand.parallelism, demand);
   if (whole) return [{ node: whole.node.name, pods: demand.parallelism }];
   const largestFirst = [...slots].sort((a, b) => b.fits - a.fits || tighter(a, b, a.fits, demand));
   return fillInOrder(largestFirst, demand);
@@ -77,25 +81,34 @@ function fillInOrder(slots: readonly Slot[], demand: Demand): readonly Placement
       left -= slot.fits;
       continue;
     }
-    const last = tightest(slots.slice(index), left, demand.perPod) ?? slot;
+    const last = tightest(slots.slice(index), left, demand) ?? slot;
     placements.push({ node: last.node.name, pods: left });
     break;
   }
   return placements.sort((a, b) => (a.node < b.node ? -1 : 1));
 }
 
-/** The slot that fits the pods and leaves the least free; the first of equals, in name order. */
-function tightest(slots: readonly Slot[], pods: number, perPod: Resources): Slot | undefined {
+/** The slot that fits the pods and leaves the least free; of equals the one that meets the wishes, then the first by name. */
+function tightest(slots: readonly Slot[], pods: number, demand: Demand): Slot | undefined {
   let best: Slot | undefined;
   for (const slot of slots) {
     if (slot.fits < pods) continue;
-    if (!best || compareLeftover(slot, best, pods, perPod) < 0) best = slot;
+    if (!best || comparePlaces(slot, best, pods, demand) < 0) best = slot;
   }
   return best;
 }
 
 function tighter(a: Slot, b: Slot, pods: number, demand: Demand): number {
-  return compareLeftover(a, b, pods, demand.perPod) || (a.node.name < b.node.name ? -1 : 1);
+  return comparePlaces(a, b, pods, demand) || (a.node.name < b.node.name ? -1 : 1);
+}
+
+const comparePlaces = (a: Slot, b: Slot, pods: number, demand: Demand): number =>
+  compareLeftover(a, b, pods, demand.perPod) ||
+  compareWishes(wishesOf(a, demand), wishesOf(b, demand));
+
+function wishesOf(slot: Slot, demand: Demand): Wishes {
+  slot.wishes ??= wishesOn(slot.node.snapshot, demand);
+  return slot.wishes;
 }
 
 /** GPUs first, the scarcest resource, then the others as shares of the node. */

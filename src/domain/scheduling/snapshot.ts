@@ -110,11 +110,20 @@ export interface Placement {
   readonly pods: number;
 }
 
-/** What a node must satisfy to run a job's pods. */
+/** Kubernetes core/v1 PreferredSchedulingTerm. */
+export interface PreferredTerm {
+  /** 1 to 100. */
+  readonly weight: number;
+  readonly preference: NodeSelectorTerm;
+}
+
+/** What a node must satisfy to run a job's pods, and what decides among nodes that are equally good otherwise. */
 export interface NodeConstraints {
   readonly nodeSelector: Readonly<Record<string, string>>;
   /** Required node affinity; absent means no requirement, empty matches no node, as in Kubernetes. */
   readonly affinityTerms?: readonly NodeSelectorTerm[];
+  /** Preferred node affinity; absent: none. */
+  readonly preferredTerms?: readonly PreferredTerm[];
   /** Where its storages can be reached: a list of terms per restricted storage; the lists are ANDed. */
   readonly storageTerms?: readonly (readonly NodeSelectorTerm[])[];
   readonly tolerations: readonly Toleration[];

@@ -3,7 +3,12 @@ import { expect } from "chai";
 import { sameProjectAs, redactFor } from "../../../src/domain/redaction.ts";
 import { decide } from "../../../src/domain/scheduling/decide.ts";
 import type { Verdict, WaitVerdict } from "../../../src/domain/scheduling/decision.ts";
-import type { QuotaClose, Snapshot } from "../../../src/domain/scheduling/snapshot.ts";
+import type {
+  NodeSnapshot,
+  QueuedJob,
+  QuotaClose,
+  Snapshot,
+} from "../../../src/domain/scheduling/snapshot.ts";
 import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {
@@ -481,6 +486,32 @@ describe("a scheduling decision", () => {
     expect(result["small"]).to.include({ kind: "wait", reason: "CapacityReserved" });
     const alone = verdicts(aSnapshot({ nodes, queue: [cores, small] }));
     expect(alone["small"], "of the cores' node alone").to.include({ kind: "admit" });
+  });
+
+  it("lets wishes decide among nodes that are equally good otherwise", () => {
+    const nodeOn = (nodes: readonly NodeSnapshot[], changes: Partial<QueuedJob> = {}) => {
+      const queue = [aJob("j", { ...gpus(4), ...changes })];
+      const [verdict] = decide(aSnapshot({ nodes, queue })).verdicts;
+      return verdict?.kind === "admit" ? verdict.placements.map(({ node }) => node) : [];
+    };
+    const taints = [{ key: "spare", effect: "PreferNoSchedule" }];
+    const fast = { labels: { disk: "fast" } };
+    const wanting = (value: string, weight: number) => ({
+      weight,
+      preference: { matchExpressions: [{ key: "disk", operator: "In", values: [value] }] },
+    });
+    const preferredTerms = [wanting("fast", 10), wanting("slow", 5)];
+    expect(nodeOn([aNode("a", { taints }), aNode("b")])).to.deep.equal(["b"]);
+    const tolerations = [{ key: "spare", operator: "Exists" }];
+    expect(nodeOn([aNode("a", { taints }), aNode("b")], { tolerations })).to.deep.equal(["a"]);
+    expect(nodeOn([aNode("a"), aNode("b", fast)], { preferredTerms })).to.deep.equal(["b"]);
+    const fuller = aNode("a", { committed: resources(4, 1, 1, 1) });
+    expect(nodeOn([fuller, aNode("b", fast)], { preferredTerms }), "less is left").to.deep.equal([
+      "a",
+    ]);
+    const three = [aNode("a", { taints, ...fast }), aNode("b"), aNode("c", fast)];
+    const gang = { parallelism: 4, preferredTerms };
+    expect(nodeOn(three, gang), "a gang's nodes").to.deep.equal(["b", "c"]);
   });
 
   it("plans around a PodDisruptionBudget, else names it", () => {
