@@ -89,8 +89,9 @@ CREATE TABLE node_resources (
   allocatable bigint NOT NULL,
   other bigint NOT NULL DEFAULT 0,
   committed bigint NOT NULL DEFAULT 0,
+  unhealthy bigint NOT NULL DEFAULT 0,
   CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
-  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0)
+  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0 AND unhealthy >= 0)
 )
 WITH (fillfactor = 50, autovacuum_vacuum_threshold = 100, autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE node_resources IS 'Resources of nodes that have no columns there: ephemeral-storage, hugepages-*, devices other than GPUs, exclusive resources in use';
@@ -98,6 +99,7 @@ COMMENT ON COLUMN node_resources.node_name IS 'The node';
 COMMENT ON COLUMN node_resources.resource IS 'Kubernetes name of the resource, or the name of an exclusive one, which has a colon';
 COMMENT ON COLUMN node_resources.allocatable IS 'Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of an exclusive resource';
 COMMENT ON COLUMN node_resources.other IS 'Requested by pods that Rota did not create';
+COMMENT ON COLUMN node_resources.unhealthy IS 'Devices of the node that its device plugin reports as unhealthy; not in allocatable';
 COMMENT ON COLUMN node_resources.committed IS 'Requested by the allocations on the node, kept by trigger';
 
 CREATE TRIGGER node_resources_committed_is_derived_on_insert BEFORE INSERT ON node_resources FOR EACH ROW

@@ -350,9 +350,10 @@ CREATE TABLE node_resources (
   allocatable bigint NOT NULL,         -- Allocatable amount: bytes of ephemeral-storage and hugepages-*, otherwise units; 0: the node no longer has it; 1 of an exclusive resource
   other bigint NOT NULL DEFAULT 0,     -- Requested by pods that Rota did not create
   committed bigint NOT NULL DEFAULT 0, -- Requested by the allocations on the node, kept by trigger
+  unhealthy bigint NOT NULL DEFAULT 0, -- Devices of the node that its device plugin reports as unhealthy; not in allocatable
   CONSTRAINT node_resources_pkey PRIMARY KEY (node_name, resource),
   CONSTRAINT node_resources_node_fkey FOREIGN KEY (node_name) REFERENCES nodes(name) ON DELETE CASCADE,
-  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0)
+  CONSTRAINT node_resources_not_negative CHECK (allocatable >= 0 AND other >= 0 AND committed >= 0 AND unhealthy >= 0)
 )
 WITH (fillfactor=50, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.05);
 CREATE TRIGGER node_resources_committed_is_derived BEFORE UPDATE OF committed ON node_resources

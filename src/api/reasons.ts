@@ -30,7 +30,7 @@ export const reasons = {
   AwaitingNodes: {
     kinds: ["Job"],
     meaning:
-      "The job would fit on nodes that are not available now: they are cordoned, not ready or under pressure, their GPUs are unhealthy, or they recently failed to start the pods of the job and are avoided for a while.",
+      "The job would fit on nodes that are not available now: they are cordoned, not ready or under pressure, their devices are unhealthy, or they recently failed to start the pods of the job and are avoided for a while.",
     cure: "Check the nodes named in the message; for avoided nodes, find out why the pods did not start.",
   },
   AwaitingRelease: {

@@ -21,7 +21,7 @@ import type {
 import type { NamespaceQuota, ScopeSelector } from "../domain/namespace-quota.ts";
 import { podDemand } from "../domain/pod-demand.ts";
 import { withExclusives } from "../domain/exclusive-resources.ts";
-import { isOtherResource, parseOther } from "../domain/resource-names.ts";
+import { isDevice, isOtherResource, parseOther } from "../domain/resource-names.ts";
 import type { DemandingPodSpec, PodDemand } from "../domain/pod-demand.ts";
 import {
   exactMillis,
@@ -81,6 +81,8 @@ export interface ClusterNode extends Meta {
   readonly allocatable: NodeCapacity;
   /** GPUs of the node's capacity that are not allocatable, because its device plugin reports them as unhealthy. */
   readonly unhealthyGpus: number;
+  /** The same of other devices, by name; absent: none. */
+  readonly unhealthyByName?: Readonly<Record<string, number>>;
 }
 export interface Pod extends Meta {
   /** namespace/name of its job; empty for pods that are not Rota's. */
@@ -184,6 +186,13 @@ function capacityOf(allocatable: unknown, gpuResource: string): NodeCapacity {
   };
 }
 
+/** Of other resources, kubelets keep some of the capacity for themselves. */
+const unhealthyOf = ({ byName = {} }: NodeCapacity, allocatable: NodeCapacity) =>
+  Object.entries(byName)
+    .filter(([name]) => isDevice(name))
+    .map(([name, amount]) => [name, amount - (allocatable.byName?.[name] ?? 0)] as const)
+    .filter(([, amount]) => amount > 0);
+
 /** Throws RangeError for a malformed quantity, so that the informer leaves the node out. */
 export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
   group: "",
@@ -197,7 +206,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
     const nodeLabels = raw.metadata.labels ?? {};
     const ready = isTrue(status["conditions"], "Ready");
     const allocatable = capacityOf(status["allocatable"], gpuResource);
-    const { gpus } = capacityOf(status["capacity"], gpuResource);
+    const capacity = capacityOf(status["capacity"], gpuResource);
+    const unhealthy = unhealthyOf(capacity, allocatable);
     return {
       ...metaOf(raw),
       pool: nodeLabels[labels.pool] || defaultPool,
@@ -206,7 +216,8 @@ export const nodesOf = (gpuResource: string): ResourceType<ClusterNode> => ({
       labels: nodeLabels,
       taints: (spec["taints"] ?? []) as ClusterNode["taints"],
       allocatable,
-      unhealthyGpus: Math.max(0, gpus - allocatable.gpus),
+      unhealthyGpus: Math.max(0, capacity.gpus - allocatable.gpus),
+      ...(unhealthy.length > 0 && { unhealthyByName: Object.fromEntries(unhealthy) }),
     };
   },
 });

@@ -121,4 +121,28 @@ describe("resources without a plan type", () => {
     await team.reasonOf("next", "TooLargeForPool");
     expect((await team.job("patient")).status.state).to.equal("Running");
   });
+
+  it("are awaited where a device plugin reports them as unhealthy", async () => {
+    await pool("ailing", { [fpga]: "1" });
+    const offered = (allocatable: string) =>
+      team.view.client.raw(
+        "PATCH",
+        "/api/v1/nodes/ailing-with-1/status",
+        { status: { capacity: { [fpga]: "1" }, allocatable: { [fpga]: allocatable } } },
+        { contentType: "application/merge-patch+json" },
+      );
+    await offered("0");
+    await team.view.until("the loss to be known", async () => {
+      const { rows } = await team.database.pool.query<{ unhealthy: number }>(
+        "SELECT unhealthy FROM node_resources WHERE node_name = 'ailing-with-1' AND resource = $1",
+        [fpga],
+      );
+      return Number(rows[0]?.unhealthy) === 1;
+    });
+    await team.submit("hopes", { pool: "ailing", spec: asking({ [fpga]: 1 }) });
+    const { status } = await team.reasonOf("hopes", "AwaitingNodes");
+    expect(status.message).to.include(`ailing-with-1 with 0 of 1 ${fpga} healthy`);
+    await offered("1");
+    await team.stateOf("hopes", "Running");
+  });
 });

@@ -59,7 +59,8 @@ export function reconcileNode({ db, informers, nodePools, scheduler }: Context):
       scheduler.wake(undefined);
       return done();
     }
-    const { uid, schedulable, labels, taints, allocatable, unhealthyGpus } = node;
+    const { uid, schedulable, labels, taints, allocatable } = node;
+    const { unhealthyGpus, unhealthyByName } = node;
     const { pool, secondsLeft } = nodePools.of(node);
     const pods = informers.pods.store.byIndex(indices.podsByNode, name);
     const strays = await straysOf(db, pods);
@@ -74,6 +75,7 @@ export function reconcileNode({ db, informers, nodePools, scheduler }: Context):
       taints,
       allocatable,
       unhealthyGpus,
+      unhealthyByName,
       otherUsage,
     });
     if (change === undefined) return next;

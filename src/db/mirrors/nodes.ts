@@ -2,7 +2,7 @@
 import { storableJson } from "../../domain/text.ts";
 import { isExclusive, unrecordedAmount } from "../../domain/resource-names.ts";
 import type { Pool, PoolClient } from "pg";
-import type { Resources } from "../../domain/scheduling/snapshot.ts";
+import type { Amounts, Resources } from "../../domain/scheduling/snapshot.ts";
 import { releaseReservations } from "../jobs/reservations.ts";
 import { run, withTransaction } from "../client/connection-pool.ts";
 import { prepared } from "../client/prepared.ts";
@@ -19,6 +19,8 @@ export interface NodeInput {
   readonly allocatable: Resources;
   /** GPUs of its capacity that are not allocatable. */
   readonly unhealthyGpus: number;
+  /** The same of other devices; absent: none. */
+  readonly unhealthyByName?: Amounts | undefined;
   /** Requests of pods that are not Rota's. An observed fact, so it may overcommit the node. */
   readonly otherUsage: Resources;
 }
@@ -36,13 +38,19 @@ const amountsOf = ({ gpus, cpuMillis, memoryBytes, pods }: Resources): number[] 
 ];
 
 /** Usage of what the node does not have says nothing about it; of every exclusive resource it has one. */
-function amountsByName({ allocatable, otherUsage }: NodeInput) {
+function amountsByName({ allocatable, otherUsage, unhealthyByName = {} }: NodeInput) {
   const used = otherUsage.byName ?? {};
-  const exclusive = Object.keys(used).filter(isExclusive);
-  return [
-    ...Object.entries(allocatable.byName ?? {}),
-    ...exclusive.map((name) => [name, unrecordedAmount(name)] as const),
-  ].map(([name, amount]) => ({ name, allocatable: amount, other: used[name] ?? 0 }));
+  const has = allocatable.byName ?? {};
+  const names = [
+    ...Object.keys({ ...has, ...unhealthyByName }),
+    ...Object.keys(used).filter(isExclusive),
+  ];
+  return names.map((name) => ({
+    name,
+    allocatable: has[name] ?? unrecordedAmount(name),
+    other: used[name] ?? 0,
+    unhealthy: unhealthyByName[name] ?? 0,
+  }));
 }
 
 /**
@@ -87,22 +95,25 @@ export async function upsertNode(db: Queryable, node: NodeInput): Promise<NodeCh
     ), resource AS MATERIALIZED (
       -- Those that the node no longer has are 0. Exclusive ones that only jobs use are left alone: the row may be gone.
       SELECT name AS resource, coalesce(now_there.allocatable, unrecorded_amount(name)) AS allocatable,
-        coalesce(now_there.other, 0) AS other
-      FROM jsonb_to_recordset($16::jsonb) AS now_there (name text, allocatable bigint, other bigint)
+        coalesce(now_there.other, 0) AS other, coalesce(now_there.unhealthy, 0) AS unhealthy
+      FROM jsonb_to_recordset($16::jsonb) AS now_there (
+        name text, allocatable bigint, other bigint, unhealthy bigint
+      )
       FULL JOIN (
         SELECT resource AS name
         FROM node_resources
-        WHERE node_name = $1 AND (other > 0 OR allocatable <> unrecorded_amount(resource))
+        WHERE node_name = $1 AND (other > 0 OR unhealthy > 0 OR allocatable <> unrecorded_amount(resource))
       ) AS known USING (name)
     ), stored_by_name AS (
       -- After the node's row, and in order of the names, as the triggers on allocations lock them.
-      INSERT INTO node_resources (node_name, resource, allocatable, other)
-      SELECT $1, resource, allocatable, other
+      INSERT INTO node_resources (node_name, resource, allocatable, other, unhealthy)
+      SELECT $1, resource, allocatable, other, unhealthy
       FROM (SELECT count(*) FROM stored) AS first_the_node, resource
       ORDER BY resource
       ON CONFLICT ON CONSTRAINT node_resources_pkey DO UPDATE
-      SET allocatable = excluded.allocatable, other = excluded.other
-      WHERE (node_resources.allocatable, node_resources.other) IS DISTINCT FROM (excluded.allocatable, excluded.other)
+      SET allocatable = excluded.allocatable, other = excluded.other, unhealthy = excluded.unhealthy
+      WHERE (node_resources.allocatable, node_resources.other, node_resources.unhealthy)
+        IS DISTINCT FROM (excluded.allocatable, excluded.other, excluded.unhealthy)
       RETURNING node_name
     )
     SELECT (SELECT pool FROM former) AS former_pool

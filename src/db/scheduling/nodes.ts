@@ -23,6 +23,7 @@ interface NamedRow {
   readonly other: number;
   readonly committed: number;
   readonly leaving: number;
+  readonly unhealthy: number;
   readonly reserved: number;
 }
 
@@ -36,6 +37,13 @@ function resources(
   if (named === null) return { gpus, cpuMillis, memoryBytes, pods };
   const byName = Object.fromEntries(named.map((row) => [row.name, row[column]]));
   return { gpus, cpuMillis, memoryBytes, pods, byName };
+}
+
+/** Of the named resources, those of which some are unhealthy. */
+function unhealthyOf(named: readonly NamedRow[] | null): Pick<NodeSnapshot, "unhealthyByName"> {
+  const some = (named ?? []).filter(({ unhealthy }) => unhealthy > 0);
+  if (some.length === 0) return {};
+  return { unhealthyByName: Object.fromEntries(some.map((row) => [row.name, row.unhealthy])) };
 }
 
 /**
@@ -82,7 +90,7 @@ export async function readNodes(
           json_build_object(
             'name', resource, 'allocatable', coalesce(allocatable - unrecorded_amount(resource), 0),
             'other', coalesce(other, 0), 'committed', coalesce(committed, 0),
-            'leaving', coalesce(leaving.amount, 0), 'reserved', coalesce(reserved.amount, 0)
+            'unhealthy', unhealthy, 'leaving', coalesce(leaving.amount, 0), 'reserved', coalesce(reserved.amount, 0)
           )
           ORDER BY resource
         ) AS amounts
@@ -116,6 +124,7 @@ export async function readNodes(
     schedulable: row.schedulable,
     allocatable: resources(row.allocatable, row.by_name, "allocatable"),
     unhealthyGpus: Number(row.unhealthy_gpus),
+    ...unhealthyOf(row.by_name),
     committed: resources(row.committed, row.by_name, "committed"),
     otherUsage: resources(row.other_usage, row.by_name, "other"),
     leaving: resources(row.leaving, row.by_name, "leaving"),

@@ -122,18 +122,24 @@ export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeSta
   return `0/${nodes.length} nodes in pool ${pool} match the job's ${filters}${others}`;
 }
 
-function unhealthyText(nodes: readonly NodeState[]): readonly string[] {
-  const texts = nodes
-    .map(({ name, snapshot }) => ({
-      name,
-      unhealthy: snapshot.unhealthyGpus,
-      healthy: snapshot.allocatable.gpus,
-    }))
-    .filter(({ unhealthy }) => unhealthy > 0)
-    .map(
-      ({ name, unhealthy, healthy }) =>
-        `${name} with ${healthy} of ${healthy + unhealthy} GPUs healthy`,
-    );
+/** "node-2 with 0 of 4 GPUs healthy", of the devices that the job asks for. */
+function unhealthyText(nodes: readonly NodeState[], { perPod }: QueuedJob): readonly string[] {
+  const texts = nodes.flatMap(({ name, snapshot }) => {
+    const { allocatable, unhealthyGpus, unhealthyByName = {} } = snapshot;
+    const devices = [
+      { device: "GPUs", unhealthy: unhealthyGpus, healthy: allocatable.gpus },
+      ...Object.keys(perPod.byName ?? {}).map((device) => ({
+        device,
+        unhealthy: unhealthyByName[device] ?? 0,
+        healthy: allocatable.byName?.[device] ?? 0,
+      })),
+    ];
+    return devices
+      .filter(({ unhealthy }) => unhealthy > 0)
+      .map(({ device, unhealthy, healthy }) => {
+        return `${name} with ${healthy} of ${healthy + unhealthy} ${device} healthy`;
+      });
+  });
   return texts.length === 0 ? [] : [listedUpTo(maxNamedNodes, texts)];
 }
 
@@ -154,7 +160,7 @@ export function unavailableText(job: QueuedJob, matching: readonly NodeState[]):
   const details = [
     ...downText(matching),
     ...taintedText(matching, job),
-    ...unhealthyText(matching),
+    ...unhealthyText(matching, job),
     ...avoidedText(matching, job),
   ];
   return `${needText(job, shown)}; nodes that match are unavailable: ${details.join("; ")}`;

@@ -10,7 +10,7 @@
  * | startable | the less of free and future | may a job start now, without reserved capacity?      |
  */
 import { acceptsPods, acceptsWhenAvailable } from "./node-filters.ts";
-import { add, smaller, subtract, times } from "./resources.ts";
+import { add, NOTHING, smaller, subtract, times } from "./resources.ts";
 import type { NodeRoom } from "./decision.ts";
 import type { LiveJob, NodeConstraints, NodeSnapshot, Placement, Resources } from "./snapshot.ts";
 
@@ -38,9 +38,10 @@ export class NodeState {
     return subtract(this.snapshot.allocatable, this.snapshot.otherUsage);
   }
 
-  /** The capacity once its unhealthy GPUs work again. */
+  /** The capacity once its unhealthy devices work again. */
   get healthyCapacity(): Resources {
-    return { ...this.capacity, gpus: this.capacity.gpus + this.snapshot.unhealthyGpus };
+    const { unhealthyGpus: gpus, unhealthyByName: byName } = this.snapshot;
+    return add(this.capacity, { ...NOTHING, gpus, ...(byName !== undefined && { byName }) });
   }
 
   start(amount: Resources): void {

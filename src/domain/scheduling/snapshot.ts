@@ -55,6 +55,8 @@ export interface NodeSnapshot {
   readonly allocatable: Resources;
   /** GPUs of the node that its device plugin reports as unhealthy; not in `allocatable`. */
   readonly unhealthyGpus: number;
+  /** The same of other devices; absent: none. */
+  readonly unhealthyByName?: Amounts;
   /** All live allocations, those of terminating pods included. */
   readonly committed: Resources;
   /** Used by pods that are not Rota's. */

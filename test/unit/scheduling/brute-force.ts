@@ -11,7 +11,7 @@ import type {
   Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { fpgasOf, portsOf } from "./support.ts";
+import { FPGA, fpgasOf, portsOf, resources, sum } from "./support.ts";
 
 export const podsOf = (job: Pick<LiveJob, "allocations">): number =>
   job.allocations.reduce((sum, { pods }) => sum + pods, 0);
@@ -113,7 +113,11 @@ const atItsBest = (snapshot: Snapshot): Snapshot => ({
     Object.assign({}, node, {
       schedulable: true,
       taints: node.taints.filter(({ key }) => !key.startsWith("node.kubernetes.io/")),
-      allocatable: { ...node.allocatable, gpus: node.allocatable.gpus + node.unhealthyGpus },
+      allocatable: sum(
+        { ...node.allocatable, gpus: node.allocatable.gpus + node.unhealthyGpus },
+        resources(0, 0, 0, 0, node.unhealthyByName?.[FPGA] ?? 0),
+        1,
+      ),
     }),
   ),
 });

@@ -102,6 +102,7 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
       slots: fc.integer({ min: 3, max: 9 }),
       fpgas: fc.constantFrom(0, 2, 3, 4),
       unhealthyGpus: fc.constantFrom(0, 0, 0, 4),
+      unhealthyFpgas: fc.constantFrom(0, 0, 0, 0, 2),
       otherUsage: orNothing(4, { gpus: 1, cores: 2, gib: 2 }),
       reserved: orNothing(2, { gpus: 2, cores: 2, gib: 2 }),
       leaving: orNothing(2, { gpus: 3, cores: 3, gib: 4 }),
@@ -117,6 +118,8 @@ const aDrawnNode = (index: number): fc.Arbitrary<DrawnNode> =>
         labels: isFast ? { disk: "fast" } : { disk: "slow", rack: "r1" },
         taints: isTainted ? [taint] : [],
         schedulable: !isDown,
+        unhealthyGpus: used.unhealthyGpus,
+        ...(used.unhealthyFpgas > 0 && { unhealthyByName: { [FPGA]: used.unhealthyFpgas } }),
       }),
       leaving: thereOn(fpgas, used.leaving),
     }));
