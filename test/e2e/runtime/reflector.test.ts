@@ -259,7 +259,8 @@ describe(`reflector under faults (seed ${seed})`, () => {
     "connections half-closed": async () => {
       const times = await during(changeObjects(nextKeys()), async () => {
         proxy.halfClose();
-        await systemClock.sleep(0.05 + 0.3 * random());
+        // The objects may be changed in half a second.
+        await systemClock.sleep(0.02 + 0.1 * random());
       });
       expect(times).to.be.at.least(3);
     },
