@@ -5,6 +5,7 @@
  * accepts both and they ask for the same devices; jobs without devices compete for CPU and memory. A job that waits for
  * cores must not leave one that waits for GPUs without protection.
  */
+import { isDevice } from "../resource-names.ts";
 import type { NodeState, Nodes } from "./nodes.ts";
 import { missingShare } from "./nearest-fit.ts";
 import { podsOnNode } from "./placement.ts";
@@ -34,16 +35,18 @@ export class HeadReservation {
   }
 }
 
-/** Its devices and exclusive resources; CPU for a job without any. */
+/**
+ * Its devices; CPU for a job without any. Disks and huge pages are shared like memory, and each job may have host ports
+ * and anti-affinity of its own: then as many jobs would get a reservation.
+ */
 function contestedBy({ perPod }: QueuedJob): readonly Dimension[] {
   const devices = dimensionsOf(perPod).filter(
-    (one) => !shared.has(one) && quantityOf(perPod, one) > 0,
+    (one) => isScarce(one) && quantityOf(perPod, one) > 0,
   );
   return devices.length === 0 ? ["cpuMillis"] : devices;
 }
 
-/** Nearly every job asks for them. */
-const shared: ReadonlySet<Dimension> = new Set(["cpuMillis", "memoryBytes", "pods"]);
+const isScarce = (dimension: Dimension): boolean => dimension === "gpus" || isDevice(dimension);
 
 interface Slot {
   readonly node: NodeState;

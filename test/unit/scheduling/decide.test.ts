@@ -514,6 +514,38 @@ describe("a scheduling decision", () => {
     expect(nodeOn(three, gang), "a gang's nodes").to.deep.equal(["b", "c"]);
   });
 
+  it("keeps room for the first that waits for GPUs, whatever all ask for a share of disks or huge pages", () => {
+    const named = (amount: number) => ({
+      byName: { "ephemeral-storage": amount, "hugepages-2Mi": amount },
+    });
+    const node = (name: string, gpusUsed: number, coresUsed: number) =>
+      aNode(name, {
+        allocatable: { ...resources(8, 16, 20, 64), ...named(64) },
+        committed: { ...resources(gpusUsed, coresUsed, 8, 8), ...named(8) },
+      });
+    const nodes = [node("n1", 8, 4), node("n2", 7, 8)];
+    const job = (id: string, gpuCount: number, cores: number) =>
+      aJob(id, { perPod: { ...resources(gpuCount, cores, 1), ...named(1) }, preempts: false });
+    const queue = [job("cores", 0, 16), job("large", 8, 1), job("small", 1, 1)];
+    const result = verdicts(aSnapshot({ nodes, queue }));
+    expect(result["small"]).to.include({ kind: "wait", reason: "CapacityReserved" });
+  });
+
+  it("keeps cores for the first that waits for them, however many wait with host ports of their own", () => {
+    const nodes = ["n1", "n2", "n3"].map((name) =>
+      aNode(name, { allocatable: resources(0, 16, 20, 64), committed: resources(0, 8, 1, 8) }),
+    );
+    const large = [8080, 8081, 8082].map((port) =>
+      aJob(`large${port}`, {
+        perPod: { ...resources(0, 16, 1), byName: { [`hostport:TCP:${port}`]: 1 } },
+        preempts: false,
+      }),
+    );
+    const small = aJob("small", { perPod: resources(0, 4, 1), preempts: false });
+    const result = verdicts(aSnapshot({ nodes, queue: [...large, small] }));
+    expect(result["small"], "n2 and n3 are idle otherwise").to.include({ kind: "admit" });
+  });
+
   it("plans around a PodDisruptionBudget, else names it", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),
