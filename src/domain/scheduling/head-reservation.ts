@@ -5,11 +5,10 @@
  * accepts both and they ask for the same devices; jobs without devices compete for CPU and memory. A job that waits for
  * cores must not leave one that waits for GPUs without protection.
  */
-import { isDevice } from "../resource-names.ts";
 import type { NodeState, Nodes } from "./nodes.ts";
 import { missingShare } from "./nearest-fit.ts";
 import { podsOnNode } from "./placement.ts";
-import { type Dimension, dimensionsOf, quantityOf } from "./resources.ts";
+import { devicesOf, type Dimension } from "./resources.ts";
 import type { Placement, QueuedJob } from "./snapshot.ts";
 
 export class HeadReservation {
@@ -40,13 +39,9 @@ export class HeadReservation {
  * and anti-affinity of its own: then as many jobs would get a reservation.
  */
 function contestedBy({ perPod }: QueuedJob): readonly Dimension[] {
-  const devices = dimensionsOf(perPod).filter(
-    (one) => isScarce(one) && quantityOf(perPod, one) > 0,
-  );
+  const devices = devicesOf(perPod);
   return devices.length === 0 ? ["cpuMillis"] : devices;
 }
-
-const isScarce = (dimension: Dimension): boolean => dimension === "gpus" || isDevice(dimension);
 
 interface Slot {
   readonly node: NodeState;

@@ -7,9 +7,19 @@ import type {
   NodeSnapshot,
   QueuedJob,
   QuotaClose,
+  Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
+import {
+  aQuota,
+  aJob,
+  aLiveJob,
+  aNode,
+  aSnapshot,
+  FPGA,
+  resources,
+  withVictims,
+} from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {
   return Object.fromEntries(decide(snapshot).verdicts.map((one) => [one.jobId, one]));
@@ -704,6 +714,24 @@ describe("the reason why a job waits", () => {
       reason: "AwaitingNodes",
       message:
         "needs 8 GPUs on one node; nodes that match are unavailable: 1 cordoned or not ready; n2 with 0 of 8 GPUs healthy",
+    });
+  });
+
+  it("names the devices that it waits for, and no others", () => {
+    const mended = aNode("n1", {
+      allocatable: resources(6, 64, 110, 512),
+      unhealthyGpus: 2,
+      unhealthyByName: { [FPGA]: 4 },
+    });
+    const job = (perPod: Resources) => aJob("j", { perPod });
+    expect(only({ nodes: [mended], queue: [job(resources(0, 1, 1, 1, 2))] })).to.include({
+      reason: "AwaitingNodes",
+      message: `needs 2 ${FPGA} on one node; nodes that match are unavailable: n1 with 0 of 4 ${FPGA} healthy`,
+    });
+    const down = aNode("n1", { schedulable: false });
+    expect(only({ nodes: [down], queue: [job(resources(0, 1, 1, 1))] })).to.include({
+      message:
+        "needs 1 core and 1 GiB of memory on one node; nodes that match are unavailable: 1 cordoned or not ready",
     });
   });
 
