@@ -390,7 +390,7 @@ class Deciding {
     const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known);
     const former = this.#snapshot.inVain?.get(job.id);
-    if (former?.withinQuota === withinQuota) {
+    if (former?.withinQuota === withinQuota && job.priority <= former.priority) {
       this.#cache.rememberImpossible(job, withinQuota, { kind: "impossible", ...former });
       return cannotPreempt(former);
     }
@@ -410,7 +410,8 @@ class Deciding {
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
     if (this.#evicts) return notPreempted(deferredText);
     this.#cache.rememberImpossible(job, withinQuota, plan);
-    this.#inVain.set(job.id, { withinQuota, budgets: plan.budgets, refused: plan.refused });
+    const { budgets, refused } = plan;
+    this.#inVain.set(job.id, { withinQuota, priority: job.priority, budgets, refused });
     return cannotPreempt(plan);
   }
 

@@ -209,6 +209,8 @@ export interface LiveJob {
 export interface InVain {
   /** Whether the job was within quota: otherwise it may evict others. */
   readonly withinQuota: boolean;
+  /** Of the job then: one of higher priority may evict others. */
+  readonly priority: number;
   /** PodDisruptionBudgets (namespace/name) without which it would have helped. */
   readonly budgets: readonly string[];
   /** Jobs (namespace/name) whose eviction the API server refuses, and without that it would have helped. */

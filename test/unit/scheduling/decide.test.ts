@@ -556,6 +556,20 @@ describe("a scheduling decision", () => {
     expect(result["small"], "n2 and n3 are idle otherwise").to.include({ kind: "admit" });
   });
 
+  it("searches again for a job whose search was in vain before its priority was raised", () => {
+    const nodes = [aNode("n1", used(8))];
+    const asked = (priority: number) => {
+      const inVain = new Map([
+        ["j", { withinQuota: true, priority: 100, budgets: [], refused: [] }],
+      ]);
+      const queue = [aJob("j", { ...gpus(1), priority })];
+      return decide(aSnapshot({ nodes, queue, inVain })).wantsVictims;
+    };
+    expect(asked(100)).to.deep.equal([]);
+    expect(asked(50)).to.deep.equal([]);
+    expect(asked(101)).to.deep.equal(["j"]);
+  });
+
   it("plans around a PodDisruptionBudget, else names it", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),
