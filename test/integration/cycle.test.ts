@@ -218,6 +218,32 @@ describe("a scheduling cycle", () => {
     });
   });
 
+  it("brings a job within its quota by evicting a job that does not end already", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(8);
+    await addNode(pool, "n1", 16);
+    for (const name of ["runs", "ends"]) {
+      const id = await addJob(pool, project, { name, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+      // Its pods are overdue.
+      const end = { reason: "PodsLost" as const, message: "gone", counts: false };
+      if (name === "ends") await beginEnding(pool, { id, attempt: 1 }, end, 0);
+    }
+    await addJob(pool, project, {
+      name: "high",
+      priority: 100,
+      preempts: true,
+      allowsBorrowing: false,
+      perPod: gpus(4),
+    });
+    const deps = dependencies(letsGo(2));
+    for (let count = 0; count < 3; count += 1)
+      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    expect(await statuses()).to.include({ ends: "starting", runs: "evicting" });
+  });
+
   it("evicts at a close no more than a budget allows", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
