@@ -218,7 +218,7 @@ describe("a scheduling cycle", () => {
     });
   });
 
-  it("brings a job within its quota by evicting a job that does not end already", async () => {
+  it("awaits the quota of a job that ends, until its pods are overdue, and evicts another one then", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });
     await addPlan(8);
@@ -227,9 +227,8 @@ describe("a scheduling cycle", () => {
       const id = await addJob(pool, project, { name, perPod: gpus(4) });
       const placements = [{ node: "n1", pods: 1 }];
       await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
-      // Its pods are overdue.
       const end = { reason: "PodsLost" as const, message: "gone", counts: false };
-      if (name === "ends") await beginEnding(pool, { id, attempt: 1 }, end, 0);
+      if (name === "ends") await beginEnding(pool, { id, attempt: 1 }, end, 300);
     }
     await addJob(pool, project, {
       name: "high",
@@ -239,8 +238,14 @@ describe("a scheduling cycle", () => {
       perPod: gpus(4),
     });
     const deps = dependencies(letsGo(2));
-    for (let count = 0; count < 3; count += 1)
-      await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    const cycles = async () => {
+      for (let count = 0; count < 3; count += 1)
+        await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    };
+    await cycles();
+    expect(await statuses()).to.include({ ends: "starting", runs: "starting", high: "pending" });
+    await pool.query("UPDATE jobs SET leaves_by = now() WHERE leaves_by IS NOT NULL");
+    await cycles();
     expect(await statuses()).to.include({ ends: "starting", runs: "evicting" });
   });
 

@@ -305,7 +305,9 @@ class Deciding {
    */
   #contested(job: QueuedJob): Waiting | undefined {
     if (job.allowsBorrowing) return undefined;
-    const state = this.#quotas.staleOf(job).find((stale) => stale.excess(job) + stale.borrowed > 0);
+    const state = this.#quotas
+      .staleOf(job)
+      .find((stale) => stale.excess(job) + stale.borrowed + stale.leaving > 0);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
     const message = `${overQuotaText(state, job)}; borrowing jobs may rank ahead of it, and it may not borrow`;

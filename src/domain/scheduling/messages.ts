@@ -183,10 +183,10 @@ export const overQuotaText = (state: QuotaState, job: QueuedJob): string =>
 export const ownQuotaText = (state: QuotaState, job: QueuedJob): string =>
   quotaUseText("its quota", state, job, borrowedText(state));
 
-/** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are being evicted; the job needs 2 GPUs" */
+/** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are leaving; the job needs 2 GPUs" */
 export function leavingText(state: QuotaState, job: QueuedJob): string {
   const leaving = typedNumber(state.quota.resourceType, state.leaving);
-  const more = `, ${leaving} more by jobs that are being evicted`;
+  const more = `, ${leaving} more by jobs that are leaving`;
   return quotaUseText(planNames(state), state, job, more);
 }
 

@@ -94,7 +94,7 @@ export interface Quota {
   readonly usage: number;
   /** The same of borrowing jobs, which use up none of the quantity. */
   readonly borrowed: number;
-  /** The same of jobs within quota that are being evicted: nothing starts in their place until their pods are gone. */
+  /** The same of jobs within quota that are being evicted or end: nothing starts in their place until their pods are gone. */
   readonly leaving: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];

@@ -357,7 +357,7 @@ describe("a scheduling decision", () => {
         kind: "wait",
         reason: "AwaitingRelease",
         message:
-          "plan plan-a: 4 of 8 GPUs in use, 2 more by jobs that are being evicted; the job needs 3 GPUs",
+          "plan plan-a: 4 of 8 GPUs in use, 2 more by jobs that are leaving; the job needs 3 GPUs",
       });
     });
   });
