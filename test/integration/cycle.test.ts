@@ -218,6 +218,37 @@ describe("a scheduling cycle", () => {
     });
   });
 
+  it("awaits the quota of a job that ends, until its pods are overdue, and evicts another one then", async () => {
+    const { pool } = database;
+    const project = await addProject(pool, "vision", { owner });
+    await addPlan(8);
+    await addNode(pool, "n1", 16);
+    for (const name of ["runs", "ends"]) {
+      const id = await addJob(pool, project, { name, perPod: gpus(4) });
+      const placements = [{ node: "n1", pods: 1 }];
+      await admitJobs(pool, [{ id, attempt: 0, borrowing: false, placements }]);
+      const end = { reason: "PodsLost" as const, message: "gone", counts: false };
+      if (name === "ends") await beginEnding(pool, { id, attempt: 1 }, end, 300);
+    }
+    await addJob(pool, project, {
+      name: "high",
+      priority: 100,
+      preempts: true,
+      allowsBorrowing: false,
+      perPod: gpus(4),
+    });
+    const deps = dependencies(letsGo(2));
+    const cycles = async () => {
+      for (let count = 0; count < 3; count += 1)
+        await runCycle(deps, "default", AbortSignal.timeout(10_000));
+    };
+    await cycles();
+    expect(await statuses()).to.include({ ends: "starting", runs: "starting", high: "pending" });
+    await pool.query("UPDATE jobs SET leaves_by = now() WHERE leaves_by IS NOT NULL");
+    await cycles();
+    expect(await statuses()).to.include({ ends: "starting", runs: "evicting" });
+  });
+
   it("evicts at a close no more than a budget allows", async () => {
     const { pool } = database;
     const project = await addProject(pool, "vision", { owner });

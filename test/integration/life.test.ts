@@ -10,6 +10,7 @@ import {
   endQuotaPauses,
   forgetJobs,
   markRunning,
+  noteDeparture,
   recordCompletions,
   releaseNodes,
   retryJob,
@@ -181,6 +182,24 @@ describe("a job's record", () => {
     };
     await retryJob(db(), { ...fence, ...end });
     expect(await committed()).to.deep.equal([0, 0]);
+  });
+
+  it("notes when the pods of a leaving attempt are due, however long their grace period", async () => {
+    const id = await addJob(db(), project);
+    await start(id);
+    const fence = { id, attempt: 1 };
+    const noted = async () => (await readJobView(db(), id))?.askedGraceSeconds;
+    await noteDeparture(db(), fence, 30, 60);
+    expect(await noted(), "it is not leaving").to.equal(undefined);
+    await beginEnding(db(), fence, { reason: "PodsLost", message: "gone", counts: false }, 300);
+    // Anybody who may delete a pod chooses an int64 for its deletion.
+    await noteDeparture(db(), fence, Number(2n ** 63n - 1n), 60);
+    expect(await noted()).to.equal(2 ** 31 - 1);
+    await noteDeparture(db(), fence, 30, 60);
+    expect(await noted()).to.equal(30);
+    expect(await secondsToNextWakeUp(db(), "default", 0)).to.be.within(85, 91);
+    await noteDeparture(db(), fence, 40, 60);
+    expect(await noted(), "a longer one changes nothing").to.equal(30);
   });
 
   it("counts a succeeded pod once per attempt", async () => {

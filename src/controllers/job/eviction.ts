@@ -50,26 +50,28 @@ const isPastBudgets = ({ view }: JobReconcile): boolean =>
 
 async function deletePods(gang: JobReconcile, pods: readonly Pod[]): Promise<EvictionProgress> {
   const holding = await stopPods(gang, pods);
-  return { holding, rejected: undefined, left: holding };
+  return { holding, rejected: undefined, isRefused: false, left: holding };
 }
 
 /**
  * A budget that allows only some of the pods would break the gang. The whole gang is checked first, and stays if a
- * budget blocks any pod. The single pod of a gang of one is evicted without a check.
+ * budget blocks any pod. The single pod of a gang of one is evicted without a check. Past its budgets the gang's pods are
+ * deleted where nothing but budgets keeps them from being evicted.
  */
 async function askToLeave(gang: JobReconcile): Promise<EvictionProgress> {
   const { context, job } = gang;
   const pods = ofAttempt(gang);
-  if (job.spec.parallelism > 1 && isUntouched(gang)) {
+  const isPast = isPastBudgets(gang);
+  if (!isPast && job.spec.parallelism > 1 && isUntouched(gang)) {
     const rejected = await budgetAgainst(gang);
-    if (rejected !== undefined && isPastBudgets(gang)) return deletePods(gang, pods);
     if (rejected !== undefined) {
       context.counters.evictionAsked("refused");
-      return { holding: pods.length, rejected: budgetText(rejected), left: 0 };
+      return { holding: pods.length, rejected: budgetText(rejected), isRefused: false, left: 0 };
     }
   }
   const progress = await evictPods(gang, pods);
-  return progress.rejected !== undefined && isPastBudgets(gang) ? deletePods(gang, pods) : progress;
+  const isOnlyBudgets = progress.rejected !== undefined && !progress.isRefused;
+  return isPast && isOnlyBudgets ? deletePods(gang, pods) : progress;
 }
 
 const isUp = (gang: JobReconcile): boolean =>

@@ -213,6 +213,8 @@ export interface EvictionProgress {
   readonly holding: number;
   /** What blocks the eviction: a PodDisruptionBudget, or the API server's answer. */
   readonly rejected: string | undefined;
+  /** The API server refused a pod's eviction for another reason than a budget. */
+  readonly isRefused: boolean;
   /** Pods whose eviction was accepted now, or that are gone. */
   readonly left: number;
 }
@@ -238,7 +240,8 @@ export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<Ev
   const { counters, kube } = context;
   const holding = pods.filter((pod) => !hasEnded(pod));
   await shortenGrace(call, holding);
-  let rejected: string | undefined;
+  let budget: string | undefined;
+  let refusal: string | undefined;
   let left = 0;
   await forEachPod(
     holding.filter((pod) => !pod.deleting),
@@ -256,13 +259,14 @@ export async function evictPods(call: JobCall, pods: readonly Pod[]): Promise<Ev
           return;
         }
         counters.evictionAsked("refused");
-        rejected ??= isDisruptionBudget(error)
-          ? budgetText(await refusingBudget(call, error, pod))
-          : refusalText(pod, error);
+        if (isDisruptionBudget(error))
+          budget ??= budgetText(await refusingBudget(call, error, pod));
+        else refusal ??= refusalText(pod, error);
       }
     },
   );
-  return { holding: holding.length, rejected, left };
+  const isRefused = refusal !== undefined;
+  return { holding: holding.length, rejected: refusal ?? budget, isRefused, left };
 }
 
 /** The PodDisruptionBudgets of the job's namespace. */

@@ -97,6 +97,9 @@ export async function beginEnding(
   );
 }
 
+/** The maximum of an integer column. Kubernetes has an int64, and whoever deletes a pod chooses it. */
+const maxGraceSeconds = 2 ** 31 - 1;
+
 /**
  * Notes that all pods of a leaving attempt that hold nodes have been asked to leave, the last within `graceSeconds`. By
  * the database's clock, on which it is first noted, they have left then and a margin later, or are overdue. A shorter
@@ -120,7 +123,7 @@ export async function noteDeparture(
     WHERE id = $1 AND attempt = $2 AND job_is_live(status) AND NOT evictable
       AND coalesce(asked_grace_seconds > $3, true)
     `,
-    [job.id, job.attempt, graceSeconds, marginSeconds],
+    [job.id, job.attempt, Math.min(graceSeconds, maxGraceSeconds), marginSeconds],
   );
 }
 

@@ -50,8 +50,16 @@ const readWindows = (db: Queryable, pool: string, ownerIds: readonly number[]) =
     [pool, ownerIds],
   );
 
-/** How a job counts under its quotas: 'used', 'borrowed' or, while it is being evicted, 'leaving'. */
-const countedAs = `CASE WHEN status = 'evicting' THEN 'leaving' WHEN borrowing THEN 'borrowed' ELSE 'used' END`;
+/**
+ * How a job counts under its quotas: 'used', 'borrowed' or, while it is being evicted or ends, 'leaving'. What ends and
+ * is overdue is in use: others may be evicted for it.
+ */
+const countedAs = `CASE
+        WHEN status = 'evicting' THEN 'leaving'
+        WHEN borrowing THEN 'borrowed'
+        WHEN ending IS NOT NULL AND leaves_by > now() THEN 'leaving'
+        ELSE 'used'
+      END`;
 
 const readUsage = (db: Queryable, pool: string, ownerIds: readonly number[]) =>
   run<UsageRow>(

@@ -50,7 +50,7 @@ export const PROPOSALS = `
     JOIN request USING (preemptor)
     JOIN project_owners AS owned USING (owner_id)
     JOIN jobs AS job ON job.active_project_id = owned.project_id AND job.priority < request.priority AND NOT job.borrowing
-    WHERE job.pool = ${POOL} AND job_may_be_evicted(job.status) AND job.id <> ALL (${SPARED})
+    WHERE job.pool = ${POOL} AND job.evictable AND job.id <> ALL (${SPARED})
   ),
   relieving AS (
     SELECT id, excess,
@@ -77,7 +77,7 @@ export const PROPOSALS = `
     SELECT job.id
     FROM power
     JOIN jobs AS job ON ${reaches("job")}
-    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job_may_be_evicted(job.status)
+    WHERE job.id = ANY (${SPARED}) AND job.pool = ${POOL} AND job.evictable
   ),
   chains AS (
     SELECT DISTINCT project_id, owner_id

@@ -305,7 +305,9 @@ class Deciding {
    */
   #contested(job: QueuedJob): Waiting | undefined {
     if (job.allowsBorrowing) return undefined;
-    const state = this.#quotas.staleOf(job).find((stale) => stale.excess(job) + stale.borrowed > 0);
+    const state = this.#quotas
+      .staleOf(job)
+      .find((stale) => stale.excess(job) + stale.borrowed + stale.leaving > 0);
     if (!state) return undefined;
     this.#quotas.reserve(job, this.#turn(job, true));
     const message = `${overQuotaText(state, job)}; borrowing jobs may rank ahead of it, and it may not borrow`;
@@ -390,7 +392,7 @@ class Deciding {
     const known = this.#cache.impossible(job, withinQuota);
     if (known) return cannotPreempt(known);
     const former = this.#snapshot.inVain?.get(job.id);
-    if (former?.withinQuota === withinQuota) {
+    if (former?.withinQuota === withinQuota && job.priority <= former.priority) {
       this.#cache.rememberImpossible(job, withinQuota, { kind: "impossible", ...former });
       return cannotPreempt(former);
     }
@@ -410,7 +412,8 @@ class Deciding {
     // The finder proposed victims before jobs ahead took theirs: it may find others in the next cycle.
     if (this.#evicts) return notPreempted(deferredText);
     this.#cache.rememberImpossible(job, withinQuota, plan);
-    this.#inVain.set(job.id, { withinQuota, budgets: plan.budgets, refused: plan.refused });
+    const { budgets, refused } = plan;
+    this.#inVain.set(job.id, { withinQuota, priority: job.priority, budgets, refused });
     return cannotPreempt(plan);
   }
 

@@ -8,7 +8,7 @@
 import type { NodeState, Nodes } from "./nodes.ts";
 import { missingShare } from "./nearest-fit.ts";
 import { podsOnNode } from "./placement.ts";
-import { type Dimension, dimensionsOf, quantityOf } from "./resources.ts";
+import { devicesOf, type Dimension } from "./resources.ts";
 import type { Placement, QueuedJob } from "./snapshot.ts";
 
 export class HeadReservation {
@@ -34,16 +34,14 @@ export class HeadReservation {
   }
 }
 
-/** Its devices and exclusive resources; CPU for a job without any. */
+/**
+ * Its devices; CPU for a job without any. Disks and huge pages are shared like memory, and each job may have host ports
+ * and anti-affinity of its own: then as many jobs would get a reservation.
+ */
 function contestedBy({ perPod }: QueuedJob): readonly Dimension[] {
-  const devices = dimensionsOf(perPod).filter(
-    (one) => !shared.has(one) && quantityOf(perPod, one) > 0,
-  );
+  const devices = devicesOf(perPod);
   return devices.length === 0 ? ["cpuMillis"] : devices;
 }
-
-/** Nearly every job asks for them. */
-const shared: ReadonlySet<Dimension> = new Set(["cpuMillis", "memoryBytes", "pods"]);
 
 interface Slot {
   readonly node: NodeState;

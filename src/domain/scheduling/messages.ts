@@ -15,7 +15,14 @@ import { rejectionOf, taintText, untolerated } from "./node-filters.ts";
 import type { NodeState } from "./nodes.ts";
 import { limitPerNode, type View } from "./placement.ts";
 import { closestNode } from "./nearest-fit.ts";
-import { type Dimension, dimensionsOf, podsThatFit, quantityOf, roomIn } from "./resources.ts";
+import {
+  devicesOf,
+  type Dimension,
+  dimensionsOf,
+  podsThatFit,
+  quantityOf,
+  roomIn,
+} from "./resources.ts";
 import type { QueuedJob, QuotaClose, Resources } from "./snapshot.ts";
 import type { ConsideredSet } from "./preemption/search.ts";
 
@@ -124,22 +131,18 @@ export function noNodeText(pool: string, job: QueuedJob, nodes: readonly NodeSta
 
 /** "node-2 with 0 of 4 GPUs healthy", of the devices that the job asks for. */
 function unhealthyText(nodes: readonly NodeState[], { perPod }: QueuedJob): readonly string[] {
-  const texts = nodes.flatMap(({ name, snapshot }) => {
-    const { allocatable, unhealthyGpus, unhealthyByName = {} } = snapshot;
-    const devices = [
-      { device: "GPUs", unhealthy: unhealthyGpus, healthy: allocatable.gpus },
-      ...Object.keys(perPod.byName ?? {}).map((device) => ({
-        device,
-        unhealthy: unhealthyByName[device] ?? 0,
-        healthy: allocatable.byName?.[device] ?? 0,
-      })),
-    ];
-    return devices
-      .filter(({ unhealthy }) => unhealthy > 0)
-      .map(({ device, unhealthy, healthy }) => {
-        return `${name} with ${healthy} of ${healthy + unhealthy} ${device} healthy`;
-      });
-  });
+  const texts = nodes.flatMap(({ name, snapshot }) =>
+    devicesOf(perPod).flatMap((device) => {
+      const { allocatable, unhealthyGpus, unhealthyByName } = snapshot;
+      const isGpu = device === "gpus";
+      const unhealthy = isGpu ? unhealthyGpus : (unhealthyByName?.[device] ?? 0);
+      const healthy = quantityOf(allocatable, device);
+      const kind = isGpu ? "GPUs" : device;
+      return unhealthy > 0
+        ? [`${name} with ${healthy} of ${healthy + unhealthy} ${kind} healthy`]
+        : [];
+    }),
+  );
   return texts.length === 0 ? [] : [listedUpTo(maxNamedNodes, texts)];
 }
 
@@ -156,7 +159,8 @@ function avoidedText(nodes: readonly NodeState[], job: QueuedJob): readonly stri
  * The template is not at fault, and the pool is large enough.
  */
 export function unavailableText(job: QueuedJob, matching: readonly NodeState[]): string {
-  const shown: readonly Dimension[] = job.perPod.gpus > 0 ? ["gpus"] : ["cpuMillis", "memoryBytes"];
+  const devices = devicesOf(job.perPod);
+  const shown = devices.length > 0 ? devices : ["cpuMillis", "memoryBytes"];
   const details = [
     ...downText(matching),
     ...taintedText(matching, job),
@@ -179,10 +183,10 @@ export const overQuotaText = (state: QuotaState, job: QueuedJob): string =>
 export const ownQuotaText = (state: QuotaState, job: QueuedJob): string =>
   quotaUseText("its quota", state, job, borrowedText(state));
 
-/** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are being evicted; the job needs 2 GPUs" */
+/** "plan vision: 6 of 8 GPUs in use, 4 more by jobs that are leaving; the job needs 2 GPUs" */
 export function leavingText(state: QuotaState, job: QueuedJob): string {
   const leaving = typedNumber(state.quota.resourceType, state.leaving);
-  const more = `, ${leaving} more by jobs that are being evicted`;
+  const more = `, ${leaving} more by jobs that are leaving`;
   return quotaUseText(planNames(state), state, job, more);
 }
 

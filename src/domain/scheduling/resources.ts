@@ -3,7 +3,7 @@
  * has no `byName`, so that most decisions never look at them. Every node has one of each exclusive resource: no vector
  * says so, or each would have to name those of the whole queue. It is added where room is compared with a need.
  */
-import { unrecordedAmount } from "../resource-names.ts";
+import { isDevice, unrecordedAmount } from "../resource-names.ts";
 import type { Amounts, Resources } from "./snapshot.ts";
 
 export const NOTHING: Resources = { gpus: 0, cpuMillis: 0, memoryBytes: 0, pods: 0 };
@@ -103,6 +103,12 @@ export const dimensionsOf = ({ byName = none }: Resources): readonly Dimension[]
 
 export const quantityOf = (amounts: Resources, dimension: Dimension): number =>
   isField(dimension) ? amounts[dimension] : (amounts.byName?.[dimension] ?? 0);
+
+/** GPUs and other devices, as far as any are asked for: what is scarce, unlike CPU, memory, disks and huge pages. */
+export const devicesOf = (amounts: Resources): readonly Dimension[] =>
+  dimensionsOf(amounts).filter(
+    (one) => (one === "gpus" || isDevice(one)) && quantityOf(amounts, one) > 0,
+  );
 
 /** How much of a dimension the room of a node has. */
 export const roomIn = (room: Resources, dimension: Dimension): number =>

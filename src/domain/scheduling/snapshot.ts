@@ -94,7 +94,7 @@ export interface Quota {
   readonly usage: number;
   /** The same of borrowing jobs, which use up none of the quantity. */
   readonly borrowed: number;
-  /** The same of jobs within quota that are being evicted: nothing starts in their place until their pods are gone. */
+  /** The same of jobs within quota that are being evicted or end: nothing starts in their place until their pods are gone. */
   readonly leaving: number;
   /** Names of the plans, for messages. */
   readonly plans: readonly string[];
@@ -209,6 +209,8 @@ export interface LiveJob {
 export interface InVain {
   /** Whether the job was within quota: otherwise it may evict others. */
   readonly withinQuota: boolean;
+  /** Of the job then: one of higher priority may evict others. */
+  readonly priority: number;
   /** PodDisruptionBudgets (namespace/name) without which it would have helped. */
   readonly budgets: readonly string[];
   /** Jobs (namespace/name) whose eviction the API server refuses, and without that it would have helped. */

@@ -391,9 +391,9 @@ class Replay {
   }
 }
 
-/** What it competes for, by its place in a demand: GPUs, FPGAs and ports; cores if it asks for none of these. */
+/** What it competes for, by its place in a demand: GPUs and FPGAs; cores if it asks for neither. */
 function contested({ perPod }: WorldJob): readonly number[] {
-  const scarce = [0, 4, 5].filter((at) => (perPod[at] ?? 0) > 0);
+  const scarce = [0, 4].filter((at) => (perPod[at] ?? 0) > 0);
   return scarce.length === 0 ? [1] : scarce;
 }
 

@@ -7,9 +7,19 @@ import type {
   NodeSnapshot,
   QueuedJob,
   QuotaClose,
+  Resources,
   Snapshot,
 } from "../../../src/domain/scheduling/snapshot.ts";
-import { aQuota, aJob, aLiveJob, aNode, aSnapshot, resources, withVictims } from "./support.ts";
+import {
+  aQuota,
+  aJob,
+  aLiveJob,
+  aNode,
+  aSnapshot,
+  FPGA,
+  resources,
+  withVictims,
+} from "./support.ts";
 
 function verdicts(snapshot: Snapshot): Record<string, Verdict> {
   return Object.fromEntries(decide(snapshot).verdicts.map((one) => [one.jobId, one]));
@@ -347,7 +357,7 @@ describe("a scheduling decision", () => {
         kind: "wait",
         reason: "AwaitingRelease",
         message:
-          "plan plan-a: 4 of 8 GPUs in use, 2 more by jobs that are being evicted; the job needs 3 GPUs",
+          "plan plan-a: 4 of 8 GPUs in use, 2 more by jobs that are leaving; the job needs 3 GPUs",
       });
     });
   });
@@ -514,6 +524,52 @@ describe("a scheduling decision", () => {
     expect(nodeOn(three, gang), "a gang's nodes").to.deep.equal(["b", "c"]);
   });
 
+  it("keeps room for the first that waits for GPUs, whatever all ask for a share of disks or huge pages", () => {
+    const named = (amount: number) => ({
+      byName: { "ephemeral-storage": amount, "hugepages-2Mi": amount },
+    });
+    const node = (name: string, gpusUsed: number, coresUsed: number) =>
+      aNode(name, {
+        allocatable: { ...resources(8, 16, 20, 64), ...named(64) },
+        committed: { ...resources(gpusUsed, coresUsed, 8, 8), ...named(8) },
+      });
+    const nodes = [node("n1", 8, 4), node("n2", 7, 8)];
+    const job = (id: string, gpuCount: number, cores: number) =>
+      aJob(id, { perPod: { ...resources(gpuCount, cores, 1), ...named(1) }, preempts: false });
+    const queue = [job("cores", 0, 16), job("large", 8, 1), job("small", 1, 1)];
+    const result = verdicts(aSnapshot({ nodes, queue }));
+    expect(result["small"]).to.include({ kind: "wait", reason: "CapacityReserved" });
+  });
+
+  it("keeps cores for the first that waits for them, however many wait with host ports of their own", () => {
+    const nodes = ["n1", "n2", "n3"].map((name) =>
+      aNode(name, { allocatable: resources(0, 16, 20, 64), committed: resources(0, 8, 1, 8) }),
+    );
+    const large = [8080, 8081, 8082].map((port) =>
+      aJob(`large${port}`, {
+        perPod: { ...resources(0, 16, 1), byName: { [`hostport:TCP:${port}`]: 1 } },
+        preempts: false,
+      }),
+    );
+    const small = aJob("small", { perPod: resources(0, 4, 1), preempts: false });
+    const result = verdicts(aSnapshot({ nodes, queue: [...large, small] }));
+    expect(result["small"], "n2 and n3 are idle otherwise").to.include({ kind: "admit" });
+  });
+
+  it("searches again for a job whose search was in vain before its priority was raised", () => {
+    const nodes = [aNode("n1", used(8))];
+    const asked = (priority: number) => {
+      const inVain = new Map([
+        ["j", { withinQuota: true, priority: 100, budgets: [], refused: [] }],
+      ]);
+      const queue = [aJob("j", { ...gpus(1), priority })];
+      return decide(aSnapshot({ nodes, queue, inVain })).wantsVictims;
+    };
+    expect(asked(100)).to.deep.equal([]);
+    expect(asked(50)).to.deep.equal([]);
+    expect(asked(101)).to.deep.equal(["j"]);
+  });
+
   it("plans around a PodDisruptionBudget, else names it", () => {
     const guarded = aLiveJob("guarded", [{ node: "n1", pods: 1 }], {
       ...gpus(8),
@@ -672,6 +728,24 @@ describe("the reason why a job waits", () => {
       reason: "AwaitingNodes",
       message:
         "needs 8 GPUs on one node; nodes that match are unavailable: 1 cordoned or not ready; n2 with 0 of 8 GPUs healthy",
+    });
+  });
+
+  it("names the devices that it waits for, and no others", () => {
+    const mended = aNode("n1", {
+      allocatable: resources(6, 64, 110, 512),
+      unhealthyGpus: 2,
+      unhealthyByName: { [FPGA]: 4 },
+    });
+    const job = (perPod: Resources) => aJob("j", { perPod });
+    expect(only({ nodes: [mended], queue: [job(resources(0, 1, 1, 1, 2))] })).to.include({
+      reason: "AwaitingNodes",
+      message: `needs 2 ${FPGA} on one node; nodes that match are unavailable: n1 with 0 of 4 ${FPGA} healthy`,
+    });
+    const down = aNode("n1", { schedulable: false });
+    expect(only({ nodes: [down], queue: [job(resources(0, 1, 1, 1))] })).to.include({
+      message:
+        "needs 1 core and 1 GiB of memory on one node; nodes that match are unavailable: 1 cordoned or not ready",
     });
   });
 
