@@ -41,7 +41,7 @@ export function evictionText({ eviction, namespace }: JobView): string | undefin
   const reason = redactJobs(sameProjectAs(`${namespace}/`), eviction.reason, eviction.jobs);
   const { pastBudget } = eviction;
   if (pastBudget === null) return reason;
-  return `${reason}; PodDisruptionBudget ${pastBudget} had delayed the eviction for as long as it may, so the pods were deleted`;
+  return `${reason}; PodDisruptionBudget ${pastBudget} had delayed the eviction for as long as it may`;
 }
 
 /** Short form: "Evicted by team/high (LowerPriority)". The Event has the complete reason. */

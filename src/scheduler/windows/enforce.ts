@@ -194,7 +194,7 @@ const withRejection = (
   notice: WindowNotice,
   rejections: ReadonlyMap<string, Rejection>,
 ): WindowNotice => {
-  const rejection = rejections.get(notice.job.id);
+  const rejection = rejectionOf(rejections, notice.job);
   if (rejection === undefined) return notice;
   const { budget } = rejection;
   const blocked =
@@ -232,7 +232,7 @@ export async function enforceWindows(
   for (const eviction of decision.evictions) done.push(await evict(scene, eviction));
   const rejections = options.probe.rejections();
   const isAnyRejected = decision.evictions.some(({ jobs }) =>
-    jobs.some(({ id }) => rejections.has(id)),
+    jobs.some((job) => rejectionOf(rejections, job) !== undefined),
   );
   return {
     notices: decision.notices.map((notice) => withRejection(notice, rejections)),
