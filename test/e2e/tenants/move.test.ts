@@ -76,10 +76,10 @@ describe(`moving a subtree of ${count} projects`, function () {
       .map(([kind, value]) => [kind, value - (writes.get(kind) ?? 0)] as const)
       .filter(([kind, value]) => value > 0 && !kind.includes("leases") && !kind.includes("events"));
     // Each loses an admin and gets another, which is one RoleBinding; the path changes; both parents count anew.
-    expect(Object.fromEntries(written)).to.deep.equal({
-      "apply rolebindings": count + 1,
-      "patch projects": count + 3,
-    });
+    const { "patch projects": patches = 0, ...others } = Object.fromEntries(written);
+    expect(others).to.deep.equal({ "apply rolebindings": count + 1 });
+    // A status that is read while the tree changes is written once more.
+    expect(patches).to.be.within(count + 3, count + 3 + count / 50);
   });
 
   it("leaves the roles of the new place only", async () => {
