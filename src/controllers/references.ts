@@ -1,5 +1,5 @@
 /** Lookups of objects that others refer to, in the caches. */
-import { inQuantity, type ResourceType } from "../domain/resource-types.ts";
+import { inQuantity, type ResourceType, sumOf } from "../domain/resource-types.ts";
 import { amountOf } from "../domain/scheduling/quota.ts";
 import { durationSeconds } from "../domain/duration.ts";
 import type { ConfigCommit, Job, PriorityClass, Project } from "../resources/types.ts";
@@ -105,8 +105,7 @@ export function poolCapacities({
     [...byPool].map(([pool, nodes]) => {
       const amount = (type: ResourceType): number =>
         nodes.reduce((sum, { allocatable }) => {
-          const gpusOf = (name: string): number => allocatable.byName?.[name] ?? 0;
-          const otherGpus = gpuNames.reduce((gpus, name) => gpus + gpusOf(name), 0);
+          const otherGpus = sumOf(allocatable.byName, gpuNames);
           return sum + amountOf({ ...allocatable, otherGpus }, type);
         }, 0);
       return [pool, (type) => Math.floor(inQuantity(type, amount(type)))];

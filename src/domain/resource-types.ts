@@ -30,3 +30,9 @@ export function typeOfOther(
 /** A pattern of names, in which a star stands for any characters, as a pattern of LIKE. */
 export const likePattern = (pattern: string): string =>
   pattern.replaceAll(/[\\%_]/g, String.raw`\$&`).replaceAll("*", "%");
+
+/** The sum of some device-plugin resources. */
+export const sumOf = (
+  byName: Readonly<Record<string, number>> | undefined,
+  names: readonly string[],
+): number => names.reduce((sum, name) => sum + (byName?.[name] ?? 0), 0);

@@ -2,6 +2,7 @@
  * Checks by dry run whether the API server would allow a gang's eviction, before the decision is written. Answers are
  * cached for a short time, because the cycle decides again with them.
  */
+import type { EvictionRejection } from "../domain/scheduling/eviction-rejection.ts";
 import type { Clock } from "../runtime/clock.ts";
 
 /** How much of a PodDisruptionBudget a gang's eviction uses. */
@@ -34,16 +35,6 @@ interface Answer extends GangAnswer {
   readonly untilSeconds: number;
   /** Since when a budget has blocked it at every question; undefined: none does. */
   readonly blockedSinceSeconds: number | undefined;
-}
-
-/** What blocks an eviction. */
-export interface Rejection {
-  /** The budget, as namespace/name; undefined: the API server refuses it for another reason. */
-  readonly budget: string | undefined;
-  /** It has blocked for so long that it no longer protects a job that borrows. */
-  readonly isOverdue: boolean;
-  /** Of the job: the next one is another gang. */
-  readonly attempt: number;
 }
 
 const allowedForSeconds = 10;
@@ -100,7 +91,7 @@ export class EvictionProbe {
   }
 
   /** What blocked evictions recently, by job id: the decision must not choose these jobs. */
-  rejections(): Map<string, Rejection> {
+  rejections(): Map<string, EvictionRejection> {
     const now = this.#clock.monotonicSeconds();
     const rejected = [...this.#answers].flatMap(([key, answer]) => {
       const { rejectedBy: budget, untilSeconds, blockedSinceSeconds = now } = answer;

@@ -2,6 +2,7 @@
  * Which pools have jobs that a ResourceQuota holds back, by namespace: when the quota gets room, only these decide
  * again.
  */
+import { namespaceOf } from "../domain/redaction.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
 import type { Snapshot } from "../domain/scheduling/snapshot.ts";
 
@@ -16,7 +17,7 @@ export function heldBackIn(
     ),
   );
   const waitingIn = new Set(
-    queue.filter(({ id }) => waiting.has(id)).map(({ key }) => key.slice(0, key.indexOf("/"))),
+    queue.filter(({ id }) => waiting.has(id)).map(({ key }) => namespaceOf(key)),
   );
   return waitingIn.intersection(new Set(namespaceQuotas.map(({ quota }) => quota.namespace)));
 }

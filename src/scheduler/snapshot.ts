@@ -5,10 +5,12 @@ import { readNodes } from "../db/scheduling/nodes.ts";
 import { readClaimedJobs, readReservedJobs } from "../db/scheduling/queue.ts";
 import type { ClaimedJob, ReservedRead } from "../db/scheduling/queue.ts";
 import { quotaId, readQuotas } from "../db/scheduling/quotas.ts";
-import { type Blocker, findVictims } from "../db/scheduling/victims.ts";
+import { findVictims } from "../db/scheduling/victims.ts";
 import { decide as decideNow } from "../domain/scheduling/decide.ts";
 import type { Decision } from "../domain/scheduling/decision.ts";
+import { namespaceOf } from "../domain/redaction.ts";
 import { likePattern } from "../domain/resource-types.ts";
+import type { EvictionRejections } from "../domain/scheduling/eviction-rejection.ts";
 import { typesOf } from "../domain/scheduling/quota.ts";
 import type {
   LiveJob,
@@ -53,8 +55,6 @@ const reservedJob = (read: ReservedRead): ReservedJob => ({
   quotas: quotasOf(read),
 });
 
-const namespaceOf = ({ key }: QueuedJob | ReservedJob): string => key.slice(0, key.indexOf("/"));
-
 /** Claims the next jobs of the pool's queue and reads nodes, quotas and reservations. */
 export async function readSnapshot(
   options: SnapshotOptions,
@@ -84,7 +84,7 @@ export async function readSnapshot(
     .map((entry) => queuedJob(entry, known))
     .map((job) => (withMore.has(job.id) ? { ...job, hasMore: true } : job));
   const reserved = (await readReservedJobs(client, standing, readOnly)).map(reservedJob);
-  const namespaces = new Set([...queue, ...reserved].map(namespaceOf));
+  const namespaces = new Set([...queue, ...reserved].map(({ key }) => namespaceOf(key)));
   const source = options.namespaceQuotas;
   const namespaceQuotas = await readNamespaceQuotas(client, source, namespaces, readOnly);
   const isIdle = queue.length + reserved.length === 0;
@@ -119,7 +119,7 @@ const maxFinderRounds = 4;
 export async function decideWithVictims(
   client: PoolClient,
   snapshot: Snapshot,
-  rejections: () => ReadonlyMap<string, Blocker>,
+  rejections: () => EvictionRejections,
 ): Promise<Decision> {
   let decision = decide(snapshot);
   const victims = new Map<string, LiveJob>();

@@ -6,14 +6,10 @@ import { expect } from "chai";
 import type * as fc from "fast-check";
 import type { PoolClient } from "pg";
 import { createPool, type DatabasePool } from "../../src/db/client/connection-pool.ts";
-import {
-  DEFAULT_LIMITS,
-  type Blocker,
-  findVictims,
-  type FinderLimits,
-} from "../../src/db/scheduling/victims.ts";
+import { DEFAULT_LIMITS, findVictims, type FinderLimits } from "../../src/db/scheduling/victims.ts";
 import { decide } from "../../src/domain/scheduling/decide.ts";
 import type { Verdict, VictimRequest } from "../../src/domain/scheduling/decision.ts";
+import type { EvictionRejections } from "../../src/domain/scheduling/eviction-rejection.ts";
 import type {
   LiveJob,
   NodeSnapshot,
@@ -275,7 +271,7 @@ async function inDatabase(
   }
 }
 
-const budgetsOf = (live: readonly LiveJob[]): ReadonlyMap<string, Blocker> =>
+const budgetsOf = (live: readonly LiveJob[]): EvictionRejections =>
   new Map(
     live.flatMap(({ id, attempt, protected: blocking, pastBudget }) => {
       const budget = blocking ?? pastBudget;

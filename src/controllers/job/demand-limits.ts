@@ -5,6 +5,7 @@ import { podDemand, otherNamesOf } from "../../domain/pod-demand.ts";
 import type { DemandingPodSpec } from "../../domain/pod-demand.ts";
 import { maxAmount, parseBytes, parseCount, parseCpuMillis } from "../../domain/quantity.ts";
 import { isInBytes, parseOther } from "../../domain/resource-names.ts";
+import { sumOf } from "../../domain/resource-types.ts";
 import { gpusText } from "../../domain/text.ts";
 import { refuse } from "./rejection.ts";
 import type { Rejection } from "./rejection.ts";
@@ -96,7 +97,7 @@ export function excessiveDemand(
       `spec.template.spec.containers: together they must request less of ${other[0]}`,
     );
   }
-  const podGpus = otherGpus.reduce((sum, name) => sum + (demand.byName?.[name] ?? 0), demand.gpus);
+  const podGpus = demand.gpus + sumOf(demand.byName, otherGpus);
   const gangGpus = podGpus * parallelism;
   if (gangGpus <= maxGangGpus) return undefined;
   return refuse(

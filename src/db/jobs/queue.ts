@@ -1,5 +1,5 @@
 /** Waiting jobs: enqueue, claim, and changes by their users. */
-import { typeOfOther } from "../../domain/resource-types.ts";
+import { sumOf, typeOfOther } from "../../domain/resource-types.ts";
 import { storableJson } from "../../domain/text.ts";
 import type { PodDemand } from "../../domain/pod-demand.ts";
 import type { PodUsage } from "../../domain/pod-usage.ts";
@@ -123,9 +123,6 @@ export async function adoptJob(
   return rows.length === 1;
 }
 
-const otherGpusOf = ({ perPod: { byName = {} }, gpuResources = [] }: NewJob): number =>
-  gpuResources.reduce((sum, name) => sum + (byName[name] ?? 0), 0);
-
 /** Keys are the statement's columns; absent values are null. */
 const columnsOf = (job: NewJob) => ({
   id: job.id,
@@ -138,7 +135,7 @@ const columnsOf = (job: NewJob) => ({
   preempts: job.preempts,
   parallelism: job.parallelism,
   pod_gpus: job.perPod.gpus,
-  pod_other_gpus: otherGpusOf(job),
+  pod_other_gpus: sumOf(job.perPod.byName, job.gpuResources ?? []),
   pod_cpu_millis: job.perPod.cpuMillis,
   pod_memory_bytes: job.perPod.memoryBytes,
   allows_borrowing: job.allowsBorrowing,

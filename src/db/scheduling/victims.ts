@@ -5,6 +5,11 @@
 import { storableJson } from "../../domain/text.ts";
 import type { NodeRoom, VictimRequest } from "../../domain/scheduling/decision.ts";
 import {
+  type EvictionRejection,
+  type EvictionRejections,
+  rejectionOf,
+} from "../../domain/scheduling/eviction-rejection.ts";
+import {
   dimensionsOf,
   podsThatFit,
   quantityOf,
@@ -53,7 +58,7 @@ export async function findVictims(
   db: Queryable,
   pool: string,
   requests: readonly VictimRequest[],
-  budgets: ReadonlyMap<string, Blocker> = new Map(),
+  budgets: EvictionRejections = new Map(),
   limits: FinderLimits = DEFAULT_LIMITS,
 ): Promise<LiveJob[]> {
   const byColumns = requests.filter(isByColumns).flatMap(eachWay);
@@ -81,35 +86,17 @@ export async function findVictims(
   // Victims without regard to budgets, and victims that no budget protects: the decision reports budgets that block it.
   if (budgets.size > 0) {
     const isOpen = new Set(
-      rows.filter((row) => isPast(row, blockerOf(row, budgets))).map(({ id }) => id),
+      rows.filter((row) => isPast(row, rejectionOf(row, budgets))).map(({ id }) => id),
     );
     const spared = [...budgets.keys()].filter((id) => !isOpen.has(id));
     rows.push(...(await propose(FIND_SPARING.byColumns, byColumns, spared)));
     rows.push(...(await propose(FIND_SPARING.byName, byName, spared)));
   }
   const byId = new Map(rows.map((row) => [row.id, row]));
-  return [...byId.values()].map((row) => liveJob(row, blockerOf(row, budgets)));
+  return [...byId.values()].map((row) => liveJob(row, rejectionOf(row, budgets)));
 }
 
-/** What blocks an eviction. */
-export interface Blocker {
-  /** The PodDisruptionBudget, as namespace/name; undefined: the API server refuses it for another reason. */
-  readonly budget: string | undefined;
-  /** It no longer protects a job that borrows. */
-  readonly isOverdue: boolean;
-  /** The attempt that was asked about. */
-  readonly attempt: number;
-}
-
-const blockerOf = (
-  { id, attempt }: Row,
-  blockers: ReadonlyMap<string, Blocker>,
-): Blocker | undefined => {
-  const blocker = blockers.get(id);
-  return blocker?.attempt === attempt ? blocker : undefined;
-};
-
-const isPast = ({ borrowing }: Row, budget: Blocker | undefined): boolean =>
+const isPast = ({ borrowing }: Row, budget: EvictionRejection | undefined): boolean =>
   borrowing && budget?.isOverdue === true;
 
 /** Some nodes may be left to the other search, or all. */
@@ -182,7 +169,7 @@ function lacksOf({ node, room }: NodeRoom, { perPod, parallelism }: VictimReques
 
 function blockedBy(
   row: Row,
-  blocking: Blocker | undefined,
+  blocking: EvictionRejection | undefined,
 ): Pick<LiveJob, "protected" | "pastBudget" | "refused"> {
   if (blocking === undefined) return {};
   const { budget } = blocking;
@@ -190,7 +177,7 @@ function blockedBy(
   return isPast(row, blocking) ? { pastBudget: budget } : { protected: budget };
 }
 
-const liveJob = (row: Row, blocking: Blocker | undefined): LiveJob => ({
+const liveJob = (row: Row, blocking: EvictionRejection | undefined): LiveJob => ({
   id: row.id,
   key: row.key,
   attempt: row.attempt,

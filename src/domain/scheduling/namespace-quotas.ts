@@ -5,6 +5,7 @@
 import { countsUnder, type QuotaInUse, usageUnder } from "../namespace-quota.ts";
 import { namespaceQuotaText } from "../namespace-quota-text.ts";
 import type { PodUsage, Thousandths } from "../pod-usage.ts";
+import { namespaceOf } from "../redaction.ts";
 
 /** A job whose pods count under the quotas of its namespace. */
 interface Counted {
@@ -26,8 +27,6 @@ interface Excess {
   readonly entry: string;
   readonly need: bigint;
 }
-
-const namespaceOf = ({ key }: Counted): string => key.slice(0, key.indexOf("/"));
 
 const limitOf = ({ state, entry }: Pick<Excess, "state" | "entry">): bigint =>
   state.inUse.quota.hard[entry] ?? 0n;
@@ -72,7 +71,7 @@ export class NamespaceQuotas {
   #of(job: Counted): readonly State[] {
     const { podUsage } = job;
     if (podUsage === undefined) return [];
-    const states = this.#states.get(namespaceOf(job)) ?? [];
+    const states = this.#states.get(namespaceOf(job.key)) ?? [];
     return states.filter(({ inUse }) => countsUnder(inUse.quota, podUsage));
   }
 

@@ -6,6 +6,10 @@ import { overQuotaAt } from "../../db/scheduling/entitlement.ts";
 import type { Queryable } from "../../db/client/types.ts";
 import type { OverQuotaJob } from "../../domain/scheduling/entitlement.ts";
 import { likePattern } from "../../domain/resource-types.ts";
+import {
+  type EvictionRejections,
+  rejectionOf,
+} from "../../domain/scheduling/eviction-rejection.ts";
 import { judgeCloses } from "../../domain/scheduling/window-close.ts";
 import type {
   QuotaCloses,
@@ -16,7 +20,7 @@ import type {
 import { lastEvictClose, nextEvictClose } from "../../domain/window-schedule.ts";
 import type { ClosingWindow } from "../../domain/window-schedule.ts";
 import { rejectedForSeconds } from "../eviction-probe.ts";
-import type { Candidate, EvictionProbe, Rejection } from "../eviction-probe.ts";
+import type { Candidate, EvictionProbe } from "../eviction-probe.ts";
 import type { WindowNotices } from "./notices.ts";
 
 export interface WindowOptions {
@@ -119,19 +123,11 @@ function secondsToWarning(
   return waits.length === 0 ? undefined : Math.min(...waits);
 }
 
-const rejectionOf = (
-  rejections: ReadonlyMap<string, Rejection>,
-  { id, attempt }: Pick<OverQuotaJob, "id" | "attempt">,
-): Rejection | undefined => {
-  const rejection = rejections.get(id);
-  return rejection?.attempt === attempt ? rejection : undefined;
-};
-
 /** After the close no budget protects the job for longer than it may delay. */
 const candidateOf =
-  (rejections: ReadonlyMap<string, Rejection>) =>
+  (rejections: EvictionRejections) =>
   ({ id: jobId, key, attempt }: OverQuotaJob): Candidate => {
-    const rejection = rejectionOf(rejections, { id: jobId, attempt });
+    const rejection = rejectionOf({ id: jobId, attempt }, rejections);
     return {
       jobId,
       key,
@@ -152,7 +148,7 @@ async function evict(
   const rejected = probe.rejections();
   const open = eviction.jobs
     .toReversed()
-    .filter((job) => rejectionOf(rejected, job)?.isOverdue ?? true)
+    .filter((job) => rejectionOf(job, rejected)?.isOverdue ?? true)
     .slice(0, maxEvictions);
   const { allowed, unknown: toProbe } = probe.together(open.map(candidateOf(rejected)));
   if (allowed.length === 0) return { changedKeys: [], toProbe };
@@ -190,11 +186,8 @@ async function release({ db }: Scene, { releases }: ClosesDecision): Promise<str
 }
 
 /** Adds the budget that blocks the eviction. */
-const withRejection = (
-  notice: WindowNotice,
-  rejections: ReadonlyMap<string, Rejection>,
-): WindowNotice => {
-  const rejection = rejectionOf(rejections, notice.job);
+const withRejection = (notice: WindowNotice, rejections: EvictionRejections): WindowNotice => {
+  const rejection = rejectionOf(notice.job, rejections);
   if (rejection === undefined) return notice;
   const { budget } = rejection;
   const blocked =
@@ -232,7 +225,7 @@ export async function enforceWindows(
   for (const eviction of decision.evictions) done.push(await evict(scene, eviction));
   const rejections = options.probe.rejections();
   const isAnyRejected = decision.evictions.some(({ jobs }) =>
-    jobs.some((job) => rejectionOf(rejections, job) !== undefined),
+    jobs.some((job) => rejectionOf(job, rejections) !== undefined),
   );
   return {
     notices: decision.notices.map((notice) => withRejection(notice, rejections)),
